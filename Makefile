@@ -1,0 +1,82 @@
+# Developer commands. The OpenWrt packages have Makefiles of their own (daemon/, luci-app-stripe-payments/,
+# python3-stripe/): nothing here is read by the OpenWrt build system.
+
+PYTHON ?= python3
+VENV := .venv
+PORT ?= 8080
+STRIPE_PORT ?= 8081
+STATE ?=
+SHELL_FILES = $(shell git ls-files 'files/etc/init.d/*' 'files/etc/uci-defaults/*' 'files/etc/hotplug.d/*' '*.sh' .ci/run)
+
+export PYTHONPATH := $(CURDIR):$(CURDIR)/daemon
+export PYTHONDONTWRITEBYTECODE ?=
+unexport PIP_USER
+
+.PHONY: help demo test lint bench clean format
+
+help:
+	@echo 'make demo   a simulated router with a simulated Stripe, in the browser (PORT=8080 STRIPE_PORT=8081 STATE=dir)'
+	@echo 'make test   every test: unit, recorded vectors, fuzz, flows, browser'
+	@echo 'make lint   ruff, mypy --strict, eslint, shellcheck, translations, JSON'
+	@echo 'make bench  timings as ratios, written to build/bench.json'
+	@echo 'make clean  removes what the commands above made'
+
+# -- set-up: each command makes what it needs -------------------------------------------------------------------
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'Python 3.11 or newer is needed (PYTHON=… names another one).' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo 'Python cannot make a virtual environment: apt-get install python3-venv' >&2; exit 1; }
+
+$(VENV)/.demo: requirements/demo.txt | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@ $(VENV)/.demo
+
+node_modules/.package-lock.json: package-lock.json package.json
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# Programs that come from the distribution, installed where we may, named where we may not.
+.PHONY: have-chromium have-shellcheck
+have-chromium: PROGRAM = chromium
+have-shellcheck: PROGRAM = shellcheck
+have-chromium have-shellcheck:
+	@command -v $(PROGRAM) >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing $(PROGRAM)"; \
+	    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(PROGRAM); } \
+	      >/tmp/apt-$(PROGRAM).log 2>&1 || { tail -n 20 /tmp/apt-$(PROGRAM).log >&2; exit 1; }; \
+	  else echo "$(PROGRAM) is needed: apt-get install $(PROGRAM)" >&2; exit 1; fi; }
+
+# Debian 12's shellcheck does not know busybox yet: its dash dialect is the nearest to ash.
+
+# -- commands ----------------------------------------------------------------------------------------------------
+
+demo: $(VENV)/.demo
+	@exec $(VENV)/bin/python -m simulator --port $(PORT) --stripe-port $(STRIPE_PORT) $(if $(STATE),--state '$(STATE)')
+
+test: $(VENV)/.dev node_modules/.package-lock.json have-chromium
+	$(VENV)/bin/python -m pytest $(TESTS)
+
+lint: $(VENV)/.dev node_modules/.package-lock.json have-shellcheck
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	npx --no-install eslint .
+	$(if $(SHELL_FILES),shellcheck --shell=dash $(SHELL_FILES))
+
+bench: $(VENV)/.dev
+	$(VENV)/bin/python -m bench
+
+format: $(VENV)/.dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:
+	rm -rf $(VENV) node_modules build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
