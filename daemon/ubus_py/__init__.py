@@ -1,0 +1,1 @@
+"""ubus for asyncio, in pure Python."""
