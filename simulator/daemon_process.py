@@ -1,0 +1,103 @@
+"""The daemon as a process of its own, started, killed and respawned as procd does it."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+RESPAWN_DELAY_S = 1.0
+
+
+class DaemonProcess:
+    """One instance of `python -m stripe_payments`.
+
+    `log` receives its standard error (the system log on a router). With `respawn` a process that ended by itself is
+    started again after a second, as procd's `respawn` does; one that was stopped or killed through this class is not.
+    """
+
+    def __init__(
+        self, *, bus: Path, state: Path, log: Path, environment: Mapping[str, str], respawn: bool = False
+    ) -> None:
+        self._bus = bus
+        self._state = state
+        self._log = log
+        self._environment = dict(environment)
+        self._respawn = respawn
+        self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        if self._process is None or self._process.returncode is not None:
+            return None
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Starts the process; returns at once, before it has registered on the bus."""
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("STRIPE_", "COV_", "PYTHONPATH"))
+        }
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "stripe_payments",
+                "--bus",
+                str(self._bus),
+                "--state",
+                str(self._state),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={
+                    **inherited,
+                    "PYTHONPATH": str(REPOSITORY / "daemon"),
+                    "PYTHONUNBUFFERED": "1",
+                    **self._environment,
+                },
+                start_new_session=True,
+            )
+        if self._respawn:
+            self._keeper = asyncio.create_task(self._keep_alive(self._process))
+
+    async def _keep_alive(self, process: asyncio.subprocess.Process) -> None:
+        await process.wait()
+        await asyncio.sleep(RESPAWN_DELAY_S)
+        await self.start()
+
+    async def kill(self) -> None:
+        """A power cut: SIGKILL, and gone when this returns."""
+        await self._end(signal.SIGKILL)
+
+    async def stop(self, *, patience_s: float = 10.0) -> None:
+        """SIGTERM, as procd does it; SIGKILL where that was not heard in time."""
+        try:
+            await asyncio.wait_for(self._end(signal.SIGTERM), patience_s)
+        except TimeoutError:
+            await self._end(signal.SIGKILL)
+
+    async def _end(self, how: signal.Signals) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+            self._keeper = None
+        process = self._process
+        if process is None:
+            return
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(how)
+        await process.wait()
+        self._process = None
+
+    def log_text(self) -> str:
+        """What it has logged so far."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""

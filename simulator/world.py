@@ -1,0 +1,186 @@
+"""The whole world a router lives in: bus, rpcd, web server, Stripe, and the daemon as a process of its own.
+
+The demo, the flow tests, the browser tests and the benchmarks all start this one; the daemon in it is the shipped one,
+unchanged, and finds nothing but sockets.
+"""
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import stripe
+
+from simulator.browser_front import BrowserFront
+from simulator.daemon_process import DaemonProcess
+from simulator.router import Router, prepare_root
+from simulator.stripe_account import StripeAccount
+from simulator.stripe_cloud import StripeCloud
+from simulator.ubus_broker import UbusBroker
+from stripe_payments.settings import Settings
+from ubus_py import Client, ConnectionLost, Status, StatusError
+
+API_VERSION: str = stripe.api_version
+
+
+class World:
+    """Use as `async with World(...) as world`, or `start()` and `stop()`.
+
+    `state`: the folder that looks like the router's `/` is made below it; a temporary one, removed at the end, if None.
+    `webhooks`: whether Stripe is told of the router's webhook address.
+    `configured`: whether the router has its keys already (False: as it comes out of the box).
+    """
+
+    def __init__(
+        self,
+        *,
+        state: Path | None = None,
+        host: str = "127.0.0.1",
+        front_port: int = 0,
+        stripe_port: int = 0,
+        luci_src: Path | None = None,
+        webhooks: bool = True,
+        configured: bool = True,
+        respawn: bool = False,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self._host = host
+        self._front_port = front_port
+        self._stripe_port = stripe_port
+        self._webhooks = webhooks
+        self._configured = configured
+        # A socket's path may have 107 bytes (sun_path): whatever the state folder, the socket lives in a short one.
+        self._runtime = Path(tempfile.mkdtemp(prefix="router-os-"))
+        self.root = (state or self._runtime) / "router"
+        self.bus_path = self._runtime / "ubus.sock"
+        self.stripe = StripeCloud()
+        self.broker = UbusBroker(self.bus_path, self.root / "usr/share/acl.d")
+        self.router = Router(self.bus_path, self.root)
+        self.front = BrowserFront(self.bus_path, self.root, luci_src)
+        self.bus = Client(str(self.bus_path))
+        self._respawn = respawn
+        self._environment = environment or {}
+        self._daemon: DaemonProcess | None = None
+
+    @property
+    def daemon(self) -> DaemonProcess:
+        """The daemon's process; there from `start` on."""
+        if self._daemon is None:
+            raise RuntimeError("the world has not been started")
+        return self._daemon
+
+    @property
+    def account(self) -> StripeAccount:
+        """The Stripe account, as its operator sees it."""
+        return StripeAccount(self.stripe.url)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Returns when the daemon is registered, has its keys and sells."""
+        fresh = not (self.root / "etc/config").exists()
+        if fresh:
+            prepare_root(self.root)
+        await self.stripe.start(self._host, self._stripe_port)
+        await self.broker.start()
+        await self.router.start()
+        await self.bus.start()
+        await self.front.start(self._host, self._front_port)
+        (self.root / "var/log").mkdir(parents=True, exist_ok=True)
+        self._daemon = DaemonProcess(
+            bus=self.bus_path,
+            state=self.root / "etc/stripe-payments",
+            log=self.root / "var/log/stripe-payments.log",
+            environment={"STRIPE_API_BASE": self.stripe.url, **self._environment},
+            respawn=self._respawn,
+        )
+        if self._configured:
+            await self._set_prices_up()
+        await self.daemon.start()
+        await self.daemon_answers()
+        if self._configured:
+            await self._set_keys()
+
+    async def stop(self) -> None:
+        """Ends everything it started; what was begun is ended even after a start that failed half way."""
+        if self._daemon is not None:
+            await self._daemon.stop()
+        await self.front.stop()
+        await self.bus.close()
+        await self.router.stop()
+        await self.broker.stop()
+        await self.stripe.stop()
+        shutil.rmtree(self._runtime, ignore_errors=True)
+
+    async def _set_prices_up(self) -> None:
+        loaded = await self.bus.call("stripe-payments.uci", "load", {})
+        sections: Any = loaded["settings"]
+        prices = await self.account.create_catalogue(Settings.from_uci(sections))
+        await self.bus.call("stripe-payments.uci", "store_prices", {"prices": dict(prices)})
+
+    async def _set_keys(self) -> None:
+        keys = {"secret_key": self.account.secret_key}
+        if self._webhooks:
+            keys["webhook_secret"] = await self.account.create_webhook_endpoint(
+                f"{self.front.url}/api/payments/webhook", API_VERSION
+            )
+        await self.bus.call("stripe-payments", "set_keys", dict(keys))
+
+    async def daemon_answers(self, *, patience_s: float = 30.0) -> None:
+        """Waits until the daemon answers on the bus."""
+        await self.wait_until(self._asks_status, patience_s=patience_s)
+
+    async def _asks_status(self) -> bool:
+        try:
+            await self.bus.call("stripe-payments", "status", {})
+        except StatusError as error:
+            if error.status is Status.NOT_FOUND:
+                return False
+            return "error" not in (error.data or {}) or False
+        except ConnectionLost:
+            return False
+        return True
+
+    async def wait_until(self, condition: Callable[[], Awaitable[bool]], *, patience_s: float = 30.0) -> None:
+        """Polls `condition` until it holds; raises TimeoutError with the daemon's last log lines."""
+        deadline = time.monotonic() + patience_s
+        while not await condition():
+            if time.monotonic() > deadline:
+                tail = "\n".join(self.daemon.log_text().splitlines()[-30:])
+                raise TimeoutError(f"not within {patience_s} s; the daemon's log ends with:\n{tail}")
+            await asyncio.sleep(0.05)
+
+    async def unlocked(self, feature: str) -> bool:
+        """What `ubus call stripe-payments has` says."""
+        reply = await self.bus.call("stripe-payments", "has", {"feature": feature})
+        return reply["unlocked"] is True
+
+    async def pay(self, session_id: str, card: str = "4242424242424242") -> dict[str, Any]:
+        """Fills the hosted Checkout page in, through the control surface, as a person with `card` would."""
+        return await self.control(f"checkout/{session_id}/pay", {"card": card})
+
+    async def control(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """One request to the Stripe simulator's control surface."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{self.stripe.url}/_sim/{path}", json=body) as response,
+        ):
+            response.raise_for_status()
+            answer: dict[str, Any] = await response.json()
+            return answer

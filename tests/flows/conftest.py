@@ -1,0 +1,160 @@
+"""A whole simulated world for each test, and the buyer who lives in it."""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from simulator.router.uci_file import load
+from simulator.world import World
+from ubus_py import Event
+
+ONETIME = "price_premium_onetime"
+FEATURE = "remote_backup_daily"
+HOTPLUG_SCRIPT = """#!/bin/sh
+echo "$ACTION $FEATURE $SOURCE" >> "{log}"
+"""
+
+
+class Buyer:
+    """Somebody at the router: buys over the bus, looks at every place where an unlocked feature shows."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.events: list[Event] = []
+        self.hotplug_log = world.root / "var/log/hotplug"
+        script = world.root / "etc/hotplug.d/stripe-payments/50-test"
+        script.parent.mkdir(parents=True, exist_ok=True)
+        script.write_text(HOTPLUG_SCRIPT.format(log=self.hotplug_log))
+        script.chmod(0o755)
+        world.bus.listen("stripe-payments.*", self.events.append)
+
+    async def checkout(self, price: str = ONETIME) -> str:
+        """Starts a purchase; returns the session id the buyer is sent away with."""
+        reply = await self.world.bus.call(
+            "stripe-payments",
+            "create_checkout_session",
+            {
+                "price_id": price,
+                "success_url": f"{self.world.front.url}/payment-success",
+                "cancel_url": f"{self.world.front.url}/payment-cancel",
+            },
+        )
+        session_id = reply["session_id"]
+        assert isinstance(session_id, str)
+        return session_id
+
+    async def buy(self, price: str = ONETIME, card: str = "4242424242424242") -> str:
+        """Starts a purchase and pays; returns the session id."""
+        session_id = await self.checkout(price)
+        await self.world.pay(session_id, card)
+        return session_id
+
+    def in_uci(self, feature: str = FEATURE) -> dict[str, Any]:
+        """The feature's section of /etc/config/stripe-features on disk ({} where there is none)."""
+        sections: dict[str, Any] = load(self.world.root / "etc/config", "stripe-features")
+        found: dict[str, Any] = sections.get(feature, {})
+        return found
+
+    def hotplug(self) -> list[str]:
+        """What the hotplug scripts saw: "unlock FEATURE SOURCE" lines."""
+        return self.hotplug_log.read_text().splitlines() if self.hotplug_log.exists() else []
+
+    async def everywhere(self, feature: str = FEATURE, *, unlocked: bool, patience_s: float = 30.0) -> None:
+        """Waits until bus, UCI file, hotplug and event listener agree on `feature`."""
+        action = "unlock" if unlocked else "lock"
+
+        async def agreed() -> bool:
+            told = [
+                event.data["unlocked"]
+                for event in self.events
+                if event.name == "stripe-payments.feature" and event.data.get("feature") == feature
+            ]
+            scripts = [line.split()[0] for line in self.hotplug() if line.split()[1:2] == [feature]]
+            return (
+                await self.world.unlocked(feature) is unlocked
+                and self.in_uci(feature).get("unlocked") == ("1" if unlocked else "0")
+                and told[-1:] == [unlocked]
+                and scripts[-1:] == [action]
+            )
+
+        await self.world.wait_until(agreed, patience_s=patience_s)
+
+    def unlock_count(self, feature: str = FEATURE) -> int:
+        """How many `stripe-payments.feature` events unlocked it."""
+        return sum(
+            event.name == "stripe-payments.feature"
+            and event.data.get("feature") == feature
+            and event.data.get("unlocked") is True
+            for event in self.events
+        )
+
+    async def payment(self, payment_id: str) -> dict[str, Any]:
+        """`payment_status` over the bus."""
+        return await self.world.bus.call("stripe-payments", "payment_status", {"payment_id": payment_id})
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """Stripe tells the router by webhook, and the router polls."""
+    async with World(state=tmp_path) as world:
+        yield world
+
+
+@pytest.fixture
+async def quiet_world(tmp_path: Path) -> AsyncIterator[World]:
+    """Behind NAT: Stripe has no address to tell anything to."""
+    async with World(state=tmp_path, webhooks=False) as world:
+        yield world
+
+
+@pytest.fixture
+async def buyer(world: World) -> Buyer:
+    """A buyer in `world`."""
+    return Buyer(world)
+
+
+class LuciUser:
+    """A logged-in user's HTTP client: the session id of rpcd, and a cookie jar as a browser has one."""
+
+    def __init__(self, world: World, http: aiohttp.ClientSession, sid: str) -> None:
+        self.world = world
+        self.http = http
+        self.sid = sid
+        self.origin = world.front.url
+
+    def url(self, path: str) -> str:
+        """The address of `path` on the router."""
+        return f"{self.origin}{path}"
+
+    async def hand_over(self) -> aiohttp.ClientResponse:
+        """What the LuCI app's shared module does when it loads: the cookie for /api/payments."""
+        return await self.http.post(
+            self.url("/api/payments/session"), headers={"Authorization": f"Bearer {self.sid}"}
+        )
+
+
+@pytest.fixture
+async def luci_user(world: World) -> AsyncIterator[LuciUser]:
+    """root, logged in through rpcd."""
+    login = await world.bus.call("session", "login", {"username": "root", "password": "router"})
+    sid = login["ubus_rpc_session"]
+    assert isinstance(sid, str)
+    # quote_cookie and unsafe: aiohttp keeps no cookies of an IP address without it; browsers do.
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with aiohttp.ClientSession(cookie_jar=jar) as http:
+        yield LuciUser(world, http, sid)
+
+
+def ledger_lines(text: str) -> str:
+    """For assertion messages: the daemon's log, shortened."""
+    return json.dumps(text[-2000:])
+
+
+def seconds_since(start: float) -> float:
+    """Monotonic seconds since `start`."""
+    return time.monotonic() - start
