@@ -1,0 +1,15 @@
+'use strict';
+'require baseclass';
+'require stripe-payments.rpc as payments';
+
+/*
+ * LuCI loads what lies in `preload/` on every page of a logged-in user, so
+ * that the documented `fetch('/api/payments/create-checkout-session', …)` works
+ * on all of them. It runs once a LuCI session, and failing it is never a page's
+ * problem: only that fetch would be answered "login required".
+ */
+return baseclass.extend({
+	__init__() {
+		payments.openHttpSession().catch(() => {});
+	}
+});

@@ -1,0 +1,283 @@
+'use strict';
+'require baseclass';
+'require poll';
+'require session';
+'require ui';
+'require stripe-payments.rpc as payments';
+'require stripe-payments.format as format';
+
+/*
+ * One purchase from the click to the unlock: where the buyer is sent, the QR
+ * code for a phone, and the progress that both end in.
+ */
+
+const REMEMBERED = 'stripe-payments.checkout';
+
+/* Seconds between two looks at the payment: local questions to the router's
+ * own service, which does its own, slower asking at Stripe. */
+const INTERVAL = 1;
+
+/* Stripe keeps a Checkout page for 24 hours; a person waits minutes. */
+const PATIENCE_MS = 10 * 60 * 1000;
+
+/* Phases that nothing more will happen in. */
+const SETTLED = [ 'unlocked', 'expired', 'failed', 'refunded' ];
+
+/**
+ * Where a purchase stands, from what the router says. Pure.
+ *
+ * @param {Object} payment answer of payment_status
+ * @param {Object} features answer of features
+ * @param {string[]} wanted names of the features that the purchase unlocks
+ */
+function phaseOf(payment, features, wanted) {
+	switch (payment.status) {
+	case 'paid':
+	case 'no_payment_required':
+	case 'partially_refunded':
+	case 'disputed':
+		return wanted.every(name => features[name]?.unlocked) ? 'unlocked' : 'unlocking';
+	case 'pending':
+		return 'processing';
+	case 'expired':
+	case 'failed':
+	case 'refunded':
+		return payment.status;
+	default:
+		return 'waiting';
+	}
+}
+
+function sentence(phase, purchase) {
+	switch (phase) {
+	case 'waiting':
+		return _('Waiting for the payment of “%s”…').format(purchase.title);
+	case 'processing':
+		return _('The bank is processing the payment. This can take some days; the features unlock by themselves when it is done.');
+	case 'unlocking':
+		return _('Payment received. Unlocking…');
+	case 'unlocked':
+		return _('“%s” is paid and unlocked. Thank you!').format(purchase.title);
+	case 'expired':
+		return _('The payment page has expired. Nothing was charged; you can start again.');
+	case 'failed':
+		return _('The payment did not succeed. Nothing was unlocked; you can try again.');
+	case 'refunded':
+		return _('This payment was refunded.');
+	default:
+		return _('Still no payment. You may leave this page: the router keeps watching and unlocks by itself.');
+	}
+}
+
+/* The three steps of the progress; how many of them each phase has behind it. */
+const DONE = { waiting: 0, slow: 0, expired: 0, failed: 0, refunded: 0, processing: 0, unlocking: 1, unlocked: 3 };
+
+function steps(phase) {
+	const done = DONE[phase] ?? 0;
+	const stuck = phase == 'expired' || phase == 'failed' || phase == 'refunded';
+
+	return E('ol', { 'class': 'sp-steps' }, [
+		_('Waiting for payment'),
+		_('Payment received'),
+		_('Unlocked')
+	].map((label, i) => E('li', {
+		'class': i < done ? 'done' : (i == done ? (stuck ? 'stuck' : 'current') : ''),
+		'aria-current': (i == done) ? 'step' : null
+	}, [ E('span', {}, [ label ]) ])));
+}
+
+/**
+ * Follows one purchase through LuCI's poll and says so in `node`, which is a
+ * live region: it is told to screen readers as it changes.
+ */
+class Progress {
+	constructor(purchase, changed) {
+		this.purchase = purchase;
+		this.changed = changed ?? (() => {});
+		this.phase = null;
+		this.steps = E('div');
+		this.words = E('p', { 'class': 'sp-live', 'role': 'status', 'aria-live': 'polite' });
+		this.node = E('div', { 'class': 'sp-progress' }, [ this.steps, this.words ]);
+		this.look = this.look.bind(this);
+		this.show('waiting');
+	}
+
+	start() {
+		poll.add(this.look, INTERVAL);
+		return this;
+	}
+
+	stop() {
+		poll.remove(this.look);
+	}
+
+	async look() {
+		let phase;
+
+		try {
+			const [ payment, features ] = await Promise.all([
+				payments.paymentStatus(this.purchase.session_id),
+				payments.features()
+			]);
+
+			phase = phaseOf(payment, features, this.purchase.features);
+		}
+		catch (error) {
+			/* One answer missed is no news of the payment. */
+			this.words.textContent = '%s %s'.format(error.message, error.hint ?? '');
+			this.phase = null;
+			return;
+		}
+
+		if (phase == 'waiting' && Date.now() - this.purchase.since > PATIENCE_MS)
+			phase = 'slow';
+
+		if (phase == this.phase)
+			return;
+
+		this.show(phase);
+
+		if (SETTLED.includes(phase)) {
+			this.stop();
+			forget();
+		}
+
+		this.changed(phase);
+	}
+
+	show(phase) {
+		this.phase = phase;
+		this.node.setAttribute('data-phase', phase);
+		this.steps.replaceChildren(steps(phase));
+		this.words.textContent = sentence(phase, this.purchase);
+	}
+}
+
+function remember(purchase) {
+	session.setLocalData(REMEMBERED, purchase);
+	return purchase;
+}
+
+function forget() {
+	session.setLocalData(REMEMBERED, null);
+}
+
+function remembered() {
+	return session.getLocalData(REMEMBERED);
+}
+
+/**
+ * Opens a Checkout page at Stripe and remembers it in this tab, so that the
+ * shop knows what it is waiting for when the buyer comes back.
+ */
+async function open(offer, successUrl, cancelUrl) {
+	const reply = await payments.createCheckoutSession(offer.price.id, successUrl, cancelUrl);
+
+	return remember({
+		session_id: reply.session_id,
+		url: reply.checkout_url,
+		price: offer.price.id,
+		title: offer.title,
+		features: offer.features,
+		since: Date.now()
+	});
+}
+
+/* LuCI's QR library is a package of its own: without it the link has to do. */
+async function qrCode(text) {
+	try {
+		const svg = E((await L.require('uqr')).renderSVG(text, { pixelSize: 4 }));
+
+		svg.setAttribute('viewBox', '0 0 %s %s'.format(svg.getAttribute('width'), svg.getAttribute('height')));
+		svg.setAttribute('role', 'img');
+		svg.setAttribute('aria-label', _('QR code of the payment page'));
+
+		return E('div', { 'class': 'sp-qr' }, [ svg ]);
+	}
+	catch {
+		return E('div', { 'class': 'sp-qr missing' }, [
+			_('No QR code: the package “luci-lib-uqr” is not installed. Open this address on the phone:'),
+			E('code', {}, [ text ])
+		]);
+	}
+}
+
+return baseclass.extend({
+	SETTLED,
+	Progress,
+	phaseOf,
+	forget,
+	remembered,
+
+	/**
+	 * Takes the buyer to Stripe in this tab. Resolves when the browser is
+	 * leaving; rejects with a PaymentError.
+	 */
+	async pay(offer) {
+		const purchase = await open(offer,
+			`${window.location.origin}/payment-success`,
+			`${window.location.origin}/payment-cancel`);
+
+		window.location.assign(purchase.url);
+	},
+
+	/**
+	 * Shows the QR code of a new Checkout page and follows it. `closed` is called
+	 * with the last phase when the person is through with the dialogue.
+	 */
+	async payOnPhone(offer, closed) {
+		/* No return address: where a phone can come back to is the router's
+		 * to know (phone_return_url, else public_url, else its LAN page). */
+		const purchase = await open(offer);
+		const button = E('button', { 'class': 'btn cbi-button' }, [ _('Cancel') ]);
+		const code = await qrCode(purchase.url);
+
+		const progress = new Progress(purchase, phase => {
+			const settled = SETTLED.includes(phase);
+
+			code.classList.toggle('over', settled);
+			button.textContent = settled || phase == 'processing' ? _('Done') : _('Cancel');
+
+			if (settled)
+				button.focus();
+		});
+
+		const close = () => {
+			progress.stop();
+			/* The page at Stripe stays open for the phone that has it: the router
+			 * goes on watching, only this tab need not. */
+			forget();
+			ui.hideModal();
+			closed(progress.phase);
+		};
+
+		button.addEventListener('click', close);
+
+		ui.showModal(_('Pay on your phone'), [
+			E('div', { 'class': 'sp-shop sp-phone' }, [
+				code,
+				E('div', { 'class': 'sp-phone-words' }, [
+					E('p', { 'class': 'sp-phone-what' }, [
+						E('strong', {}, [ offer.title ]), E('br'),
+						'%s %s'.format(format.money(offer.price.amount, offer.price.currency), format.period(offer.price.interval))
+					]),
+					E('ol', { 'class': 'sp-howto' }, [
+						E('li', {}, [ _('Point the camera of your phone at the code.') ]),
+						E('li', {}, [ _('Pay on the page of Stripe that opens.') ]),
+						E('li', {}, [ _('Leave this window open: it notices the payment.') ])
+					]),
+					E('p', { 'class': 'sp-small' }, [
+						_('The phone need not be on this network. Away from it, its last page may not open; the payment counts all the same.')
+					]),
+					E('a', { 'class': 'sp-small', 'href': purchase.url, 'target': '_blank', 'rel': 'noreferrer noopener' },
+						[ _('Open the payment page here instead') ])
+				])
+			]),
+			progress.node,
+			E('div', { 'class': 'right' }, [ button ])
+		], 'cbi-modal', 'sp-modal');
+
+		button.focus();
+		progress.start();
+	}
+});

@@ -1,0 +1,236 @@
+'use strict';
+'require baseclass';
+'require rpc';
+'require session';
+
+/*
+ * The only place of the application that talks to the router: the bus object
+ * `stripe-payments`, and the HTTP session that the documented API needs.
+ *
+ * Calls are declared without `expect` on purpose. The service answers a refusal
+ * with a body ({ error: { code, message, hint } }) beside the ubus status;
+ * rpc.declare hands over the body where there is one and the bare status where
+ * there is none. `expect` would turn both into an empty, successful answer.
+ */
+
+const OBJECT = 'stripe-payments';
+
+const callStatus = rpc.declare({
+	object: OBJECT,
+	method: 'status',
+	params: [ 'locale' ]
+});
+
+const callCatalog = rpc.declare({
+	object: OBJECT,
+	method: 'catalog',
+	params: [ 'locale' ]
+});
+
+const callFeatures = rpc.declare({
+	object: OBJECT,
+	method: 'features'
+});
+
+const callPaymentStatus = rpc.declare({
+	object: OBJECT,
+	method: 'payment_status',
+	params: [ 'payment_id', 'locale' ]
+});
+
+/* Stripe may take its time: out of LuCI's batch, or every poll would wait for it. */
+const callCreateCheckoutSession = rpc.declare({
+	object: OBJECT,
+	method: 'create_checkout_session',
+	params: [ 'price_id', 'success_url', 'cancel_url', 'locale' ],
+	nobatch: true
+});
+
+const callSessionAccess = rpc.declare({
+	object: 'session',
+	method: 'access',
+	params: [ 'scope', 'object', 'function' ],
+	expect: { access: false }
+});
+
+/* ubus status without a body -> our code (libubus: enum ubus_msg_status) */
+const STATUS_CODES = {
+	3: 'service_too_old',
+	4: 'service_away',
+	6: 'permission_denied',
+	7: 'timeout',
+	10: 'service_away'
+};
+
+/* error member of uhttpd's JSON-RPC answer -> our code */
+const RPC_CODES = {
+	'-32000': 'service_away',
+	'-32001': 'login_required',
+	'-32002': 'permission_denied',
+	'-32003': 'timeout'
+};
+
+/**
+ * What went wrong, in words. `code` is the service's, or one of those above, or
+ * `router_unreachable`; `hint` says what to do and may be empty.
+ */
+class PaymentError extends Error {
+	constructor(code, message, hint) {
+		super(message);
+		this.name = 'PaymentError';
+		this.code = code;
+		this.hint = hint ?? '';
+	}
+}
+
+/* Sentences for what a buyer can meet; anything else keeps the service's words. */
+function describe(code, message, hint) {
+	switch (code) {
+	case 'service_away':
+	case 'starting':
+		return [ _('The payment service is not running.'),
+			_('It may be starting: this page looks again by itself. If it stays away, restart “stripe-payments” under System → Startup.') ];
+	case 'service_too_old':
+		return [ _('The payment service is older than this page.'),
+			_('Update the package “stripe-payments”.') ];
+	case 'permission_denied':
+		return [ _('Your login may not do this.'),
+			_('Ask the administrator of this router.') ];
+	case 'login_required':
+		return [ _('Your login has expired.'), _('Log in again.') ];
+	case 'timeout':
+		return [ _('The answer took too long.'),
+			_('Nothing was charged. Try again in a moment.') ];
+	case 'router_unreachable':
+		return [ _('The router does not answer.'),
+			_('Check your connection to the router, then try again.') ];
+	case 'stripe_unreachable':
+		return [ _('Stripe cannot be reached from this router.'),
+			_('Check the Internet connection. What you already own stays unlocked.') ];
+	case 'rate_limited':
+		return [ _('Stripe is asking for a pause.'), _('Wait a minute, then try again.') ];
+	case 'not_configured':
+		return [ _('Payments are not set up yet.'),
+			_('The administrator has to store the Stripe keys first.') ];
+	case 'stripe_key_invalid':
+	case 'stripe_key_permission':
+		return [ _('Stripe does not accept the key of this router.'),
+			_('The administrator has to check the Stripe keys.') ];
+	case 'disabled':
+		return [ _('Payments are switched off on this router.'),
+			_('What you already own stays unlocked.') ];
+	case 'already_owned':
+		return [ _('You already own this.'), hint ];
+	case 'price_unavailable':
+	case 'unknown_price':
+		return [ _('This price is not on sale at the moment.'),
+			_('Choose another one, or ask the administrator.') ];
+	default:
+		return [ message || _('Something went wrong.'), hint || _('Try again in a moment.') ];
+	}
+}
+
+function failure(code, message, hint) {
+	return new PaymentError(code, ...describe(code, message, hint));
+}
+
+function failureOf(exception) {
+	const code = /error (-\d+)/.exec(exception.message)?.[1];
+
+	if (code != null)
+		return failure(RPC_CODES[code] ?? 'internal_error');
+
+	return failure(/timed out/.test(exception.message) ? 'timeout' : 'router_unreachable');
+}
+
+/* An answer of the bus -> its table; a refusal of any kind -> PaymentError */
+function answer(reply) {
+	return reply.catch(exception => {
+		throw failureOf(exception);
+	}).then(table => {
+		if (typeof(table) == 'number' && table != 0)
+			throw failure(STATUS_CODES[table] ?? 'internal_error');
+
+		if (table?.error?.code != null)
+			throw failure(table.error.code, table.error.message, table.error.hint);
+
+		return L.isObject(table) ? table : {};
+	});
+}
+
+/* LuCI's language as the daemon and Stripe know it: two letters */
+function language() {
+	return (document.documentElement.lang || 'en').split(/[-_]/)[0].toLowerCase();
+}
+
+const HTTP_SESSION = 'stripe-payments.http-session';
+let mayBuy = null;
+
+return baseclass.extend({
+	PaymentError,
+
+	language,
+
+	/** Resolves to version, mode, stripe (what is known of Stripe), … */
+	status() {
+		return answer(callStatus(language()));
+	},
+
+	/** Resolves to { plans, products, features }, worded in LuCI's language. */
+	catalog() {
+		return answer(callCatalog(language()));
+	},
+
+	/** Resolves to { NAME: { unlocked, source, plan, until, reason } }. */
+	features() {
+		return answer(callFeatures()).then(reply => reply.features ?? {});
+	},
+
+	/** Resolves to { status, amount, currency, payment_date, … }. */
+	paymentStatus(id) {
+		return answer(callPaymentStatus(id, language()));
+	},
+
+	/** Resolves to { session_id, checkout_url }, where the buyer is to go. */
+	createCheckoutSession(price, successUrl, cancelUrl) {
+		return answer(callCreateCheckoutSession(price, successUrl, cancelUrl, language())).then(reply => {
+			/* The page is about to follow this address: a scheme like
+			 * javascript: must not get that far, whoever it came from. */
+			if (!/^https?:\/\//.test(reply.checkout_url ?? ''))
+				throw failure('internal_error');
+
+			return reply;
+		});
+	},
+
+	/** Resolves to true where the login may buy, false else; never rejects. */
+	mayBuy() {
+		mayBuy ??= callSessionAccess('ubus', OBJECT, 'create_checkout_session').catch(() => {
+			mayBuy = null;
+			return false;
+		});
+
+		return Promise.resolve(mayBuy);
+	},
+
+	/**
+	 * Lets `/api/payments/` know who is logged in. LuCI's own cookie is bound to
+	 * /cgi-bin/luci/, so it never gets there; this asks for one that is bound
+	 * to /api/payments. Once a LuCI session, and only for logins that may buy.
+	 */
+	openHttpSession() {
+		if (session.getLocalData(HTTP_SESSION))
+			return Promise.resolve(true);
+
+		return this.mayBuy().then(allowed => allowed && window.fetch('/api/payments/session', {
+			method: 'POST',
+			credentials: 'same-origin',
+			headers: { 'Authorization': `Bearer ${rpc.getSessionID()}` }
+		}).then(response => {
+			if (response.ok)
+				session.setLocalData(HTTP_SESSION, true);
+
+			return response.ok;
+		}));
+	}
+});

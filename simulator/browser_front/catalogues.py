@@ -1,0 +1,87 @@
+"""Translations for the browser: PO files as the JavaScript catalogue that LuCI's ``_()`` looks up.
+
+LuCI compiles PO files to ``.lmo`` and serves ``window.TR = {"<hash>": "<text>", …}``; the key is a hash of the
+English text (context first, separated by U+0001; plural form last, separated by U+0002; white space runs are one
+blank), and ``00000000`` holds the plural rule.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from babel.messages.pofile import read_po
+
+_MASK = 0xFFFFFFFF
+
+
+def key_hash(text: str) -> str:
+    """Hash a key as LuCI's catalogues do: SuperFastHash (Paul Hsieh) over UTF-8, seeded with the length."""
+    data = text.encode("utf-8")
+    value = len(data)
+    whole = len(data) & ~3
+
+    def half(at: int) -> int:
+        return data[at] | data[at + 1] << 8
+
+    def signed(at: int) -> int:
+        return data[at] - 256 if data[at] > 127 else data[at]
+
+    for at in range(0, whole, 4):
+        value = (value + half(at)) & _MASK
+        value = ((value << 16) ^ (half(at + 2) << 11) ^ value) & _MASK
+        value = (value + (value >> 11)) & _MASK
+    match len(data) & 3:
+        case 3:
+            value = (value + half(whole)) & _MASK
+            value = (value ^ value << 16) & _MASK
+            value = (value ^ signed(whole + 2) << 18) & _MASK
+            value = (value + (value >> 11)) & _MASK
+        case 2:
+            value = (value + half(whole)) & _MASK
+            value = (value ^ value << 11) & _MASK
+            value = (value + (value >> 17)) & _MASK
+        case 1:
+            value = (value + signed(whole)) & _MASK
+            value = (value ^ value << 10) & _MASK
+            value = (value + (value >> 1)) & _MASK
+    for left, right in ((3, 5), (4, 17), (25, 6)):
+        value = (value ^ value << left) & _MASK
+        value = (value + (value >> right)) & _MASK
+    return f"{value:08x}"
+
+
+def _tidy(text: str) -> str:
+    return re.sub(r"[ \t\n]+", " ", text.strip())
+
+
+class Catalogue:
+    """The texts of some PO files in one language; an empty one leaves everything English."""
+
+    def __init__(self, files: Iterable[Path], locale: str) -> None:
+        self.entries: dict[str, str] = {}
+        for file in files:
+            with file.open("rb") as source:
+                catalogue = read_po(source, locale=locale)
+            self.entries["00000000"] = f"nplurals={catalogue.num_plurals}; plural={catalogue.plural_expr};"
+            for message in catalogue:
+                if not message.id or message.fuzzy:
+                    continue
+                prefix = f"{_tidy(message.context)}\x01" if message.context else ""
+                if isinstance(message.id, (tuple, list)):
+                    for form, text in enumerate(message.string):
+                        self._add(f"{prefix}{_tidy(message.id[0])}\x02{form}", text)
+                else:
+                    self._add(prefix + _tidy(message.id), str(message.string))
+
+    def _add(self, key: str, text: str) -> None:
+        if text:
+            self.entries[key_hash(key)] = text
+
+    def translate(self, text: str) -> str:
+        """Return the text in this language, or as it is."""
+        return self.entries.get(key_hash(_tidy(text)), text)
+
+    def script(self) -> str:
+        """Return the catalogue as LuCI serves it to the browser."""
+        return f"window.TR={json.dumps(self.entries, ensure_ascii=False)};"

@@ -1,0 +1,150 @@
+"""The gateway to the daemon's HTTP face, as the router's ucode gateway does it: it carries bytes, it decides nothing.
+
+Every request below one of the mounted paths becomes one bus call
+``stripe-payments.http request {method, path, query, headers, body}`` whose reply
+``{status, reason, headers, body}`` becomes the response. What the gateway itself answers, since the bus cannot carry
+it or nobody is there: a body over 512 KiB (413), a body that is no text (400), the daemon away or silent (503).
+
+``tests/conformance/gateway_cases.py`` states all this as data; the ucode gateway is held to the same table.
+"""
+
+import json
+from typing import Final
+
+from aiohttp import web
+
+from ubus_py import Client, StatusError, UbusError
+
+MOUNTS: Final = ("/api/payments", "/payment-success", "/payment-cancel")
+"""The prefixes that uhttpd hands to the gateway, matched against the path as the client wrote it."""
+
+PAGES: Final = ("/payment-success", "/payment-cancel")
+"""Mounts that people look at: their errors are pages, not JSON."""
+
+MAX_BODY: Final = 512 * 1024
+CALL_TIMEOUT: Final = 60.0
+
+_NOT_FORWARDED: Final = frozenset(
+    {"x-remote-addr", "connection", "transfer-encoding", "content-length", "expect"}
+)
+"""Headers about the connection, or that only the gateway may say."""
+
+_AWAY_PAGE: Final = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="refresh" content="3"><title>One moment · Un momento</title></head>
+<body style="font:16px/1.5 system-ui,sans-serif;max-width:32rem;margin:4rem auto;padding:0 1rem;color-scheme:light dark">
+<h1>One moment</h1><p>The payment service of this router is starting. This page looks again by itself; a payment you
+made is not lost.</p>
+<h1 lang="it">Un momento</h1><p lang="it">Il servizio di pagamento di questo router si sta avviando. La pagina riprova
+da sola; un pagamento già fatto non va perso.</p></body></html>
+"""
+
+
+def mounted(path: str) -> bool:
+    """Tell whether uhttpd would hand the raw ``path`` to the gateway: a mount itself, or something below it."""
+    return any(path == mount or path.startswith(f"{mount}/") for mount in MOUNTS)
+
+
+class Gateway:
+    """Carries requests to the bus object ``stripe-payments.http`` and its replies back."""
+
+    def __init__(self, bus: Client) -> None:
+        self._bus = bus
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Carry one request."""
+        path, _, query = request.raw_path.partition("?")
+        page = path.split("/")[1:2] in ([mount.strip("/")] for mount in PAGES)
+        body = await self._body(request)
+        if body is None:
+            return _refusal(413, "Payload Too Large", "body_too_large", "The body is longer than 512 KiB.")
+        try:
+            text = body.decode("utf-8")
+        except UnicodeDecodeError:
+            text = "\0"
+        if "\0" in text:  # a bus string ends at the first NUL: the rest would be lost in silence
+            return _refusal(400, "Bad Request", "invalid_json", "The body is not UTF-8 text.")
+        try:
+            reply = await self._bus.call(
+                "stripe-payments.http",
+                "request",
+                {
+                    "method": request.method,
+                    "path": path,
+                    "query": query,
+                    "headers": self._headers(request),
+                    "body": text,
+                },
+                timeout=CALL_TIMEOUT,
+            )
+        except (UbusError, StatusError):
+            return _away(page)
+        return _response(dict(reply))
+
+    async def _body(self, request: web.Request) -> bytes | None:
+        """Read the whole body, or drain it and return None where it is over the cap."""
+        body = bytearray()
+        over = False
+        async for chunk in request.content.iter_any():
+            over = over or len(body) + len(chunk) > MAX_BODY
+            if not over:
+                body += chunk
+        return None if over else bytes(body)
+
+    def _headers(self, request: web.Request) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in request.raw_headers:
+            name = raw_name.decode("latin-1").lower()
+            if name in _NOT_FORWARDED or name.startswith("x-forwarded-"):
+                continue
+            try:
+                headers[name] = raw_value.decode("utf-8")
+            except UnicodeDecodeError:
+                continue
+        headers["x-remote-addr"] = request.remote or ""
+        return headers
+
+
+def _response(reply: dict[str, object]) -> web.Response:
+    status = reply.get("status")
+    headers = reply.get("headers")
+    reason = reply.get("reason")
+    response = web.Response(
+        status=status if isinstance(status, int) else 500,
+        reason=reason if isinstance(reason, str) and reason else None,
+        body=str(reply.get("body") or "").encode(),
+    )
+    for name, value in (headers if isinstance(headers, dict) else {}).items():
+        if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+            response.headers[name] = str(value)
+    return response
+
+
+def _refusal(status: int, reason: str, code: str, message: str) -> web.Response:
+    return web.Response(
+        status=status,
+        reason=reason,
+        text=json.dumps({"error": {"code": code, "message": message}}),
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+def _away(page: bool) -> web.Response:
+    if page:
+        response = web.Response(
+            status=503,
+            reason="Service Unavailable",
+            text=_AWAY_PAGE,
+            content_type="text/html",
+            headers={"Cache-Control": "no-store"},
+        )
+    else:
+        response = _refusal(
+            503,
+            "Service Unavailable",
+            "service_unavailable",
+            "The payment service is not running. Try again soon.",
+        )
+    response.headers["Retry-After"] = "5"
+    return response

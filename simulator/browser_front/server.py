@@ -1,0 +1,94 @@
+"""The front: one aiohttp server that sorts requests as uhttpd does, by the path as the client wrote it."""
+
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+import segno
+from aiohttp import web
+
+from simulator.browser_front import gateway
+from simulator.browser_front.json_rpc import JsonRpc
+from simulator.browser_front.pages import Pages
+from simulator.browser_front.sessions import SCRIPT_NAME
+from simulator.browser_front.static_files import TYPES, StaticFiles
+from ubus_py import Client, UbusError
+
+UBUS: Final = "/ubus"
+STATIC: Final = "/luci-static/"
+QR_PATH: Final = "/luci-static/standin/qr.svg"
+
+
+class BrowserFront:
+    """The simulated router's HTTP server.
+
+    ``bus_path`` is the bus, ``root`` the folder that stands for the router's ``/`` (its ``menu.d`` is read), and
+    ``luci_src`` a LuCI source tree whose client files to serve; without one the stand-in's are served.
+    """
+
+    def __init__(self, bus_path: str | Path, root: Path, luci_src: Path | None = None) -> None:
+        self._bus = Client(str(bus_path))
+        self._files = StaticFiles(luci_src)
+        self._rpc = JsonRpc(self._bus)
+        self._gateway = gateway.Gateway(self._bus)
+        self._pages = Pages(self._bus, root, self._files, luci_src)
+        self._runner: web.AppRunner | None = None
+        self.url = ""
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Connect to the bus and serve; ``url`` is where."""
+        await self._bus.start()
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        await site.start()
+        address = self._runner.addresses[0]
+        self.url = f"http://{address[0]}:{address[1]}"
+
+    async def stop(self) -> None:
+        """Stop serving and leave the bus."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        await self._bus.close()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        path = request.raw_path.partition("?")[0]
+        try:
+            if gateway.mounted(path):
+                return await self._gateway.handle(request)
+            if path == UBUS or path.startswith(f"{UBUS}/"):
+                return await self._rpc.handle(request, path.removeprefix(UBUS))
+            if path == SCRIPT_NAME or path.startswith(f"{SCRIPT_NAME}/"):
+                return await self._pages.handle(request, unquote(path.removeprefix(SCRIPT_NAME)))
+        except UbusError as error:
+            return web.Response(status=502, text=f"The bus does not answer: {error}\n")
+        if path == "/":
+            return web.Response(status=302, headers={"Location": f"{SCRIPT_NAME}/"})
+        if path == QR_PATH:
+            return _qr_code(request)
+        if path == "/favicon.ico":
+            path = f"{STATIC}bootstrap/logo.svg"
+        if path.startswith(STATIC):
+            file = self._files.find(unquote(path.removeprefix(STATIC)))
+            if file is not None:
+                return web.Response(
+                    body=file.read_bytes(),
+                    content_type=TYPES[file.suffix],
+                    charset=None if file.suffix == ".png" else "utf-8",
+                    headers={"Cache-Control": "no-cache"},
+                )
+        return web.Response(status=404, text="Not Found\n")
+
+
+def _qr_code(request: web.Request) -> web.Response:
+    """Draw the QR code that the stand-in of LuCI's QR library asks for."""
+    try:
+        scale = min(max(int(request.query.get("scale", "1")), 1), 16)
+        code = segno.make_qr(request.query.get("data", ""), error="l", boost_error=False)
+    except ValueError:
+        return web.Response(status=400, text="Data too long\n")
+    svg = code.svg_inline(scale=scale, border=1, light="white", dark="black", xmldecl=False)
+    return web.Response(text=svg, content_type="image/svg+xml")
