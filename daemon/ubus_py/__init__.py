@@ -1,1 +1,91 @@
-"""ubus for asyncio, in pure Python."""
+"""ubus for asyncio, in pure Python, without dependencies.
+
+    from ubus_py import STRING, Call, Client, Method, Object
+
+    async def greet(call: Call) -> dict[str, str]:
+        return {"text": f"ciao {call.args.get('name', 'mondo')}"}
+
+    async with Client() as client:
+        await client.publish(Object("greeter", [Method("greet", greet, {"name": STRING})]))
+        board = await client.call("system", "board")
+
+The names below are the public ones. The rooms: :mod:`~ubus_py.blobmsg`, :mod:`~ubus_py.messages`,
+:mod:`~ubus_py.framing` and :mod:`~ubus_py.session` do the protocol without IO; :mod:`~ubus_py.transport`,
+:mod:`~ubus_py.client`, :mod:`~ubus_py.objects` and :mod:`~ubus_py.reconnect` do it with asyncio;
+``python -m ubus_py`` is the ``ubus`` tool.
+"""
+
+from .blobmsg import (
+    ARRAY,
+    BOOLEAN,
+    DOUBLE,
+    INT8,
+    INT16,
+    INT32,
+    INT64,
+    STRING,
+    TABLE,
+    UNSPEC,
+    ArgType,
+    Encodable,
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    Table,
+    Value,
+)
+from .client import Connection
+from .errors import (
+    CallTimeout,
+    ConnectionLost,
+    ProtocolError,
+    Status,
+    StatusError,
+    UbusError,
+    UsageError,
+    status_text,
+)
+from .events import Event, ObjectInfo, Receiver
+from .objects import Call, Method, Object
+from .reconnect import Client, Registration
+from .transport import DEFAULT_SOCKET
+
+__all__ = [
+    "ARRAY",
+    "BOOLEAN",
+    "DEFAULT_SOCKET",
+    "DOUBLE",
+    "INT8",
+    "INT16",
+    "INT32",
+    "INT64",
+    "STRING",
+    "TABLE",
+    "UNSPEC",
+    "ArgType",
+    "Call",
+    "CallTimeout",
+    "Client",
+    "Connection",
+    "ConnectionLost",
+    "Encodable",
+    "Event",
+    "Int8",
+    "Int16",
+    "Int32",
+    "Int64",
+    "Method",
+    "Object",
+    "ObjectInfo",
+    "ProtocolError",
+    "Receiver",
+    "Registration",
+    "Status",
+    "StatusError",
+    "Table",
+    "UbusError",
+    "UsageError",
+    "Value",
+    "status_text",
+]

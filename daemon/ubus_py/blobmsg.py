@@ -268,6 +268,8 @@ def encode_table(table: Mapping[str, Encodable]) -> bytes:
     :raises UsageError: a value that no wire type holds, text with NUL, a key that is no string, nesting
         deeper than :data:`MAX_DEPTH`.
     """
+    if not isinstance(table, Mapping):
+        raise UsageError(f"a table is a mapping, not {type(table).__name__}")
     out = bytearray()
     _write_table(out, table, 1)
     return bytes(out)

@@ -161,7 +161,7 @@ _TYPES = frozenset(int(kind) for kind in MessageType)
 
 def table_payload(table: Mapping[str, Encodable] | None) -> bytes:
     """The payload of a DATA or SIGNATURE attribute."""
-    return encode_table(table) if table else b""
+    return b"" if table is None else encode_table(table)
 
 
 # --- attributes to bytes and back ----------------------------------------------------------------------
