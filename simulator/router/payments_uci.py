@@ -1,0 +1,133 @@
+"""The ubus object ``stripe-payments.uci``: the only way the daemon, which is not root, reaches UCI.
+
+On the router it is a plugin of rpcd; this is its stand-in and must answer alike
+(``tests/conformance/uci_helper_cases.py``). Bad input is answered INVALID_ARGUMENT and writes nothing; a
+pending LuCI rollback PERMISSION_DENIED.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from simulator.router.uci_editor import UciEditor
+from simulator.router.uci_file import UciError, is_name
+from simulator.router.uci_object import describe_package
+from simulator.router.uci_store import NoSuchConfigError, UciStore
+from ubus_py import TABLE, ArgType, Call, Method, Object, Status, StatusError, Value
+
+SETTINGS = "stripe-payments"
+FEATURES = "stripe-features"
+MAX_TEXT = 256
+_PRICE_ID = re.compile(r"price_[A-Za-z0-9_]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_TEXT_OPTIONS = ("source", "plan", "until", "reason")
+
+Reply = dict[str, Value]
+
+
+class PaymentsUci:
+    """``changed`` is told the name of every configuration that a call wrote."""
+
+    def __init__(self, store: UciStore, changed: Callable[[str], None]) -> None:
+        self._store = store
+        self._changed = changed
+
+    def object(self) -> Object:
+        """The object to publish."""
+        return Object(
+            "stripe-payments.uci",
+            [
+                Method("load", self._load),
+                Method("store", self._store_features, {"features": TABLE}),
+                Method("store_prices", self._store_prices, {"prices": TABLE}),
+            ],
+        )
+
+    async def _load(self, call: Call) -> Reply:
+        _only(call, {})
+        try:
+            return {name: self._sections(config) for name, config in _CONFIGS.items()}
+        except UciError:
+            raise StatusError(Status.UNKNOWN_ERROR) from None
+
+    def _sections(self, config: str) -> Reply:
+        """The committed configuration: what somebody merely staged is not in force."""
+        try:
+            return describe_package(self._store.load(config, staged=False))
+        except NoSuchConfigError:
+            return {}
+
+    async def _store_features(self, call: Call) -> Reply:
+        wanted = {name: _feature(name, fields) for name, fields in _only(call, {"features": TABLE}).items()}
+        editor = self._editor(FEATURES)
+        for name, options in wanted.items():
+            section = editor.package.section(name)
+            if section is not None and section.type != "feature":
+                raise StatusError(Status.INVALID_ARGUMENT)
+            if section is None:
+                section = editor.add("feature", name)
+            for option, value in options.items():
+                editor.set(section, option, value)
+        self._write(FEATURES, editor)
+        return {}
+
+    async def _store_prices(self, call: Call) -> Reply:
+        prices = _only(call, {"prices": TABLE})
+        editor = self._editor(SETTINGS)
+        for alias, price_id in prices.items():
+            section = editor.package.section(alias)
+            if section is None or section.type != "price":
+                raise StatusError(Status.INVALID_ARGUMENT)
+            if not isinstance(price_id, str) or not _PRICE_ID.fullmatch(price_id) or len(price_id) > MAX_TEXT:
+                raise StatusError(Status.INVALID_ARGUMENT)
+            editor.set(section, "price_id", price_id)
+        self._write(SETTINGS, editor)
+        return {}
+
+    def _editor(self, config: str) -> UciEditor:
+        try:
+            return UciEditor(self._store.load(config, staged=False))
+        except NoSuchConfigError:
+            raise StatusError(Status.NOT_FOUND) from None
+        except UciError:
+            raise StatusError(Status.UNKNOWN_ERROR) from None
+
+    def _write(self, config: str, editor: UciEditor) -> None:
+        if not editor.changes:
+            return
+        self._store.write(editor.package)
+        self._changed(config)
+
+
+_CONFIGS = {"settings": SETTINGS, "features": FEATURES}
+
+
+def _only(call: Call, declared: Mapping[str, ArgType]) -> Mapping[str, Value]:
+    """The one declared argument; rpcd's plugins refuse calls with any argument they did not declare."""
+    if call.args.keys() - declared.keys() - {"ubus_rpc_session"}:
+        raise StatusError(Status.INVALID_ARGUMENT)
+    for name in declared:
+        value = call.args.get(name)
+        if not isinstance(value, dict):
+            raise StatusError(Status.INVALID_ARGUMENT)
+        return value
+    return {}
+
+
+def _feature(name: str, fields: Value) -> dict[str, str]:
+    """The options to write for a feature; the empty text takes an option away."""
+    if not is_name(name) or len(name) > MAX_TEXT or not isinstance(fields, dict):
+        raise StatusError(Status.INVALID_ARGUMENT)
+    unlocked = fields.get("unlocked")
+    if not isinstance(unlocked, bool) or fields.keys() - {"unlocked", *_TEXT_OPTIONS}:
+        raise StatusError(Status.INVALID_ARGUMENT)
+    options = {"unlocked": "1" if unlocked else "0"}
+    for option in _TEXT_OPTIONS:
+        value = fields.get(option)
+        if value is None:
+            value = ""
+        if not isinstance(value, str) or len(value.encode()) > MAX_TEXT or _CONTROL.search(value):
+            raise StatusError(Status.INVALID_ARGUMENT)
+        options[option] = value
+    return options

@@ -1,0 +1,115 @@
+"""The ubus object ``service``: as much of procd as others speak to.
+
+It keeps what it is told of services and starts none: the simulator runs the daemon itself. ``event`` is how a
+commit becomes known; whoever wants to act on one as an init script's reload trigger would asks by ``watch``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from ubus_py import ARRAY, BOOLEAN, INT32, STRING, TABLE, Call, Method, Object, Status, StatusError, Value
+
+_SERVICE = {
+    "name": STRING,
+    "script": STRING,
+    "instances": TABLE,
+    "triggers": ARRAY,
+    "validate": ARRAY,
+    "autostart": BOOLEAN,
+    "data": TABLE,
+}
+_INSTANCE = {"name": STRING, "instance": STRING}
+KEPT_EVENTS = 1000
+
+
+class ServiceObject:
+    """``events`` holds the latest events, oldest first: (type, data)."""
+
+    def __init__(self) -> None:
+        self.events: deque[tuple[str, dict[str, Value]]] = deque(maxlen=KEPT_EVENTS)
+        self._services: dict[str, dict[str, Value]] = {}
+        self._watchers: list[Callable[[str], object]] = []
+
+    def object(self) -> Object:
+        """The object to publish."""
+        unsupported = {
+            "signal": {**_INSTANCE, "signal": INT32},
+            "update_start": {"name": STRING},
+            "update_complete": {"name": STRING},
+            "event": {"type": STRING, "data": TABLE},
+            "validate": {"package": STRING, "type": STRING, "service": STRING},
+            "get_data": {**_INSTANCE, "type": STRING},
+            "set_data": {**_INSTANCE, "data": TABLE},
+            "state": {"spawn": BOOLEAN, "name": STRING},
+            "watchdog": {"mode": INT32, "timeout": INT32, **_INSTANCE},
+        }
+        supported = {"event": self._event}
+        return Object(
+            "service",
+            [
+                Method("set", self._set, _SERVICE),
+                Method("add", self._set, _SERVICE),
+                Method("list", self._list, {"name": STRING, "verbose": BOOLEAN}),
+                Method("delete", self._delete, _INSTANCE),
+                *(Method(name, supported.get(name, _refuse), args) for name, args in unsupported.items()),
+            ],
+        )
+
+    def watch(self, watcher: Callable[[str], object]) -> None:
+        """Call ``watcher`` with the name of every configuration that changes."""
+        self._watchers.append(watcher)
+
+    def changed(self, config: str) -> None:
+        """A configuration was written: what rpcd tells procd after a commit."""
+        self._record("config.change", {"package": config})
+
+    def _record(self, kind: str, data: dict[str, Value]) -> None:
+        self.events.append((kind, data))
+        package = data.get("package")
+        if kind == "config.change" and isinstance(package, str):
+            for watcher in self._watchers:
+                watcher(package)
+
+    async def _event(self, call: Call) -> None:
+        kind, data = call.args.get("type"), call.args.get("data")
+        if not isinstance(kind, str) or not isinstance(data, dict):
+            raise StatusError(Status.INVALID_ARGUMENT)
+        self._record(kind, data)
+
+    async def _set(self, call: Call) -> None:
+        name = call.args.get("name")
+        if not isinstance(name, str):
+            raise StatusError(Status.INVALID_ARGUMENT)
+        self._services[name] = {key: value for key, value in call.args.items() if key in _SERVICE}
+
+    async def _list(self, call: Call) -> dict[str, Value]:
+        name = call.args.get("name")
+        services = self._services
+        if isinstance(name, str):
+            services = {name: services[name]} if name in services else {}
+        return {key: _running(service) for key, service in services.items()}
+
+    async def _delete(self, call: Call) -> None:
+        name = call.args.get("name")
+        if not isinstance(name, str):
+            raise StatusError(Status.INVALID_ARGUMENT)
+        if self._services.pop(name, None) is None:
+            raise StatusError(Status.NOT_FOUND)
+
+
+def _running(service: dict[str, Value]) -> Value:
+    instances = service.get("instances")
+    if not isinstance(instances, dict) or not instances:
+        return {}
+    return {
+        "instances": {
+            name: {"running": False, **(instance if isinstance(instance, dict) else {})}
+            for name, instance in instances.items()
+        }
+    }
+
+
+async def _refuse(call: Call) -> None:
+    raise StatusError(Status.NOT_SUPPORTED)

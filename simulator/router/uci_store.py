@@ -1,0 +1,131 @@
+"""A folder of UCI configurations with staged changes: what libuci's context is to rpcd.
+
+`UciStore` reads ``etc/config`` below the root and keeps staged changes in delta files, one folder for
+everybody (``tmp/.uci``, shared with a ``uci`` command) and one for each login session.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from simulator.router.uci_changes import Change, apply_changes, format_change, parse_changes
+from simulator.router.uci_file import Package, UciError, dump, is_package, parse
+
+SESSION_DELTAS = "var/run/rpcd"
+
+
+class NoSuchConfigError(UciError):
+    """There is no such configuration."""
+
+
+class UciStore:
+    """The configurations below ``root`` (a folder that looks like the router's ``/``)."""
+
+    def __init__(self, root: Path) -> None:
+        self.config_dir = root / "etc/config"
+        self._shared_deltas = root / "tmp/.uci"
+        self._session_deltas = root / SESSION_DELTAS
+
+    def configs(self) -> list[str]:
+        """The names of the configurations, sorted."""
+        if not self.config_dir.is_dir():
+            return []
+        return sorted(
+            entry.name
+            for entry in self.config_dir.iterdir()
+            if entry.is_file() and "." not in entry.name and is_package(entry.name)
+        )
+
+    def delta_dir(self, session: str | None) -> Path:
+        """Where changes are staged: by ``session``, or by everybody who has none."""
+        if session is None:
+            return self._shared_deltas
+        if not session.isalnum():
+            raise UciError("malformed session id")
+        return self._session_deltas / f"uci-{session}"
+
+    def load(self, config: str, session: str | None = None, *, staged: bool = True) -> Package:
+        """The configuration with its staged changes applied.
+
+        Raises `NoSuchConfigError`, or another `UciError` when the file is malformed.
+        """
+        package = self._read(config)
+        if staged:
+            apply_changes(package, self.staged(config, session))
+        return package
+
+    def _read(self, config: str) -> Package:
+        if not is_package(config):
+            raise NoSuchConfigError(config)
+        try:
+            return parse(config, _read_text(self.config_dir / config))
+        except (FileNotFoundError, IsADirectoryError):
+            raise NoSuchConfigError(config) from None
+
+    def staged(self, config: str, session: str | None = None) -> list[Change]:
+        """The changes waiting for a commit, oldest first."""
+        try:
+            return list(parse_changes(config, _read_text(self.delta_dir(session) / config)))
+        except FileNotFoundError:
+            return []
+
+    def stage(self, config: str, changes: Iterable[Change], session: str | None = None) -> None:
+        """Append ``changes`` to those waiting for a commit."""
+        lines = [format_change(config, change) for change in changes]
+        if not lines:
+            return
+        folder = self.delta_dir(session)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / config).open("a", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            file.writelines(lines)
+
+    def revert(self, config: str, session: str | None = None) -> None:
+        """Forget the changes waiting for a commit."""
+        self._read(config)
+        delta = self.delta_dir(session) / config
+        if delta.exists():
+            delta.write_bytes(b"")
+
+    def commit(self, config: str, session: str | None = None) -> bool:
+        """Write the staged changes into the file, atomically; False when there were none (the file stays as
+        it was)."""
+        package = self._read(config)
+        if not apply_changes(package, self.staged(config, session)):
+            return False
+        self.write(package)
+        (self.delta_dir(session) / config).write_bytes(b"")
+        return True
+
+    def write(self, package: Package) -> None:
+        """Replace the configuration's file, atomically, keeping its mode."""
+        target = self.config_dir / package.name
+        mode = target.stat().st_mode & 0o7777
+        handle, temporary = tempfile.mkstemp(dir=self.config_dir, prefix=f".{package.name}.uci-")
+        try:
+            with open(handle, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(dump(package))
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(mode)
+            Path(temporary).replace(target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    def forget_session(self, session: str) -> None:
+        """Drop everything the session has staged."""
+        shutil.rmtree(self.delta_dir(session), ignore_errors=True)
+
+    def forget_all_sessions(self) -> None:
+        """Drop what sessions of an earlier run had staged, as rpcd does at its start."""
+        for folder in self._session_deltas.glob("uci-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_text(path: Path) -> str:
+    """The file as it is: bytes that are not UTF-8, and every kind of line end, survive a rewrite."""
+    return path.read_bytes().decode("utf-8", "surrogateescape")
