@@ -1,0 +1,1 @@
+"""Measurements, as ratios of things run side by side in one go. `make bench`."""

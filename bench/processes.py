@@ -1,0 +1,49 @@
+"""Starting the programs that are measured, as processes of their own, and reading what the kernel knows of them."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@contextlib.asynccontextmanager
+async def running(*command: str, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A child for as long as the block lasts, with the repository on its path."""
+    with log.open("ab") as sink:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdout=sink,
+            stderr=sink,
+            env={**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'daemon'}"},
+        )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        await process.wait()
+
+
+def python(module: str, *arguments: str) -> tuple[str, ...]:
+    """The command line that runs `module` with this interpreter."""
+    return (sys.executable, "-m", module, *arguments)
+
+
+def resident_mib(pid: int) -> float:
+    """Resident memory of a process in MiB (VmRSS of /proc/PID/status)."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"process {pid} has no memory")
+
+
+async def appears(path: Path, *, patience_s: float = 10.0) -> None:
+    """Waits for a socket to be there."""
+    async with asyncio.timeout(patience_s):
+        while not path.exists():
+            await asyncio.sleep(0.01)

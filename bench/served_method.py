@@ -1,0 +1,71 @@
+"""A method served on the bus, to be called: by ubus_py, or by a bare blocking loop over the same sockets.
+
+The bare server is the floor of what Python and the bus cost: it knows one object, decodes nothing, and answers every
+invoke with the same prepared bytes.
+"""
+
+import argparse
+import asyncio
+import socket
+
+from ubus_py import STRING, Call, Client, Method, Object, blobmsg
+from ubus_py.framing import CHUNK, FrameReader, encode_message
+from ubus_py.messages import Attr, Message, MessageType
+
+OBJECT = "bench.served"
+METHOD = "has"
+ARGUMENTS = {"feature": "remote_backup_daily"}
+REPLY = {"unlocked": True}
+
+
+async def _has(call: Call) -> dict[str, bool]:
+    return dict(REPLY)
+
+
+async def serve_with_ubus_py(path: str) -> None:
+    """Publishes the method with ubus_py and serves it until killed."""
+    async with Client(path) as client:
+        await client.publish(Object(OBJECT, [Method(METHOD, _has, {"feature": STRING})]))
+        await asyncio.Event().wait()
+
+
+def serve_barely(path: str) -> None:
+    """Publishes the same method with a blocking loop and prepared replies."""
+    signature = blobmsg.encode_table({METHOD: {"feature": int(STRING)}})
+    reply = blobmsg.encode_table(REPLY)
+    with socket.socket(socket.AF_UNIX) as bus:
+        bus.connect(path)
+        bus.sendall(
+            encode_message(
+                Message(MessageType.ADD_OBJECT, 1, 0, {Attr.OBJPATH: OBJECT, Attr.SIGNATURE: signature})
+            )
+        )
+        reader = FrameReader()
+        while received := bus.recv(CHUNK):
+            reader.receive_data(received)
+            answers = []
+            while (frame := reader.next_frame()) is not None:
+                if frame.type != MessageType.INVOKE:
+                    continue
+                called = frame.message().objid or 0
+                data = {Attr.OBJID: called, Attr.DATA: reply}
+                done = {Attr.STATUS: 0, Attr.OBJID: called}
+                answers.append(encode_message(Message(MessageType.DATA, frame.seq, frame.peer, data)))
+                answers.append(encode_message(Message(MessageType.STATUS, frame.seq, frame.peer, done)))
+            bus.sendall(b"".join(answers))
+
+
+def main() -> None:
+    """Serves until killed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bus", required=True)
+    parser.add_argument("--bare", action="store_true")
+    options = parser.parse_args()
+    if options.bare:
+        serve_barely(options.bus)
+    else:
+        asyncio.run(serve_with_ubus_py(options.bus))
+
+
+if __name__ == "__main__":
+    main()
