@@ -1,0 +1,311 @@
+"""The entitlement of every feature as a pure function of what was bought, the settings and the trusted time.
+
+What one source (a subscription, a purchase, an administrator's grant) says of each feature it is for:
+
+    source                                          feature    reason              until
+    ----------------------------------------------  ---------  ------------------  -------------------------
+    subscription, by `status`, first match from the top:
+      pause_collection set, whatever the status      locked     paused              –
+      paused                                         locked     paused              –
+      canceled                                       locked     canceled            –
+      unpaid                                         locked     unpaid              –
+      incomplete                                     locked     incomplete          –
+      incomplete_expired                             locked     expired             –
+      any status that Stripe may invent              locked     unknown             –
+      cancel_at, or cancel_at_period_end and the
+        period's end, is behind us                   locked     canceled            that end
+      past_due, within grace_days                    unlocked   grace               end of grace, or the
+                                                                                     end above if earlier
+      past_due, after them                           locked     past_due            end of grace
+      active, trialing: will end with this period    unlocked   ending              that end
+      active                                         unlocked   active              end of the period
+      trialing                                       unlocked   trialing            end of the trial
+      … not heard of for offline_days past `until`   locked     offline             end of the period
+    purchase
+      not (yet) paid: a bank debit on its way        locked     pending             –
+      dispute lost                                   locked     disputed            –
+      refunded in full                               locked     refunded            –
+      paid; also partly refunded, dispute open, won  unlocked   paid                for ever
+    manual grant                                     unlocked   granted             its end, or for ever
+      its end is behind us                           locked     expired             its end
+    nothing                                          locked     none                –
+
+Several sources for one feature: the best one is named. Unlocked beats locked; among the unlocked, the one that lasts
+(for ever, then renewing, then ending, then grace; then the later `until`); among the locked, the one that somebody
+can mend by paying; the source's id decides what is left, so that the order of the arguments never does.
+
+Time. `now` is the trusted time, None while the router knows none: then nothing locks for age. A lock for age that
+took place is not undone by forgetting the time (a reboot): `previous` proves how late it already was. An end that
+Stripe has announced (a cancellation, the end of grace) holds without any contact; not hearing of a renewal is not an
+end, and only offline_days past the end of the period it counts as one.
+
+What was bought does not depend on what is sold today: features come from the price's id, else the alias that the
+purchase recorded, else the plan's or product's name, and if the catalogue knows none of these any more, from what the
+same source had unlocked before.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from stripe_payments.settings import Settings
+
+__all__ = ["MANUAL", "Entitlement", "ManualGrant", "Purchase", "Subscription", "entitlements"]
+
+MANUAL: Final = "manual"
+"""The source of what an administrator granted."""
+
+_DAY: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What counts of a subscription at Stripe. Times are epoch seconds.
+
+    `past_due_since` is when it was first seen past_due (trusted time; None while unknown: grace then lasts until the
+    end of the period that was not paid).
+    """
+
+    id: str
+    status: str
+    price_id: str
+    price_alias: str | None = None
+    plan: str | None = None
+    current_period_end: int | None = None
+    cancel_at: int | None = None
+    cancel_at_period_end: bool = False
+    trial_end: int | None = None
+    paused_collection: bool = False
+    past_due_since: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """What counts of a one-time purchase, by its Checkout session (``cs_…``).
+
+    `paid` includes a total of nothing (``no_payment_required``); `dispute` is the worst one's state; `paid_at` epoch
+    seconds.
+    """
+
+    id: str
+    price_id: str
+    price_alias: str | None = None
+    product: str | None = None
+    paid: bool = False
+    fully_refunded: bool = False
+    dispute: Literal["open", "won", "lost"] | None = None
+    paid_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ManualGrant:
+    """A feature that an administrator unlocked; `until` epoch seconds, None for ever."""
+
+    feature: str
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entitlement:
+    """One feature: whether it is unlocked, by what (``sub_…``, ``cs_…``, ``manual``, nothing), until when and why.
+
+    `plan` is the plan's or product's name; `until` epoch seconds, None where no end is known; `reason` as in the
+    module's table.
+    """
+
+    feature: str
+    unlocked: bool = False
+    source: str = ""
+    plan: str = ""
+    until: int | None = None
+    reason: str = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What one source says, before time is looked at: unlocked with `reason`, until `end` if one is known.
+
+    From `end` on it is locked with `reason_after`. `shown` is the `until` that people see.
+    """
+
+    source: str
+    plan: str
+    unlocked: bool
+    reason: str
+    shown: int | None = None
+    end: int | None = None
+    reason_after: str = ""
+
+
+_UNLOCKED_RANK: Final = {"granted": 0, "paid": 0, "active": 1, "trialing": 1, "ending": 2, "grace": 3}
+_LOCKED_RANK: Final = {
+    "past_due": 0,
+    "unpaid": 1,
+    "incomplete": 2,
+    "paused": 3,
+    "offline": 4,
+    "pending": 5,
+    "disputed": 6,
+    "refunded": 7,
+    "canceled": 8,
+    "expired": 9,
+    "unknown": 10,
+    "none": 11,
+}
+_FOR_AGE: Final = frozenset({"past_due", "canceled", "offline", "expired"})
+
+
+def entitlements(
+    subscriptions: Iterable[Subscription],
+    purchases: Iterable[Purchase],
+    settings: Settings,
+    now: int | None,
+    *,
+    last_contact: int | None,
+    previous: Mapping[str, Entitlement],
+    grants: Iterable[ManualGrant] = (),
+) -> dict[str, Entitlement]:
+    """The entitlement of every feature of the settings, and of every one that `previous` or a source names.
+
+    `now`: trusted epoch seconds or None. `last_contact`: when Stripe last answered, epoch seconds. `previous`: the last
+    result (it matters only for what the time or the catalogue no longer tells).
+    """
+    claims: dict[str, list[_Claim]] = {name: [] for name in settings.features}
+    for name in previous:
+        claims.setdefault(name, [])
+    for subscription in subscriptions:
+        claim = _of_subscription(subscription, settings, last_contact)
+        _spread(claims, claim, settings, previous, subscription.price_id, subscription.price_alias, subscription.plan)
+    for purchase in purchases:
+        claim = _of_purchase(purchase)
+        _spread(claims, claim, settings, previous, purchase.price_id, purchase.price_alias, purchase.product)
+    for grant in grants:
+        claims.setdefault(grant.feature, []).append(_of_grant(grant))
+    decided = {}
+    for name, of_feature in sorted(claims.items()):
+        at_least = now if now is not None else _proven_time(previous.get(name), settings, last_contact)
+        settled = [_settle(name, claim, at_least) for claim in of_feature]
+        decided[name] = min(settled, key=_order, default=Entitlement(name))
+    return decided
+
+
+def _spread(
+    claims: dict[str, list[_Claim]],
+    claim: _Claim,
+    settings: Settings,
+    previous: Mapping[str, Entitlement],
+    price_id: str,
+    alias: str | None,
+    name: str | None,
+) -> None:
+    """Lay a source's claim to the features that it was bought for."""
+    price = settings.price(price_id) or (settings.price(alias) if alias else None)
+    sold = settings.sellable(price.of) if price is not None else None
+    if sold is None and name:
+        sold = settings.sellable(name)
+    if sold is not None:
+        plan, features = sold.name, sold.features
+    else:
+        # No longer in the catalogue at all: it stays what it was, as long as it is paid.
+        before = [held for held in previous.values() if held.source == claim.source]
+        plan, features = name or (before[0].plan if before else ""), tuple(held.feature for held in before)
+    for feature in features:
+        claims.setdefault(feature, []).append(replace(claim, plan=plan))
+
+
+def _of_subscription(subscription: Subscription, settings: Settings, last_contact: int | None) -> _Claim:
+    def locked(reason: str) -> _Claim:
+        return _Claim(subscription.id, "", unlocked=False, reason=reason)
+
+    def until(reason: str, end: int | None, reason_after: str, *, shown: int | None = None) -> _Claim:
+        return _Claim(subscription.id, "", True, reason, shown if shown is not None else end, end, reason_after)
+
+    if subscription.paused_collection:
+        return locked("paused")
+    status = subscription.status
+    if status not in ("active", "trialing", "past_due"):
+        return locked(_LOCKING_STATUS.get(status, "unknown"))
+
+    period_end = subscription.current_period_end
+    if status == "trialing" and subscription.trial_end is not None:
+        period_end = subscription.trial_end
+    canceled = _announced_end(subscription, period_end)
+
+    if status == "past_due":
+        grace = period_end
+        if subscription.past_due_since is not None:
+            grace = subscription.past_due_since + settings.grace_days * _DAY
+        if canceled is not None and (grace is None or canceled <= grace):
+            return until("grace", canceled, "canceled")
+        return until("grace", grace, "past_due")
+
+    if canceled is not None and (period_end is None or canceled <= period_end):
+        return until("ending", canceled, "canceled")
+    # It renews. Silence past the end of the period is tolerated for offline_days; an answer since then starts anew.
+    heard = max((moment for moment in (period_end, last_contact) if moment is not None), default=None)
+    offline = heard + settings.offline_days * _DAY if heard is not None else None
+    if canceled is not None and (offline is None or canceled <= offline):
+        return until(status, canceled, "canceled", shown=period_end)
+    return until(status, offline, "offline", shown=period_end)
+
+
+_LOCKING_STATUS: Final = {
+    "paused": "paused",
+    "canceled": "canceled",
+    "unpaid": "unpaid",
+    "incomplete": "incomplete",
+    "incomplete_expired": "expired",
+}
+
+
+def _announced_end(subscription: Subscription, period_end: int | None) -> int | None:
+    """When the subscription was told to end: cancel_at (flexible billing sets only this), or with its period."""
+    ends = [subscription.cancel_at]
+    if subscription.cancel_at_period_end:
+        ends.append(period_end)
+    return min((end for end in ends if end is not None), default=None)
+
+
+def _of_purchase(purchase: Purchase) -> _Claim:
+    if not purchase.paid:
+        return _Claim(purchase.id, "", unlocked=False, reason="pending")
+    if purchase.dispute == "lost":
+        return _Claim(purchase.id, "", unlocked=False, reason="disputed")
+    if purchase.fully_refunded:
+        return _Claim(purchase.id, "", unlocked=False, reason="refunded")
+    return _Claim(purchase.id, "", unlocked=True, reason="paid")
+
+
+def _of_grant(grant: ManualGrant) -> _Claim:
+    return _Claim(MANUAL, "", True, "granted", grant.until, grant.until, "expired")
+
+
+def _proven_time(previous: Entitlement | None, settings: Settings, last_contact: int | None) -> int | None:
+    """How late it is at least, told by a lock for age that a trusted clock once decided; None without one."""
+    if previous is None or previous.unlocked or previous.until is None or previous.reason not in _FOR_AGE:
+        return None
+    if previous.reason == "offline":
+        return max(previous.until, last_contact or 0) + settings.offline_days * _DAY
+    return previous.until
+
+
+def _settle(feature: str, claim: _Claim, at_least: int | None) -> Entitlement:
+    if claim.unlocked and claim.end is not None and at_least is not None and at_least >= claim.end:
+        ended = claim.shown if claim.reason_after == "offline" else claim.end
+        return Entitlement(feature, False, claim.source, claim.plan, ended, claim.reason_after)
+    return Entitlement(feature, claim.unlocked, claim.source, claim.plan, claim.shown, claim.reason)
+
+
+def _order(entitlement: Entitlement) -> tuple[bool, int, bool, int, str]:
+    """Smallest is best; see the module's docstring."""
+    ranks = _UNLOCKED_RANK if entitlement.unlocked else _LOCKED_RANK
+    reason = entitlement.reason
+    if reason == "granted" and entitlement.until is not None:
+        reason = "ending"
+    return (
+        not entitlement.unlocked,
+        ranks[reason],
+        entitlement.until is not None,
+        -(entitlement.until or 0),
+        entitlement.source,
+    )

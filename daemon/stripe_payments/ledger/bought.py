@@ -1,0 +1,124 @@
+"""What was bought: subscriptions, one-time purchases and an administrator's grants, as the entitlements want them."""
+
+import sqlite3
+from typing import Final
+
+from stripe_payments.entitlements import ManualGrant, Purchase, Subscription
+
+__all__ = ["Grants", "Purchases", "Subscriptions"]
+
+_PURCHASE: Final = "id, price_id, price_alias, product, paid, fully_refunded, dispute, paid_at"
+_SUBSCRIPTION: Final = (
+    "id, status, price_id, price_alias, plan, current_period_end, cancel_at, cancel_at_period_end, trial_end,"
+    " paused_collection, past_due_since"
+)
+
+
+class Purchases:
+    """Rows of `Purchase`, by Checkout session."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def put(self, purchase: Purchase) -> None:
+        """Store a purchase, replacing its earlier state."""
+        self._connection.execute(
+            f"INSERT OR REPLACE INTO purchases ({_PURCHASE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            (
+                purchase.id,
+                purchase.price_id,
+                purchase.price_alias,
+                purchase.product,
+                purchase.paid,
+                purchase.fully_refunded,
+                purchase.dispute,
+                purchase.paid_at,
+            ),
+        )
+
+    def get(self, session_id: str) -> Purchase | None:
+        """The purchase of a Checkout session."""
+        row = self._connection.execute(
+            f"SELECT {_PURCHASE} FROM purchases WHERE id = ?",  # noqa: S608
+            (session_id,),
+        ).fetchone()
+        return None if row is None else _purchase(row)
+
+    def all(self) -> list[Purchase]:
+        """All purchases, by id."""
+        rows = self._connection.execute(f"SELECT {_PURCHASE} FROM purchases ORDER BY id")  # noqa: S608
+        return [_purchase(row) for row in rows]
+
+
+class Subscriptions:
+    """Rows of `Subscription`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def put(self, subscription: Subscription) -> None:
+        """Store a subscription, replacing its earlier state."""
+        self._connection.execute(
+            f"INSERT OR REPLACE INTO subscriptions ({_SUBSCRIPTION})"  # noqa: S608
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                subscription.id,
+                subscription.status,
+                subscription.price_id,
+                subscription.price_alias,
+                subscription.plan,
+                subscription.current_period_end,
+                subscription.cancel_at,
+                subscription.cancel_at_period_end,
+                subscription.trial_end,
+                subscription.paused_collection,
+                subscription.past_due_since,
+            ),
+        )
+
+    def get(self, subscription_id: str) -> Subscription | None:
+        """The subscription ``sub_…``."""
+        row = self._connection.execute(
+            f"SELECT {_SUBSCRIPTION} FROM subscriptions WHERE id = ?",  # noqa: S608
+            (subscription_id,),
+        ).fetchone()
+        return None if row is None else _subscription(row)
+
+    def all(self) -> list[Subscription]:
+        """All subscriptions, by id."""
+        rows = self._connection.execute(f"SELECT {_SUBSCRIPTION} FROM subscriptions ORDER BY id")  # noqa: S608
+        return [_subscription(row) for row in rows]
+
+
+class Grants:
+    """Rows of `ManualGrant`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def put(self, grant: ManualGrant) -> None:
+        """Store a grant, replacing an earlier one of the feature."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO grants (feature, until) VALUES (?, ?)", (grant.feature, grant.until)
+        )
+
+    def delete(self, feature: str) -> bool:
+        """Take a grant back; False if there was none."""
+        return self._connection.execute("DELETE FROM grants WHERE feature = ?", (feature,)).rowcount == 1
+
+    def all(self) -> list[ManualGrant]:
+        """All grants, by feature."""
+        rows = self._connection.execute("SELECT feature, until FROM grants ORDER BY feature")
+        return [ManualGrant(*row) for row in rows]
+
+
+def _purchase(row: sqlite3.Row) -> Purchase:
+    values = list(row)
+    values[4:6] = map(bool, values[4:6])
+    return Purchase(*values)
+
+
+def _subscription(row: sqlite3.Row) -> Subscription:
+    values = list(row)
+    values[7], values[9] = bool(values[7]), bool(values[9])
+    return Subscription(*values)

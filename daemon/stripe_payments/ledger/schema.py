@@ -1,0 +1,172 @@
+"""The tables, as the migrations that make them. A migration and its number are one transaction.
+
+Times are epoch seconds, amounts minor units, flags 0 or 1. Never change a migration that was released: add one.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+__all__ = ["MIGRATIONS", "NewerSchemaError", "migrate"]
+
+MIGRATIONS: Final[Sequence[Sequence[str]]] = (
+    (
+        """
+        CREATE TABLE meta (
+            key TEXT PRIMARY KEY,
+            value TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID
+        """,
+        # Stripe's objects as they came; the derived tables can be made again from these.
+        """
+        CREATE TABLE objects (
+            id TEXT PRIMARY KEY,
+            type TEXT NOT NULL,
+            created INTEGER NOT NULL,
+            status TEXT,
+            customer TEXT,
+            fetched_at INTEGER NOT NULL,
+            raw TEXT NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX objects_by_type ON objects (type, created, id)",
+        # Written before the buyer is sent to Stripe, so that a power cut loses neither session nor key.
+        """
+        CREATE TABLE checkouts (
+            local_id INTEGER PRIMARY KEY AUTOINCREMENT,
+            idempotency_key TEXT NOT NULL UNIQUE,
+            price_alias TEXT NOT NULL,
+            price_id TEXT NOT NULL,
+            mode TEXT NOT NULL CHECK (mode IN ('payment', 'subscription')),
+            success_url TEXT NOT NULL,
+            cancel_url TEXT NOT NULL,
+            locale TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            session_id TEXT UNIQUE,
+            url TEXT,
+            state TEXT NOT NULL CHECK (state IN ('creating', 'open', 'complete', 'expired', 'failed')),
+            expires_at INTEGER,
+            next_poll INTEGER,
+            polls INTEGER NOT NULL DEFAULT 0
+        ) STRICT
+        """,
+        "CREATE INDEX checkouts_open ON checkouts (local_id) WHERE state IN ('creating', 'open')",
+        # Webhook events: only which object to look at. `outcome` is null until that has been done.
+        """
+        CREATE TABLE inbox (
+            event_id TEXT PRIMARY KEY,
+            type TEXT NOT NULL,
+            object_id TEXT NOT NULL,
+            received_at INTEGER NOT NULL,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            next_attempt INTEGER NOT NULL DEFAULT 0,
+            outcome TEXT,
+            error TEXT
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX inbox_pending ON inbox (next_attempt, received_at) WHERE outcome IS NULL",
+        "CREATE INDEX inbox_by_age ON inbox (received_at)",
+        """
+        CREATE TABLE purchases (
+            id TEXT PRIMARY KEY,
+            price_id TEXT NOT NULL,
+            price_alias TEXT,
+            product TEXT,
+            paid INTEGER NOT NULL,
+            fully_refunded INTEGER NOT NULL,
+            dispute TEXT CHECK (dispute IN ('open', 'won', 'lost')),
+            paid_at INTEGER
+        ) STRICT
+        """,
+        """
+        CREATE TABLE subscriptions (
+            id TEXT PRIMARY KEY,
+            status TEXT NOT NULL,
+            price_id TEXT NOT NULL,
+            price_alias TEXT,
+            plan TEXT,
+            current_period_end INTEGER,
+            cancel_at INTEGER,
+            cancel_at_period_end INTEGER NOT NULL,
+            trial_end INTEGER,
+            paused_collection INTEGER NOT NULL,
+            past_due_since INTEGER
+        ) STRICT
+        """,
+        """
+        CREATE TABLE transactions (
+            id TEXT PRIMARY KEY,
+            date INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            amount INTEGER NOT NULL,
+            currency TEXT NOT NULL,
+            status TEXT NOT NULL,
+            description TEXT NOT NULL,
+            receipt_url TEXT,
+            invoice_pdf TEXT
+        ) STRICT
+        """,
+        "CREATE INDEX transactions_by_date ON transactions (date, id)",
+        """
+        CREATE TABLE features (
+            feature TEXT PRIMARY KEY,
+            unlocked INTEGER NOT NULL,
+            source TEXT NOT NULL,
+            plan TEXT NOT NULL,
+            until INTEGER,
+            reason TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE grants (
+            feature TEXT PRIMARY KEY,
+            until INTEGER
+        ) STRICT, WITHOUT ROWID
+        """,
+        # What the rest of the system has still to be told, in this order. `step` counts what it was told already.
+        """
+        CREATE TABLE outbox (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            kind TEXT NOT NULL CHECK (kind IN ('feature', 'payment', 'subscription')),
+            payload TEXT NOT NULL,
+            step INTEGER NOT NULL DEFAULT 0,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            next_attempt INTEGER NOT NULL DEFAULT 0,
+            error TEXT,
+            parked INTEGER NOT NULL DEFAULT 0
+        ) STRICT
+        """,
+    ),
+)
+
+
+class NewerSchemaError(Exception):
+    """The file was written by a newer version of the daemon."""
+
+    def __init__(self, found: int, known: int) -> None:
+        super().__init__(f"the ledger has schema {found}, this version knows up to {known}")
+        self.found = found
+        self.known = known
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> int:
+    """Bring the file to the newest schema; gives the number it had before.
+
+    Each migration commits together with its number (``PRAGMA user_version``), so that a power cut leaves a schema
+    that is wholly one or the other. Raises NewerSchemaError, having touched nothing, and sqlite3.Error.
+    """
+    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if found > len(migrations):
+        raise NewerSchemaError(found, len(migrations))
+    for number, statements in enumerate(migrations[found:], start=found + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number:d}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+    return found

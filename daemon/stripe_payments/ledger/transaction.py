@@ -1,0 +1,41 @@
+"""What a function given to `Ledger.write` or `Ledger.read` sees: the tables, in one transaction."""
+
+import sqlite3
+from collections.abc import Callable
+
+from stripe_payments.ledger.bought import Grants, Purchases, Subscriptions
+from stripe_payments.ledger.checkouts import Checkouts
+from stripe_payments.ledger.features import Features
+from stripe_payments.ledger.inbox import Inbox
+from stripe_payments.ledger.meta import Meta
+from stripe_payments.ledger.objects import Objects
+from stripe_payments.ledger.outbox import Outbox
+from stripe_payments.ledger.transactions import Transactions
+
+__all__ = ["Transaction"]
+
+
+class Transaction:
+    """The ledger's tables. Valid only while the function runs, in the ledger's own thread."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.meta = Meta(connection)
+        self.objects = Objects(connection)
+        self.checkouts = Checkouts(connection)
+        self.inbox = Inbox(connection)
+        self.purchases = Purchases(connection)
+        self.subscriptions = Subscriptions(connection)
+        self.grants = Grants(connection)
+        self.transactions = Transactions(connection)
+        self.features = Features(connection)
+        self.outbox = Outbox(connection)
+        self._after_commit: list[Callable[[], None]] = []
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call `callback` in the event loop once this transaction is durable; never, if it is rolled back."""
+        self._after_commit.append(callback)
+
+    def taken_callbacks(self) -> list[Callable[[], None]]:
+        """The callbacks so far, which are thereby forgotten (for the store, between functions)."""
+        taken, self._after_commit = self._after_commit, []
+        return taken
