@@ -1,0 +1,1 @@
+"""Subscriptions, invoices and everything that happens to them as time passes.  No HTTP here."""

@@ -1,0 +1,41 @@
+"""The simulator's clock: the wall clock plus however far somebody advanced it.
+
+All times at Stripe are whole seconds since the Unix epoch, UTC.  The clock keeps running between two calls of
+`advance`, so that a demo behaves like the real service until a person decides to jump a month ahead.
+"""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+
+MINUTE = 60
+HOUR = 3_600
+DAY = 86_400
+
+
+class Clock:
+    """`now()` is an int (seconds); `offset` is how many seconds ahead of the wall clock it runs."""
+
+    def __init__(self, offset: float = 0.0) -> None:
+        self.offset = offset
+
+    def now(self) -> int:
+        return int(self.precise())
+
+    def precise(self) -> float:
+        return time.time() + self.offset
+
+    def advance(self, seconds: float) -> None:
+        """Jump ahead.  Time never runs backwards: Stripe's test clocks refuse that as well."""
+        if seconds < 0:
+            raise ValueError("the clock only moves forward")
+        self.offset += seconds
+
+    def move_to(self, moment: float) -> None:
+        """Jump to `moment` if that lies ahead; stay otherwise."""
+        self.advance(max(0.0, moment - self.precise()))
+
+    def http_date(self) -> str:
+        """The value of a `Date` header (RFC 9110)."""
+        return formatdate(self.precise(), usegmt=True)

@@ -1,0 +1,162 @@
+"""`/_sim/*`: what tests and people do that no Stripe API offers: pay, move the clock, break things, look
+inside.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from .api_errors import Json, StripeApiError, invalid
+
+if TYPE_CHECKING:
+    from .cloud import StripeCloud
+
+
+class Control:
+    """Answers are JSON; errors have Stripe's shape and status 400 or 404."""
+
+    def __init__(self, cloud: StripeCloud) -> None:
+        self._cloud = cloud
+
+    def routes(self) -> list[web.RouteDef]:
+        table: list[tuple[str, str, Callable[[web.Request], Awaitable[Any]]]] = [
+            ("POST", "/_sim/checkout/{id}/pay", self._pay),
+            ("POST", "/_sim/checkout/{id}/expire", self._expire),
+            ("POST", "/_sim/clock/advance", self._advance),
+            ("GET", "/_sim/clock", self._clock),
+            ("GET", "/_sim/faults", self._get_faults),
+            ("POST", "/_sim/faults", self._set_faults),
+            ("DELETE", "/_sim/faults", self._reset_faults),
+            ("POST", "/_sim/dispute", self._dispute),
+            ("POST", "/_sim/customers/{id}/card", self._change_card),
+            ("POST", "/_sim/keys", self._keys),
+            ("GET", "/_sim/requests", self._requests),
+            ("DELETE", "/_sim/requests", self._clear_requests),
+            ("GET", "/_sim/state", self._state),
+            ("GET", "/_sim/webhooks", self._webhooks),
+            ("POST", "/_sim/webhooks", self._register),
+            ("POST", "/_sim/events/{id}/resend", self._resend),
+        ]
+        return [web.route(method, path, _answering(handler)) for method, path, handler in table]
+
+    async def _pay(self, request: web.Request) -> Json:
+        body = await _body(request, "card", "email", "name", "challenge", "promotion_code")
+        if body.get("challenge", "complete") not in {"complete", "fail", "leave"}:
+            raise invalid("challenge is one of complete, fail, leave", param="challenge")
+        return self._cloud.pay(request.match_info["id"], **body)
+
+    async def _expire(self, request: web.Request) -> Json:
+        from . import checkout
+
+        account = self._cloud.account
+        return checkout.expire(account, account.get("checkout.session", request.match_info["id"]))
+
+    async def _advance(self, request: web.Request) -> Json:
+        body = await _body(request, "seconds")
+        seconds = body.get("seconds")
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+            raise invalid("seconds is a number", param="seconds")
+        return {"now": self._cloud.advance(seconds)}
+
+    async def _clock(self, request: web.Request) -> Json:
+        return {"now": self._cloud.clock.now(), "offset": self._cloud.clock.offset}
+
+    async def _get_faults(self, request: web.Request) -> Json:
+        return self._cloud.faults.describe()
+
+    async def _set_faults(self, request: web.Request) -> Json:
+        return self._cloud.faults.configure(await _body(request))
+
+    async def _reset_faults(self, request: web.Request) -> Json:
+        self._cloud.faults.reset()
+        return self._cloud.faults.describe()
+
+    async def _dispute(self, request: web.Request) -> Json:
+        body = await _body(request, "charge", "payment_intent", "session", "outcome")
+        target = body.get("charge") or body.get("payment_intent") or body.get("session")
+        if not isinstance(target, str):
+            raise invalid(
+                "Name a charge, payment_intent or session.", param="charge", code="parameter_missing"
+            )
+        return self._cloud.dispute(target, body.get("outcome", "open"))
+
+    async def _change_card(self, request: web.Request) -> Json:
+        body = await _body(request, "card")
+        return self._cloud.change_card(request.match_info["id"], str(body.get("card", "")))
+
+    async def _keys(self, request: web.Request) -> Json:
+        """`{"key": "rk_test_…", "missing": ["rak_webhook_write"]}` or `{"key", "expired": true}`."""
+        body = await _body(request, "key", "missing", "expired")
+        if not isinstance(body.get("key"), str):
+            raise invalid("Name a key.", param="key", code="parameter_missing")
+        if body.get("expired"):
+            self._cloud.api.keys.revoke(body["key"])
+        self._cloud.api.keys.restrict(body["key"], list(body.get("missing", [])))
+        return {"missing": body.get("missing", []), "expired": bool(body.get("expired"))}
+
+    async def _requests(self, request: web.Request) -> Json:
+        query = request.query
+        limit = query.get("limit", "")
+        rows = self._cloud.requests(
+            method=query.get("method"),
+            path=query.get("path"),
+            limit=int(limit) if limit.isdecimal() else None,
+        )
+        return {"requests": rows}
+
+    async def _clear_requests(self, request: web.Request) -> Json:
+        self._cloud.api.log.clear()
+        return {"requests": []}
+
+    async def _state(self, request: web.Request) -> Json:
+        return self._cloud.state()
+
+    async def _webhooks(self, request: web.Request) -> Json:
+        endpoints = list(self._cloud.account.newest_first("webhook_endpoint"))
+        return {"endpoints": endpoints, "deliveries": self._cloud.deliveries()}
+
+    async def _register(self, request: web.Request) -> Json:
+        """`{"url", "enabled_events"?}`: an endpoint without going through the API; the answer has its
+        secret.
+        """
+        from .resources.platform import create_webhook_endpoint
+
+        body = await _body(request, "url", "enabled_events")
+        params = {"url": str(body.get("url", "")), "enabled_events": body.get("enabled_events", ["*"])}
+        return create_webhook_endpoint(self._cloud.account, params)
+
+    async def _resend(self, request: web.Request) -> Json:
+        return {"deliveries": self._cloud.resend(request.match_info["id"])}
+
+
+async def _body(request: web.Request, *known: str) -> Json:
+    """A JSON object from the request (empty without one); other keys than `known` are refused, if any are
+    named.
+    """
+    raw = await request.read()
+    try:
+        body = json.loads(raw) if raw else {}
+    except ValueError:
+        raise invalid("The body is not JSON.") from None
+    if not isinstance(body, dict):
+        raise invalid("The body is a JSON object.")
+    for name in body:
+        if known and name not in known:
+            raise invalid(f"Received unknown parameter: {name}", param=name, code="parameter_unknown")
+    return body
+
+
+def _answering(
+    handler: Callable[[web.Request], Awaitable[Any]],
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            return web.json_response(await handler(request))
+        except StripeApiError as error:
+            return web.json_response(error.body(), status=error.status)
+
+    return answer

@@ -1,0 +1,49 @@
+"""Chargebacks: opened by the buyer's bank, closed won or lost.  https://docs.stripe.com/disputes/how-
+disputes-work
+"""
+
+from __future__ import annotations
+
+from .account import Account
+from .api_errors import Json, invalid
+from .objects import payments as objects
+
+OPEN = frozenset({"needs_response", "under_review", "warning_needs_response", "warning_under_review"})
+
+
+def find_dispute(account: Account, charge: Json) -> Json | None:
+    """The dispute about a charge, the newest first."""
+    return next((row for row in account.newest_first("dispute") if row["charge"] == charge["id"]), None)
+
+
+def open_dispute(account: Account, charge: Json, *, reason: str = "fraudulent") -> Json:
+    """The bank takes the money back for the time being."""
+    if not charge["paid"]:
+        raise invalid(f"Charge {charge['id']} was not paid, so that it cannot be disputed.")
+    if charge["disputed"]:
+        raise invalid(f"Charge {charge['id']} is disputed already.", code="charge_disputed")
+    dispute = account.add(objects.dispute(account, charge, reason))
+    movement = account.add(objects.balance_transaction(account, dispute, -dispute["amount"], "adjustment"))
+    dispute["balance_transactions"].append(movement)
+    with account.changing(charge, "charge.updated"):
+        charge["disputed"] = True
+    account.emit("charge.dispute.created", dispute)
+    account.emit("charge.dispute.funds_withdrawn", dispute)
+    return dispute
+
+
+def close_dispute(account: Account, dispute: Json, outcome: str) -> Json:
+    """`outcome`: won (the money comes back) or lost."""
+    if dispute["status"] not in OPEN:
+        raise invalid(f"Dispute {dispute['id']} is closed already ({dispute['status']}).")
+    with account.changing(dispute, None):
+        dispute["status"] = outcome
+        if outcome == "won":
+            movement = account.add(
+                objects.balance_transaction(account, dispute, dispute["amount"], "adjustment")
+            )
+            dispute["balance_transactions"].append(movement)
+    account.emit("charge.dispute.closed", dispute)
+    if outcome == "won":
+        account.emit("charge.dispute.funds_reinstated", dispute)
+    return dispute

@@ -1,0 +1,1 @@
+"""The pages a person sees: Checkout, portal, receipts and invoices, the simulator's own start page."""

@@ -1,0 +1,106 @@
+"""/v1/customers, /v1/customers/search, /v1/payment_methods"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import search
+from ..account import Account, merge_metadata
+from ..api_errors import Json, resource_missing
+from ..objects import customers as objects
+from ..rendering import included, list_of, page
+
+
+def create_customer(account: Account, params: Json) -> Json:
+    customer = account.add(objects.customer(account, params))
+    account.emit("customer.created", customer)
+    return customer
+
+
+def retrieve_customer(account: Account, params: Json, customer_id: str) -> Json:
+    return account.get("customer", customer_id)
+
+
+def update_customer(account: Account, params: Json, customer_id: str) -> Json:
+    customer = account.get("customer", customer_id)
+    if customer.get("deleted"):
+        raise resource_missing("customer", customer_id)
+    with account.changing(customer, "customer.updated"):
+        for name, value in params.items():
+            if name == "metadata":
+                customer["metadata"] = merge_metadata(customer["metadata"], value)
+            elif name == "address":
+                customer["address"] = objects.address(value)
+            elif name == "shipping":
+                customer["shipping"] = (
+                    {**value, "address": objects.address(value["address"])} if value else None
+                )
+            elif name == "invoice_settings":
+                for key, inner in value.items():
+                    if key == "default_payment_method" and inner:
+                        inner = account.get(
+                            "payment_method", inner, param="invoice_settings[default_payment_method]"
+                        )["id"]
+                    customer["invoice_settings"][key] = inner or None
+            elif name in customer:
+                customer[name] = value if value != "" else None
+    return customer
+
+
+def delete_customer(account: Account, params: Json, customer_id: str) -> Json:
+    customer = account.get("customer", customer_id)
+    if customer.get("deleted"):
+        raise resource_missing("customer", customer_id)
+    account.emit("customer.deleted", customer)
+    return account.remove(customer)
+
+
+def list_customers(account: Account, params: Json) -> Json:
+    rows = [row for row in account.newest_first("customer") if params.get("email") in {None, row["email"]}]
+    return page(account, rows, params, "/v1/customers")
+
+
+def search_customers(account: Account, params: Json) -> Json:
+    return search.search(account, "customer", params, "/v1/customers/search")
+
+
+def list_customer_payment_methods(account: Account, params: Json, customer_id: str) -> Json:
+    account.get("customer", customer_id)
+    rows = _payment_methods(account, {**params, "customer": customer_id})
+    return page(account, rows, params, f"/v1/customers/{customer_id}/payment_methods")
+
+
+def retrieve_payment_method(account: Account, params: Json, method_id: str) -> Json:
+    return account.get("payment_method", method_id)
+
+
+def list_payment_methods(account: Account, params: Json) -> Json:
+    return page(account, _payment_methods(account, params), params, "/v1/payment_methods")
+
+
+def _payment_methods(account: Account, params: Json) -> list[Json]:
+    return [
+        row
+        for row in account.newest_first("payment_method")
+        if params.get("customer") in {None, row["customer"]} and params.get("type") in {None, row["type"]}
+    ]
+
+
+@included("customer", "subscriptions")
+def _subscriptions(account: Account, customer: Json) -> Any:
+    rows = [
+        row
+        for row in account.newest_first("subscription")
+        if row["customer"] == customer["id"] and row["status"] not in {"canceled", "incomplete_expired"}
+    ]
+    return list_of(rows, f"/v1/customers/{customer['id']}/subscriptions")
+
+
+@included("customer", "sources")
+def _sources(account: Account, customer: Json) -> Any:
+    return list_of([], f"/v1/customers/{customer['id']}/sources")
+
+
+@included("customer", "tax_ids")
+def _tax_ids(account: Account, customer: Json) -> Any:
+    return list_of([], f"/v1/customers/{customer['id']}/tax_ids")

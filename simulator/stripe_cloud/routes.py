@@ -1,0 +1,209 @@
+"""The endpoints: method and path, the SDK's parameter type, the handler, and what a restricted key needs.
+
+Paths and parameter types are those of the SDK's services (`stripe.StripeClient().v1…`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from stripe import params as p
+from stripe.params import checkout as checkout_params
+
+from .api_errors import Json
+from .resources import catalogue, checkout_sessions, customers, payments, platform
+
+Handler = Callable[..., Json]
+
+
+@dataclass(frozen=True)
+class Route:
+    """`path` has `{}` where an id stands; `permission` is the resource part of Stripe's `rak_…_read|write`
+    names.
+    """
+
+    method: str
+    path: str
+    shape: type | None
+    handler: Handler
+    permission: str
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        return re.compile(
+            "".join("([^/]+)" if part == "{}" else re.escape(part) for part in re.split(r"(\{\})", self.path))
+        )
+
+    @property
+    def needed(self) -> str:
+        """The permission's full name: `rak_customer_read`."""
+        return f"rak_{self.permission}_{'read' if self.method == 'GET' else 'write'}"
+
+
+def _crud(path: str, permission: str, **handlers: tuple[type | None, Handler]) -> list[Route]:
+    """create, list, retrieve, update, delete of a resource at their usual places."""
+    places = {
+        "create": ("POST", path),
+        "list": ("GET", path),
+        "retrieve": ("GET", path + "/{}"),
+        "update": ("POST", path + "/{}"),
+        "delete": ("DELETE", path + "/{}"),
+    }
+    return [Route(*places[verb], shape, handler, permission) for verb, (shape, handler) in handlers.items()]
+
+
+ROUTES: list[Route] = [
+    Route("GET", "/v1/account", p.AccountRetrieveCurrentParams, platform.retrieve_account, "account"),
+    Route("GET", "/v1/accounts/{}", p.AccountRetrieveParams, platform.retrieve_account, "account"),
+    Route("GET", "/v1/balance", p.BalanceRetrieveParams, platform.retrieve_balance, "balance"),
+    Route("GET", "/v1/customers/search", p.CustomerSearchParams, customers.search_customers, "customer"),
+    *_crud(
+        "/v1/customers",
+        "customer",
+        create=(p.CustomerCreateParams, customers.create_customer),
+        list=(p.CustomerListParams, customers.list_customers),
+        retrieve=(p.CustomerRetrieveParams, customers.retrieve_customer),
+        update=(p.CustomerUpdateParams, customers.update_customer),
+        delete=(p.CustomerDeleteParams, customers.delete_customer),
+    ),
+    Route(
+        "GET",
+        "/v1/customers/{}/payment_methods",
+        p.CustomerPaymentMethodListParams,
+        customers.list_customer_payment_methods,
+        "payment_method",
+    ),
+    *_crud(
+        "/v1/payment_methods",
+        "payment_method",
+        list=(p.PaymentMethodListParams, customers.list_payment_methods),
+        retrieve=(p.PaymentMethodRetrieveParams, customers.retrieve_payment_method),
+    ),
+    *_crud(
+        "/v1/products",
+        "product",
+        create=(p.ProductCreateParams, catalogue.create_product),
+        list=(p.ProductListParams, catalogue.list_products),
+        retrieve=(p.ProductRetrieveParams, catalogue.retrieve_product),
+        update=(p.ProductUpdateParams, catalogue.update_product),
+        delete=(p.ProductDeleteParams, catalogue.delete_product),
+    ),
+    *_crud(
+        "/v1/prices",
+        "plan",
+        create=(p.PriceCreateParams, catalogue.create_price),
+        list=(p.PriceListParams, catalogue.list_prices),
+        retrieve=(p.PriceRetrieveParams, catalogue.retrieve_price),
+        update=(p.PriceUpdateParams, catalogue.update_price),
+    ),
+    *_crud(
+        "/v1/coupons",
+        "coupon",
+        create=(p.CouponCreateParams, catalogue.create_coupon),
+        list=(p.CouponListParams, catalogue.list_coupons),
+        retrieve=(p.CouponRetrieveParams, catalogue.retrieve_coupon),
+        delete=(p.CouponDeleteParams, catalogue.delete_coupon),
+    ),
+    *_crud(
+        "/v1/promotion_codes",
+        "promotion_code",
+        create=(p.PromotionCodeCreateParams, catalogue.create_promotion_code),
+        list=(p.PromotionCodeListParams, catalogue.list_promotion_codes),
+        retrieve=(p.PromotionCodeRetrieveParams, catalogue.retrieve_promotion_code),
+        update=(p.PromotionCodeUpdateParams, catalogue.update_promotion_code),
+    ),
+    *_crud(
+        "/v1/checkout/sessions",
+        "checkout_session",
+        create=(checkout_params.SessionCreateParams, checkout_sessions.create_session),
+        list=(checkout_params.SessionListParams, checkout_sessions.list_sessions),
+        retrieve=(checkout_params.SessionRetrieveParams, checkout_sessions.retrieve_session),
+        update=(checkout_params.SessionUpdateParams, checkout_sessions.update_session),
+    ),
+    Route(
+        "POST",
+        "/v1/checkout/sessions/{}/expire",
+        checkout_params.SessionExpireParams,
+        checkout_sessions.expire_session,
+        "checkout_session",
+    ),
+    Route(
+        "GET",
+        "/v1/checkout/sessions/{}/line_items",
+        checkout_params.SessionLineItemListParams,
+        checkout_sessions.list_line_items,
+        "checkout_session",
+    ),
+    *_crud(
+        "/v1/payment_intents",
+        "payment_intent",
+        list=(p.PaymentIntentListParams, payments.list_payment_intents),
+        retrieve=(p.PaymentIntentRetrieveParams, payments.retrieve_payment_intent),
+        update=(p.PaymentIntentUpdateParams, payments.update_payment_intent),
+    ),
+    Route(
+        "POST",
+        "/v1/payment_intents/{}/cancel",
+        p.PaymentIntentCancelParams,
+        payments.cancel_payment_intent,
+        "payment_intent",
+    ),
+    *_crud(
+        "/v1/charges",
+        "charge",
+        list=(p.ChargeListParams, payments.list_charges),
+        retrieve=(p.ChargeRetrieveParams, payments.retrieve_charge),
+    ),
+    *_crud(
+        "/v1/refunds",
+        "charge",
+        create=(p.RefundCreateParams, payments.create_refund),
+        list=(p.RefundListParams, payments.list_refunds),
+        retrieve=(p.RefundRetrieveParams, payments.retrieve_refund),
+        update=(p.RefundUpdateParams, payments.update_refund),
+    ),
+    *_crud(
+        "/v1/disputes",
+        "dispute",
+        list=(p.DisputeListParams, payments.list_disputes),
+        retrieve=(p.DisputeRetrieveParams, payments.retrieve_dispute),
+    ),
+    Route("POST", "/v1/disputes/{}/close", p.DisputeCloseParams, payments.close_dispute, "dispute"),
+    *_crud(
+        "/v1/balance_transactions",
+        "balance",
+        list=(p.BalanceTransactionListParams, payments.list_balance_transactions),
+        retrieve=(p.BalanceTransactionRetrieveParams, payments.retrieve_balance_transaction),
+    ),
+    *_crud(
+        "/v1/setup_intents",
+        "setup_intent",
+        retrieve=(p.SetupIntentRetrieveParams, payments.retrieve_setup_intent),
+    ),
+    *_crud(
+        "/v1/events",
+        "event",
+        list=(p.EventListParams, platform.list_events),
+        retrieve=(p.EventRetrieveParams, platform.retrieve_event),
+    ),
+    *_crud(
+        "/v1/webhook_endpoints",
+        "webhook",
+        create=(p.WebhookEndpointCreateParams, platform.create_webhook_endpoint),
+        list=(p.WebhookEndpointListParams, platform.list_webhook_endpoints),
+        retrieve=(p.WebhookEndpointRetrieveParams, platform.retrieve_webhook_endpoint),
+        update=(p.WebhookEndpointUpdateParams, platform.update_webhook_endpoint),
+        delete=(p.WebhookEndpointDeleteParams, platform.delete_webhook_endpoint),
+    ),
+]
+
+
+def find_route(method: str, path: str) -> tuple[Route, tuple[str, ...]] | None:
+    """The route and the ids in the path; None if there is none."""
+    for route in ROUTES:
+        if route.method == method and (match := route.pattern.fullmatch(path)):
+            return route, match.groups()
+    return None
