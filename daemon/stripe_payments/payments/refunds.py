@@ -1,0 +1,137 @@
+"""Giving money back, in part or in full."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from stripe_payments.errors import PaymentError
+from stripe_payments.journal import Journal
+from stripe_payments.reconcile import derive
+from stripe_payments.stripe_api import StripeAPI, object_kind
+from stripe_payments.texts import Text
+
+if TYPE_CHECKING:
+    from stripe.params import RefundCreateParams
+
+    from stripe_payments.identity import IdentityStore
+    from stripe_payments.ledger import Ledger, Transaction
+    from stripe_payments.reconcile import Reconciler
+
+_journal = Journal("refunds")
+
+REASONS: Final = ("duplicate", "fraudulent", "requested_by_customer")
+
+_WHY: Final = {
+    "refunded": Text("it has been refunded in full already", "è già stato rimborsato per intero"),
+    "disputed": Text("it is disputed", "è contestato"),
+    "no_payment_required": Text("nothing was paid", "non è stato pagato nulla"),
+}
+_NOT_PAID: Final = Text("it has not been paid", "non è stato pagato")
+_UNKNOWN_REASON: Final = Text(
+    "one of duplicate, fraudulent, requested_by_customer", "uno fra duplicate, fraudulent, requested_by_customer"
+)
+_AMOUNT: Final = Text(
+    "a whole number above zero, in the smallest unit of the currency",
+    "un numero intero maggiore di zero, nell'unità più piccola della valuta",
+)
+
+
+class RefundDesk:
+    def __init__(
+        self, ledger: Ledger, stripe: StripeAPI, reconciler: Reconciler, identity: IdentityStore
+    ) -> None:
+        self._ledger = ledger
+        self._stripe = stripe
+        self._reconciler = reconciler
+        self._identity = identity
+
+    async def refund(
+        self, payment_id: str, amount: int | None = None, reason: str | None = None
+    ) -> dict[str, Any]:
+        """Refund `amount` minor units of a payment (cs_, pi_, ch_, in_), or all that is left of it.
+
+        Gives {id, payment_id, amount, currency, status, reason}. Raises invalid_argument, payment_not_found,
+        not_refundable, amount_too_large, and what Stripe may answer.
+        """
+        if object_kind(payment_id) not in ("checkout.session", "payment_intent", "charge", "invoice"):
+            raise PaymentError("invalid_argument", argument="payment_id")
+        if reason and reason not in REASONS:
+            raise PaymentError("invalid_argument", argument="reason", reason=_UNKNOWN_REASON)
+        if amount is not None and amount <= 0:
+            raise PaymentError("invalid_argument", argument="amount", reason=_AMOUNT)
+        paid = await self._payment(payment_id)
+        if paid.status not in ("paid", "partially_refunded") or paid.payment_intent is None:
+            why = _WHY.get(paid.status, _NOT_PAID)
+            raise PaymentError("not_refundable", payment_id=payment_id, reason=why)
+        left = (paid.amount or 0) - paid.amount_refunded
+        if amount is not None and amount > left:
+            raise PaymentError("amount_too_large", amount=amount, available=left)
+        params: RefundCreateParams = {
+            "payment_intent": paid.payment_intent,
+            "metadata": {"router_id": self._identity.load().router_id},
+        }
+        if amount is not None:
+            params["amount"] = amount
+        if reason:
+            params["reason"] = reason
+        # the same request on top of the same state is the same refund: a double click gives back once
+        key = f"refund-{paid.payment_intent}-{paid.amount_refunded}-{amount or 'all'}-{reason or ''}"
+        try:
+            refund = await self._stripe.create_refund(params, key)
+        except PaymentError as error:
+            if error.details.get("stripe_code") in ("charge_already_refunded", "charge_disputed"):
+                raise PaymentError(
+                    "not_refundable", payment_id=payment_id, reason=error.details.get("reason")
+                ) from error
+            raise
+        _journal.info("refunded", payment=paid.payment_intent, refund=refund["id"], amount=refund.get("amount"))
+        await self._settle(paid.payment_intent)
+        return {
+            "id": refund["id"],
+            "payment_id": payment_id,
+            "amount": refund.get("amount"),
+            "currency": refund.get("currency"),
+            "status": refund.get("status"),
+            "reason": refund.get("reason"),
+        }
+
+    async def _payment(self, payment_id: str) -> derive.Payment:
+        """The payment as Stripe has it now; only one of ours can be refunded here."""
+        outcome = await self._reconciler.sync(payment_id, "refund")
+        if not outcome.ours:
+            raise PaymentError("payment_not_found", payment_id=payment_id)
+        stored = await self._ledger.read(lambda tx: tx.objects.get(payment_id)) or {}
+        kind = object_kind(payment_id)
+        if kind == "invoice":
+            # its payment is no object of its own in the ledger: the invoice stands for it
+            intent_id = derive.payment_intent_of_invoice(stored)
+            intent = await self._stripe.retrieve(intent_id) if intent_id else None
+            paid = derive.payment(intent) if intent else None
+        else:
+            intent_id = payment_id if kind == "payment_intent" else derive.reference(stored.get("payment_intent"))
+            paid = await self._ledger.read(lambda tx: _stored_payment(tx, intent_id)) if intent_id else None
+        if paid is None:
+            raise PaymentError("not_refundable", payment_id=payment_id, reason=_NOT_PAID)
+        return paid
+
+    async def _settle(self, intent: str) -> None:
+        """Take in the effect now; should Stripe be gone at this very moment, polling will."""
+        try:
+            await self._reconciler.sync(intent, "refund")
+        except PaymentError as error:
+            _journal.warning("the refund's effect is left to the poller", error=error.code)
+
+
+def _stored_payment(tx: Transaction, intent_id: str) -> derive.Payment | None:
+    intent = derive.assemble(tx.objects.get, intent_id)
+    if intent is None:
+        return None
+    purchase = next(
+        (
+            tx.purchases.get(str(session["id"]))
+            for session in tx.objects.of_type("checkout.session")
+            if session.get("payment_intent") == intent_id
+        ),
+        None,
+    )
+    return derive.payment(intent, None, purchase.dispute if purchase else None)

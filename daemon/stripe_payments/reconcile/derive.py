@@ -1,0 +1,427 @@
+"""From Stripe's objects to our rows. Pure.
+
+Objects come in as fetched (resources.py says what is expanded), of the pinned API version or of an older one: a
+period's end on the subscription itself instead of on its items, an invoice's subscription at its top level. A field
+that is missing is not an error: zero-amount sessions have neither payment intent nor currency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from stripe_payments.entitlements import Purchase, Subscription
+from stripe_payments.ledger import TransactionRow
+
+Raw = Mapping[str, Any]
+DisputeState = Literal["open", "won", "lost"]
+
+# A plain "won" also stands for an inquiry that was closed and a dispute that was prevented: no money has moved.
+_DISPUTES: Final[dict[str, DisputeState]] = {
+    "lost": "lost",
+    "won": "won",
+    "warning_closed": "won",
+    "prevented": "won",
+}
+
+
+def reference(value: object) -> str | None:
+    """The id in an expandable field, expanded or not."""
+    if isinstance(value, str):
+        return value or None
+    if isinstance(value, Mapping):
+        found = value.get("id")
+        return found if isinstance(found, str) else None
+    return None
+
+
+def _expanded(value: object) -> Raw | None:
+    return value if isinstance(value, Mapping) else None
+
+
+def _integer(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def metadata(raw: Raw) -> dict[str, str]:
+    found = raw.get("metadata")
+    return {str(k): str(v) for k, v in found.items()} if isinstance(found, Mapping) else {}
+
+
+# -- whose is it -------------------------------------------------------------------------------------------------------
+
+
+def is_ours(raw: Raw, router_id: str, customer: str | None) -> bool:
+    """Whether an object belongs to this router: the router_id in its metadata decides, else its customer does.
+
+    Charges, invoices and subscriptions made by Stripe for us may lack our metadata; their customer is ours alone. An
+    invoice made for a subscription also carries the subscription's metadata.
+    """
+    marked = metadata(raw).get("router_id") or _subscription_metadata(raw).get("router_id")
+    if not marked and raw.get("object") == "checkout.session":
+        marked = raw.get("client_reference_id")
+    if marked:
+        return bool(marked == router_id)
+    owner = reference(raw.get("customer"))
+    return owner is not None and owner == customer
+
+
+def _subscription_metadata(raw: Raw) -> dict[str, str]:
+    parent = raw.get("parent")
+    details = parent.get("subscription_details") if isinstance(parent, Mapping) else None
+    if not isinstance(details, Mapping):
+        details = raw.get("subscription_details")  # before 2025-03-31
+    return metadata(details) if isinstance(details, Mapping) else {}
+
+
+# -- a payment ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """What there is to know of one payment.
+
+    status: paid, pending, unpaid, failed, expired, refunded, partially_refunded, disputed, no_payment_required;
+    amount and amount_refunded in minor units of currency (None if Stripe has none yet); paid_at and created in
+    epoch seconds; final: nothing more happens unless somebody refunds, disputes or pays anew;
+    failure_code, decline_code: Stripe's words for the last failed attempt.
+    """
+
+    id: str
+    payment_intent: str | None
+    charge: str | None
+    status: str
+    amount: int | None
+    currency: str | None
+    created: int
+    paid_at: int | None
+    amount_refunded: int
+    dispute: DisputeState | None
+    final: bool
+    failure_code: str | None
+    decline_code: str | None
+    receipt_url: str | None
+
+
+def dispute_state(
+    charge: Raw | None, disputes: Iterable[Raw] | None, known: DisputeState | None
+) -> DisputeState | None:
+    """Where a charge's disputes stand: a lost one outweighs an open one, that a won one.
+
+    `disputes` None means that they were not fetched: what was known stays, and a charge that says "disputed" counts
+    as openly disputed until we know better.
+    """
+    if disputes is not None:
+        states = {_DISPUTES.get(str(dispute.get("status")), "open") for dispute in disputes}
+        ranked: tuple[DisputeState, ...] = ("lost", "open", "won")
+        for state in ranked:
+            if state in states:
+                return state
+        return "open" if charge and charge.get("disputed") else None
+    if known is not None:
+        return known
+    return "open" if charge and charge.get("disputed") else None
+
+
+def needs_disputes(session: Raw, known: DisputeState | None) -> bool:
+    """Whether the answer is not complete without the charge's disputes (the API has no field to expand for them)."""
+    intent = _expanded(session.get("payment_intent")) or {}
+    charge = _expanded(intent.get("latest_charge")) or {}
+    return bool(charge.get("disputed")) and known not in ("won", "lost")
+
+
+def payment(root: Raw, disputes: Iterable[Raw] | None = None, known_dispute: DisputeState | None = None) -> Payment:
+    """The payment that a Checkout session or a payment intent tells of."""
+    session: Raw | None = root if root.get("object") == "checkout.session" else None
+    intent = _expanded(session.get("payment_intent")) if session is not None else root
+    charge = _expanded(intent.get("latest_charge")) if intent else None
+    dispute = dispute_state(charge, disputes, known_dispute)
+    refunded = (_integer(charge.get("amount_refunded")) or 0) if charge else 0
+    charged = bool(charge and charge.get("paid"))
+    status, final = _status(session, intent)
+    if dispute in ("open", "lost"):
+        status, final = "disputed", dispute == "lost"
+    elif charge and charged and is_fully_refunded(charge):
+        status, final = "refunded", True
+    elif charged and refunded > 0:
+        status, final = "partially_refunded", True
+    created = (session or intent or {}).get("created")
+    paid_at = charge.get("created") if charge and charged else None
+    if paid_at is None and status in ("paid", "no_payment_required"):
+        paid_at = created
+    error = (intent or {}).get("last_payment_error")
+    error = error if isinstance(error, Mapping) and status in ("failed", "unpaid", "expired") else {}
+    failure = error.get("code") or (charge or {}).get("failure_code") if status == "failed" else error.get("code")
+    if status == "failed" and not failure and (intent or {}).get("status") == "canceled":
+        failure = "canceled"
+    amount = session.get("amount_total") if session is not None else None
+    if amount is None and intent:
+        amount = intent.get("amount")
+    return Payment(
+        id=str(root.get("id")),
+        payment_intent=reference(session.get("payment_intent")) if session is not None else reference(root),
+        charge=reference(intent.get("latest_charge")) if intent else None,
+        status=status,
+        amount=_integer(amount),
+        currency=(session or {}).get("currency") or (intent or {}).get("currency"),
+        created=_integer(created) or 0,
+        paid_at=_integer(paid_at),
+        amount_refunded=refunded,
+        dispute=dispute,
+        final=final,
+        failure_code=failure,
+        decline_code=error.get("decline_code"),
+        receipt_url=charge.get("receipt_url") if charge else None,
+    )
+
+
+def is_fully_refunded(charge: Raw) -> bool:
+    """`refunded` says so; older answers of partly captured charges only let it be computed."""
+    captured = _integer(charge.get("amount_captured")) or _integer(charge.get("amount")) or 0
+    returned = _integer(charge.get("amount_refunded")) or 0
+    return bool(charge.get("refunded")) or 0 < captured <= returned
+
+
+def _status(session: Raw | None, intent: Raw | None) -> tuple[str, bool]:
+    if session is not None:
+        if session.get("payment_status") == "paid":
+            return "paid", True
+        if session.get("status") == "expired":
+            return "expired", True
+        if session.get("payment_status") == "no_payment_required" and session.get("status") == "complete":
+            return "no_payment_required", True
+        if intent is None:
+            # complete without being paid: a bank debit is under way
+            return ("pending", False) if session.get("status") == "complete" else ("unpaid", False)
+        status, final = _intent_status(intent)
+        if session.get("status") == "complete":
+            return ("pending", False) if status in ("unpaid", "paid") else (status, final)
+        # an open session can be paid with another card: a failure in it is not the end
+        return status, False
+    return _intent_status(intent or {})
+
+
+def _intent_status(intent: Raw) -> tuple[str, bool]:
+    match intent.get("status"):
+        case "succeeded":
+            return "paid", True
+        case "processing" | "requires_capture":
+            return "pending", False
+        case "canceled":
+            return "failed", True
+        case "requires_payment_method" if intent.get("last_payment_error"):
+            return "failed", True
+        case _:
+            return "unpaid", False
+
+
+def price_of(session: Raw) -> str | None:
+    """The Stripe price of a session's single line."""
+    lines = session.get("line_items")
+    for line in lines.get("data", []) if isinstance(lines, Mapping) else []:
+        if (price := reference(line.get("price"))) is not None:
+            return price
+    return None
+
+
+def purchase(session: Raw, paid: Payment, known_price: str | None = None) -> Purchase | None:
+    """The one-time purchase that a completed session is; None for one that nobody completed, and for subscriptions."""
+    if session.get("mode") != "payment" or session.get("status") != "complete":
+        return None
+    marks = metadata(session)
+    intent = _expanded(session.get("payment_intent"))
+    charge = _expanded(intent.get("latest_charge")) if intent else None
+    return Purchase(
+        id=str(session["id"]),
+        price_id=price_of(session) or known_price or "",
+        price_alias=marks.get("price_alias"),
+        product=marks.get("item"),
+        paid=session.get("payment_status") in ("paid", "no_payment_required"),
+        fully_refunded=bool(charge and is_fully_refunded(charge)),
+        dispute=paid.dispute,
+        paid_at=paid.paid_at,
+    )
+
+
+# -- a subscription ----------------------------------------------------------------------------------------------------
+
+
+def subscription(raw: Raw) -> Subscription:
+    """The subscription's row. Of several items (we sell one) the period that ends last counts."""
+    held = raw.get("items")
+    items: Sequence[Raw] = held.get("data", []) if isinstance(held, Mapping) else []
+    ends = [end for item in items if (end := _integer(item.get("current_period_end"))) is not None]
+    starts = [start for item in items if (start := _integer(item.get("current_period_start"))) is not None]
+    if not ends and (end := _integer(raw.get("current_period_end"))) is not None:  # before 2025-03-31
+        ends = [end]
+    if not starts and (start := _integer(raw.get("current_period_start"))) is not None:
+        starts = [start]
+    marks = metadata(raw)
+    price = items[0].get("price") if items else raw.get("plan")
+    status = str(raw.get("status"))
+    return Subscription(
+        id=str(raw["id"]),
+        status=status,
+        price_id=reference(price) or "",
+        price_alias=_alias_of(price, marks),
+        plan=marks.get("item"),
+        current_period_end=max(ends, default=None),
+        cancel_at=_integer(raw.get("cancel_at")),
+        cancel_at_period_end=bool(raw.get("cancel_at_period_end")),
+        trial_end=_integer(raw.get("trial_end")),
+        paused_collection=bool(raw.get("pause_collection")),
+        past_due_since=_past_due_since(raw, max(starts, default=None)) if status == "past_due" else None,
+    )
+
+
+def _alias_of(price: object, marks: Mapping[str, str]) -> str | None:
+    """Our name of the price: its lookup_key follows a change of plan, our metadata may be that of the old one."""
+    key = price.get("lookup_key") if isinstance(price, Mapping) else None
+    return key if isinstance(key, str) and key else marks.get("price_alias")
+
+
+def _past_due_since(raw: Raw, period_start: int | None) -> int | None:
+    """When the payment that is owed fell due: the unpaid invoice's finalization, else the start of the period.
+
+    Taken from Stripe's objects and never from the moment we noticed, so that grace ends at the same second whatever
+    we saw and when.
+    """
+    invoice = _expanded(raw.get("latest_invoice"))
+    if invoice and invoice.get("status") != "paid":
+        transitions = _expanded(invoice.get("status_transitions")) or {}
+        for moment in (transitions.get("finalized_at"), invoice.get("created")):
+            if (found := _integer(moment)) is not None:
+                return found
+    return period_start
+
+
+def subscription_of_invoice(invoice: Raw) -> str | None:
+    """The subscription that an invoice is for, in the new place or the old one."""
+    parent = _expanded(invoice.get("parent"))
+    details = _expanded(parent.get("subscription_details")) if parent else None
+    return reference(details.get("subscription") if details else None) or reference(invoice.get("subscription"))
+
+
+def payment_intent_of_invoice(invoice: Raw) -> str | None:
+    """The payment intent that paid an invoice: among its payments since 2025-03-31, at its top level before."""
+    payments = _expanded(invoice.get("payments"))
+    for entry in payments.get("data", []) if payments else []:
+        paid_by = _expanded(entry.get("payment")) or {}
+        if (found := reference(paid_by.get("payment_intent"))) is not None:
+            return found
+    return reference(invoice.get("payment_intent"))
+
+
+# -- the history -------------------------------------------------------------------------------------------------------
+
+
+def payment_rows(root: Raw, paid: Payment, title: str, disputes: Iterable[Raw] | None) -> list[TransactionRow]:
+    """A payment with its refunds and disputes. An attempt that never came to anything is not history."""
+    rows: list[TransactionRow] = []
+    if paid.status not in ("unpaid", "expired"):
+        rows.append(
+            TransactionRow(
+                id=paid.payment_intent or paid.id,
+                date=paid.paid_at or paid.created,
+                kind="payment",
+                amount=paid.amount or 0,
+                currency=paid.currency or "",
+                status=paid.status,
+                description=title,
+                receipt_url=paid.receipt_url,
+                invoice_pdf=None,
+            )
+        )
+    intent = _expanded(root.get("payment_intent")) if root.get("object") == "checkout.session" else root
+    charge = _expanded(intent.get("latest_charge")) if intent else None
+    held = charge.get("refunds") if charge else None
+    refunds = held.get("data", []) if isinstance(held, Mapping) else []
+    rows.extend(_money_back(refund, "refund", title) for refund in refunds)
+    rows.extend(_money_back(dispute, "dispute", title) for dispute in disputes or ())
+    return rows
+
+
+def _money_back(raw: Raw, kind: Literal["refund", "dispute"], title: str) -> TransactionRow:
+    return TransactionRow(
+        id=str(raw["id"]),
+        date=_integer(raw.get("created")) or 0,
+        kind=kind,
+        amount=-(_integer(raw.get("amount")) or 0),
+        currency=str(raw.get("currency") or ""),
+        status=str(raw.get("status") or ""),
+        description=title,
+        receipt_url=None,
+        invoice_pdf=None,
+    )
+
+
+def invoice_row(raw: Raw, title: str) -> TransactionRow | None:
+    """An invoice that was sent; None while it is a draft."""
+    status = str(raw.get("status") or "")
+    if status in ("", "draft"):
+        return None
+    transitions = _expanded(raw.get("status_transitions")) or {}
+    moments = (transitions.get("paid_at"), transitions.get("finalized_at"), raw.get("created"))
+    lines = raw.get("lines")
+    described = [line.get("description") for line in lines.get("data", [])] if isinstance(lines, Mapping) else []
+    amount = raw.get("amount_paid") if status == "paid" else raw.get("amount_due")
+    return TransactionRow(
+        id=str(raw["id"]),
+        date=next((found for moment in moments if (found := _integer(moment)) is not None), 0),
+        kind="invoice",
+        amount=_integer(amount) or 0,
+        currency=str(raw.get("currency") or ""),
+        status={"open": "unpaid", "uncollectible": "unpaid"}.get(status, status),
+        description=title or next((text for text in described if text), ""),
+        receipt_url=raw.get("hosted_invoice_url"),
+        invoice_pdf=raw.get("invoice_pdf"),
+    )
+
+
+# -- what is kept ------------------------------------------------------------------------------------------------------
+
+
+def flatten(root: Raw) -> list[dict[str, Any]]:
+    """The object and those expanded in it, each on its own with ids in place of the others: one row an object."""
+    kept: list[dict[str, Any]] = []
+
+    def take(raw: Raw) -> str:
+        flat: dict[str, Any] = {}
+        for name, value in raw.items():
+            if isinstance(value, Mapping) and _is_object(value):
+                flat[name] = take(value) if name in _OWN_ROW else dict(value)
+            elif isinstance(value, Mapping) and name == "refunds":
+                flat[name] = {**value, "data": [take(refund) for refund in value.get("data", [])]}
+            else:
+                flat[name] = value
+        kept.append(flat)
+        return str(raw["id"])
+
+    take(root)
+    return kept
+
+
+def assemble(get: Callable[[str], Raw | None], root_id: str) -> dict[str, Any] | None:
+    """What `flatten` took apart, put together again from the rows that `get` gives; None if the root is not there."""
+    root = get(root_id)
+    if root is None:
+        return None
+    whole = dict(root)
+    for name in _OWN_ROW:
+        inner = whole.get(name)
+        # a subscription's latest invoice names the subscription again only as an id below `parent`: no cycle
+        if isinstance(inner, str) and (found := assemble(get, inner)) is not None:
+            whole[name] = found
+    refunds = whole.get("refunds")
+    if isinstance(refunds, Mapping):
+        held = [get(refund) for refund in refunds.get("data", []) if isinstance(refund, str)]
+        whole["refunds"] = {**refunds, "data": [refund for refund in held if refund is not None]}
+    return whole
+
+
+_OWN_ROW: Final = {"payment_intent", "latest_charge", "subscription", "latest_invoice", "invoice"}
+
+
+def _is_object(value: Mapping[str, Any]) -> bool:
+    return isinstance(value.get("id"), str) and isinstance(value.get("object"), str)

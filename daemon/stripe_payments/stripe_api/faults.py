@@ -1,0 +1,131 @@
+"""What went wrong with a call to Stripe, as `PaymentError`.
+
+DNS, TLS, a wrong clock and a refused connection look alike to the SDK ("network error"); a person at a router needs
+them apart, so the chain of causes below the SDK's exception is looked at.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from stripe_payments.errors import PaymentError
+from stripe_payments.journal import redact
+
+if TYPE_CHECKING:
+    from stripe import StripeError
+
+MAX_RETRY_AFTER = 3600
+"""Seconds. A Retry-After beyond an hour is a mistake or a maintenance page; asking once an hour hammers nobody."""
+
+_TRANSIENT_CODES = frozenset({"stripe_unreachable", "rate_limited", "timeout", "ledger_unavailable", "starting"})
+
+
+def is_transient(error: PaymentError) -> bool:
+    """Whether the same call may well succeed later with nobody changing anything."""
+    return error.code in _TRANSIENT_CODES or bool(error.details.get("transient"))
+
+
+def retry_after(headers: Mapping[str, str] | None, now: int | None) -> int | None:
+    """Seconds that Stripe asks us to wait: a number, or a date measured against the answer's own Date header."""
+    value = _header(headers, "retry-after")
+    if value is None:
+        return None
+    value = value.strip()
+    if value.isascii() and value.isdigit() and len(value) <= 9:
+        return min(int(value), MAX_RETRY_AFTER)
+    until, start = http_date(value), http_date(_header(headers, "date")) or now
+    if until is None or start is None:
+        return None
+    return max(0, min(until - start, MAX_RETRY_AFTER))
+
+
+def http_date(value: str | None) -> int | None:
+    """Epoch seconds of an HTTP date (RFC 9110), or None if it is not one."""
+    if not value:
+        return None
+    try:
+        return int(parsedate_to_datetime(value).timestamp())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _header(headers: Mapping[str, str] | None, name: str) -> str | None:
+    if not headers:
+        return None
+    for key, value in headers.items():
+        if key.lower() == name:
+            return str(value)
+    return None
+
+
+def date_header(headers: Mapping[str, str] | None) -> int | None:
+    """Epoch seconds of an answer's Date header."""
+    return http_date(_header(headers, "date"))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception, what caused it, and what urllib3 wraps in `args` and `reason`, outermost first."""
+    seen: set[int] = set()
+    waiting: list[BaseException] = [error]
+    while waiting:
+        current = waiting.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        inner = [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
+        waiting.extend(item for item in inner if isinstance(item, BaseException))
+
+
+def connection_fault(error: BaseException) -> str:
+    """One of dns, tls, clock, timeout, refused, network."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            text = f"{cause} {getattr(cause, 'verify_message', '')}"
+            # a clock at an old file's time makes every certificate look as if it began in the future
+            return "clock" if "not yet valid" in text else "tls"
+        if isinstance(cause, ssl.SSLError):
+            return "tls"
+    for cause in causes:
+        if isinstance(cause, socket.gaierror) or type(cause).__name__ == "NameResolutionError":
+            return "dns"
+    for cause in causes:
+        if isinstance(cause, TimeoutError) or "Timeout" in type(cause).__name__:
+            return "timeout"
+        if isinstance(cause, ConnectionRefusedError):
+            return "refused"
+    return "network"
+
+
+def translate(error: StripeError, now: int | None) -> PaymentError:
+    """The SDK's exception as ours. The original stays the cause; its text never reaches a caller unredacted."""
+    import stripe
+
+    facts: dict[str, object] = {
+        "stripe_code": error.code,
+        "param": getattr(error, "param", None),
+        "request_id": error.request_id,
+        "http_status": error.http_status,
+        "reason": redact(error.user_message or type(error).__name__),
+    }
+    if isinstance(error, stripe.APIConnectionError):
+        return PaymentError("stripe_unreachable", **{**facts, "reason": connection_fault(error)})
+    if isinstance(error, stripe.AuthenticationError):
+        return PaymentError("stripe_key_invalid", **facts)
+    if isinstance(error, stripe.PermissionError):
+        return PaymentError("stripe_key_permission", **facts, permission=facts["reason"])
+    if isinstance(error, stripe.RateLimitError):
+        return PaymentError("rate_limited", **facts, retry_after=retry_after(error.headers, now))
+    if isinstance(error, stripe.IdempotencyError):
+        return PaymentError("stripe_error", **{**facts, "stripe_code": error.code or "idempotency_error"})
+    if isinstance(error, stripe.APIError):
+        # a 5xx of Stripe's, or a page of some proxy in between: nothing we sent was wrong
+        return PaymentError(
+            "stripe_error", **facts, transient=True, retry_after=retry_after(error.headers, now)
+        )
+    return PaymentError("stripe_error", **facts)
