@@ -79,7 +79,7 @@ OPENWRT_BUILD_DATE="1750711236"
     "usr/share/rpcd/acl.d/unauthenticated.json": """{
 	"unauthenticated": {
 		"description": "What needs no login",
-		"read": { "ubus": { "session": [ "access", "login" ] } }
+		"read": { "ubus": { "luci": [ "getFeatures" ], "session": [ "access", "login" ] } }
 	}
 }
 """,
@@ -95,7 +95,9 @@ OPENWRT_BUILD_DATE="1750711236"
 			"uci": [ "luci", "system" ]
 		},
 		"write": {
-			"ubus": { "uci": [ "add", "apply", "confirm", "delete", "order", "rename", "revert", "rollback", "set" ] },
+			"ubus": {
+				"uci": [ "add", "apply", "confirm", "delete", "order", "rename", "revert", "rollback", "set" ]
+			},
 			"uci": [ "luci", "system" ]
 		}
 	}
