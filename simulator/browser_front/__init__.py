@@ -1,4 +1,4 @@
-"""The HTTP server of the simulated router, in uhttpd's place: LuCI's pages, ``/ubus``, and the payment gateway."""
+"""The simulated router's HTTP server, in uhttpd's place: LuCI's pages, ``/ubus``, the payment gateway."""
 
 from simulator.browser_front.server import BrowserFront
 

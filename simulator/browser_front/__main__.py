@@ -1,7 +1,7 @@
 """``python -m simulator.browser_front --bus SOCKET --root ROOT --port N``: the front alone, until Ctrl-C.
 
-``LUCI_SRC`` in the environment (or ``--luci-src``) names a LuCI source tree whose client files are then served
-instead of the stand-in's.
+``LUCI_SRC`` in the environment (or ``--luci-src``) names a LuCI source tree whose client files are then
+served instead of the stand-in's.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Translations for the browser: PO files as the JavaScript catalogue that LuCI's ``_()`` looks up.
 
-LuCI compiles PO files to ``.lmo`` and serves ``window.TR = {"<hash>": "<text>", …}``; the key is a hash of the
-English text (context first, separated by U+0001; plural form last, separated by U+0002; white space runs are one
-blank), and ``00000000`` holds the plural rule.
+LuCI compiles PO files to ``.lmo`` and serves ``window.TR = {"<hash>": "<text>", …}``; the key is a hash of
+the English text (context first, separated by U+0001; plural form last, separated by U+0002; white space runs
+are one blank), and ``00000000`` holds the plural rule.
 """
 
 import json

@@ -1,14 +1,15 @@
-"""The gateway to the daemon's HTTP face, as the router's ucode gateway does it: it carries bytes, it decides nothing.
+"""The gateway to the daemon's HTTP face: it carries bytes and decides nothing, as the router's ucode gateway.
 
-Every request below one of the mounted paths becomes one bus call
-``stripe-payments.http request {method, path, query, headers, body}`` whose reply
-``{status, reason, headers, body}`` becomes the response. What the gateway itself answers, since the bus cannot carry
-it or nobody is there: a body over 512 KiB (413), a body that is no text (400), the daemon away or silent (503).
+Every request below one of the mounted paths becomes one bus call ``stripe-payments.http request {method,
+path, query, headers, body}`` whose reply ``{status, reason, headers, body}`` becomes the response. What the
+gateway itself answers, since the bus cannot carry it or nobody is there: a body over 512 KiB (413), a body
+that is no text (400), the daemon away or silent (503).
 
 ``tests/conformance/gateway_cases.py`` states all this as data; the ucode gateway is held to the same table.
 """
 
 import json
+from pathlib import Path
 from typing import Final
 
 from aiohttp import web
@@ -29,19 +30,11 @@ _NOT_FORWARDED: Final = frozenset(
 )
 """Headers about the connection, or that only the gateway may say."""
 
-_AWAY_PAGE: Final = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="refresh" content="3"><title>One moment · Un momento</title></head>
-<body style="font:16px/1.5 system-ui,sans-serif;max-width:32rem;margin:4rem auto;padding:0 1rem;color-scheme:light dark">
-<h1>One moment</h1><p>The payment service of this router is starting. This page looks again by itself; a payment you
-made is not lost.</p>
-<h1 lang="it">Un momento</h1><p lang="it">Il servizio di pagamento di questo router si sta avviando. La pagina riprova
-da sola; un pagamento già fatto non va perso.</p></body></html>
-"""
+_AWAY_PAGE: Final = (Path(__file__).parent / "templates/service_away.html").read_text("utf-8")
 
 
 def mounted(path: str) -> bool:
-    """Tell whether uhttpd would hand the raw ``path`` to the gateway: a mount itself, or something below it."""
+    """Tell whether uhttpd hands the raw ``path`` to the gateway: a mount itself, or something below it."""
     return any(path == mount or path.startswith(f"{mount}/") for mount in MOUNTS)
 
 

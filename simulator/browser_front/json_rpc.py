@@ -3,10 +3,10 @@
 Only what a browser's LuCI uses of it: single calls, batches, ``list``, and the ``/ubus/list`` look-up. Worth
 knowing, since callers come to depend on it:
 
-- the object is looked up first (-32000), then ``session access`` is asked (-32002), then the call is made with
-  ``ubus_rpc_session`` added; an argument of that name from outside is refused (-32602);
-- ``result`` is ``[status]`` or, where the reply has members, ``[status, data]``: data comes also beside an error,
-  and an empty table is indistinguishable from none;
+- the object is looked up first (-32000), then ``session access`` is asked (-32002), then the call is made
+  with ``ubus_rpc_session`` added; an argument of that name from outside is refused (-32602);
+- ``result`` is ``[status]`` or, where the reply has members, ``[status, data]``: data comes also beside an
+  error, and an empty table is indistinguishable from none;
 - a batch is worked off one call after the other.
 """
 

@@ -1,7 +1,8 @@
 """LuCI's page tree: the JSON files of ``menu.d``, cut down to what a session's ACL groups reach.
 
 The rules are LuCI's dispatcher's: a page ``depends`` on ACL groups; one group missing and the page is not
-``satisfied``; all of them only for reading and it is ``readonly``. A ``firstchild`` leads to its first page by order.
+``satisfied``; all of them only for reading and it is ``readonly``. A ``firstchild`` leads to its first page
+by order.
 """
 
 import json
@@ -51,7 +52,7 @@ def _apply(node: Node, groups: Mapping[str, Sequence[str]]) -> None:
 
 
 def resolve(tree: Node, path: Sequence[str]) -> tuple[Node, list[str]] | None:
-    """Find the page of a path: the node and its own path, ``firstchild`` followed. None where there is no page."""
+    """Find the page of a path: the node and its own path, ``firstchild`` followed. None: there is no page."""
     node, names = tree, []
     for name in path:
         child = node.get("children", {}).get(name)

@@ -1,4 +1,4 @@
-"""LuCI's pages below ``/cgi-bin/luci``: login, log-out, the menu, translations, and the page around each view."""
+"""LuCI's pages below ``/cgi-bin/luci``: login, log-out, menu, translations, and the page around each view."""
 
 import re
 from pathlib import Path
@@ -16,6 +16,9 @@ from ubus_py import Client, StatusError
 LANGUAGES: Final = ("en", "it")
 MEDIA: Final = "/luci-static/bootstrap"
 RESOURCE: Final = "/luci-static/resources"
+
+NOT_FOUND: Final = ("Not Found", "No page is registered here, or your login may not see it.")
+NOT_SIMULATED: Final = ("Not Found", "This page is not part of the simulated router.")
 
 
 class Pages:
@@ -60,14 +63,10 @@ class Pages:
             return web.json_response(tree)
         found = menu.resolve(tree, path)
         if found is None:
-            return await self._error(
-                language, 404, "Not Found", "No page is registered here, or your login may not see it."
-            )
+            return await self._error(language, 404, *NOT_FOUND)
         node, names = found
         if node["action"].get("type") != "view":
-            return await self._error(
-                language, 404, "Not Found", "This page is not part of the simulated router."
-            )
+            return await self._error(language, 404, *NOT_SIMULATED)
         return await self._view(language, session, node, path, names)
 
     def _tree(self, groups: Any) -> menu.Node:
@@ -147,7 +146,7 @@ class Pages:
             return "OpenWrt"
 
     async def _language(self, request: web.Request) -> str:
-        """LuCI's choice: ``luci.main.lang``, and where that is ``auto``, the browser's first language we have."""
+        """LuCI's choice: ``luci.main.lang``; where that is ``auto``, the browser's first that we have."""
         try:
             setting = await self._bus.call(
                 "uci", "get", {"config": "luci", "section": "main", "option": "lang"}

@@ -12,7 +12,7 @@ from simulator.browser_front.json_rpc import JsonRpc
 from simulator.browser_front.pages import Pages
 from simulator.browser_front.sessions import SCRIPT_NAME
 from simulator.browser_front.static_files import TYPES, StaticFiles
-from ubus_py import Client, UbusError
+from ubus_py import Call, Client, Method, Object, UbusError
 
 UBUS: Final = "/ubus"
 STATIC: Final = "/luci-static/"
@@ -22,8 +22,8 @@ QR_PATH: Final = "/luci-static/standin/qr.svg"
 class BrowserFront:
     """The simulated router's HTTP server.
 
-    ``bus_path`` is the bus, ``root`` the folder that stands for the router's ``/`` (its ``menu.d`` is read), and
-    ``luci_src`` a LuCI source tree whose client files to serve; without one the stand-in's are served.
+    ``bus_path`` is the bus, ``root`` the folder that stands for the router's ``/`` (its ``menu.d`` is read),
+    and ``luci_src`` a LuCI source tree whose client files to serve; without one the stand-in's are served.
     """
 
     def __init__(self, bus_path: str | Path, root: Path, luci_src: Path | None = None) -> None:
@@ -38,6 +38,8 @@ class BrowserFront:
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Connect to the bus and serve; ``url`` is where."""
         await self._bus.start()
+        # LuCI's client asks rpcd-mod-luci what the system can do before it shows any page.
+        await self._bus.publish(Object("luci", [Method("getFeatures", _features, {})]))
         application = web.Application()
         application.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1)
@@ -83,6 +85,11 @@ class BrowserFront:
         return web.Response(status=404, text="Not Found\n")
 
 
+async def _features(call: Call) -> dict[str, bool]:
+    del call
+    return {"firewall": False, "opkg": True, "rpcd": True}
+
+
 def _qr_code(request: web.Request) -> web.Response:
     """Draw the QR code that the stand-in of LuCI's QR library asks for."""
     try:
@@ -90,5 +97,5 @@ def _qr_code(request: web.Request) -> web.Response:
         code = segno.make_qr(request.query.get("data", ""), error="l", boost_error=False)
     except ValueError:
         return web.Response(status=400, text="Data too long\n")
-    svg = code.svg_inline(scale=scale, border=1, light="white", dark="black", xmldecl=False)
+    svg = code.svg_inline(scale=scale, border=1, light="white", dark="black")
     return web.Response(text=svg, content_type="image/svg+xml")

@@ -217,7 +217,7 @@
 		async request(target, options = {}) {
 			const url = this.expandURL(await target);
 			const method = (options.method ?? 'GET').toUpperCase();
-			const rpcBase = instances.rpc && this.expandURL(instances.rpc.getBaseURL());
+			const rpcBase = instances.rpc?.getBaseURL && this.expandURL(instances.rpc.getBaseURL());
 
 			if (rpcBase && method == 'POST' && typeof(options.content) == 'object' && !options.nobatch &&
 			    url.startsWith(rpcBase))

@@ -1,0 +1,128 @@
+"""A router with a browser in front of it."""
+
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+
+from simulator.browser_front import BrowserFront
+from simulator.router import Router, prepare_root
+from simulator.ubus_broker import UbusBroker
+from tests.luci.scripted_payments import ScriptedPayments
+from ubus_py import Client
+
+CHROMIUM = "/usr/bin/chromium"
+CHROMIUM_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--no-first-run",
+]
+PATIENCE_MS = 30_000
+"""How long a page may take on a busy machine; nothing is timed."""
+
+LUCI_SRC = Path(os.environ["LUCI_SRC"]) if os.environ.get("LUCI_SRC") else None
+
+
+@dataclass
+class ScriptedRouter:
+    """A router whose daemon is a script."""
+
+    front: BrowserFront
+    payments: ScriptedPayments
+    bus: Client
+
+    async def daemon_leaves(self) -> None:
+        """Take the daemon's objects off the bus, as when it is killed."""
+        await self.bus.close()
+
+    async def daemon_comes(self) -> None:
+        """Start the daemon (again)."""
+        self.bus = Client(self.bus_path)
+        await self.bus.start()
+        await self.payments.publish(self.bus)
+
+    bus_path: str = ""
+
+
+@pytest.fixture
+async def router() -> AsyncIterator[ScriptedRouter]:
+    with TemporaryDirectory(prefix="luci-") as folder:
+        root, socket = Path(folder) / "root", Path(folder) / "ubus.sock"
+        prepare_root(root)
+        broker = UbusBroker(socket, root / "usr/share/acl.d")
+        system = Router(socket, root)
+        front = BrowserFront(socket, root, LUCI_SRC)
+        await broker.start()
+        await system.start()
+        await front.start()
+        scripted = ScriptedRouter(front, ScriptedPayments(), Client(str(socket)), str(socket))
+        # `localhost` is another site than 127.0.0.1: as with Stripe, what is strictly same-site stays behind.
+        scripted.payments.checkout_url = f"{front.url.replace('127.0.0.1', 'localhost')}/payment-success"
+        await scripted.daemon_comes()
+        try:
+            yield scripted
+        finally:
+            await scripted.bus.close()
+            await front.stop()
+            await system.stop()
+            await broker.stop()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+        try:
+            yield chromium
+        finally:
+            await chromium.close()
+
+
+@dataclass
+class Visitor:
+    """A person at a browser; keeps what the pages complained about."""
+
+    context: BrowserContext
+    page: Page
+    complaints: list[str]
+
+    async def log_in(self, url: str, username: str = "root", path: str = "/admin/payments/shop") -> None:
+        """Open a LuCI page and log in on the way."""
+        await self.page.goto(f"{url}/cgi-bin/luci{path}")
+        await self.page.fill("#luci_username", username)
+        await self.page.fill("#luci_password", "router")
+        self.complaints.clear()  # the login form itself comes with 403, as LuCI's does
+        await self.page.click("button[type=submit], .cbi-button-positive")
+        await self.page.wait_for_url(f"**{path}")
+
+
+async def open_visitor(browser: Browser, locale: str = "en-GB", **options: object) -> Visitor:
+    """Open a browser window of its own (no shared cookies)."""
+    context = await browser.new_context(locale=locale, **options)  # type: ignore[arg-type]
+    context.set_default_timeout(PATIENCE_MS)
+    page = await context.new_page()
+    complaints: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            complaints.append(message.text)
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return Visitor(context, page, complaints)
+
+
+@pytest.fixture
+async def visitor(browser: Browser) -> AsyncIterator[Visitor]:
+    person = await open_visitor(browser)
+    yield person
+    await person.context.close()

@@ -1,0 +1,262 @@
+"""The shop page in every state it can be in; the daemon is a script, the browser and the bus are real."""
+
+import asyncio
+import io
+import json
+
+import pytest
+import zxingcpp
+from PIL import Image
+from playwright.async_api import Browser, Page, expect
+
+from tests.luci.conftest import PATIENCE_MS, ScriptedRouter, Visitor, open_visitor
+from ubus_py import Status
+
+pytestmark = pytest.mark.browser
+expect.set_options(timeout=PATIENCE_MS)
+
+SHOP = "/cgi-bin/luci/admin/payments/shop"
+PRODUCT = "[data-offer=router_os_premium]"
+BUY = f"{PRODUCT} [data-way=pay]"
+PHONE = f"{PRODUCT} [data-way=phone]"
+
+
+async def test_shows_what_is_sold(router: ScriptedRouter, visitor: Visitor) -> None:
+    await visitor.log_in(router.front.url)
+    page = visitor.page
+    await expect(page.locator("[data-offer=base] .sp-price")).to_have_text("€1.99 per month")
+    await expect(page.locator("[data-offer=premium]")).to_contain_text("Everything in Base, and:")
+    await expect(page.locator(f"{PRODUCT} .sp-price")).to_have_text("€49.99 once")
+    await expect(page.locator(f"{PRODUCT} .sp-features li")).to_have_count(4)
+    await expect(page.locator(".sp-notices")).to_contain_text("Test mode.")
+    await page.locator(".sp-switch label", has_text="Yearly").click()
+    await expect(page.locator("[data-offer=base] .sp-price")).to_have_text("€19.99 per year")
+    await expect(page.locator(".sp-switch input[value=year]")).to_be_focused()
+    assert visitor.complaints == []
+
+
+async def test_speaks_italian(router: ScriptedRouter, browser: Browser) -> None:
+    visitor = await open_visitor(browser, "it-IT")
+    await visitor.log_in(router.front.url)
+    page = visitor.page
+    await expect(page.locator("[data-offer=base] .sp-price")).to_have_text("1,99 € al mese")
+    await expect(page.locator(BUY)).to_have_text("Acquista")
+    await expect(page.locator(".sp-notices")).to_contain_text("Modalità di prova.")
+    await expect(page.locator("#topmenu")).to_contain_text("Pagamenti")
+    await page.click(BUY)
+    await page.wait_for_url("**/payment-success?session=*")
+    assert router.payments.checkouts[0]["locale"] == "it"
+    await visitor.context.close()
+
+
+async def test_a_double_click_buys_once(router: ScriptedRouter, visitor: Visitor) -> None:
+    router.payments.checkout_gate = asyncio.Event()
+    await visitor.log_in(router.front.url)
+    await visitor.page.dblclick(BUY)
+    await expect(visitor.page.locator(BUY)).to_have_text("Opening Stripe…")
+    await expect(visitor.page.locator(BUY)).to_be_disabled()
+    await expect(visitor.page.locator("[data-offer=base] [data-way=pay]")).to_be_disabled()
+    router.payments.checkout_gate.set()
+    await visitor.page.wait_for_url("**/payment-success?session=cs_test_1")
+    assert len(router.payments.checkouts) == 1
+    assert router.payments.checkouts[0]["price_id"] == "premium_onetime"
+    assert router.payments.checkouts[0]["success_url"] == f"{router.front.url}/payment-success"
+    assert router.payments.checkouts[0]["cancel_url"] == f"{router.front.url}/payment-cancel"
+    assert visitor.complaints == []
+
+
+async def test_a_refusal_is_said_in_words_and_can_be_retried(
+    router: ScriptedRouter, visitor: Visitor
+) -> None:
+    router.payments.refuse_checkout = (
+        Status.UNKNOWN_ERROR,
+        {"code": "stripe_unreachable", "message": "no route", "hint": "cable"},
+    )
+    await visitor.log_in(router.front.url)
+    await visitor.page.click(BUY)
+    alert = visitor.page.locator(f"{PRODUCT} [role=alert]")
+    await expect(alert).to_contain_text("Stripe cannot be reached from this router.")
+    await expect(alert).to_contain_text("Check the Internet connection.")
+    await expect(visitor.page.locator(BUY)).to_be_focused()
+    router.payments.refuse_checkout = None
+    await visitor.page.click(BUY)
+    await visitor.page.wait_for_url("**/payment-success?session=cs_test_2")
+
+
+async def test_an_unknown_refusal_keeps_the_daemons_words(router: ScriptedRouter, visitor: Visitor) -> None:
+    router.payments.refuse_checkout = (
+        Status.INVALID_ARGUMENT,
+        {"code": "never_heard_of", "message": "The moon is <b>full</b>.", "hint": "Wait a week."},
+    )
+    await visitor.log_in(router.front.url)
+    await visitor.page.click(BUY)
+    alert = visitor.page.locator(f"{PRODUCT} [role=alert]")
+    await expect(alert).to_have_text("The moon is <b>full</b>. Wait a week.")
+
+
+async def test_the_unlock_shows_without_reloading(router: ScriptedRouter, visitor: Visitor) -> None:
+    await visitor.log_in(router.front.url)
+    await expect(visitor.page.locator(BUY)).to_be_enabled()
+    await visitor.page.evaluate("window.untouched = true")
+    router.payments.own("router_os_premium")
+    await expect(visitor.page.locator(f"{PRODUCT} .sp-badge")).to_have_text("Owned")
+    await expect(visitor.page.locator(f"{PRODUCT} .sp-have")).to_have_text("Unlocked on this router")
+    await expect(visitor.page.locator(f"{PRODUCT} li.unlocked")).to_have_count(4)
+    await expect(visitor.page.locator("[data-offer=base] .sp-badge")).to_have_text("Included")
+    assert await visitor.page.evaluate("window.untouched") is True
+
+
+async def test_coming_back_the_shop_follows_the_payment(router: ScriptedRouter, visitor: Visitor) -> None:
+    await visitor.log_in(router.front.url)
+    await visitor.page.click(BUY)
+    await visitor.page.wait_for_url("**/payment-success?session=cs_test_1")
+    await visitor.page.goto(f"{router.front.url}{SHOP}")
+    progress = visitor.page.locator(".sp-panel .sp-progress")
+    await expect(progress).to_have_attribute("data-phase", "waiting")
+    link = visitor.page.get_by_role("link", name="Continue paying")
+    await expect(link).to_have_attribute("href", f"{router.payments.checkout_url}?session=cs_test_1")
+    router.payments.payment = {"status": "pending"}
+    await expect(progress).to_have_attribute("data-phase", "processing")
+    router.payments.payment = {"status": "paid"}
+    await expect(progress).to_have_attribute("data-phase", "unlocking")
+    router.payments.own("router_os_premium")
+    await expect(progress).to_have_attribute("data-phase", "unlocked")
+    live = visitor.page.locator(".sp-live")
+    await expect(live).to_have_text("“Router OS Premium” is paid and unlocked. Thank you!")
+    await expect(visitor.page.locator(f"{PRODUCT} .sp-badge")).to_have_text("Owned")
+    await visitor.page.get_by_role("button", name="Close").click()
+    await expect(progress).to_have_count(0)
+
+
+async def test_buying_again_leads_to_the_page_that_is_open(router: ScriptedRouter, visitor: Visitor) -> None:
+    await visitor.log_in(router.front.url)
+    await visitor.page.click(BUY)
+    await visitor.page.wait_for_url("**/payment-success?session=cs_test_1")
+    await visitor.page.goto(f"{router.front.url}{SHOP}")
+    await expect(visitor.page.locator(".sp-panel .sp-progress")).to_have_attribute("data-phase", "waiting")
+    await visitor.page.click(BUY)
+    await visitor.page.wait_for_url("**/payment-success?session=cs_test_1")
+    assert len(router.payments.checkouts) == 1
+
+
+async def test_the_qr_code_leads_to_the_payment_page(router: ScriptedRouter, visitor: Visitor) -> None:
+    await visitor.log_in(router.front.url)
+    await visitor.page.click(PHONE)
+    await expect(visitor.page.locator(".sp-qr svg")).to_be_visible()
+    assert await _read_code(visitor.page) == f"{router.payments.checkout_url}?session=cs_test_1"
+    await expect(visitor.page.locator(".sp-modal .sp-progress")).to_have_attribute("data-phase", "waiting")
+    router.payments.payment = {"status": "paid"}
+    router.payments.own("router_os_premium")
+    await expect(visitor.page.locator(".sp-modal .sp-progress")).to_have_attribute("data-phase", "unlocked")
+    done = visitor.page.get_by_role("button", name="Done")
+    await expect(done).to_be_focused()
+    await done.click()
+    await expect(visitor.page.locator(".sp-modal")).not_to_be_visible()
+    await expect(visitor.page.locator(f"{PRODUCT} .sp-badge")).to_have_text("Owned")
+    assert visitor.complaints == []
+
+
+async def _read_code(page: Page) -> str:
+    picture = Image.open(io.BytesIO(await page.locator(".sp-qr").screenshot()))
+    (code,) = zxingcpp.read_barcodes(picture)
+    return str(code.text)
+
+
+async def test_escape_leaves_the_phone_dialogue(router: ScriptedRouter, visitor: Visitor) -> None:
+    await visitor.log_in(router.front.url)
+    await visitor.page.click(PHONE)
+    await expect(visitor.page.locator(".sp-qr svg")).to_be_visible()
+    await visitor.page.keyboard.press("Escape")
+    await expect(visitor.page.locator(".sp-modal")).not_to_be_visible()
+    await expect(visitor.page.locator(PHONE)).to_be_enabled()
+    await visitor.page.click(PHONE)
+    await expect(visitor.page.locator(".sp-qr svg")).to_be_visible()
+
+
+async def test_an_expired_payment_page_says_so(router: ScriptedRouter, visitor: Visitor) -> None:
+    await visitor.log_in(router.front.url)
+    await visitor.page.click(PHONE)
+    await expect(visitor.page.locator(".sp-qr svg")).to_be_visible()
+    router.payments.payment = {"status": "expired"}
+    await expect(visitor.page.locator(".sp-modal .sp-live")).to_contain_text("has expired")
+
+
+async def test_a_read_only_login_sees_and_cannot_buy(router: ScriptedRouter, visitor: Visitor) -> None:
+    await visitor.log_in(router.front.url, "viewer")
+    await expect(visitor.page.locator(f"{PRODUCT} .sp-price")).to_be_visible()
+    await expect(visitor.page.locator(BUY)).to_be_disabled()
+    await expect(visitor.page.locator(PHONE)).to_be_disabled()
+    await expect(visitor.page.locator(".sp-notices")).to_contain_text("Your login may look, but not buy.")
+    reply = await visitor.page.evaluate(
+        """() => fetch('/ubus/', {
+            method: 'POST',
+            body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'call', params: [
+                L.env.sessionid, 'stripe-payments', 'create_checkout_session', { price_id: 'premium_onetime' }
+            ] })
+        }).then(reply => reply.text())"""
+    )
+    assert json.loads(reply)["error"] == {"code": -32002, "message": "Access denied"}
+    assert router.payments.checkouts == []
+    assert visitor.complaints == []
+
+
+async def test_the_page_waits_for_a_daemon_that_is_away(router: ScriptedRouter, visitor: Visitor) -> None:
+    await router.daemon_leaves()
+    await visitor.log_in(router.front.url)
+    notices = visitor.page.locator(".sp-notices")
+    await expect(notices).to_contain_text("The payment service is not running.")
+    await visitor.page.evaluate("window.untouched = true")
+    await router.daemon_comes()
+    await expect(visitor.page.locator(BUY)).to_be_enabled()
+    await expect(notices).not_to_contain_text("not running")
+    await router.daemon_leaves()
+    await expect(notices).to_contain_text("The payment service is not running.")
+    await expect(visitor.page.locator(BUY)).to_be_disabled()
+    assert await visitor.page.evaluate("window.untouched") is True
+
+
+@pytest.mark.parametrize(
+    ("mode", "stripe", "words", "sells"),
+    [
+        ("unconfigured", "unknown", "Payments are not set up yet.", False),
+        ("live", "unreachable", "Stripe cannot be reached from this router.", True),
+        ("live", "unauthorized", "Stripe does not accept the key of this router.", True),
+    ],
+)
+async def test_troubles_have_a_state_of_their_own(
+    router: ScriptedRouter, visitor: Visitor, mode: str, stripe: str, words: str, sells: bool
+) -> None:
+    router.payments.mode, router.payments.stripe = mode, stripe
+    await visitor.log_in(router.front.url)
+    await expect(visitor.page.locator(".sp-notices")).to_contain_text(words)
+    await expect(visitor.page.locator(".sp-notices")).not_to_contain_text("Test mode")
+    if sells:
+        await expect(visitor.page.locator(BUY)).to_be_enabled()
+    else:
+        await expect(visitor.page.locator(BUY)).to_be_disabled()
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+async def test_nothing_sticks_out_sideways(router: ScriptedRouter, browser: Browser, width: int) -> None:
+    visitor = await open_visitor(browser, "it-IT", viewport={"width": width, "height": 800})
+    await visitor.log_in(router.front.url)
+    await visitor.page.click(PHONE)
+    await expect(visitor.page.locator(".sp-qr svg")).to_be_visible()
+    for part in (".sp-shop >> nth=0", ".sp-modal"):
+        box = await visitor.page.locator(part).bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+    assert await visitor.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    await visitor.context.close()
+
+
+async def test_pages_open_the_http_session(router: ScriptedRouter, visitor: Visitor) -> None:
+    await visitor.log_in(router.front.url)
+    await expect(visitor.page.locator(BUY)).to_be_enabled()
+    requests = [request for request in router.payments.requests if request["path"] == "/api/payments/session"]
+    session = await visitor.page.evaluate("L.env.sessionid")
+    assert requests
+    assert requests[0]["method"] == "POST"
+    assert requests[0]["headers"]["authorization"] == f"Bearer {session}"
+    assert "cookie" not in requests[0]["headers"]  # LuCI's own is bound to /cgi-bin/luci/

@@ -1,0 +1,143 @@
+"""The texts of the LuCI application and their translations.
+
+``python -m tests.luci.texts --write`` brings ``po/templates/stripe-payments.pot`` and the ``.po`` files up
+to date with the sources (new texts come in untranslated, gone ones go); ``--check`` says what is missing,
+exit 1.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from babel.messages.catalog import Catalog, Message
+from babel.messages.extract import extract_javascript
+from babel.messages.pofile import read_po, write_po
+from jinja2.ext import babel_extract
+
+from simulator.browser_front.pages import NOT_FOUND, NOT_SIMULATED
+
+APPLICATION = Path(__file__).resolve().parents[2] / "luci-app-stripe-payments"
+STANDIN = Path(__file__).resolve().parents[2] / "simulator/browser_front"
+TEMPLATE = APPLICATION / "po/templates/stripe-payments.pot"
+TRANSLATIONS = {"it": APPLICATION / "po/it/stripe-payments.po"}
+STANDIN_TRANSLATIONS = {"it": STANDIN / "luci_standin/it.po"}
+KEYWORDS = ("_", "N_")
+
+
+def of_script(file: Path) -> Iterator[str]:
+    """Every text inside ``_()`` (and the singular of ``N_()``) of a LuCI class file."""
+    with file.open("rb") as source:
+        for _line, keyword, texts, _comments in extract_javascript(
+            source, KEYWORDS, [], {"encoding": "utf-8"}
+        ):
+            yield texts if isinstance(texts, str) else str(texts[1] if keyword == "N_" else texts[0])
+
+
+def of_json(file: Path) -> Iterator[str]:
+    """Menu titles and ACL descriptions, which LuCI translates too."""
+    content: dict[str, dict[str, Any]] = json.loads(file.read_text("utf-8"))
+    for entry in content.values():
+        yield from (entry[field] for field in ("title", "description") if field in entry)
+
+
+def of_application() -> dict[str, list[str]]:
+    """Every text of the shipped application -> the files it stands in."""
+    found: dict[str, list[str]] = {}
+    for file in sorted([*APPLICATION.rglob("htdocs/**/*.js"), *APPLICATION.rglob("root/**/*.json")]):
+        for text in of_script(file) if file.suffix == ".js" else of_json(file):
+            found.setdefault(text, [])
+            if (name := file.relative_to(APPLICATION).as_posix()) not in found[text]:
+                found[text].append(name)
+    return found
+
+
+def of_standin() -> set[str]:
+    """Every text of the stand-in's client files, page templates and menu."""
+    found = {text for file in STANDIN.rglob("luci_standin/**/*.js") for text in of_script(file)}
+    for file in STANDIN.glob("templates/*.html"):
+        with file.open("rb") as source:
+            found.update(str(texts) for _l, _k, texts, _c in babel_extract(source, ["_"], [], {}) if texts)
+    found.update(of_json(STANDIN / "menu.json"), NOT_FOUND, NOT_SIMULATED)
+    return found
+
+
+def read(file: Path, locale: str | None = None) -> Catalog:
+    """A catalogue from disk."""
+    with file.open("rb") as source:
+        return read_po(source, locale=locale)
+
+
+def complaints(file: Path, texts: set[str]) -> list[str]:
+    """What is wrong with a translation: texts missing, empty, unsure, other placeholders, not used."""
+    catalogue = {str(message.id): message for message in read(file) if message.id}
+    found = [f"{file.name}: not translated: {text}" for text in sorted(texts - catalogue.keys())]
+    found += [f"{file.name}: not used any more: {text}" for text in sorted(catalogue.keys() - texts)]
+    for text in sorted(texts & catalogue.keys()):
+        message = catalogue[text]
+        if not message.string:
+            found.append(f"{file.name}: not translated: {text}")
+        elif message.fuzzy:
+            found.append(f"{file.name}: unsure (fuzzy): {text}")
+        elif _placeholders(text) != _placeholders(str(message.string)):
+            found.append(f"{file.name}: other placeholders: {text}")
+    return found
+
+
+def _placeholders(text: str) -> list[str]:
+    return [text[at : at + 2] for at, letter in enumerate(text) if letter == "%"]
+
+
+def all_complaints() -> list[str]:
+    """Everything that keeps the translations from being complete."""
+    texts = set(of_application())
+    found = (
+        [f"{TEMPLATE.name} is not up to date"] if {str(m.id) for m in read(TEMPLATE) if m.id} != texts else []
+    )
+    for file in TRANSLATIONS.values():
+        found += complaints(file, texts)
+    for file in STANDIN_TRANSLATIONS.values():
+        found += complaints(file, of_standin())
+    return found
+
+
+def write() -> None:
+    """Bring template and translations up to date, keeping what is translated."""
+    sources = {text: [(name, None) for name in names] for text, names in of_application().items()}
+    _write(TEMPLATE, None, sources)
+    for locale, file in TRANSLATIONS.items():
+        _write(file, locale, sources)
+    for locale, file in STANDIN_TRANSLATIONS.items():
+        _write(file, locale, {text: [] for text in sorted(of_standin())})
+
+
+def _write(file: Path, locale: str | None, sources: dict[str, Any]) -> None:
+    known = {str(message.id): message.string for message in read(file, locale)} if file.exists() else {}
+    catalogue = Catalog(locale=locale, charset="utf-8")
+    for text, locations in sources.items():
+        catalogue[text] = Message(text, known.get(text, ""), locations=locations)
+    body = BytesIO()
+    write_po(body, catalogue, width=0, omit_header=True, include_lineno=False)
+    header = ['msgid ""', 'msgstr ""', r'"Content-Type: text/plain; charset=UTF-8\n"']
+    if locale:
+        header += [rf'"Language: {locale}\n"', r'"Plural-Forms: nplurals=2; plural=(n != 1);\n"']
+    file.write_text("\n".join(header) + "\n\n" + body.getvalue().decode(), "utf-8")
+
+
+def main() -> int:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="tests.luci.texts", description=__doc__)
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--check", action="store_true")
+    if parser.parse_args().write:
+        write()
+    found = all_complaints()
+    print("\n".join(found), file=sys.stderr)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
