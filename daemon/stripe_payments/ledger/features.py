@@ -24,6 +24,16 @@ class FeatureChange:
         """Whether it was unlocked or locked, rather than only being described anew."""
         return self.after.unlocked != (self.before is not None and self.before.unlocked)
 
+    @property
+    def notable(self) -> bool:
+        """Whether listeners are told: it flipped, or another source or reason holds it now (not: a later `until`)."""
+        before = self.before or Entitlement(self.after.feature)
+        return (self.after.unlocked, self.after.source, self.after.reason) != (
+            before.unlocked,
+            before.source,
+            before.reason,
+        )
+
     def payload(self) -> dict[str, object]:
         """What the outbox keeps of it (kind ``feature``)."""
         after = self.after
@@ -35,6 +45,7 @@ class FeatureChange:
             "until": after.until,
             "reason": after.reason,
             "flipped": self.flipped,
+            "notable": self.notable,
         }
 
 

@@ -1,0 +1,271 @@
+"""The worker that tells the rest of the system what the ledger decided, in order and at least once.
+
+A feature that changed is told in three steps: UCI `stripe-features` (what every other package asks), the hotplug scripts
+(when it was unlocked or locked), the ubus event. Each step is noted in the ledger before the next, so that a crash
+repeats one step at most; writing UCI twice writes the same. Payments and subscriptions are an event alone.
+
+rpcd away, a LuCI "apply" waiting for its confirmation (90 s of "permission denied"), ubusd restarting: all of these end
+by themselves, so the worker keeps trying, without wearing the flash.
+"""
+
+import asyncio
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Protocol
+
+from stripe_payments.entitlements import MANUAL, Entitlement, ManualGrant
+from stripe_payments.journal import Journal
+from stripe_payments.ledger import Effect, Ledger, Transaction
+from stripe_payments.unlocks.uci_features import as_option_values, differing, from_sections, storable
+from ubus_py import Encodable, Status, StatusError, Table, UbusError, UsageError, Value
+
+__all__ = ["Bus", "Unlocks"]
+
+_journal = Journal("unlocks")
+
+_HELPER: Final = "stripe-payments.uci"
+_HOTPLUG: Final = "hotplug.stripe-payments"
+_STORED: Final = 1
+_SCRIPTS_RUN: Final = 2
+_TIMEOUT_S: Final = 30.0
+_BATCH: Final = 64
+_FIRST_DELAY_S: Final = 0.2
+_LONGEST_DELAY_S: Final = 10.0
+_HOTPLUG_ATTEMPTS: Final = 8
+"""procd publishes the object only where /etc/hotplug.d/stripe-payments exists: without it nobody wants to be told."""
+
+
+class Bus(Protocol):
+    """What the worker needs of the bus; `ubus_py.Client` has it."""
+
+    async def call(
+        self,
+        object: str,  # noqa: A002
+        method: str,
+        args: Mapping[str, Encodable] | None = None,
+        *,
+        timeout: float | None = 30.0,
+    ) -> Table:
+        """Call a method."""
+        ...
+
+    async def send(self, name: str, data: Mapping[str, Encodable] | None = None) -> None:
+        """Send an event."""
+        ...
+
+
+class Unlocks:
+    """`run` works until it is cancelled; `kick` after a commit that queued something, or when the bus is back."""
+
+    def __init__(self, ledger: Ledger, bus: Bus) -> None:
+        self._ledger = ledger
+        self._bus = bus
+        self._wake = asyncio.Event()
+        self._wake.set()
+        self._idle = asyncio.Event()
+        self._agreed = False
+        self._hotplug_failures = 0
+
+    def kick(self) -> None:
+        """Look at the outbox now, whatever the delay after a failure."""
+        self._idle.clear()
+        self._wake.set()
+
+    async def drained(self) -> None:
+        """Wait until UCI agrees with the ledger and the outbox is empty (but for what can never be told)."""
+        await self._idle.wait()
+
+    async def adopt(self) -> None:
+        """For a new ledger, before the first entitlements: take over what UCI says is unlocked.
+
+        After a lost or damaged ledger this is all that the router knows, so it is what `entitlements` has as
+        `previous` until Stripe has been asked; an administrator's grants are kept for good. Does nothing for a
+        ledger that was there. Tries until rpcd answers.
+        """
+        if not self._ledger.fresh:
+            return
+        delay = _FIRST_DELAY_S
+        while True:
+            try:
+                sections = await self._load()
+                break
+            except UbusError as error:
+                _journal.info("waiting for rpcd to tell the features", reason=error)
+                await asyncio.sleep(_jittered(delay))
+                delay = min(delay * 2, _LONGEST_DELAY_S)
+        known = from_sections(sections)
+        unlocked = {name: entitlement for name, entitlement in known.items() if entitlement.unlocked}
+
+        def take_over(tx: Transaction) -> bool:
+            if not unlocked or tx.features.all():
+                return False
+            tx.features.replace(unlocked)
+            for entitlement in unlocked.values():
+                if entitlement.source == MANUAL:
+                    tx.grants.put(ManualGrant(entitlement.feature, entitlement.until))
+            return True
+
+        if await self._ledger.write(take_over):
+            _journal.info("a new ledger took over the features of UCI", features=",".join(unlocked))
+
+    async def run(self) -> None:
+        """Make UCI agree with the ledger, then work off the outbox whenever there is something in it."""
+        await self._ledger.write(lambda tx: tx.outbox.unpark())
+        delay = _FIRST_DELAY_S
+        failing = False
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                if not self._agreed:
+                    await self._agree()
+                    self._agreed = True
+                await self._work_off()
+            except UbusError as error:
+                if not failing:
+                    _journal.warning("features cannot be told at the moment; trying on", reason=error)
+                    failing = True
+                await self._wait_for_kick(_jittered(delay))
+                delay = min(delay * 2, _LONGEST_DELAY_S)
+                self._wake.set()
+                continue
+            if failing:
+                _journal.info("features can be told again")
+            failing, delay = False, _FIRST_DELAY_S
+            if not self._wake.is_set():
+                self._idle.set()
+
+    async def _wait_for_kick(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _agree(self) -> None:
+        """UCI as the ledger has it: someone may have edited the file, or a power cut come between the two."""
+        sections = await self._load()
+        features = await self._ledger.read(lambda tx: tx.features.all())
+        wanted = list(features.values())
+        if not self._ledger.fresh:
+            strangers = from_sections(sections).keys() - features.keys()
+            wanted += [Entitlement(name) for name in strangers if from_sections(sections)[name].unlocked]
+        wrong = differing(wanted, sections)
+        if wrong:
+            _journal.info("UCI is brought into line", features=",".join(sorted(e.feature for e in wrong)))
+            try:
+                await self._store(wrong)
+            except StatusError as error:
+                if error.status is not Status.INVALID_ARGUMENT:
+                    raise
+                _journal.error("rpcd's helper refuses the features", reason=error)
+
+    async def _work_off(self) -> None:
+        while effects := await self._ledger.read(lambda tx: tx.outbox.pending(_BATCH)):
+            effects = await self._store_changed(effects)
+            for effect in effects:
+                await self._tell(effect)
+
+    async def _store_changed(self, effects: Sequence[Effect]) -> list[Effect]:
+        """The first step of all features at once: one commit of the file. Gives the effects that go on."""
+        waiting = [effect for effect in effects if effect.kind == "feature" and effect.step < _STORED]
+        names = {str(effect.payload.get("feature", "")) for effect in waiting}
+        refused: set[str] = {name for name in names if not storable(name)}
+        held = await self._ledger.read(lambda tx: tx.features.all())
+        # What the ledger holds now, not what it held when the effect was queued: UCI never goes back in time.
+        current = [held.get(name) or Entitlement(name) for name in sorted(names - refused)]
+        if current:
+            try:
+                await self._store(current)
+            except StatusError as error:
+                if error.status is not Status.INVALID_ARGUMENT:
+                    raise
+                refused |= await self._store_one_by_one(current)
+        parked = [effect for effect in waiting if effect.payload.get("feature") in refused]
+        stored = [effect.id for effect in waiting if effect not in parked]
+
+        def note(tx: Transaction) -> None:
+            tx.outbox.advance(stored, _STORED)
+            for effect in parked:
+                tx.outbox.park(effect.id, "rpcd's helper refuses the feature")
+
+        if waiting:
+            await self._ledger.write(note)
+        for effect in parked:
+            _journal.error("a feature cannot be written to UCI", feature=effect.payload.get("feature"))
+        return [effect for effect in effects if effect not in parked]
+
+    async def _store_one_by_one(self, entitlements: Iterable[Entitlement]) -> set[str]:
+        """One refused feature must not keep back the others; gives the names refused."""
+        refused = set()
+        for entitlement in entitlements:
+            try:
+                await self._store([entitlement])
+            except StatusError as error:
+                if error.status is not Status.INVALID_ARGUMENT:
+                    raise
+                refused.add(entitlement.feature)
+        return refused
+
+    async def _tell(self, effect: Effect) -> None:
+        payload = effect.payload
+        if effect.kind != "feature":
+            await self._send(f"stripe-payments.{effect.kind}", payload)
+        else:
+            if payload.get("flipped", True) and effect.step < _SCRIPTS_RUN:
+                await self._run_scripts(payload)
+                await self._ledger.write(lambda tx: tx.outbox.advance([effect.id], _SCRIPTS_RUN))
+            if payload.get("notable", True):
+                told = {name: payload[name] for name in ("feature", "unlocked", "source", "reason")}
+                await self._send("stripe-payments.feature", told)
+        await self._ledger.write(lambda tx: tx.outbox.done(effect.id))
+
+    async def _send(self, event: str, data: Mapping[str, Value]) -> None:
+        try:
+            await self._bus.send(event, {name: value for name, value in data.items() if value is not None})
+        except UsageError as error:  # no other attempt would do better
+            _journal.error("an event cannot be sent", event=event, exc=error)
+
+    async def _run_scripts(self, payload: Mapping[str, Value]) -> None:
+        feature, until = str(payload["feature"]), payload.get("until")
+        values = as_option_values(
+            Entitlement(
+                feature,
+                source=str(payload.get("source", "")),
+                plan=str(payload.get("plan", "")),
+                until=until if isinstance(until, int) else None,
+            )
+        )
+        environment: list[Value] = [
+            f"ACTION={'unlock' if payload['unlocked'] else 'lock'}",
+            f"FEATURE={feature}",
+            f"SOURCE={values['source']}",
+            f"PLAN={values['plan']}",
+            f"UNTIL={values['until']}",
+        ]
+        try:
+            await self._bus.call(_HOTPLUG, "call", {"env": environment}, timeout=_TIMEOUT_S)
+        except StatusError as error:
+            self._hotplug_failures += 1
+            if error.status is not Status.NOT_FOUND or self._hotplug_failures < _HOTPLUG_ATTEMPTS:
+                raise
+            _journal.warning("there is no hotplug object; the scripts are not run", feature=feature)
+        else:
+            self._hotplug_failures = 0
+
+    async def _load(self) -> Mapping[str, Value]:
+        reply = await self._bus.call(_HELPER, "load", {}, timeout=_TIMEOUT_S)
+        features = reply.get("features")
+        return features if isinstance(features, dict) else {}
+
+    async def _store(self, entitlements: Iterable[Entitlement]) -> None:
+        features: dict[str, Value] = {
+            entitlement.feature: as_option_values(entitlement)
+            for entitlement in entitlements
+            if storable(entitlement.feature)
+        }
+        await self._bus.call(_HELPER, "store", {"features": features}, timeout=_TIMEOUT_S)
+
+
+def _jittered(delay: float) -> float:
+    return delay * random.uniform(0.75, 1.25)  # noqa: S311 - spreads retries, hides nothing
