@@ -1,0 +1,88 @@
+"""What a caller gave, read with care: the arguments of a bus method, the members of a JSON body.
+
+Whatever is wrong is said as `invalid_argument` with the argument's name and what was expected of it. Members that
+nobody asks for are ignored, so that an older daemon gets along with a newer caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NoReturn, overload
+
+from stripe_payments.errors import PaymentError
+from stripe_payments.texts import Text
+from ubus_py import Method, Table
+
+LONGEST_TEXT: Final = 2048
+
+_REQUIRED = Text("it is required", "è obbligatorio")
+_NO_TEXT = Text("it must be a text", "deve essere un testo")
+_TOO_LONG = Text("it is too long", "è troppo lungo")
+_CONTROL = Text("it contains characters that are no text", "contiene caratteri che non sono testo")
+_NO_INTEGER = Text("it must be a whole number", "deve essere un numero intero")
+
+
+class Arguments:
+    """Read-only view of what was given; None counts as not given."""
+
+    def __init__(self, given: Mapping[str, object]) -> None:
+        self._given = given
+
+    @overload
+    def text(self, name: str) -> str | None: ...
+    @overload
+    def text(self, name: str, *, required: bool) -> str: ...
+
+    def text(self, name: str, *, required: bool = False) -> str | None:
+        """A text without control characters; a required one is not empty either."""
+        value = self._given.get(name)
+        if value is None or (required and value == ""):
+            if required:
+                _refuse(name, _REQUIRED)
+            return None
+        if not isinstance(value, str):
+            _refuse(name, _NO_TEXT)
+        if len(value) > LONGEST_TEXT:
+            _refuse(name, _TOO_LONG)
+        if not value.isprintable() and any(not _is_plain(ord(char)) for char in value):
+            _refuse(name, _CONTROL)
+        return value
+
+    def integer(self, name: str, *, minimum: int, maximum: int) -> int | None:
+        """A whole number within the bounds. `3.0` and `"3"` count as 3: `ubus call` and JavaScript write both."""
+        value = self._given.get(name)
+        if value is None:
+            return None
+        if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit() and len(value) < 20:
+            value = int(value)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            _refuse(name, _NO_INTEGER)
+        if not minimum <= value <= maximum:
+            _refuse(
+                name,
+                Text(f"it must be from {minimum} to {maximum}", f"deve essere compreso tra {minimum} e {maximum}"),
+            )
+        return value
+
+
+class CheckedMethod(Method):
+    """A bus method whose handler judges its arguments: ubus_py would answer a wrong type with a bare status, and the
+    caller is owed the argument's name."""
+
+    __slots__ = ()
+
+    def accept(self, args: Table) -> str | None:
+        for name in [name for name, value in args.items() if value is None]:
+            del args[name]
+        return None
+
+
+def _is_plain(point: int) -> bool:
+    """No control character, and no stray byte (a call whose text was not UTF-8 arrives with surrogates for them)."""
+    return 32 <= point < 0xD800 and point != 127 or point > 0xDFFF
+
+
+def _refuse(name: str, reason: Text) -> NoReturn:
+    raise PaymentError("invalid_argument", argument=name, reason=reason)

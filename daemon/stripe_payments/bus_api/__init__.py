@@ -1,0 +1,1 @@
+"""The ubus face: the object `stripe-payments`, one table of methods (`methods.METHODS`)."""

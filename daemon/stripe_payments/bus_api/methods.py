@@ -1,0 +1,211 @@
+"""The object `stripe-payments`: every method that others may call, in one table.
+
+Every method takes `locale` (`en` or `it`) for the words in its answer, the settings' language otherwise. Errors carry
+`{"error": {"code", "message", "hint"}}`. Times are RFC 3339 in UTC, money is in minor units.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from stripe_payments import __version__
+from stripe_payments.bus_api.binding import BusMethod, Question, Reply
+from stripe_payments.entitlements import Entitlement, Subscription
+from stripe_payments.errors import PaymentError
+from stripe_payments.journal import Journal
+from stripe_payments.ledger import Transaction
+from stripe_payments.payments import catalog_view
+from stripe_payments.payments.history import MAX_LIMIT
+from stripe_payments.payments.holdings import read_holdings
+from stripe_payments.rfc3339 import format_time
+from stripe_payments.settings import Settings
+from ubus_py import INT32, STRING
+
+_journal = Journal("bus")
+
+_LARGEST_AMOUNT: Final = 99_999_999
+OBJECT: Final = "stripe-payments"
+
+
+async def status(question: Question) -> Reply:
+    """How things stand: `version`, `mode` (test, live, unconfigured), `enabled`, `router_id`, `customer`,
+    `stripe {status, since, detail}`, `last_sync`, `clock {trusted, now}`, `webhook` (configured, unconfigured),
+    `pending {checkouts, events, effects}`."""
+    parts = question.parts
+    keys, identity, stripe = parts.keys.current(), parts.identity.load(), parts.stripe.state
+
+    def waiting(tx: Transaction) -> dict[str, int]:
+        return {
+            "checkouts": len(tx.checkouts.open()),
+            "events": tx.inbox.pending_count(),
+            "effects": tx.outbox.pending_count(),
+        }
+
+    now = parts.clock.now()
+    return {
+        "version": __version__,
+        "mode": keys.mode,
+        "enabled": parts.settings().enabled,
+        "router_id": identity.router_id,
+        "customer": identity.customer,
+        "stripe": stripe.status,
+        "stripe_since": _time(stripe.since),
+        "stripe_detail": stripe.detail,
+        "last_sync": _time(parts.reconciler.last_sync),
+        "clock": "trusted" if now is not None else "untrusted",
+        "now": _time(now),
+        "webhook": "configured" if keys.webhook_secret else "unconfigured",
+        "pending": await parts.ledger.read(waiting),
+    }
+
+
+async def catalog(question: Question) -> Reply:
+    """What is on sale, with titles in the reader's language: `plans`, `products`, `features`; see `catalog_view`."""
+    parts = question.parts
+    holdings = await parts.ledger.read(read_holdings)
+    return catalog_view(parts.settings(), holdings, question.locale)
+
+
+async def features(question: Question) -> Reply:
+    """Every feature: `features {NAME: {unlocked, source, plan, until, reason}}`; from memory, waits for nothing."""
+    return {"features": {name: _feature(held) for name, held in question.parts.features.current.items()}}
+
+
+async def has(question: Question) -> Reply:
+    """Whether a feature is unlocked; from memory, waits for nothing.
+
+    A feature that is configured but was never bought is locked, and so is one that was dropped from the catalogue
+    without ever having been unlocked here. Only a name that neither the settings nor the ledger know is
+    `unknown_feature`: a package that asks under a misspelt name would otherwise stay locked without anybody ever
+    finding out why.
+    """
+    name = question.args.text("feature", required=True)
+    held = question.parts.features.current.get(name)
+    if held is None and name not in question.parts.settings().features:
+        raise PaymentError("unknown_feature", feature=name)
+    return {"unlocked": held is not None and held.unlocked}
+
+
+async def subscriptions(question: Question) -> Reply:
+    """The subscriptions of this router, running and ended: `subscriptions[] {id, plan, status, price,
+    current_period_end, cancel_at, cancel_at_period_end, trial_end, grace_until}`."""
+    settings = question.parts.settings()
+    held = await question.parts.ledger.read(lambda tx: tx.subscriptions.all())
+    return {
+        "subscriptions": [
+            {
+                "id": one.id,
+                "plan": one.plan,
+                "status": one.status,
+                "price": one.price_alias or one.price_id,
+                "current_period_end": _time(one.current_period_end),
+                "cancel_at": _time(one.cancel_at),
+                "cancel_at_period_end": one.cancel_at_period_end,
+                "trial_end": _time(one.trial_end),
+                "grace_until": _time(_grace_until(one, settings)),
+            }
+            for one in held
+        ]
+    }
+
+
+async def list_transactions(question: Question) -> Reply:
+    """Payments, refunds and disputes, newest first: at most `limit` (20; up to 100) `transactions`, and `next`, which
+    as `before` continues the list; null at its end."""
+    limit = question.args.integer("limit", minimum=1, maximum=MAX_LIMIT)
+    before = question.args.text("before")
+    return await question.parts.history.page(limit, before, question.locale)
+
+
+async def payment_status(question: Question) -> Reply:
+    """How a payment stands (`status`, `amount`, `currency`, `payment_date`, …), by the id of anything that belongs to
+    it: checkout session, payment intent, invoice, subscription or charge."""
+    return await question.parts.payment_status.show(question.args.text("payment_id", required=True), question.locale)
+
+
+async def create_checkout_session(question: Question) -> Reply:
+    """Start a purchase: `session_id`, and `checkout_url` to send the buyer to. `price_id` is an alias of the catalogue
+    or Stripe's id; the return addresses may be any http(s) ones, for whoever may call this is trusted with them."""
+    args = question.args
+    return await question.parts.checkout.create(
+        args.text("price_id", required=True),
+        success_url=args.text("success_url"),
+        cancel_url=args.text("cancel_url"),
+        locale=args.text("locale"),
+        origin=None,
+    )
+
+
+async def sync(question: Question) -> Reply:
+    """Ask Stripe about everything now: `changed` (the names of the features whose state changed) and `last_sync`."""
+    parts = question.parts
+    before = parts.features.current
+    await parts.poller.look_now()
+    await parts.features.refresh()
+    after = parts.features.current
+    changed = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
+    return {"changed": changed, "last_sync": _time(parts.reconciler.last_sync)}
+
+
+async def refund(question: Question) -> Reply:
+    """Give money back for a payment: all that is left of it, or `amount` in minor units. `reason`: duplicate,
+    fraudulent or requested_by_customer."""
+    amount = question.args.integer("amount", minimum=1, maximum=_LARGEST_AMOUNT)
+    reason = question.args.text("reason")
+    return await question.parts.refunds.refund(question.args.text("payment_id", required=True), amount, reason)
+
+
+async def set_keys(question: Question) -> Reply:
+    """Store Stripe's keys (one that is not given stays, an empty one is removed); answers the `mode` they work in."""
+    args, parts = question.args, question.parts
+    given = {name: args.text(name) for name in ("secret_key", "webhook_secret", "publishable_key")}
+    keys = await asyncio.to_thread(lambda: parts.keys.store(**given))
+    _journal.info("the keys were changed", mode=keys.mode)
+    if keys.secret_key:
+        parts.poller.kick("new keys")
+    return {"mode": keys.mode}
+
+
+def _grace_until(held: Subscription, settings: Settings) -> int | None:
+    if held.status != "past_due" or held.past_due_since is None:
+        return None
+    return held.past_due_since + settings.grace_days * 86_400
+
+
+def _feature(held: Entitlement) -> dict[str, str | bool | None]:
+    return {
+        "unlocked": held.unlocked,
+        "source": held.source,
+        "plan": held.plan,
+        "until": _time(held.until),
+        "reason": held.reason,
+    }
+
+
+def _time(epoch: int | None) -> str | None:
+    return None if epoch is None else format_time(epoch)
+
+
+METHODS: Final = (
+    BusMethod("status", status),
+    BusMethod("catalog", catalog),
+    BusMethod("features", features),
+    BusMethod("has", has, {"feature": STRING}),
+    BusMethod("subscriptions", subscriptions),
+    BusMethod("transactions", list_transactions, {"limit": INT32, "before": STRING}),
+    BusMethod("payment_status", payment_status, {"payment_id": STRING}, asks_stripe=True),
+    BusMethod(
+        "create_checkout_session",
+        create_checkout_session,
+        {"price_id": STRING, "success_url": STRING, "cancel_url": STRING},
+        asks_stripe=True,
+    ),
+    BusMethod("sync", sync, asks_stripe=True),
+    BusMethod("refund", refund, {"payment_id": STRING, "amount": INT32, "reason": STRING}, asks_stripe=True),
+    BusMethod(
+        "set_keys",
+        set_keys,
+        {"secret_key": STRING, "webhook_secret": STRING, "publishable_key": STRING},
+    ),
+)

@@ -1,0 +1,61 @@
+"""The settings as rpcd hands them out, held for everybody who asks.
+
+The daemon may not read UCI through rpcd's `uci` object (that would be a right to every secret on the router); the
+small helper `stripe-payments.uci` gives it its own two configurations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from stripe_payments.journal import Journal
+from stripe_payments.settings import Settings
+from ubus_py import CallTimeout, Client, ConnectionLost, ProtocolError, StatusError, Table
+
+_journal = Journal("settings")
+
+_FIRST_DELAY_S: Final = 0.1
+_LONGEST_DELAY_S: Final = 5.0
+_TIMEOUT_S: Final = 10.0
+
+
+class Configuration:
+    """`current` is what was loaded last; the shipped defaults before that."""
+
+    def __init__(self, bus: Client) -> None:
+        self._bus = bus
+        self.current: Settings = Settings.DEFAULTS
+
+    async def load(self) -> bool:
+        """Read the settings, trying until rpcd is there; gives whether they differ from `current`."""
+        loaded = Settings.from_uci(_sections((await self._ask()).get("settings")))
+        changed = loaded != self.current
+        self.current = loaded
+        if changed:
+            for problem in loaded.problems:
+                _journal.warning(
+                    "a setting is wrong", section=problem.section, option=problem.option, problem=problem.text.en
+                )
+        return changed
+
+    async def _ask(self) -> Table:
+        delay = _FIRST_DELAY_S
+        told = False
+        while True:
+            try:
+                return await self._bus.call("stripe-payments.uci", "load", {}, timeout=_TIMEOUT_S)
+            except (StatusError, ConnectionLost, CallTimeout, ProtocolError) as error:
+                # At boot rpcd comes later than we do; it also goes away for a moment whenever it is restarted.
+                if not told:
+                    _journal.info("waiting for rpcd to hand out the settings", reason=error)
+                    told = True
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, _LONGEST_DELAY_S)
+
+
+def _sections(given: object) -> dict[str, Table]:
+    if not isinstance(given, dict):
+        return {}
+    return {name: section for name, section in given.items() if isinstance(section, dict)}
+

@@ -1,0 +1,195 @@
+"""`/payment-success` and `/payment-cancel`: where Stripe sends the buyer, on whatever device that is.
+
+They need no login: LuCI's cookie does not travel on the way back from another site, and its session may have expired
+meanwhile. The unguessable id of the checkout session is what shows the payment; nothing more is told than to whoever
+holds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+from stripe_payments.errors import PaymentError
+from stripe_payments.http_api.messages import Request, Response
+from stripe_payments.http_api.money import day_and_time, money
+from stripe_payments.http_api.outcome import TONES, Outcome, State, outcome
+from stripe_payments.http_api.page_texts import TEXTS, accepted_language, language
+from stripe_payments.http_api.rate_limit import Budget
+from stripe_payments.http_api.templating import Pages
+from stripe_payments.ledger import Checkout
+from stripe_payments.journal import Journal
+from stripe_payments.payments.return_urls import origin_of
+from stripe_payments.readiness import Parts, Readiness
+
+_journal = Journal("pages")
+
+SHOP: Final = "/cgi-bin/luci/admin/payments/shop"
+_PATIENCE_S: Final = 1.5
+"""How long the page's first answer waits for Stripe: the buyer mostly sees the outcome at once."""
+
+
+class OutcomePages:
+    def __init__(self, readiness: Readiness, pages: Pages, misses: Budget) -> None:
+        self._readiness = readiness
+        self._pages = pages
+        self._misses = misses
+
+    async def success(self, request: Request, _fields: Mapping[str, str]) -> Response:
+        return await self._show(request, left_checkout=False)
+
+    async def cancel(self, request: Request, _fields: Mapping[str, str]) -> Response:
+        return await self._show(request, left_checkout=True)
+
+    async def _show(self, request: Request, *, left_checkout: bool) -> Response:
+        parts = await self._readiness.parts()
+        session_id = request.query.get("session_id", "")
+        if wait := session_id and self._misses.wait(request.remote):
+            raise PaymentError("rate_limited", retry_after=wait)
+        checkout = await _checkout(parts, session_id)
+        if checkout is None:
+            if session_id:
+                self._misses.spend(request.remote)
+            state: State = "canceled" if left_checkout and not session_id else "unknown"
+            locale = page_language(request, parts.settings().locale)
+            return await self._page(
+                request, parts, Outcome(state, 0), locale, {}, status=404 if state == "unknown" else 200
+            )
+        locale = page_language(request, checkout.locale, parts.settings().locale)
+        payment = await _payment(parts, session_id, locale)
+        checkout = await _checkout(parts, session_id) or checkout
+        features = _features(parts, checkout, locale)
+        found = outcome(
+            payment.get("status", ""),
+            final=payment.get("final", False),
+            checkout_open=checkout.state in ("creating", "open"),
+            asked_stripe=bool(payment) and parts.stripe.state.status == "ok",
+            left_checkout=left_checkout,
+            unlocked=all(feature["unlocked"] for feature in features),
+        )
+        details = _details(parts, checkout, payment, features, found, locale)
+        return await self._page(request, parts, found, locale, details)
+
+    async def _page(
+        self,
+        request: Request,
+        parts: Parts,
+        found: Outcome,
+        locale: str,
+        details: Mapping[str, Any],
+        *,
+        status: int = 200,
+    ) -> Response:
+        texts = TEXTS[locale]
+        item = details.get("item") or texts["item_fallback"]
+        lead = texts[f"{found.state}_lead"].format(item=item)
+        content: dict[str, Any] = {
+            "status": "",
+            "status_url": None,
+            "checkout_url": None,
+            "features": [],
+            "features_heading": "",
+            "facts": [],
+            "notes": [],
+            **details,
+            "state": found.state,
+            "follow": found.follow,
+            "tone": TONES[found.state],
+            "heading": texts[f"{found.state}_heading"],
+            "lead": lead[:1].upper() + lead[1:],
+            "shop_url": SHOP if _luci_is_here(request, parts) else None,
+        }
+        return await self._pages.render("outcome.html", locale, content, status=status)
+
+
+def page_language(request: Request, *preferred: str | None) -> str:
+    """`?locale` first, then the language the checkout was made in (the buyer chose it in the shop), then the
+    browser's, then the settings'."""
+    chosen = [language(request.query.get("locale")), *(language(locale) for locale in preferred[:-1])]
+    chosen.append(accepted_language(request.headers.get("accept-language", "")))
+    chosen.extend(language(locale) for locale in preferred[-1:])
+    return next((locale for locale in chosen if locale), "en")
+
+
+async def _payment(parts: Parts, session_id: str, locale: str) -> dict[str, Any]:
+    """The payment as Stripe tells it now, or as it was last told; empty where it cannot be told in time."""
+    asking = asyncio.ensure_future(parts.payment_status.show(session_id, locale))
+    done, _ = await asyncio.wait({asking}, timeout=_PATIENCE_S)
+    if not done:
+        asking.cancel()  # the look at Stripe goes on for whoever asks next
+        return {}
+    try:
+        return asking.result()
+    except PaymentError as error:
+        _journal.info("a page cannot tell of its payment yet", session=session_id, code=error.code)
+        return {}
+
+
+async def _checkout(parts: Parts, session_id: str) -> Checkout | None:
+    if not session_id.startswith("cs_") or len(session_id) > 255:
+        return None
+    return await parts.ledger.read(lambda tx: tx.checkouts.by_session(session_id))
+
+
+def _luci_is_here(request: Request, parts: Parts) -> bool:
+    """Whether the link to the shop leads anywhere: the instance for the internet side serves nothing of LuCI."""
+    settings = parts.settings()
+    if not settings.listen or not settings.public_url:
+        return True
+    return request.origin != origin_of(settings.public_url)
+
+
+def _features(parts: Parts, checkout: Checkout, locale: str) -> list[dict[str, Any]]:
+    settings = parts.settings()
+    price = settings.price(checkout.price_alias) or settings.price(checkout.price_id or "")
+    if price is None:
+        return []
+    known, described = parts.features.current, settings.features
+    return [
+        {
+            "name": name,
+            "title": described[name].title_in(locale) if name in described else name,
+            "description": described[name].description_in(locale) if name in described else "",
+            "unlocked": name in known and known[name].unlocked,
+        }
+        for name in settings.features_of(price)
+    ]
+
+
+def _details(
+    parts: Parts,
+    checkout: Checkout,
+    payment: Mapping[str, Any],
+    features: list[dict[str, Any]],
+    found: Outcome,
+    locale: str,
+) -> dict[str, Any]:
+    texts = TEXTS[locale]
+    settings = parts.settings()
+    price = settings.price(checkout.price_alias)
+    sold = settings.sellable(price.of) if price else None
+    facts: list[tuple[str, str]] = []
+    if payment.get("currency"):
+        facts.append((texts["amount"], money(payment["amount"], payment["currency"], locale)))
+    if payment.get("payment_date"):
+        facts.append((texts["date"], day_and_time(payment["payment_date"], locale)))
+    notes: list[str] = []
+    if found.state == "waiting" and parts.stripe.state.status == "unreachable":
+        notes.append(texts["waiting_offline"])
+    if found.state == "paid":
+        notes.append(texts["paid_close"])
+    if found.state in ("failed", "open") and payment.get("failure"):
+        notes.append(payment["failure"]["message"])
+    unlocked = all(feature["unlocked"] for feature in features)
+    return {
+        "item": sold.title_in(locale) if sold else payment.get("title"),
+        "status": payment.get("status", ""),
+        "status_url": f"/api/payments/status/{checkout.session_id}" if found.follow else None,
+        "checkout_url": checkout.url if found.state == "open" else None,
+        "features": features if found.state == "paid" else [],
+        "features_heading": texts["paid_features" if unlocked else "paid_unlocking"],
+        "facts": facts if found.state not in ("open", "canceled", "expired") else [],
+        "notes": notes,
+    }
+

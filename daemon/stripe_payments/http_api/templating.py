@@ -1,0 +1,63 @@
+"""Jinja2, loaded when the first page is asked for: it costs several megabytes that most routers never need."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stripe_payments.http_api.messages import Response
+from stripe_payments.http_api.page_texts import TEXTS
+
+if TYPE_CHECKING:
+    import jinja2
+
+_TEMPLATES = Path(__file__).with_name("templates")
+
+
+class Pages:
+    """Renders a template into a response that may load nothing, run nothing but its own script, and be framed by
+    nobody."""
+
+    def __init__(self) -> None:
+        self._environment: jinja2.Environment | None = None
+
+    async def render(
+        self, template: str, locale: str, content: Mapping[str, object], *, status: int = 200
+    ) -> Response:
+        if self._environment is None:
+            # in a thread: the import takes a while, and the bus must not wait for it
+            self._environment = await asyncio.to_thread(_environment)
+        nonce = secrets.token_urlsafe(16)
+        body = self._environment.get_template(template).render(
+            locale=locale, t=TEXTS[locale], nonce=nonce, **content
+        )
+        return Response(
+            status,
+            body,
+            {
+                "Content-Type": "text/html; charset=utf-8",
+                "Content-Language": locale,
+                "Vary": "Accept-Language",
+                "Content-Security-Policy": (
+                    f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; "
+                    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+                ),
+                "X-Frame-Options": "DENY",
+            },
+        )
+
+
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )

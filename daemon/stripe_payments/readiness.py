@@ -1,0 +1,102 @@
+"""The gate between the faces, which are on the bus within moments, and the parts, which need rpcd, flash and imports.
+
+A call that comes before the parts are there waits for them, bounded; then it is told `starting`, or why the daemon
+cannot work at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from stripe_payments.errors import PaymentError
+
+if TYPE_CHECKING:
+    from stripe_payments.features_in_force import FeaturesInForce
+    from stripe_payments.identity import IdentityStore
+    from stripe_payments.keys import KeyStore
+    from stripe_payments.ledger import Ledger
+    from stripe_payments.payments import CheckoutDesk, History, PaymentStatusDesk, RefundDesk
+    from stripe_payments.reconcile.inbox import InboxWorker
+    from stripe_payments.reconcile.poller import Poller
+    from stripe_payments.reconcile.sync import Reconciler
+    from stripe_payments.reconcile.trusted_clock import TrustedClock
+    from stripe_payments.settings import Settings
+    from stripe_payments.stripe_api import StripeAPI
+
+PATIENCE_S: Final = 10.0
+"""How long a call waits for the parts; below uhttpd's and `ubus call`'s own limit of 30 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything the faces may reach once the daemon runs."""
+
+    settings: Callable[[], Settings]
+    features: FeaturesInForce
+    keys: KeyStore
+    identity: IdentityStore
+    ledger: Ledger
+    stripe: StripeAPI
+    clock: TrustedClock
+    reconciler: Reconciler
+    inbox: InboxWorker
+    poller: Poller
+    checkout: CheckoutDesk
+    payment_status: PaymentStatusDesk
+    history: History
+    refunds: RefundDesk
+
+
+class Readiness:
+    """`parts` waits until `open` was called; after `refuse` it raises that error at once, until `open` is called."""
+
+    def __init__(self, patience: float = PATIENCE_S) -> None:
+        self._patience = patience
+        self._parts: Parts | None = None
+        self._refusal: PaymentError | None = None
+        self._changed = asyncio.Event()
+
+    def open(self, parts: Parts) -> None:
+        self._parts, self._refusal = parts, None
+        self._changed.set()
+
+    def refuse(self, error: PaymentError) -> None:
+        """The daemon cannot work for now; callers are told why rather than kept waiting."""
+        self._refusal = error
+        self._changed.set()
+
+    def close(self) -> None:
+        """The daemon stops: whoever comes now is told `starting`, and finds the next one."""
+        self._parts, self._refusal = None, PaymentError("starting")
+        self._changed.set()
+
+    @property
+    def now(self) -> Parts | None:
+        """The parts if they are there already."""
+        return self._parts
+
+    @property
+    def refusal(self) -> PaymentError | None:
+        """Why the daemon cannot work at the moment."""
+        return self._refusal
+
+    @property
+    def locale(self) -> str:
+        """The language of the settings; English until they are loaded."""
+        return "it" if self._parts is not None and self._parts.settings().locale == "it" else "en"
+
+    async def parts(self) -> Parts:
+        if self._parts is None and self._refusal is None:
+            try:
+                async with asyncio.timeout(self._patience):
+                    await self._changed.wait()
+            except TimeoutError:
+                raise PaymentError("starting") from None
+        if self._parts is not None:
+            return self._parts
+        if self._refusal is not None:
+            raise PaymentError(self._refusal.code, **self._refusal.details)
+        raise PaymentError("starting")

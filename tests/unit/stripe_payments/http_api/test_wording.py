@@ -1,0 +1,116 @@
+"""Amounts, dates, languages and the texts of the pages."""
+
+import re
+import string
+
+import pytest
+
+from stripe_payments.http_api.money import day_and_time, money
+from stripe_payments.http_api.outcome import TONES, outcome
+from stripe_payments.http_api.page_texts import TEXTS, accepted_language, language
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "english", "italian"),
+    [
+        (4999, "eur", "€49.99", "49,99\u00a0€"),
+        (5, "usd", "$0.05", "0,05\u00a0$"),
+        (123456789, "eur", "€1,234,567.89", "1.234.567,89\u00a0€"),
+        (500, "jpy", "JPY\u00a0500", "500\u00a0JPY"),
+        (1234, "kwd", "KWD\u00a01.234", "1,234\u00a0KWD"),
+        (-199, "chf", "-CHF\u00a01.99", "-1,99\u00a0CHF"),
+        (0, "eur", "€0.00", "0,00\u00a0€"),
+    ],
+)
+def test_money_is_written_as_each_language_does(amount: int, currency: str, english: str, italian: str) -> None:
+    assert money(amount, currency, "en") == english
+    assert money(amount, currency, "it") == italian
+
+
+def test_dates_are_words() -> None:
+    assert day_and_time("2023-11-15T14:30:00Z", "en") == "15 November 2023, 14:30 UTC"
+    assert day_and_time("2023-11-15T14:30:00Z", "it") == "15 novembre 2023, 14:30 UTC"
+    assert day_and_time("soon", "en") == "soon"
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("it-IT,it;q=0.9,en;q=0.8", "it"),
+        ("en-US,en;q=0.9,it;q=0.8", "en"),
+        ("en;q=0.1, it;q=0.9", "it"),
+        ("de, fr;q=0.9, it;q=0.2", "it"),
+        ("it;q=0, en", "en"),
+        ("IT", "it"),
+        ("it;q=banana", None),
+        ("*", None),
+        ("", None),
+        (",;q=;=,", None),
+    ],
+)
+def test_the_browsers_language_is_taken_by_weight(header: str, expected: str | None) -> None:
+    assert accepted_language(header) == expected
+
+
+@pytest.mark.parametrize(("tag", "expected"), [("it_IT", "it"), ("EN-gb", "en"), ("item", None), ("auto", None)])
+def test_a_language_tag_is_its_first_part(tag: str, expected: str | None) -> None:
+    assert language(tag) == expected
+
+
+def placeholders(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def test_both_languages_say_everything_with_the_same_blanks() -> None:
+    english, italian = TEXTS["en"], TEXTS["it"]
+    assert english.keys() == italian.keys()
+    for key, text in english.items():
+        assert placeholders(text) == placeholders(italian[key]), key
+        assert text.strip()
+        assert italian[key] != text or key == "amount", f"{key} is not translated"
+
+
+def test_every_state_has_its_words() -> None:
+    for state in TONES:
+        assert f"{state}_heading" in TEXTS["en"]
+        assert f"{state}_lead" in TEXTS["en"]
+        assert not re.search(r"\bTODO\b", TEXTS["it"][f"{state}_lead"])
+
+
+def state_of(status: str, **changes: bool) -> tuple[str, bool]:
+    facts = {"checkout_open": False, "asked_stripe": True, "left_checkout": False, "unlocked": True, **changes}
+    found = outcome(status, **facts)
+    return found.state, found.follow > 0
+
+
+def test_a_settled_payment_is_not_followed() -> None:
+    for status, state in {
+        "paid": "paid",
+        "no_payment_required": "paid",
+        "failed": "failed",
+        "expired": "expired",
+        "refunded": "refunded",
+        "partially_refunded": "partially_refunded",
+        "disputed": "disputed",
+    }.items():
+        assert state_of(status) == (state, False)
+        assert state_of(status, left_checkout=True) == (state, False)
+
+
+def test_paid_is_followed_until_its_features_are_unlocked() -> None:
+    assert state_of("paid", unlocked=False) == ("paid", True)
+
+
+def test_a_bank_debit_is_pending_and_followed() -> None:
+    assert state_of("pending", checkout_open=False) == ("pending", True)
+
+
+def test_not_paid_is_said_only_when_stripe_has_said_so() -> None:
+    assert state_of("unpaid", checkout_open=True, asked_stripe=True) == ("open", True)
+    assert state_of("unpaid", checkout_open=True, asked_stripe=False) == ("waiting", True)
+    assert state_of("unpaid", checkout_open=False) == ("waiting", True)
+
+
+def test_who_comes_by_the_cancel_link_has_cancelled_unless_it_was_paid() -> None:
+    assert state_of("unpaid", checkout_open=True, left_checkout=True) == ("canceled", False)
+    assert state_of("paid", left_checkout=True) == ("paid", False)
