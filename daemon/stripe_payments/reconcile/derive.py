@@ -402,16 +402,22 @@ def flatten(root: Raw) -> list[dict[str, Any]]:
     return kept
 
 
-def assemble(get: Callable[[str], Raw | None], root_id: str) -> dict[str, Any] | None:
-    """What `flatten` took apart, put together again from the rows that `get` gives; None if the root is not there."""
+def assemble(
+    get: Callable[[str], Raw | None], root_id: str, above: frozenset[str] = frozenset()
+) -> dict[str, Any] | None:
+    """What `flatten` took apart, put together again from the rows that `get` gives; None if the root is not there.
+
+    `above`: what contains the root. A charge names its payment intent, which contains it: there the id stays.
+    """
     root = get(root_id)
     if root is None:
         return None
     whole = dict(root)
     for name in _OWN_ROW:
         inner = whole.get(name)
-        # a subscription's latest invoice names the subscription again only as an id below `parent`: no cycle
-        if isinstance(inner, str) and (found := assemble(get, inner)) is not None:
+        if not isinstance(inner, str) or inner in above:
+            continue
+        if (found := assemble(get, inner, above | {root_id})) is not None:
             whole[name] = found
     refunds = whole.get("refunds")
     if isinstance(refunds, Mapping):
