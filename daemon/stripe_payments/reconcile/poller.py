@@ -100,6 +100,15 @@ class Poller:
         """A checkout was opened: look at the schedule again, without a round of its own."""
         self._wake.set()
 
+    async def look_now(self) -> None:
+        """A full round for a person who waits for it; what it leaves over follows by itself. Raises PaymentError where
+        Stripe cannot be asked."""
+        checkouts = await self._open_checkouts(self._monotonic())
+        async with self._round:
+            await self.round(checkouts, routine=True)
+        self._backoff.succeeded()
+        self._wake.set()
+
     async def run(self) -> None:
         self._routine_at = self._monotonic() + first_routine_delay(
             self._settings().poll_interval, self._chance
