@@ -119,8 +119,8 @@ def prepare_root(root: Path) -> None:
                 relative = source.relative_to(package)
                 _install(source.read_bytes(), root / relative, keep=relative.parts[:2] == ("etc", "config"))
                 shutil.copymode(source, root / relative)
-    for path in (root / "usr/share/acl.d").glob("*.json"):
-        path.chmod(0o644)  # ubusd ignores a file that its group may write, which umask 002 would make it
+    for acl in (root / "usr/share/acl.d").glob("*.json"):
+        acl.chmod(0o644)  # ubusd ignores a file that its group may write, which umask 002 would make it
 
 
 def _install(content: bytes, target: Path, *, keep: bool) -> None:

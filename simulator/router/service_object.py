@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from ubus_py import ARRAY, BOOLEAN, INT32, STRING, TABLE, Call, Method, Object, Status, StatusError, Value
 
+Watcher = Callable[[str], object]
+
 _SERVICE = {
     "name": STRING,
     "script": STRING,
@@ -30,7 +32,7 @@ class ServiceObject:
     def __init__(self) -> None:
         self.events: deque[tuple[str, dict[str, Value]]] = deque(maxlen=KEPT_EVENTS)
         self._services: dict[str, dict[str, Value]] = {}
-        self._watchers: list[Callable[[str], object]] = []
+        self._watchers: list[Watcher] = []
 
     def object(self) -> Object:
         """The object to publish."""
@@ -57,7 +59,7 @@ class ServiceObject:
             ],
         )
 
-    def watch(self, watcher: Callable[[str], object]) -> None:
+    def watch(self, watcher: Watcher) -> None:
         """Call ``watcher`` with the name of every configuration that changes."""
         self._watchers.append(watcher)
 

@@ -352,8 +352,8 @@ def _matches(section: Section, call: Call) -> bool:
             continue
     present = asked.keys() & section.options.keys()
     for name in present:
-        value = section.options[name]
-        items = value.split() if isinstance(value, str) else value
+        held = section.options[name]
+        items = held.split() if isinstance(held, str) else held
         if asked[name] not in items:
             return False
     return bool(present) or not asked

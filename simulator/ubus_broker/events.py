@@ -14,7 +14,7 @@ from simulator.ubus_broker.connection import Connection
 from simulator.ubus_broker.registry import BusObject, Registry
 from ubus_py.blobmsg import Encodable, Int32, Table, decode_table, encode_table
 from ubus_py.errors import ProtocolError, Status
-from ubus_py.messages import SYSTEM_OBJECT_MAX, Attr, Message, MessageType
+from ubus_py.messages import SYSTEM_OBJECT_MAX, Attr, AttrValue, Message, MessageType
 
 
 class Events:
@@ -47,7 +47,7 @@ class Events:
             if listener.owner is sender:
                 continue
             self._seq = (self._seq + 1) & 0xFFFF
-            attrs = {Attr.OBJID: listener.id, Attr.METHOD: event, Attr.DATA: payload}
+            attrs: dict[int, AttrValue] = {Attr.OBJID: listener.id, Attr.METHOD: event, Attr.DATA: payload}
             listener.owner.send(MessageType.INVOKE, self._seq, 0, attrs)
 
     def announce_object(self, event: str, item: BusObject) -> None:

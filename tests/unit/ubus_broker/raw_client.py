@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from ubus_py.blobmsg import Encodable, encode_table
+from ubus_py.blobmsg import Encodable, Int32, encode_table
 from ubus_py.errors import Status
 from ubus_py.framing import Frame, FrameReader, encode_message
 from ubus_py.messages import Attr, AttrValue, Message, MessageType
 
+Attrs = dict[int, AttrValue]
 PATIENCE_S = 20.0
 EVENT_OBJECT = 1
 
@@ -98,7 +99,7 @@ class RawClient:
         return status
 
     async def listen(self, pattern: str, object_id: int) -> int:
-        arguments = {"object": object_id - (1 << 32) if object_id >> 31 else object_id, "pattern": pattern}
+        arguments: dict[str, Encodable] = {"object": Int32(object_id), "pattern": pattern}
         return await self.system_call(EVENT_OBJECT, "register", arguments)
 
     async def send_event(self, name: str, data: Mapping[str, Encodable] | None = None) -> int:

@@ -14,10 +14,10 @@ import pytest
 
 from simulator.ubus_broker import UbusBroker
 from tests.unit.ubus_broker.people import ROOT, People
-from tests.unit.ubus_broker.raw_client import RawClient
+from tests.unit.ubus_broker.raw_client import Attrs, RawClient
 from ubus_py.blobmsg import decode_table
 from ubus_py.errors import Status
-from ubus_py.messages import Attr, AttrValue, MessageType
+from ubus_py.messages import Attr, MessageType
 
 REPOSITORY = Path(__file__).parents[3]
 SHIPPED = REPOSITORY / "files/usr/share/acl.d/stripe-payments.json"
@@ -57,7 +57,7 @@ async def bus(folder: Path, people: People) -> AsyncIterator[Bus]:
 
 
 async def may_publish(client: RawClient, path: str) -> bool:
-    attrs: dict[int, AttrValue] = {Attr.OBJPATH: path, Attr.SIGNATURE: b""}
+    attrs: Attrs = {Attr.OBJPATH: path, Attr.SIGNATURE: b""}
     _, status = await client.request(MessageType.ADD_OBJECT, attrs)
     assert status in (Status.OK, Status.INVALID_ARGUMENT)
     return status == Status.OK
@@ -80,7 +80,7 @@ async def test_without_a_file_one_may_do_nothing(bus: Bus) -> None:
     assert await methods_of(other, "demo") is None
     _, status = await other.request(MessageType.INVOKE, {Attr.OBJID: demo, Attr.METHOD: "x"}, peer=demo)
     assert status == Status.PERMISSION_DENIED
-    pair = {Attr.OBJID: own, Attr.TARGET: demo}
+    pair: Attrs = {Attr.OBJID: own, Attr.TARGET: demo}
     assert (await other.request(MessageType.SUBSCRIBE, pair))[1] == Status.NOT_FOUND
     assert await other.system_call(3, "add", {}) == Status.PERMISSION_DENIED
 
@@ -120,9 +120,9 @@ async def test_every_right(bus: Bus) -> None:
     assert await methods_of(other, "closed") is None
     messages, _ = await other.look_up(None)
     assert [message.objpath for message in messages] == ["demo", "mine", "more.x", "open.one"]
-    pair = {Attr.OBJID: own, Attr.TARGET: demo}
+    pair: Attrs = {Attr.OBJID: own, Attr.TARGET: demo}
     assert (await other.request(MessageType.SUBSCRIBE, pair))[1] == Status.OK
-    call = {Attr.OBJID: demo, Attr.METHOD: "secret"}
+    call: Attrs = {Attr.OBJID: demo, Attr.METHOD: "secret"}
     assert (await other.request(MessageType.INVOKE, call, peer=demo))[1] == Status.PERMISSION_DENIED
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.ubus_broker.conftest import Connect
+from tests.unit.ubus_broker.raw_client import Attrs
 from ubus_py.errors import Status
 from ubus_py.messages import Attr, MessageType
 
@@ -112,7 +113,7 @@ async def test_a_notification_without_reply_answers_nothing(connect: Connect) ->
 async def test_the_last_subscriber_and_the_objects_end_are_told(connect: Connect) -> None:
     server, client = await connect(), await connect()
     demo, own = await server.publish("demo", {}), await client.publish(None)
-    pair = {Attr.OBJID: own, Attr.TARGET: demo}
+    pair: Attrs = {Attr.OBJID: own, Attr.TARGET: demo}
     await client.request(MessageType.SUBSCRIBE, pair)
     assert (await server.message()).active is True
     assert (await client.request(MessageType.UNSUBSCRIBE, pair))[1] == 0
@@ -128,7 +129,7 @@ async def test_the_last_subscriber_and_the_objects_end_are_told(connect: Connect
 async def test_one_does_not_subscribe_to_oneself(connect: Connect) -> None:
     server = await connect()
     demo, own = await server.publish("demo", {}), await server.publish(None)
-    pair = {Attr.OBJID: own, Attr.TARGET: demo}
+    pair: Attrs = {Attr.OBJID: own, Attr.TARGET: demo}
     assert (await server.request(MessageType.SUBSCRIBE, pair))[1] == Status.INVALID_ARGUMENT
 
 

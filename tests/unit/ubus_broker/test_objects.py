@@ -6,7 +6,7 @@ import pytest
 
 from simulator.ubus_broker import UbusBroker
 from tests.unit.ubus_broker.conftest import Connect
-from tests.unit.ubus_broker.raw_client import RawClient
+from tests.unit.ubus_broker.raw_client import Attrs, RawClient
 from ubus_py.blobmsg import decode_table, encode_table
 from ubus_py.errors import Status
 from ubus_py.framing import Frame, encode_message
@@ -119,7 +119,7 @@ async def test_a_call_names_its_caller_and_the_answers_find_back(connect: Connec
     assert (second.peer, second.method) == (two.id, "big")
     for asked, caller in ((second, two), (first, one)):
         answer = {"method": asked.method}
-        attrs = {Attr.OBJID: demo, Attr.DATA: encode_table(answer)}
+        attrs: Attrs = {Attr.OBJID: demo, Attr.DATA: encode_table(answer)}
         await server.write(encode_message(Message(MessageType.DATA, asked.seq, asked.peer, attrs)))
         attrs = {Attr.STATUS: 0, Attr.OBJID: demo}
         await server.write(encode_message(Message(MessageType.STATUS, asked.seq, asked.peer, attrs)))
@@ -131,7 +131,7 @@ async def test_a_call_names_its_caller_and_the_answers_find_back(connect: Connec
 async def test_answers_to_strangers_or_in_others_names_go_nowhere(connect: Connect) -> None:
     server, thief, caller = await connect(), await connect(), await connect()
     demo = await server.publish("demo", METHODS)
-    forged = {Attr.STATUS: 0, Attr.OBJID: demo}
+    forged: Attrs = {Attr.STATUS: 0, Attr.OBJID: demo}
     await thief.write(encode_message(Message(MessageType.STATUS, 1, caller.id, forged)))
     await server.write(encode_message(Message(MessageType.STATUS, 1, 4242, forged)))
     await server.write(encode_message(Message(MessageType.DATA, 1, caller.id, {Attr.OBJID: demo})))

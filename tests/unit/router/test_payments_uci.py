@@ -1,0 +1,69 @@
+"""The stand-in of the privileged helper, by the table that the real one answers to."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conformance.uci_helper_cases import BEFORE, CASES, FEATURE, Case
+from tests.unit.router.bus import Bus
+from ubus_py import StatusError
+
+HELPER = "stripe-payments.uci"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_case(bus: Bus, case: Case) -> None:
+    for config, text in BEFORE.items():
+        bus.write_config(config, text)
+    inodes = {config: (bus.root / "etc/config" / config).stat().st_ino for config in BEFORE}
+    for call in case.calls:
+        try:
+            answer = await bus.client.call(HELPER, call.method, call.arguments)
+            status = 0
+        except StatusError as error:
+            answer, status = {}, error.code
+        assert status == call.status
+        if call.answer is not None:
+            assert answer == call.answer
+    for config, wanted in (("stripe-payments", case.settings), ("stripe-features", case.features)):
+        assert bus.config(config) == (BEFORE[config] if wanted is None else wanted)
+        rewritten = (bus.root / "etc/config" / config).stat().st_ino != inodes[config]
+        assert rewritten == (wanted is not None)
+
+
+async def test_what_others_have_staged_is_neither_seen_nor_published(bus: Bus) -> None:
+    for config, text in BEFORE.items():
+        bus.write_config(config, text)
+    await bus.call("uci", "set", config="stripe-features", section="monitoring", values={"unlocked": "1"})
+    await bus.call(HELPER, "store", features={"priority_support": {"unlocked": False}})
+    loaded = await bus.call(HELPER, "load")
+    assert loaded["features"]["monitoring"]["unlocked"] == "0"
+    assert loaded["features"]["priority_support"]["unlocked"] == "0"
+    assert await bus.call("uci", "changes", config="stripe-features") == {
+        "changes": [["set", "monitoring", "unlocked", "1"]]
+    }
+
+
+async def test_a_write_is_announced_and_keeps_the_files_mode(bus: Bus) -> None:
+    for config, text in BEFORE.items():
+        bus.write_config(config, text)
+    path = bus.root / "etc/config/stripe-features"
+    path.chmod(0o640)
+    changed: list[str] = []
+    bus.router.watch_config(changed.append)
+    await bus.call(HELPER, "store", features={"monitoring": FEATURE})
+    await bus.call(HELPER, "store", features={"monitoring": FEATURE})
+    assert changed == ["stripe-features"]
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+async def test_a_paid_feature_unlocks_while_a_rollback_is_pending(bus: Bus) -> None:
+    for config, text in BEFORE.items():
+        bus.write_config(config, text)
+    session = await bus.login()
+    await bus.call(
+        "uci", "set", ubus_rpc_session=session, config="luci", section="main", values={"lang": "it"}
+    )
+    await bus.call("uci", "apply", ubus_rpc_session=session, rollback=True, timeout=90)
+    await bus.call(HELPER, "store", features={"monitoring": FEATURE})
+    assert (await bus.call(HELPER, "load"))["features"]["monitoring"]["unlocked"] == "1"
