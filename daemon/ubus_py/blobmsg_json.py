@@ -105,9 +105,7 @@ def _parse_int(digits: str) -> int:
 def _whole(value: Any) -> Value:
     """Lone surrogates, which are no text, become U+FFFD; what the shell passed as bytes stays."""
     if isinstance(value, str):
-        return "".join(
-            "�" if "\ud800" <= char <= "\udc7f" or "\udd00" <= char <= "\udfff" else char for char in value
-        )
+        return _LONE_SURROGATES.sub("\ufffd", value)
     if isinstance(value, list):
         return [_whole(item) for item in value]
     if isinstance(value, dict):

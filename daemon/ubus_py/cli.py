@@ -47,7 +47,7 @@ Commands:
  wait_for OBJECT...         wait until all of the objects are on the bus
 """
 
-_WRONG_ARGUMENTS = -2
+_WRONG_ARGUMENTS = -1000  # exits 254, like a call that was refused with "Invalid argument" (-2)
 _FAILED = -1
 
 
@@ -251,8 +251,9 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m ubus_
         code = run(_main(options, rest[0], rest[1:]))
     except KeyboardInterrupt:
         return 0  # how listening ends
+    if code == _WRONG_ARGUMENTS:
+        write_error(usage)
+        return 254
     if code > 0 and not options.simple:
         write_error(f"Command failed: {status_text(code)}")
-    elif code == _WRONG_ARGUMENTS:
-        write_error(usage)
     return code % 256

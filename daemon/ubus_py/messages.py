@@ -278,17 +278,23 @@ def decode_attrs(body: bytes) -> dict[int, Any]:
     """
     attrs: dict[int, Any] = {}
     position, end = 0, len(body)
+    unpack = _WORD.unpack_from
     while position < end:
         if end - position < 4:
             raise ProtocolError("malformed message: truncated attribute")
-        (word,) = _WORD.unpack_from(body, position)
+        word = unpack(body, position)[0]
         length = word & 0xFFFFFF
         following = position + ((length + 3) & ~3)
         if length < 4 or following > end:
             raise ProtocolError("malformed message: attribute longer than the message")
         attr = (word >> 24) & 0x7F
-        reader = _READ.get(attr)
-        if reader is not None:
-            attrs[attr] = reader(body, position + 4, position + length)
+        if attr == 7:
+            attrs[7] = body[position + 4 : position + length]
+        elif attr == 3 and length == 8:
+            attrs[3] = unpack(body, position + 4)[0]
+        else:
+            reader = _READ.get(attr)
+            if reader is not None:
+                attrs[attr] = reader(body, position + 4, position + length)
         position = following
     return attrs

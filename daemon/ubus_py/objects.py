@@ -21,7 +21,8 @@ log = logging.getLogger("ubus_py")
 MAX_RUNNING: Final = 4096
 """Handlers that one object runs at a time; calls beyond are answered "Out of memory"."""
 
-Handler: TypeAlias = "Callable[[Call], Awaitable[Mapping[str, Encodable] | None]]"
+Answer: TypeAlias = "Mapping[str, Encodable] | None"
+Handler: TypeAlias = "Callable[[Call], Awaitable[Answer] | Answer]"
 
 
 class Call:
@@ -58,9 +59,10 @@ class Call:
 class Method:
     """A method of an object.
 
-    :param handler: a coroutine function; handlers of many calls run side by side. What it returns is the
-        answer's data; ``None``: no data, only the status OK. A :class:`StatusError` is an answer too, with
-        or without data. Any other exception is logged, and the caller gets "Unknown error".
+    :param handler: a coroutine function; handlers of many calls run side by side. (A plain function does
+        for an answer that waits for nothing, and is faster.) What it returns is the answer's data;
+        ``None``: no data, only the status OK. A :class:`StatusError` is an answer too, with or without
+        data. Any other exception is logged, and the caller gets "Unknown error".
     :param args: the declared arguments. All are optional on the wire (a handler that needs one says so with
         its own error); one of a wrong type is answered "Invalid argument" before the handler; others than
         these pass.
@@ -295,31 +297,36 @@ class Publisher:
             self.answer(call, Status.NO_MEMORY)
         else:
             seen = Call(served, call.method, args, user=call.user, group=call.group, peer=call.peer)
-            served.calls[self._spawn(self._serve(served, method, seen))] = call
+            try:
+                result = method.handler(seen)
+            except Exception as error:  # noqa: BLE001 - logged by _refusal()
+                self.answer(call, *_refusal(served, method, error))
+                return
+            if result is None or isinstance(result, Mapping):
+                self.answer(call, 0, result)
+            else:
+                served.calls[self._spawn(self._serve(served, method, result))] = call
 
-    async def _serve(self, obj: Object, method: Method, call: Call) -> None:
-        data: Mapping[str, Encodable] | None = None
-        status: int = Status.OK
+    async def _serve(self, obj: Object, method: Method, work: Awaitable[Answer]) -> None:
+        data: Answer = None
+        status: int = 0
         try:
-            data = await method.handler(call)
-        except StatusError as error:
-            status, data = error.code, error.data
+            data = await work
         except asyncio.CancelledError:
             self._finish(obj, Status.CONNECTION_FAILED, None)
             raise
-        except Exception:
-            log.exception("%s %s failed", obj.name, method.name)
-            status = Status.UNKNOWN_ERROR
+        except Exception as error:  # noqa: BLE001 - logged by _refusal()
+            status, data = _refusal(obj, method, error)
         self._finish(obj, status, data)
         await self._drain()
 
-    def _finish(self, obj: Object, status: int, data: Mapping[str, Encodable] | None) -> None:
+    def _finish(self, obj: Object, status: int, data: Answer) -> None:
         task = asyncio.current_task()
         call = obj.calls.pop(task, None) if task is not None else None
         if call is not None:  # else it was answered when the object was withdrawn
             self.answer(call, status, data)
 
-    def answer(self, call: Invocation, status: int, data: Mapping[str, Encodable] | None = None) -> None:
+    def answer(self, call: Invocation, status: int, data: Answer = None) -> None:
         if call.no_reply:
             return
         try:
@@ -344,6 +351,14 @@ class Publisher:
             if inspect.isawaitable(result):
                 self._spawn(_attend(result, call.method))
         self.answer(call, Status.OK)
+
+
+def _refusal(obj: Object, method: Method, error: Exception) -> tuple[int, Answer]:
+    """The answer that an exception out of a handler is."""
+    if isinstance(error, StatusError):
+        return error.code, error.data
+    log.error("%s %s failed", obj.name, method.name, exc_info=error)
+    return Status.UNKNOWN_ERROR, None
 
 
 async def _attend(work: Awaitable[object], what: str) -> None:

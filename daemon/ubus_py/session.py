@@ -22,6 +22,7 @@ Facts on which the correlation rests (ubus ``ubusd_proto.c``, ``libubus-req.c``)
 from __future__ import annotations
 
 from collections.abc import Mapping
+from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
 
 from .blobmsg import Encodable, Int32, Table, decode_table
@@ -40,6 +41,12 @@ from .messages import (
 MAX_ANSWER: Final = 16 << 20
 """How many bytes the data of one request may add up to, over all its DATA messages."""
 _MAX_ABANDONED: Final = 4096
+
+# The frames that make up a call, written out: header, blob length, then each attribute's word and number.
+_STATUS_FRAME = Struct(">BBHIIIIII")
+_DATA_FRAME = Struct(">BBHIIIII")
+_INVOKE_BEGIN = Struct(">II")
+_WORD = Struct(">I")
 
 Data: TypeAlias = "Mapping[str, Encodable] | None"
 
@@ -142,6 +149,7 @@ class Session:
         self._seq = 0
         self._pending: dict[int, Request] = {}
         self._abandoned: dict[int, None] = {}
+        self._methods: dict[str, bytes] = {}  # METHOD attributes, encoded: names repeat
         self.client_id: int | None = None
         """Our id on the bus, once ubusd said hello."""
 
@@ -286,7 +294,16 @@ class Session:
 
     def invoke(self, objid: int, method: str, data: bytes) -> tuple[Request, bytes]:
         """Call a method. ``data`` are the encoded arguments (:func:`~ubus_py.messages.table_payload`)."""
-        return self._request(5, objid, encode_attrs({3: objid, 4: method, 7: data}))
+        begin = _INVOKE_BEGIN.pack(0x03000008, objid)
+        name = self._methods.get(method)
+        if name is None:
+            name = encode_attrs({4: method})
+            if len(self._methods) >= 256:
+                self._methods.clear()
+            self._methods[method] = name
+        if len(data) > MAX_MESSAGE:
+            raise UsageError(f"arguments of {len(data)} bytes; ubus takes at most {MAX_MESSAGE}")
+        return self._request(5, objid, begin + name + _WORD.pack(0x07000004 + len(data)) + data)
 
     def add_object(
         self, name: str | None = None, signature: Mapping[str, Mapping[str, int]] | None = None
@@ -341,8 +358,16 @@ class Session:
     @staticmethod
     def answer(call: Invocation, status: int, data: Data = None) -> bytes:
         """The answer to a call: data, where given, and the status that ends it."""
-        objid = call.objid
-        out = encode_frame(1, call.seq, call.peer, encode_attrs({1: status, 3: objid}))
+        end = _STATUS_FRAME.pack(
+            0, 1, call.seq, call.peer, 20, 0x01000008, status & 0xFFFFFFFF, 0x03000008, call.objid
+        )
         if data is None:
-            return out
-        return encode_frame(2, call.seq, call.peer, encode_attrs({3: objid, 7: table_payload(data)})) + out
+            return end
+        payload = table_payload(data)
+        length = 16 + len(payload)
+        if length > MAX_MESSAGE:
+            raise UsageError(f"an answer of {length} bytes; ubus takes at most {MAX_MESSAGE}")
+        begin = _DATA_FRAME.pack(
+            0, 2, call.seq, call.peer, length, 0x03000008, call.objid, 0x07000000 | length - 12
+        )
+        return begin + payload + end
