@@ -13,12 +13,16 @@
 
 const REMEMBERED = 'stripe-payments.checkout';
 
-/* Seconds between two looks at the payment: local questions to the router's
- * own service, which does its own, slower asking at Stripe. */
+/* Seconds between two looks at the features: the service knows them by heart. */
 const INTERVAL = 1;
 
+/* Asking about the payment makes the service ask Stripe, so that is done ever
+ * less often: [ until the purchase is so old, ask every … ] in milliseconds. The
+ * service watches by itself too, and a payment that it sees unlocks features. */
+const ASKING = [ [ 60e3, 2e3 ], [ 300e3, 5e3 ], [ Infinity, 20e3 ] ];
+
 /* Stripe keeps a Checkout page for 24 hours; a person waits minutes. */
-const PATIENCE_MS = 10 * 60 * 1000;
+const PATIENCE_MS = 10 * 60e3;
 
 /* Phases that nothing more will happen in. */
 const SETTLED = [ 'unlocked', 'expired', 'failed', 'refunded' ];
@@ -31,6 +35,10 @@ const SETTLED = [ 'unlocked', 'expired', 'failed', 'refunded' ];
  * @param {string[]} wanted names of the features that the purchase unlocks
  */
 function phaseOf(payment, features, wanted) {
+	/* After a declined card the same page takes another one: nothing is over. */
+	if (payment.status == 'failed' && payment.final === false)
+		return 'declined';
+
 	switch (payment.status) {
 	case 'paid':
 	case 'no_payment_required':
@@ -48,8 +56,12 @@ function phaseOf(payment, features, wanted) {
 	}
 }
 
-function sentence(phase, purchase) {
+function sentence(phase, purchase, payment) {
+	const why = payment.failure?.message;
+
 	switch (phase) {
+	case 'declined':
+		return [ why ?? _('The payment was declined.'), _('You can pay with another card on the same page.') ].join(' ');
 	case 'waiting':
 		return _('Waiting for the payment of “%s”…').format(purchase.title);
 	case 'processing':
@@ -61,7 +73,7 @@ function sentence(phase, purchase) {
 	case 'expired':
 		return _('The payment page has expired. Nothing was charged; you can start again.');
 	case 'failed':
-		return _('The payment did not succeed. Nothing was unlocked; you can try again.');
+		return [ why ?? '', _('The payment did not succeed. Nothing was unlocked; you can try again.') ].join(' ').trim();
 	case 'refunded':
 		return _('This payment was refunded.');
 	default:
@@ -70,18 +82,17 @@ function sentence(phase, purchase) {
 }
 
 /* The three steps of the progress; how many of them each phase has behind it. */
-const DONE = { waiting: 0, slow: 0, expired: 0, failed: 0, refunded: 0, processing: 0, unlocking: 1, unlocked: 3 };
+const DONE = { unlocking: 2, unlocked: 3 };
+const STUCK = [ 'declined', 'expired', 'failed', 'refunded' ];
 
 function steps(phase) {
 	const done = DONE[phase] ?? 0;
-	const stuck = phase == 'expired' || phase == 'failed' || phase == 'refunded';
-
 	return E('ol', { 'class': 'sp-steps' }, [
 		_('Waiting for payment'),
 		_('Payment received'),
 		_('Unlocked')
 	].map((label, i) => E('li', {
-		'class': i < done ? 'done' : (i == done ? (stuck ? 'stuck' : 'current') : ''),
+		'class': i < done ? 'done' : (i == done ? (STUCK.includes(phase) ? 'stuck' : 'current') : ''),
 		'aria-current': (i == done) ? 'step' : null
 	}, [ E('span', {}, [ label ]) ])));
 }
@@ -95,6 +106,8 @@ class Progress {
 		this.purchase = purchase;
 		this.changed = changed ?? (() => {});
 		this.phase = null;
+		this.payment = {};
+		this.asked = 0;
 		this.steps = E('div');
 		this.words = E('p', { 'class': 'sp-live', 'role': 'status', 'aria-live': 'polite' });
 		this.node = E('div', { 'class': 'sp-progress' }, [ this.steps, this.words ]);
@@ -112,27 +125,36 @@ class Progress {
 	}
 
 	async look() {
-		let phase;
-
 		try {
-			const [ payment, features ] = await Promise.all([
-				payments.paymentStatus(this.purchase.session_id),
-				payments.features()
-			]);
+			const features = await payments.features();
+			const known = this.purchase.features.filter(name => features[name]?.unlocked).length;
 
-			phase = phaseOf(payment, features, this.purchase.features);
+			if (this.due() || known != this.known) {
+				this.known = known;
+				this.asked = Date.now();
+				this.payment = await payments.paymentStatus(this.purchase.session_id);
+			}
+
+			this.update(phaseOf(this.payment, features, this.purchase.features));
 		}
 		catch (error) {
 			/* One answer missed is no news of the payment. */
-			this.words.textContent = '%s %s'.format(error.message, error.hint ?? '');
 			this.phase = null;
-			return;
+			this.words.textContent = `${error.message} ${error.hint ?? ''}`;
 		}
+	}
 
+	due() {
+		const age = Date.now() - this.purchase.since;
+
+		return Date.now() - this.asked >= ASKING.find(([ until ]) => age < until)[1];
+	}
+
+	update(phase) {
 		if (phase == 'waiting' && Date.now() - this.purchase.since > PATIENCE_MS)
 			phase = 'slow';
 
-		if (phase == this.phase)
+		if (phase == this.phase && this.words.textContent == sentence(phase, this.purchase, this.payment))
 			return;
 
 		this.show(phase);
@@ -149,7 +171,7 @@ class Progress {
 		this.phase = phase;
 		this.node.setAttribute('data-phase', phase);
 		this.steps.replaceChildren(steps(phase));
-		this.words.textContent = sentence(phase, this.purchase);
+		this.words.textContent = sentence(phase, this.purchase, this.payment);
 	}
 }
 
@@ -222,13 +244,13 @@ return baseclass.extend({
 	},
 
 	/**
-	 * Shows the QR code of a new Checkout page and follows it. `closed` is called
-	 * with the last phase when the person is through with the dialogue.
+	 * Shows the QR code of a new Checkout page and follows it. `reachable` is an
+	 * address of this router that phones off the LAN reach, if it has one. `closed`
+	 * is called with the last phase when the person is through with the dialogue.
 	 */
-	async payOnPhone(offer, closed) {
-		/* No return address: where a phone can come back to is the router's
-		 * to know (phone_return_url, else public_url, else its LAN page). */
-		const purchase = await open(offer);
+	async payOnPhone(offer, reachable, closed) {
+		const origin = (reachable || window.location.origin).replace(/\/+$/, '');
+		const purchase = await open(offer, `${origin}/payment-success`, `${origin}/payment-cancel`);
 		const button = E('button', { 'class': 'btn cbi-button' }, [ _('Cancel') ]);
 		const code = await qrCode(purchase.url);
 
@@ -267,7 +289,9 @@ return baseclass.extend({
 						E('li', {}, [ _('Leave this window open: it notices the payment.') ])
 					]),
 					E('p', { 'class': 'sp-small' }, [
-						_('The phone need not be on this network. Away from it, its last page may not open; the payment counts all the same.')
+						reachable
+							? _('The phone need not be on this network.')
+							: _('The phone need not be on this network. Away from it, its last page may not open; the payment counts all the same.')
 					]),
 					E('a', { 'class': 'sp-small', 'href': purchase.url, 'target': '_blank', 'rel': 'noreferrer noopener' },
 						[ _('Open the payment page here instead') ])

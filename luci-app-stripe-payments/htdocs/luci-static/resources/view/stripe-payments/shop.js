@@ -28,11 +28,15 @@ function notice(kind, words) {
 	]);
 }
 
-/** A part of the page, redrawn only when what it shows has changed; keeps the focus. */
+/**
+ * A part of the page, redrawn only when what it shows has changed. Keeps the
+ * focus, also over a time in which the focused button was disabled.
+ */
 class Part {
 	constructor(tag, attributes) {
 		this.node = E(tag, attributes);
 		this.shown = null;
+		this.focus = null;
 	}
 
 	draw(what, nodes) {
@@ -41,14 +45,18 @@ class Part {
 		if (key === this.shown)
 			return;
 
-		const focus = this.node.contains(document.activeElement)
-			? document.activeElement.getAttribute('data-focus') : null;
+		if (document.activeElement != document.body)
+			this.focus = this.node.contains(document.activeElement)
+				? document.activeElement.getAttribute('data-focus') : null;
 
 		this.shown = key;
 		this.node.replaceChildren(...nodes());
 
-		if (focus)
-			this.node.querySelector(`[data-focus="${CSS.escape(focus)}"]`)?.focus();
+		if (this.focus)
+			this.node.querySelector(`[data-focus="${CSS.escape(this.focus)}"]:not([disabled])`)?.focus();
+
+		if (this.node.contains(document.activeElement))
+			this.focus = null;
 	}
 }
 
@@ -348,7 +356,7 @@ return view.extend({
 
 		try {
 			if (way == 'phone') {
-				await checkout.payOnPhone(offer, () => this.refresh().then(() => this.resume()));
+				await checkout.payOnPhone(offer, this.state.status.phone_return_url, () => this.refresh().then(() => this.resume()));
 			}
 			else if (open?.price == offer.price.id && this.following?.phase == 'waiting') {
 				/* Its page is still open: a second one could be paid twice. */
