@@ -58,7 +58,8 @@ class World:
         self._runtime = Path(tempfile.mkdtemp(prefix="router-os-"))
         self.root = (state or self._runtime) / "router"
         self.bus_path = self._runtime / "ubus.sock"
-        self.stripe = StripeCloud()
+        self._stripe_state = state / "stripe.json" if state else None
+        self.stripe = StripeCloud(state_file=self._stripe_state, validate_answers=True)
         self.broker = UbusBroker(self.bus_path, self.root / "usr/share/acl.d")
         self.router = Router(self.bus_path, self.root)
         self.front = BrowserFront(self.bus_path, self.root, luci_src)
@@ -94,8 +95,9 @@ class World:
 
     async def start(self) -> None:
         """Returns when the daemon is registered, has its keys and sells."""
-        fresh = not (self.root / "etc/config").exists()
-        if fresh:
+        # A kept world has its account, prices and keys already: they are the router's own, as after a reboot.
+        to_set_up = self._configured and not (self._stripe_state and self._stripe_state.exists())
+        if not (self.root / "etc/config").exists():
             prepare_root(self.root)
         await self.stripe.start(self._host, self._stripe_port)
         await self.broker.start()
@@ -110,11 +112,11 @@ class World:
             environment={"STRIPE_API_BASE": self.stripe.url, **self._environment},
             respawn=self._respawn,
         )
-        if self._configured:
+        if to_set_up:
             await self._set_prices_up()
         await self.daemon.start()
         await self.daemon_answers()
-        if self._configured:
+        if to_set_up:
             await self._set_keys()
 
     async def stop(self) -> None:

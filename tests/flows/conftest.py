@@ -1,7 +1,5 @@
 """A whole simulated world for each test, and the buyer who lives in it."""
 
-import json
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from simulator.router.uci_file import load
+from simulator.router.uci_file import parse
 from simulator.world import World
 from ubus_py import Event
 
@@ -56,9 +54,9 @@ class Buyer:
 
     def in_uci(self, feature: str = FEATURE) -> dict[str, Any]:
         """The feature's section of /etc/config/stripe-features on disk ({} where there is none)."""
-        sections: dict[str, Any] = load(self.world.root / "etc/config", "stripe-features")
-        found: dict[str, Any] = sections.get(feature, {})
-        return found
+        file = self.world.root / "etc/config/stripe-features"
+        section = parse("stripe-features", file.read_text()).section(feature)
+        return dict(section.options) if section else {}
 
     def hotplug(self) -> list[str]:
         """What the hotplug scripts saw: "unlock FEATURE SOURCE" lines."""
@@ -103,6 +101,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     """Stripe tells the router by webhook, and the router polls."""
     async with World(state=tmp_path) as world:
         yield world
+        assert world.stripe.drift == [], "the simulator answered what Stripe's SDK does not know"
 
 
 @pytest.fixture
@@ -148,13 +147,3 @@ async def luci_user(world: World) -> AsyncIterator[LuciUser]:
     jar = aiohttp.CookieJar(unsafe=True)
     async with aiohttp.ClientSession(cookie_jar=jar) as http:
         yield LuciUser(world, http, sid)
-
-
-def ledger_lines(text: str) -> str:
-    """For assertion messages: the daemon's log, shortened."""
-    return json.dumps(text[-2000:])
-
-
-def seconds_since(start: float) -> float:
-    """Monotonic seconds since `start`."""
-    return time.monotonic() - start

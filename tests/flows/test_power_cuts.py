@@ -26,8 +26,7 @@ async def test_before_the_buyer_was_sent_away(world: World, buyer: Buyer) -> Non
         call = asyncio.create_task(buyer.checkout())
 
         async def asked() -> bool:
-            requests = (await world.stripe_requests())
-            return any(r["path"] == "/v1/checkout/sessions" and r["method"] == "POST" for r in requests)
+            return bool(world.stripe.requests(method="POST", path="/v1/checkout/sessions"))
 
         await world.wait_until(asked)
         await world.daemon.kill()
