@@ -27,6 +27,7 @@ class BrowserFront:
     """
 
     def __init__(self, bus_path: str | Path, root: Path, luci_src: Path | None = None) -> None:
+        self.bus_path = bus_path
         self._bus = Client(str(bus_path))
         self._files = StaticFiles(luci_src)
         self._rpc = JsonRpc(self._bus)
