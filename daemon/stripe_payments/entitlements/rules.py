@@ -217,8 +217,8 @@ def _of_subscription(subscription: Subscription, settings: Settings, last_contac
     def locked(reason: str) -> _Claim:
         return _Claim(subscription.id, "", unlocked=False, reason=reason)
 
-    def until(reason: str, end: int | None, reason_after: str, *, shown: int | None = None) -> _Claim:
-        return _Claim(subscription.id, "", True, reason, shown if shown is not None else end, end, reason_after)
+    def until(end: int | None, reason: str, reason_after: str) -> _Claim:
+        return _Claim(subscription.id, "", True, reason, end, end, reason_after)
 
     if subscription.paused_collection:
         return locked("paused")
@@ -236,17 +236,19 @@ def _of_subscription(subscription: Subscription, settings: Settings, last_contac
         if subscription.past_due_since is not None:
             grace = subscription.past_due_since + settings.grace_days * _DAY
         if canceled is not None and (grace is None or canceled <= grace):
-            return until("grace", canceled, "canceled")
-        return until("grace", grace, "past_due")
+            return until(canceled, "grace", "canceled")
+        return until(grace, "grace", "past_due")
 
     if canceled is not None and (period_end is None or canceled <= period_end):
-        return until("ending", canceled, "canceled")
+        return until(canceled, "ending", "canceled")
     # It renews. Silence past the end of the period is tolerated for offline_days; an answer since then starts anew.
-    heard = max((moment for moment in (period_end, last_contact) if moment is not None), default=None)
-    offline = heard + settings.offline_days * _DAY if heard is not None else None
+    # People are shown the end of the period: it stays the same however often Stripe answers.
+    offline = None
+    if period_end is not None:
+        offline = max(period_end, last_contact or 0) + settings.offline_days * _DAY
     if canceled is not None and (offline is None or canceled <= offline):
-        return until(status, canceled, "canceled", shown=period_end)
-    return until(status, offline, "offline", shown=period_end)
+        return replace(until(canceled, status, "canceled"), shown=period_end)
+    return replace(until(offline, status, "offline"), shown=period_end)
 
 
 _LOCKING_STATUS: Final = {

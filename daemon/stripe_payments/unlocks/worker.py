@@ -10,7 +10,7 @@ by themselves, so the worker keeps trying, without wearing the flash.
 
 import asyncio
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from stripe_payments.entitlements import MANUAL, Entitlement, ManualGrant
@@ -153,12 +153,8 @@ class Unlocks:
         wrong = differing(wanted, sections)
         if wrong:
             _journal.info("UCI is brought into line", features=",".join(sorted(e.feature for e in wrong)))
-            try:
-                await self._store(wrong)
-            except StatusError as error:
-                if error.status is not Status.INVALID_ARGUMENT:
-                    raise
-                _journal.error("rpcd's helper refuses the features", reason=error)
+            for name in await self._store(wrong):
+                _journal.error("a feature cannot be written to UCI", feature=name)
 
     async def _work_off(self) -> None:
         while effects := await self._ledger.read(lambda tx: tx.outbox.pending(_BATCH)):
@@ -174,13 +170,7 @@ class Unlocks:
         held = await self._ledger.read(lambda tx: tx.features.all())
         # What the ledger holds now, not what it held when the effect was queued: UCI never goes back in time.
         current = [held.get(name) or Entitlement(name) for name in sorted(names - refused)]
-        if current:
-            try:
-                await self._store(current)
-            except StatusError as error:
-                if error.status is not Status.INVALID_ARGUMENT:
-                    raise
-                refused |= await self._store_one_by_one(current)
+        refused |= await self._store(current)
         parked = [effect for effect in waiting if effect.payload.get("feature") in refused]
         stored = [effect.id for effect in waiting if effect not in parked]
 
@@ -194,18 +184,6 @@ class Unlocks:
         for effect in parked:
             _journal.error("a feature cannot be written to UCI", feature=effect.payload.get("feature"))
         return [effect for effect in effects if effect not in parked]
-
-    async def _store_one_by_one(self, entitlements: Iterable[Entitlement]) -> set[str]:
-        """One refused feature must not keep back the others; gives the names refused."""
-        refused = set()
-        for entitlement in entitlements:
-            try:
-                await self._store([entitlement])
-            except StatusError as error:
-                if error.status is not Status.INVALID_ARGUMENT:
-                    raise
-                refused.add(entitlement.feature)
-        return refused
 
     async def _tell(self, effect: Effect) -> None:
         payload = effect.payload
@@ -258,13 +236,28 @@ class Unlocks:
         features = reply.get("features")
         return features if isinstance(features, dict) else {}
 
-    async def _store(self, entitlements: Iterable[Entitlement]) -> None:
+    async def _store(self, entitlements: Sequence[Entitlement]) -> set[str]:
+        """Write the features to UCI, all in one commit; gives the names that the helper refuses for good."""
         features: dict[str, Value] = {
             entitlement.feature: as_option_values(entitlement)
             for entitlement in entitlements
             if storable(entitlement.feature)
         }
-        await self._bus.call(_HELPER, "store", {"features": features}, timeout=_TIMEOUT_S)
+        if not features:
+            return set()
+        try:
+            await self._bus.call(_HELPER, "store", {"features": features}, timeout=_TIMEOUT_S)
+        except StatusError as error:
+            if error.status is not Status.INVALID_ARGUMENT:
+                raise
+            if len(features) == 1:
+                return set(features)
+            # One that is refused must not keep back the others.
+            refused: set[str] = set()
+            for entitlement in entitlements:
+                refused |= await self._store([entitlement])
+            return refused
+        return set()
 
 
 def _jittered(delay: float) -> float:

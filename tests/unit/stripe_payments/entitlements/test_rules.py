@@ -1,0 +1,363 @@
+"""The table of states, line by line, and the laws that hold for every history."""
+
+import dataclasses
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stripe_payments.entitlements import Entitlement, ManualGrant, Purchase, Subscription, entitlements
+from stripe_payments.settings import Feature, Plan, Price, Product, Settings
+from stripe_payments.texts import Text
+
+DAY = 86_400
+NOW = 1_750_000_000
+GRACE, OFFLINE = 7, 30
+NOTHING = Text("", "")
+
+SETTINGS = Settings(
+    grace_days=GRACE,
+    offline_days=OFFLINE,
+    plans={
+        "small": Plan("small", NOTHING, NOTHING, ("a",)),
+        "large": Plan("large", NOTHING, NOTHING, ("a", "b")),
+    },
+    products={"once": Product("once", NOTHING, NOTHING, ("a", "b"))},
+    prices={
+        "small_m": Price("small_m", "small", "price_small", 100, "eur", "month"),
+        "large_m": Price("large_m", "large", "price_large", 200, "eur", "month"),
+        "once_1": Price("once_1", "once", "price_once", 900, "eur", None),
+    },
+    features={name: Feature(name, NOTHING, NOTHING) for name in ("a", "b", "c")},
+)
+
+
+def sub(status: str = "active", **fields: Any) -> Subscription:
+    fields.setdefault("id", "sub_1")
+    fields.setdefault("current_period_end", NOW + 10 * DAY)
+    fields.setdefault("price_id", "price_small")
+    return Subscription(status=status, **fields)
+
+
+def bought(**fields: Any) -> Purchase:
+    fields.setdefault("id", "cs_1")
+    fields.setdefault("paid", True)
+    return Purchase(price_id="price_once", **fields)
+
+
+def decide(
+    *sources: Subscription | Purchase | ManualGrant,
+    now: int | None = NOW,
+    last_contact: int | None = NOW,
+    previous: dict[str, Entitlement] | None = None,
+    settings: Settings = SETTINGS,
+) -> dict[str, Entitlement]:
+    return entitlements(
+        [source for source in sources if isinstance(source, Subscription)],
+        [source for source in sources if isinstance(source, Purchase)],
+        settings,
+        now,
+        last_contact=last_contact,
+        previous=previous or {},
+        grants=[source for source in sources if isinstance(source, ManualGrant)],
+    )
+
+
+P = NOW + 10 * DAY
+
+TABLE: list[tuple[str, Subscription | Purchase | ManualGrant, bool, str, int | None]] = [
+    ("active", sub(), True, "active", P),
+    ("trialing", sub("trialing", trial_end=NOW + 3 * DAY), True, "trialing", NOW + 3 * DAY),
+    ("trialing without trial_end", sub("trialing"), True, "trialing", P),
+    ("incomplete", sub("incomplete"), False, "incomplete", None),
+    ("incomplete_expired", sub("incomplete_expired"), False, "expired", None),
+    ("unpaid", sub("unpaid"), False, "unpaid", None),
+    ("canceled", sub("canceled"), False, "canceled", None),
+    ("paused", sub("paused"), False, "paused", None),
+    ("a status of tomorrow", sub("resting"), False, "unknown", None),
+    ("pause_collection", sub(paused_collection=True), False, "paused", None),
+    ("pause_collection past_due", sub("past_due", paused_collection=True), False, "paused", None),
+    ("cancel_at_period_end", sub(cancel_at_period_end=True), True, "ending", P),
+    ("cancel_at, flexible billing", sub(cancel_at=P), True, "ending", P),
+    ("cancel_at before the period's end", sub(cancel_at=NOW + DAY), True, "ending", NOW + DAY),
+    ("cancel_at after the next renewal", sub(cancel_at=P + 99 * DAY), True, "active", P),
+    ("both, the earlier counts", sub(cancel_at=NOW + 1, cancel_at_period_end=True), True, "ending", NOW + 1),
+    ("trial that will not renew", sub("trialing", cancel_at_period_end=True), True, "ending", P),
+    ("canceled at its end already", sub(cancel_at=NOW), False, "canceled", NOW),
+    ("past_due just now", sub("past_due", past_due_since=NOW), True, "grace", NOW + GRACE * DAY),
+    ("past_due too long", sub("past_due", past_due_since=NOW - 8 * DAY), False, "past_due", NOW - DAY),
+    ("past_due since unknown", sub("past_due"), True, "grace", P),
+    (
+        "past_due and canceled in grace",
+        sub("past_due", past_due_since=NOW, cancel_at=NOW + DAY),
+        True,
+        "grace",
+        NOW + DAY,
+    ),
+    ("without a period", sub(current_period_end=None), True, "active", None),
+    ("paid once", bought(), True, "paid", None),
+    ("paid, partly refunded", bought(fully_refunded=False), True, "paid", None),
+    ("refunded", bought(fully_refunded=True), False, "refunded", None),
+    ("dispute open", bought(dispute="open"), True, "paid", None),
+    ("dispute won", bought(dispute="won"), True, "paid", None),
+    ("dispute lost", bought(dispute="lost"), False, "disputed", None),
+    ("bank debit on its way", bought(paid=False), False, "pending", None),
+    ("granted", ManualGrant("a"), True, "granted", None),
+    ("granted for a while", ManualGrant("a", NOW + DAY), True, "granted", NOW + DAY),
+    ("granted, over", ManualGrant("a", NOW - DAY), False, "expired", NOW - DAY),
+]
+
+
+@pytest.mark.parametrize(
+    ("source", "unlocked", "reason", "until"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
+)
+def test_the_table_of_states(
+    source: Subscription | Purchase | ManualGrant, unlocked: bool, reason: str, until: int | None
+) -> None:
+    got = decide(source)["a"]
+    assert (got.unlocked, got.reason, got.until) == (unlocked, reason, until)
+    assert got.source == ("manual" if isinstance(source, ManualGrant) else source.id)
+
+
+def test_every_feature_has_an_answer() -> None:
+    assert decide() == {name: Entitlement(name) for name in "abc"}
+    assert decide(sub())["b"] == Entitlement("b")
+    assert decide(previous={"gone": Entitlement("gone", True, "sub_9")})["gone"] == Entitlement("gone")
+    assert decide(bought())["b"].plan == "once"
+
+
+def test_the_ends_are_sharp() -> None:
+    grace = sub("past_due", past_due_since=NOW - GRACE * DAY)
+    assert decide(grace, now=NOW - 1)["a"].unlocked
+    assert not decide(grace, now=NOW)["a"].unlocked
+    ending = sub(cancel_at_period_end=True)
+    assert decide(ending, now=P - 1)["a"].unlocked
+    assert not decide(ending, now=P)["a"].unlocked
+    # An end that was announced needs no contact to come true.
+    assert decide(ending, now=P, last_contact=NOW)["a"].reason == "canceled"
+
+
+def test_no_grace_at_all() -> None:
+    settings = dataclasses.replace(SETTINGS, grace_days=0)
+    assert not decide(sub("past_due", past_due_since=NOW), settings=settings)["a"].unlocked
+
+
+def test_silence_is_not_an_end_until_offline_days_after_the_period() -> None:
+    limit = P + OFFLINE * DAY
+    for now in (P, P + DAY, limit - 1):
+        got = decide(sub(), now=now, last_contact=NOW)["a"]
+        assert (got.unlocked, got.until) == (True, P)
+    assert decide(sub(), now=limit, last_contact=NOW)["a"] == Entitlement("a", False, "sub_1", "small", P, "offline")
+    # Stripe answered after the period's end and still said active: the tolerance starts there.
+    assert decide(sub(), now=limit, last_contact=P + DAY)["a"].unlocked
+    assert not decide(sub(), now=limit + DAY, last_contact=P + DAY)["a"].unlocked
+
+
+def test_a_purchase_needs_no_contact_ever() -> None:
+    assert decide(bought(), now=NOW + 9000 * DAY, last_contact=None)["a"].unlocked
+
+
+def test_without_trusted_time_nothing_locks_for_age() -> None:
+    for source in (
+        sub(current_period_end=1),
+        sub("past_due", past_due_since=1),
+        sub(cancel_at=1),
+        sub("trialing", trial_end=1),
+        ManualGrant("a", 1),
+    ):
+        assert decide(source, now=None)["a"].unlocked, source
+
+
+@pytest.mark.parametrize(
+    ("source", "when"),
+    [
+        (sub("past_due", past_due_since=NOW), NOW + 20 * DAY),
+        (sub(cancel_at_period_end=True), P + DAY),
+        (sub(), P + 40 * DAY),
+        (ManualGrant("a", NOW + DAY), NOW + 2 * DAY),
+    ],
+)
+def test_a_reboot_without_the_time_does_not_unlock_what_age_had_locked(
+    source: Subscription | ManualGrant, when: int
+) -> None:
+    locked = decide(source, now=when, last_contact=NOW)
+    assert not locked["a"].unlocked
+    assert decide(source, now=None, last_contact=NOW, previous=locked) == locked
+    # … but what Stripe says anew counts at once.
+    if isinstance(source, Subscription):
+        renewed = sub(id="sub_1", current_period_end=when + 30 * DAY)
+        assert decide(renewed, now=None, last_contact=NOW, previous=locked)["a"].unlocked
+
+
+def test_what_was_bought_outlives_the_catalogue() -> None:
+    gone = dataclasses.replace(SETTINGS, prices={})
+    by_name = sub(price_id="price_old", plan="small")
+    assert decide(by_name, settings=gone)["a"].unlocked
+    by_alias = sub(price_id="price_old", price_alias="large_m")
+    assert decide(by_alias)["b"].plan == "large"
+    # The plan itself is gone: what it had unlocked stays as long as it is paid, no longer.
+    nameless = dataclasses.replace(SETTINGS, prices={}, plans={}, products={})
+    before = decide(sub(plan="small"))
+    assert decide(sub(plan="small"), settings=nameless, previous=before)["a"] == before["a"]
+    assert not decide(sub("canceled", plan="small"), settings=nameless, previous=before)["a"].unlocked
+    paid = decide(bought())
+    assert decide(bought(), settings=nameless, previous=paid) == paid
+
+
+def test_a_source_that_unlocks_nothing_known_harms_nothing() -> None:
+    assert decide(sub(price_id="price_strange", plan="strange")) == decide()
+
+
+def best(*sources: Subscription | Purchase | ManualGrant) -> str:
+    return decide(*sources)["a"].source
+
+
+def test_the_best_of_several_sources_is_named() -> None:
+    monthly, later = sub(id="sub_m"), sub(id="sub_l", current_period_end=P + DAY)
+    ending = sub(id="sub_e", cancel_at_period_end=True, current_period_end=P + 99 * DAY)
+    grace = sub("past_due", id="sub_g", past_due_since=NOW)
+    assert best(monthly, bought(), ending, grace, later) == "cs_1"
+    assert best(monthly, ending, grace, later) == "sub_l"
+    assert best(ending, grace) == "sub_e"
+    assert best(grace, sub("canceled")) == "sub_g"
+    assert best(sub("canceled", id="sub_c"), grace, bought(fully_refunded=True)) == "sub_g"
+    assert best(sub("canceled", id="sub_c"), sub("unpaid", id="sub_u"), bought(fully_refunded=True)) == "sub_u"
+    assert best(sub(id="sub_y"), sub(id="sub_x")) == "sub_x"
+    assert best(ManualGrant("a"), monthly) == "manual"
+
+
+# Every history.
+
+_times = st.none() | st.integers(NOW - 60 * DAY, NOW + 60 * DAY)
+_statuses = st.sampled_from(
+    ["active", "trialing", "past_due", "canceled", "unpaid", "incomplete", "incomplete_expired", "paused", "new"]
+)
+_subscriptions = st.builds(
+    Subscription,
+    id=st.sampled_from([f"sub_{n}" for n in range(6)]),
+    status=_statuses,
+    price_id=st.sampled_from(["price_small", "price_large", "price_gone"]),
+    price_alias=st.sampled_from([None, "small_m", "gone"]),
+    plan=st.sampled_from([None, "large", "gone"]),
+    current_period_end=_times,
+    cancel_at=_times,
+    cancel_at_period_end=st.booleans(),
+    trial_end=_times,
+    paused_collection=st.booleans(),
+    past_due_since=_times,
+)
+_purchases = st.builds(
+    Purchase,
+    id=st.sampled_from([f"cs_{n}" for n in range(4)]),
+    price_id=st.sampled_from(["price_once", "price_gone"]),
+    product=st.sampled_from([None, "once", "gone"]),
+    paid=st.booleans(),
+    fully_refunded=st.booleans(),
+    dispute=st.sampled_from([None, "open", "won", "lost"]),
+)
+_grants = st.builds(ManualGrant, feature=st.sampled_from(["a", "c", "z"]), until=_times)
+_histories = st.tuples(
+    st.lists(_subscriptions, max_size=4, unique_by=lambda s: s.id),
+    st.lists(_purchases, max_size=3, unique_by=lambda p: p.id),
+    st.lists(_grants, max_size=2, unique_by=lambda g: g.feature),
+)
+History = tuple[list[Subscription], list[Purchase], list[ManualGrant]]
+
+
+def of(history: History, now: int | None, **fields: Any) -> dict[str, Entitlement]:
+    subscriptions, purchases, grants = history
+    return decide(*subscriptions, *purchases, *grants, now=now, **fields)
+
+
+@given(_histories, _times, _times, st.randoms(use_true_random=False))
+def test_the_order_of_the_sources_never_matters(
+    history: History, now: int | None, contact: int | None, shuffle: random.Random
+) -> None:
+    expected = of(history, now, last_contact=contact)
+    for sources in history:
+        shuffle.shuffle(sources)
+    assert of(history, now, last_contact=contact) == expected
+
+
+@given(_histories, _times, _times)
+def test_deciding_again_changes_nothing(history: History, now: int | None, contact: int | None) -> None:
+    once = of(history, now, last_contact=contact)
+    assert of(history, now, last_contact=contact, previous=once) == once
+
+
+def in_good_standing(source: Subscription | Purchase, now: int) -> bool:
+    """Paid by Stripe's own words, told anew: no end announced, no fault, not silent."""
+    if isinstance(source, Purchase):
+        return source.paid and not source.fully_refunded and source.dispute != "lost"
+    return (
+        source.status in ("active", "trialing")
+        and not source.paused_collection
+        and (source.cancel_at is None or source.cancel_at > now)
+        and not source.cancel_at_period_end
+    )
+
+
+def features_named(source: Subscription | Purchase) -> tuple[str, ...]:
+    price = SETTINGS.price(source.price_id)
+    return SETTINGS.features_of(price) if price is not None else ()
+
+
+@given(_histories, st.integers(NOW - 60 * DAY, NOW + 60 * DAY))
+def test_what_is_paid_is_never_locked(history: History, now: int) -> None:
+    got = of(history, now, last_contact=now)
+    for source in [*history[0], *history[1]]:
+        if in_good_standing(source, now):
+            for feature in features_named(source):
+                assert got[feature].unlocked, (source, got[feature])
+
+
+@given(_histories, _times, _times)
+def test_what_is_not_paid_is_never_unlocked(history: History, now: int | None, contact: int | None) -> None:
+    got = of(history, now, last_contact=contact)
+    sources: dict[str, Any] = {source.id: source for source in [*history[0], *history[1]]}
+    granted = {grant.feature: grant for grant in history[2]}
+    for feature, entitlement in got.items():
+        if not entitlement.unlocked:
+            continue
+        if entitlement.source == "manual":
+            until = granted[feature].until
+            assert until is None or now is None or now < until
+            continue
+        source = sources[entitlement.source]
+        if isinstance(source, Purchase):
+            assert in_good_standing(source, 0)
+            continue
+        assert source.status in ("active", "trialing", "past_due")
+        assert not source.paused_collection
+        if now is not None:
+            assert source.cancel_at is None or now < source.cancel_at
+            if source.status == "past_due" and source.past_due_since is not None:
+                assert now < source.past_due_since + GRACE * DAY
+            if source.current_period_end is not None and source.status != "past_due":
+                heard = max(source.current_period_end, source.trial_end or 0, contact or 0)
+                assert now < heard + OFFLINE * DAY
+
+
+@given(_histories, st.integers(NOW - 60 * DAY, NOW + 60 * DAY), _times)
+def test_losing_the_time_neither_locks_nor_unlocks(history: History, now: int, contact: int | None) -> None:
+    """The router decided with a trusted clock, then rebooted and has none."""
+    if contact is not None:
+        contact = min(contact, now)
+    before = of(history, now, last_contact=contact)
+    after = of(history, None, last_contact=contact, previous=before)
+    for feature, entitlement in before.items():
+        if entitlement.unlocked:
+            assert after[feature].unlocked
+        elif sum(map(len, history)) == 1:
+            assert not after[feature].unlocked
+
+
+@given(_histories, _times, st.integers(0, 90 * DAY))
+def test_time_alone_never_unlocks(history: History, now: int | None, later: int) -> None:
+    if now is None:
+        return
+    early, late = of(history, now, last_contact=NOW), of(history, now + later, last_contact=NOW)
+    for feature, entitlement in late.items():
+        assert early[feature].unlocked or not entitlement.unlocked

@@ -1,0 +1,411 @@
+"""The one writer: durable answers, shared commits, faults that stay where they belong."""
+
+import asyncio
+import os
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from stripe_payments.errors import PaymentError
+from stripe_payments.ledger import Ledger, Transaction
+from stripe_payments.ledger.schema import MIGRATIONS, migrate
+from stripe_payments.ledger.store import META_REBUILDING
+
+DAEMON = Path(__file__).resolve().parents[4] / "daemon"
+
+
+async def test_a_new_ledger_is_private_and_knows_that_it_is_new(path: Path) -> None:
+    ledger = await Ledger.open(path)
+    assert ledger.fresh
+    assert not ledger.rebuilt
+    assert await ledger.read(lambda tx: tx.meta.get(META_REBUILDING)) == "new"
+    await ledger.close()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert [entry.name for entry in path.parent.iterdir()] == ["ledger.db"]  # the log is folded in
+
+    ledger = await Ledger.open(path)
+    assert not ledger.fresh
+    await ledger.close()
+
+
+async def test_the_promised_settings_of_sqlite(ledger: Ledger, path: Path) -> None:
+    """No shared memory beside the file, and nobody else in it."""
+    await ledger.write(lambda tx: tx.meta.set("a", "1"))
+    names = {entry.name for entry in path.parent.iterdir()}
+    assert names == {"ledger.db", "ledger.db-wal"}
+
+    def pragmas(tx: Transaction) -> list[object]:
+        connection: sqlite3.Connection = tx.meta._connection
+        return [
+            connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("journal_mode", "synchronous", "locking_mode")
+        ]
+
+    assert await ledger.read(pragmas) == ["wal", 2, "exclusive"]
+    other = sqlite3.connect(path, timeout=0)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        other.execute("SELECT * FROM meta")
+    other.close()
+
+
+async def test_a_second_daemon_is_told(ledger: Ledger, path: Path) -> None:
+    with pytest.raises(PaymentError, match="another process") as caught:
+        await Ledger.open(path)
+    assert caught.value.code == "ledger_unavailable"
+    await ledger.write(lambda tx: tx.meta.set("a", "1"))
+
+
+async def test_waiting_writes_share_a_commit_and_keep_their_own_fate(ledger: Ledger) -> None:
+    gate = threading.Event()
+    blocker = asyncio.ensure_future(ledger.write(lambda tx: gate.wait(60)))
+    transactions: set[int] = set()
+
+    def note(tx: Transaction, number: int) -> int:
+        # Within one transaction SQLite's count of changes of the file does not move: it is the same commit.
+        connection: sqlite3.Connection = tx.meta._connection
+        transactions.add(connection.execute("PRAGMA data_version").fetchone()[0])
+        tx.meta.set(f"key {number}", "x")
+        if number == 7:
+            raise ValueError("the seventh")
+        return number
+
+    writes = [asyncio.ensure_future(ledger.write(lambda tx, n=n: note(tx, n))) for n in range(20)]  # type: ignore[misc]
+    await asyncio.sleep(0)
+    gate.set()
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    await blocker
+    assert [r for r in results if isinstance(r, int)] == [n for n in range(20) if n != 7]
+    assert isinstance(results[7], ValueError)
+    kept = await ledger.read(lambda tx: [n for n in range(20) if tx.meta.get(f"key {n}")])
+    assert kept == [n for n in range(20) if n != 7]
+    assert len(transactions) == 1
+
+
+async def test_a_hundred_waiting_writes_cost_few_commits(ledger: Ledger, path: Path) -> None:
+    """Counted by what is appended to the log: a page rewritten by many writes of one commit is appended once."""
+    await ledger.write(lambda tx: tx.meta.set("counter", "0"))
+    log = path.with_name("ledger.db-wal")
+    before = log.stat().st_size
+
+    def count(tx: Transaction) -> None:
+        tx.meta.set("counter", str(int(tx.meta.get("counter") or 0) + 1))
+
+    await asyncio.gather(*(ledger.write(count) for _ in range(100)))
+    assert await ledger.read(lambda tx: tx.meta.get("counter")) == "100"
+    assert log.stat().st_size - before < 50 * 4096
+
+
+async def test_callbacks_run_after_the_commit_and_only_then(ledger: Ledger) -> None:
+    told: list[str] = []
+
+    def good(tx: Transaction) -> None:
+        tx.after_commit(lambda: told.append("good"))
+        tx.after_commit(lambda: 1 / 0)  # a callback's fault is not the writer's
+        tx.after_commit(lambda: told.append(threading.current_thread().name))
+        assert told == []
+
+    def bad(tx: Transaction) -> None:
+        tx.after_commit(lambda: told.append("bad"))
+        raise ValueError("no")
+
+    await ledger.write(good)
+    assert told == ["good", threading.current_thread().name]
+    with pytest.raises(ValueError, match="no"):
+        await ledger.write(bad)
+    await ledger.write(lambda tx: None)
+    assert "bad" not in told
+
+
+async def test_a_read_may_not_write(ledger: Ledger) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        await ledger.read(lambda tx: tx.meta.set("a", "1"))
+    await ledger.write(lambda tx: tx.meta.set("a", "2"))
+    assert await ledger.read(lambda tx: tx.meta.get("a")) == "2"
+
+
+async def test_a_cancelled_write_that_has_not_begun_never_happens(ledger: Ledger) -> None:
+    gate = threading.Event()
+    blocker = asyncio.ensure_future(ledger.write(lambda tx: gate.wait(60)))
+    await asyncio.sleep(0.05)  # the blocker is in the thread; what follows waits
+    waiting = asyncio.ensure_future(ledger.write(lambda tx: tx.meta.set("a", "1")))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    gate.set()
+    await blocker
+    assert await ledger.read(lambda tx: tx.meta.get("a")) is None
+
+
+async def test_closing_finishes_what_waits_and_refuses_what_comes(ledger: Ledger, path: Path) -> None:
+    writes = [
+        asyncio.ensure_future(ledger.write(lambda tx, n=n: tx.meta.set(f"key {n}", "x")))  # type: ignore[misc]
+        for n in range(600)
+    ]
+    await asyncio.sleep(0)
+    await ledger.close()
+    await asyncio.gather(*writes)
+    await ledger.close()
+    with pytest.raises(PaymentError) as caught:
+        await ledger.write(lambda tx: None)
+    assert caught.value.code == "ledger_unavailable"
+    again = await Ledger.open(path)
+    assert await again.read(lambda tx: tx.meta.get("key 599")) == "x"
+    await again.close()
+
+
+async def test_a_flood_is_answered(ledger: Ledger) -> None:
+    gate = threading.Event()
+    blocker = asyncio.ensure_future(ledger.write(lambda tx: gate.wait(60)))
+    flood = [asyncio.ensure_future(ledger.read(lambda tx: 1)) for _ in range(5000)]
+    await asyncio.sleep(0)
+    gate.set()
+    results = await asyncio.gather(*flood, return_exceptions=True)
+    await blocker
+    assert results.count(1) >= 4000
+    refused = [r for r in results if r != 1]
+    assert refused
+    assert all(isinstance(r, PaymentError) and r.code == "ledger_unavailable" for r in refused)
+    assert await ledger.read(lambda tx: 1) == 1
+
+
+async def test_fifty_lives_leak_nothing(path: Path) -> None:
+    async def live(number: int) -> None:
+        ledger = await Ledger.open(path)
+        await ledger.write(lambda tx: tx.meta.set("n", str(number)))
+        await ledger.close()
+
+    await live(-1)
+    descriptors, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+    for number in range(50):
+        await live(number)
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert threading.active_count() == threads
+
+
+# Faults of the storage.
+
+
+@contextmanager
+def storage_full_beyond(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond `size` bytes: a real failure of the real write."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+async def test_a_commit_that_fails_fails_all_its_writes_and_the_ledger_goes_on(ledger: Ledger, path: Path) -> None:
+    await ledger.write(lambda tx: tx.meta.set("before", "1"))
+    told: list[str] = []
+    log = path.with_name("ledger.db-wal")
+
+    def grow(tx: Transaction, number: int) -> None:
+        tx.meta.set(f"key {number}", "x" * 9000)
+        tx.after_commit(lambda: told.append("told"))
+
+    with storage_full_beyond(log.stat().st_size):
+        results = await asyncio.gather(
+            *(ledger.write(lambda tx, n=n: grow(tx, n)) for n in range(5)),  # type: ignore[misc]
+            return_exceptions=True,
+        )
+    assert [getattr(r, "code", r) for r in results] == ["ledger_unavailable"] * 5
+    assert told == []
+    assert await ledger.read(lambda tx: (tx.meta.get("before"), tx.meta.get("key 0"))) == ("1", None)
+    await ledger.write(lambda tx: grow(tx, 0))
+    assert await ledger.read(lambda tx: len(tx.meta.get("key 0") or "")) == 9000
+    assert told == ["told"]
+
+
+async def test_a_full_database_within_a_write_spares_the_next(ledger: Ledger) -> None:
+    def limit(tx: Transaction, pages: int) -> None:
+        tx.meta._connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
+
+    await ledger.read(lambda tx: limit(tx, 1))  # the smallest it can be: what there is
+    with pytest.raises(PaymentError, match="full") as caught:
+        await ledger.write(lambda tx: tx.meta.set("big", "x" * 100_000))
+    assert caught.value.code == "ledger_unavailable"
+    assert "piena" in caught.value.message_in("it")
+    await ledger.read(lambda tx: limit(tx, 1_000_000))
+    await ledger.write(lambda tx: tx.meta.set("big", "x" * 100_000))
+
+
+async def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PaymentError) as caught:
+        await Ledger.open(tmp_path / "file" / "ledger.db")
+    assert caught.value.code == "ledger_unavailable"
+
+
+# Damage.
+
+
+async def filled(path: Path) -> None:
+    ledger = await Ledger.open(path)
+
+    def fill(tx: Transaction) -> None:
+        for number in range(2000):
+            tx.inbox.accept(f"evt_{number}", "charge.refunded", f"ch_{number}", number)
+        tx.meta.delete(META_REBUILDING)
+
+    await ledger.write(fill)
+    await ledger.close()
+
+
+def overwrite(path: Path) -> None:
+    path.write_bytes(b"no database at all " * 1000)
+
+
+def scramble(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    for start in range(4096 * 2, len(content), 4096):
+        content[start : start + 512] = b"\xff" * 512
+    path.write_bytes(content)
+
+
+def cut_short(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("damage", [overwrite, scramble, cut_short])
+async def test_a_damaged_ledger_is_set_aside_and_begun_anew(path: Path, damage: object) -> None:
+    await filled(path)
+    assert callable(damage)
+    damage(path)
+    broken = path.read_bytes()
+    ledger = await Ledger.open(path)
+    try:
+        assert ledger.rebuilt
+        assert ledger.fresh
+        assert await ledger.read(lambda tx: tx.meta.get(META_REBUILDING)) == "ledger.db.corrupt-1"
+        assert await ledger.read(lambda tx: tx.inbox.pending_count()) == 0
+        await ledger.write(lambda tx: tx.inbox.accept("evt_1", "t", "o", 1))
+    finally:
+        await ledger.close()
+    assert path.with_name("ledger.db.corrupt-1").read_bytes() == broken
+    # A restart before all is fetched again still knows that it is not complete.
+    ledger = await Ledger.open(path)
+    assert not ledger.rebuilt
+    assert await ledger.read(lambda tx: tx.meta.get(META_REBUILDING)) == "ledger.db.corrupt-1"
+    await ledger.close()
+
+
+async def test_the_log_of_a_damaged_ledger_does_not_pour_into_the_new_one(ledger: Ledger, path: Path) -> None:
+    """A power cut left a log with committed pages, and the file itself is gone bad."""
+    await ledger.write(lambda tx: tx.inbox.accept("evt_1", "t", "o", 1))
+    crashed = path.parent.parent / "crashed"
+    shutil.copytree(path.parent, crashed)
+    assert (crashed / "ledger.db-wal").stat().st_size > 0
+    overwrite(crashed / "ledger.db")
+    anew = await Ledger.open(crashed / "ledger.db")
+    assert anew.rebuilt
+    assert await anew.read(lambda tx: tx.inbox.pending_count()) == 0
+    await anew.write(lambda tx: tx.inbox.accept("evt_2", "t", "o", 1))
+    await anew.close()
+
+
+async def test_an_empty_file_is_a_new_ledger(path: Path) -> None:
+    path.parent.mkdir(mode=0o700)
+    path.touch()
+    ledger = await Ledger.open(path)
+    assert ledger.fresh
+    assert not ledger.rebuilt
+    await ledger.close()
+
+
+# Schemas.
+
+
+async def test_a_newer_ledger_is_refused_and_untouched(path: Path) -> None:
+    await filled(path)
+    newer = sqlite3.connect(path)
+    newer.execute("PRAGMA user_version = 99")
+    newer.close()
+    content = path.read_bytes()
+    with pytest.raises(PaymentError, match="newer version") as caught:
+        await Ledger.open(path)
+    assert caught.value.code == "ledger_unavailable"
+    assert "più recente" in caught.value.message_in("it")
+    assert path.read_bytes() == content
+
+
+def schema(connection: sqlite3.Connection) -> tuple[int, set[str]]:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version, {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+
+
+def test_a_migration_and_its_number_are_one_transaction(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "db", isolation_level=None)
+    migrate(connection)
+    before = schema(connection)
+    assert before[0] == len(MIGRATIONS)
+    broken = [*MIGRATIONS, ["CREATE TABLE extra (a)", "CREATE TABLE nonsense ("]]
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(connection, broken)
+    assert schema(connection) == before
+    mended = [*MIGRATIONS, ["CREATE TABLE extra (a)"], ["CREATE INDEX extra_a ON extra (a)"]]
+    assert migrate(connection, mended) == len(MIGRATIONS)
+    assert schema(connection) == (len(MIGRATIONS) + 2, before[1] | {"extra", "extra_a"})
+    assert migrate(connection, mended) == len(mended)
+    connection.close()
+
+
+# Power cuts.
+
+VICTIM = """
+import asyncio, pathlib, sys
+from stripe_payments.ledger import Ledger
+
+async def main():
+    ledger = await Ledger.open(pathlib.Path(sys.argv[1]))
+    number = 0
+    while True:
+        names = [f"evt_{number + i}" for i in range(8)]
+        await asyncio.gather(*(ledger.write(lambda tx, n=n: (
+            tx.inbox.accept(n, "t", "o", 1), tx.outbox.add("payment", {"id": n}))) for n in names))
+        number += 8
+        print(number, flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 7, 40])
+async def test_what_was_answered_survives_kill_9(path: Path, lines: int) -> None:
+    victim = subprocess.Popen(
+        [sys.executable, "-c", VICTIM, str(path)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(DAEMON)},
+        text=True,
+    )
+    assert victim.stdout is not None
+    answered = 0
+    try:
+        for _ in range(lines):
+            answered = int(await asyncio.to_thread(victim.stdout.readline))
+    finally:
+        victim.kill()
+        victim.wait()
+        victim.stdout.close()
+    ledger = await Ledger.open(path)
+    try:
+        assert not ledger.rebuilt
+        events = await ledger.read(lambda tx: {e.event_id for e in tx.inbox.due(10**9, 10**6)})
+        effects = await ledger.read(lambda tx: {e.payload["id"] for e in tx.outbox.pending(10**6)})
+    finally:
+        await ledger.close()
+    assert {f"evt_{n}" for n in range(answered)} <= events
+    assert events == effects  # the effect and its cause: both or neither

@@ -1,0 +1,272 @@
+"""Every way of changing the ledger: committed it is there after a restart, rolled back it never was."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stripe_payments.entitlements import Entitlement, ManualGrant, Purchase, Subscription
+from stripe_payments.ledger import FeatureChange, Ledger, Transaction, TransactionRow
+
+Mutation = Callable[[Transaction], object]
+
+INTENT: dict[str, Any] = {"id": "pi_1", "object": "payment_intent", "created": 5, "status": "succeeded", "customer": "cus_1"}
+CHECKOUT = ("key-1", "once", "price_1", "payment", "http://r/ok", "http://r/no", "it", 100)
+SUBSCRIPTION = Subscription("sub_1", "active", "price_2", "monthly", "plan", 500, 400, True, 300, True, 200)
+PURCHASE = Purchase("cs_1", "price_1", "once", "product", True, False, "open", 77)
+ROW = TransactionRow("ch_1", 1000, "payment", 4999, "eur", "paid", "Premium", "https://r/receipt", None)
+FEATURE = Entitlement("backup", True, "cs_1", "product", 900, "paid")
+
+
+def seed(tx: Transaction) -> None:
+    """Something of everything, so that updates and deletions have something to work on."""
+    tx.meta.set("seed", "1")
+    tx.objects.put(INTENT, 9)
+    tx.checkouts.add("key-0", "once", "price_1", "payment", "a", "b", "en", 10)
+    tx.inbox.accept("evt_0", "charge.refunded", "ch_0", 10)
+    tx.subscriptions.put(SUBSCRIPTION)
+    tx.purchases.put(PURCHASE)
+    tx.grants.put(ManualGrant("phone", 10))
+    tx.transactions.put(ROW)
+    tx.features.replace({"backup": FEATURE})
+    tx.outbox.add("feature", {"feature": "backup"})
+    tx.outbox.park(tx.outbox.add("payment", {"id": "pi_0"}), "no")
+
+
+MUTATIONS: dict[str, Mutation] = {
+    "meta.set": lambda tx: tx.meta.set("key", "value"),
+    "meta.set again": lambda tx: tx.meta.set("seed", "2"),
+    "meta.delete": lambda tx: tx.meta.delete("seed"),
+    "objects.put": lambda tx: tx.objects.put({"id": "ch_1", "object": "charge"}, 10),
+    "objects.put again": lambda tx: tx.objects.put({**INTENT, "status": "canceled"}, 10),
+    "objects.delete": lambda tx: tx.objects.delete("pi_1"),
+    "objects.prune": lambda tx: tx.objects.prune("payment_intent", 6),
+    "checkouts.add": lambda tx: tx.checkouts.add(*CHECKOUT),  # type: ignore[arg-type]
+    "checkouts.update": lambda tx: tx.checkouts.update(1, session_id="cs_1", state="open"),
+    "checkouts.prune": lambda tx: (tx.checkouts.update(1, state="expired"), tx.checkouts.prune(11)),
+    "inbox.accept": lambda tx: tx.inbox.accept("evt_1", "t", "o", 1),
+    "inbox.finish": lambda tx: tx.inbox.finish("evt_0", "applied"),
+    "inbox.retry": lambda tx: tx.inbox.retry("evt_0", 99, "away"),
+    "inbox.rearm": lambda tx: (tx.inbox.retry("evt_0", 99, "away"), tx.inbox.rearm()),
+    "inbox.prune": lambda tx: (tx.inbox.finish("evt_0", "applied"), tx.inbox.prune(11)),
+    "subscriptions.put": lambda tx: tx.subscriptions.put(Subscription("sub_2", "trialing", "price_2")),
+    "subscriptions.put again": lambda tx: tx.subscriptions.put(Subscription("sub_1", "canceled", "price_2")),
+    "purchases.put": lambda tx: tx.purchases.put(Purchase("cs_2", "price_1")),
+    "purchases.put again": lambda tx: tx.purchases.put(Purchase("cs_1", "price_1", fully_refunded=True)),
+    "grants.put": lambda tx: tx.grants.put(ManualGrant("backup")),
+    "grants.delete": lambda tx: tx.grants.delete("phone"),
+    "transactions.put": lambda tx: tx.transactions.put(TransactionRow("re_1", 1001, "refund", -1, "eur", "ok", "")),
+    "features.replace": lambda tx: tx.features.replace({"backup": Entitlement("backup")}),
+    "outbox.add": lambda tx: tx.outbox.add("subscription", {"id": "sub_1"}),
+    "outbox.advance": lambda tx: tx.outbox.advance([1], 2),
+    "outbox.done": lambda tx: tx.outbox.done(1),
+    "outbox.retry": lambda tx: tx.outbox.retry(1, 99, "away"),
+    "outbox.park": lambda tx: tx.outbox.park(1, "never"),
+    "outbox.unpark": lambda tx: tx.outbox.unpark(),
+}
+
+
+def everything(tx: Transaction) -> dict[str, object]:
+    """All that the ledger's readers can tell."""
+    return {
+        "meta": [tx.meta.get(key) for key in ("seed", "key")],
+        "objects": [tx.objects.of_type("payment_intent"), tx.objects.of_type("charge"), tx.objects.get("pi_1")],
+        "checkouts": [tx.checkouts.latest(9), tx.checkouts.open()],
+        "inbox": [tx.inbox.due(10**9, 9), tx.inbox.pending_count(), tx.inbox.next_due()],
+        "subscriptions": tx.subscriptions.all(),
+        "purchases": tx.purchases.all(),
+        "grants": tx.grants.all(),
+        "transactions": tx.transactions.page(9),
+        "features": tx.features.all(),
+        "outbox": [tx.outbox.pending(9), tx.outbox.pending_count()],
+    }
+
+
+async def after_restart(ledger: Ledger, path: Path) -> dict[str, object]:
+    await ledger.close()
+    again = await Ledger.open(path)
+    try:
+        return await again.read(everything)
+    finally:
+        await again.close()
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+async def test_what_is_committed_is_there_after_a_restart(ledger: Ledger, path: Path, name: str) -> None:
+    await ledger.write(seed)
+    before = await ledger.read(everything)
+    await ledger.write(MUTATIONS[name])
+    after = await ledger.read(everything)
+    if name not in ("inbox.rearm",):  # which only counts attempts: shown below
+        assert after != before
+    assert await after_restart(ledger, path) == after
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+async def test_what_is_rolled_back_never_was(ledger: Ledger, path: Path, name: str) -> None:
+    await ledger.write(seed)
+    before = await ledger.read(everything)
+
+    def failing(tx: Transaction) -> None:
+        MUTATIONS[name](tx)
+        raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        await ledger.write(failing)
+    assert await ledger.read(everything) == before
+    assert await after_restart(ledger, path) == before
+
+
+async def test_every_mutator_is_in_the_list(ledger: Ledger) -> None:
+    """A method that is added without a test of its rollback fails here."""
+    readers = {"get", "all", "of_type", "by_session", "by_key", "open", "latest", "due", "next_due"}
+    readers |= {"pending_count", "pending", "page"}
+
+    def mutators(tx: Transaction) -> set[str]:
+        return {
+            f"{name}.{method}"
+            for name, table in vars(tx).items()
+            if not name.startswith("_")
+            for method in dir(table)
+            if not method.startswith("_") and method not in readers
+        }
+
+    assert await ledger.read(mutators) == {name.split()[0] for name in MUTATIONS}
+
+
+async def test_an_object_comes_back_as_it_was(ledger: Ledger) -> None:
+    raw = {"id": "cs_1", "object": "checkout.session", "customer": {"id": "cus_1"}, "é": [None, 1.5, {"x": "\u2028"}]}
+    await ledger.write(lambda tx: tx.objects.put(raw, 0))
+    assert await ledger.read(lambda tx: tx.objects.get("cs_1")) == raw
+    assert await ledger.read(lambda tx: tx.objects.get("cs_2")) is None
+    with pytest.raises(ValueError, match="id and an object"):
+        await ledger.write(lambda tx: tx.objects.put({"id": "x"}, 0))
+
+
+async def test_objects_of_a_type_newest_first(ledger: Ledger) -> None:
+    def put(tx: Transaction) -> None:
+        for number, created in enumerate((5, 9, 7)):
+            tx.objects.put({"id": f"pi_{number}", "object": "payment_intent", "created": created}, 0)
+        tx.objects.put({"id": "ch_1", "object": "charge", "created": 1}, 0)
+
+    await ledger.write(put)
+    found = await ledger.read(lambda tx: [raw["id"] for raw in tx.objects.of_type("payment_intent")])
+    assert found == ["pi_1", "pi_2", "pi_0"]
+
+
+async def test_a_checkout_from_first_to_last(ledger: Ledger) -> None:
+    made = await ledger.write(lambda tx: tx.checkouts.add(*CHECKOUT))  # type: ignore[arg-type]
+    assert (made.state, made.session_id, made.polls) == ("creating", None, 0)
+    assert await ledger.read(lambda tx: tx.checkouts.open()) == [made]
+    opened = await ledger.write(
+        lambda tx: tx.checkouts.update(
+            made.local_id, session_id="cs_1", url="https://c/1", state="open", expires_at=900, next_poll=102
+        )
+    )
+    assert await ledger.read(lambda tx: tx.checkouts.by_session("cs_1")) == opened
+    assert await ledger.read(lambda tx: tx.checkouts.by_key("key-1")) == opened
+    polled = await ledger.write(lambda tx: tx.checkouts.update(made.local_id, polls=1))
+    assert (polled.polls, polled.url, polled.success_url) == (1, "https://c/1", "http://r/ok")
+    await ledger.write(lambda tx: tx.checkouts.update(made.local_id, state="complete"))
+    assert await ledger.read(lambda tx: tx.checkouts.open()) == []
+    assert await ledger.read(lambda tx: tx.checkouts.by_session("cs_2")) is None
+    with pytest.raises(KeyError):
+        await ledger.write(lambda tx: tx.checkouts.update(99, polls=1))
+
+
+async def test_an_idempotency_key_is_used_once(ledger: Ledger) -> None:
+    await ledger.write(lambda tx: tx.checkouts.add(*CHECKOUT))  # type: ignore[arg-type]
+    with pytest.raises(Exception, match="UNIQUE"):
+        await ledger.write(lambda tx: tx.checkouts.add(*CHECKOUT))  # type: ignore[arg-type]
+
+
+async def test_an_event_is_accepted_once_and_done_once(ledger: Ledger) -> None:
+    async def accept() -> bool:
+        return await ledger.write(lambda tx: tx.inbox.accept("evt_1", "invoice.paid", "in_1", 100))
+
+    assert await accept()
+    assert not await accept()
+    (event,) = await ledger.read(lambda tx: tx.inbox.due(100, 10))
+    assert (event.object_id, event.attempts) == ("in_1", 0)
+    await ledger.write(lambda tx: tx.inbox.retry("evt_1", 160, "stripe_unreachable"))
+    assert await ledger.read(lambda tx: tx.inbox.due(159, 10)) == []
+    assert await ledger.read(lambda tx: tx.inbox.next_due()) == 160
+    (event,) = await ledger.read(lambda tx: tx.inbox.due(160, 10))
+    assert (event.attempts, event.error) == (1, "stripe_unreachable")
+    assert await ledger.write(lambda tx: tx.inbox.rearm()) == 1
+    assert len(await ledger.read(lambda tx: tx.inbox.due(0, 10))) == 1
+    await ledger.write(lambda tx: tx.inbox.finish("evt_1", "applied"))
+    assert await ledger.read(lambda tx: tx.inbox.pending_count()) == 0
+    assert not await accept()  # a late duplicate is still known
+    await ledger.write(lambda tx: tx.inbox.retry("evt_1", 0, "late"))
+    assert await ledger.read(lambda tx: tx.inbox.due(10**9, 10)) == []
+
+
+async def test_pruning_keeps_what_waits(ledger: Ledger) -> None:
+    def put(tx: Transaction) -> None:
+        for number in range(4):
+            tx.inbox.accept(f"evt_{number}", "t", "o", number)
+        tx.inbox.finish("evt_0", "applied")
+        tx.inbox.finish("evt_3", "applied")
+
+    await ledger.write(put)
+    assert await ledger.write(lambda tx: tx.inbox.prune(3)) == 1
+    assert await ledger.read(lambda tx: tx.inbox.pending_count()) == 2
+
+
+async def test_rows_come_back_as_they_were(ledger: Ledger) -> None:
+    await ledger.write(seed)
+    assert await ledger.read(lambda tx: tx.subscriptions.all()) == [SUBSCRIPTION]
+    assert await ledger.read(lambda tx: tx.subscriptions.get("sub_1")) == SUBSCRIPTION
+    assert await ledger.read(lambda tx: tx.purchases.all()) == [PURCHASE]
+    assert await ledger.read(lambda tx: tx.purchases.get("cs_1")) == PURCHASE
+    assert await ledger.read(lambda tx: tx.transactions.get("ch_1")) == ROW
+    assert await ledger.read(lambda tx: tx.features.get("backup")) == FEATURE
+    assert type((await ledger.read(lambda tx: tx.purchases.all()))[0].paid) is bool
+    assert type((await ledger.read(lambda tx: tx.subscriptions.all()))[0].paused_collection) is bool
+
+
+async def test_only_real_changes_of_features_are_told(ledger: Ledger) -> None:
+    locked = Entitlement("phone")
+    first = await ledger.write(lambda tx: tx.features.replace({"backup": FEATURE, "phone": locked}))
+    assert first == [FeatureChange(None, FEATURE)]
+    assert first[0].flipped
+    assert first[0].notable
+    assert await ledger.write(lambda tx: tx.features.replace({"backup": FEATURE, "phone": locked})) == []
+    longer = Entitlement("backup", True, "cs_1", "product", 999, "paid")
+    (change,) = await ledger.write(lambda tx: tx.features.replace({"backup": longer, "phone": locked}))
+    assert (change.before, change.after) == (FEATURE, longer)
+    assert not change.flipped
+    assert not change.notable
+    (change,) = await ledger.write(lambda tx: tx.features.replace({"phone": locked}))
+    assert change == FeatureChange(longer, Entitlement("backup"))
+    assert change.payload() == {
+        "feature": "backup",
+        "unlocked": False,
+        "source": "",
+        "plan": "",
+        "until": None,
+        "reason": "none",
+        "flipped": True,
+        "notable": True,
+    }
+    assert await ledger.read(lambda tx: tx.features.all()) == {"backup": Entitlement("backup"), "phone": locked}
+
+
+async def test_the_outbox_keeps_its_order(ledger: Ledger) -> None:
+    def add(tx: Transaction) -> list[int]:
+        return [tx.outbox.add("payment", {"n": n}) for n in range(3)]
+
+    one, two, three = await ledger.write(add)
+    await ledger.write(lambda tx: tx.outbox.retry(one, 50, "away " * 100))
+    pending = await ledger.read(lambda tx: tx.outbox.pending(2))
+    assert [effect.id for effect in pending] == [one, two]
+    assert (pending[0].attempts, len(pending[0].error or "")) == (1, 200)
+    await ledger.write(lambda tx: tx.outbox.park(one, "never"))
+    await ledger.write(lambda tx: tx.outbox.done(two))
+    assert [e.id for e in await ledger.read(lambda tx: tx.outbox.pending(9))] == [three]
+    assert await ledger.read(lambda tx: tx.outbox.pending_count()) == 2
+    assert await ledger.write(lambda tx: tx.outbox.unpark()) == 1
+    assert [e.id for e in await ledger.read(lambda tx: tx.outbox.pending(9))] == [one, three]
+    assert await ledger.write(lambda tx: tx.outbox.add("payment", {})) > three  # numbers are never reused
