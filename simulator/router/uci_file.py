@@ -51,8 +51,8 @@ def is_type(text: str) -> bool:
 
 
 def is_package(text: str) -> bool:
-    """Whether ``text`` may name a configuration; a slash or a leading dot would leave the folder."""
-    return _PACKAGE.fullmatch(text) is not None and "/" not in text and not text.startswith(".")
+    """Whether libuci takes ``text`` for a configuration's name (any visible ASCII, a path too)."""
+    return _PACKAGE.fullmatch(text) is not None
 
 
 def _type_hash(text: str) -> int:

@@ -83,8 +83,8 @@ class UciObject:
             package = self._load(call, "read")
             name = _text(call, "section")
             if name is None:
-                return {"values": _matching(package, call)}
-            section = package.find(name)
+                return {"values": _described(package, lambda section: _matches(section, call))}
+            section = _found(package, name)
             if section is None:
                 return None
             option = _text(call, "option")
@@ -143,18 +143,27 @@ class UciObject:
             config = self._allowed_config(call, "write")
             values = _table(call, "values")
             editor, sections = self._edit(call, config)
-            touched = False
-            for section in sections:
-                for option, value in values.items():
-                    if not is_name(option):
-                        raise StatusError(Status.INVALID_ARGUMENT)
-                    if section is None:
-                        raise StatusError(Status.NOT_FOUND)
-                    editor.replace(section, option, value)
-                    touched = True
-            if not touched:
-                raise StatusError(Status.NOT_FOUND)
+            outcomes = [
+                self._put(editor, section, option, value)
+                for section in sections
+                for option, value in values.items()
+            ]
+            failures = [status for status in outcomes if status is not Status.OK]
+            if failures or not outcomes:
+                raise StatusError(failures[-1] if failures else Status.NOT_FOUND)
             self._store.stage(config, editor.changes, _session(call))
+
+    @staticmethod
+    def _put(editor: UciEditor, section: Section | None, option: str, value: Value) -> Status:
+        if not is_name(option):
+            return Status.INVALID_ARGUMENT
+        if section is None:
+            return Status.NOT_FOUND
+        try:
+            editor.replace(section, option, value)
+        except NotStorableError:
+            return Status.INVALID_ARGUMENT
+        return Status.OK
 
     async def _delete(self, call: Call) -> None:
         with _as_status():
@@ -202,7 +211,7 @@ class UciObject:
             editor = UciEditor(self._store.load(config, _session(call)))
             section = editor.package.section(section_name)
             if section is None or (option is not None and option not in section.options):
-                raise StatusError(Status.NOT_FOUND)
+                return  # rpcd forgets this error while it cleans up
             editor.rename(section, option, new)
             self._store.stage(config, editor.changes, _session(call))
 
@@ -229,7 +238,7 @@ class UciObject:
             raise StatusError(Status.INVALID_ARGUMENT)
         editor = UciEditor(self._store.load(config, _session(call)))
         if name is not None:
-            return editor, [editor.package.find(name)]
+            return editor, [_found(editor.package, name)]
         return editor, [section for section in editor.package.sections if _matches(section, call)]
 
     # --- finishing
@@ -299,6 +308,14 @@ def _as_status() -> Iterator[None]:
         raise StatusError(Status.INVALID_ARGUMENT if not error.in_file else Status.UNKNOWN_ERROR) from None
 
 
+def _found(package: Package, name: str) -> Section | None:
+    """The section, or None: also for a malformed reference, whose error rpcd forgets while it cleans up."""
+    try:
+        return package.find(name)
+    except UciError:
+        return None
+
+
 def _text(call: Call, name: str) -> str | None:
     value = call.args.get(name)
     return value if isinstance(value, str) else None
@@ -327,15 +344,15 @@ def _describe(section: Section, index: int | None = None) -> dict[str, Value]:
 
 def describe_package(package: Package) -> dict[str, Value]:
     """Every section as ``uci get`` answers it for a whole configuration."""
-    return {section.name: _describe(section, index) for index, section in enumerate(package.sections)}
+    return _described(package, lambda section: True)
 
 
-def _matching(package: Package, call: Call) -> dict[str, Value]:
-    return {
-        section.name: _describe(section, index)
-        for index, section in enumerate(package.sections)
-        if _matches(section, call)
-    }
+def _described(package: Package, wanted: Callable[[Section], bool]) -> dict[str, Value]:
+    shown: dict[str, Value] = {}
+    for index, section in enumerate(package.sections):
+        if wanted(section):
+            shown.setdefault(section.name, _describe(section, index))
+    return shown
 
 
 def _matches(section: Section, call: Call) -> bool:

@@ -60,6 +60,8 @@ class UciStore:
 
     def _read(self, config: str) -> Package:
         if not is_package(config):
+            raise UciError(f"malformed name {config!r}")
+        if "/" in config or config.startswith("."):  # libuci would follow it out of the folder
             raise NoSuchConfigError(config)
         try:
             return parse(config, _read_text(self.config_dir / config))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,14 @@ import pytest
 
 from simulator.router import Router
 from ubus_py import Client, Status, StatusError
+
+
+async def until(condition: Callable[[], Awaitable[bool]], patience_s: float = 30.0) -> None:
+    """Returns when ``condition`` holds."""
+    deadline = time.monotonic() + patience_s
+    while not await condition():
+        assert time.monotonic() < deadline, "it never came to hold"
+        await asyncio.sleep(0.05)
 
 
 @dataclass
@@ -24,10 +35,10 @@ class Bus:
     def root(self) -> Path:
         return self.router.root
 
-    async def call(self, name: str, method: str, **arguments: Any) -> Any:
+    async def call(self, name: str, method: str, /, **arguments: Any) -> Any:
         return await self.client.call(name, method, arguments)
 
-    async def refused(self, name: str, method: str, **arguments: Any) -> Status:
+    async def refused(self, name: str, method: str, /, **arguments: Any) -> Status:
         """The status of a call that must fail."""
         with pytest.raises(StatusError) as caught:
             await self.call(name, method, **arguments)
