@@ -59,7 +59,10 @@ class PaymentsUci:
             return {}
 
     async def _store_features(self, call: Call) -> Reply:
-        wanted = {name: _feature(name, fields) for name, fields in _only(call, {"features": TABLE}).items()}
+        features = _only(call, {"features": TABLE})
+        wanted = {name: _feature(name, fields) for name, fields in features.items() if name}
+        if not self._store.exists(FEATURES):  # it is made of what the daemon knows, so it can be made again
+            self._store.create(FEATURES)
         editor = self._editor(FEATURES)
         for name, options in wanted.items():
             section = editor.package.section(name)

@@ -40,6 +40,16 @@ class UciStore:
             if entry.is_file() and "." not in entry.name and is_package(entry.name)
         )
 
+    def exists(self, config: str) -> bool:
+        """Whether there is such a configuration."""
+        return (self.config_dir / config).is_file()
+
+    def create(self, config: str) -> None:
+        """Make an empty configuration."""
+        path = self.config_dir / config
+        path.touch()
+        path.chmod(0o644)
+
     def delta_dir(self, session: str | None) -> Path:
         """Where changes are staged: by ``session``, or by everybody who has none."""
         if session is None:

@@ -1,8 +1,9 @@
 """What ``stripe-payments.uci`` must answer and write, as a table: for the stand-in, and for the real plugin
 of rpcd.
 
-A runner puts ``BEFORE`` in place as the two configurations, makes each call of a case in turn, and compares
-the status, the answer where one is given, and the files afterwards (``None``: as they were before the case).
+A runner puts ``BEFORE`` in place as the two configurations (but for those a case wants ``absent``), makes
+each call of a case in turn, and compares the status, the answer where one is given, and the files afterwards
+(``None``: as they were before the case).
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Case:
     calls: tuple[Call, ...]
     settings: str | None = None
     features: str | None = None
+    absent: tuple[str, ...] = ()
 
 
 def _store(features: object, status: Status = Status.OK) -> Call:
@@ -203,6 +205,21 @@ CASES: tuple[Case, ...] = (
         ),
     ),
     Case("nothing to store is fine", (_store({}), _store_prices({}))),
+    Case("a table's entry without a name is none, as everywhere in rpcd", (_store({"": FEATURE}),)),
+    Case(
+        "the state file is made again when somebody has deleted it",
+        (_store({"monitoring": {"unlocked": True}}),),
+        features="\nconfig feature 'monitoring'\n\toption unlocked '1'\n\n",
+        absent=("stripe-features",),
+    ),
+    Case(
+        "without its files there is nothing to load",
+        (
+            Call("load", answer={"settings": {}, "features": {}}),
+            _store_prices({"price_premium_yearly": "price_1"}, Status.NOT_FOUND),
+        ),
+        absent=("stripe-payments", "stripe-features"),
+    ),
     Case(
         "quotes are text, and so is what a shell would run",
         (_store({"monitoring": {"unlocked": True, "reason": 'it\'s $(reboot) `x` "y" \\ città'}}),),
@@ -233,7 +250,6 @@ CASES: tuple[Case, ...] = (
     _refused("a name that is a reference", _store({"@feature[0]": FEATURE}, _BAD)),
     _refused("a name with a quote", _store({"a'b": FEATURE}, _BAD)),
     _refused("a name with an accent", _store({"città": FEATURE}, _BAD)),
-    _refused("no name", _store({"": FEATURE}, _BAD)),
     _refused("a feature that is no table", _store({"monitoring": True}, _BAD)),
     _refused("a section of another type", _store({"somebody_elses": FEATURE}, _BAD)),
     _refused("one bad one spoils all", _store({"monitoring": FEATURE, "x y": FEATURE}, _BAD)),
