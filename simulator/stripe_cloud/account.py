@@ -27,6 +27,12 @@ API_VERSION: str = stripe.api_version
 _ALPHABET = string.ascii_letters + string.digits
 
 
+DEFAULT_SETTINGS: Json = {"dunning_ends_with": "canceled"}
+"""The Dashboard's settings that matter here: what becomes of a subscription whose renewal cannot be
+charged.
+"""
+
+
 @dataclass
 class Cause:
     """The API request during which something happens; events name it (`event.request`)."""
@@ -47,6 +53,7 @@ class Account:
         self.livemode = livemode
         self.public_url = "http://127.0.0.1"
         self.cause = Cause()
+        self.settings: Json = dict(DEFAULT_SETTINGS)
         self.on_event: list[Callable[[Json], None]] = []
         self.on_change: list[Callable[[], None]] = []
         self._random: random.Random = random.SystemRandom() if seed is None else random.Random(seed)
@@ -185,6 +192,7 @@ class Account:
             "behind": self._behind,
             "counters": self._counters,
             "agenda": self._agenda,
+            "settings": self.settings,
         }
 
     def load(self, dumped: Json) -> None:
@@ -192,6 +200,7 @@ class Account:
         self._by_type = dumped["order"]
         self._behind = dumped["behind"]
         self._counters = dumped["counters"]
+        self.settings.update(dumped["settings"])
         self._agenda = [(when, order, task, object_id) for when, order, task, object_id in dumped["agenda"]]
 
 

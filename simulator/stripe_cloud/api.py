@@ -166,7 +166,10 @@ class StripeApi:
             other = self.accounts[not account.livemode].find(error.message.split("'")[1])
             if other is not None:
                 there, here = ("test", "live") if account.livemode else ("live", "test")
-                error.message += f"; a similar object exists in {there} mode, but a {here} mode key was used to make this request."
+                error.message += (
+                    f"; a similar object exists in {there} mode, but a {here} mode key was used to make this "
+                    "request."
+                )
         return error
 
     async def _send(

@@ -82,6 +82,7 @@ def redact_key(key: str) -> str:
     """`sk_test_abcdef1234` becomes `sk_test_******1234`: enough to tell two keys apart, useless to anybody
     else.
     """
-    head, tail = key[:8], key[8:]
+    shown = 8 if key[2:3] == "_" else 2
+    head, tail = key[:shown], key[shown:]
     visible = tail[-4:] if len(tail) > 8 else ""
     return head + "*" * max(0, len(tail) - len(visible)) + visible

@@ -283,7 +283,7 @@ def expire(account: Account, session: Json) -> Json:
     """At `expires_at`, or when the seller asks for it; 400 unless open."""
     if session["status"] != "open":
         raise invalid(
-            f'Only Checkout Sessions with a status in ["open"] can be expired. This Checkout Session has a status of '
+            'Only Checkout Sessions with a status in ["open"] can be expired. This one has a status of '
             f"{session['status']}."
         )
     with account.changing(session, None):
@@ -378,6 +378,11 @@ def _subscribe(
     behind = account.behind(session["id"])
     unfinished: Any = account.find(behind.get("subscription"))
     if unfinished is None:
+        if (
+            not session["amount_total"]
+            and (refused := subscriptions.check_card(card, authenticated)) is not None
+        ):
+            return refused
         unfinished = subscriptions.from_checkout(
             account, session, customer, behind["items"], behind["params"]
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from . import cards, checkout, disputes, timeline
+from . import cards, checkout, disputes, portal, timeline
 from .account import Account
 from .api import StripeApi
 from .api_errors import Json, invalid, resource_missing
@@ -186,12 +186,10 @@ class StripeCloud:
         """The customer's default payment method from now on, as changed in the portal; a way to make
         renewals fail.
         """
-        from .portal import change_payment_method
-
         chosen = cards.find_card(card)
         if chosen is None:
             raise invalid("Only test cards can be used here.", param="card")
-        return change_payment_method(self.account, self.account.get("customer", customer_id), chosen)
+        return portal.change_payment_method(self.account, self.account.get("customer", customer_id), chosen)
 
     # -- looking inside ----------------------------------------------------------------------------
 

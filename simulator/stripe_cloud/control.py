@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from . import checkout
 from .api_errors import Json, StripeApiError, invalid
+from .billing.collection import AFTERWARDS
+from .resources.platform import create_webhook_endpoint
 
 if TYPE_CHECKING:
     from .cloud import StripeCloud
@@ -34,6 +37,7 @@ class Control:
             ("POST", "/_sim/dispute", self._dispute),
             ("POST", "/_sim/customers/{id}/card", self._change_card),
             ("POST", "/_sim/keys", self._keys),
+            ("POST", "/_sim/settings", self._settings),
             ("GET", "/_sim/requests", self._requests),
             ("DELETE", "/_sim/requests", self._clear_requests),
             ("GET", "/_sim/state", self._state),
@@ -50,8 +54,6 @@ class Control:
         return self._cloud.pay(request.match_info["id"], **body)
 
     async def _expire(self, request: web.Request) -> Json:
-        from . import checkout
-
         account = self._cloud.account
         return checkout.expire(account, account.get("checkout.session", request.match_info["id"]))
 
@@ -98,6 +100,14 @@ class Control:
         self._cloud.api.keys.restrict(body["key"], list(body.get("missing", [])))
         return {"missing": body.get("missing", []), "expired": bool(body.get("expired"))}
 
+    async def _settings(self, request: web.Request) -> Json:
+        """`{"dunning_ends_with": "canceled" | "unpaid" | "past_due"}`."""
+        body = await _body(request, "dunning_ends_with")
+        if body.get("dunning_ends_with", "canceled") not in AFTERWARDS:
+            raise invalid(f"dunning_ends_with is one of {', '.join(AFTERWARDS)}", param="dunning_ends_with")
+        self._cloud.account.settings.update(body)
+        return self._cloud.account.settings
+
     async def _requests(self, request: web.Request) -> Json:
         query = request.query
         limit = query.get("limit", "")
@@ -123,8 +133,6 @@ class Control:
         """`{"url", "enabled_events"?}`: an endpoint without going through the API; the answer has its
         secret.
         """
-        from .resources.platform import create_webhook_endpoint
-
         body = await _body(request, "url", "enabled_events")
         params = {"url": str(body.get("url", "")), "enabled_events": body.get("enabled_events", ["*"])}
         return create_webhook_endpoint(self._cloud.account, params)

@@ -9,7 +9,7 @@ all off:
     retry_after      seconds, sent as Retry-After along with `status`
     drop_connection  true: close the connection without an answer
     truncate         true: send half of the answer, then close the connection
-    when             "before" (default): the request is not carried out; "after": it is, only the answer is lost
+    when             "before" (default): the request is not carried out; "after": only its answer is lost
     count            how many requests are hit; unlimited if absent
     method, path     only these: GET/POST/DELETE, and a pattern such as /v1/refunds*
     webhooks         "on", "drop", "duplicate", "reorder"

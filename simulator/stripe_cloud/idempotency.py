@@ -47,7 +47,7 @@ class IdempotencyStore:
         self._running.discard((livemode, key))
 
     def recall(self, livemode: bool, key: str, fingerprint: str) -> tuple[int, bytes, str] | None:
-        """(status, body, original request id) of the first request; 400 when the parameters differ from it."""
+        """(status, body, request id) of the first request with this key; 400 if the parameters differ."""
         stored = self._stored.get((livemode, key))
         if stored is None or stored.stored_at + KEPT_FOR < self._clock.now():
             return None

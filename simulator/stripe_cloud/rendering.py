@@ -54,7 +54,7 @@ def list_of(data: list[Any], url: str, *, has_more: bool = False) -> Json:
 
 
 def page(account: Account, candidates: Iterable[Json], params: Json, url: str) -> Json:
-    """A list answer from objects newest first, by `limit`, `starting_after`, `ending_before` and `created`."""
+    """A list answer from objects newest first: `limit`, `starting_after`, `ending_before`, `created`."""
     limit = params.get("limit", DEFAULT_LIMIT)
     if not 1 <= limit <= MAX_LIMIT:
         raise invalid(

@@ -91,7 +91,7 @@ def shape_of(annotation: Any) -> type | None:
 
 
 def expandable(annotation: Any) -> bool:
-    """`ExpandableField[T]` is `str | T`: an id that can be had as an object.  Also true of a list of those."""
+    """`ExpandableField[T]` is `str | T`: an id that can be had as an object.  So is a list of those."""
     members = alternatives(annotation)
     if any(get_origin(member) is list and expandable(get_args(member)[0]) for member in members):
         return True

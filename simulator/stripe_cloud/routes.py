@@ -11,10 +11,20 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from stripe import params as p
+from stripe.params import billing_portal as portal_params
 from stripe.params import checkout as checkout_params
 
 from .api_errors import Json
-from .resources import catalogue, checkout_sessions, customers, payments, platform
+from .resources import (
+    catalogue,
+    checkout_sessions,
+    customers,
+    invoices,
+    payments,
+    platform,
+    portal,
+    subscriptions,
+)
 
 Handler = Callable[..., Json]
 
@@ -182,6 +192,96 @@ ROUTES: list[Route] = [
         "/v1/setup_intents",
         "setup_intent",
         retrieve=(p.SetupIntentRetrieveParams, payments.retrieve_setup_intent),
+    ),
+    Route(
+        "GET",
+        "/v1/subscriptions/search",
+        p.SubscriptionSearchParams,
+        subscriptions.search_subscriptions,
+        "subscription",
+    ),
+    *_crud(
+        "/v1/subscriptions",
+        "subscription",
+        create=(p.SubscriptionCreateParams, subscriptions.create_subscription),
+        list=(p.SubscriptionListParams, subscriptions.list_subscriptions),
+        retrieve=(p.SubscriptionRetrieveParams, subscriptions.retrieve_subscription),
+        update=(p.SubscriptionUpdateParams, subscriptions.update_subscription),
+        delete=(p.SubscriptionCancelParams, subscriptions.cancel_subscription),
+    ),
+    Route(
+        "POST",
+        "/v1/subscriptions/{}/pause",
+        p.SubscriptionPauseParams,
+        subscriptions.pause_subscription,
+        "subscription",
+    ),
+    Route(
+        "POST",
+        "/v1/subscriptions/{}/resume",
+        p.SubscriptionResumeParams,
+        subscriptions.resume_subscription,
+        "subscription",
+    ),
+    Route(
+        "GET",
+        "/v1/subscription_items",
+        p.SubscriptionItemListParams,
+        subscriptions.list_items,
+        "subscription",
+    ),
+    Route("GET", "/v1/invoices/search", p.InvoiceSearchParams, invoices.search_invoices, "invoice"),
+    Route(
+        "POST",
+        "/v1/invoices/create_preview",
+        p.InvoiceCreatePreviewParams,
+        invoices.create_preview,
+        "invoice",
+    ),
+    *_crud(
+        "/v1/invoices",
+        "invoice",
+        list=(p.InvoiceListParams, invoices.list_invoices),
+        retrieve=(p.InvoiceRetrieveParams, invoices.retrieve_invoice),
+        update=(p.InvoiceUpdateParams, invoices.update_invoice),
+    ),
+    Route("POST", "/v1/invoices/{}/pay", p.InvoicePayParams, invoices.pay_invoice, "invoice"),
+    Route(
+        "POST",
+        "/v1/invoices/{}/finalize",
+        p.InvoiceFinalizeInvoiceParams,
+        invoices.finalize_invoice,
+        "invoice",
+    ),
+    Route("POST", "/v1/invoices/{}/void", p.InvoiceVoidInvoiceParams, invoices.void_invoice, "invoice"),
+    Route(
+        "POST",
+        "/v1/invoices/{}/mark_uncollectible",
+        p.InvoiceMarkUncollectibleParams,
+        invoices.mark_uncollectible,
+        "invoice",
+    ),
+    Route("GET", "/v1/invoices/{}/lines", p.InvoiceLineItemListParams, invoices.list_lines, "invoice"),
+    *_crud(
+        "/v1/invoice_payments",
+        "invoice",
+        list=(p.InvoicePaymentListParams, invoices.list_invoice_payments),
+        retrieve=(p.InvoicePaymentRetrieveParams, invoices.retrieve_invoice_payment),
+    ),
+    Route(
+        "POST",
+        "/v1/billing_portal/sessions",
+        portal_params.SessionCreateParams,
+        portal.create_session,
+        "customer_portal",
+    ),
+    *_crud(
+        "/v1/billing_portal/configurations",
+        "customer_portal",
+        create=(portal_params.ConfigurationCreateParams, portal.create_configuration),
+        list=(portal_params.ConfigurationListParams, portal.list_configurations),
+        retrieve=(portal_params.ConfigurationRetrieveParams, portal.retrieve_configuration),
+        update=(portal_params.ConfigurationUpdateParams, portal.update_configuration),
     ),
     *_crud(
         "/v1/events",

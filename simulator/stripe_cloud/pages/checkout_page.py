@@ -141,7 +141,7 @@ class CheckoutPage:
 
 def _in_language(error: StripeApiError, locale: str) -> str:
     italian = {
-        "card_declined": "Qui si possono usare solo le carte di prova: un simulatore non deve vedere carte vere.",
+        "card_declined": "Si possono usare solo le carte di prova: un simulatore non deve vedere carte vere.",
         "promotion_code_invalid": "Questo codice promozionale non è valido.",
         "promotion_code_expired": "Questo codice promozionale non è più valido.",
         "coupon_expired": "Questo codice promozionale è scaduto.",

@@ -1,0 +1,204 @@
+"""Invoices: lines, totals, discounts, the customer's balance; from draft to open, paid, void.
+
+https://docs.stripe.com/invoicing/overview, https://docs.stripe.com/billing/customer/balance
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import discounts
+from ..account import Account
+from ..api_errors import Json
+from ..clock import HOUR
+from ..money import format_amount, minimum_charge
+from ..objects import billing as objects
+from ..objects import payments
+
+DRAFT_FOR = HOUR
+"""How long a renewal's invoice stays a draft before Stripe finalises and charges it."""
+
+
+def cycle_lines(account: Account, sub: Json, *, free: bool = False) -> list[Json]:
+    """A line for each item's current period; `free`: during a trial."""
+    lines = []
+    for item in sub["items"]["data"]:
+        price = item["price"]
+        name = account.get("product", price["product"])["name"]
+        amount = 0 if free else price["unit_amount"] * item["quantity"]
+        shown = format_amount(price["unit_amount"], price["currency"])
+        text = f"{item['quantity']} × {name} (at {shown} / {price['recurring']['interval']})"
+        lines.append(
+            objects.line(
+                account,
+                item,
+                amount,
+                f"Trial period for {name}" if free else text,
+                start=item["current_period_start"],
+                end=item["current_period_end"],
+                proration=False,
+                metadata=dict(sub["metadata"]),
+            )
+        )
+    return lines
+
+
+def draft(account: Account, sub: Json, lines: list[Json], *, reason: str, preview: bool = False) -> Json:
+    """An invoice with its totals.  A `preview` is not stored, uses no balance and emits nothing."""
+    customer = account.find(sub["customer"]) or {"id": sub["customer"]}
+    invoice = objects.invoice(account, sub, customer, lines, reason=reason)
+    total_up(account, invoice, sub, int(customer.get("balance") or 0))
+    if preview:
+        return invoice
+    account.add(invoice)
+    with account.changing(sub, None):
+        sub["latest_invoice"] = invoice["id"]
+    account.emit("invoice.created", invoice)
+    return invoice
+
+
+def total_up(account: Account, invoice: Json, sub: Json, balance: int) -> None:
+    """Subtotal, discounts, total, and what is due after the customer's balance (negative: credit)."""
+    lines = invoice["lines"]["data"]
+    used: dict[str, int] = {}
+    for discount_id in sub["discounts"]:
+        discount = account.get("discount", discount_id)
+        if discount["end"] is not None and discount["end"] <= account.now():
+            continue
+        coupon = account.get("coupon", discount["source"]["coupon"])
+        for line in lines:
+            already = sum(entry["amount"] for entry in line["discount_amounts"])
+            off = (
+                discounts.amount_off(coupon, line["amount"] - already, invoice["currency"])
+                if line["discountable"]
+                else 0
+            )
+            if coupon["amount_off"] is not None:
+                off = min(off, coupon["amount_off"] - used.get(discount_id, 0))
+            if off > 0:
+                line["discount_amounts"].append({"amount": off, "discount": discount_id})
+                used[discount_id] = used.get(discount_id, 0) + off
+    subtotal = sum(line["amount"] for line in lines)
+    total = subtotal - sum(used.values())
+    due = max(0, total + balance)
+    if due < minimum_charge(invoice["currency"]):
+        due = 0
+    invoice.update(
+        subtotal=subtotal,
+        subtotal_excluding_tax=subtotal,
+        total=total,
+        total_excluding_tax=total,
+        total_discount_amounts=[{"amount": off, "discount": name} for name, off in used.items()],
+        discounts=list(used),
+        starting_balance=balance,
+        amount_due=due,
+        amount_remaining=due,
+    )
+    for line in lines:
+        line["discounts"] = [entry["discount"] for entry in line["discount_amounts"]]
+
+
+def finalize(account: Account, invoice: Json) -> None:
+    """Draft to open, with a number, links and a payment intent; straight to paid when nothing is due."""
+    customer = account.get("customer", invoice["customer"])
+    with account.changing(invoice, None):
+        sequence = customer["next_invoice_sequence"]
+        invoice.update(
+            status="open",
+            number=f"{customer['invoice_prefix']}-{sequence:04d}",
+            effective_at=account.now(),
+            hosted_invoice_url=f"{account.public_url}/invoices/{invoice['id']}",
+            invoice_pdf=f"{account.public_url}/invoices/{invoice['id']}/pdf",
+            automatically_finalizes_at=None,
+            ending_balance=invoice["starting_balance"] + invoice["total"] - invoice["amount_due"],
+        )
+        invoice["status_transitions"]["finalized_at"] = account.now()
+    with account.changing(customer, None):
+        customer["next_invoice_sequence"] = sequence + 1
+        customer["currency"] = invoice["currency"]
+    if customer["balance"] != invoice["ending_balance"]:
+        with account.changing(customer, "customer.updated"):
+            customer["balance"] = invoice["ending_balance"]
+    account.emit("invoice.finalized", invoice)
+    if invoice["amount_due"] == 0:
+        mark_paid(account, invoice)
+        return
+    intent = payments.payment_intent(
+        account,
+        amount=invoice["amount_due"],
+        currency=invoice["currency"],
+        customer=invoice["customer"],
+        metadata={},
+        description={"subscription_create": "Subscription creation"}.get(
+            invoice["billing_reason"], "Subscription update"
+        ),
+        setup_future_usage="off_session",
+    )
+    account.add(intent, invoice=invoice["id"])
+    payment = account.add(objects.invoice_payment(account, invoice, intent["id"]))
+    account.behind(invoice["id"])["payment"] = payment["id"]
+    account.emit("payment_intent.created", intent)
+
+
+def default_payment(account: Account, invoice: Json) -> Json | None:
+    """The invoice's payment (an `invoice_payment`), if one was ever needed."""
+    return account.find(account.behind(invoice["id"]).get("payment"))
+
+
+def intent_of(account: Account, invoice: Json) -> Json | None:
+    payment = default_payment(account, invoice)
+    return account.find(payment["payment"]["payment_intent"]) if payment else None
+
+
+def mark_paid(account: Account, invoice: Json) -> None:
+    """Open (or uncollectible) to paid, with the events that belong to it."""
+    with account.changing(invoice, None):
+        invoice.update(
+            status="paid",
+            amount_paid=invoice["amount_due"],
+            amount_remaining=0,
+            attempted=True,
+            next_payment_attempt=None,
+            auto_advance=False,
+        )
+        invoice["status_transitions"]["paid_at"] = account.now()
+    payment = default_payment(account, invoice)
+    if payment is not None:
+        with account.changing(payment, None):
+            payment.update(status="paid", amount_paid=invoice["amount_due"])
+            payment["status_transitions"]["paid_at"] = account.now()
+        account.emit("invoice_payment.paid", payment)
+    account.emit("invoice.paid", invoice)
+    account.emit("invoice.payment_succeeded", invoice)
+
+
+def void(account: Account, invoice: Json) -> None:
+    """An invoice that nobody has to pay any more."""
+    with account.changing(invoice, None):
+        invoice.update(status="void", next_payment_attempt=None, auto_advance=False)
+        invoice["status_transitions"]["voided_at"] = account.now()
+    _close_payment(account, invoice, "void_invoice")
+    account.emit("invoice.voided", invoice)
+
+
+def mark_uncollectible(account: Account, invoice: Json) -> None:
+    with account.changing(invoice, None):
+        invoice.update(status="uncollectible", next_payment_attempt=None, auto_advance=False)
+        invoice["status_transitions"]["marked_uncollectible_at"] = account.now()
+    account.emit("invoice.marked_uncollectible", invoice)
+
+
+def _close_payment(account: Account, invoice: Json, reason: str) -> None:
+    payment: Any = default_payment(account, invoice)
+    if payment is None or payment["status"] != "open":
+        return
+    with account.changing(payment, None):
+        payment["status"] = "canceled"
+        payment["status_transitions"]["canceled_at"] = account.now()
+    intent = account.get("payment_intent", payment["payment"]["payment_intent"])
+    if intent["status"] not in {"succeeded", "canceled", "processing"}:
+        with account.changing(intent, None):
+            intent.update(
+                status="canceled", canceled_at=account.now(), cancellation_reason=reason, next_action=None
+            )
+        account.emit("payment_intent.canceled", intent)
