@@ -72,6 +72,12 @@ class DaemonProcess:
         await asyncio.sleep(RESPAWN_DELAY_S)
         await self.start()
 
+    def reload(self) -> None:
+        """SIGHUP, as the init script's reload does it; nothing where it does not run."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGHUP)
+
     async def kill(self) -> None:
         """A power cut: SIGKILL, and gone when this returns."""
         await self._end(signal.SIGKILL)

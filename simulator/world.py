@@ -102,6 +102,7 @@ class World:
         await self.stripe.start(self._host, self._stripe_port)
         await self.broker.start()
         await self.router.start()
+        self.router.watch_config(self._config_changed)
         await self.bus.start()
         await self.front.start(self._host, self._front_port)
         (self.root / "var/log").mkdir(parents=True, exist_ok=True)
@@ -129,6 +130,11 @@ class World:
         await self.broker.stop()
         await self.stripe.stop()
         shutil.rmtree(self._runtime, ignore_errors=True)
+
+    def _config_changed(self, config: str) -> None:
+        """What the reload trigger of the init script does."""
+        if config == "stripe-payments" and self._daemon is not None:
+            self._daemon.reload()
 
     async def _set_prices_up(self) -> None:
         loaded = await self.bus.call("stripe-payments.uci", "load", {})

@@ -18,9 +18,12 @@ from ubus_py import DEFAULT_SOCKET
 def main() -> int:
     """0 after SIGTERM; 1 where another daemon is running; 2 for what no restart would mend."""
     parser = argparse.ArgumentParser(
-        prog="stripe-payments", description="Stripe payments for Router OS: the daemon behind the ubus object."
+        prog="stripe-payments",
+        description="Stripe payments for Router OS: the daemon behind the ubus object.",
     )
-    parser.add_argument("--bus", default=DEFAULT_SOCKET, metavar="SOCKET", help="ubusd's socket (%(default)s)")
+    parser.add_argument(
+        "--bus", default=DEFAULT_SOCKET, metavar="SOCKET", help="ubusd's socket (%(default)s)"
+    )
     parser.add_argument(
         "--state",
         type=Path,

@@ -1,7 +1,7 @@
 """What a caller gave, read with care: the arguments of a bus method, the members of a JSON body.
 
-Whatever is wrong is said as `invalid_argument` with the argument's name and what was expected of it. Members that
-nobody asks for are ignored, so that an older daemon gets along with a newer caller.
+Whatever is wrong is said as `invalid_argument` with the argument's name and what was expected of it.
+Members that nobody asks for are ignored, so that an older daemon gets along with a newer caller.
 """
 
 from __future__ import annotations
@@ -49,11 +49,18 @@ class Arguments:
         return value
 
     def integer(self, name: str, *, minimum: int, maximum: int) -> int | None:
-        """A whole number within the bounds. `3.0` and `"3"` count as 3: `ubus call` and JavaScript write both."""
+        """A whole number within the bounds. `3.0` and `"3"` count as 3: `ubus call` and JavaScript write
+        both.
+        """
         value = self._given.get(name)
         if value is None:
             return None
-        if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit() and len(value) < 20:
+        if (
+            isinstance(value, str)
+            and value.isascii()
+            and value.removeprefix("-").isdigit()
+            and len(value) < 20
+        ):
             value = int(value)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
@@ -62,14 +69,18 @@ class Arguments:
         if not minimum <= value <= maximum:
             _refuse(
                 name,
-                Text(f"it must be from {minimum} to {maximum}", f"deve essere compreso tra {minimum} e {maximum}"),
+                Text(
+                    f"it must be from {minimum} to {maximum}",
+                    f"deve essere compreso tra {minimum} e {maximum}",
+                ),
             )
         return value
 
 
 class CheckedMethod(Method):
-    """A bus method whose handler judges its arguments: ubus_py would answer a wrong type with a bare status, and the
-    caller is owed the argument's name."""
+    """A bus method whose handler judges its arguments: ubus_py would answer a wrong type with a bare
+    status, and the caller is owed the argument's name.
+    """
 
     __slots__ = ()
 
@@ -80,8 +91,10 @@ class CheckedMethod(Method):
 
 
 def _is_plain(point: int) -> bool:
-    """No control character, and no stray byte (a call whose text was not UTF-8 arrives with surrogates for them)."""
-    return 32 <= point < 0xD800 and point != 127 or point > 0xDFFF
+    """No control character, and no stray byte (a call whose text was not UTF-8 arrives with surrogates
+    for them).
+    """
+    return (32 <= point < 0xD800 and point != 127) or point > 0xDFFF
 
 
 def _refuse(name: str, reason: Text) -> NoReturn:

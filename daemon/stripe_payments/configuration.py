@@ -1,7 +1,7 @@
 """The settings as rpcd hands them out, held for everybody who asks.
 
-The daemon may not read UCI through rpcd's `uci` object (that would be a right to every secret on the router); the
-small helper `stripe-payments.uci` gives it its own two configurations.
+The daemon may not read UCI through rpcd's `uci` object (that would be a right to every secret on the
+router); the small helper `stripe-payments.uci` gives it its own two configurations.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ class Configuration:
         if changed:
             for problem in loaded.problems:
                 _journal.warning(
-                    "a setting is wrong", section=problem.section, option=problem.option, problem=problem.text.en
+                    "a setting is wrong",
+                    section=problem.section,
+                    option=problem.option,
+                    problem=problem.text.en,
                 )
         return changed
 
@@ -46,7 +49,8 @@ class Configuration:
             try:
                 return await self._bus.call("stripe-payments.uci", "load", {}, timeout=_TIMEOUT_S)
             except (StatusError, ConnectionLost, CallTimeout, ProtocolError) as error:
-                # At boot rpcd comes later than we do; it also goes away for a moment whenever it is restarted.
+                # At boot rpcd comes later than we do; it also goes away for a moment whenever it is
+                # restarted.
                 if not told:
                     _journal.info("waiting for rpcd to hand out the settings", reason=error)
                     told = True
@@ -58,4 +62,3 @@ def _sections(given: object) -> dict[str, Table]:
     if not isinstance(given, dict):
         return {}
     return {name: section for name, section in given.items() if isinstance(section, dict)}
-

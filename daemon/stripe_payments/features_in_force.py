@@ -1,4 +1,6 @@
-"""The features as the ledger holds them, in memory: `features` and `has` wait for neither flash nor network."""
+"""The features as the ledger holds them, in memory: `features` and `has` wait for neither flash nor
+network.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,9 @@ if TYPE_CHECKING:
 
 
 class FeaturesInForce:
-    """`changed()` after a commit that may have touched them; `then` is called once they have been read again, so that
-    whoever hears of an unlock and asks back gets the new answer."""
+    """`changed()` after a commit that may have touched them; `then` is called once they have been read
+    again, so that whoever hears of an unlock and asks back gets the new answer.
+    """
 
     def __init__(self, ledger: Ledger, then: Callable[[], None]) -> None:
         self._ledger = ledger

@@ -1,7 +1,8 @@
-"""The gate between the faces, which are on the bus within moments, and the parts, which need rpcd, flash and imports.
+"""The gate between the faces, which are on the bus within moments, and the parts, which need rpcd, flash
+and imports.
 
-A call that comes before the parts are there waits for them, bounded; then it is told `starting`, or why the daemon
-cannot work at all.
+A call that comes before the parts are there waits for them, bounded; then it is told `starting`, or why
+the daemon cannot work at all.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ class Parts:
 
 
 class Readiness:
-    """`parts` waits until `open` was called; after `refuse` it raises that error at once, until `open` is called."""
+    """`parts` waits until `open` was called; after `refuse` it raises that error at once, until `open`
+    is called.
+    """
 
     def __init__(self, patience: float = PATIENCE_S) -> None:
         self._patience = patience

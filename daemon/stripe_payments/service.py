@@ -1,8 +1,9 @@
 """The daemon as a whole: what is started in which order, what a signal does, and how it all ends.
 
-Start: the two objects are on the bus first, within moments; meanwhile the state directory is opened and the settings
-are asked of rpcd, both for as long as it takes; then the workers run. A call that comes earlier waits at the gate
-(`readiness`). Stop: no new work, the workers leave, the ledger closes, within two seconds.
+Start: the two objects are on the bus first, within moments; meanwhile the state directory is opened and
+the settings are asked of rpcd, both for as long as it takes; then the workers run. A call that comes
+earlier waits at the gate (`readiness`). Stop: no new work, the workers leave, the ledger closes, within
+two seconds.
 """
 
 from __future__ import annotations
@@ -124,7 +125,9 @@ class Service:
                 await self._open()
                 return
             except PaymentError as error:
-                _journal.error("payments cannot start yet", code=error.code, reason=error.details.get("reason"))
+                _journal.error(
+                    "payments cannot start yet", code=error.code, reason=error.details.get("reason")
+                )
                 self.readiness.refuse(error)
             except AlreadyRunningError:
                 raise
@@ -169,9 +172,7 @@ class Service:
         await in_force.refresh()
         inbox = InboxWorker(ledger, reconciler)
         checkout = CheckoutDesk(ledger, stripe, reconciler, settings, identity, clock)
-        poller = Poller(
-            ledger, reconciler, stripe, settings, identity, clock, withdraw=checkout.withdraw
-        )
+        poller = Poller(ledger, reconciler, stripe, settings, identity, clock, withdraw=checkout.withdraw)
         checkout.tell(poller)
         self._checkout = checkout
         self.readiness.open(

@@ -1,4 +1,6 @@
-"""One daemon for one state directory: the directory itself is locked, so a dead daemon leaves nothing behind."""
+"""One daemon for one state directory: the directory itself is locked, so a dead daemon leaves nothing
+behind.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,18 @@ class AlreadyRunningError(Exception):
 
 
 class StateDirectory:
-    """`hold` creates it (0700) where there is none, and keeps it locked until `release` or the process's end."""
+    """`hold` creates it (0700) where there is none, and keeps it locked until `release` or the process's
+    end.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._descriptor: int | None = None
 
     def hold(self) -> None:
-        """Idempotent. Raises `AlreadyRunningError`, or OSError where the directory cannot be made or opened."""
+        """Idempotent. Raises `AlreadyRunningError`, or OSError where the directory cannot be made or
+        opened.
+        """
         if self._descriptor is not None:
             return
         make_private_directory(self.path)

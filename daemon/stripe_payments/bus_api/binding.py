@@ -24,7 +24,9 @@ Reply = Mapping[str, Encodable]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One call as a method's code sees it: `args` (checked when read), `locale` of the reader (`en` or `it`)."""
+    """One call as a method's code sees it: `args` (checked when read), `locale` of the reader (`en` or
+    `it`).
+    """
 
     args: Arguments
     locale: str
@@ -36,8 +38,10 @@ Handler = Callable[[Question], Awaitable[Reply]]
 
 @dataclass(frozen=True, slots=True)
 class BusMethod:
-    """A row of the table. `asks_stripe`: it may wait for the network; it then goes on by itself should its caller
-    leave or lose patience, because half a purchase or half a refund is worse than an unheard answer."""
+    """A row of the table. `asks_stripe`: it may wait for the network; it then goes on by itself should
+    its caller leave or lose patience, because half a purchase or half a refund is worse than an unheard
+    answer.
+    """
 
     name: str
     handler: Handler

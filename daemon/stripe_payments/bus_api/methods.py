@@ -1,7 +1,8 @@
 """The object `stripe-payments`: every method that others may call, in one table.
 
-Every method takes `locale` (`en` or `it`) for the words in its answer, the settings' language otherwise. Errors carry
-`{"error": {"code", "message", "hint"}}`. Times are RFC 3339 in UTC, money is in minor units.
+Every method takes `locale` (`en` or `it`) for the words in its answer, the settings' language otherwise.
+Errors carry `{"error": {"code", "message", "hint"}}`. Times are RFC 3339 in UTC, money is in minor
+units.
 """
 
 from __future__ import annotations
@@ -29,9 +30,12 @@ OBJECT: Final = "stripe-payments"
 
 
 async def status(question: Question) -> Reply:
-    """How things stand: `version`, `mode` (test, live, unconfigured), `enabled`, `router_id`, `customer`,
-    `stripe {status, since, detail}`, `last_sync`, `clock {trusted, now}`, `webhook` (configured, unconfigured),
-    `pending {checkouts, events, effects}`."""
+    """How things stand: `version`, `mode` (test, live, unconfigured), `enabled`, `phone_return_url`
+    (where a phone off the LAN can come back to, or null), `router_id`, `customer`, `stripe` (ok,
+    unreachable, unauthorized, unconfigured, unknown) with `stripe_since` and `stripe_detail`,
+    `last_sync`, `clock` (trusted, untrusted) and `now`, `webhook` (configured, unconfigured), `pending
+    {checkouts, events, effects}`.
+    """
     parts = question.parts
     keys, identity, stripe = parts.keys.current(), parts.identity.load(), parts.stripe.state
 
@@ -47,6 +51,7 @@ async def status(question: Question) -> Reply:
         "version": __version__,
         "mode": keys.mode,
         "enabled": parts.settings().enabled,
+        "phone_return_url": parts.settings().phone_return_url or parts.settings().public_url,
         "router_id": identity.router_id,
         "customer": identity.customer,
         "stripe": stripe.status,
@@ -61,24 +66,28 @@ async def status(question: Question) -> Reply:
 
 
 async def catalog(question: Question) -> Reply:
-    """What is on sale, with titles in the reader's language: `plans`, `products`, `features`; see `catalog_view`."""
+    """What is on sale, with titles in the reader's language: `plans`, `products`, `features`; see
+    `catalog_view`.
+    """
     parts = question.parts
     holdings = await parts.ledger.read(read_holdings)
     return catalog_view(parts.settings(), holdings, question.locale)
 
 
 async def features(question: Question) -> Reply:
-    """Every feature: `features {NAME: {unlocked, source, plan, until, reason}}`; from memory, waits for nothing."""
+    """Every feature: `features {NAME: {unlocked, source, plan, until, reason}}`; from memory, waits for
+    nothing.
+    """
     return {"features": {name: _feature(held) for name, held in question.parts.features.current.items()}}
 
 
 async def has(question: Question) -> Reply:
     """Whether a feature is unlocked; from memory, waits for nothing.
 
-    A feature that is configured but was never bought is locked, and so is one that was dropped from the catalogue
-    without ever having been unlocked here. Only a name that neither the settings nor the ledger know is
-    `unknown_feature`: a package that asks under a misspelt name would otherwise stay locked without anybody ever
-    finding out why.
+    A feature that is configured but was never bought is locked, and so is one that was dropped from the
+    catalogue without ever having been unlocked here. Only a name that neither the settings nor the
+    ledger know is `unknown_feature`: a package that asks under a misspelt name would otherwise stay
+    locked without anybody ever finding out why.
     """
     name = question.args.text("feature", required=True)
     held = question.parts.features.current.get(name)
@@ -111,22 +120,28 @@ async def subscriptions(question: Question) -> Reply:
 
 
 async def list_transactions(question: Question) -> Reply:
-    """Payments, refunds and disputes, newest first: at most `limit` (20; up to 100) `transactions`, and `next`, which
-    as `before` continues the list; null at its end."""
+    """Payments, refunds and disputes, newest first: at most `limit` (20; up to 100) `transactions`, and
+    `next`, which as `before` continues the list; null at its end.
+    """
     limit = question.args.integer("limit", minimum=1, maximum=MAX_LIMIT)
     before = question.args.text("before")
     return await question.parts.history.page(limit, before, question.locale)
 
 
 async def payment_status(question: Question) -> Reply:
-    """How a payment stands (`status`, `amount`, `currency`, `payment_date`, …), by the id of anything that belongs to
-    it: checkout session, payment intent, invoice, subscription or charge."""
-    return await question.parts.payment_status.show(question.args.text("payment_id", required=True), question.locale)
+    """How a payment stands (`status`, `amount`, `currency`, `payment_date`, …), by the id of anything
+    that belongs to it: checkout session, payment intent, invoice, subscription or charge.
+    """
+    return await question.parts.payment_status.show(
+        question.args.text("payment_id", required=True), question.locale
+    )
 
 
 async def create_checkout_session(question: Question) -> Reply:
-    """Start a purchase: `session_id`, and `checkout_url` to send the buyer to. `price_id` is an alias of the catalogue
-    or Stripe's id; the return addresses may be any http(s) ones, for whoever may call this is trusted with them."""
+    """Start a purchase: `session_id`, and `checkout_url` to send the buyer to. `price_id` is an alias of
+    the catalogue or Stripe's id; the return addresses may be any http(s) ones, for whoever may call this
+    is trusted with them.
+    """
     args = question.args
     return await question.parts.checkout.create(
         args.text("price_id", required=True),
@@ -138,7 +153,9 @@ async def create_checkout_session(question: Question) -> Reply:
 
 
 async def sync(question: Question) -> Reply:
-    """Ask Stripe about everything now: `changed` (the names of the features whose state changed) and `last_sync`."""
+    """Ask Stripe about everything now: `changed` (the names of the features whose state changed) and
+    `last_sync`.
+    """
     parts = question.parts
     before = parts.features.current
     await parts.poller.look_now()
@@ -153,11 +170,15 @@ async def refund(question: Question) -> Reply:
     fraudulent or requested_by_customer."""
     amount = question.args.integer("amount", minimum=1, maximum=_LARGEST_AMOUNT)
     reason = question.args.text("reason")
-    return await question.parts.refunds.refund(question.args.text("payment_id", required=True), amount, reason)
+    return await question.parts.refunds.refund(
+        question.args.text("payment_id", required=True), amount, reason
+    )
 
 
 async def set_keys(question: Question) -> Reply:
-    """Store Stripe's keys (one that is not given stays, an empty one is removed); answers the `mode` they work in."""
+    """Store Stripe's keys (one that is not given stays, an empty one is removed); answers the `mode`
+    they work in.
+    """
     args, parts = question.args, question.parts
     given = {name: args.text(name) for name in ("secret_key", "webhook_secret", "publishable_key")}
     keys = await asyncio.to_thread(lambda: parts.keys.store(**given))

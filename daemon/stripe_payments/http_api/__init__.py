@@ -1,1 +1,3 @@
-"""The HTTP face: `stripe-payments.http request`, which the web server's gateway calls with whatever it was sent."""
+"""The HTTP face: `stripe-payments.http request`, which the web server's gateway calls with whatever it
+was sent.
+"""

@@ -1,16 +1,17 @@
 """Who may: LuCI sessions as rpcd knows them, our own cookie, and the same-origin rule that goes with it.
 
-LuCI's login cookie is bound to `/cgi-bin/luci/` and never arrives here, so a LuCI page hands its session over once
-(`POST /api/payments/session`) and gets a cookie of ours. A cookie is sent by the browser whoever wrote the page;
-therefore a request that relies on it must show that it comes from this very origin. A bearer credential is put
-there by code that knows it, so it needs no such proof.
+LuCI's login cookie is bound to `/cgi-bin/luci/` and never arrives here, so a LuCI page hands its session
+over once (`POST /api/payments/session`) and gets a cookie of ours. A cookie is sent by the browser
+whoever wrote the page; therefore a request that relies on it must show that it comes from this very
+origin. A bearer credential is put there by code that knows it, so it needs no such proof.
 """
 
 from __future__ import annotations
 
 import re
+
 from stripe_payments.errors import PaymentError
-from stripe_payments.http_api.messages import Request
+from stripe_payments.http_api.messages import HOST, Request
 from stripe_payments.payments.return_urls import origin_of
 from ubus_py import CallTimeout, Client, ConnectionLost, Status, StatusError
 
@@ -33,8 +34,9 @@ class Gatekeeper:
         """The id of the session behind `request`, which rpcd grants at least one of `methods` of the ubus
         object `stripe-payments`.
 
-        Raises `PaymentError`: `cross_origin` for another site's page, `login_required` where there is no session
-        or it has expired, `permission_denied` where it may none of them, `starting` while rpcd is away.
+        Raises `PaymentError`: `cross_origin` for another site's page, `login_required` where there is no
+        session or it has expired, `permission_denied` where it may none of them, `starting` while rpcd
+        is away.
         """
         session_id = credential(request)
         for method in methods:
@@ -56,8 +58,8 @@ class Gatekeeper:
                 timeout=_ACCESS_TIMEOUT_S,
             )
         except StatusError as error:
-            # rpcd says Not found for a session it does not know (or no longer), and always answers `access` for a
-            # known one; ubusd says Not found while there is no rpcd.
+            # rpcd says Not found for a session it does not know (or no longer), and always answers `access`
+            # for a known one; ubusd says Not found while there is no rpcd.
             if error.status is Status.NOT_FOUND and await self._bus.lookup("session"):
                 raise PaymentError("login_required") from None
             raise PaymentError("starting") from error
@@ -98,8 +100,8 @@ def cookie_header(session_id: str | None, *, secure: bool) -> str:
 def _same_origin(request: Request) -> bool | None:
     """What the browser says of the page behind the request; None where it says nothing.
 
-    `Sec-Fetch-Site` is the browser's own verdict and pages cannot set it; where it is missing (plain HTTP to a
-    LAN address, older browsers) `Origin` is compared.
+    `Sec-Fetch-Site` is the browser's own verdict and pages cannot set it; where it is missing (plain
+    HTTP to a LAN address, older browsers) `Origin` is compared.
     """
     site = request.headers.get("sec-fetch-site")
     if site:
@@ -107,4 +109,6 @@ def _same_origin(request: Request) -> bool | None:
     origin = request.headers.get("origin")
     if not origin:
         return None
+    if not HOST.fullmatch(origin.partition("://")[2]):
+        return False
     return origin_of(origin) is not None and origin_of(origin) == request.origin

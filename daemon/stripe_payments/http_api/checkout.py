@@ -22,7 +22,9 @@ class CheckoutEndpoint:
         self._gatekeeper = gatekeeper
 
     async def create(self, request: Request, _fields: Mapping[str, str]) -> Response:
-        """`{"price_id", "success_url", "cancel_url"}` (and perhaps `locale`) → `{"session_id", "checkout_url"}`."""
+        """`{"price_id", "success_url", "cancel_url"}` (and perhaps `locale`) → `{"session_id",
+        "checkout_url"}`.
+        """
         await self._gatekeeper.require(request, "create_checkout_session")
         order = Arguments(json_object(request))
         origin = request.origin
@@ -58,4 +60,3 @@ def json_object(request: Request) -> dict[str, object]:
 
 def _no_json(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
-

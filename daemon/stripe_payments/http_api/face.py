@@ -53,7 +53,9 @@ class HttpFace:
                     r"/api/payments/status/(?P<payment_id>[A-Za-z0-9_]{1,255})",
                     GET=StatusEndpoint(readiness, misses).show,
                 ),
-                _route("/api/payments/webhook", BODY_LIMIT, POST=WebhookEndpoint(readiness, failures).receive),
+                _route(
+                    "/api/payments/webhook", BODY_LIMIT, POST=WebhookEndpoint(readiness, failures).receive
+                ),
                 _route("/api/payments/session", POST=session.hand_over, DELETE=session.clear),
                 _route("/api/payments/health", GET=HealthEndpoint(readiness).show),
                 Route(re.compile("(?:/api/payments)?/payment-success"), {"GET": outcome.success}, "page"),

@@ -1,4 +1,6 @@
-"""`GET /api/payments/health`: whether the daemon can take payments, for a monitor; tells a stranger nothing else."""
+"""`GET /api/payments/health`: whether the daemon can take payments, for a monitor; tells a stranger
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ class HealthEndpoint:
         self._readiness = readiness
 
     async def show(self, _request: Request, _fields: Mapping[str, str]) -> Response:
-        """`{"status": "ok"}`; while the daemon starts, or cannot store anything, its error with 503 at once."""
+        """`{"status": "ok"}`; while the daemon starts, or cannot store anything, its error with 503 at
+        once.
+        """
         if self._readiness.now is None:
             raise self._readiness.refusal or PaymentError("starting")
         return Response.json({"status": "ok"})

@@ -1,8 +1,8 @@
 """What the gateway hands over and what it carries back: `Request` and `Response`.
 
 The gateway decides nothing (DESIGN.md): the path arrives as the client sent it, neither decoded nor
-normalised, header names lower-cased with the last of several winning. So everything here treats every field as
-written by a stranger.
+normalised, header names lower-cased with the last of several winning. So everything here treats every
+field as written by a stranger.
 """
 
 from __future__ import annotations
@@ -122,7 +122,8 @@ class Response:
     body: str = ""
     headers: dict[str, str] = field(default_factory=dict)
 
-    #: On every answer: money and sessions are nobody's cache's business, and nothing here is to be guessed at.
+    #: On every answer: money and sessions are nobody's cache's business, and nothing here is to be guessed
+    #: at.
     COMMON = {  # noqa: RUF012 - a constant; the dataclass has no annotation for it, so it is no field
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",

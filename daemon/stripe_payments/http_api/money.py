@@ -5,15 +5,58 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 # Stripe's amounts are in the currency's smallest unit: https://docs.stripe.com/currencies#zero-decimal
-_ZERO_DECIMAL = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf".split())
-_THREE_DECIMAL = frozenset("bhd jod kwd omr tnd".split())
+_ZERO_DECIMAL = frozenset(
+    [
+        "bif",
+        "clp",
+        "djf",
+        "gnf",
+        "jpy",
+        "kmf",
+        "krw",
+        "mga",
+        "pyg",
+        "rwf",
+        "ugx",
+        "vnd",
+        "vuv",
+        "xaf",
+        "xof",
+        "xpf",
+    ]
+)
+_THREE_DECIMAL = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
 _SYMBOLS = {"eur": "€", "usd": "$", "gbp": "£"}
 
 _MONTHS = {
-    "en": "January February March April May June July August September October November December".split(),
-    "it": (
-        "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre"
-    ).split(),
+    "en": [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ],
+    "it": [
+        "gennaio",
+        "febbraio",
+        "marzo",
+        "aprile",
+        "maggio",
+        "giugno",
+        "luglio",
+        "agosto",
+        "settembre",
+        "ottobre",
+        "novembre",
+        "dicembre",
+    ],
 }
 
 
@@ -32,7 +75,9 @@ def money(amount: int, currency: str, locale: str) -> str:
 
 
 def day_and_time(stamp: str, locale: str) -> str:
-    """An RFC 3339 stamp in words, in UTC: `15 novembre 2023, 14:30 UTC`. What is no stamp comes back as is."""
+    """An RFC 3339 stamp in words, in UTC: `15 novembre 2023, 14:30 UTC`. What is no stamp comes back as
+    is.
+    """
     try:
         when = datetime.fromisoformat(stamp).astimezone(UTC)
     except ValueError:

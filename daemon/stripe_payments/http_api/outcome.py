@@ -66,8 +66,10 @@ def outcome(
 ) -> Outcome:
     """The state for a payment's `status` (DESIGN.md's words).
 
-    final: nothing more happens by itself (after a declined card Stripe's page still takes another one); checkout_open: Stripe's payment page can still be paid on; asked_stripe: what is known comes from an answer of
-    Stripe's just now; left_checkout: the buyer came by the cancel link; unlocked: what was bought is in force.
+    final: nothing more happens by itself (after a declined card Stripe's page still takes another one);
+    checkout_open: Stripe's payment page can still be paid on; asked_stripe: what is known comes from an
+    answer of Stripe's just now; left_checkout: the buyer came by the cancel link; unlocked: what was
+    bought is in force.
     """
     state = _SETTLED.get(status)
     if state == "paid":
@@ -78,7 +80,7 @@ def outcome(
         return Outcome("pending", _FOLLOW["pending"])
     if left_checkout:
         return Outcome("canceled", 0)
-    # Whoever comes by the success link has paid, as far as Stripe's page is concerned: "not paid" is said only when
-    # Stripe itself has just said it.
+    # Whoever comes by the success link has paid, as far as Stripe's page is concerned: "not paid" is said
+    # only when Stripe itself has just said it.
     state = "open" if checkout_open and asked_stripe else "waiting"
     return Outcome(state, _FOLLOW[state])

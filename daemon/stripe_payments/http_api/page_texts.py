@@ -1,7 +1,7 @@
 """Every word of the two pages, in English and Italian.
 
-A text is chosen by the state of the payment (`outcome.State`): `STATE_heading`, `STATE_lead`. `{item}` is the plan or
-product that was bought; the template escapes it.
+A text is chosen by the state of the payment (`outcome.State`): `STATE_heading`, `STATE_lead`. `{item}`
+is the plan or product that was bought; the template escapes it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ _ENGLISH: Mapping[str, str] = {
     "site": "Router OS payments",
     "waiting_heading": "Confirming your payment",
     "waiting_lead": (
-        "Stripe is confirming the payment to this router. It usually takes a few seconds; this page follows by itself."
+        "Stripe is confirming the payment to this router. It usually takes a few seconds; this page "
+        "follows by itself."
     ),
     "waiting_offline": (
-        "This router cannot reach Stripe at the moment. It keeps trying by itself, and nothing you paid is lost."
+        "This router cannot reach Stripe at the moment. It keeps trying by itself, and nothing you paid "
+        "is lost."
     ),
     "open_heading": "Not paid yet",
     "open_lead": (
@@ -39,15 +41,20 @@ _ENGLISH: Mapping[str, str] = {
     "canceled_heading": "Payment canceled",
     "canceled_lead": "You left the payment page before paying: nothing was charged.",
     "refunded_heading": "Payment refunded",
-    "refunded_lead": "The money for {item} is on its way back to your payment method; banks take up to ten days.",
+    "refunded_lead": (
+        "The money for {item} is on its way back to your payment method; banks take up to ten days."
+    ),
     "partially_refunded_heading": "Payment partly refunded",
     "partially_refunded_lead": "Part of what you paid for {item} is on its way back to your payment method.",
     "disputed_heading": "Payment disputed",
-    "disputed_lead": "Your bank has opened a dispute over the payment for {item}. What you bought stays until it is decided.",
+    "disputed_lead": (
+        "Your bank has opened a dispute over the payment for {item}. What you bought stays until it is "
+        "decided."
+    ),
     "unknown_heading": "This payment is not known here",
     "unknown_lead": (
-        "The address of this page names no payment of this router. If you have just paid, look in the shop: "
-        "it shows what you own."
+        "The address of this page names no payment of this router. If you have just paid, look in the "
+        "shop: it shows what you own."
     ),
     "error_heading": "This page cannot be shown now",
     "amount": "Amount",
@@ -61,16 +68,17 @@ _ITALIAN: Mapping[str, str] = {
     "site": "Pagamenti di Router OS",
     "waiting_heading": "Conferma del pagamento in corso",
     "waiting_lead": (
-        "Il router sta ricevendo da Stripe la conferma del pagamento. Di solito bastano pochi secondi: "
-        "la pagina si aggiorna da sola."
+        "Il router sta ricevendo da Stripe la conferma del pagamento. Di solito bastano pochi secondi: la"
+        " pagina si aggiorna da sola."
     ),
     "waiting_offline": (
-        "In questo momento il router non riesce a raggiungere Stripe. Continua a riprovare da solo e nulla di ciò che "
-        "hai pagato andrà perso."
+        "In questo momento il router non riesce a raggiungere Stripe. Continua a riprovare da solo e "
+        "nulla di ciò che hai pagato andrà perso."
     ),
     "open_heading": "Non ancora pagato",
     "open_lead": (
-        "La pagina di pagamento per {item} è ancora aperta. Appena avrai pagato, questa pagina si aggiornerà da sola."
+        "La pagina di pagamento per {item} è ancora aperta. Appena avrai pagato, questa pagina si "
+        "aggiornerà da sola."
     ),
     "open_continue": "Vai al pagamento",
     "paid_heading": "Pagamento ricevuto",
@@ -80,8 +88,8 @@ _ITALIAN: Mapping[str, str] = {
     "paid_close": "Puoi chiudere questa pagina: il negozio sul router si accorge da solo del pagamento.",
     "pending_heading": "La banca sta elaborando il pagamento",
     "pending_lead": (
-        "Un addebito bancario richiede qualche giorno lavorativo. {item} si sbloccherà da sé all'arrivo del denaro; "
-        "puoi chiudere questa pagina."
+        "Un addebito bancario richiede qualche giorno lavorativo. {item} si sbloccherà da sé all'arrivo "
+        "del denaro; puoi chiudere questa pagina."
     ),
     "failed_heading": "Il pagamento non è andato a buon fine",
     "failed_lead": "Non ti è stato addebitato nulla per {item}. Puoi riprovare dal negozio.",
@@ -91,19 +99,22 @@ _ITALIAN: Mapping[str, str] = {
     "canceled_lead": "Hai lasciato la pagina di pagamento prima di pagare: non ti è stato addebitato nulla.",
     "refunded_heading": "Pagamento rimborsato",
     "refunded_lead": (
-        "L'importo pagato per {item} sta tornando sul tuo metodo di pagamento; le banche impiegano fino a dieci giorni."
+        "L'importo pagato per {item} sta tornando sul tuo metodo di pagamento; le banche impiegano fino a"
+        " dieci giorni."
     ),
     "partially_refunded_heading": "Pagamento rimborsato in parte",
-    "partially_refunded_lead": "Una parte di quanto hai pagato per {item} sta tornando sul tuo metodo di pagamento.",
+    "partially_refunded_lead": (
+        "Una parte di quanto hai pagato per {item} sta tornando sul tuo metodo di pagamento."
+    ),
     "disputed_heading": "Pagamento contestato",
     "disputed_lead": (
-        "La tua banca ha aperto una contestazione sul pagamento per {item}. Fino alla decisione ciò che hai acquistato "
-        "resta attivo."
+        "La tua banca ha aperto una contestazione sul pagamento per {item}. Fino alla decisione ciò che "
+        "hai acquistato resta attivo."
     ),
     "unknown_heading": "Questo pagamento qui non risulta",
     "unknown_lead": (
-        "L'indirizzo di questa pagina non corrisponde a nessun pagamento di questo router. Se hai appena pagato, "
-        "guarda nel negozio: lì trovi ciò che possiedi."
+        "L'indirizzo di questa pagina non corrisponde a nessun pagamento di questo router. Se hai appena "
+        "pagato, guarda nel negozio: lì trovi ciò che possiedi."
     ),
     "error_heading": "Ora non è possibile mostrare questa pagina",
     "amount": "Importo",

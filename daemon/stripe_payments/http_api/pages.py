@@ -1,8 +1,8 @@
 """`/payment-success` and `/payment-cancel`: where Stripe sends the buyer, on whatever device that is.
 
-They need no login: LuCI's cookie does not travel on the way back from another site, and its session may have expired
-meanwhile. The unguessable id of the checkout session is what shows the payment; nothing more is told than to whoever
-holds it.
+They need no login: LuCI's cookie does not travel on the way back from another site, and its session may
+have expired meanwhile. The unguessable id of the checkout session is what shows the payment; nothing
+more is told than to whoever holds it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from stripe_payments.http_api.outcome import TONES, Outcome, State, outcome
 from stripe_payments.http_api.page_texts import TEXTS, accepted_language, language
 from stripe_payments.http_api.rate_limit import Budget
 from stripe_payments.http_api.templating import Pages
-from stripe_payments.ledger import Checkout
 from stripe_payments.journal import Journal
+from stripe_payments.ledger import Checkout
 from stripe_payments.payments.return_urls import origin_of
 from stripe_payments.readiness import Parts, Readiness
 
@@ -133,7 +133,9 @@ async def _checkout(parts: Parts, session_id: str) -> Checkout | None:
 
 
 def _luci_is_here(request: Request, parts: Parts) -> bool:
-    """Whether the link to the shop leads anywhere: the instance for the internet side serves nothing of LuCI."""
+    """Whether the link to the shop leads anywhere: the instance for the internet side serves nothing of
+    LuCI.
+    """
     settings = parts.settings()
     if not settings.listen or not settings.public_url:
         return True
@@ -192,4 +194,3 @@ def _details(
         "facts": facts if found.state not in ("open", "canceled", "expired") else [],
         "notes": notes,
     }
-

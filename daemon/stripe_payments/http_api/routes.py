@@ -1,7 +1,8 @@
 """Which path answers what: exact paths, exact methods, and an answer for everything else.
 
-Paths are compared as they were sent. A percent-encoded or doubled slash, a dot segment or a trailing slash is no path
-of ours, so nothing a proxy or a server in front might normalise differently can reach a handler by another name.
+Paths are compared as they were sent. A percent-encoded or doubled slash, a dot segment or a trailing
+slash is no path of ours, so nothing a proxy or a server in front might normalise differently can reach a
+handler by another name.
 """
 
 from __future__ import annotations

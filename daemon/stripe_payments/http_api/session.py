@@ -14,8 +14,9 @@ class SessionEndpoint:
         self._gatekeeper = gatekeeper
 
     async def hand_over(self, request: Request, _fields: Mapping[str, str]) -> Response:
-        """With `Authorization: Bearer SID`, sets our cookie. A user who may only look is let in as well: what the
-        session may do is asked again at each request."""
+        """With `Authorization: Bearer SID`, sets our cookie. A user who may only look is let in as well:
+        what the session may do is asked again at each request.
+        """
         if request.bearer is None:
             raise PaymentError("login_required")
         session_id = await self._gatekeeper.require(request, "create_checkout_session", "status")

@@ -1,4 +1,6 @@
-"""`GET /api/payments/status/{payment_id}` for the unguessable ids of checkout sessions that this router created."""
+"""`GET /api/payments/status/{payment_id}` for the unguessable ids of checkout sessions that this router
+created.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,9 @@ class StatusEndpoint:
         self._misses = misses
 
     async def show(self, request: Request, fields: Mapping[str, str]) -> Response:
-        """`{"status", "amount", "currency", "payment_date"}`. Raises `payment_not_found` for everything else, and
-        `rate_limited` for an address that asked after too many ids that do not exist."""
+        """`{"status", "amount", "currency", "payment_date"}`. Raises `payment_not_found` for everything
+        else, and `rate_limited` for an address that asked after too many ids that do not exist.
+        """
         if wait := self._misses.wait(request.remote):
             raise PaymentError("rate_limited", retry_after=wait)
         parts = await self._readiness.parts()

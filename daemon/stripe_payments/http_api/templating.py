@@ -1,4 +1,6 @@
-"""Jinja2, loaded when the first page is asked for: it costs several megabytes that most routers never need."""
+"""Jinja2, loaded when the first page is asked for: it costs several megabytes that most routers never
+need.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,9 @@ _TEMPLATES = Path(__file__).with_name("templates")
 
 
 class Pages:
-    """Renders a template into a response that may load nothing, run nothing but its own script, and be framed by
-    nobody."""
+    """Renders a template into a response that may load nothing, run nothing but its own script, and be
+    framed by nobody.
+    """
 
     def __init__(self) -> None:
         self._environment: jinja2.Environment | None = None

@@ -1,7 +1,9 @@
-"""`POST /api/payments/webhook`: verify over the raw bytes, make the event durable, answer 200. Nothing else.
+"""`POST /api/payments/webhook`: verify over the raw bytes, make the event durable, answer 200. Nothing
+else.
 
-An event is only a hint that an object changed (DESIGN.md): what is stored is its id and the object's id. Everything
-that carries a genuine signature is answered 200, because Stripe would only send it again for days.
+An event is only a hint that an object changed (DESIGN.md): what is stored is its id and the object's id.
+Everything that carries a genuine signature is answered 200, because Stripe would only send it again for
+days.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ _journal = Journal("webhook")
 
 _ID = re.compile(r"[A-Za-z0-9_]{3,255}")
 _RECEIVED: Final = {"received": True}
-#: Seconds after which Stripe may try again while the clock is not trusted: the poller asks Stripe long before.
+#: Seconds after which Stripe may try again while the clock is not trusted: the poller asks Stripe long
+#: before.
 _CLOCK_RETRY_S: Final = 60
 
 
@@ -37,16 +40,19 @@ class Hint:
 
 
 class WebhookEndpoint:
-    """Failures are budgeted for each address, but a genuine signature always passes: behind a reverse proxy Stripe
-    and whoever guesses at signatures have the same address."""
+    """Failures are budgeted for each address, but a genuine signature always passes: behind a reverse
+    proxy Stripe and whoever guesses at signatures have the same address.
+    """
 
     def __init__(self, readiness: Readiness, failures: Budget) -> None:
         self._readiness = readiness
         self._failures = failures
 
     async def receive(self, request: Request, _fields: Mapping[str, str]) -> Response:
-        """`{"received": true}` once the event is durable. Raises `webhook_not_configured`, `clock_not_trusted`,
-        `invalid_signature`, `stale_timestamp`, `rate_limited`, `invalid_json`, `ledger_unavailable`."""
+        """`{"received": true}` once the event is durable. Raises `webhook_not_configured`,
+        `clock_not_trusted`, `invalid_signature`, `stale_timestamp`, `rate_limited`, `invalid_json`,
+        `ledger_unavailable`.
+        """
         parts = await self._readiness.parts()
         keys = parts.keys.current()
         if not keys.webhook_secret:
@@ -68,7 +74,9 @@ class WebhookEndpoint:
         if hint is None:
             _journal.info("an event that names no object", event=event.get("id"), type=event.get("type"))
         elif event.get("livemode") is not (keys.mode == "live"):
-            _journal.warning("an event of the other mode", event=hint.event_id, livemode=event.get("livemode"))
+            _journal.warning(
+                "an event of the other mode", event=hint.event_id, livemode=event.get("livemode")
+            )
         elif _is_of_another_router(event, parts):
             _journal.debug("an event of another router", event=hint.event_id, type=hint.type)
         else:
@@ -114,8 +122,10 @@ def _subject(event: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _is_of_another_router(event: Mapping[str, object], parts: Parts) -> bool:
-    """Whether the event itself names another router: with many routers on one account most events do, and none of
-    those is worth a write to flash. An event that does not say is kept; `sync` finds out whose it is."""
+    """Whether the event itself names another router: with many routers on one account most events do,
+    and none of those is worth a write to flash. An event that does not say is kept; `sync` finds out
+    whose it is.
+    """
     metadata = _subject(event).get("metadata")
     owner = metadata.get("router_id") if isinstance(metadata, dict) else None
     return isinstance(owner, str) and owner != "" and owner != parts.identity.load().router_id

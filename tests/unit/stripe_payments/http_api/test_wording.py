@@ -22,7 +22,9 @@ from stripe_payments.http_api.page_texts import TEXTS, accepted_language, langua
         (0, "eur", "€0.00", "0,00\u00a0€"),
     ],
 )
-def test_money_is_written_as_each_language_does(amount: int, currency: str, english: str, italian: str) -> None:
+def test_money_is_written_as_each_language_does(
+    amount: int, currency: str, english: str, italian: str
+) -> None:
     assert money(amount, currency, "en") == english
     assert money(amount, currency, "it") == italian
 
@@ -52,7 +54,9 @@ def test_the_browsers_language_is_taken_by_weight(header: str, expected: str | N
     assert accepted_language(header) == expected
 
 
-@pytest.mark.parametrize(("tag", "expected"), [("it_IT", "it"), ("EN-gb", "en"), ("item", None), ("auto", None)])
+@pytest.mark.parametrize(
+    ("tag", "expected"), [("it_IT", "it"), ("EN-gb", "en"), ("item", None), ("auto", None)]
+)
 def test_a_language_tag_is_its_first_part(tag: str, expected: str | None) -> None:
     assert language(tag) == expected
 
@@ -77,9 +81,23 @@ def test_every_state_has_its_words() -> None:
         assert not re.search(r"\bTODO\b", TEXTS["it"][f"{state}_lead"])
 
 
-def state_of(status: str, **changes: bool) -> tuple[str, bool]:
-    facts = {"checkout_open": False, "asked_stripe": True, "left_checkout": False, "unlocked": True, **changes}
-    found = outcome(status, **facts)
+def state_of(
+    status: str,
+    *,
+    final: bool = True,
+    checkout_open: bool = False,
+    asked_stripe: bool = True,
+    left_checkout: bool = False,
+    unlocked: bool = True,
+) -> tuple[str, bool]:
+    found = outcome(
+        status,
+        final=final,
+        checkout_open=checkout_open,
+        asked_stripe=asked_stripe,
+        left_checkout=left_checkout,
+        unlocked=unlocked,
+    )
     return found.state, found.follow > 0
 
 
@@ -114,3 +132,8 @@ def test_not_paid_is_said_only_when_stripe_has_said_so() -> None:
 def test_who_comes_by_the_cancel_link_has_cancelled_unless_it_was_paid() -> None:
     assert state_of("unpaid", checkout_open=True, left_checkout=True) == ("canceled", False)
     assert state_of("paid", left_checkout=True) == ("paid", False)
+
+
+def test_a_declined_card_on_an_open_page_is_not_the_end() -> None:
+    assert state_of("failed", final=False, checkout_open=True) == ("open", True)
+    assert state_of("failed", final=True) == ("failed", False)

@@ -1,0 +1,261 @@
+"""The ubus face as its callers meet it: real broker, real rpcd stand-in, real ledger."""
+
+import asyncio
+import time
+
+import pytest
+
+from stripe_payments import __version__
+from tests.unit.stripe_payments.house import FEATURE, ONETIME, House, Shop
+from ubus_py import STRING, Status, StatusError
+
+PUBLISHED = {
+    "status": set(),
+    "catalog": set(),
+    "features": set(),
+    "has": {"feature"},
+    "subscriptions": set(),
+    "transactions": {"limit", "before"},
+    "payment_status": {"payment_id"},
+    "create_checkout_session": {"price_id", "success_url", "cancel_url"},
+    "sync": set(),
+    "refund": {"payment_id", "amount", "reason"},
+    "set_keys": {"secret_key", "webhook_secret", "publishable_key"},
+}
+
+
+async def test_exactly_these_methods_are_published(house: House) -> None:
+    (info,) = await house.bus.lookup("stripe-payments")
+    assert {name: set(args) for name, args in info.methods.items()} == {
+        name: args | {"locale"} for name, args in PUBLISHED.items()
+    }
+    assert info.methods["has"]["feature"] == STRING
+
+
+async def test_status_of_a_router_out_of_the_box(house: House) -> None:
+    status = await house.call("status")
+    assert status["version"] == __version__
+    assert status["mode"] == "unconfigured"
+    assert status["stripe"] == "unconfigured"
+    assert status["webhook"] == "unconfigured"
+    assert status["clock"] == "untrusted"
+    assert status["customer"] is None
+    assert status["last_sync"] is None
+    assert len(status["router_id"]) == 32
+    assert status["pending"] == {"checkouts": 0, "events": 0, "effects": 0}
+
+
+async def test_the_catalogue_speaks_the_callers_language(house: House) -> None:
+    english, italian = await house.call("catalog"), await house.call("catalog", locale="it-IT")
+    (product,) = [one for one in english["products"] if one["id"] == "router_os_premium"]
+    (price,) = product["prices"]
+    assert price["id"] == ONETIME
+    assert (price["amount"], price["currency"], price["interval"], price["owned"]) == (4999, "eur", None, False)
+    assert FEATURE in product["features"]
+    assert {plan["id"] for plan in english["plans"]} == {"base", "premium", "business"}
+    assert english["features"][FEATURE]["title"] != italian["features"][FEATURE]["title"]
+
+
+async def test_nothing_is_unlocked_at_first(house: House) -> None:
+    features = (await house.call("features"))["features"]
+    assert features
+    assert not any(held["unlocked"] for held in features.values())
+    assert set(features[FEATURE]) == {"unlocked", "source", "plan", "until", "reason"}
+    assert await house.call("has", feature=FEATURE) == {"unlocked": False}
+
+
+async def test_a_misspelt_feature_is_said_to_be_unknown(house: House) -> None:
+    error = await house.refusal("has", feature="remote_bakcup")
+    assert error["code"] == "unknown_feature"
+    assert error["status"] == "NOT_FOUND"
+    assert "remote_bakcup" in error["message"]
+
+
+async def test_what_the_browser_adds_does_no_harm(house: House) -> None:
+    assert await house.call("has", feature=FEATURE, ubus_rpc_session="0" * 32, surprise=[1]) == {
+        "unlocked": False
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "argument"),
+    [
+        ("has", {}, "feature"),
+        ("has", {"feature": ""}, "feature"),
+        ("has", {"feature": 7}, "feature"),
+        ("has", {"feature": None}, "feature"),
+        ("has", {"feature": "a\nb"}, "feature"),
+        ("has", {"feature": "x" * 5000}, "feature"),
+        ("has", {"feature": FEATURE, "locale": 3}, "locale"),
+        ("transactions", {"limit": 0}, "limit"),
+        ("transactions", {"limit": 101}, "limit"),
+        ("transactions", {"limit": "many"}, "limit"),
+        ("transactions", {"limit": True}, "limit"),
+        ("transactions", {"limit": 2.5}, "limit"),
+        ("transactions", {"before": ["x"]}, "before"),
+        ("transactions", {"before": "no cursor"}, "before"),
+        ("payment_status", {}, "payment_id"),
+        ("payment_status", {"payment_id": "../etc"}, "payment_id"),
+        ("create_checkout_session", {}, "price_id"),
+        ("create_checkout_session", {"price_id": {}}, "price_id"),
+        ("refund", {}, "payment_id"),
+        ("refund", {"payment_id": "pi_1", "amount": -5}, "amount"),
+        ("refund", {"payment_id": "pi_1", "amount": "all"}, "amount"),
+        ("set_keys", {"secret_key": "not a key"}, "secret_key"),
+        ("set_keys", {"secret_key": 5}, "secret_key"),
+        ("set_keys", {"webhook_secret": "sk_test_123"}, "webhook_secret"),
+    ],
+)
+async def test_a_wrong_argument_is_named(house: House, method: str, args: dict[str, object], argument: str) -> None:
+    error = await house.refusal(method, **args)
+    assert (error["code"], error["status"]) == ("invalid_argument", "INVALID_ARGUMENT")
+    assert f"“{argument}”" in error["message"]
+    assert error["hint"]
+
+
+async def test_bytes_that_are_no_text_are_refused_by_name(house: House) -> None:
+    error = await house.refusal("has", feature=b"\xff\xfe".decode("utf-8", "surrogateescape"))
+    assert error["code"] == "invalid_argument"
+    assert "feature" in error["message"]
+
+
+@pytest.mark.parametrize("limit", [1, 100, 3.0, "20"])
+async def test_a_whole_number_may_be_written_in_any_way(house: House, limit: object) -> None:
+    assert await house.call("transactions", limit=limit) == {"transactions": [], "next": None}
+
+
+async def test_errors_speak_the_callers_language(house: House) -> None:
+    english = await house.refusal("has", feature="nope", locale="en")
+    italian = await house.refusal("has", feature="nope", locale="it")
+    assert english["message"] != italian["message"]
+    assert "funzione" in italian["message"]
+    unknown = await house.refusal("has", feature="nope", locale="tlh")
+    assert unknown["message"] == english["message"]
+
+
+async def test_without_keys_nothing_can_be_bought(house: House) -> None:
+    error = await house.refusal("create_checkout_session", price_id=ONETIME)
+    assert error["code"] == "not_configured"
+    assert (await house.refusal("sync"))["code"] == "not_configured"
+    assert (await house.refusal("create_checkout_session", price_id="price_x"))["code"] == "unknown_price"
+
+
+async def test_keys_are_stored_and_never_shown(house: House) -> None:
+    secret = "sk_test_51NeverToBeShownAnywhere"
+    assert await house.call("set_keys", secret_key=secret) == {"mode": "test"}
+    status = await house.call("status")
+    assert status["mode"] == "test"
+    assert secret not in str(status)
+    assert (house.state / "secrets.json").stat().st_mode & 0o777 == 0o600
+    assert house.state.stat().st_mode & 0o777 == 0o700
+    mixture = await house.refusal("set_keys", publishable_key="pk_live_51Another")
+    assert mixture["code"] == "invalid_argument"
+    assert secret not in str(mixture)
+    assert await house.call("set_keys", secret_key="") == {"mode": "unconfigured"}
+
+
+async def test_a_fault_of_ours_shows_no_trace_to_the_caller(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = await house.parts()
+
+    def broken() -> None:
+        raise ZeroDivisionError("the secret inside")
+
+    monkeypatch.setattr(parts.keys, "current", broken)
+    error = await house.refusal("status")
+    assert error["code"] == "internal_error"
+    assert error["status"] == "UNKNOWN_ERROR"
+    assert "Traceback" not in str(error)
+    assert "the secret inside" not in str(error)
+    assert any(record.exc_info for record in caplog.records)
+
+
+async def test_a_method_of_a_later_version_is_not_there_yet(house: House) -> None:
+    with pytest.raises(StatusError) as refused:
+        await house.call("portal")
+    assert refused.value.status is Status.METHOD_NOT_FOUND
+
+
+async def test_a_purchase_from_order_to_refund(shop: Shop) -> None:
+    house = shop.house
+    session_id = await shop.buy()
+    assert (await house.call("features"))["features"][FEATURE] | {"plan": ""} == {
+        "unlocked": True,
+        "source": session_id,
+        "plan": "",
+        "until": None,
+        "reason": "paid",
+    }
+    paid = await house.call("payment_status", payment_id=session_id)
+    assert (paid["status"], paid["amount"], paid["currency"]) == ("paid", 4999, "eur")
+    assert paid["payment_date"].endswith("Z")
+    (transaction,) = (await house.call("transactions", limit=1))["transactions"]
+    assert (transaction["amount"], transaction["kind"]) == (4999, "payment")
+    again = await house.refusal("create_checkout_session", price_id=ONETIME)
+    assert again["code"] == "already_owned"
+    too_much = await house.refusal("refund", payment_id=session_id, amount=5000)
+    assert too_much["code"] == "amount_too_large"
+    refund = await house.call("refund", payment_id=session_id, reason="requested_by_customer")
+    assert (refund["amount"], refund["currency"]) == (4999, "eur")
+    assert await locked(house)
+    status = await house.call("status")
+    assert (status["stripe"], status["clock"]) == ("ok", "trusted")
+    assert status["customer"].startswith("cus_")
+
+
+async def locked(house: House) -> bool:
+    async def check() -> bool:
+        return (await house.call("has", feature=FEATURE))["unlocked"] is False
+
+    await house.until(check)
+    return True
+
+
+async def test_sync_tells_what_it_changed(shop: Shop) -> None:
+    house = shop.house
+    session_id = await shop.checkout()
+    shop.stripe.pay(session_id)
+    reply = await house.call("sync")
+    assert reply["last_sync"].endswith("Z")
+    # the poller may have been quicker; the answer is in force either way
+    assert FEATURE in reply["changed"] or await unlocked(house)
+    assert await house.call("has", feature=FEATURE) == {"unlocked": True}
+
+
+async def unlocked(house: House) -> bool:
+    return (await house.call("has", feature=FEATURE))["unlocked"] is True
+
+
+async def test_a_slow_stripe_holds_up_nobody_else(shop: Shop) -> None:
+    house = shop.house
+    await house.call("sync")
+    shop.stripe.set_faults(latency_ms=2000)
+    slow = [
+        asyncio.create_task(house.call("create_checkout_session", price_id=ONETIME, success_url=f"http://a.lan/{n}"))
+        for n in range(8)
+    ]
+    await asyncio.sleep(0.2)
+    for _ in range(50):
+        await house.call("features")
+        await house.call("has", feature=FEATURE)
+    assert not any(task.done() for task in slow)
+    shop.stripe.set_faults()
+    for task in slow:
+        task.cancel()
+    await asyncio.gather(*slow, return_exceptions=True)
+
+
+async def test_features_answer_while_the_flash_hangs(house: House) -> None:
+    parts = await house.parts()
+    asked = time.monotonic()
+    flash = asyncio.create_task(parts.ledger.write(lambda tx: time.sleep(1.0)))
+    for _ in range(20):
+        await house.call("has", feature=FEATURE)
+        await house.call("features")
+    assert not flash.done() or time.monotonic() - asked > 1.0
+    await flash
+
+
+async def test_subscriptions_of_a_router_without_any(house: House) -> None:
+    assert await house.call("subscriptions") == {"subscriptions": []}

@@ -1,0 +1,22 @@
+"""A house for each test, and a shop where something is to be bought."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.stripe_payments.house import House, Shop, open_house, open_shop
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    """Nothing is configured; Stripe cannot be reached."""
+    async with open_house(tmp_path, STRIPE_API_BASE="http://127.0.0.1:9") as house:
+        yield house
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+    """Everything is on sale."""
+    async with open_shop(tmp_path) as shop:
+        yield shop

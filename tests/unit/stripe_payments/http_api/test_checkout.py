@@ -1,0 +1,73 @@
+"""`POST /api/payments/create-checkout-session`: the guide's request and everything it might be instead."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.stripe_payments.house import ONETIME, House, Reply, Shop
+
+CREATE = "/api/payments/create-checkout-session"
+JSON = "application/json"
+
+
+async def create(house: House, body: object, **headers: str) -> Reply:
+    sid = await house.login()
+    return await house.http("POST", CREATE, body, authorization=f"Bearer {sid}", **headers)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "expected"),
+    [
+        ("", JSON, (400, "invalid_json")),
+        ("{", JSON, (400, "invalid_json")),
+        (b'{"price_id":"\xff"}', JSON, (400, "invalid_json")),
+        ('{"price_id":NaN}', JSON, (400, "invalid_json")),
+        ("[" * 15000, JSON, (400, "invalid_json")),
+        ('"price"', JSON, (400, "invalid_argument")),
+        ("[]", JSON, (400, "invalid_argument")),
+        ("{}", JSON, (400, "invalid_argument")),
+        ('{"price_id":7}', JSON, (400, "invalid_argument")),
+        ('{"price_id":null}', JSON, (400, "invalid_argument")),
+        ('{"price_id":"p","success_url":1}', JSON, (400, "invalid_argument")),
+        ('{"price_id":"p","success_url":"/a\\u0000"}', JSON, (400, "invalid_argument")),
+        ('{"price_id":"price_of_nobody"}', JSON, (404, "unknown_price")),
+        ('{"price_id":"price_of_nobody"}', "application/json; charset=UTF-8", (404, "unknown_price")),
+        ('{"price_id":"price_of_nobody"}', "Application/JSON;charset=utf-8", (404, "unknown_price")),
+        ("{}", "application/json; charset=latin-1", (415, "unsupported_media_type")),
+        ("{}", "text/plain", (415, "unsupported_media_type")),
+        ("price_id=1", "application/x-www-form-urlencoded", (415, "unsupported_media_type")),
+        ("{}", "application/jsonp", (415, "unsupported_media_type")),
+        ("{}", "", (415, "unsupported_media_type")),
+    ],
+)
+async def test_what_is_no_order_is_answered_with_its_error(
+    house: House, body: str | bytes, content_type: str, expected: tuple[int, str]
+) -> None:
+    assert (await create(house, body, content_type=content_type)).error == expected
+
+
+async def test_a_request_without_a_usable_host_has_no_origin_to_return_to(house: House) -> None:
+    assert (await create(house, {"price_id": ONETIME}, host="evil.example/x")).error == (400, "invalid_argument")
+
+
+async def test_the_guides_request(shop: Shop) -> None:
+    order = {
+        "price_id": ONETIME,
+        "success_url": "http://192.168.1.1/payment-success",
+        "cancel_url": "http://192.168.1.1/payment-cancel",
+    }
+    reply = await create(shop.house, order)
+    assert (reply.status, reply.headers["Content-Type"]) == (200, "application/json")
+    body = reply.json()
+    assert set(body) == {"session_id", "checkout_url"}
+    assert body["session_id"].startswith("cs_test_")
+    assert body["checkout_url"] == f"{shop.stripe.url}/c/pay/{body['session_id']}"
+    session: dict[str, Any] = await shop.account.request("GET", f"checkout/sessions/{body['session_id']}")
+    assert session["success_url"] == "http://192.168.1.1/payment-success?session_id={CHECKOUT_SESSION_ID}"
+
+
+async def test_a_foreign_way_back_is_refused(shop: Shop) -> None:
+    for url in ("https://evil.example/", "//evil.example/", "http://192.168.1.1@evil.example/"):
+        reply = await create(shop.house, {"price_id": ONETIME, "success_url": url})
+        assert reply.status == 400
+        assert reply.error[1] in ("foreign_return_url", "invalid_argument")

@@ -1,0 +1,206 @@
+"""The pages that Stripe sends the buyer to, read as a browser reads them."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from tests.unit.stripe_payments.house import FEATURE, ONETIME, House, Reply, Shop
+
+
+class Page(HTMLParser):
+    """The parts of a page that a test asks for."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self.reply = reply
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._hidden = 0
+        self.feed(reply.body)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._hidden += tag in ("style", "script")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden -= tag in ("style", "script")
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.text += f" {data.strip()}"
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def named(self, name: str) -> dict[str, str | None]:
+        (found,) = [attributes for _, attributes in self.elements if attributes.get("id") == name]
+        return found
+
+    @property
+    def state(self) -> str | None:
+        return self.named("outcome")["data-state"]
+
+    @property
+    def language(self) -> str | None:
+        return self.all("html")[0]["lang"]
+
+
+async def page(house: House, session_id: str = "", path: str = "/payment-success", **headers: str) -> Page:
+    query = f"session_id={session_id}" if session_id else ""
+    return Page(await house.http("GET", path, query=query, **headers))
+
+
+async def test_a_paid_purchase(shop: Shop) -> None:
+    session_id = await shop.buy()
+    for path in ("/payment-success", "/api/payments/payment-success", "/payment-cancel"):
+        shown = await page(shop.house, session_id, path)
+        assert (shown.reply.status, shown.state) == (200, "paid")
+    assert "Router OS Premium" in shown.text
+    assert "€49.99" in shown.text
+    assert FEATURE in {item.get("data-feature") for item in shown.all("li")}
+    assert shown.named("shop")["href"] == "/cgi-bin/luci/admin/payments/shop"
+    assert not shown.all("script")
+    assert not [meta for meta in shown.all("meta") if meta.get("http-equiv")]
+
+
+async def test_the_page_itself_finds_out_that_it_was_paid(shop: Shop) -> None:
+    """No webhook, and the poller has not looked yet: opening the page asks Stripe."""
+    session_id = await shop.checkout()
+    shop.stripe.pay(session_id)
+    assert (await page(shop.house, session_id)).state == "paid"
+
+
+async def test_a_page_opened_before_paying_says_so_and_leads_on(shop: Shop) -> None:
+    session_id = await shop.checkout()
+    shown = await page(shop.house, session_id)
+    assert shown.state == "open"
+    assert shown.named("continue")["href"] == f"{shop.stripe.url}/c/pay/{session_id}"
+    assert shown.named("outcome")["data-status-url"] == f"/api/payments/status/{session_id}"
+    assert int(shown.named("outcome")["data-follow"] or 0) > 0
+
+
+async def test_a_declined_card_is_explained_in_words(shop: Shop) -> None:
+    session_id = await shop.checkout()
+    shop.stripe.pay(session_id, card="4000000000000002")
+    english = await page(shop.house, session_id)
+    italian = await page(shop.house, session_id, accept_language="it")
+    assert english.state == "open"
+    assert "declined" in english.text
+    assert "rifiutato" in italian.text
+
+
+async def test_a_bank_debit_is_on_its_way(shop: Shop) -> None:
+    session_id = await shop.checkout()
+    shop.stripe.pay(session_id, card="bank_debit")
+    shown = await page(shop.house, session_id)
+    assert shown.state == "pending"
+    assert "bank" in shown.text
+
+
+async def test_leaving_the_payment_page_costs_nothing(shop: Shop) -> None:
+    session_id = await shop.checkout()
+    shown = await page(shop.house, session_id, "/payment-cancel")
+    assert shown.state == "canceled"
+    assert "nothing was charged" in shown.text
+    plain = await page(shop.house, path="/payment-cancel", accept_language="it-IT")
+    assert (plain.reply.status, plain.state, plain.language) == (200, "canceled", "it")
+    assert "non ti è stato addebitato nulla" in plain.text
+
+
+async def test_an_expired_session(shop: Shop) -> None:
+    session_id = await shop.checkout()
+    await shop.account.request("POST", f"checkout/sessions/{session_id}/expire")
+    assert (await page(shop.house, session_id)).state == "expired"
+
+
+async def test_while_stripe_is_away_the_page_waits_with_the_buyer(house: House) -> None:
+    await house.call("set_keys", secret_key="sk_test_51ForTheMode")
+    await house.add_checkout("cs_test_1")
+    await house.refusal("sync")
+    shown = await page(house, "cs_test_1")
+    assert (shown.reply.status, shown.state) == (200, "waiting")
+    assert "cannot reach Stripe" in shown.text
+    assert shown.all("noscript")
+    (refresh,) = [meta for meta in shown.all("meta") if meta.get("http-equiv") == "refresh"]
+    assert int(refresh["content"] or 0) >= 5
+    live = [attributes for _, attributes in shown.elements if attributes.get("aria-live")]
+    assert live
+    assert live[0]["role"] == "status"
+
+
+@pytest.mark.parametrize("session_id", ["", "cs_test_nobodys", "pi_1", "<script>", "x" * 3000])
+async def test_a_payment_nobody_knows(house: House, session_id: str) -> None:
+    shown = await page(house, session_id)
+    assert (shown.reply.status, shown.state) == (404, "unknown")
+    assert "<script>" not in shown.reply.body
+
+
+@pytest.mark.parametrize(
+    ("query", "locale", "accept", "expected"),
+    [
+        ("&locale=it", "en", "en", "it"),
+        ("", "it", "en", "it"),
+        ("", "auto", "it-IT,en;q=0.5", "it"),
+        ("", "auto", "de,fr", "en"),
+        ("", "de", "it", "it"),
+        ("&locale=tlh", "auto", "", "en"),
+    ],
+)
+async def test_the_language_is_the_buyers(
+    house: House, query: str, locale: str, accept: str, expected: str
+) -> None:
+    await house.add_checkout("cs_test_1", locale=locale)
+    reply = await house.http(
+        "GET", "/payment-success", query=f"session_id=cs_test_1{query}", accept_language=accept
+    )
+    assert Page(reply).language == expected
+    assert reply.headers["Content-Language"] == expected
+
+
+async def test_names_from_the_configuration_cannot_write_html(shop: Shop) -> None:
+    hostile = "<img src=x onerror=alert(1)> & \"Co\" {item}"
+    await shop.house.configure("router_os_premium", title=hostile)
+    await shop.house.configure(FEATURE, title=hostile)
+    shown = await page(shop.house, await shop.buy())
+    assert shown.state == "paid"
+    assert not shown.all("img")
+    assert shown.text.count(hostile) == 2
+
+
+async def test_a_page_loads_nothing_runs_nothing_foreign_and_is_framed_by_nobody(house: House) -> None:
+    await house.add_checkout("cs_test_1")
+    first, second = await page(house, "cs_test_1"), await page(house, "cs_test_1")
+    headers = first.reply.headers
+    policy = headers["Content-Security-Policy"]
+    assert headers["Content-Type"] == "text/html; charset=utf-8"
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    (nonce,) = set(re.findall(r"'nonce-([^']+)'", policy))
+    assert {element["nonce"] for tag in ("style", "script") for element in first.all(tag)} == {nonce}
+    assert nonce not in second.reply.body
+    for _, attributes in first.elements:
+        assert "style" not in attributes
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("src", "href"):
+            assert not (attributes.get(name) or "").startswith(("http:", "//", "data:"))
+
+
+async def test_on_the_internet_side_there_is_no_luci_to_go_back_to(house: House) -> None:
+    await house.configure("main", public_url="https://pay.example.net", listen=["0.0.0.0:8443"])
+    outside = await page(house, "cs_x", host="pay.example.net", x_forwarded_proto="https")
+    assert not outside.all("a")
+    assert (await page(house, "cs_x")).named("shop")["href"]
+
+
+async def test_the_order_in_the_shop_is_what_the_page_thanks_for(shop: Shop) -> None:
+    session_id = await shop.checkout(locale="it")
+    shop.stripe.pay(session_id)
+    shown = await page(shop.house, session_id)
+    assert shown.language == "it"
+    assert "49,99" in shown.text
+    assert ONETIME not in shown.text

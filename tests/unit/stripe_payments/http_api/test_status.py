@@ -1,0 +1,58 @@
+"""`GET /api/payments/status/{id}`: the documented shape, for those who hold an id of this router."""
+
+import pytest
+
+from tests.unit.stripe_payments.house import House, Shop
+
+STATUS = "/api/payments/status"
+
+
+async def test_a_paid_session(shop: Shop) -> None:
+    session_id = await shop.buy()
+    reply = await shop.house.http("GET", f"{STATUS}/{session_id}")
+    body = reply.json()
+    assert (reply.status, set(body)) == (200, {"status", "amount", "currency", "payment_date"})
+    assert (body["status"], body["amount"], body["currency"]) == ("paid", 4999, "eur")
+    assert body["payment_date"].endswith("Z")
+
+
+async def test_a_session_that_is_not_paid_yet(shop: Shop) -> None:
+    reply = await shop.house.http("GET", f"{STATUS}/{await shop.checkout()}")
+    assert reply.status == 200
+    assert reply.json()["status"] == "unpaid"
+    assert reply.json()["payment_date"] is None
+
+
+async def test_only_sessions_are_told_of_without_a_login(shop: Shop) -> None:
+    session_id = await shop.buy()
+    paid = await shop.house.call("payment_status", payment_id=session_id)
+    assert paid["payment_intent"].startswith("pi_")
+    reply = await shop.house.http("GET", f"{STATUS}/{paid['payment_intent']}")
+    assert reply.error == (404, "payment_not_found")
+
+
+async def test_while_stripe_is_away_a_session_it_never_told_of_cannot_be_told_of(house: House) -> None:
+    await house.call("set_keys", secret_key="sk_test_51ForTheMode")
+    await house.add_checkout("cs_test_1")
+    reply = await house.http("GET", f"{STATUS}/cs_test_1")
+    assert reply.status in (502, 503)
+
+
+@pytest.mark.parametrize("payment_id", ["cs_test_nobodys", "pi_1", "x", "cs_"])
+async def test_an_id_that_is_not_ours_is_not_found(house: House, payment_id: str) -> None:
+    assert (await house.http("GET", f"{STATUS}/{payment_id}")).error == (404, "payment_not_found")
+
+
+async def test_whoever_tries_many_ids_has_to_wait(house: House) -> None:
+    statuses = [
+        (await house.http("GET", f"{STATUS}/cs_test_{n}", x_remote_addr="10.0.0.9")).status for n in range(30)
+    ]
+    assert statuses[0] == 404
+    assert statuses[-1] == 429
+    waiting = await house.http("GET", f"{STATUS}/cs_test_x", x_remote_addr="10.0.0.9")
+    assert waiting.error == (429, "rate_limited")
+    assert int(waiting.headers["Retry-After"]) > 0
+    neighbour = await house.http("GET", f"{STATUS}/cs_test_x", x_remote_addr="10.0.0.10")
+    assert neighbour.error == (404, "payment_not_found")
+    page = await house.http("GET", "/payment-success", query="session_id=cs_test_y", x_remote_addr="10.0.0.9")
+    assert page.status == 429

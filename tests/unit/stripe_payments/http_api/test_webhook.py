@@ -1,0 +1,145 @@
+"""`POST /api/payments/webhook`, as Stripe and as forgers send it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from stripe_payments.stripe_api import sign
+from tests.unit.stripe_payments.house import House, Reply
+
+WEBHOOK = "/api/payments/webhook"
+SECRET = "whsec_thisRoutersOwnSecret"
+
+
+@pytest.fixture
+async def listening(house: House) -> House:
+    """A house with a webhook secret and a trusted clock."""
+    await house.call("set_keys", secret_key="sk_test_51ForTheMode", webhook_secret=SECRET)
+    await house.trust_the_clock()
+    return house
+
+
+def event(event_id: str = "evt_1", **changes: Any) -> dict[str, Any]:
+    return {
+        "id": event_id,
+        "object": "event",
+        "type": "checkout.session.completed",
+        "livemode": False,
+        "data": {"object": {"id": "cs_test_1", "object": "checkout.session"}},
+        **changes,
+    }
+
+
+async def deliver(house: House, content: object, *, age: int = 0, secret: str = SECRET) -> Reply:
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    now = (await house.parts()).clock.now() or 0
+    header = f"t={now - age},v1={sign(body, secret, now - age)}"
+    return await house.http("POST", WEBHOOK, body, stripe_signature=header, content_type="application/json")
+
+
+async def accepted(house: House) -> list[str]:
+    """The ids of the events that wait in the inbox; Stripe is away, so nothing leaves it."""
+    events = await (await house.parts()).ledger.read(lambda tx: tx.inbox.due(2**40, 100))
+    return sorted(event.event_id for event in events)
+
+
+async def test_a_signed_event_is_durable_before_the_answer(listening: House) -> None:
+    reply = await deliver(listening, event())
+    assert (reply.status, reply.json()) == (200, {"received": True})
+    assert await accepted(listening) == ["evt_1"]
+    await listening.stop_daemon()
+    await listening.start_daemon()
+    assert await accepted(listening) == ["evt_1"]
+
+
+async def test_the_same_event_again_is_fine_and_counts_once(listening: House) -> None:
+    for _ in range(3):
+        assert (await deliver(listening, event())).status == 200
+    assert await accepted(listening) == ["evt_1"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        event(livemode=True),
+        event(data={}),
+        event(data={"object": "gone"}),
+        event(data={"object": {"id": 7}}),
+        event(data={"object": {"id": "../../etc"}}),
+        event(type=None),
+        event("evt\n1"),
+        {"object": "v2.core.event", "id": "evt_2", "type": "v1.billing.meter"},
+        event(data={"object": {"id": "cs_test_1", "metadata": {"router_id": "f" * 32}}}),
+        {},
+    ],
+)
+async def test_what_is_not_for_us_is_answered_200_and_not_kept(listening: House, content: dict[str, Any]) -> None:
+    reply = await deliver(listening, content)
+    assert (reply.status, reply.json()) == (200, {"received": True})
+    assert await accepted(listening) == []
+
+
+async def test_an_event_of_an_unknown_type_or_of_nobody_is_kept_for_a_look(listening: House) -> None:
+    router_id = (await listening.call("status"))["router_id"]
+    own = {"id": "cs_test_2", "metadata": {"router_id": router_id}}
+    for number, changes in enumerate([{"type": "invented.tomorrow"}, {"data": {"object": own}}]):
+        assert (await deliver(listening, event(f"evt_{number}", **changes))).status == 200
+    assert await accepted(listening) == ["evt_0", "evt_1"]
+
+
+async def test_a_body_that_was_encoded_anew_is_not_what_stripe_signed(listening: House) -> None:
+    body = b'{"id":"evt_1","note":"\\u00e8  \xc3\xa8"}'
+    now = await listening.trust_the_clock()
+    header = f"t={now},v1={sign(body, SECRET, now)}"
+    changed = json.dumps(json.loads(body)).encode()
+    assert (await listening.http("POST", WEBHOOK, changed, stripe_signature=header)).error == (
+        400,
+        "invalid_signature",
+    )
+    assert (await listening.http("POST", WEBHOOK, body, stripe_signature=header)).status == 200
+
+
+async def test_bytes_that_are_no_text_are_verified_as_they_are(listening: House) -> None:
+    assert (await deliver(listening, b"\xff\xfe{}")).error == (400, "invalid_json")
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{", b"[" * 100_000])
+async def test_a_signed_body_that_is_no_event(listening: House, body: bytes) -> None:
+    assert (await deliver(listening, body)).error == (400, "invalid_json")
+
+
+@pytest.mark.parametrize("header", ["", "t=1", "v1=00", "t=x,v1=00", "t=1,v1=é", "," * 500, "t=1," + "v1=0," * 900])
+async def test_a_header_that_is_no_signature(listening: House, header: str) -> None:
+    assert (await listening.http("POST", WEBHOOK, event(), stripe_signature=header)).error == (
+        400,
+        "invalid_signature",
+    )
+
+
+@pytest.mark.parametrize("age", [301, -301, 10**6])
+async def test_a_signature_of_another_time_is_stale(listening: House, age: int) -> None:
+    assert (await deliver(listening, event(), age=age)).error == (400, "stale_timestamp")
+    assert await accepted(listening) == []
+
+
+async def test_forgers_are_slowed_down_and_stripe_is_not(listening: House) -> None:
+    statuses = [(await deliver(listening, event(), secret="whsec_guess")).status for _ in range(30)]
+    assert statuses[0] == 400
+    assert statuses[-1] == 429
+    refused = await deliver(listening, event(), secret="whsec_guess")
+    assert refused.error == (429, "rate_limited")
+    assert int(refused.headers["Retry-After"]) > 0
+    assert (await deliver(listening, event("evt_real"))).status == 200
+
+
+async def test_without_a_secret_nothing_is_believed(house: House) -> None:
+    await house.trust_the_clock()
+    assert (await deliver(house, event())).error == (503, "webhook_not_configured")
+
+
+async def test_before_the_time_is_known_stripe_is_asked_to_come_again(house: House) -> None:
+    await house.call("set_keys", webhook_secret=SECRET)
+    reply = await house.http("POST", WEBHOOK, event(), stripe_signature="t=1,v1=00")
+    assert reply.error == (503, "clock_not_trusted")
+    assert int(reply.headers["Retry-After"]) > 0
