@@ -12,8 +12,9 @@ from .holdings import Holdings, is_held
 def catalog_view(settings: Settings, holdings: Holdings, locale: str | None) -> dict[str, Any]:
     """`{plans[], products[], features{NAME: {title, description}}}` in the reader's language.
 
-    A plan or product is {id, title, description, features[] (names), prices[]}; a price is {id (its alias), price_id
-    (Stripe's, or null until provisioned), amount (minor units), currency, interval ("month", "year" or null), owned}.
+    A plan or product is {id, title, description, features[] (names), prices[]}; a price is {id (its alias),
+    price_id (Stripe's, or null until provisioned), amount (minor units), currency, interval ("month", "year"
+    or null), owned}.
     """
 
     def sellable(sold: Sellable) -> dict[str, Any]:

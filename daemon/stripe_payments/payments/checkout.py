@@ -1,7 +1,8 @@
 """Opening a Checkout session, so that nothing is bought twice and nothing paid is forgotten.
 
-Two things are durable before the buyer is sent away: the idempotency key, before Stripe is asked (a crash in between
-repeats the same request and gets the same session), and the session's id, before its address is told to anybody.
+Two things are durable before the buyer is sent away: the idempotency key, before Stripe is asked (a crash in
+between repeats the same request and gets the same session), and the session's id, before its address is told
+to anybody.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ SUCCESS_PATH: Final = "/payment-success"
 CANCEL_PATH: Final = "/payment-cancel"
 
 LAN_ORIGIN: Final = "http://openwrt.lan"
-"""Where a router answers in its own network if nobody has configured otherwise (OpenWrt's host name and domain)."""
+"""Where a router answers in its own network if nobody has configured otherwise (OpenWrt's host name and
+domain).
+"""
 
 REUSED_FOR: Final = 1800
 """Seconds in which the same order leads to the same session: a double click, a retry, a second tab."""
@@ -49,7 +52,50 @@ KEYS_LAST: Final = 23 * 3600
 
 # Stripe's own list: stripe.params.checkout.SessionCreateParams.locale
 _LOCALES: Final = frozenset(
-    ["auto", "bg", "cs", "da", "de", "el", "en", "en-GB", "es", "es-419", "et", "fi", "fil", "fr", "fr-CA", "hi-IN", "hr", "hu", "id", "it", "ja", "ko", "lt", "lv", "ms", "mt", "nb", "nl", "pl", "pt", "pt-BR", "ro", "ru", "sk", "sl", "sv", "th", "tr", "vi", "zh", "zh-HK", "zh-TW"]
+    [
+        "auto",
+        "bg",
+        "cs",
+        "da",
+        "de",
+        "el",
+        "en",
+        "en-GB",
+        "es",
+        "es-419",
+        "et",
+        "fi",
+        "fil",
+        "fr",
+        "fr-CA",
+        "hi-IN",
+        "hr",
+        "hu",
+        "id",
+        "it",
+        "ja",
+        "ko",
+        "lt",
+        "lv",
+        "ms",
+        "mt",
+        "nb",
+        "nl",
+        "pl",
+        "pt",
+        "pt-BR",
+        "ro",
+        "ru",
+        "sk",
+        "sl",
+        "sv",
+        "th",
+        "tr",
+        "vi",
+        "zh",
+        "zh-HK",
+        "zh-TW",
+    ]
 )
 
 
@@ -99,8 +145,8 @@ class CheckoutDesk:
     ) -> dict[str, str]:
         """`{session_id, checkout_url}` for a price of the catalogue (its alias or Stripe's id).
 
-        `origin` is the request's own where it came over HTTP (then the origin rule holds), None over ubus. Raises
-        disabled, not_configured, unknown_price, price_unavailable, already_owned, invalid_argument,
+        `origin` is the request's own where it came over HTTP (then the origin rule holds), None over ubus.
+        Raises disabled, not_configured, unknown_price, price_unavailable, already_owned, invalid_argument,
         foreign_return_url, and what Stripe may answer.
         """
         settings = self._settings()
@@ -121,7 +167,9 @@ class CheckoutDesk:
         return {"session_id": checkout.session_id or "", "checkout_url": checkout.url or ""}
 
     async def resume(self) -> None:
-        """At boot: finish what a crash interrupted, for as long as that takes. Returns when nothing is left over."""
+        """At boot: finish what a crash interrupted, for as long as that takes. Returns when nothing is left
+        over.
+        """
         delay = 2.0
         while leftover := await self._ledger.read(_creating):
             for checkout in leftover:
@@ -134,7 +182,8 @@ class CheckoutDesk:
                 delay = min(delay * 2, 300.0)
 
     async def withdraw(self, checkout: Checkout) -> bool:
-        """Expire an open session whose purchase would now be paying twice; gives whether Stripe was asked to."""
+        """Expire an open session whose purchase would now be paying twice; gives whether Stripe was asked to.
+        """
         settings = self._settings()
         price = settings.price(checkout.price_alias)
         if price is None or checkout.session_id is None:
@@ -150,7 +199,7 @@ class CheckoutDesk:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    # -- the order -------------------------------------------------------------------------------------------------
+    # -- the order --------------------------------------------------------------------------------
 
     def _order(
         self,
@@ -177,7 +226,7 @@ class CheckoutDesk:
             _stripe_locale(locale or settings.locale),
         )
 
-    # -- opening ---------------------------------------------------------------------------------------------------
+    # -- opening ----------------------------------------------------------------------------------
 
     async def _open_once(self, order: _Order, price: Price) -> Checkout:
         """One session for one order, however many ask for it at the same time or shortly after each other."""
@@ -196,7 +245,9 @@ class CheckoutDesk:
 
     async def _open(self, order: _Order, price: Price) -> Checkout:
         now = self._now()
-        others = [held for held in await self._ledger.read(_open_or_creating) if held.price_alias == price.alias]
+        others = [
+            held for held in await self._ledger.read(_open_or_creating) if held.price_alias == price.alias
+        ]
         for held in others:
             if _order_of(held) == order and abs(now - held.created_at) < REUSED_FOR:
                 return held if held.session_id else await self._finish(held)
@@ -234,7 +285,8 @@ class CheckoutDesk:
     async def _finish(self, checkout: Checkout, *, new_customer: bool = True) -> Checkout:
         """Ask Stripe for the session of a recorded checkout, and make its id durable."""
         if abs(self._now() - checkout.created_at) > KEYS_LAST:
-            # nobody can hold an address that was never told, and the key no longer protects against a second session
+            # nobody can hold an address that was never told, and the key no longer protects against a second
+            # session
             await self._mark(checkout, "expired")
             raise PaymentError("price_unavailable", price_id=checkout.price_alias)
         customer = await self.customers.ensure()
@@ -247,7 +299,11 @@ class CheckoutDesk:
                 raise  # stays recorded: the same key is used again
             await self._mark(checkout, "failed")
             param = str(error.details.get("param") or "")
-            if new_customer and param == "customer" and error.details.get("stripe_code") == "resource_missing":
+            if (
+                new_customer
+                and param == "customer"
+                and error.details.get("stripe_code") == "resource_missing"
+            ):
                 await self.customers.forget(customer)
                 # the same order for another customer is another request, so it needs another key
                 again = await self._note(
@@ -292,7 +348,8 @@ class CheckoutDesk:
             "metadata": marks,
         }
         title = sold.title_in(checkout.locale) if sold is not None else item
-        # an invoice for a single payment would cost the seller extra; the charge has a receipt of Stripe's anyway
+        # an invoice for a single payment would cost the seller extra; the charge has a receipt of Stripe's
+        # anyway
         if checkout.mode == "subscription":
             params["subscription_data"] = {"metadata": marks, "description": title}
         else:

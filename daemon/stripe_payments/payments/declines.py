@@ -1,7 +1,8 @@
 """Why a payment failed, in a sentence for the person who tried to pay.
 
-Stripe's decline codes (documentation: "Decline codes") in groups that a buyer can act on. `fraudulent`, `lost_card`
-and `stolen_card` are told as a plain decline, as Stripe asks: the person at the router need not be the card's owner.
+Stripe's decline codes (documentation: "Decline codes") in groups that a buyer can act on. `fraudulent`,
+`lost_card` and `stolen_card` are told as a plain decline, as Stripe asks: the person at the router need not
+be the card's owner.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from stripe_payments.texts import Text
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """code: Stripe's own (`lost_card`); reason: the group it falls into (`declined`); message: what to tell."""
+    """code: Stripe's own (`lost_card`); reason: the group it falls into (`declined`); message: what to tell.
+    """
 
     code: str
     reason: str
@@ -35,7 +37,8 @@ _SENTENCES: Final[dict[str, Text]] = {
         "La carta è scaduta. Usa una carta ancora valida.",
     ),
     "authentication_required": Text(
-        "The bank wants you to confirm the payment (3-D Secure), and that was not done. Pay again and confirm it.",
+        "The bank wants you to confirm the payment (3-D Secure), and that was not done. "
+        "Pay again and confirm it.",
         "La banca chiede di confermare il pagamento (3-D Secure) e la conferma non è arrivata. "
         "Riprova e completa la verifica.",
     ),
@@ -46,7 +49,8 @@ _SENTENCES: Final[dict[str, Text]] = {
     ),
     "incorrect_details": Text(
         "The card's number, expiry date or security code is not right. Check them and try again.",
-        "Il numero, la scadenza o il codice di sicurezza della carta non sono corretti. Controllali e riprova.",
+        "Il numero, la scadenza o il codice di sicurezza della carta non sono corretti. "
+        "Controllali e riprova.",
     ),
     "limit_exceeded": Text(
         "The card's limit has been reached. Try another card, or wait a day.",
@@ -63,7 +67,8 @@ _SENTENCES: Final[dict[str, Text]] = {
     ),
     "debit_failed": Text(
         "The bank debit did not go through. Nothing was unlocked: pay again, or with another method.",
-        "L'addebito bancario non è andato a buon fine. Non è stato sbloccato nulla: paga di nuovo o con un altro metodo.",
+        "L'addebito bancario non è andato a buon fine. Non è stato sbloccato nulla: "
+        "paga di nuovo o con un altro metodo.",
     ),
     "canceled": Text(
         "The payment was canceled. Nothing was charged.",

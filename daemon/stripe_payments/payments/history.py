@@ -26,8 +26,8 @@ class History:
     ) -> dict[str, Any]:
         """`{transactions[], next}`; `next` (or null) is what `before` takes for the page that follows.
 
-        A transaction is {id, date (RFC 3339), kind (payment, invoice, refund, dispute), amount (minor units), currency,
-        status, description, receipt_url, invoice_pdf}; the last two may be null.
+        A transaction is {id, date (RFC 3339), kind (payment, invoice, refund, dispute), amount (minor units),
+        currency, status, description, receipt_url, invoice_pdf}; the last two may be null.
         """
         if limit is None:
             limit = DEFAULT_LIMIT

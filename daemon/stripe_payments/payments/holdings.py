@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 from stripe_payments.entitlements import MANUAL, Entitlement, Purchase, Subscription
 from stripe_payments.errors import PaymentError
-from stripe_payments.reconcile.derive import assemble, payment
+from stripe_payments.reconcile.derive import payment
+from stripe_payments.reconcile.stored_objects import assemble
 from stripe_payments.settings import Price, Settings
 
 if TYPE_CHECKING:
     from stripe_payments.ledger import Transaction
 
 LIVING: Final = frozenset({"active", "trialing", "past_due", "unpaid", "paused"})
-"""Statuses of a subscription that is still there, paid or not: a second one beside it would be charged as well.
-`incomplete` is not among them: its first payment failed, and Stripe ends it by itself within a day."""
+"""Statuses of a subscription that is still there, paid or not: a second one beside it would be charged as
+well. `incomplete` is not among them: its first payment failed, and Stripe ends it by itself within a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,9 @@ def features_of_purchase(purchase: Purchase, settings: Settings) -> tuple[str, .
 
 
 def owned_for_good(holdings: Holdings, settings: Settings) -> set[str]:
-    """The features that no end and no missed payment takes away: bought once, or granted by the administrator."""
+    """The features that no end and no missed payment takes away: bought once, or granted by the
+    administrator.
+    """
     owned = {
         feature
         for purchase in holdings.purchases
@@ -86,8 +89,8 @@ def is_held(price: Price, holdings: Holdings, settings: Settings) -> bool:
 def refusal(price: Price, holdings: Holdings, settings: Settings) -> PaymentError | None:
     """`already_owned` if buying this would be paying twice, else None.
 
-    A second subscription; anything whose features are all owned for good; a one-time purchase whose payment (a bank
-    debit) is still under way.
+    A second subscription; anything whose features are all owned for good; a one-time purchase whose payment
+    (a bank debit) is still under way.
     """
     sold = settings.sellable(price.of)
     title = sold.titles if sold is not None else price.of

@@ -21,7 +21,9 @@ MAX_LOOKUP_KEYS: Final = 10
 
 
 class PriceDesk:
-    """The price's own price_id where it is configured; else the active price at Stripe whose lookup_key is the alias."""
+    """The price's own price_id where it is configured; else the active price at Stripe whose lookup_key is
+    the alias.
+    """
 
     def __init__(
         self,
@@ -57,7 +59,9 @@ class PriceDesk:
     async def _look_up(self, wanted: Price) -> None:
         """One request for every price that has no id yet."""
         prices = self._settings().prices
-        missing = [alias for alias, price in prices.items() if price.price_id is None and alias != wanted.alias]
+        missing = [
+            alias for alias, price in prices.items() if price.price_id is None and alias != wanted.alias
+        ]
         asked = [wanted.alias, *missing][:MAX_LOOKUP_KEYS]
         page = await self._stripe.list_prices({"lookup_keys": asked, "active": True, "limit": 100})
         now = self._monotonic()

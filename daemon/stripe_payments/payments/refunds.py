@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 from stripe_payments.errors import PaymentError
 from stripe_payments.journal import Journal
 from stripe_payments.reconcile import derive
+from stripe_payments.reconcile.stored_objects import assemble
 from stripe_payments.stripe_api import StripeAPI, object_kind
 from stripe_payments.texts import Text
 
 if TYPE_CHECKING:
     from stripe.params import RefundCreateParams
 
-    from stripe_payments.identity import IdentityStore
     from stripe_payments.ledger import Ledger, Transaction
     from stripe_payments.reconcile import Reconciler
 
@@ -28,7 +28,8 @@ _WHY: Final = {
 }
 _NOT_PAID: Final = Text("it has not been paid", "non è stato pagato")
 _UNKNOWN_REASON: Final = Text(
-    "one of duplicate, fraudulent, requested_by_customer", "uno fra duplicate, fraudulent, requested_by_customer"
+    "one of duplicate, fraudulent, requested_by_customer",
+    "uno fra duplicate, fraudulent, requested_by_customer",
 )
 _AMOUNT: Final = Text(
     "a whole number above zero, in the smallest unit of the currency",
@@ -37,13 +38,10 @@ _AMOUNT: Final = Text(
 
 
 class RefundDesk:
-    def __init__(
-        self, ledger: Ledger, stripe: StripeAPI, reconciler: Reconciler, identity: IdentityStore
-    ) -> None:
+    def __init__(self, ledger: Ledger, stripe: StripeAPI, reconciler: Reconciler) -> None:
         self._ledger = ledger
         self._stripe = stripe
         self._reconciler = reconciler
-        self._identity = identity
 
     async def refund(
         self, payment_id: str, amount: int | None = None, reason: str | None = None
@@ -68,7 +66,7 @@ class RefundDesk:
             raise PaymentError("amount_too_large", amount=amount, available=left)
         params: RefundCreateParams = {
             "payment_intent": paid.payment_intent,
-            "metadata": {"router_id": self._identity.load().router_id},
+            "metadata": {"router_id": self._reconciler.identity.router_id},
         }
         if amount is not None:
             params["amount"] = amount
@@ -84,7 +82,9 @@ class RefundDesk:
                     "not_refundable", payment_id=payment_id, reason=error.details.get("reason")
                 ) from error
             raise
-        _journal.info("refunded", payment=paid.payment_intent, refund=refund["id"], amount=refund.get("amount"))
+        _journal.info(
+            "refunded", payment=paid.payment_intent, refund=refund["id"], amount=refund.get("amount")
+        )
         await self._settle(paid.payment_intent)
         return {
             "id": refund["id"],
@@ -108,7 +108,9 @@ class RefundDesk:
             intent = await self._stripe.retrieve(intent_id) if intent_id else None
             paid = derive.payment(intent) if intent else None
         else:
-            intent_id = payment_id if kind == "payment_intent" else derive.reference(stored.get("payment_intent"))
+            intent_id = (
+                payment_id if kind == "payment_intent" else derive.reference(stored.get("payment_intent"))
+            )
             paid = await self._ledger.read(lambda tx: _stored_payment(tx, intent_id)) if intent_id else None
         if paid is None:
             raise PaymentError("not_refundable", payment_id=payment_id, reason=_NOT_PAID)
@@ -123,7 +125,7 @@ class RefundDesk:
 
 
 def _stored_payment(tx: Transaction, intent_id: str) -> derive.Payment | None:
-    intent = derive.assemble(tx.objects.get, intent_id)
+    intent = assemble(tx.objects.get, intent_id)
     if intent is None:
         return None
     purchase = next(

@@ -1,8 +1,8 @@
 """Where Stripe sends the buyer afterwards: which addresses are accepted, and what is added to them.
 
-Over ubus the caller is authorised by ACL and may name any http(s) address. Over HTTP a page of some other site could
-be the author of the request, so its addresses must lie in the request's own origin, in public_url or in an
-`allowed_origin`: otherwise the router would be an open redirect that comes with Stripe's good name.
+Over ubus the caller is authorised by ACL and may name any http(s) address. Over HTTP a page of some other
+site could be the author of the request, so its addresses must lie in the request's own origin, in public_url
+or in an `allowed_origin`: otherwise the router would be an open redirect that comes with Stripe's good name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def origin_of(url: str) -> str | None:
-    """The origin (scheme, host, port; default ports left out) of an http(s) address, or None if it has none."""
+    """The origin (scheme, host, port; default ports left out) of an http(s) address, or None if it has none.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -41,9 +42,9 @@ def resolve(
 ) -> str:
     """An absolute http(s) address out of what the caller named.
 
-    `base` (public_url, or the request's own origin) is what a relative address is relative to. `allowed_origins`
-    None accepts every origin (the authorised bus caller); otherwise another origin raises `foreign_return_url`.
-    Anything that is no http(s) address raises `invalid_argument`.
+    `base` (public_url, or the request's own origin) is what a relative address is relative to.
+    `allowed_origins` None accepts every origin (the authorised bus caller); otherwise another origin raises
+    `foreign_return_url`. Anything that is no http(s) address raises `invalid_argument`.
     """
     if len(url) > MAX_LENGTH or not url.strip() or any(ord(char) <= 32 or ord(char) == 127 for char in url):
         raise PaymentError("invalid_argument", argument=argument)
@@ -51,6 +52,10 @@ def resolve(
         # a browser reads \ as /, urllib does not: http://ours\@evil.example would be judged by another host
         raise PaymentError("invalid_argument", argument=argument)
     try:
+        given = urlsplit(url)
+        if given.scheme and not given.netloc:
+            # http:///evil.example: relative to urllib, an address of evil.example to a browser
+            raise PaymentError("invalid_argument", argument=argument)
         absolute = urljoin(base, url) if base else url
         parts = urlsplit(absolute)
         origin = origin_of(absolute)
@@ -83,7 +88,9 @@ def _ascii_netloc(netloc: str, argument: str) -> str:
 
 
 def with_session_id(url: str) -> str:
-    """The address with `session_id={CHECKOUT_SESSION_ID}` added to its query, unless the placeholder is there already."""
+    """The address with `session_id={CHECKOUT_SESSION_ID}` added to its query, unless the placeholder is there
+    already.
+    """
     if SESSION_PLACEHOLDER in url:
         return url
     parts = urlsplit(url)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.reconcile import derive
+from stripe_payments.reconcile.stored_objects import assemble
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.stripe_api import is_transient, object_kind
 
 from .declines import failure
 
 if TYPE_CHECKING:
-    from stripe_payments.identity import IdentityStore
     from stripe_payments.ledger import Ledger, Transaction
     from stripe_payments.reconcile import Reconciler, SyncOutcome
     from stripe_payments.settings import Settings
@@ -44,23 +44,22 @@ class PaymentStatusDesk:
         self,
         ledger: Ledger,
         reconciler: Reconciler,
-        identity: IdentityStore,
         settings: Callable[[], Settings],
     ) -> None:
         self._ledger = ledger
         self._reconciler = reconciler
-        self._identity = identity
         self._settings = settings
         self._asked: dict[str, tuple[float, asyncio.Task[SyncOutcome]]] = {}
 
     async def show(self, payment_id: str, locale: str | None = None) -> dict[str, Any]:
-        """The payment: {status, amount, currency, payment_date, id, payment_intent, item, title, amount_refunded,
-        receipt_url, final, failure}.
+        """The payment: {status, amount, currency, payment_date, id, payment_intent, item, title,
+        amount_refunded, receipt_url, final, failure}.
 
-        status: paid, pending, unpaid, failed, expired, refunded, partially_refunded, disputed, no_payment_required;
-        amounts in minor units; payment_date RFC 3339, null until paid; final false while this may still change by
-        itself (an open session after a declined card can be paid with another one); failure {code, reason, message} or
-        null. Raises invalid_argument, payment_not_found, and what Stripe may answer.
+        status: paid, pending, unpaid, failed, expired, refunded, partially_refunded, disputed,
+        no_payment_required; amounts in minor units; payment_date RFC 3339, null until paid; final false while
+        this may still change by itself (an open session after a declined card can be paid with another one);
+        failure {code, reason, message} or null. Raises invalid_argument, payment_not_found, and what Stripe
+        may answer.
         """
         kind = object_kind(payment_id)
         if kind not in ("checkout.session", "payment_intent", "charge", "invoice", "subscription"):
@@ -97,10 +96,10 @@ class PaymentStatusDesk:
 
     async def _known(self, payment_id: str, kind: str, locale: str | None) -> dict[str, Any] | None:
         """What the ledger holds of it, None if nothing."""
-        identity = self._identity.load()
+        identity = self._reconciler.identity
 
         def find(tx: Transaction) -> tuple[dict[str, Any], derive.DisputeState | None] | None:
-            root = derive.assemble(tx.objects.get, _root_id(tx, payment_id, kind))
+            root = assemble(tx.objects.get, _root_id(tx, payment_id, kind))
             if root is None or not derive.is_ours(root, identity.router_id, identity.customer):
                 return None
             held = tx.purchases.get(str(root["id"]))
@@ -116,9 +115,7 @@ class PaymentStatusDesk:
             return self._of_invoice(root, locale)
         return self._of_payment(derive.payment(root, None, dispute), derive.metadata(root), locale)
 
-    def _of_payment(
-        self, paid: derive.Payment, marks: dict[str, str], locale: str | None
-    ) -> dict[str, Any]:
+    def _of_payment(self, paid: derive.Payment, marks: dict[str, str], locale: str | None) -> dict[str, Any]:
         why = None
         if paid.failure_code or paid.decline_code:
             cause = failure(paid.failure_code, paid.decline_code)

@@ -11,6 +11,7 @@ from stripe_payments.settings import Settings
 
 from . import derive
 from .fetching import Unit
+from .stored_objects import flatten
 
 if TYPE_CHECKING:
     from stripe_payments.ledger import CheckoutState, Transaction, TransactionRow
@@ -21,7 +22,9 @@ _STATES: Final[dict[str, CheckoutState]] = {"open": "open", "complete": "complet
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """What derivation is relative to: who we are, what we sell, what time it is (trusted epoch seconds or None)."""
+    """What derivation is relative to: who we are, what we sell, what time it is (trusted epoch seconds or
+    None).
+    """
 
     settings: Settings
     router_id: str
@@ -32,7 +35,9 @@ class Book:
 
 @dataclass(slots=True)
 class Applied:
-    """ours: something belonged to this router; changed: a row differs from before; effects: the outbox has news."""
+    """ours: something belonged to this router; changed: a row differs from before; effects: the outbox has
+    news.
+    """
 
     ours: bool = False
     changed: bool = False
@@ -49,7 +54,7 @@ def apply_unit(tx: Transaction, unit: Unit, book: Book) -> Applied:
     if not derive.is_ours(unit.root, book.router_id, book.customer):
         return Applied()
     applied = Applied(ours=True)
-    for raw in [*derive.flatten(unit.root), *(dict(dispute) for dispute in unit.disputes or ())]:
+    for raw in [*flatten(unit.root), *(dict(dispute) for dispute in unit.disputes or ())]:
         # flash is written only for a difference; the same object is fetched again at every poll
         if tx.objects.get(raw["id"]) != raw:
             tx.objects.put(raw, book.now or 0)
@@ -90,7 +95,9 @@ def _payment(
         paid = derive.payment(unit.root, unit.disputes)
     marks = derive.metadata(unit.root)
     item = marks.get("item", "")
-    rows = derive.payment_rows(unit.root, paid, item or str(unit.root.get("description") or ""), unit.disputes)
+    rows = derive.payment_rows(
+        unit.root, paid, item or str(unit.root.get("description") or ""), unit.disputes
+    )
     for row in rows:
         before = _history(tx, row, applied)
         if row.kind == "payment" and (before is None or before.status != row.status):
@@ -144,7 +151,9 @@ def _invoice_item(invoice: Mapping[str, Any], book: Book) -> str:
     for line in lines.get("data", []) if isinstance(lines, Mapping) else []:
         pricing = line.get("pricing")
         details = pricing.get("price_details") if isinstance(pricing, Mapping) else None
-        price_id = derive.reference(details.get("price") if isinstance(details, Mapping) else line.get("price"))
+        price_id = derive.reference(
+            details.get("price") if isinstance(details, Mapping) else line.get("price")
+        )
         price = book.settings.price(price_id) if price_id else None
         if price is not None:
             return price.of
@@ -152,7 +161,8 @@ def _invoice_item(invoice: Mapping[str, Any], book: Book) -> str:
 
 
 def recompute(tx: Transaction, book: Book, *, holding: bool) -> tuple[str, ...]:
-    """Entitlements from all rows; what changed goes to the outbox. Gives the names of the features that changed.
+    """Entitlements from all rows; what changed goes to the outbox. Gives the names of the features that
+    changed.
 
     `holding`: the ledger is being rebuilt and may not know yet what was paid, so that nothing may lock.
     """

@@ -1,13 +1,13 @@
 """From Stripe's objects to our rows. Pure.
 
-Objects come in as fetched (resources.py says what is expanded), of the pinned API version or of an older one: a
-period's end on the subscription itself instead of on its items, an invoice's subscription at its top level. A field
-that is missing is not an error: zero-amount sessions have neither payment intent nor currency.
+Objects come in as fetched (resources.py says what is expanded), of the pinned API version or of an older one:
+a period's end on the subscription itself instead of on its items, an invoice's subscription at its top level.
+A field that is missing is not an error: zero-amount sessions have neither payment intent nor currency.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -17,7 +17,8 @@ from stripe_payments.ledger import TransactionRow
 Raw = Mapping[str, Any]
 DisputeState = Literal["open", "won", "lost"]
 
-# A plain "won" also stands for an inquiry that was closed and a dispute that was prevented: no money has moved.
+# A plain "won" also stands for an inquiry that was closed and a dispute that was prevented: no money has
+# moved.
 _DISPUTES: Final[dict[str, DisputeState]] = {
     "lost": "lost",
     "won": "won",
@@ -49,14 +50,15 @@ def metadata(raw: Raw) -> dict[str, str]:
     return {str(k): str(v) for k, v in found.items()} if isinstance(found, Mapping) else {}
 
 
-# -- whose is it -------------------------------------------------------------------------------------------------------
+# -- whose is it ---------------------------------------------------------------------------------
 
 
 def is_ours(raw: Raw, router_id: str, customer: str | None) -> bool:
-    """Whether an object belongs to this router: the router_id in its metadata decides, else its customer does.
+    """Whether an object belongs to this router: the router_id in its metadata decides, else its customer
+    does.
 
-    Charges, invoices and subscriptions made by Stripe for us may lack our metadata; their customer is ours alone. An
-    invoice made for a subscription also carries the subscription's metadata.
+    Charges, invoices and subscriptions made by Stripe for us may lack our metadata; their customer is ours
+    alone. An invoice made for a subscription also carries the subscription's metadata.
     """
     marked = metadata(raw).get("router_id") or _subscription_metadata(raw).get("router_id")
     if not marked and raw.get("object") == "checkout.session":
@@ -75,17 +77,17 @@ def _subscription_metadata(raw: Raw) -> dict[str, str]:
     return metadata(details) if isinstance(details, Mapping) else {}
 
 
-# -- a payment ---------------------------------------------------------------------------------------------------------
+# -- a payment -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Payment:
     """What there is to know of one payment.
 
-    status: paid, pending, unpaid, failed, expired, refunded, partially_refunded, disputed, no_payment_required;
-    amount and amount_refunded in minor units of currency (None if Stripe has none yet); paid_at and created in
-    epoch seconds; final: nothing more happens unless somebody refunds, disputes or pays anew;
-    failure_code, decline_code: Stripe's words for the last failed attempt.
+    status: paid, pending, unpaid, failed, expired, refunded, partially_refunded, disputed,
+    no_payment_required; amount and amount_refunded in minor units of currency (None if Stripe has none yet);
+    paid_at and created in epoch seconds; final: nothing more happens unless somebody refunds, disputes or
+    pays anew; failure_code, decline_code: Stripe's words for the last failed attempt.
     """
 
     id: str
@@ -109,8 +111,8 @@ def dispute_state(
 ) -> DisputeState | None:
     """Where a charge's disputes stand: a lost one outweighs an open one, that a won one.
 
-    `disputes` None means that they were not fetched: what was known stays, and a charge that says "disputed" counts
-    as openly disputed until we know better.
+    `disputes` None means that they were not fetched: what was known stays, and a charge that says "disputed"
+    counts as openly disputed until we know better.
     """
     if disputes is not None:
         states = {_DISPUTES.get(str(dispute.get("status")), "open") for dispute in disputes}
@@ -125,13 +127,17 @@ def dispute_state(
 
 
 def needs_disputes(session: Raw, known: DisputeState | None) -> bool:
-    """Whether the answer is not complete without the charge's disputes (the API has no field to expand for them)."""
+    """Whether the answer is not complete without the charge's disputes (the API has no field to expand for
+    them).
+    """
     intent = _expanded(session.get("payment_intent")) or {}
     charge = _expanded(intent.get("latest_charge")) or {}
     return bool(charge.get("disputed")) and known not in ("won", "lost")
 
 
-def payment(root: Raw, disputes: Iterable[Raw] | None = None, known_dispute: DisputeState | None = None) -> Payment:
+def payment(
+    root: Raw, disputes: Iterable[Raw] | None = None, known_dispute: DisputeState | None = None
+) -> Payment:
     """The payment that a Checkout session or a payment intent tells of."""
     session: Raw | None = root if root.get("object") == "checkout.session" else None
     intent = _expanded(session.get("payment_intent")) if session is not None else root
@@ -152,7 +158,9 @@ def payment(root: Raw, disputes: Iterable[Raw] | None = None, known_dispute: Dis
         paid_at = created
     error = (intent or {}).get("last_payment_error")
     error = error if isinstance(error, Mapping) and status in ("failed", "unpaid", "expired") else {}
-    failure = error.get("code") or (charge or {}).get("failure_code") if status == "failed" else error.get("code")
+    failure = (
+        error.get("code") or (charge or {}).get("failure_code") if status == "failed" else error.get("code")
+    )
     if status == "failed" and not failure and (intent or {}).get("status") == "canceled":
         failure = "canceled"
     amount = session.get("amount_total") if session is not None else None
@@ -226,7 +234,9 @@ def price_of(session: Raw) -> str | None:
 
 
 def purchase(session: Raw, paid: Payment, known_price: str | None = None) -> Purchase | None:
-    """The one-time purchase that a completed session is; None for one that nobody completed, and for subscriptions."""
+    """The one-time purchase that a completed session is; None for one that nobody completed, and for
+    subscriptions.
+    """
     if session.get("mode") != "payment" or session.get("status") != "complete":
         return None
     marks = metadata(session)
@@ -244,7 +254,7 @@ def purchase(session: Raw, paid: Payment, known_price: str | None = None) -> Pur
     )
 
 
-# -- a subscription ----------------------------------------------------------------------------------------------------
+# -- a subscription ------------------------------------------------------------------------------
 
 
 def subscription(raw: Raw) -> Subscription:
@@ -276,16 +286,19 @@ def subscription(raw: Raw) -> Subscription:
 
 
 def _alias_of(price: object, marks: Mapping[str, str]) -> str | None:
-    """Our name of the price: its lookup_key follows a change of plan, our metadata may be that of the old one."""
+    """Our name of the price: its lookup_key follows a change of plan, our metadata may be that of the old
+    one.
+    """
     key = price.get("lookup_key") if isinstance(price, Mapping) else None
     return key if isinstance(key, str) and key else marks.get("price_alias")
 
 
 def _past_due_since(raw: Raw, period_start: int | None) -> int | None:
-    """When the payment that is owed fell due: the unpaid invoice's finalization, else the start of the period.
+    """When the payment that is owed fell due: the unpaid invoice's finalization, else the start of the
+    period.
 
-    Taken from Stripe's objects and never from the moment we noticed, so that grace ends at the same second whatever
-    we saw and when.
+    Taken from Stripe's objects and never from the moment we noticed, so that grace ends at the same second
+    whatever we saw and when.
     """
     invoice = _expanded(raw.get("latest_invoice"))
     if invoice and invoice.get("status") != "paid":
@@ -300,11 +313,14 @@ def subscription_of_invoice(invoice: Raw) -> str | None:
     """The subscription that an invoice is for, in the new place or the old one."""
     parent = _expanded(invoice.get("parent"))
     details = _expanded(parent.get("subscription_details")) if parent else None
-    return reference(details.get("subscription") if details else None) or reference(invoice.get("subscription"))
+    return reference(details.get("subscription") if details else None) or reference(
+        invoice.get("subscription")
+    )
 
 
 def payment_intent_of_invoice(invoice: Raw) -> str | None:
-    """The payment intent that paid an invoice: among its payments since 2025-03-31, at its top level before."""
+    """The payment intent that paid an invoice: among its payments since 2025-03-31, at its top level before.
+    """
     payments = _expanded(invoice.get("payments"))
     for entry in payments.get("data", []) if payments else []:
         paid_by = _expanded(entry.get("payment")) or {}
@@ -313,10 +329,12 @@ def payment_intent_of_invoice(invoice: Raw) -> str | None:
     return reference(invoice.get("payment_intent"))
 
 
-# -- the history -------------------------------------------------------------------------------------------------------
+# -- the history ---------------------------------------------------------------------------------
 
 
-def payment_rows(root: Raw, paid: Payment, title: str, disputes: Iterable[Raw] | None) -> list[TransactionRow]:
+def payment_rows(
+    root: Raw, paid: Payment, title: str, disputes: Iterable[Raw] | None
+) -> list[TransactionRow]:
     """A payment with its refunds and disputes. An attempt that never came to anything is not history."""
     rows: list[TransactionRow] = []
     if paid.status not in ("unpaid", "expired"):
@@ -364,7 +382,9 @@ def invoice_row(raw: Raw, title: str) -> TransactionRow | None:
     transitions = _expanded(raw.get("status_transitions")) or {}
     moments = (transitions.get("paid_at"), transitions.get("finalized_at"), raw.get("created"))
     lines = raw.get("lines")
-    described = [line.get("description") for line in lines.get("data", [])] if isinstance(lines, Mapping) else []
+    described = (
+        [line.get("description") for line in lines.get("data", [])] if isinstance(lines, Mapping) else []
+    )
     amount = raw.get("amount_paid") if status == "paid" else raw.get("amount_due")
     return TransactionRow(
         id=str(raw["id"]),
@@ -377,57 +397,3 @@ def invoice_row(raw: Raw, title: str) -> TransactionRow | None:
         receipt_url=raw.get("hosted_invoice_url"),
         invoice_pdf=raw.get("invoice_pdf"),
     )
-
-
-# -- what is kept ------------------------------------------------------------------------------------------------------
-
-
-def flatten(root: Raw) -> list[dict[str, Any]]:
-    """The object and those expanded in it, each on its own with ids in place of the others: one row an object."""
-    kept: list[dict[str, Any]] = []
-
-    def take(raw: Raw) -> str:
-        flat: dict[str, Any] = {}
-        for name, value in raw.items():
-            if isinstance(value, Mapping) and _is_object(value):
-                flat[name] = take(value) if name in _OWN_ROW else dict(value)
-            elif isinstance(value, Mapping) and name == "refunds":
-                flat[name] = {**value, "data": [take(refund) for refund in value.get("data", [])]}
-            else:
-                flat[name] = value
-        kept.append(flat)
-        return str(raw["id"])
-
-    take(root)
-    return kept
-
-
-def assemble(
-    get: Callable[[str], Raw | None], root_id: str, above: frozenset[str] = frozenset()
-) -> dict[str, Any] | None:
-    """What `flatten` took apart, put together again from the rows that `get` gives; None if the root is not there.
-
-    `above`: what contains the root. A charge names its payment intent, which contains it: there the id stays.
-    """
-    root = get(root_id)
-    if root is None:
-        return None
-    whole = dict(root)
-    for name in _OWN_ROW:
-        inner = whole.get(name)
-        if not isinstance(inner, str) or inner in above:
-            continue
-        if (found := assemble(get, inner, above | {root_id})) is not None:
-            whole[name] = found
-    refunds = whole.get("refunds")
-    if isinstance(refunds, Mapping):
-        held = [get(refund) for refund in refunds.get("data", []) if isinstance(refund, str)]
-        whole["refunds"] = {**refunds, "data": [refund for refund in held if refund is not None]}
-    return whole
-
-
-_OWN_ROW: Final = {"payment_intent", "latest_charge", "subscription", "latest_invoice", "invoice"}
-
-
-def _is_object(value: Mapping[str, Any]) -> bool:
-    return isinstance(value.get("id"), str) and isinstance(value.get("object"), str)

@@ -1,8 +1,8 @@
 """What an id leads to: the whole objects to fetch from Stripe for it.
 
-A charge, a refund or a dispute says nothing by itself about what was bought: each leads to the Checkout session it
-belongs to, and that is fetched whole. Every unit remembers when its fetch began, so that an answer that was overtaken
-by a newer one is recognised.
+A charge, a refund or a dispute says nothing by itself about what was bought: each leads to the Checkout
+session it belongs to, and that is fetched whole. Every unit remembers when its fetch began, so that an answer
+that was overtaken by a newer one is recognised.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from stripe_payments.stripe_api import StripeAPI, object_kind
 
@@ -21,8 +21,8 @@ from . import derive
 class Unit:
     """One object as fetched, with what is expanded in it; it is applied as a whole or not at all.
 
-    disputes: those of its charge, None if they were not asked for; started: monotonic seconds at which the request
-    was about to be sent.
+    disputes: those of its charge, None if they were not asked for; started: monotonic seconds at which the
+    request was about to be sent.
     """
 
     root: Mapping[str, Any]
@@ -39,13 +39,20 @@ class Unit:
 
 
 def units_of(root: Mapping[str, Any], started: float, disputes: Iterable[Any] | None = None) -> list[Unit]:
-    """The object and what else is expanded in it that has a life of its own: its subscription, its invoice."""
+    """The object and what else is expanded in it that has a life of its own: its subscription, its invoice.
+    """
     units = [Unit(root, started, tuple(disputes) if disputes is not None else None)]
     for name in ("subscription", "invoice", "latest_invoice"):
         inner = root.get(name)
         if isinstance(inner, Mapping) and "id" in inner:
             units.extend(units_of(inner, started))
     return units
+
+
+FOLLOWED: Final = frozenset(
+    {"checkout.session", "payment_intent", "charge", "refund", "dispute", "invoice", "subscription"}
+)
+"""The kinds of objects that lead to something; of all others an event tells us nothing."""
 
 
 class Fetcher:
@@ -55,7 +62,8 @@ class Fetcher:
         self._stripe = stripe
 
     async def fetch(self, object_id: str, known_dispute: derive.DisputeState | None = None) -> list[Unit]:
-        """The units that `object_id` leads to; none if Stripe knows no such object, or it is of no use to us."""
+        """The units that `object_id` leads to; none if Stripe knows no such object, or it is of no use to us.
+        """
         started = time.monotonic()
         match object_kind(object_id):
             case "checkout.session":

@@ -1,7 +1,7 @@
 """The inbox worker: what the webhook accepted is looked at, and looked at again until that has worked.
 
-An event says only "look at this object". Several events for one object are one look. Retries go from 1 s to 1 h with
-jitter and survive a restart, because they are rows.
+An event says only "look at this object". Several events for one object are one look. Retries go from 1 s to 1
+h with jitter and survive a restart, because they are rows.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class InboxWorker:
         self._wake.set()
 
     async def run(self) -> None:
-        await self._ledger.write(lambda tx: tx.inbox.rearm())  # the clock that put them off ended with its boot
+        await self._ledger.write(
+            lambda tx: tx.inbox.rearm()
+        )  # the clock that put them off ended with its boot
         while True:
             self._wake.clear()
             try:

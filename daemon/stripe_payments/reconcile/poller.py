@@ -1,9 +1,10 @@
 """Polling: how a router behind NAT learns of everything, with no webhook at all.
 
-A round makes two requests at most. The first lists our customer's completed sessions with their payments, charges,
-refunds and subscriptions expanded: purchases that nobody noted, refunds and changed subscriptions are all in it. The
-second takes turns: an openly disputed payment, the subscriptions, the invoices, older sessions. After a start, an
-outage or a kick, rounds follow each other in seconds until every turn has been taken once.
+A round makes two requests at most. The first lists our customer's completed sessions with their payments,
+charges, refunds and subscriptions expanded: purchases that nobody noted, refunds and changed subscriptions
+are all in it. The second takes turns: an openly disputed payment, the subscriptions, the invoices, older
+sessions. After a start, an outage or a kick, rounds follow each other in seconds until every turn has been
+taken once.
 """
 
 from __future__ import annotations
@@ -49,11 +50,15 @@ SPACING: Final = 1.0
 TURNS: Final = ("subscriptions", "invoices", "older_sessions")
 
 Withdraw = Callable[["Checkout"], Awaitable[bool]]
-"""Takes an open checkout back at Stripe if its purchase must not be made any more; gives whether it asked Stripe."""
+"""Takes an open checkout back at Stripe if its purchase must not be made any more; gives whether it asked
+Stripe.
+"""
 
 
 class Poller:
-    """Runs until cancelled. `kick(reason)` asks for a full round now (success page, WAN up, new keys, `sync`)."""
+    """Runs until cancelled. `kick(reason)` asks for a full round now (success page, WAN up, new keys,
+    `sync`).
+    """
 
     def __init__(
         self,
@@ -88,11 +93,14 @@ class Poller:
         self._disputed: deque[str] = deque()
         self._looked_at: dict[int, float] = {}
         self._pause_until = 0.0
+        self._starting = True
         self._older_than: str | None = None
         self._round = asyncio.Lock()
 
     def kick(self, reason: str) -> None:
-        """Look at everything now, whatever the schedule says; only a Retry-After of Stripe's is still honoured."""
+        """Look at everything now, whatever the schedule says; only a Retry-After of Stripe's is still
+        honoured.
+        """
         self._kicked = reason
         self._wake.set()
 
@@ -101,8 +109,8 @@ class Poller:
         self._wake.set()
 
     async def look_now(self) -> None:
-        """A full round for a person who waits for it; what it leaves over follows by itself. Raises PaymentError where
-        Stripe cannot be asked."""
+        """A full round for a person who waits for it; what it leaves over follows by itself. Raises
+        PaymentError where Stripe cannot be asked."""
         checkouts = await self._open_checkouts(self._monotonic())
         async with self._round:
             await self.round(checkouts, routine=True)
@@ -160,8 +168,9 @@ class Poller:
             if held.local_id not in self._noted:
                 age = max(0, trusted - held.created_at) if trusted is not None and held.created_at else 0
                 self._noted[held.local_id] = now - age
-                # just opened: nobody pays within 2 s; found after a restart: it may have been paid meanwhile
-                self._due[held.local_id] = now + FAST if age < FAST else now
+                # just opened: nobody pays within 2 s; found at the start: it may have been paid meanwhile
+                self._due[held.local_id] = now if self._starting else now + FAST
+        self._starting = False
         return checkouts
 
     async def _guarded(self, due: list[Checkout], *, routine: bool, waiting: bool) -> None:
@@ -212,11 +221,22 @@ class Poller:
             # the charge says that it is disputed; how it ended takes the session and its disputes
             await self._reconciler.sync(self._disputed.popleft(), "poll")
             return 2
-        customer = await self._customer()
+        customer = self._identity.load().customer
         if customer is None:
-            return 1
+            customer = await self._find_customer()
+            if customer is None:
+                return 1
+            await self._newest_sessions(customer)
+            return 2
         await self._newest_sessions(customer)
-        await self._take_turn(customer)
+        try:
+            await self._take_turn(customer)
+        except PaymentError as error:
+            if is_transient(error) or error.code == "stripe_key_invalid":
+                raise
+            # a restricted key that may not list invoices, say, must not keep us from all the rest
+            _journal.warning("polling refused", error=error.code, reason=error.details.get("reason"))
+            self._catching_up.discard(self._turns[-1])
         return 2
 
     async def _look(self, held: Checkout) -> None:
@@ -238,20 +258,20 @@ class Poller:
         else:
             self._routine_at = now + routine_delay(self._settings().poll_interval, self._chance)
 
-    async def _customer(self) -> str | None:
-        """Our customer; found again by metadata where the identity was restored without it. One request at most."""
-        identity = self._identity.load()
-        if identity.customer is not None:
-            return identity.customer
-        found = await self._stripe.find_customer(identity.router_id)
+    async def _find_customer(self) -> str | None:
+        """Our customer by its metadata, where the identity was restored without it; None if nothing was ever
+        bought.
+        """
+        found = await self._stripe.find_customer(self._identity.load().router_id)
         if found is None:
-            self._catching_up.clear()  # nothing was ever bought
+            self._catching_up.clear()
             await self._reconciler.apply([], "poll")
             await self._reconciler.rebuilt()
             return None
         self._catching_up = set(TURNS)
-        await asyncio.to_thread(self._identity.set_customer, str(found["id"]))
-        return None
+        customer = str(found["id"])
+        await asyncio.to_thread(self._identity.set_customer, customer)
+        return customer
 
     async def _newest_sessions(self, customer: str) -> None:
         started = time.monotonic()
@@ -275,7 +295,10 @@ class Poller:
     async def _apply_sessions(self, sessions: list[dict[str, Any]], started: float) -> None:
         held = await self._ledger.read(lambda tx: {p.id: p.dispute for p in tx.purchases.all()})
         for session in sessions:
-            if derive.needs_disputes(session, held.get(session["id"])) and session["id"] not in self._disputed:
+            if (
+                derive.needs_disputes(session, held.get(session["id"]))
+                and session["id"] not in self._disputed
+            ):
                 self._disputed.append(session["id"])
         await self._reconciler.apply(
             [unit for session in sessions for unit in units_of(session, started)], "poll"

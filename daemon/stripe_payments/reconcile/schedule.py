@@ -1,8 +1,9 @@
-"""When to ask Stripe next. Pure: time comes in as seconds of the monotonic clock, chance as a `random.Random`.
+"""When to ask Stripe next. Pure: time comes in as seconds of the monotonic clock, chance as a
+`random.Random`.
 
-While a checkout is open the buyer is waiting for an unlock: every 2 s for the first minutes, then ever more slowly to
-once a minute. Else once in poll_interval, give or take 20 %, and the first time anywhere within it, so that a street
-whose power came back does not call Stripe in the same second.
+While a checkout is open the buyer is waiting for an unlock: every 2 s for the first minutes, then ever more
+slowly to once a minute. Else once in poll_interval, give or take 20 %, and the first time anywhere within it,
+so that a street whose power came back does not call Stripe in the same second.
 """
 
 from __future__ import annotations
@@ -43,13 +44,17 @@ def first_routine_delay(poll_interval: float, chance: Random) -> float:
 
 
 def failure_delay(failures: int, ceiling: float, chance: Random) -> float:
-    """Seconds to wait after the given number of failures in a row: doubling from 2 s up to `ceiling`, with jitter."""
+    """Seconds to wait after the given number of failures in a row: doubling from 2 s up to `ceiling`, with
+    jitter.
+    """
     delay = min(ceiling, FIRST_RETRY * 2.0 ** min(max(failures - 1, 0), 30))
     return delay * chance.uniform(1 - JITTER, 1.0)
 
 
 def event_retry_delay(attempts: int, chance: Random) -> float:
-    """Seconds until an accepted event is tried again: 1 s doubling to 1 h, jittered downwards so that 1 h is the most."""
+    """Seconds until an accepted event is tried again: 1 s doubling to 1 h, jittered downwards so that 1 h is
+    the most.
+    """
     delay = min(MAX_EVENT_RETRY, 2.0 ** min(max(attempts - 1, 0), 30))
     return delay * chance.uniform(1 - JITTER, 1.0)
 

@@ -1,8 +1,8 @@
 """`Reconciler.sync(id)`: the one way in which Stripe's state enters the router.
 
-Fetch, then one ledger transaction: raw objects, derived rows, entitlements, effects in the outbox, the checkout's
-state and the inbox event's end stand or fall together. Whoever calls (webhook, poll, success page, a person, the
-start), in whatever order and however often, the result is that of the newest fetch.
+Fetch, then one ledger transaction: raw objects, derived rows, entitlements, effects in the outbox, the
+checkout's state and the inbox event's end stand or fall together. Whoever calls (webhook, poll, success page,
+a person, the start), in whatever order and however often, the result is that of the newest fetch.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from stripe_payments.stripe_api import StripeAPI, object_kind
 
 from .applying import Applied, Book, apply_unit, recompute
 from .derive import DisputeState
-from .fetching import Fetcher, Unit
+from .fetching import FOLLOWED, Fetcher, Unit
 
 if TYPE_CHECKING:
-    from stripe_payments.identity import IdentityStore
+    from stripe_payments.identity import Identity, IdentityStore
     from stripe_payments.ledger import Ledger, Transaction
 
     from .trusted_clock import TrustedClock
@@ -45,9 +45,9 @@ _REMEMBERED: Final = 600.0
 class SyncOutcome:
     """What a sync came to.
 
-    status: applied (something of ours was there), foreign (another router's), missing (Stripe has no such object),
-    ignored (an object that tells us nothing). changed: the names of the features that were unlocked or locked, or
-    whose details changed.
+    status: applied (something of ours was there), foreign (another router's), missing (Stripe has no such
+    object), ignored (an object that tells us nothing). changed: the names of the features that were unlocked
+    or locked, or whose details changed.
     """
 
     changed: tuple[str, ...] = ()
@@ -83,6 +83,11 @@ class Reconciler:
         self._persisted_contact: int | None = None
 
     @property
+    def identity(self) -> Identity:
+        """Who this router is, as every question of ownership is decided."""
+        return self._identity.load()
+
+    @property
     def last_sync(self) -> int | None:
         """Trusted epoch seconds at which Stripe last answered a sync or a poll; None before the first one."""
         return self._last_contact
@@ -97,14 +102,13 @@ class Reconciler:
         if found and found.isdigit():
             self._last_contact = self._persisted_contact = int(found)
 
-    async def sync(
-        self, object_id: str, reason: str = "", *, event_ids: Sequence[str] = ()
-    ) -> SyncOutcome:
-        """Fetch what `object_id` leads to and apply it; finishes the given inbox events in the same transaction.
+    async def sync(self, object_id: str, reason: str = "", *, event_ids: Sequence[str] = ()) -> SyncOutcome:
+        """Fetch what `object_id` leads to and apply it; finishes the given inbox events in the same
+        transaction.
 
         Raises PaymentError where Stripe cannot be asked; nothing has changed then.
         """
-        if object_kind(object_id) is None:
+        if object_kind(object_id) not in FOLLOWED:
             return await self._apply([], reason, event_ids, "ignored")
         known = await self._ledger.read(lambda tx: _known_dispute(tx, object_id))
         for _ in range(_REFETCHES):
@@ -117,7 +121,8 @@ class Reconciler:
         return outcome
 
     async def apply(self, units: Iterable[Unit], reason: str) -> SyncOutcome:
-        """Apply objects that came in a list; those that were overtaken meanwhile are fetched by themselves."""
+        """Apply objects that came in a list; those that were overtaken meanwhile are fetched by themselves.
+        """
         self._contacted()
         overtaken = _Overtaken()
         outcome = await self._apply(list(units), reason, (), "ignored", overtaken)
@@ -127,7 +132,9 @@ class Reconciler:
         return SyncOutcome(tuple(dict.fromkeys(changed)), outcome.status, outcome.ours)
 
     async def recompute(self) -> tuple[str, ...]:
-        """Entitlements anew from what the ledger holds: after a change of settings, at the start, as time passes."""
+        """Entitlements anew from what the ledger holds: after a change of settings, at the start, as time
+        passes.
+        """
         book = self._book()
 
         def run(tx: Transaction) -> tuple[str, ...]:

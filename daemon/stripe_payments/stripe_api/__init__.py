@@ -1,8 +1,8 @@
 """Stripe's HTTP API as the rest of the daemon sees it: the only package that imports `stripe`.
 
-The SDK costs about 20 MB and a quarter of a second, so it is imported by the first call, in a worker thread, and
-never on the way to the bus. What comes out are plain dictionaries in the shape of the pinned API version; what goes
-wrong comes out as `PaymentError`.
+The SDK costs about 20 MB and a quarter of a second, so it is imported by the first call, in a worker thread,
+and never on the way to the bus. What comes out are plain dictionaries in the shape of the pinned API version;
+what goes wrong comes out as `PaymentError`.
 """
 
 from .api import StripeAPI, StripeState, api_base_problem, is_transient, object_kind

@@ -1,9 +1,9 @@
 """The verbs the daemon needs of Stripe, as coroutines.
 
-Every call runs in one of four threads with a connect timeout of 10 s and a read timeout of 30 s, is tried again twice
-by the SDK where that is safe, and carries an idempotency key if it is a POST. The SDK's `raw_request` is used: its
-typed services would load about a hundred resource classes to hand out what we keep as plain JSON; parameters are
-nevertheless typed by the SDK's own `stripe.params`.
+Every call runs in one of four threads with a connect timeout of 10 s and a read timeout of 30 s, is tried
+again twice by the SDK where that is safe, and carries an idempotency key if it is a POST. The SDK's
+`raw_request` is used: its typed services would load about a hundred resource classes to hand out what we keep
+as plain JSON; parameters are nevertheless typed by the SDK's own `stripe.params`.
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ NETWORK_RETRIES: Final = 2
 class StripeState:
     """How Stripe last answered us.
 
-    status is ok, unreachable, unauthorized (the key is wrong or may not), unconfigured (there is no key) or unknown
-    (nothing was asked yet); since is trusted epoch seconds; detail names the fault (dns, tls, clock, timeout, …).
+    status is ok, unreachable, unauthorized (the key is wrong or may not), unconfigured (there is no key) or
+    unknown (nothing was asked yet); since is trusted epoch seconds; detail names the fault (dns, tls, clock,
+    timeout, …).
     """
 
     status: str
@@ -73,7 +74,9 @@ class Page:
 
 
 def api_base_problem(url: str) -> str | None:
-    """Why an address may not stand in for https://api.stripe.com, or None if it may (https, or this very machine)."""
+    """Why an address may not stand in for https://api.stripe.com, or None if it may (https, or this very
+    machine).
+    """
     parts = urlsplit(url)
     if not parts.hostname or parts.username or parts.password or parts.query or parts.fragment:
         return "not a plain http(s) address"
@@ -87,7 +90,9 @@ def api_base_problem(url: str) -> str | None:
         loopback = ipaddress.ip_address(parts.hostname).is_loopback
     except ValueError:
         loopback = False
-    return None if loopback else "http is accepted for loopback alone: the secret key would travel unencrypted"
+    return (
+        None if loopback else "http is accepted for loopback alone: the secret key would travel unencrypted"
+    )
 
 
 class StripeAPI:
@@ -126,10 +131,11 @@ class StripeAPI:
         """Let the threads go. A call in flight is abandoned."""
         self._threads.close()
 
-    # -- reading ---------------------------------------------------------------------------------------------------
+    # -- reading ----------------------------------------------------------------------------------
 
     async def retrieve(self, object_id: str) -> dict[str, Any] | None:
-        """The object with what belongs to it expanded (resources.py), or None if Stripe has none of that id."""
+        """The object with what belongs to it expanded (resources.py), or None if Stripe has none of that id.
+        """
         kind = object_kind(object_id)
         if kind is None:
             raise PaymentError("invalid_argument", argument="id")
@@ -156,7 +162,9 @@ class StripeAPI:
         return await self._list("price", cast("dict[str, Any]", params))
 
     async def invoice_of_payment(self, payment_intent: str) -> str | None:
-        """The id of the invoice that a payment intent paid (it is no field of the payment intent since 2025-03-31)."""
+        """The id of the invoice that a payment intent paid (it is no field of the payment intent since
+        2025-03-31).
+        """
         params: InvoicePaymentListParams = {
             "payment": {"type": "payment_intent", "payment_intent": payment_intent},
             "limit": 1,
@@ -179,7 +187,7 @@ class StripeAPI:
         ]
         return min(found, key=lambda customer: (customer.get("created", 0), customer["id"]), default=None)
 
-    # -- writing ---------------------------------------------------------------------------------------------------
+    # -- writing ----------------------------------------------------------------------------------
 
     async def create_customer(self, params: CustomerCreateParams, idempotency_key: str) -> dict[str, Any]:
         return await self.post("/v1/customers", cast("dict[str, Any]", params), idempotency_key)
@@ -196,7 +204,7 @@ class StripeAPI:
     async def create_refund(self, params: RefundCreateParams, idempotency_key: str) -> dict[str, Any]:
         return await self.post("/v1/refunds", cast("dict[str, Any]", params), idempotency_key)
 
-    # -- the wire --------------------------------------------------------------------------------------------------
+    # -- the wire ---------------------------------------------------------------------------------
 
     async def get(self, path: str, params: Mapping[str, Any]) -> dict[str, Any]:
         return await self._call("get", path, params, None)

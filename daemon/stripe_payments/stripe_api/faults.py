@@ -1,7 +1,7 @@
 """What went wrong with a call to Stripe, as `PaymentError`.
 
-DNS, TLS, a wrong clock and a refused connection look alike to the SDK ("network error"); a person at a router needs
-them apart, so the chain of causes below the SDK's exception is looked at.
+DNS, TLS, a wrong clock and a refused connection look alike to the SDK ("network error"); a person at a router
+needs them apart, so the chain of causes below the SDK's exception is looked at.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from stripe import StripeError
 
 MAX_RETRY_AFTER = 3600
-"""Seconds. A Retry-After beyond an hour is a mistake or a maintenance page; asking once an hour hammers nobody."""
+"""Seconds. A Retry-After beyond an hour is a mistake or a maintenance page; asking once an hour hammers
+nobody.
+"""
 
-_TRANSIENT_CODES = frozenset({"stripe_unreachable", "rate_limited", "timeout", "ledger_unavailable", "starting"})
+_TRANSIENT_CODES = frozenset(
+    {"stripe_unreachable", "rate_limited", "timeout", "ledger_unavailable", "starting"}
+)
 
 
 def is_transient(error: PaymentError) -> bool:
@@ -30,7 +34,8 @@ def is_transient(error: PaymentError) -> bool:
 
 
 def retry_after(headers: Mapping[str, str] | None, now: int | None) -> int | None:
-    """Seconds that Stripe asks us to wait: a number, or a date measured against the answer's own Date header."""
+    """Seconds that Stripe asks us to wait: a number, or a date measured against the answer's own Date header.
+    """
     value = _header(headers, "retry-after")
     if value is None:
         return None
@@ -103,7 +108,8 @@ def connection_fault(error: BaseException) -> str:
 
 
 def translate(error: StripeError, now: int | None) -> PaymentError:
-    """The SDK's exception as ours. The original stays the cause; its text never reaches a caller unredacted."""
+    """The SDK's exception as ours. The original stays the cause; its text never reaches a caller unredacted.
+    """
     import stripe
 
     facts: dict[str, object] = {

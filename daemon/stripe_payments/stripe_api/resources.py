@@ -1,9 +1,9 @@
 """Which of Stripe's resources an id names, where it is fetched, and what is fetched along with it.
 
 The prefix of an id is documented only by example, but it is stable enough that Stripe's own tools rely on it.
-Expansions keep the number of requests down (two a polling round): one GET of a Checkout session answers for its
-payment, its charge, its refunds and its subscription. Stripe expands four levels at most, the `data` of a list
-being one of them.
+Expansions keep the number of requests down (two a polling round): one GET of a Checkout session answers for
+its payment, its charge, its refunds and its subscription. Stripe expands four levels at most, the `data` of a
+list being one of them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Stripe's webhook signature, scheme v1: HMAC-SHA256 over `<timestamp>.<raw body>`.
 
-Standard library only, so that a flood of forged deliveries never loads the SDK, and over the bytes as received: a body
-that was decoded and encoded again no longer carries the same signature. Source: Stripe's documentation, "Verify
-webhook signatures manually"; a test holds it against the SDK's own implementation.
+Standard library only, so that a flood of forged deliveries never loads the SDK, and over the bytes as
+received: a body that was decoded and encoded again no longer carries the same signature. Source: Stripe's
+documentation, "Verify webhook signatures manually"; a test holds it against the SDK's own implementation.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ def sign(body: bytes, secret: str, timestamp: int) -> str:
 def verify(body: bytes, header: str | None, secret: str | None, now: int, tolerance: int = TOLERANCE) -> int:
     """Accept a delivery, or say why not; gives its timestamp (epoch seconds).
 
-    `now` is trusted epoch seconds. Raises PaymentError `webhook_not_configured` without a secret (a webhook without
-    one must never be believed), `invalid_signature`, or `stale_timestamp` for a genuine signature that is too old
-    or lies in the future. The signature is looked at first: an attacker learns nothing about our clock.
+    `now` is trusted epoch seconds. Raises PaymentError `webhook_not_configured` without a secret (a webhook
+    without one must never be believed), `invalid_signature`, or `stale_timestamp` for a genuine signature
+    that is too old or lies in the future. The signature is looked at first: an attacker learns nothing about
+    our clock.
     """
     if not secret or not secret.strip():
         raise PaymentError("webhook_not_configured")

@@ -1,8 +1,8 @@
 """A few daemon threads that carry blocking calls for an event loop.
 
-`concurrent.futures` joins its threads when the interpreter ends; a call that waits 30 s for Stripe would then hold up
-the stop of the service until procd kills it. These threads are daemons: `close()` lets the idle ones leave and
-abandons a call in flight (it is repeated under the same idempotency key after the restart).
+`concurrent.futures` joins its threads when the interpreter ends; a call that waits 30 s for Stripe would then
+hold up the stop of the service until procd kills it. These threads are daemons: `close()` lets the idle ones
+leave and abandons a call in flight (it is repeated under the same idempotency key after the restart).
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class _Job:
 
 
 class WorkerThreads:
-    """At most `count` threads, started when first needed, with at most `max_waiting` calls queued behind them."""
+    """At most `count` threads, started when first needed, with at most `max_waiting` calls queued behind
+    them.
+    """
 
     def __init__(
         self, count: int, name: str, *, on_exit: Callable[[], None] | None = None, max_waiting: int = 64
@@ -71,7 +73,8 @@ class WorkerThreads:
         self._closed = False
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Run `call` in a thread and give its result; cancelling the waiter drops a call that has not begun."""
+        """Run `call` in a thread and give its result; cancelling the waiter drops a call that has not begun.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         with self._lock:
@@ -103,7 +106,8 @@ class WorkerThreads:
                 self._on_exit()
 
     def close(self, timeout: float = 1.0) -> None:
-        """Let the threads leave; wait at most `timeout` seconds in all for those that are idle. Idempotent."""
+        """Let the threads leave; wait at most `timeout` seconds in all for those that are idle. Idempotent.
+        """
         with self._lock:
             if self._closed:
                 return

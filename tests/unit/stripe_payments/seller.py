@@ -1,0 +1,238 @@
+"""A router's selling side without its bus: real ledger on disk, real HTTP to a simulated Stripe."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from simulator.stripe_cloud import StripeCloud
+from stripe_payments.identity import IdentityStore
+from stripe_payments.keys import Keys
+from stripe_payments.ledger import Ledger
+from stripe_payments.payments import CheckoutDesk, History, PaymentStatusDesk, RefundDesk
+from stripe_payments.reconcile import META_CLOCK_FLOOR, InboxWorker, Poller, Reconciler
+from stripe_payments.reconcile.trusted_clock import TrustedClock
+from stripe_payments.settings import Sections, Settings
+from stripe_payments.stripe_api import StripeAPI
+
+KEY = "sk_test_51SellerSellerSeller"
+PATIENCE = 30.0
+"""Seconds; only ever used up by a test that fails."""
+
+CATALOGUE: Sections = {
+    "main": {".type": "payments", "enabled": "1"},
+    "backups": {".type": "feature", "title": "Daily backups", "title_it": "Backup giornalieri"},
+    "updates": {".type": "feature", "title": "Updates", "title_it": "Aggiornamenti"},
+    "monitoring": {".type": "feature", "title": "Monitoring", "title_it": "Monitoraggio"},
+    "premium": {".type": "plan", "title": "Premium", "feature": ["updates", "backups"]},
+    "business": {".type": "plan", "title": "Business", "feature": ["updates", "backups", "monitoring"]},
+    "router_os_premium": {
+        ".type": "product",
+        "title": "Router OS Premium",
+        "title_it": "Router OS Premium per sempre",
+        "feature": ["updates", "backups"],
+    },
+    "price_premium_onetime": {
+        ".type": "price",
+        "of": "router_os_premium",
+        "amount": "4999",
+        "currency": "eur",
+        "interval": "none",
+    },
+    "price_premium_monthly": {
+        ".type": "price",
+        "of": "premium",
+        "amount": "499",
+        "currency": "eur",
+        "interval": "month",
+    },
+    "price_premium_yearly": {
+        ".type": "price",
+        "of": "premium",
+        "amount": "4999",
+        "currency": "eur",
+        "interval": "year",
+    },
+    "price_business_monthly": {
+        ".type": "price",
+        "of": "business",
+        "amount": "1499",
+        "currency": "eur",
+        "interval": "month",
+    },
+}
+
+ONE_TIME = "price_premium_onetime"
+MONTHLY = "price_premium_monthly"
+
+
+async def eventually(holds: Callable[[], Awaitable[Any]], what: str) -> Any:
+    """Waits until `holds` gives something true, and gives that."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := await holds()):
+        assert time.monotonic() < deadline, f"not within {PATIENCE:.0f} s: {what}"
+        await asyncio.sleep(0.02)
+    return found
+
+
+async def stock(cloud: StripeCloud, stripe: StripeAPI, settings: Settings) -> None:
+    """Create the catalogue's products and prices at Stripe, found by lookup_key."""
+    for price in settings.prices.values():
+        product = await stripe.post("/v1/products", {"name": price.of}, f"product-{price.alias}")
+        params: dict[str, Any] = {
+            "product": product["id"],
+            "unit_amount": price.amount,
+            "currency": price.currency,
+            "lookup_key": price.alias,
+        }
+        if price.interval is not None:
+            params["recurring"] = {"interval": price.interval}
+        await stripe.post("/v1/prices", params, f"price-{price.alias}")
+
+
+@dataclass
+class Seller:
+    """One router. `settings` may be replaced; `effects` counts how often effects were announced."""
+
+    cloud: StripeCloud
+    state: Path
+    settings: Settings
+    ledger: Ledger
+    clock: TrustedClock
+    identity: IdentityStore
+    stripe: StripeAPI
+    reconciler: Reconciler
+    inbox: InboxWorker
+    poller: Poller
+    desk: CheckoutDesk
+    status: PaymentStatusDesk
+    history: History
+    refunds: RefundDesk
+    effects: list[None] = field(default_factory=list)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @classmethod
+    async def open(
+        cls,
+        cloud: StripeCloud,
+        state: Path,
+        *,
+        key: str | None = KEY,
+        settings: Settings | None = None,
+        read_timeout: float = 30.0,
+        network_retries: int = 0,
+        rebuilding: bool = False,
+    ) -> Seller:
+        held = Settings.from_uci(CATALOGUE) if settings is None else settings
+        ledger = await Ledger.open(state / "ledger.db")
+        floor = await ledger.read(lambda tx: tx.meta.get(META_CLOCK_FLOOR))
+        clock = TrustedClock(int(floor) if floor else None)
+        identity = IdentityStore(state)
+        stripe = StripeAPI(
+            lambda: Keys(secret_key=key),
+            clock,
+            cloud.url,
+            read_timeout=read_timeout,
+            network_retries=network_retries,
+        )
+        effects: list[None] = []
+        box: list[Seller] = []
+
+        def current() -> Settings:
+            return box[0].settings if box else held
+
+        reconciler = Reconciler(ledger, stripe, clock, current, identity, lambda: effects.append(None))
+        await reconciler.load()
+        desk = CheckoutDesk(ledger, stripe, reconciler, current, identity, clock)
+        poller = Poller(
+            ledger, reconciler, stripe, current, identity, clock, withdraw=desk.withdraw, chance=Random(7)
+        )
+        desk.tell(poller)
+        seller = cls(
+            cloud=cloud,
+            state=state,
+            settings=held,
+            ledger=ledger,
+            clock=clock,
+            identity=identity,
+            stripe=stripe,
+            reconciler=reconciler,
+            inbox=InboxWorker(ledger, reconciler, chance=Random(7)),
+            poller=poller,
+            desk=desk,
+            status=PaymentStatusDesk(ledger, reconciler, current),
+            history=History(ledger, current),
+            refunds=RefundDesk(ledger, stripe, reconciler),
+            effects=effects,
+        )
+        box.append(seller)
+        if not rebuilding:
+            await reconciler.rebuilt()  # what the first poll of a new router finds out
+        return seller
+
+    def run(self, work: Awaitable[None]) -> None:
+        self.tasks.append(asyncio.ensure_future(work))
+
+    async def close(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.desk.close()
+        self.stripe.close()
+        await self.ledger.close()
+
+    async def buy(self, price: str = ONE_TIME, card: str = "4242424242424242") -> str:
+        """Open a checkout, pay it on Stripe's page and let it be noticed; gives the session's id."""
+        session_id = await self.checkout(price)
+        self.cloud.pay(session_id, card=card)
+        await self.reconciler.sync(session_id, "test")
+        return session_id
+
+    async def checkout(self, price: str = ONE_TIME) -> str:
+        created = await self.desk.create(price, success_url="http://192.168.1.1/payment-success")
+        return created["session_id"]
+
+    async def unlocked(self) -> set[str]:
+        held = await self.ledger.read(lambda tx: tx.features.all())
+        return {name for name, feature in held.items() if feature.unlocked}
+
+    async def reason(self, feature: str) -> str:
+        held = await self.ledger.read(lambda tx: tx.features.all())
+        return held[feature].reason
+
+    async def told(self, kind: str) -> list[dict[str, Any]]:
+        """The payloads in the outbox of one kind, oldest first."""
+        pending = await self.ledger.read(lambda tx: tx.outbox.pending(1000))
+        return [effect.payload for effect in pending if effect.kind == kind]
+
+    def asked(self, path: str | None = None, method: str | None = None) -> int:
+        """How many requests Stripe has had (whose path begins so)."""
+        return len(self.cloud.requests(method=method, path=path))
+
+    def change(self, **settings: Any) -> None:
+        self.settings = replace(self.settings, **settings)
+
+
+@asynccontextmanager
+async def selling(cloud: StripeCloud, state: Path, **options: Any) -> AsyncIterator[Seller]:
+    seller = await Seller.open(cloud, state, **options)
+    try:
+        yield seller
+    finally:
+        await seller.close()
+
+
+@asynccontextmanager
+async def stocked_cloud() -> AsyncIterator[StripeCloud]:
+    async with StripeCloud() as cloud:
+        clock = TrustedClock(None)
+        stripe = StripeAPI(lambda: Keys(secret_key=KEY), clock, cloud.url)
+        await stock(cloud, stripe, Settings.from_uci(CATALOGUE))
+        stripe.close()
+        yield cloud

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+import stripe
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stripe_payments.errors import PaymentError
+from stripe_payments.stripe_api.webhook_signature import TOLERANCE, sign, verify
+
+SECRET = "whsec_4f1b0d9c8e7a"
+NOW = 1_792_000_000
+BODY = b'{"id":"evt_1","object":"event","note":"\xc3\xa8"}'
+
+
+def header(body: bytes = BODY, at: int = NOW, secret: str = SECRET) -> str:
+    return f"t={at},v1={sign(body, secret, at)}"
+
+
+def refusal(body: bytes, given: str | None, secret: str | None = SECRET, now: int = NOW) -> str:
+    with pytest.raises(PaymentError) as raised:
+        verify(body, given, secret, now)
+    return raised.value.code
+
+
+@given(st.text(), st.integers(0, 2**33))
+def test_it_agrees_with_the_sdk(text: str, at: int) -> None:
+    made = stripe.WebhookSignature.generate_signature_header(text, SECRET, at)
+    assert verify(text.encode(), made, SECRET, at) == at
+    ours = f"t={at},v1={sign(text.encode(), SECRET, at)}"
+    assert stripe.WebhookSignature.verify_header(text, ours, SECRET)
+
+
+def test_the_raw_bytes_count() -> None:
+    assert verify(BODY, header(), SECRET, NOW) == NOW
+    reencoded = BODY.replace(b"\xc3\xa8", b"\\u00e8")
+    assert refusal(reencoded, header()) == "invalid_signature"
+
+
+def test_bytes_that_are_no_text_can_carry_a_signature() -> None:
+    body = b"\xff\xfe\x00"
+    assert verify(body, header(body), SECRET, NOW) == NOW
+
+
+def test_any_v1_entry_is_enough_while_a_secret_is_rolled() -> None:
+    made = f"t={NOW},v1={'0' * 64},v0=ignored,v1={sign(BODY, SECRET, NOW)}"
+    assert verify(BODY, made, SECRET, NOW) == NOW
+
+
+def test_no_other_scheme_is() -> None:
+    assert refusal(BODY, f"t={NOW},v0={sign(BODY, SECRET, NOW)}") == "invalid_signature"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        "",
+        "nonsense",
+        f"t={NOW}",
+        f"v1={sign(BODY, SECRET, NOW)}",
+        f"t=,v1={sign(BODY, SECRET, NOW)}",
+        f"t=-1,v1={sign(BODY, SECRET, NOW)}",
+        f"t=١٢٣,v1={sign(BODY, SECRET, NOW)}",
+        f"t={NOW},v1=",
+        f"t={NOW},v1=è\udcff",
+        f"t={NOW},v1={sign(BODY, SECRET, NOW)[:-1]}",
+        "t=1," + "v1=x," * 2000,
+    ],
+)
+def test_what_is_no_signature_is_refused(given: str | None) -> None:
+    assert refusal(BODY, given) == "invalid_signature"
+
+
+def test_a_webhook_without_a_secret_is_never_believed() -> None:
+    for missing in (None, "", "  "):
+        assert refusal(BODY, header(secret=""), missing) == "webhook_not_configured"
+
+
+@pytest.mark.parametrize("off", [TOLERANCE + 1, -TOLERANCE - 1])
+def test_a_genuine_but_old_or_future_delivery_is_stale(off: int) -> None:
+    assert refusal(BODY, header(at=NOW + off)) == "stale_timestamp"
+    # a forged one is told nothing about our clock
+    assert refusal(BODY, f"t={NOW + off},v1={'0' * 64}") == "invalid_signature"
+
+
+def test_the_tolerance_is_inclusive() -> None:
+    assert verify(BODY, header(at=NOW - TOLERANCE), SECRET, NOW) == NOW - TOLERANCE
