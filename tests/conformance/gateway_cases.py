@@ -3,8 +3,8 @@
 Two programs are held to this table: the simulator's stand-in (``test_gateway_standin.py``) and the ucode
 gateway in a real uhttpd (``tests/interop``). Behind either stands the same daemon: an object
 ``stripe-payments.http`` whose ``request`` answers 200 with, as JSON, the very arguments it was called with. A
-case says what the client sends, byte for byte, and what then must hold of the response, and of what the daemon
-was told.
+case says what the client sends, byte for byte, and what then must hold of the response, and of what the
+daemon was told.
 """
 
 from collections.abc import Mapping, Sequence

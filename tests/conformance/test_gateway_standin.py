@@ -1,7 +1,7 @@
 """The simulator's gateway is held to the table that the router's is held to."""
 
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -50,11 +50,7 @@ async def front() -> AsyncIterator[BrowserFront]:
             await broker.stop()
 
 
-def _named(cases: Iterable[Case]) -> Any:
-    return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
-
-
-@_named(CASES)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_case(front: BrowserFront, case: Case) -> None:
     daemon = EchoingDaemon()
     bus = Client(str(front.bus_path))

@@ -40,6 +40,8 @@ class ScriptedRouter:
     payments: ScriptedPayments
     bus: Client
 
+    bus_path: str = ""
+
     async def daemon_leaves(self) -> None:
         """Take the daemon's objects off the bus, as when it is killed."""
         await self.bus.close()
@@ -49,8 +51,6 @@ class ScriptedRouter:
         self.bus = Client(self.bus_path)
         await self.bus.start()
         await self.payments.publish(self.bus)
-
-    bus_path: str = ""
 
 
 @pytest.fixture
@@ -95,6 +95,10 @@ class Visitor:
     page: Page
     complaints: list[str]
 
+    def complaints_about(self, url: str) -> list[str]:
+        """What the pages of one site complained about."""
+        return [complaint for complaint in self.complaints if url in complaint or "http" not in complaint]
+
     async def log_in(self, url: str, username: str = "root", path: str = "/admin/payments/shop") -> None:
         """Open a LuCI page and log in on the way."""
         await self.page.goto(f"{url}/cgi-bin/luci{path}")
@@ -114,7 +118,7 @@ async def open_visitor(browser: Browser, locale: str = "en-GB", **options: objec
 
     def note(message: ConsoleMessage) -> None:
         if message.type == "error":
-            complaints.append(message.text)
+            complaints.append(f"{message.text} {message.location.get('url', '')}".strip())
 
     page.on("console", note)
     page.on("pageerror", lambda error: complaints.append(str(error)))

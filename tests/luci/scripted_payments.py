@@ -93,6 +93,7 @@ class ScriptedPayments:
                     Method("status", self._status, {}),
                     Method("catalog", self._catalog, {"locale": STRING}),
                     Method("features", self._features, {}),
+                    Method("sync", self._sync, {}),
                     Method("payment_status", self._payment_status, {"payment_id": STRING}),
                     Method(
                         "create_checkout_session",
@@ -115,6 +116,10 @@ class ScriptedPayments:
     async def _features(self, call: Call) -> Mapping[str, Any]:
         del call
         return {"features": {name: {"unlocked": name in self.unlocked} for name in FEATURES}}
+
+    async def _sync(self, call: Call) -> Mapping[str, Any]:
+        del call
+        return {}
 
     async def _payment_status(self, call: Call) -> Mapping[str, Any]:
         del call

@@ -25,7 +25,7 @@ STANDIN = Path(__file__).resolve().parents[2] / "simulator/browser_front"
 TEMPLATE = APPLICATION / "po/templates/stripe-payments.pot"
 TRANSLATIONS = {"it": APPLICATION / "po/it/stripe-payments.po"}
 STANDIN_TRANSLATIONS = {"it": STANDIN / "luci_standin/it.po"}
-KEYWORDS = ("_", "N_")
+KEYWORDS = {"_": None, "N_": (1, 2)}
 
 
 def of_script(file: Path) -> Iterator[str]:
@@ -118,7 +118,7 @@ def _write(file: Path, locale: str | None, sources: dict[str, Any]) -> None:
     known = {str(message.id): message.string for message in read(file, locale)} if file.exists() else {}
     catalogue = Catalog(locale=locale, charset="utf-8")
     for text, locations in sources.items():
-        catalogue[text] = Message(text, known.get(text, ""), locations=locations)
+        catalogue[text] = Message(text, str(known.get(text, "")), locations=locations)
     body = BytesIO()
     write_po(body, catalogue, width=0, omit_header=True, include_lineno=False)
     header = ['msgid ""', 'msgstr ""', r'"Content-Type: text/plain; charset=UTF-8\n"']

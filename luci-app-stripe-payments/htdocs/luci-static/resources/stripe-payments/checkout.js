@@ -24,6 +24,9 @@ const ASKING = [ [ 60e3, 2e3 ], [ 300e3, 5e3 ], [ Infinity, 20e3 ] ];
 /* Stripe keeps a Checkout page for 24 hours; a person waits minutes. */
 const PATIENCE_MS = 10 * 60e3;
 
+/* Phases in which the payment page is open and can still be paid on. */
+const PAYABLE = [ 'waiting', 'slow', 'declined' ];
+
 /* Phases that nothing more will happen in. */
 const SETTLED = [ 'unlocked', 'expired', 'failed', 'refunded' ];
 
@@ -225,6 +228,7 @@ async function qrCode(text) {
 }
 
 return baseclass.extend({
+	PAYABLE,
 	SETTLED,
 	Progress,
 	phaseOf,

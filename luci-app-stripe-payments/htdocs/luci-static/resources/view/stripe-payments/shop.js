@@ -161,7 +161,7 @@ return view.extend({
 		]);
 
 		this.following = new checkout.Progress(purchase, phase => {
-			if (phase == 'waiting' || phase == 'slow')
+			if (checkout.PAYABLE.includes(phase))
 				return;
 
 			actions.replaceChildren(E('button', {
@@ -358,7 +358,7 @@ return view.extend({
 			if (way == 'phone') {
 				await checkout.payOnPhone(offer, this.state.status.phone_return_url, () => this.refresh().then(() => this.resume()));
 			}
-			else if (open?.price == offer.price.id && this.following?.phase == 'waiting') {
+			else if (open?.price == offer.price.id && checkout.PAYABLE.includes(this.following?.phase)) {
 				/* Its page is still open: a second one could be paid twice. */
 				window.location.assign(open.url);
 				return;
