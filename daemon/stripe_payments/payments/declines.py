@@ -15,8 +15,7 @@ from stripe_payments.texts import Text
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """code: Stripe's own (`lost_card`); reason: the group it falls into (`declined`); message: what to tell.
-    """
+    """code: Stripe's own (`lost_card`); reason: the group it falls into (`declined`); message: what to tell."""
 
     code: str
     reason: str

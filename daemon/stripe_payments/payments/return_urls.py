@@ -21,8 +21,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def origin_of(url: str) -> str | None:
-    """The origin (scheme, host, port; default ports left out) of an http(s) address, or None if it has none.
-    """
+    """The origin (scheme, host, port; default ports left out) of an http(s) address, or None if it has none."""
     try:
         parts = urlsplit(url)
         port = parts.port

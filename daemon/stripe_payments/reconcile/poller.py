@@ -41,6 +41,9 @@ PAGE: Final = 20
 REQUESTS: Final = 2
 """In a round, whatever there is to ask."""
 
+LOOKS: Final = 5
+"""Rounds that follow each other at once when a person asks for a look at everything."""
+
 FOLLOW_UP: Final = 5.0
 """Seconds between rounds while turns are still to be taken after a start, an outage or a kick."""
 
@@ -109,11 +112,16 @@ class Poller:
         self._wake.set()
 
     async def look_now(self) -> None:
-        """A full round for a person who waits for it; what it leaves over follows by itself. Raises
-        PaymentError where Stripe cannot be asked."""
-        checkouts = await self._open_checkouts(self._monotonic())
-        async with self._round:
-            await self.round(checkouts, routine=True)
+        """Rounds for a person who waits for them, until every turn has been taken; what is left over after
+        LOOKS of them follows by itself. Raises PaymentError where Stripe cannot be asked.
+        """
+        self._catching_up = set(TURNS)
+        for _ in range(LOOKS):
+            checkouts = await self._open_checkouts(self._monotonic())
+            async with self._round:
+                await self.round(checkouts, routine=True)
+            if not self._catching_up and not self._disputed:
+                break
         self._backoff.succeeded()
         self._wake.set()
 
@@ -160,9 +168,9 @@ class Poller:
         found = await self._ledger.read(lambda tx: tx.checkouts.open())
         checkouts = [held for held in found if held.session_id is not None]
         current = {held.local_id for held in checkouts}
-        for gone in self._noted.keys() - current:
-            del self._noted[gone], self._due[gone]
-            self._looked_at.pop(gone, None)
+        for gone in (self._noted.keys() | self._due.keys()) - current:
+            for kept in (self._noted, self._due, self._looked_at):
+                kept.pop(gone, None)
         trusted = self._clock.now()
         for held in checkouts:
             if held.local_id not in self._noted:

@@ -138,8 +138,13 @@ async def test_what_cannot_be_refunded(seller: Seller, cloud: StripeCloud) -> No
     session_id = await seller.checkout()
     assert (await refusal(seller.refunds.refund(session_id))).code == "not_refundable"
     assert (await refusal(seller.refunds.refund("cs_test_nobody"))).code == "payment_not_found"
-    for arguments in ((session_id, 0), (session_id, -1), (session_id, 1, "because"), ("sub_1",)):
-        assert (await refusal(seller.refunds.refund(*arguments))).code == "invalid_argument"  # type: ignore[arg-type]
+    for wrong in (
+        seller.refunds.refund(session_id, 0),
+        seller.refunds.refund(session_id, -1),
+        seller.refunds.refund(session_id, 1, "because"),
+        seller.refunds.refund("sub_1"),
+    ):
+        assert (await refusal(wrong)).code == "invalid_argument"
     cloud.pay(session_id)
     cloud.dispute(session_id)
     assert (await refusal(seller.refunds.refund(session_id))).code == "not_refundable"
@@ -148,9 +153,8 @@ async def test_what_cannot_be_refunded(seller: Seller, cloud: StripeCloud) -> No
 async def test_the_catalogue_shows_what_is_owned_in_both_languages(seller: Seller) -> None:
     async def owned() -> dict[str, bool]:
         view = catalog_view(seller.settings, await seller.ledger.read(read_holdings), "it")
-        return {
-            price["id"]: price["owned"] for sold in view["plans"] + view["products"] for price in sold["prices"]
-        }
+        everything = view["plans"] + view["products"]
+        return {price["id"]: price["owned"] for sold in everything for price in sold["prices"]}
 
     assert not any((await owned()).values())
     await seller.buy()
