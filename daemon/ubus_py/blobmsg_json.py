@@ -93,7 +93,7 @@ def parse_table(text: str) -> Table:
         raise UsageError(f"not JSON: {error}") from None
     if not isinstance(table, dict):
         raise UsageError("not a JSON object")
-    return {name: _whole(value) for name, value in table.items()}
+    return {str(_whole(name)): _whole(value) for name, value in table.items()}
 
 
 def _parse_int(digits: str) -> int:
@@ -109,5 +109,5 @@ def _whole(value: Any) -> Value:
     if isinstance(value, list):
         return [_whole(item) for item in value]
     if isinstance(value, dict):
-        return {_whole(name): _whole(item) for name, item in value.items()}  # type: ignore[misc]
+        return {str(_whole(name)): _whole(item) for name, item in value.items()}
     return value  # type: ignore[no-any-return]

@@ -22,6 +22,8 @@ log = logging.getLogger("ubus_py")
 
 CONTROL_TIMEOUT = 30.0
 """Seconds for what ubusd itself answers: look-ups, publishing, registering, sending events."""
+CLOSE_TIMEOUT = 5.0
+"""Seconds that closing waits for ubusd to take what was written, and for handlers to end."""
 
 _T = TypeVar("_T")
 
@@ -83,14 +85,20 @@ class Connection:
         return asyncio.shield(self._closed)
 
     async def close(self) -> None:
-        """End the connection. Running handlers are cancelled, their callers told "Connection failed"."""
+        """End the connection. What runs is cancelled; callers are told "Connection failed"."""
         self._publisher.abandon_all()
         self._transport.close()
-        await self._transport.closed.wait()
+        try:
+            await asyncio.wait_for(self._transport.closed.wait(), CLOSE_TIMEOUT)
+        except TimeoutError:  # ubusd does not read what is left to be sent
+            self._transport.abort()
+            await self._transport.closed.wait()
         mine = asyncio.current_task()
         tasks = [task for task in self._tasks if task is not mine]
+        for task in tasks:
+            task.cancel()
         if tasks:
-            _, stuck = await asyncio.wait(tasks, timeout=5.0)
+            _, stuck = await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
             for task in stuck:
                 log.warning("a handler ignores its cancellation: %r", task)
 
@@ -176,8 +184,8 @@ class Connection:
             return known
         task = self._lookups.get(name)
         if task is None:  # one look-up, however many callers wait for it
-            task = self._lookups[name] = self._spawn(self._lookup_id(name))
-            task.add_done_callback(lambda done: self._lookups.pop(name, None))
+            task = self._lookups[name] = self._loop.create_task(self._lookup_id(name))
+            task.add_done_callback(lambda done: self._looked_up(name, done))
         if end is None:
             return await asyncio.shield(task)
         try:
@@ -187,6 +195,11 @@ class Connection:
             if isinstance(error, UbusError):
                 raise
             raise CallTimeout(f"no answer to the look-up of {name}") from None
+
+    def _looked_up(self, name: str, task: asyncio.Task[int]) -> None:
+        del self._lookups[name]
+        if not task.cancelled():
+            task.exception()  # seen, though all who waited may have given up
 
     async def _lookup_id(self, name: str) -> int:
         for info in await self.lookup_strictly(name):
@@ -438,8 +451,6 @@ class Connection:
             if not waiter.done():
                 waiter.set_exception(self._lost())
         self._publisher.withdraw_all()
-        for task in tuple(self._tasks):
-            task.cancel()
 
     def _send(self, data: bytes) -> None:
         if not self.is_closed:
@@ -452,13 +463,8 @@ class Connection:
     def _spawn(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._tasks.discard)
         return task
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen: whoever cares awaits the task
 
 
 def _expire(waiter: asyncio.Future[None], timeout: float) -> None:

@@ -102,7 +102,7 @@ def test_subclasses_are_written_as_their_base() -> None:
     class Level(enum.IntEnum):
         HIGH = 3
 
-    table = {"c": Colour.RED, "l": Level.HIGH, "t": OrderedDict(a=(1, 2))}
+    table: dict[str, Any] = {"c": Colour.RED, "l": Level.HIGH, "t": OrderedDict(a=(1, 2))}
     assert decode_table(encode_table(table)) == {"c": "red", "l": 3, "t": {"a": [1, 2]}}
 
 
@@ -115,7 +115,18 @@ def test_unsigned_values_of_a_sized_int_are_its_signed_ones() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [b"bytes", {1, 2}, object(), 1 << 63, -(1 << 63) - 1, "nul\0inside", "\ud800", {1: "key"}, {"n\0l": 1}, [1j]],
+    [
+        b"bytes",
+        {1, 2},
+        object(),
+        1 << 63,
+        -(1 << 63) - 1,
+        "nul\0inside",
+        "\ud800",
+        {1: "key"},
+        {"n\0l": 1},
+        [1j],
+    ],
 )
 def test_what_has_no_wire_form_is_our_own_mistake(value: Any) -> None:
     with pytest.raises(UsageError):
@@ -200,6 +211,6 @@ def test_malformed_tables(wire: str) -> None:
 
 
 def test_array_items_with_and_without_a_name_header_are_read() -> None:
-    items = bytes.fromhex("0500000800000001" "8500000c0000000000000002")
+    items = bytes.fromhex("05000008000000018500000c0000000000000002")
     data = struct.pack(">IHH", 0x81000000 | 8 + len(items), 1, 0x6B00) + items
     assert decode_table(data) == {"k": [1, 2]}

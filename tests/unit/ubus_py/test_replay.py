@@ -54,8 +54,8 @@ async def test_a_publishing_program_answers_byte_for_byte_as_libubus(folder: Pat
 
     async def types(call: Call) -> dict[str, Encodable]:
         return {
-            "s": "città €", "empty": "", "i": -42, "i64": 5000000000, "neg64": -5000000000, "b": True, "f": False,
-            "d": 3.5, "arr": [1, "two", [3.25, False], {}], "tab": {"x": {"y": []}}, "null": None,
+            "s": "città €", "empty": "", "i": -42, "i64": 5000000000, "neg64": -5000000000, "b": True,
+            "f": False, "d": 3.5, "arr": [1, "two", [3.25, False], {}], "tab": {"x": {"y": []}}, "null": None,
         }  # fmt: skip
 
     def big(call: Call) -> dict[str, Encodable]:
