@@ -53,8 +53,9 @@ config login
 config login
 	option username 'viewer'
 	option password '$p$viewer'
-	list read '{LUCI_GROUP}'
+	list read 'unauthenticated'
 	list read 'luci-base'
+	list read '{LUCI_GROUP}'
 
 """,
     "etc/config/uhttpd": """
