@@ -1,0 +1,232 @@
+// The ubus object `stripe-payments.uci`: the only code of the payment system that runs as root.
+//
+// The daemon has a user of its own, and that user must not have rpcd's `uci` object: whoever may set any option of
+// any configuration is root. So it gets three narrow verbs instead. Everything is validated before anything is
+// written; bad input is INVALID_ARGUMENT and leaves the files as they were.
+
+'use strict';
+
+import { cursor } from 'uci';
+import { access, chmod, lstat, mkdir, open, readlink, symlink, unlink } from 'fs';
+import { connect } from 'ubus';
+
+const INVALID_ARGUMENT = 2;
+const NOT_FOUND = 4;
+const UNKNOWN_ERROR = 9;
+
+const SETTINGS = 'stripe-payments';
+const FEATURES = 'stripe-features';
+const MAX_TEXT = 256;
+const TEXT_OPTIONS = [ 'source', 'plan', 'until', 'reason' ];
+
+// libuci merges what anybody has staged in /tmp/.uci for a configuration's name into every load and commit of it,
+// whatever other folder for changes one names. What an administrator has staged is not in force and not ours to
+// commit, so libuci works on these links: other names, the same files (it locks, syncs and renames the link's target).
+const WORKPLACE = '/etc/.stripe-payments-uci';
+const CONFIG_DIR = '/etc/config';
+const CHANGES_DIR = '/var/run/stripe-payments-uci';
+
+function reject(status) {
+	// rpcd answers a handler's exit code as the ubus status
+	exit(status);
+}
+
+function link_name(config) {
+	return `${config}-link`;
+}
+
+function is_link_to(path, target) {
+	return lstat(path)?.type == 'link' && readlink(path) == target;
+}
+
+function configuration_exists(config) {
+	return !!access(`${CONFIG_DIR}/${config}`, 'f');
+}
+
+// A cursor that sees the committed configuration under its link's name; null if the file is malformed.
+function open_configuration(config) {
+	const link = `${WORKPLACE}/${link_name(config)}`;
+	const target = `${CONFIG_DIR}/${config}`;
+
+	mkdir(WORKPLACE, 0700);
+	if (!is_link_to(link, target)) {
+		unlink(link);
+		symlink(target, link);
+	}
+	unlink(`${CHANGES_DIR}/${link_name(config)}`);   // of a call that a power cut ended
+
+	const uci = cursor(WORKPLACE, CHANGES_DIR);
+
+	return uci?.load(link_name(config)) ? uci : null;
+}
+
+function sections(config) {
+	if (!configuration_exists(config))
+		return {};
+
+	return open_configuration(config)?.get_all(link_name(config)) ?? reject(UNKNOWN_ERROR);
+}
+
+// Scripts with a reload trigger on the configuration hear of it, as they do of rpcd's own commits.
+function announce(config) {
+	connect(null, 2)?.call('service', 'event', { type: 'config.change', data: { package: config } });
+}
+
+// Collects changes to one configuration and writes them all, or none.
+function edit(config) {
+	const uci = open_configuration(config) ?? reject(UNKNOWN_ERROR);
+	const name = link_name(config);
+	let changed = false;
+
+	return {
+		type_of: (section) => uci.get(name, section),
+
+		add: (section, type) => {
+			uci.set(name, section, type);
+			changed = true;
+		},
+
+		// the empty text takes the option away
+		set: (section, option, value) => {
+			if ((uci.get(name, section, option) ?? '') == value)
+				return;
+			if (value == '')
+				uci.delete(name, section, option);
+			else
+				uci.set(name, section, option, value);
+			changed = true;
+		},
+
+		commit: () => {
+			if (!changed)
+				return;
+			if (!uci.commit(name))
+				reject(UNKNOWN_ERROR);
+			announce(config);
+		}
+	};
+}
+
+function is_name(value) {
+	return length(value) <= MAX_TEXT && !!match(value, /^[A-Za-z0-9_]+$/);
+}
+
+// A line of text without control characters: nothing that could end an option early in the file.
+function is_text(value) {
+	if (type(value) != 'string' || length(value) > MAX_TEXT)
+		return false;
+
+	for (let i = 0; i < length(value); i++)
+		if (ord(value, i) < 0x20 || ord(value, i) == 0x7f)
+			return false;
+
+	return true;
+}
+
+function is_price_id(value) {
+	return is_text(value) && !!match(value, /^price_[A-Za-z0-9_]+$/);
+}
+
+// The options to write for a feature, or null if `fields` is not a valid description of one.
+function feature_options(fields) {
+	if (type(fields) != 'object' || type(fields.unlocked) != 'bool')
+		return null;
+
+	for (let name in keys(fields))
+		if (name != 'unlocked' && !(name in TEXT_OPTIONS))
+			return null;
+
+	const options = { unlocked: fields.unlocked ? '1' : '0' };
+
+	for (let name in TEXT_OPTIONS) {
+		options[name] = fields[name] ?? '';
+		if (!is_text(options[name]))
+			return null;
+	}
+
+	return options;
+}
+
+// The state file may have been deleted: it is made of what the daemon knows, so it can be made again.
+function ensure_features_file() {
+	const path = `${CONFIG_DIR}/${FEATURES}`;
+
+	if (!configuration_exists(FEATURES)) {
+		open(path, 'w')?.close();
+		chmod(path, 0644);
+	}
+}
+
+function store_features(features) {
+	const wanted = {};
+
+	if (type(features) != 'object')
+		reject(INVALID_ARGUMENT);
+
+	for (let name, fields in features)
+		wanted[name] = (is_name(name) ? feature_options(fields) : null) ?? reject(INVALID_ARGUMENT);
+
+	ensure_features_file();
+
+	const file = edit(FEATURES);
+
+	for (let name in keys(wanted))
+		if (!((file.type_of(name) ?? 'feature') == 'feature'))
+			reject(INVALID_ARGUMENT);
+
+	for (let name, options in wanted) {
+		if (file.type_of(name) == null)
+			file.add(name, 'feature');
+		for (let option, value in options)
+			file.set(name, option, value);
+	}
+
+	file.commit();
+}
+
+function store_prices(prices) {
+	if (type(prices) != 'object')
+		reject(INVALID_ARGUMENT);
+	if (!configuration_exists(SETTINGS))
+		reject(NOT_FOUND);
+
+	const file = edit(SETTINGS);
+
+	for (let alias, price_id in prices)
+		if (!is_name(alias) || !is_price_id(price_id) || file.type_of(alias) != 'price')
+			reject(INVALID_ARGUMENT);
+
+	for (let alias, price_id in prices)
+		file.set(alias, 'price_id', price_id);
+
+	file.commit();
+}
+
+return {
+	'stripe-payments.uci': {
+		// the committed sections of both configurations, as rpcd's `uci get` shows them
+		load: {
+			call: () => ({ settings: sections(SETTINGS), features: sections(FEATURES) })
+		},
+
+		// {NAME: {unlocked, source, plan, until, reason}}: sections that are not named stay as they are
+		store: {
+			args: { features: {} },
+			call: (request) => {
+				store_features(request.args.features);
+
+				return {};
+			}
+		},
+
+		// {ALIAS: price_id} of price sections that exist
+		store_prices: {
+			args: { prices: {} },
+			call: (request) => {
+				store_prices(request.args.prices);
+
+				return {};
+			}
+		}
+	}
+};

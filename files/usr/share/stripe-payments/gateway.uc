@@ -1,0 +1,161 @@
+{%
+// Carries HTTP requests from uhttpd to the daemon's bus object `stripe-payments.http`, and its replies back. It
+// decides nothing. What it answers by itself is what the bus cannot carry (413, 400) or what nobody is there to
+// answer (503). uhttpd runs the top level once, then `handle_request` in a process of its own for each request.
+
+'use strict';
+
+import { readfile } from 'fs';
+import { connect } from 'ubus';
+
+const MAX_BODY = 512 * 1024;
+const CALL_TIMEOUT = 60;
+
+// About the connection, or what only the gateway may say. `URL` is uhttpd's own addition.
+const NOT_FORWARDED = [ 'URL', 'x-remote-addr', 'connection', 'transfer-encoding', 'content-length', 'expect' ];
+const NOT_RETURNED = [ 'content-length', 'transfer-encoding', 'connection' ];
+
+const AWAY_PAGE = '/usr/share/stripe-payments/away.html';
+
+let ascii = '';
+
+for (let byte = 1; byte < 0x80; byte++)
+	ascii += chr(byte);
+
+// Everything the client sends, or null beyond the cap. What is not read would be taken for the next request.
+function receive() {
+	let chunks = [], size = 0;
+
+	for (let chunk = uhttpd.recv(65536); length(chunk); chunk = uhttpd.recv(65536)) {
+		size += length(chunk);
+		if (size <= MAX_BODY)
+			push(chunks, chunk);
+		else
+			chunks = [];
+	}
+
+	return size <= MAX_BODY ? join('', chunks) : null;
+}
+
+// UTF-8 as RFC 3629 has it (no overlong forms, no surrogates) and without NUL, at which a bus string would end.
+function is_text(bytes) {
+	if (index(bytes, '\0') >= 0)
+		return false;
+
+	const size = length(bytes);
+	let i = size - length(ltrim(bytes, ascii));   // nearly always the end
+
+	while (i < size) {
+		const lead = ord(bytes, i++);
+
+		if (lead < 0x80)
+			continue;
+
+		const more = (lead >= 0xc2 && lead <= 0xdf) ? 1
+			: (lead >= 0xe0 && lead <= 0xef) ? 2
+			: (lead >= 0xf0 && lead <= 0xf4) ? 3 : 0;
+
+		if (!more || i + more > size)
+			return false;
+
+		const next = ord(bytes, i);
+
+		if ((lead == 0xe0 && next < 0xa0) || (lead == 0xed && next > 0x9f) ||
+		    (lead == 0xf0 && next < 0x90) || (lead == 0xf4 && next > 0x8f))
+			return false;
+
+		for (let end = i + more; i < end; i++)
+			if ((ord(bytes, i) & 0xc0) != 0x80)
+				return false;
+	}
+
+	return true;
+}
+
+function forwarded_headers(env) {
+	const headers = {};
+
+	for (let name, value in env.headers)
+		if (!(name in NOT_FORWARDED) && index(name, 'x-forwarded-') != 0 && is_text(name) && is_text(value))
+			headers[name] = value;
+
+	headers['x-remote-addr'] = env.REMOTE_ADDR ?? '';
+	if (env.HTTPS == 'on')
+		headers['x-forwarded-proto'] = 'https';
+
+	return headers;
+}
+
+// No Content-Length: uhttpd sends chunks. And a status line without a reason phrase would become `200 OK`.
+function respond(status, reason, headers, body) {
+	uhttpd.send(`Status: ${status} ${reason}\r\n`);
+	for (let name, value in headers)
+		uhttpd.send(`${name}: ${value}\r\n`);
+	uhttpd.send('\r\n', body);
+}
+
+function refuse(status, reason, code, message, headers) {
+	respond(status, reason, {
+		'Content-Type': 'application/json; charset=utf-8',
+		'Cache-Control': 'no-store',
+		...(headers ?? {})
+	}, sprintf('%J', { error: { code, message } }));
+}
+
+function service_away(path) {
+	if (match(path, /^\/payment-(success|cancel)(\/|$)/))
+		respond(503, 'Service Unavailable', {
+			'Content-Type': 'text/html; charset=utf-8',
+			'Cache-Control': 'no-store',
+			'Retry-After': '5'
+		}, readfile(AWAY_PAGE) ?? 'The payment service is starting.');
+	else
+		refuse(503, 'Service Unavailable', 'service_unavailable',
+			'The payment service is not running. Try again soon.', { 'Retry-After': '5' });
+}
+
+function carry_back(reply) {
+	const status = +reply.status;
+	const headers = {};
+
+	if (!(status >= 200 && status <= 599))
+		return refuse(502, 'Bad Gateway', 'bad_gateway', 'The payment service gave no valid answer.');
+
+	for (let name, value in reply.headers)
+		if (!(lc(name) in NOT_RETURNED) && match(name, /^[A-Za-z0-9-]+$/))
+			headers[name] = replace(`${value}`, /[\r\n]/g, ' ');
+
+	respond(status, replace(reply.reason || 'Unnamed', /[\r\n]/g, ' '), headers, reply.body ?? '');
+}
+
+global.handle_request = function(env) {
+	const body = receive();
+	const target = split(env.REQUEST_URI, '?', 2);
+	const path = target[0], query = target[1] ?? '';
+
+	if (body == null)
+		return refuse(413, 'Payload Too Large', 'body_too_large', 'The body is longer than 512 KiB.');
+
+	if (env.CONTENT_LENGTH && length(body) < +env.CONTENT_LENGTH)
+		return;   // the client went away in the middle of it: nobody to answer, nothing to pass on
+
+	if (!is_text(body))
+		return refuse(400, 'Bad Request', 'invalid_json', 'The body is not UTF-8 text.');
+
+	if (!is_text(path) || !is_text(query))
+		return refuse(400, 'Bad Request', 'invalid_argument', 'The address is not UTF-8 text.');
+
+	const reply = connect(null, CALL_TIMEOUT)?.call('stripe-payments.http', 'request', {
+		method: env.REQUEST_METHOD,
+		path,
+		query,
+		headers: forwarded_headers(env),
+		body
+	});
+
+	if (type(reply) == 'object')
+		carry_back(reply);
+	else
+		service_away(path);
+};
+%}

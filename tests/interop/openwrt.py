@@ -1,0 +1,155 @@
+"""A real OpenWrt userland (ubusd, procd, rpcd, uhttpd, logd, LuCI) over this machine's root, in namespaces of its own.
+
+`OPENWRT_STAGING` names the tree it was built into; its `rootfs` holds a router's files at their final paths. The
+network is not separated: servers listen on this machine's loopback, and a Stripe simulator there can be reached.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+BOOT: Final = Path(__file__).with_name("boot_router.sh")
+PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
+SYSTEM_SERVICES: Final = ("rpcd", "uhttpd")
+PASSWORD: Final = "router"
+
+
+class OpenWrt:
+    """One router. `install` is called with the folder of its files before it boots."""
+
+    def __init__(self, staging: Path, install: Callable[[Path], None]) -> None:
+        self._staging = staging
+        self._install = install
+        self._scratch = Path(tempfile.mkdtemp(prefix="openwrt-"))
+        self._unshare: subprocess.Popen[str] | None = None
+        self._init = 0
+        self.url = ""
+
+    @property
+    def root(self) -> Path:
+        """The router's `/`, from this machine."""
+        return Path(f"/proc/{self._init}/root")
+
+    @property
+    def bus(self) -> str:
+        """ubusd's socket, from this machine."""
+        return str(self.root / "run/ubus/ubus.sock")
+
+    def start(self) -> None:
+        """Boot it; returns when rpcd and uhttpd serve."""
+        files, mount = self._scratch / "files", self._scratch / "mount"
+        mount.mkdir(parents=True)
+        shutil.copytree(self._staging / "rootfs", files, symlinks=True)
+        port = _free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        uhttpd = files / "etc/config/uhttpd"
+        uhttpd.write_text(uhttpd.read_text().replace("@PORT@", str(port)))
+        _use_only(files / "etc/init.d", SYSTEM_SERVICES)
+        self._install(files)
+        self._unshare = subprocess.Popen(
+            ["unshare", "-m", "-p", "-u", "--fork", "--kill-child", "/bin/sh", str(BOOT), str(mount), str(files)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        assert self._unshare.stdout is not None
+        if not any(line.strip() == "booted" for line in self._unshare.stdout):
+            raise RuntimeError("the router did not boot")
+        pid = self._unshare.pid
+        self._init = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        for service in SYSTEM_SERVICES:
+            self.sh(f"/etc/init.d/{service} start")
+        self.sh("ubus -t 20 wait_for session uci")
+        self.wait_until(self.serves, "uhttpd serves")
+
+    def stop(self) -> None:
+        """Cut its power."""
+        if self._unshare is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._init or self._unshare.pid, signal.SIGKILL)
+            self._unshare.wait(20)
+            if self._unshare.stdout is not None:
+                self._unshare.stdout.close()
+            self._unshare = None
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def run(
+        self,
+        *command: str,
+        text: str | None = None,
+        user: str | None = None,
+        environment: dict[str, str] | None = None,
+        timeout: float = 60.0,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command on the router, as root or as `user`; its exit code is the caller's to judge."""
+        drop = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
+        given = [f"{name}={value}" for name, value in (environment or {}).items()]
+        return subprocess.run(
+            ["nsenter", "-t", str(self._init), "-m", "-p", "-u", "-r", "-w"]
+            + ["env", "-i", f"PATH={PATH}", "HOME=/root", *given, *drop, *command],
+            input=text if text is not None else "",
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def sh(self, script: str) -> str:
+        """Run a line of shell that must not fail; returns what it printed."""
+        done = self.run("sh", "-c", script)
+        assert done.returncode == 0, f"{script}\nexit {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def log(self) -> str:
+        """The system log."""
+        return self.run("logread").stdout
+
+    def pid_of(self, service: str, instance: str) -> int | None:
+        """The process of a service's instance as procd knows it; None while it does not run."""
+        query = f"@['{service}'].instances.{instance}.pid"
+        found = self.sh(f"ubus call service list | jsonfilter -e \"{query}\" || :").strip()
+        return int(found) if found else None
+
+    def serves(self) -> bool:
+        """Whether the web server takes connections."""
+        host, port = self.url.removeprefix("http://").split(":")
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
+            return True
+        return False
+
+    def wait_until(self, condition: Callable[[], bool], what: str, patience_s: float = 40.0) -> None:
+        """Wait for a condition; the end of the log is in the error."""
+        deadline = time.monotonic() + patience_s
+        while not condition():
+            if time.monotonic() > deadline:
+                tail = "\n".join(self.log().splitlines()[-40:])
+                raise TimeoutError(f"not within {patience_s} s: {what}\n{tail}")
+            time.sleep(0.05)
+
+
+def _use_only(folder: Path, names: tuple[str, ...]) -> None:
+    """The machine's own init scripts are no router's: hide them behind whiteouts."""
+    machine = Path("/etc/init.d")
+    for script in sorted(machine.iterdir()) if machine.is_dir() else ():
+        if script.name not in names and not (folder / script.name).exists():
+            os.mknod(folder / script.name, 0o600 | 0o020000, os.makedev(0, 0))
+    for script in sorted(folder.iterdir()):
+        if script.is_file() and script.name not in names:
+            script.unlink()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
