@@ -5,25 +5,38 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
 from stripe_payments import __version__, journal
 from stripe_payments.service import Service
 from stripe_payments.single_instance import AlreadyRunningError
-from stripe_payments.stripe_api import api_base_problem
 from ubus_py import DEFAULT_SOCKET
 
 
 def main() -> int:
     """0 after SIGTERM; 1 where another daemon is running; 2 for what no restart would mend."""
+    options = _options()
+    journal.set_up(options.log_level)
+    log = journal.Journal("service")
+    if problem := _api_base_problem():
+        log.error("STRIPE_API_BASE is not accepted", problem=problem)
+        return 2
+    try:
+        asyncio.run(Service(options.bus, options.state).run(signals=True))
+    except AlreadyRunningError as error:
+        log.error(str(error), hint="stop it first: /etc/init.d/stripe-payments stop")
+        return 1
+    return 0
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="stripe-payments",
-        description="Stripe payments for Router OS: the daemon behind the ubus object.",
+        description="Stripe payments for Router OS: the daemon behind the ubus object `stripe-payments`.",
     )
-    parser.add_argument(
-        "--bus", default=DEFAULT_SOCKET, metavar="SOCKET", help="ubusd's socket (%(default)s)"
-    )
+    parser.add_argument("--bus", default=DEFAULT_SOCKET, metavar="SOCKET", help="ubusd's (%(default)s)")
     parser.add_argument(
         "--state",
         type=Path,
@@ -35,20 +48,19 @@ def main() -> int:
         "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="(%(default)s)"
     )
     parser.add_argument("--version", action="version", version=__version__)
-    options = parser.parse_args()
-    journal.set_up(options.log_level)
-    log = journal.Journal("service")
+    return parser.parse_args()
+
+
+def _api_base_problem() -> str | None:
     base = os.environ.get("STRIPE_API_BASE")
-    if base and (problem := api_base_problem(base)):
-        log.error("STRIPE_API_BASE is not accepted", problem=problem)
-        return 2
-    try:
-        asyncio.run(Service(options.bus, options.state).run(signals=True))
-    except AlreadyRunningError as error:
-        log.error(str(error), hint="stop it first: /etc/init.d/stripe-payments stop")
-        return 1
-    return 0
+    if not base:
+        return None
+    from stripe_payments.stripe_api import api_base_problem  # a router never gets here
+
+    return api_base_problem(base)
 
 
 if __name__ == "__main__":
+    # A reload before the settings were read for the first time has nothing to do; by default it would kill.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sys.exit(main())

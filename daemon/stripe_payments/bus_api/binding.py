@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from stripe_payments.arguments import Arguments, CheckedMethod
+from stripe_payments.bus_api.table import BusMethod
 from stripe_payments.errors import PaymentError
-from stripe_payments.http_api.page_texts import language
 from stripe_payments.journal import Journal
+from stripe_payments.languages import language
 from stripe_payments.readiness import Parts, Readiness
-from ubus_py import STRING, ArgType, Call, Encodable, Method, StatusError
+from ubus_py import STRING, Call, Encodable, Method, StatusError
 
 _journal = Journal("bus")
 
@@ -22,7 +23,7 @@ PATIENCE_S: Final = 25.0
 Reply = Mapping[str, Encodable]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Question:
     """One call as a method's code sees it: `args` (checked when read), `locale` of the reader (`en` or
     `it`).
@@ -36,25 +37,13 @@ class Question:
 Handler = Callable[[Question], Awaitable[Reply]]
 
 
-@dataclass(frozen=True, slots=True)
-class BusMethod:
-    """A row of the table. `asks_stripe`: it may wait for the network; it then goes on by itself should
-    its caller leave or lose patience, because half a purchase or half a refund is worse than an unheard
-    answer.
-    """
-
-    name: str
-    handler: Handler
-    args: Mapping[str, ArgType] = field(default_factory=dict)
-    asks_stripe: bool = False
-
-
 class Binding:
     """Makes `ubus_py` methods out of table rows. `close` ends what still runs in the background."""
 
     def __init__(self, readiness: Readiness, *, patience: float = PATIENCE_S) -> None:
         self._readiness = readiness
         self._patience = patience
+        self._handlers: Mapping[str, Handler] | None = None
         self._running: set[asyncio.Task[Reply]] = set()
 
     def bind(self, row: BusMethod) -> Method:
@@ -82,9 +71,14 @@ class Binding:
         arguments = Arguments(call.args)
         arguments.text("locale")
         question = Question(arguments, self._locale(call), parts)
+        if self._handlers is None:
+            from stripe_payments.bus_api.methods import HANDLERS  # not before the object is on the bus
+
+            self._handlers = HANDLERS
+        work = self._handlers[row.name](question)
         if not row.asks_stripe:
-            return await row.handler(question)
-        task = asyncio.ensure_future(row.handler(question))
+            return await work
+        task = asyncio.ensure_future(work)
         self._running.add(task)
         task.add_done_callback(self._ended)
         done, _ = await asyncio.wait({task}, timeout=self._patience)

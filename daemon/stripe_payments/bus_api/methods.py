@@ -1,4 +1,4 @@
-"""The object `stripe-payments`: every method that others may call, in one table.
+"""What each method of the object `stripe-payments` does; `table` says how it is called.
 
 Every method takes `locale` (`en` or `it`) for the words in its answer, the settings' language otherwise.
 Errors carry `{"error": {"code", "message", "hint"}}`. Times are RFC 3339 in UTC, money is in minor
@@ -8,10 +8,11 @@ units.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
 from stripe_payments import __version__
-from stripe_payments.bus_api.binding import BusMethod, Question, Reply
+from stripe_payments.bus_api.binding import Handler, Question, Reply
 from stripe_payments.entitlements import Entitlement, Subscription
 from stripe_payments.errors import PaymentError
 from stripe_payments.journal import Journal
@@ -21,12 +22,10 @@ from stripe_payments.payments.history import MAX_LIMIT
 from stripe_payments.payments.holdings import read_holdings
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.settings import Settings
-from ubus_py import INT32, STRING
 
 _journal = Journal("bus")
 
 _LARGEST_AMOUNT: Final = 99_999_999
-OBJECT: Final = "stripe-payments"
 
 
 async def status(question: Question) -> Reply:
@@ -208,25 +207,16 @@ def _time(epoch: int | None) -> str | None:
     return None if epoch is None else format_time(epoch)
 
 
-METHODS: Final = (
-    BusMethod("status", status),
-    BusMethod("catalog", catalog),
-    BusMethod("features", features),
-    BusMethod("has", has, {"feature": STRING}),
-    BusMethod("subscriptions", subscriptions),
-    BusMethod("transactions", list_transactions, {"limit": INT32, "before": STRING}),
-    BusMethod("payment_status", payment_status, {"payment_id": STRING}, asks_stripe=True),
-    BusMethod(
-        "create_checkout_session",
-        create_checkout_session,
-        {"price_id": STRING, "success_url": STRING, "cancel_url": STRING},
-        asks_stripe=True,
-    ),
-    BusMethod("sync", sync, asks_stripe=True),
-    BusMethod("refund", refund, {"payment_id": STRING, "amount": INT32, "reason": STRING}, asks_stripe=True),
-    BusMethod(
-        "set_keys",
-        set_keys,
-        {"secret_key": STRING, "webhook_secret": STRING, "publishable_key": STRING},
-    ),
-)
+HANDLERS: Final[Mapping[str, Handler]] = {
+    "status": status,
+    "catalog": catalog,
+    "features": features,
+    "has": has,
+    "subscriptions": subscriptions,
+    "transactions": list_transactions,
+    "payment_status": payment_status,
+    "create_checkout_session": create_checkout_session,
+    "sync": sync,
+    "refund": refund,
+    "set_keys": set_keys,
+}

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from stripe_payments.arguments import CheckedMethod
 from stripe_payments.errors import PaymentError
 from stripe_payments.http_api.access import Gatekeeper
 from stripe_payments.http_api.checkout import CheckoutEndpoint
@@ -21,11 +20,9 @@ from stripe_payments.http_api.templating import Pages
 from stripe_payments.http_api.webhook import WebhookEndpoint
 from stripe_payments.journal import Journal
 from stripe_payments.readiness import Readiness
-from ubus_py import STRING, TABLE, Call, Client, Encodable, Object
+from ubus_py import Call, Client, Encodable
 
 _journal = Journal("http")
-
-OBJECT: Final = "stripe-payments.http"
 
 #: Requests that may fail at once for one address, and seconds until the next.
 _WEBHOOK_FAILURES: Final = (20, 3.0)
@@ -63,12 +60,8 @@ class HttpFace:
             )
         )
 
-    def object(self) -> Object:
-        """What to publish. Text comes raw: a webhook is verified over the very bytes that came."""
-        signature = {"method": STRING, "path": STRING, "query": STRING, "headers": TABLE, "body": STRING}
-        return Object(OBJECT, [CheckedMethod("request", self._request, signature)], raw_text=True)
-
-    async def _request(self, call: Call) -> Mapping[str, Encodable]:
+    async def request(self, call: Call) -> Mapping[str, Encodable]:
+        """The method `request`: HTTP in, HTTP out; whatever went wrong is in the HTTP answer."""
         request = Request.from_bus(call.args)
         response = await self.answer(request)
         return response.as_reply(head=request.method == "HEAD")

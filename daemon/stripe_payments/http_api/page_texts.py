@@ -125,28 +125,3 @@ _ITALIAN: Mapping[str, str] = {
 }
 
 TEXTS: Mapping[str, Mapping[str, str]] = {"en": _ENGLISH, "it": _ITALIAN}
-
-
-def language(locale: str | None) -> str | None:
-    """The page language for a tag such as `it-IT`; None for one that the pages are not written in."""
-    tag = (locale or "").strip().lower().replace("_", "-").partition("-")[0]
-    return tag if tag in TEXTS else None
-
-
-def accepted_language(header: str) -> str | None:
-    """The first language of an Accept-Language header, by weight, that the pages are written in."""
-    weighted: list[tuple[float, int, str]] = []
-    for position, part in enumerate(header.split(",")[:32]):
-        tag, _, parameters = part.partition(";")
-        name, _, value = parameters.strip().partition("=")
-        try:
-            weight = float(value) if name.strip() == "q" else 1.0
-        except ValueError:
-            continue
-        if not 0 < weight <= 1:
-            continue
-        weighted.append((-weight, position, tag))
-    for _, _, tag in sorted(weighted):
-        if chosen := language(tag):
-            return chosen
-    return None

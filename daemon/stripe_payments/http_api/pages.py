@@ -15,10 +15,11 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.http_api.messages import Request, Response
 from stripe_payments.http_api.money import day_and_time, money
 from stripe_payments.http_api.outcome import TONES, Outcome, State, outcome
-from stripe_payments.http_api.page_texts import TEXTS, accepted_language, language
+from stripe_payments.http_api.page_texts import TEXTS
 from stripe_payments.http_api.rate_limit import Budget
 from stripe_payments.http_api.templating import Pages
 from stripe_payments.journal import Journal
+from stripe_payments.languages import accepted_language, language
 from stripe_payments.ledger import Checkout
 from stripe_payments.payments.return_urls import origin_of
 from stripe_payments.readiness import Parts, Readiness

@@ -1,7 +1,7 @@
 """A router with the daemon in it, for tests of what the daemon says on the bus and over HTTP.
 
-Real sockets, real SQLite, the simulator's broker, rpcd and Stripe; only the daemon runs in the test's own process, so
-that a test can put rows into its ledger and look at what it keeps.
+Real sockets, real SQLite, the simulator's broker, rpcd and Stripe; only the daemon runs in the test's
+own process, so that a test can put rows into its ledger and look at what it keeps.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 from simulator.router import Router, prepare_root
 from simulator.stripe_account import StripeAccount
-if TYPE_CHECKING:
-    from simulator.stripe_cloud import StripeCloud
+from simulator.stripe_cloud import StripeCloud
 from simulator.ubus_broker import UbusBroker
 from stripe_payments.readiness import Parts
 from stripe_payments.service import Service
@@ -120,12 +121,12 @@ class House:
 
     async def refusal(self, method: str, /, **args: Any) -> dict[str, str]:
         """The error with which a method answers; {code, message, hint} and the ubus `status`."""
-        try:
-            reply = await self.call(method, **args)
-        except StatusError as error:
-            assert isinstance(error.data, dict), error
-            return {**error.data["error"], "status": error.status.name}
-        raise AssertionError(f"{method} was not refused: {reply}")
+        with pytest.raises(StatusError) as refused:
+            await self.call(method, **args)
+        body: Any = refused.value.data
+        assert set(body) == {"error"}
+        assert set(body["error"]) == {"code", "message", "hint"}
+        return {**body["error"], "status": refused.value.status.name}
 
     async def http(
         self,
@@ -231,8 +232,6 @@ async def open_house(folder: Path, **environ: str) -> AsyncIterator[House]:
 
 @contextlib.asynccontextmanager
 async def open_shop(folder: Path) -> AsyncIterator[Shop]:
-    from simulator.stripe_cloud import StripeCloud
-
     stripe = StripeCloud()
     url = await stripe.start()
     try:

@@ -50,7 +50,12 @@ async def test_the_catalogue_speaks_the_callers_language(house: House) -> None:
     (product,) = [one for one in english["products"] if one["id"] == "router_os_premium"]
     (price,) = product["prices"]
     assert price["id"] == ONETIME
-    assert (price["amount"], price["currency"], price["interval"], price["owned"]) == (4999, "eur", None, False)
+    assert (price["amount"], price["currency"], price["interval"], price["owned"]) == (
+        4999,
+        "eur",
+        None,
+        False,
+    )
     assert FEATURE in product["features"]
     assert {plan["id"] for plan in english["plans"]} == {"base", "premium", "business"}
     assert english["features"][FEATURE]["title"] != italian["features"][FEATURE]["title"]
@@ -106,7 +111,9 @@ async def test_what_the_browser_adds_does_no_harm(house: House) -> None:
         ("set_keys", {"webhook_secret": "sk_test_123"}, "webhook_secret"),
     ],
 )
-async def test_a_wrong_argument_is_named(house: House, method: str, args: dict[str, object], argument: str) -> None:
+async def test_a_wrong_argument_is_named(
+    house: House, method: str, args: dict[str, object], argument: str
+) -> None:
     error = await house.refusal(method, **args)
     assert (error["code"], error["status"]) == ("invalid_argument", "INVALID_ARGUMENT")
     assert f"“{argument}”" in error["message"]
@@ -232,7 +239,9 @@ async def test_a_slow_stripe_holds_up_nobody_else(shop: Shop) -> None:
     await house.call("sync")
     shop.stripe.set_faults(latency_ms=2000)
     slow = [
-        asyncio.create_task(house.call("create_checkout_session", price_id=ONETIME, success_url=f"http://a.lan/{n}"))
+        asyncio.create_task(
+            house.call("create_checkout_session", price_id=ONETIME, success_url=f"http://a.lan/{n}")
+        )
         for n in range(8)
     ]
     await asyncio.sleep(0.2)

@@ -19,7 +19,9 @@ LET_IN = (503, "not_configured")
 async def test_a_bearer_is_let_in_from_anywhere(house: House) -> None:
     sid = await house.login()
     for headers in ({}, {"origin": "https://app.example"}, {"sec_fetch_site": "cross-site"}):
-        assert (await house.http("POST", CREATE, ORDER, authorization=f"Bearer {sid}", **headers)).error == LET_IN
+        assert (
+            await house.http("POST", CREATE, ORDER, authorization=f"Bearer {sid}", **headers)
+        ).error == LET_IN
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,10 @@ async def test_the_cookie_does_not_count_anywhere_else(house: House, headers: di
 
 
 async def test_a_foreign_page_without_any_login_is_foreign_all_the_same(house: House) -> None:
-    assert (await house.http("POST", CREATE, ORDER, origin="https://evil.example")).error == (403, "cross_origin")
+    assert (await house.http("POST", CREATE, ORDER, origin="https://evil.example")).error == (
+        403,
+        "cross_origin",
+    )
 
 
 async def test_the_hand_over_gives_a_cookie_that_works(house: House) -> None:

@@ -47,7 +47,10 @@ async def test_what_is_no_order_is_answered_with_its_error(
 
 
 async def test_a_request_without_a_usable_host_has_no_origin_to_return_to(house: House) -> None:
-    assert (await create(house, {"price_id": ONETIME}, host="evil.example/x")).error == (400, "invalid_argument")
+    assert (await create(house, {"price_id": ONETIME}, host="evil.example/x")).error == (
+        400,
+        "invalid_argument",
+    )
 
 
 async def test_the_guides_request(shop: Shop) -> None:

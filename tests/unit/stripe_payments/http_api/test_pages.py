@@ -159,7 +159,7 @@ async def test_the_language_is_the_buyers(
 
 
 async def test_names_from_the_configuration_cannot_write_html(shop: Shop) -> None:
-    hostile = "<img src=x onerror=alert(1)> & \"Co\" {item}"
+    hostile = '<img src=x onerror=alert(1)> & "Co" {item}'
     await shop.house.configure("router_os_premium", title=hostile)
     await shop.house.configure(FEATURE, title=hostile)
     shown = await page(shop.house, await shop.buy())

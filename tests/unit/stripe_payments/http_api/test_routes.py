@@ -72,13 +72,17 @@ async def test_options_allow_and_let_no_other_site_in(house: House) -> None:
 
 async def test_head_is_get_without_a_body(house: House) -> None:
     await house.parts()
-    get, head = await house.http("GET", "/api/payments/health"), await house.http("HEAD", "/api/payments/health")
+    get, head = (
+        await house.http("GET", "/api/payments/health"),
+        await house.http("HEAD", "/api/payments/health"),
+    )
     assert get.json() == {"status": "ok"}
     assert (head.status, head.headers, head.body) == (get.status, get.headers, "")
 
 
 @pytest.mark.parametrize(
-    ("path", "size"), [(CREATE, 17 * 1024), ("/api/payments/webhook", 600 * 1024), ("/api/payments/session", 99999)]
+    ("path", "size"),
+    [(CREATE, 17 * 1024), ("/api/payments/webhook", 600 * 1024), ("/api/payments/session", 99999)],
 )
 async def test_a_body_beyond_all_reason_is_too_large(house: House, path: str, size: int) -> None:
     assert (await house.http("POST", path, " " * size)).error == (413, "body_too_large")

@@ -74,7 +74,9 @@ async def test_the_same_event_again_is_fine_and_counts_once(listening: House) ->
         {},
     ],
 )
-async def test_what_is_not_for_us_is_answered_200_and_not_kept(listening: House, content: dict[str, Any]) -> None:
+async def test_what_is_not_for_us_is_answered_200_and_not_kept(
+    listening: House, content: dict[str, Any]
+) -> None:
     reply = await deliver(listening, content)
     assert (reply.status, reply.json()) == (200, {"received": True})
     assert await accepted(listening) == []
@@ -83,7 +85,8 @@ async def test_what_is_not_for_us_is_answered_200_and_not_kept(listening: House,
 async def test_an_event_of_an_unknown_type_or_of_nobody_is_kept_for_a_look(listening: House) -> None:
     router_id = (await listening.call("status"))["router_id"]
     own = {"id": "cs_test_2", "metadata": {"router_id": router_id}}
-    for number, changes in enumerate([{"type": "invented.tomorrow"}, {"data": {"object": own}}]):
+    kept: list[dict[str, Any]] = [{"type": "invented.tomorrow"}, {"data": {"object": own}}]
+    for number, changes in enumerate(kept):
         assert (await deliver(listening, event(f"evt_{number}", **changes))).status == 200
     assert await accepted(listening) == ["evt_0", "evt_1"]
 
@@ -109,7 +112,9 @@ async def test_a_signed_body_that_is_no_event(listening: House, body: bytes) -> 
     assert (await deliver(listening, body)).error == (400, "invalid_json")
 
 
-@pytest.mark.parametrize("header", ["", "t=1", "v1=00", "t=x,v1=00", "t=1,v1=é", "," * 500, "t=1," + "v1=0," * 900])
+@pytest.mark.parametrize(
+    "header", ["", "t=1", "v1=00", "t=x,v1=00", "t=1,v1=é", "," * 500, "t=1," + "v1=0," * 900]
+)
 async def test_a_header_that_is_no_signature(listening: House, header: str) -> None:
     assert (await listening.http("POST", WEBHOOK, event(), stripe_signature=header)).error == (
         400,

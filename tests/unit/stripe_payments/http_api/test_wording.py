@@ -7,7 +7,8 @@ import pytest
 
 from stripe_payments.http_api.money import day_and_time, money
 from stripe_payments.http_api.outcome import TONES, outcome
-from stripe_payments.http_api.page_texts import TEXTS, accepted_language, language
+from stripe_payments.http_api.page_texts import TEXTS
+from stripe_payments.languages import accepted_language, language
 
 
 @pytest.mark.parametrize(

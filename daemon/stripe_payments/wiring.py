@@ -1,0 +1,135 @@
+"""Which part gets which: everything behind the faces, from the state directory to the workers.
+
+Imported after the daemon is on the bus: this is where SQLite and the rules of payments are loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from stripe_payments.configuration import Configuration
+from stripe_payments.features_in_force import FeaturesInForce
+from stripe_payments.identity import IdentityStore
+from stripe_payments.journal import Journal
+from stripe_payments.keys import KeyStore
+from stripe_payments.ledger import Ledger
+from stripe_payments.payments import CheckoutDesk, History, PaymentStatusDesk, RefundDesk
+from stripe_payments.readiness import Parts
+from stripe_payments.reconcile import META_CLOCK_FLOOR, InboxWorker, Poller, Reconciler
+from stripe_payments.reconcile.trusted_clock import TrustedClock
+from stripe_payments.settings import Settings
+from stripe_payments.stripe_api import StripeAPI
+from stripe_payments.supervision import Supervisor
+from stripe_payments.unlocks import Unlocks
+from ubus_py import Client
+
+_journal = Journal("service")
+
+_WORKERS_PATIENCE_S: Final = 0.8
+_LEDGER_PATIENCE_S: Final = 0.8
+
+
+class Wiring:
+    """`open` may be called again after it raised; `close` ends whatever was opened.
+
+    `reloading` is set by whoever wants the settings read again.
+    """
+
+    def __init__(
+        self, bus: Client, state_dir: Path, environ: Mapping[str, str], reloading: asyncio.Event
+    ) -> None:
+        self._bus = bus
+        self._state_dir = state_dir
+        self._environ = environ
+        self._reloading = reloading
+        self._configuration = Configuration(bus)
+        self._supervisor = Supervisor()
+        self._ledger: Ledger | None = None
+        self._stripe: StripeAPI | None = None
+        self._checkout: CheckoutDesk | None = None
+
+    async def open(self, ready: Callable[[Parts], None]) -> None:
+        """Open everything, tell `ready`, start the workers. Raises PaymentError or OSError."""
+        identity, keys = IdentityStore(self._state_dir), KeyStore(self._state_dir, self._environ)
+        await asyncio.to_thread(identity.load)
+        if self._ledger is None:
+            self._ledger = await Ledger.open(self._state_dir / "ledger.db")
+        ledger = self._ledger
+        floor = await ledger.read(lambda tx: tx.meta.get(META_CLOCK_FLOOR))
+        clock = TrustedClock(int(floor) if floor and floor.isdigit() else None)
+        await self._configuration.load()
+
+        def settings() -> Settings:
+            return self._configuration.current
+
+        if self._stripe is None:
+            self._stripe = StripeAPI(keys.current, clock, self._environ.get("STRIPE_API_BASE") or None)
+        stripe = self._stripe
+        unlocks = Unlocks(ledger, self._bus)
+        features = FeaturesInForce(ledger, unlocks.kick)
+        reconciler = Reconciler(ledger, stripe, clock, settings, identity, features.changed)
+        await ledger.write(lambda tx: tx.inbox.rearm())  # put off by a clock that may be gone
+        await unlocks.adopt()
+        await reconciler.load()
+        await reconciler.recompute()
+        await features.refresh()
+        inbox = InboxWorker(ledger, reconciler)
+        checkout = CheckoutDesk(ledger, stripe, reconciler, settings, identity, clock)
+        poller = Poller(ledger, reconciler, stripe, settings, identity, clock, withdraw=checkout.withdraw)
+        checkout.tell(poller)
+        self._checkout = checkout
+        ready(
+            Parts(
+                settings=settings,
+                features=features,
+                keys=keys,
+                identity=identity,
+                ledger=ledger,
+                stripe=stripe,
+                clock=clock,
+                reconciler=reconciler,
+                inbox=inbox,
+                poller=poller,
+                checkout=checkout,
+                payment_status=PaymentStatusDesk(ledger, reconciler, settings),
+                history=History(ledger, settings),
+                refunds=RefundDesk(ledger, stripe, reconciler),
+            )
+        )
+        self._bus.on_connection(lambda connected: unlocks.kick() if connected else None)
+        workers = self._supervisor
+        workers.start("features", features.run)
+        workers.start("unlocks", unlocks.run)
+        workers.start("inbox", inbox.run)
+        workers.start("poller", poller.run)
+        workers.start("reload", lambda: self._keep_reloading(reconciler, poller))
+        workers.start("checkouts", checkout.resume, once=True)
+        _journal.info("ready", router_id=identity.load().router_id, mode=keys.current().mode)
+
+    async def _keep_reloading(self, reconciler: Reconciler, poller: Poller) -> None:
+        while True:
+            await self._reloading.wait()
+            self._reloading.clear()
+            if await self._configuration.load():
+                changed = await reconciler.recompute()
+                poller.notice()
+                _journal.info("the settings were read again", changed_features=",".join(changed))
+
+    async def stop_working(self) -> None:
+        """No worker runs after this; the bus can be left."""
+        if self._checkout is not None:
+            await self._checkout.close()
+        await self._supervisor.stop(_WORKERS_PATIENCE_S)
+
+    async def close(self) -> None:
+        if self._stripe is not None:
+            self._stripe.close()
+        if self._ledger is not None:
+            try:
+                # What is written is durable anyhow: a flash that hangs must not hold up the stop.
+                await asyncio.wait_for(self._ledger.close(), _LEDGER_PATIENCE_S)
+            except TimeoutError:
+                _journal.warning("the ledger does not close in time")
