@@ -49,6 +49,9 @@ class Control:
 
     async def _pay(self, request: web.Request) -> Json:
         body = await _body(request, "card", "email", "name", "challenge", "promotion_code")
+        for name, value in body.items():
+            if not isinstance(value, str):
+                raise invalid(f"{name} is a string", param=name)
         if body.get("challenge", "complete") not in {"complete", "fail", "leave"}:
             raise invalid("challenge is one of complete, fail, leave", param="challenge")
         return self._cloud.pay(request.match_info["id"], **body)
@@ -95,6 +98,8 @@ class Control:
         body = await _body(request, "key", "missing", "expired")
         if not isinstance(body.get("key"), str):
             raise invalid("Name a key.", param="key", code="parameter_missing")
+        if not isinstance(body.get("missing", []), list):
+            raise invalid("missing is a list of permission names", param="missing")
         if body.get("expired"):
             self._cloud.api.keys.revoke(body["key"])
         self._cloud.api.keys.restrict(body["key"], list(body.get("missing", [])))
@@ -134,7 +139,10 @@ class Control:
         secret.
         """
         body = await _body(request, "url", "enabled_events")
-        params = {"url": str(body.get("url", "")), "enabled_events": body.get("enabled_events", ["*"])}
+        events = body.get("enabled_events", ["*"])
+        if not isinstance(events, list):
+            raise invalid("enabled_events is a list", param="enabled_events")
+        params = {"url": str(body.get("url", "")), "enabled_events": events}
         return create_webhook_endpoint(self._cloud.account, params)
 
     async def _resend(self, request: web.Request) -> Json:

@@ -80,6 +80,8 @@ class Faults:
         if mode not in WEBHOOK_MODES:
             raise invalid(f"webhooks is one of {', '.join(WEBHOOK_MODES)}", param="webhooks")
         rules = given.pop("rules", None)
+        if rules is not None and not isinstance(rules, list):
+            raise invalid("rules is a list of objects", param="rules")
         if rules is not None:
             parsed = [_rule(rule) for rule in rules]
         elif given:

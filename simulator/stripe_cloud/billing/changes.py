@@ -191,8 +191,8 @@ def _price(account: Account, given: Json, where: str) -> Json | None:
     price = account.get("price", price_id, param=f"{where}[price]")
     if price["type"] != "recurring":
         raise invalid(
-            f"The price specified is set to `type=one_time` but this field only accepts prices with "
-            f"`type=recurring`.",
+            "The price specified is set to `type=one_time` but this field only accepts prices with "
+            "`type=recurring`.",
             param=f"{where}[price]",
         )
     if not price["active"]:

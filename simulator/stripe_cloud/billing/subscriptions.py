@@ -104,7 +104,9 @@ def from_checkout(account: Account, session: Json, customer: str, items: list[Js
         {"promotion_code": used["promotion_code"]} if used["promotion_code"] else {"coupon": used["coupon"]}
         for used in session["discounts"]
     ]
-    recurring: list[tuple[Json, int, Json]] = [(i["price"], i["quantity"], {}) for i in items if i["price"]["type"] == "recurring"]
+    recurring: list[tuple[Json, int, Json]] = [
+        (i["price"], i["quantity"], {}) for i in items if i["price"]["type"] == "recurring"
+    ]
     return begin(account, customer, recurring, data)
 
 

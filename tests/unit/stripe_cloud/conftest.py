@@ -37,10 +37,12 @@ class Shop:
         return caught.value
 
     async def price(self, amount: int = 4999, **params: Any) -> str:
-        product = await self.call(self.client.v1.products.create, {"name": params.pop("name", "Router OS Premium")})
+        product = await self.call(
+            self.client.v1.products.create, {"name": params.pop("name", "Router OS Premium")}
+        )
         created = await self.call(
             self.client.v1.prices.create,
-            {"product": product.id, "unit_amount": amount, "currency": "eur", **params},  # type: ignore[typeddict-item]
+            {"product": product.id, "unit_amount": amount, "currency": "eur", **params},
         )
         return created.id
 
@@ -48,12 +50,12 @@ class Shop:
         return await self.price(amount, recurring={"interval": interval})
 
     async def customer(self, **params: Any) -> str:
-        return (await self.call(self.client.v1.customers.create, {"email": "owner@example.com", **params})).id  # type: ignore[typeddict-item]
+        return (await self.call(self.client.v1.customers.create, {"email": "owner@example.com", **params})).id
 
     async def session(self, price: str, **params: Any) -> stripe.checkout.Session:
         return await self.call(
             self.client.v1.checkout.sessions.create,
-            {  # type: ignore[typeddict-item]
+            {
                 "mode": "payment",
                 "line_items": [{"price": price, "quantity": 1}],
                 "success_url": "http://router.lan/payment-success?session_id={CHECKOUT_SESSION_ID}",
@@ -65,7 +67,10 @@ class Shop:
     async def subscribe(self, price: str | None = None, card: str = "4242424242424242", **data: Any) -> str:
         """A paid subscription through Checkout; returns its id."""
         session = await self.session(
-            price or await self.monthly(), mode="subscription", customer=await self.customer(), subscription_data=data
+            price or await self.monthly(),
+            mode="subscription",
+            customer=await self.customer(),
+            subscription_data=data,
         )
         assert self.cloud.pay(session.id, card=card)["status"] in {"paid", "processing"}
         return str(self.cloud.account.get("checkout.session", session.id)["subscription"])

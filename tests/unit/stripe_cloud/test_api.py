@@ -12,7 +12,7 @@ import stripe
 
 from simulator.stripe_cloud import StripeCloud
 
-from .conftest import KEY, Shop
+from .conftest import KEY, Shop, until
 
 
 async def test_keys_are_checked_as_stripe_does(shop: Shop) -> None:
@@ -100,8 +100,7 @@ async def test_a_key_in_use_is_a_conflict(shop: Shop) -> None:
     shop.cloud.set_faults(latency_ms=1500, count=1)
     create = shop.client.v1.customers.create
     first = asyncio.create_task(shop.call(create, {"name": "A"}, {"idempotency_key": "k3"}))
-    while not shop.cloud.requests():  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
+    await until(shop.cloud.requests)
     error = await shop.refused(create, {"name": "A"}, {"idempotency_key": "k3"})
     assert error.http_status == 409
     assert (await first).name == "A"
@@ -138,7 +137,9 @@ async def test_search_finds_by_metadata(shop: Shop) -> None:
     await shop.customer(metadata={"router_id": "other"})
     found = await shop.call(shop.client.v1.customers.search, {"query": r"metadata['router_id']:'r\'1'"})
     assert [customer.id for customer in found.data] == [mine]
-    none = await shop.call(shop.client.v1.customers.search, {"query": "metadata['router_id']:'x' AND created>0"})
+    none = await shop.call(
+        shop.client.v1.customers.search, {"query": "metadata['router_id']:'x' AND created>0"}
+    )
     assert none.data == []
     error = await shop.refused(shop.client.v1.customers.search, {"query": "what?"})
     assert error.http_status == 400
@@ -148,7 +149,8 @@ async def test_expand_goes_deep_and_refuses_what_is_not_expandable(shop: Shop) -
     session = await shop.session(await shop.price(), customer=await shop.customer())
     shop.cloud.pay(session.id)
     intents = await shop.call(
-        shop.client.v1.payment_intents.list, {"expand": ["data.latest_charge.balance_transaction", "data.customer"]}
+        shop.client.v1.payment_intents.list,
+        {"expand": ["data.latest_charge.balance_transaction", "data.customer"]},
     )
     intent: Any = intents.data[0]
     assert intent.latest_charge.balance_transaction.object == "balance_transaction"

@@ -61,9 +61,15 @@ async def test_a_declined_card_leaves_the_session_open_and_says_why(
     result = shop.cloud.pay(session.id, card=card)
     assert (result["status"], result["code"], result["decline_code"]) == ("declined", code, decline_code)
 
-    after = await shop.call(shop.client.v1.checkout.sessions.retrieve, session.id, {"expand": ["payment_intent"]})
+    after = await shop.call(
+        shop.client.v1.checkout.sessions.retrieve, session.id, {"expand": ["payment_intent"]}
+    )
     intent: Any = after.payment_intent
-    assert (after.status, after.payment_status, intent.status) == ("open", "unpaid", "requires_payment_method")
+    assert (after.status, after.payment_status, intent.status) == (
+        "open",
+        "unpaid",
+        "requires_payment_method",
+    )
     assert intent.last_payment_error.code == code
     assert shop.event_types()[-2:] == ["charge.failed", "payment_intent.payment_failed"]
 
@@ -89,7 +95,9 @@ async def test_three_d_secure_is_asked_passed_and_failed(shop: Shop) -> None:
 async def test_a_bank_debit_completes_unpaid_and_settles_later(shop: Shop) -> None:
     session = await shop.session(await shop.price())
     assert shop.cloud.pay(session.id, card="bank_debit")["status"] == "processing"
-    pending = await shop.call(shop.client.v1.checkout.sessions.retrieve, session.id, {"expand": ["payment_intent"]})
+    pending = await shop.call(
+        shop.client.v1.checkout.sessions.retrieve, session.id, {"expand": ["payment_intent"]}
+    )
     intent: Any = pending.payment_intent
     assert (pending.status, pending.payment_status, intent.status) == ("complete", "unpaid", "processing")
 
@@ -103,7 +111,9 @@ async def test_a_bank_debit_that_fails_closes_unpaid(shop: Shop) -> None:
     session = await shop.session(await shop.price())
     shop.cloud.pay(session.id, card="bank_debit_fails")
     shop.cloud.advance(4 * DAY)
-    failed = await shop.call(shop.client.v1.checkout.sessions.retrieve, session.id, {"expand": ["payment_intent"]})
+    failed = await shop.call(
+        shop.client.v1.checkout.sessions.retrieve, session.id, {"expand": ["payment_intent"]}
+    )
     intent: Any = failed.payment_intent
     assert (failed.payment_status, intent.status) == ("unpaid", "requires_payment_method")
     assert shop.event_types()[-3:] == [
@@ -117,7 +127,11 @@ async def test_a_zero_amount_session_has_no_payment_intent(shop: Shop) -> None:
     session = await shop.session(await shop.price(0))
     assert shop.cloud.pay(session.id, card="")["status"] == "paid"
     done = await shop.call(shop.client.v1.checkout.sessions.retrieve, session.id)
-    assert (done.status, done.payment_status, done.payment_intent) == ("complete", "no_payment_required", None)
+    assert (done.status, done.payment_status, done.payment_intent) == (
+        "complete",
+        "no_payment_required",
+        None,
+    )
 
 
 async def test_sessions_expire_by_time_and_on_request(shop: Shop) -> None:
@@ -127,7 +141,8 @@ async def test_sessions_expire_by_time_and_on_request(shop: Shop) -> None:
     assert (await shop.call(shop.client.v1.checkout.sessions.expire, on_request.id)).status == "expired"
     shop.cloud.advance(DAY + 1)
     statuses = [
-        (await shop.call(shop.client.v1.checkout.sessions.retrieve, one.id)).status for one in (by_time, on_request, paid)
+        (await shop.call(shop.client.v1.checkout.sessions.retrieve, one.id)).status
+        for one in (by_time, on_request, paid)
     ]
     assert statuses == ["expired", "expired", "complete"]
     assert shop.event_types().count("checkout.session.expired") == 2
@@ -138,7 +153,8 @@ async def test_sessions_expire_by_time_and_on_request(shop: Shop) -> None:
 async def test_promotion_codes_and_coupons_take_their_share(shop: Shop) -> None:
     coupon = await shop.call(shop.client.v1.coupons.create, {"percent_off": 20, "duration": "once"})
     await shop.call(
-        shop.client.v1.promotion_codes.create, {"code": "ROUTER20", "promotion": {"type": "coupon", "coupon": coupon.id}}
+        shop.client.v1.promotion_codes.create,
+        {"code": "ROUTER20", "promotion": {"type": "coupon", "coupon": coupon.id}},
     )
     price = await shop.price(5000)
     session = await shop.session(price, allow_promotion_codes=True)
@@ -146,7 +162,9 @@ async def test_promotion_codes_and_coupons_take_their_share(shop: Shop) -> None:
     assert result["session"]["amount_total"] == 4000
     assert (await shop.call(shop.client.v1.coupons.retrieve, coupon.id)).times_redeemed == 1
 
-    free = await shop.call(shop.client.v1.coupons.create, {"percent_off": 100, "duration": "once", "max_redemptions": 1})
+    free = await shop.call(
+        shop.client.v1.coupons.create, {"percent_off": 100, "duration": "once", "max_redemptions": 1}
+    )
     gift = await shop.session(price, discounts=[{"coupon": free.id}])
     assert gift.amount_total == 0
     shop.cloud.pay(gift.id, card="")
@@ -165,7 +183,11 @@ async def test_promotion_codes_and_coupons_take_their_share(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("change", "param", "code"),
     [
-        ({"line_items": [{"price": "price_none", "quantity": 1}]}, "line_items[0][price]", "resource_missing"),
+        (
+            {"line_items": [{"price": "price_none", "quantity": 1}]},
+            "line_items[0][price]",
+            "resource_missing",
+        ),
         ({"customer": "cus_none"}, "customer", "resource_missing"),
         ({"success_url": "javascript:alert(1)"}, "success_url", "url_invalid"),
         ({"line_items": []}, "line_items", "parameter_missing"),
@@ -209,7 +231,9 @@ async def test_a_setup_session_keeps_a_card(shop: Shop) -> None:
         {"mode": "setup", "customer": await shop.customer(), "success_url": "http://x/", "currency": "eur"},
     )
     assert shop.cloud.pay(session.id)["status"] == "paid"
-    done = await shop.call(shop.client.v1.checkout.sessions.retrieve, session.id, {"expand": ["setup_intent"]})
+    done = await shop.call(
+        shop.client.v1.checkout.sessions.retrieve, session.id, {"expand": ["setup_intent"]}
+    )
     intent: Any = done.setup_intent
     assert (done.payment_status, intent.status) == ("no_payment_required", "succeeded")
 
@@ -222,7 +246,14 @@ async def test_inline_prices_and_guests(shop: Shop) -> None:
             "success_url": "http://x/",
             "customer_creation": "always",
             "line_items": [
-                {"quantity": 2, "price_data": {"currency": "eur", "unit_amount": 150, "product_data": {"name": "Sticker"}}}
+                {
+                    "quantity": 2,
+                    "price_data": {
+                        "currency": "eur",
+                        "unit_amount": 150,
+                        "product_data": {"name": "Sticker"},
+                    },
+                }
             ],
         },
     )

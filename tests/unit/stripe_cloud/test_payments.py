@@ -1,0 +1,118 @@
+"""Refunds and disputes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from simulator.stripe_cloud.api_errors import StripeApiError
+from simulator.stripe_cloud.money import format_amount
+
+from .conftest import Shop
+
+DAY = 86_400
+
+
+async def paid_intent(shop: Shop, card: str = "4242424242424242") -> str:
+    session = await shop.session(await shop.price())
+    shop.cloud.pay(session.id, card=card)
+    return str(shop.cloud.account.get("checkout.session", session.id)["payment_intent"])
+
+
+async def test_partial_then_full_refund(shop: Shop) -> None:
+    intent = await paid_intent(shop)
+    create = shop.client.v1.refunds.create
+    first = await shop.call(
+        create, {"payment_intent": intent, "amount": 1000, "reason": "requested_by_customer"}
+    )
+    charge = await shop.call(shop.client.v1.charges.retrieve, str(first.charge), {"expand": ["refunds"]})
+    assert (first.status, charge.amount_refunded, charge.refunded) == ("succeeded", 1000, False)
+    error: Any = await shop.refused(create, {"payment_intent": intent, "amount": 4000})
+    assert (error.http_status, error.param) == (400, "amount")
+    await shop.call(create, {"charge": charge.id})
+    charge = await shop.call(shop.client.v1.charges.retrieve, charge.id, {"expand": ["refunds"]})
+    assert (charge.amount_refunded, charge.refunded) == (4999, True)
+    assert charge.refunds is not None
+    assert [refund.amount for refund in charge.refunds.data] == [3999, 1000]
+    assert (await shop.refused(create, {"charge": charge.id})).code == "charge_already_refunded"
+    assert shop.event_types().count("charge.refunded") == 2
+    listed = await shop.call(shop.client.v1.refunds.list, {"payment_intent": intent})
+    assert len(listed.data) == 2
+
+
+@pytest.mark.parametrize("amount", [0, -5])
+async def test_nothing_cannot_be_refunded(shop: Shop, amount: int) -> None:
+    error = await shop.refused(
+        shop.client.v1.refunds.create, {"payment_intent": await paid_intent(shop), "amount": amount}
+    )
+    assert error.code == "parameter_invalid_integer"
+
+
+async def test_what_was_not_paid_cannot_be_refunded(shop: Shop) -> None:
+    intent = await paid_intent(shop, card="4000000000000002")
+    assert (await shop.refused(shop.client.v1.refunds.create, {"payment_intent": intent})).http_status == 400
+    canceled = await shop.call(
+        shop.client.v1.payment_intents.cancel, intent, {"cancellation_reason": "abandoned"}
+    )
+    assert canceled.status == "canceled"
+    error = await shop.refused(shop.client.v1.payment_intents.cancel, await paid_intent(shop))
+    assert error.code == "payment_intent_unexpected_state"
+
+
+async def test_a_refund_of_a_debit_takes_days(shop: Shop) -> None:
+    intent = await paid_intent(shop, card="bank_debit")
+    shop.cloud.advance(4 * DAY)
+    refund = await shop.call(shop.client.v1.refunds.create, {"payment_intent": intent})
+    assert refund.status == "pending"
+    shop.cloud.advance(6 * DAY)
+    assert (await shop.call(shop.client.v1.refunds.retrieve, refund.id)).status == "succeeded"
+
+
+@pytest.mark.parametrize("outcome", ["won", "lost"])
+async def test_a_dispute_is_opened_and_closed(shop: Shop, outcome: str) -> None:
+    intent = await paid_intent(shop)
+    opened = shop.cloud.dispute(intent)
+    assert opened["status"] == "needs_response"
+    charge = await shop.call(shop.client.v1.charges.retrieve, opened["charge"])
+    assert charge.disputed
+    error = await shop.refused(shop.client.v1.refunds.create, {"payment_intent": intent})
+    assert error.code == "charge_disputed"
+    shop.cloud.dispute(intent, outcome)
+    listed = await shop.call(shop.client.v1.disputes.list, {"payment_intent": intent})
+    assert [dispute.status for dispute in listed.data] == [outcome]
+    assert listed.data[0].balance_transactions[0].amount == -4999
+    types = shop.event_types()
+    assert types.index("charge.dispute.created") < types.index("charge.dispute.closed")
+    assert ("charge.dispute.funds_reinstated" in types) == (outcome == "won")
+    with pytest.raises(StripeApiError):
+        shop.cloud.dispute(intent, "won")
+
+
+async def test_some_cards_are_disputed_by_themselves(shop: Shop) -> None:
+    intent = await paid_intent(shop, card="disputed")
+    listed = await shop.call(shop.client.v1.disputes.list, {"payment_intent": intent})
+    closed = await shop.call(shop.client.v1.disputes.close, listed.data[0].id)
+    assert closed.status == "lost"
+
+
+async def test_the_balance_adds_up(shop: Shop) -> None:
+    intent = await paid_intent(shop)
+    await shop.call(shop.client.v1.refunds.create, {"payment_intent": intent, "amount": 999})
+    movements = await shop.call(shop.client.v1.balance_transactions.list)
+    balance = await shop.call(shop.client.v1.balance.retrieve)
+    assert balance.pending[0].amount == sum(movement.net for movement in movements.data)
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "english", "italian"),
+    [
+        (4999, "eur", "€49.99", "49,99 €"),
+        (-123456, "usd", "-$1,234.56", "-1.234,56 $"),
+        (500, "jpy", "¥500", "500 ¥"),
+        (100, "chf", "1.00 CHF", "1,00 CHF"),
+    ],
+)
+def test_amounts_for_people(amount: int, currency: str, english: str, italian: str) -> None:
+    assert format_amount(amount, currency, "en") == english
+    assert format_amount(amount, currency, "it") == italian

@@ -1,0 +1,460 @@
+"""Subscriptions through months of the simulator's clock, as the SDK sees them."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import stripe
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulator.stripe_cloud.billing import calendar
+from simulator.stripe_cloud.billing.proration import share
+
+from .conftest import Shop
+
+HOUR = 3_600
+DAY = 86_400
+MONTH = {"interval": "month", "interval_count": 1}
+
+
+def period_end(sub: stripe.Subscription) -> int:
+    return sub.items.data[0].current_period_end
+
+
+async def fetch(shop: Shop, sub_id: str, *expand: str) -> stripe.Subscription:
+    return await shop.call(shop.client.v1.subscriptions.retrieve, sub_id, {"expand": list(expand)})
+
+
+def until_renewal(shop: Shop, sub: stripe.Subscription) -> float:
+    """Seconds to just after the renewal's invoice was finalised and charged."""
+    return period_end(sub) - shop.cloud.clock.precise() + HOUR + 1
+
+
+async def test_checkout_starts_a_subscription_with_a_paid_invoice(shop: Shop) -> None:
+    sub = await fetch(shop, await shop.subscribe(metadata={"router_id": "r1"}), "latest_invoice.payments")
+    invoice: Any = sub.latest_invoice
+    assert (sub.status, sub.metadata["router_id"]) == ("active", "r1")
+    assert (invoice.status, invoice.amount_paid, invoice.billing_reason) == (
+        "paid",
+        499,
+        "subscription_create",
+    )
+    assert invoice.parent.subscription_details.metadata["router_id"] == "r1"
+    assert invoice.payments.data[0].payment.payment_intent.startswith("pi_")
+    assert invoice.invoice_pdf.startswith(shop.cloud.url)
+    types = shop.event_types()
+    assert types.index("customer.subscription.created") < types.index("customer.subscription.updated")
+    assert types[-1] == "checkout.session.completed"
+
+
+async def test_a_declined_first_payment_leaves_it_incomplete_then_expired(shop: Shop) -> None:
+    session = await shop.session(await shop.monthly(), mode="subscription", customer=await shop.customer())
+    assert shop.cloud.pay(session.id, card="4000000000000002")["status"] == "declined"
+    listed = await shop.call(shop.client.v1.subscriptions.list, {"status": "all"})
+    assert [sub.status for sub in listed.data] == ["incomplete"]
+    shop.cloud.advance(25 * HOUR)
+    listed = await shop.call(shop.client.v1.subscriptions.list, {"status": "all"})
+    assert [sub.status for sub in listed.data] == ["incomplete_expired"]
+
+
+async def test_it_renews_every_month(shop: Shop) -> None:
+    sub_id = await shop.subscribe()
+    for _ in range(3):
+        before = await fetch(shop, sub_id)
+        shop.cloud.advance(until_renewal(shop, before))
+        after = await fetch(shop, sub_id, "latest_invoice")
+        invoice: Any = after.latest_invoice
+        assert after.items.data[0].current_period_start == period_end(before)
+        assert (after.status, invoice.status, invoice.billing_reason) == (
+            "active",
+            "paid",
+            "subscription_cycle",
+        )
+    invoices = await shop.call(shop.client.v1.invoices.list, {"subscription": sub_id})
+    assert len(invoices.data) == 4
+    assert len({invoice.number for invoice in invoices.data}) == 4
+
+
+async def test_a_long_jump_does_every_renewal_on_its_day(shop: Shop) -> None:
+    sub_id = await shop.subscribe()
+    shop.cloud.advance(366 * DAY)
+    invoices = await shop.call(shop.client.v1.invoices.list, {"subscription": sub_id, "limit": 100})
+    assert len(invoices.data) == 13
+    created = [invoice.created for invoice in invoices.data][::-1]
+    assert all(27 * DAY < later - earlier < 32 * DAY for earlier, later in itertools.pairwise(created))
+
+
+async def test_a_failed_renewal_goes_past_due_is_retried_and_ends(shop: Shop) -> None:
+    sub_id = await shop.subscribe(card="4000000000000341")
+    shop.cloud.advance(until_renewal(shop, await fetch(shop, sub_id)))
+    late = await fetch(shop, sub_id, "latest_invoice")
+    invoice: Any = late.latest_invoice
+    assert (late.status, invoice.status, invoice.attempt_count) == ("past_due", "open", 1)
+    assert invoice.next_payment_attempt is not None
+    assert "invoice.payment_failed" in shop.event_types()
+    shop.cloud.advance(20 * DAY)
+    gone = await fetch(shop, sub_id)
+    assert (gone.status, gone.cancellation_details and gone.cancellation_details.reason) == (
+        "canceled",
+        "payment_failed",
+    )
+
+
+async def test_dunning_can_end_unpaid_and_be_paid_after_all(shop: Shop) -> None:
+    shop.cloud.account.settings["dunning_ends_with"] = "unpaid"
+    sub_id = await shop.subscribe(card="4000000000000341")
+    shop.cloud.advance(until_renewal(shop, await fetch(shop, sub_id)) + 20 * DAY)
+    unpaid = await fetch(shop, sub_id)
+    assert unpaid.status == "unpaid"
+    error = await shop.refused(shop.client.v1.invoices.pay, str(unpaid.latest_invoice))
+    assert isinstance(error, stripe.CardError)
+    shop.cloud.change_card(str(unpaid.customer), "4242424242424242")
+    paid = await shop.call(shop.client.v1.invoices.pay, str(unpaid.latest_invoice))
+    assert paid.status == "paid"
+    assert (await fetch(shop, sub_id)).status == "active"
+
+
+async def test_a_new_card_lets_the_next_retry_succeed(shop: Shop) -> None:
+    sub_id = await shop.subscribe(card="4000000000000341")
+    sub = await fetch(shop, sub_id)
+    shop.cloud.advance(until_renewal(shop, sub))
+    shop.cloud.change_card(str(sub.customer), "4242424242424242")
+    assert (await fetch(shop, sub_id)).status == "past_due"
+    shop.cloud.advance(3 * DAY + 10)
+    assert (await fetch(shop, sub_id)).status == "active"
+
+
+async def test_a_renewal_that_needs_the_buyer_says_so(shop: Shop) -> None:
+    sub_id = await shop.subscribe(card="4000002760003184")
+    shop.cloud.advance(until_renewal(shop, await fetch(shop, sub_id)))
+    assert (await fetch(shop, sub_id)).status == "past_due"
+    assert "invoice.payment_action_required" in shop.event_types()
+
+
+async def test_a_bank_debit_is_active_while_it_settles(shop: Shop) -> None:
+    sub_id = await shop.subscribe(card="bank_debit")
+    sub = await fetch(shop, sub_id, "latest_invoice")
+    invoice: Any = sub.latest_invoice
+    assert (sub.status, invoice.status) == ("active", "open")
+    shop.cloud.advance(4 * DAY)
+    assert (await shop.call(shop.client.v1.invoices.retrieve, invoice.id)).status == "paid"
+
+    failing = await shop.subscribe(card="bank_debit_fails")
+    shop.cloud.advance(4 * DAY)
+    assert (await fetch(shop, failing)).status == "past_due"
+
+
+async def test_a_trial_ends_in_a_paid_period(shop: Shop) -> None:
+    session = await shop.session(
+        await shop.monthly(),
+        mode="subscription",
+        customer=await shop.customer(),
+        subscription_data={"trial_period_days": 14},
+    )
+    assert session.amount_total == 0
+    shop.cloud.pay(session.id)
+    done = await shop.call(shop.client.v1.checkout.sessions.retrieve, session.id)
+    sub = await fetch(shop, str(done.subscription))
+    assert (done.payment_status, sub.status) == ("no_payment_required", "trialing")
+    assert sub.trial_end == sub.items.data[0].current_period_end
+    shop.cloud.advance(11 * DAY + 60)
+    assert "customer.subscription.trial_will_end" in shop.event_types()
+    shop.cloud.advance(3 * DAY + 2 * HOUR)
+    after = await fetch(shop, sub.id, "latest_invoice")
+    invoice: Any = after.latest_invoice
+    assert (after.status, invoice.amount_paid) == ("active", 499)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status"), [("cancel", "canceled"), ("pause", "paused"), ("create_invoice", "past_due")]
+)
+async def test_a_trial_without_a_card_ends_as_configured(shop: Shop, behaviour: str, status: str) -> None:
+    session = await shop.session(
+        await shop.monthly(),
+        mode="subscription",
+        customer=await shop.customer(),
+        payment_method_collection="if_required",
+        subscription_data={
+            "trial_period_days": 7,
+            "trial_settings": {"end_behavior": {"missing_payment_method": behaviour}},
+        },
+    )
+    shop.cloud.pay(session.id, card="")
+    sub_id = str(shop.cloud.account.get("checkout.session", session.id)["subscription"])
+    shop.cloud.advance(7 * DAY + 2 * HOUR)
+    sub = await fetch(shop, sub_id)
+    assert sub.status == status
+    if status == "paused":
+        error = await shop.refused(shop.client.v1.subscriptions.resume, sub_id, {})
+        assert error.http_status == 402
+        shop.cloud.change_card(str(sub.customer), "4242424242424242")
+        assert (await shop.call(shop.client.v1.subscriptions.resume, sub_id, {})).status == "active"
+
+
+async def test_a_declined_card_starts_no_trial(shop: Shop) -> None:
+    session = await shop.session(
+        await shop.monthly(),
+        mode="subscription",
+        customer=await shop.customer(),
+        subscription_data={"trial_period_days": 7},
+    )
+    assert shop.cloud.pay(session.id, card="4000000000000002")["status"] == "declined"
+    assert (await shop.call(shop.client.v1.subscriptions.list, {"status": "all"})).data == []
+
+
+async def test_cancel_at_period_end_resume_and_expiry(shop: Shop) -> None:
+    sub_id = await shop.subscribe()
+    update = shop.client.v1.subscriptions.update
+    ending = await shop.call(update, sub_id, {"cancel_at_period_end": True})
+    assert (ending.status, ending.cancel_at_period_end, ending.cancel_at) == (
+        "active",
+        True,
+        period_end(ending),
+    )
+    kept = await shop.call(update, sub_id, {"cancel_at_period_end": False})
+    assert (kept.cancel_at_period_end, kept.cancel_at, kept.canceled_at) == (False, None, None)
+    await shop.call(update, sub_id, {"cancel_at": "min_period_end"})
+    shop.cloud.advance(32 * DAY)
+    gone = await fetch(shop, sub_id)
+    assert (gone.status, gone.ended_at) == ("canceled", period_end(ending))
+    assert shop.event_types()[-1] == "customer.subscription.deleted"
+    error = await shop.refused(shop.client.v1.subscriptions.cancel, sub_id)
+    assert error.code == "resource_missing"
+
+
+async def test_cancel_at_once(shop: Shop) -> None:
+    sub_id = await shop.subscribe()
+    gone = await shop.call(
+        shop.client.v1.subscriptions.cancel, sub_id, {"cancellation_details": {"feedback": "unused"}}
+    )
+    assert gone.status == "canceled"
+    assert (await shop.call(shop.client.v1.subscriptions.list, {})).data == []
+    shop.cloud.advance(40 * DAY)
+    assert len((await shop.call(shop.client.v1.invoices.list, {"subscription": sub_id})).data) == 1
+
+
+async def test_the_previewed_change_is_the_charged_one(shop: Shop) -> None:
+    business = await shop.price(1499, name="Business", recurring=MONTH)
+    sub_id = await shop.subscribe()
+    shop.cloud.advance(11 * DAY)
+    sub = await fetch(shop, sub_id)
+    moment = shop.cloud.clock.now()
+    items: Any = [{"id": sub.items.data[0].id, "price": business}]
+    preview = await shop.call(
+        shop.client.v1.invoices.create_preview,
+        {
+            "subscription": sub_id,
+            "subscription_details": {
+                "items": items,
+                "proration_behavior": "always_invoice",
+                "proration_date": moment,
+            },
+        },
+    )
+    changed = await shop.call(
+        shop.client.v1.subscriptions.update,
+        sub_id,
+        {
+            "items": items,
+            "proration_behavior": "always_invoice",
+            "proration_date": moment,
+            "payment_behavior": "pending_if_incomplete",
+            "expand": ["latest_invoice"],
+        },
+    )
+    invoice: Any = changed.latest_invoice
+    assert changed.items.data[0].price.id == business
+    assert preview.id != invoice.id
+    assert 0 < preview.amount_due == invoice.amount_paid < 1000
+    assert [line.amount for line in preview.lines.data] == [line.amount for line in invoice.lines.data]
+    assert invoice.lines.data[0].amount < 0, "the unused time is credited"
+    error = await shop.refused(shop.client.v1.invoices.retrieve, str(preview.id))
+    assert error.http_status == 404
+
+
+async def test_a_change_that_cannot_be_paid_waits(shop: Shop) -> None:
+    business = await shop.price(1499, name="Business", recurring=MONTH)
+    sub_id = await shop.subscribe(card="4000000000000341")
+    shop.cloud.advance(DAY)
+    sub = await fetch(shop, sub_id)
+    params: Any = {
+        "items": [{"id": sub.items.data[0].id, "price": business}],
+        "proration_behavior": "always_invoice",
+        "payment_behavior": "pending_if_incomplete",
+    }
+    held = await shop.call(shop.client.v1.subscriptions.update, sub_id, params)
+    assert held.pending_update is not None
+    assert held.items.data[0].price.id != business
+    assert held.status == "active"
+
+    shop.cloud.change_card(str(sub.customer), "4242424242424242")
+    await shop.call(shop.client.v1.invoices.pay, str(held.latest_invoice))
+    applied = await fetch(shop, sub_id)
+    assert (applied.pending_update, applied.items.data[0].price.id) == (None, business)
+
+
+async def test_a_pending_change_expires(shop: Shop) -> None:
+    business = await shop.price(1499, name="Business", recurring=MONTH)
+    sub_id = await shop.subscribe(card="4000000000000341")
+    sub = await fetch(shop, sub_id)
+    params: Any = {
+        "items": [{"id": sub.items.data[0].id, "price": business}],
+        "proration_behavior": "always_invoice",
+        "payment_behavior": "pending_if_incomplete",
+    }
+    held = await shop.call(shop.client.v1.subscriptions.update, sub_id, params)
+    shop.cloud.advance(DAY)
+    after = await fetch(shop, sub_id)
+    assert (after.pending_update, after.status) == (None, "active")
+    assert (await shop.call(shop.client.v1.invoices.retrieve, str(held.latest_invoice))).status == "void"
+    error = await shop.refused(
+        shop.client.v1.subscriptions.update, sub_id, {**params, "metadata": {"a": "b"}}
+    )
+    assert error.http_status == 400, "metadata cannot come along with pending_if_incomplete"
+
+
+async def test_a_downgrade_leaves_credit_that_the_next_invoice_uses(shop: Shop) -> None:
+    dear, cheap = await shop.monthly(3000), await shop.monthly(1000)
+    sub_id = await shop.subscribe(dear)
+    sub = await fetch(shop, sub_id)
+    await shop.call(
+        shop.client.v1.subscriptions.update,
+        sub_id,
+        {"items": [{"id": sub.items.data[0].id, "price": cheap}], "proration_behavior": "always_invoice"},
+    )
+    customer = await shop.call(shop.client.v1.customers.retrieve, str(sub.customer))
+    assert customer.balance is not None
+    assert -2000 <= customer.balance < -1990
+    shop.cloud.advance(until_renewal(shop, sub))
+    renewed = await fetch(shop, sub_id, "latest_invoice")
+    invoice: Any = renewed.latest_invoice
+    assert (invoice.total, invoice.amount_due, invoice.status) == (1000, 0, "paid")
+
+
+async def test_month_to_year_bills_at_once_and_starts_a_new_cycle(shop: Shop) -> None:
+    yearly = await shop.monthly(4999, "year")
+    sub_id = await shop.subscribe()
+    shop.cloud.advance(5 * DAY)
+    sub = await fetch(shop, sub_id)
+    changed = await shop.call(
+        shop.client.v1.subscriptions.update,
+        sub_id,
+        {"items": [{"id": sub.items.data[0].id, "price": yearly}], "expand": ["latest_invoice"]},
+    )
+    invoice: Any = changed.latest_invoice
+    assert 360 * DAY < period_end(changed) - shop.cloud.clock.now() < 367 * DAY
+    assert 4999 - 499 < invoice.amount_paid < 4999
+
+
+async def test_prorations_wait_for_the_next_invoice_by_default(shop: Shop) -> None:
+    business = await shop.price(1499, name="Business", recurring=MONTH)
+    sub_id = await shop.subscribe()
+    shop.cloud.advance(10 * DAY)
+    sub = await fetch(shop, sub_id)
+    await shop.call(
+        shop.client.v1.subscriptions.update,
+        sub_id,
+        {"items": [{"id": sub.items.data[0].id, "price": business}]},
+    )
+    upcoming = await shop.call(shop.client.v1.invoices.create_preview, {"subscription": sub_id})
+    shop.cloud.advance(until_renewal(shop, await fetch(shop, sub_id)))
+    renewed = await fetch(shop, sub_id, "latest_invoice")
+    invoice: Any = renewed.latest_invoice
+    assert invoice.total == upcoming.total > 1499
+    assert len(invoice.lines.data) == 3
+
+
+async def test_pausing_collection_keeps_the_status_and_takes_no_money(shop: Shop) -> None:
+    sub_id = await shop.subscribe()
+    sub = await fetch(shop, sub_id)
+    resumes = period_end(sub) + 5 * DAY
+    await shop.call(
+        shop.client.v1.subscriptions.update,
+        sub_id,
+        {"pause_collection": {"behavior": "void", "resumes_at": resumes}},
+    )
+    shop.cloud.advance(until_renewal(shop, sub))
+    paused = await fetch(shop, sub_id, "latest_invoice")
+    invoice: Any = paused.latest_invoice
+    assert (paused.status, invoice.status) == ("active", "void")
+    shop.cloud.advance(6 * DAY)
+    assert (await fetch(shop, sub_id)).pause_collection is None
+
+
+async def test_coupons_last_as_long_as_they_say(shop: Shop) -> None:
+    once = await shop.call(shop.client.v1.coupons.create, {"percent_off": 50, "duration": "once"})
+    price = await shop.monthly(1000)
+    session = await shop.session(
+        price, mode="subscription", customer=await shop.customer(), discounts=[{"coupon": once.id}]
+    )
+    shop.cloud.pay(session.id)
+    sub_id = str(shop.cloud.account.get("checkout.session", session.id)["subscription"])
+    first = await fetch(shop, sub_id, "latest_invoice")
+    invoice: Any = first.latest_invoice
+    assert (invoice.amount_paid, first.discounts) == (500, [])
+    shop.cloud.advance(until_renewal(shop, first))
+    later: Any = (await fetch(shop, sub_id, "latest_invoice")).latest_invoice
+    assert later.amount_paid == 1000
+
+
+async def test_a_subscription_made_by_the_api_needs_a_card(shop: Shop) -> None:
+    customer, price = await shop.customer(), await shop.monthly()
+    create = shop.client.v1.subscriptions.create
+    error = await shop.refused(create, {"customer": customer, "items": [{"price": price}]})
+    assert error.http_status == 400
+    shop.cloud.change_card(customer, "4242424242424242")
+    sub = await shop.call(create, {"customer": customer, "items": [{"price": price}]})
+    assert sub.status == "active"
+
+
+async def test_the_portal_cancels_by_date_and_keeps(shop: Shop) -> None:
+    from simulator.stripe_cloud import portal
+
+    sub_id = await shop.subscribe()
+    sub = await fetch(shop, sub_id)
+    session = await shop.call(
+        shop.client.v1.billing_portal.sessions.create,
+        {"customer": str(sub.customer), "return_url": "http://router.lan/"},
+    )
+    assert session.url == f"{shop.cloud.url}/p/session/{session.id}"
+    stored = shop.cloud.account.get("subscription", sub_id)
+    portal.cancel(shop.cloud.account, stored)
+    ending = await fetch(shop, sub_id)
+    assert (ending.cancel_at, ending.cancel_at_period_end) == (period_end(sub), False)
+    portal.keep(shop.cloud.account, stored)
+    assert (await fetch(shop, sub_id)).cancel_at is None
+
+
+@given(
+    st.integers(1_577_836_800, 2_208_988_800),
+    st.sampled_from(["day", "week", "month", "year"]),
+    st.integers(1, 12),
+)
+def test_periods_follow_each_other_without_gap_and_keep_their_day(
+    anchor: int, interval: str, count: int
+) -> None:
+    start = datetime.fromtimestamp(anchor, UTC)
+    recurring = {"interval": interval, "interval_count": count}
+    moment = anchor
+    for cycle in range(1, 15):
+        following = calendar.next_end(anchor, recurring, moment)
+        assert following == calendar.plus(anchor, recurring, cycle) > moment
+        if interval in {"month", "year"}:
+            day = datetime.fromtimestamp(following, UTC).day
+            last = datetime.fromtimestamp(following + DAY, UTC).day == 1
+            assert day == start.day or (day < start.day and last)
+        moment = following
+
+
+@given(st.integers(0, 10**7), st.integers(0, 10**6), st.integers(1, 10**7), st.integers(0, 10**8))
+def test_a_share_lies_between_nothing_and_everything(
+    amount: int, start: int, length: int, moment: int
+) -> None:
+    part = share(amount, start, start + length, moment)
+    assert 0 <= part <= amount
+    assert share(amount, start, start + length, start) == amount
+    assert share(amount, start, start + length, start + length) == 0
