@@ -91,7 +91,7 @@ const STUCK = [ 'declined', 'expired', 'failed', 'refunded' ];
 function steps(phase) {
 	const done = DONE[phase] ?? 0;
 	return E('ol', { 'class': 'sp-steps' }, [
-		_('Waiting for payment'),
+		done ? _('Paid') : _('Waiting for payment'),
 		_('Payment received'),
 		_('Unlocked')
 	].map((label, i) => E('li', {
@@ -273,13 +273,14 @@ return baseclass.extend({
 			/* The page at Stripe stays open for the phone that has it: the router
 			 * goes on watching, only this tab need not. */
 			forget();
+			dialogue.removeAttribute('aria-label');
 			ui.hideModal();
 			closed(progress.phase);
 		};
 
 		button.addEventListener('click', close);
 
-		ui.showModal(_('Pay on your phone'), [
+		const dialogue = ui.showModal(_('Pay on your phone'), [
 			E('div', { 'class': 'sp-shop sp-phone' }, [
 				code,
 				E('div', { 'class': 'sp-phone-words' }, [
@@ -305,6 +306,7 @@ return baseclass.extend({
 			E('div', { 'class': 'right' }, [ button ])
 		], 'cbi-modal', 'sp-modal');
 
+		dialogue.setAttribute('aria-label', _('Pay on your phone'));
 		button.focus();
 		progress.start();
 	}

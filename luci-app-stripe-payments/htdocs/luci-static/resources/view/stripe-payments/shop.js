@@ -299,7 +299,7 @@ return view.extend({
 				E('strong', {}, [ format.money(price.amount, price.currency) ]), ' ',
 				E('span', {}, [ format.period(price.interval) ])
 			]) : '',
-			inherits ? E('p', { 'class': 'sp-inherits' }, [ _('Everything in %s, and:').format(below.title) ]) : '',
+			E('p', { 'class': 'sp-inherits' }, inherits ? [ _('Everything in %s, and:').format(below.title) ] : []),
 			E('ul', { 'class': 'sp-features' }, names.map(name => E('li', {
 				'class': features[name]?.unlocked ? 'unlocked' : '',
 				'data-feature': name,
