@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
 
-from .blobmsg import ArgType, Encodable, Table, decode_table
+from .blobmsg import Encodable, Table
 from .errors import CallTimeout, ConnectionLost, ProtocolError, Status, StatusError, UbusError, UsageError
 from .events import Callback, Event, ObjectInfo, Receiver
 from .framing import MAX_MESSAGE, encode_frame
@@ -229,7 +230,7 @@ class Connection:
         says that there are such objects, none of which we may see."""
         request, data = self._session.lookup(pattern)
         await self._control(request, data, pattern or "look-up")
-        return [_object_info(attrs) for attrs in request.answers if Attr.OBJPATH in attrs]
+        return [ObjectInfo.of(attrs) for attrs in request.answers if Attr.OBJPATH in attrs]
 
     # --- events and notifications --------------------------------------------------------------------
 
@@ -461,7 +462,13 @@ class Connection:
             await self._transport.drain()
 
     def _spawn(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-        task = self._loop.create_task(work)
+        if sys.version_info >= (3, 12):
+            # What never has to wait is done at once, without a turn of the event loop.
+            task = asyncio.Task(work, loop=self._loop, eager_start=True)
+            if task.done():
+                return task
+        else:
+            task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -479,17 +486,3 @@ def _tables(request: Request, what: str) -> list[Table]:
     if request.status:
         raise StatusError(request.status, tables[-1] if tables else None, what)
     return tables
-
-
-def _object_info(attrs: Mapping[int, Any]) -> ObjectInfo:
-    methods: dict[str, dict[str, ArgType]] = {}
-    for name, args in decode_table(attrs.get(Attr.SIGNATURE, b"")).items():
-        methods[name] = (
-            {
-                arg: ArgType(kind) if isinstance(kind, int) and 0 <= kind <= 8 else ArgType.UNSPEC
-                for arg, kind in args.items()
-            }
-            if isinstance(args, dict)
-            else {}
-        )
-    return ObjectInfo(attrs[Attr.OBJPATH], attrs.get(Attr.OBJID, 0), attrs.get(Attr.OBJTYPE, 0), methods)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .blobmsg import ArgType, Table
+from .blobmsg import ArgType, Table, decode_table
+from .messages import Attr
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -34,6 +35,21 @@ class ObjectInfo:
     type_id: int
     methods: dict[str, dict[str, ArgType]]
     """The methods this caller may call, with their declared arguments."""
+
+    @classmethod
+    def of(cls, attrs: Mapping[int, Any]) -> ObjectInfo:
+        """Out of the attributes of a look-up's answer. Raises :class:`ProtocolError`."""
+        methods: dict[str, dict[str, ArgType]] = {}
+        for name, args in decode_table(attrs.get(Attr.SIGNATURE, b"")).items():
+            methods[name] = (
+                {
+                    arg: ArgType(kind) if isinstance(kind, int) and 0 <= kind <= 8 else ArgType.UNSPEC
+                    for arg, kind in args.items()
+                }
+                if isinstance(args, dict)
+                else {}
+            )
+        return cls(attrs[Attr.OBJPATH], attrs.get(Attr.OBJID, 0), attrs.get(Attr.OBJTYPE, 0), methods)
 
 
 Callback: TypeAlias = "Callable[[Event], Awaitable[object] | object]"

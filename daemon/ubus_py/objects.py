@@ -143,8 +143,8 @@ class Object:
         self.id: int | None = None
         """Its id on the bus while it is published; another one after each reconnect."""
         self.connection: Connection | None = None
-        self.calls: dict[asyncio.Task[None], Invocation] = {}
-        """The handlers that run now, and the call that each has yet to answer."""
+        self.calls: set[Running] = set()
+        """The calls whose handlers run now."""
 
     @property
     def signature(self) -> dict[str, dict[str, int]]:
@@ -207,6 +207,17 @@ class Object:
                 log.exception("%s: on_subscribers failed", self.name)
 
 
+class Running:
+    """A call whose handler runs."""
+
+    __slots__ = ("answered", "call", "task")
+
+    def __init__(self, call: Invocation) -> None:
+        self.call = call
+        self.answered = False
+        self.task: asyncio.Task[None] | None = None
+
+
 Served: TypeAlias = "Object | Receiver"
 
 
@@ -261,11 +272,10 @@ class Publisher:
                 self._abandon(served)
 
     def _abandon(self, obj: Object) -> None:
-        calls = dict(obj.calls)
-        obj.calls.clear()
-        for task, call in calls.items():
-            self.answer(call, Status.CONNECTION_FAILED)
-            task.cancel()
+        for running in tuple(obj.calls):
+            self._finish(obj, running, Status.CONNECTION_FAILED, None)
+            if running.task is not None:
+                running.task.cancel()
 
     # what comes in
 
@@ -305,26 +315,28 @@ class Publisher:
             if result is None or isinstance(result, Mapping):
                 self.answer(call, 0, result)
             else:
-                served.calls[self._spawn(self._serve(served, method, result))] = call
+                running = Running(call)
+                served.calls.add(running)
+                running.task = self._spawn(self._serve(served, method, result, running))
 
-    async def _serve(self, obj: Object, method: Method, work: Awaitable[Answer]) -> None:
+    async def _serve(self, obj: Object, method: Method, work: Awaitable[Answer], running: Running) -> None:
         data: Answer = None
         status: int = 0
         try:
             data = await work
         except asyncio.CancelledError:
-            self._finish(obj, Status.CONNECTION_FAILED, None)
+            self._finish(obj, running, Status.CONNECTION_FAILED, None)
             raise
         except Exception as error:  # noqa: BLE001 - logged by _refusal()
             status, data = _refusal(obj, method, error)
-        self._finish(obj, status, data)
+        self._finish(obj, running, status, data)
         await self._drain()
 
-    def _finish(self, obj: Object, status: int, data: Answer) -> None:
-        task = asyncio.current_task()
-        call = obj.calls.pop(task, None) if task is not None else None
-        if call is not None:  # else it was answered when the object was withdrawn
-            self.answer(call, status, data)
+    def _finish(self, obj: Object, running: Running, status: int, data: Answer) -> None:
+        if not running.answered:  # else the object was withdrawn meanwhile
+            running.answered = True
+            obj.calls.discard(running)
+            self.answer(running.call, status, data)
 
     def answer(self, call: Invocation, status: int, data: Answer = None) -> None:
         if call.no_reply:
