@@ -1,0 +1,321 @@
+"""What the ledger decides reaches UCI, the scripts and the listeners: in order, at least once, nothing lost."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Literal
+
+import pytest
+
+from stripe_payments.entitlements import Entitlement, ManualGrant
+from stripe_payments.ledger import Ledger, Transaction
+from stripe_payments.unlocks import Unlocks
+from tests.unit.stripe_payments.unlocks.conftest import PATIENCE, World, until
+from ubus_py import TABLE, Call, Client, Encodable, Method, Object, Status, StatusError, Table
+
+BACKUP = Entitlement("remote_backup_daily", True, "cs_1", "router_os_premium", None, "paid")
+PHONE = Entitlement("phone_support", True, "sub_1", "business", 1_700_058_600, "active")
+
+
+async def test_an_unlocked_feature_is_told_three_ways(world: World) -> None:
+    await world.decide(BACKUP, PHONE)
+    await world.work_off()
+    assert world.unlocked() == {"remote_backup_daily", "phone_support"}
+    assert world.uci()["phone_support"] == {
+        "unlocked": "1",
+        "source": "sub_1",
+        "plan": "business",
+        "until": "2023-11-15T14:30:00Z",
+        "reason": "active",
+    }
+    assert world.uci()["remote_backup_daily"] == {
+        "unlocked": "1",
+        "source": "cs_1",
+        "plan": "router_os_premium",
+        "reason": "paid",
+    }
+    await world.scripts_are(
+        [
+            "unlock phone_support sub_1 business 2023-11-15T14:30:00Z",
+            "unlock remote_backup_daily cs_1 router_os_premium",
+        ]
+    )
+    await until(lambda: len(world.events) == 2)
+    assert world.events[0] == (
+        "stripe-payments.feature",
+        {"feature": "phone_support", "unlocked": True, "source": "sub_1", "reason": "active"},
+    )
+
+
+async def test_what_was_told_is_not_told_again(world: World) -> None:
+    await world.decide(BACKUP)
+    await world.work_off()
+    file = world.root / "etc/config/stripe-features"
+    written = file.stat().st_mtime_ns, file.stat().st_ino
+    await world.work_off()
+    await world.decide(BACKUP)
+    await world.work_off()
+    await world.scripts_are(["unlock remote_backup_daily cs_1 router_os_premium"])
+    assert len(world.events) == 1
+    assert (file.stat().st_mtime_ns, file.stat().st_ino) == written
+
+
+async def test_a_kick_is_heard_at_once(world: World) -> None:
+    async with world.working() as unlocks, asyncio.timeout(PATIENCE):
+        await unlocks.drained()
+        await world.decide(BACKUP)
+        unlocks.kick()
+        await unlocks.drained()
+        assert world.unlocked() == {"remote_backup_daily"}
+
+
+async def test_a_renewal_moves_the_date_and_disturbs_nobody(world: World) -> None:
+    await world.decide(PHONE)
+    await world.work_off()
+    await world.decide(Entitlement("phone_support", True, "sub_1", "business", 1_702_650_600, "active"))
+    await world.work_off()
+    assert world.uci()["phone_support"]["until"] == "2023-12-15T14:30:00Z"
+    await world.scripts_are(["unlock phone_support sub_1 business 2023-11-15T14:30:00Z"])
+    assert len(world.events) == 1
+
+
+async def test_unlocked_and_locked_again_before_anybody_was_told(world: World) -> None:
+    await world.decide(BACKUP)
+    await world.decide(Entitlement("remote_backup_daily", False, "cs_1", "router_os_premium", None, "refunded"))
+    await world.work_off()
+    assert world.unlocked() == set()
+    assert world.uci()["remote_backup_daily"]["reason"] == "refunded"
+    await world.scripts_are(
+        ["unlock remote_backup_daily cs_1 router_os_premium", "lock remote_backup_daily cs_1 router_os_premium"]
+    )
+    await until(lambda: [data["unlocked"] for _, data in world.events] == [True, False])
+
+
+async def test_payments_and_subscriptions_are_events(world: World) -> None:
+    def queue(tx: Transaction) -> None:
+        tx.outbox.add("payment", {"id": "pi_1", "amount": 4999, "receipt": None})
+        tx.outbox.add("subscription", {"id": "sub_1", "status": "active"})
+
+    await world.ledger.write(queue)
+    await world.work_off()
+    await until(lambda: len(world.events) == 2)
+    assert world.events == [
+        ("stripe-payments.payment", {"id": "pi_1", "amount": 4999}),
+        ("stripe-payments.subscription", {"id": "sub_1", "status": "active"}),
+    ]
+
+
+# What can go wrong.
+
+
+class Crash(BaseException):
+    """The power goes."""
+
+
+class CrashingBus:
+    """The real bus, until the power goes before or after its n-th request."""
+
+    def __init__(self, client: Client, number: int, when: Literal["before", "after"]) -> None:
+        self._client, self._left, self._when = client, number, when
+
+    async def call(
+        self,
+        object: str,
+        method: str,
+        args: Mapping[str, Encodable] | None = None,
+        *,
+        timeout: float | None = 30.0,
+    ) -> Table:
+        self._count("before")
+        answer = await self._client.call(object, method, args, timeout=timeout)
+        self._count("after")
+        return answer
+
+    async def send(self, name: str, data: Mapping[str, Encodable] | None = None) -> None:
+        self._count("before")
+        await self._client.send(name, data)
+        self._count("after")
+
+    def _count(self, now: str) -> None:
+        if now == "before":
+            self._left -= 1
+        if self._left == 0 and now == self._when:
+            raise Crash
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_power_cut_at_any_step_loses_nothing(
+    world: World, number: int, when: Literal["before", "after"]
+) -> None:
+    """Requests: load, store, then per feature the scripts and the event."""
+    await world.decide(BACKUP, PHONE)
+    task = asyncio.ensure_future(Unlocks(world.ledger, CrashingBus(world.client, number, when)).run())
+    with pytest.raises(Crash):
+        await task
+    await world.ledger.close()
+    world.ledger = await Ledger.open(world.ledger_path)
+    await world.work_off()
+    assert world.unlocked() == {"remote_backup_daily", "phone_support"}
+    await until(lambda: {line.split()[1] for line in world.scripts()} == world.unlocked())
+    await until(lambda: {data["feature"] for _, data in world.events} == world.unlocked())
+    assert await world.ledger.read(lambda tx: tx.outbox.pending_count()) == 0
+    # At most one step was repeated.
+    assert len(world.scripts()) + len(world.events) <= 5
+
+
+async def test_rpcd_may_come_later(world: World) -> None:
+    await world.router.stop()
+    await world.decide(BACKUP)
+    async with world.working() as unlocks:
+        await until(lambda: unlocks._agreed is False)
+        await asyncio.sleep(0.1)
+        assert world.unlocked() == set()
+        await world.router.start()
+        async with asyncio.timeout(PATIENCE):
+            await unlocks.drained()
+    assert world.unlocked() == {"remote_backup_daily"}
+    await world.scripts_are(["unlock remote_backup_daily cs_1 router_os_premium"])
+
+
+async def test_ubusd_may_go_away_in_between(world: World) -> None:
+    async with world.working() as unlocks:
+        async with asyncio.timeout(PATIENCE):
+            await unlocks.drained()
+            await world.router.stop()
+            await world.broker.stop()
+            await world.decide(BACKUP)
+            unlocks.kick()
+            await asyncio.sleep(0.1)
+            await world.broker.start()
+            await world.router.start()
+            await unlocks.drained()
+    assert world.unlocked() == {"remote_backup_daily"}
+
+
+async def test_a_pending_apply_in_luci_only_delays(world: World) -> None:
+    """rpcd answers "permission denied" to a commit while an "apply" waits for its confirmation."""
+    await world.router.stop()
+    stored: list[Table] = []
+    refusals = [Status.PERMISSION_DENIED] * 3 + [Status.TIMEOUT, Status.UNKNOWN_ERROR]
+
+    async def load(call: Call) -> Table:
+        return {"settings": {}, "features": {}}
+
+    async def store(call: Call) -> Table:
+        if refusals:
+            raise StatusError(refusals.pop())
+        stored.append(dict(call.args))
+        return {}
+
+    await world.client.publish(
+        Object("stripe-payments.uci", [Method("load", load), Method("store", store, {"features": TABLE})])
+    )
+    await world.client.publish(Object("hotplug.stripe-payments", [Method("call", load)]))
+    other = Client(str(world.broker.socket_path))
+    await other.start()
+    await world.decide(BACKUP)
+    async with world.working(other) as unlocks, asyncio.timeout(PATIENCE):
+        await unlocks.drained()
+    await other.close()
+    assert refusals == []
+    assert len(stored) >= 1
+    assert await world.ledger.read(lambda tx: tx.outbox.pending_count()) == 0
+
+
+async def test_one_feature_that_is_refused_keeps_back_no_other(world: World) -> None:
+    file = world.root / "etc/config/stripe-features"
+    file.write_text(file.read_text().replace("config feature 'phone_support'", "config mine 'phone_support'"))
+    await world.decide(PHONE, BACKUP, Entitlement("not-a-name", True, "cs_2", "", None, "paid"))
+    await world.work_off()
+    assert world.unlocked() == {"remote_backup_daily"}
+    await world.scripts_are(["unlock remote_backup_daily cs_1 router_os_premium"])
+    assert await world.ledger.read(lambda tx: tx.outbox.pending_count()) == 2
+    # Nothing is lost: mended, it is told at the next start.
+    file.write_text(file.read_text().replace("config mine 'phone_support'", "config feature 'phone_support'"))
+    await world.work_off()
+    assert world.unlocked() == {"remote_backup_daily", "phone_support"}
+
+
+async def test_without_any_script_folder_the_others_are_told(world: World) -> None:
+    await world.router.stop()
+    folder = world.root / "etc/hotplug.d/stripe-payments"
+    (folder / "50-tell").unlink()
+    folder.rmdir()
+    await world.router.start()
+    await world.decide(BACKUP)
+    await world.work_off()
+    assert world.unlocked() == {"remote_backup_daily"}
+    await until(lambda: len(world.events) == 1)
+
+
+async def test_at_the_start_uci_is_brought_into_line(world: World) -> None:
+    await world.decide(BACKUP)
+    await world.work_off()
+    await world.ledger.close()
+    world.ledger = await Ledger.open(world.ledger_path)  # no longer a new one
+    file = world.root / "etc/config/stripe-features"
+    file.write_text("config feature 'remote_backup_daily'\n\toption unlocked '0'\n\nconfig feature 'mine'\n\toption unlocked '1'\n")
+    await world.work_off()
+    assert world.unlocked() == {"remote_backup_daily"}
+    assert world.uci()["remote_backup_daily"]["source"] == "cs_1"
+    await world.scripts_are(["unlock remote_backup_daily cs_1 router_os_premium"])  # nothing changed
+
+
+async def test_the_shipped_file_is_left_as_it_is_when_nothing_is_unlocked(world: World) -> None:
+    names = list(world.uci())
+    await world.decide(*(Entitlement(name) for name in names))
+    file = world.root / "etc/config/stripe-features"
+    before = file.read_bytes()
+    await world.work_off()
+    assert file.read_bytes() == before
+
+
+# A ledger that was lost.
+
+KNOWN = """
+config feature 'remote_backup_daily'
+	option unlocked '1'
+	option source 'sub_1'
+	option plan 'premium'
+	option until '2023-11-15T14:30:00Z'
+	option reason 'active'
+
+config feature 'phone_support'
+	option unlocked '1'
+	option source 'manual'
+	option reason 'granted'
+
+config feature 'email_support'
+	option unlocked '0'
+	option reason 'canceled'
+"""
+
+
+async def test_a_new_ledger_takes_over_what_uci_says(world: World) -> None:
+    (world.root / "etc/config/stripe-features").write_text(KNOWN)
+    await Unlocks(world.ledger, world.client).adopt()
+    assert await world.ledger.read(lambda tx: tx.features.all()) == {
+        "phone_support": Entitlement("phone_support", True, "manual", "", None, "granted"),
+        "remote_backup_daily": Entitlement("remote_backup_daily", True, "sub_1", "premium", 1_700_058_600, "active"),
+    }
+    assert await world.ledger.read(lambda tx: tx.grants.all()) == [ManualGrant("phone_support")]
+    assert await world.ledger.read(lambda tx: tx.outbox.pending_count()) == 0
+
+
+async def test_a_ledger_that_was_there_takes_over_nothing(world: World) -> None:
+    await world.ledger.close()
+    world.ledger = await Ledger.open(world.ledger_path)
+    (world.root / "etc/config/stripe-features").write_text(KNOWN)
+    await Unlocks(world.ledger, world.client).adopt()
+    assert await world.ledger.read(lambda tx: tx.features.all()) == {}
+
+
+async def test_taking_over_waits_for_rpcd(world: World) -> None:
+    (world.root / "etc/config/stripe-features").write_text(KNOWN)
+    await world.router.stop()
+    adopting = asyncio.ensure_future(Unlocks(world.ledger, world.client).adopt())
+    await asyncio.sleep(0.1)
+    assert not adopting.done()
+    await world.router.start()
+    await asyncio.wait_for(adopting, PATIENCE)
+    assert len(await world.ledger.read(lambda tx: tx.features.all())) == 2
