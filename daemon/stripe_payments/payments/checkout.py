@@ -182,7 +182,9 @@ class CheckoutDesk:
                 delay = min(delay * 2, 300.0)
 
     async def withdraw(self, checkout: Checkout) -> bool:
-        """Expire an open session whose purchase would now be paying twice; gives whether Stripe was asked to."""
+        """Expire an open session whose purchase would now be paying twice; gives whether Stripe was asked
+        to.
+        """
         settings = self._settings()
         price = settings.price(checkout.price_alias)
         if price is None or checkout.session_id is None:

@@ -17,7 +17,9 @@ _journal = Journal("customer")
 
 
 class CustomerDesk:
-    """`ensure()` gives the id, asking Stripe only while it is not known. Concurrent callers share one search."""
+    """`ensure()` gives the id, asking Stripe only while it is not known. Concurrent callers share one
+    search.
+    """
 
     def __init__(self, stripe: StripeAPI, identity: IdentityStore) -> None:
         self._stripe = stripe

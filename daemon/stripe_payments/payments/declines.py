@@ -15,9 +15,12 @@ from stripe_payments.texts import Text
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """code: Stripe's own (`lost_card`); reason: the group it falls into (`declined`); message: what to tell."""
+    """code, decline_code: Stripe's own (`card_declined`, `insufficient_funds`); reason: the group they
+    fall into (`declined`); message: what to tell.
+    """
 
     code: str
+    decline_code: str | None
     reason: str
     message: Text
 
@@ -126,7 +129,6 @@ def failure(code: str | None, decline_code: str | None = None) -> Failure:
 
     The decline code is the more precise one; a code that is not in the table is an ordinary decline.
     """
-    for candidate in (decline_code, code):
-        if candidate and (reason := _REASONS.get(candidate)) is not None:
-            return Failure(candidate, reason, _SENTENCES[reason])
-    return Failure(decline_code or code or "generic_decline", "declined", _SENTENCES["declined"])
+    found = (_REASONS.get(candidate or "") for candidate in (decline_code, code))
+    reason = next((reason for reason in found if reason is not None), "declined")
+    return Failure(code or "card_declined", decline_code, reason, _SENTENCES[reason])

@@ -21,7 +21,9 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def origin_of(url: str) -> str | None:
-    """The origin (scheme, host, port; default ports left out) of an http(s) address, or None if it has none."""
+    """The origin (scheme, host, port; default ports left out) of an http(s) address, or None if it has
+    none.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -52,6 +54,8 @@ def resolve(
         raise PaymentError("invalid_argument", argument=argument)
     try:
         given = urlsplit(url)
+        if given.scheme not in ("", *_DEFAULT_PORTS) and allowed_origins is not None:
+            raise PaymentError("foreign_return_url", url=given.scheme + ":")
         if given.scheme and not given.netloc:
             # http:///evil.example: relative to urllib, an address of evil.example to a browser
             raise PaymentError("invalid_argument", argument=argument)

@@ -52,14 +52,15 @@ class PaymentStatusDesk:
         self._asked: dict[str, tuple[float, asyncio.Task[SyncOutcome]]] = {}
 
     async def show(self, payment_id: str, locale: str | None = None) -> dict[str, Any]:
-        """The payment: {status, amount, currency, payment_date, id, payment_intent, item, title,
-        amount_refunded, receipt_url, final, failure}.
+        """The payment: {status, amount, currency, payment_date, id, payment_id, item, title, amount_refunded,
+        receipt_url, final, failure}.
 
         status: paid, pending, unpaid, failed, expired, refunded, partially_refunded, disputed,
-        no_payment_required; amounts in minor units; payment_date RFC 3339, null until paid; final false while
-        this may still change by itself (an open session after a declined card can be paid with another one);
-        failure {code, reason, message} or null. Raises invalid_argument, payment_not_found, and what Stripe
-        may answer.
+        no_payment_required; amounts in minor units; payment_date RFC 3339, null until paid; id: the
+        Checkout session, payment_id: its payment intent, once it has one; final false while this may
+        still change by itself (an open session after a declined card can be paid with another one);
+        failure {code, decline_code, reason, message} or null. Raises invalid_argument, payment_not_found,
+        and what Stripe may answer.
         """
         kind = object_kind(payment_id)
         if kind not in ("checkout.session", "payment_intent", "charge", "invoice", "subscription"):
@@ -119,14 +120,19 @@ class PaymentStatusDesk:
         why = None
         if paid.failure_code or paid.decline_code:
             cause = failure(paid.failure_code, paid.decline_code)
-            why = {"code": cause.code, "reason": cause.reason, "message": cause.message.in_locale(locale)}
+            why = {
+                "code": cause.code,
+                "decline_code": cause.decline_code,
+                "reason": cause.reason,
+                "message": cause.message.in_locale(locale),
+            }
         return self._answer(
             status=paid.status,
             amount=paid.amount,
             currency=paid.currency,
             paid_at=paid.paid_at,
             id=paid.id,
-            payment_intent=paid.payment_intent,
+            payment_id=paid.payment_intent or paid.id,
             item=marks.get("item"),
             locale=locale,
             amount_refunded=paid.amount_refunded,
@@ -144,7 +150,7 @@ class PaymentStatusDesk:
             currency=root.get("currency"),
             paid_at=row.date if row is not None and status == "paid" else None,
             id=str(root["id"]),
-            payment_intent=None,
+            payment_id=str(root["id"]),
             item=None,
             locale=locale,
             amount_refunded=0,
@@ -163,7 +169,7 @@ class PaymentStatusDesk:
             currency=root.get("currency"),
             paid_at=None,
             id=held.id,
-            payment_intent=None,
+            payment_id=held.id,
             item=held.plan,
             locale=locale,
             amount_refunded=0,

@@ -319,7 +319,9 @@ def subscription_of_invoice(invoice: Raw) -> str | None:
 
 
 def payment_intent_of_invoice(invoice: Raw) -> str | None:
-    """The payment intent that paid an invoice: among its payments since 2025-03-31, at its top level before."""
+    """The payment intent that paid an invoice: among its payments since 2025-03-31, at its top level
+    before.
+    """
     payments = _expanded(invoice.get("payments"))
     for entry in payments.get("data", []) if payments else []:
         paid_by = _expanded(entry.get("payment")) or {}

@@ -39,7 +39,9 @@ class Unit:
 
 
 def units_of(root: Mapping[str, Any], started: float, disputes: Iterable[Any] | None = None) -> list[Unit]:
-    """The object and what else is expanded in it that has a life of its own: its subscription, its invoice."""
+    """The object and what else is expanded in it that has a life of its own: its subscription, its
+    invoice.
+    """
     units = [Unit(root, started, tuple(disputes) if disputes is not None else None)]
     for name in ("subscription", "invoice", "latest_invoice"):
         inner = root.get(name)
@@ -61,7 +63,9 @@ class Fetcher:
         self._stripe = stripe
 
     async def fetch(self, object_id: str, known_dispute: derive.DisputeState | None = None) -> list[Unit]:
-        """The units that `object_id` leads to; none if Stripe knows no such object, or it is of no use to us."""
+        """The units that `object_id` leads to; none if Stripe knows no such object, or it is of no use to
+        us.
+        """
         started = time.monotonic()
         match object_kind(object_id):
             case "checkout.session":

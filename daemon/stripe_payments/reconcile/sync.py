@@ -121,7 +121,9 @@ class Reconciler:
         return outcome
 
     async def apply(self, units: Iterable[Unit], reason: str) -> SyncOutcome:
-        """Apply objects that came in a list; those that were overtaken meanwhile are fetched by themselves."""
+        """Apply objects that came in a list; those that were overtaken meanwhile are fetched by
+        themselves.
+        """
         self._contacted()
         overtaken = _Overtaken()
         outcome = await self._apply(list(units), reason, (), "ignored", overtaken)

@@ -134,7 +134,9 @@ class StripeAPI:
     # -- reading ----------------------------------------------------------------------------------
 
     async def retrieve(self, object_id: str) -> dict[str, Any] | None:
-        """The object with what belongs to it expanded (resources.py), or None if Stripe has none of that id."""
+        """The object with what belongs to it expanded (resources.py), or None if Stripe has none of that
+        id.
+        """
         kind = object_kind(object_id)
         if kind is None:
             raise PaymentError("invalid_argument", argument="id")

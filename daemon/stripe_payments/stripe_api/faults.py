@@ -34,7 +34,9 @@ def is_transient(error: PaymentError) -> bool:
 
 
 def retry_after(headers: Mapping[str, str] | None, now: int | None) -> int | None:
-    """Seconds that Stripe asks us to wait: a number, or a date measured against the answer's own Date header."""
+    """Seconds that Stripe asks us to wait: a number, or a date measured against the answer's own Date
+    header.
+    """
     value = _header(headers, "retry-after")
     if value is None:
         return None
@@ -107,7 +109,9 @@ def connection_fault(error: BaseException) -> str:
 
 
 def translate(error: StripeError, now: int | None) -> PaymentError:
-    """The SDK's exception as ours. The original stays the cause; its text never reaches a caller unredacted."""
+    """The SDK's exception as ours. The original stays the cause; its text never reaches a caller
+    unredacted.
+    """
     import stripe
 
     facts: dict[str, object] = {

@@ -73,7 +73,9 @@ class WorkerThreads:
         self._closed = False
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Run `call` in a thread and give its result; cancelling the waiter drops a call that has not begun."""
+        """Run `call` in a thread and give its result; cancelling the waiter drops a call that has not
+        begun.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         with self._lock:
@@ -105,7 +107,9 @@ class WorkerThreads:
                 self._on_exit()
 
     def close(self, timeout: float = 1.0) -> None:
-        """Let the threads leave; wait at most `timeout` seconds in all for those that are idle. Idempotent."""
+        """Let the threads leave; wait at most `timeout` seconds in all for those that are idle.
+        Idempotent.
+        """
         with self._lock:
             if self._closed:
                 return

@@ -47,9 +47,6 @@ def test_other_origins_are_foreign(url: str) -> None:
     [
         "",
         "   ",
-        "javascript:alert(1)",
-        "data:text/html,x",
-        "file:///etc/passwd",
         "http:///x",
         "http://",
         "http://user:secret@192.168.1.1/",
@@ -69,6 +66,16 @@ def test_what_is_no_web_address_is_refused_to_everybody(url: str, allowed: list[
         resolve(url, base=LAN, allowed_origins=allowed, argument="cancel_url")
     assert raised.value.code == "invalid_argument"
     assert raised.value.details["argument"] == "cancel_url"
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "ftp://192.168.1.1/"]
+)
+@pytest.mark.parametrize(("allowed", "code"), [([LAN], "foreign_return_url"), (None, "invalid_argument")])
+def test_other_schemes_are_refused_to_everybody(url: str, allowed: list[str] | None, code: str) -> None:
+    with pytest.raises(PaymentError) as raised:
+        resolve(url, base=LAN, allowed_origins=allowed)
+    assert raised.value.code == code
 
 
 def test_the_authorised_caller_may_name_any_web_address() -> None:

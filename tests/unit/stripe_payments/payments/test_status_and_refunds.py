@@ -48,7 +48,7 @@ async def test_every_id_of_the_payment_will_do(seller: Seller, cloud: StripeClou
     charge = cloud.account.get("payment_intent", intent)["latest_charge"]
     for payment_id in (session_id, intent, charge):
         shown = await seller.status.show(payment_id)
-        assert (shown["status"], shown["id"], shown["payment_intent"]) == ("paid", session_id, intent)
+        assert (shown["status"], shown["id"], shown["payment_id"]) == ("paid", session_id, intent)
 
 
 @pytest.mark.parametrize(
