@@ -72,7 +72,10 @@ class Account:
         return "".join(self._random.choices(_ALPHABET, k=length))
 
     def new_id(self, prefix: str, length: int = 24) -> str:
-        return f"{prefix}_{self.token(length)}"
+        """`cus` → `cus_N1…`; a prefix that has its underscore already (`ch_3`) is continued, as Stripe's
+        are.
+        """
+        return f"{prefix}{'' if '_' in prefix else '_'}{self.token(length)}"
 
     def count(self, name: str) -> int:
         """1, 2, 3, … for each name: receipt and invoice numbers."""

@@ -244,6 +244,8 @@ def submit(
     """
     if session["status"] != "open":
         raise invalid(f"This Checkout Session is {session['status']}.", code="checkout_session_not_open")
+    if (account.find(session["customer"]) or {}).get("deleted"):
+        raise invalid("The customer of this Checkout Session was deleted.", code="resource_missing")
     chosen = find_card(card)
     if chosen is None and payment_needed(session):
         raise invalid(

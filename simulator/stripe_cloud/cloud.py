@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from .api_errors import Json, invalid, resource_missing
 from .clock import Clock
 from .faults import Faults
 from .webhooks import WebhookSender
+
+logger = logging.getLogger(__name__)
 
 TICK = 0.25
 """Real seconds between two looks at what has become due."""
@@ -70,7 +73,7 @@ class StripeCloud:
 
         self._webhooks = WebhookSender(self.account, self.clock, self.faults)
         await self._webhooks.start()
-        self._runner = web.AppRunner(build_app(self), access_log=None, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(build_app(self), accesslogger=None, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, reuse_address=True)
         await site.start()
@@ -107,7 +110,10 @@ class StripeCloud:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK)
-            timeline.run_due(self.account)
+            try:
+                timeline.run_due(self.account)
+            except Exception:
+                logger.exception("a task that was due failed; the others go on")
             if self._dirty:
                 self._save()
 
@@ -174,7 +180,7 @@ class StripeCloud:
         if found is not None and found["object"] == "payment_intent":
             found = self.account.find(found["latest_charge"])
         if found is None or found["object"] != "charge":
-            raise resource_missing("charge", object_id, param="charge")
+            raise resource_missing("charge", object_id)
         existing = disputes.find_dispute(self.account, found)
         if outcome == "open" or existing is None or existing["status"] not in disputes.OPEN:
             existing = disputes.open_dispute(self.account, found)

@@ -7,6 +7,7 @@ from typing import Any
 from .. import search
 from ..account import Account, merge_metadata
 from ..api_errors import Json, resource_missing
+from ..billing import subscriptions
 from ..objects import customers as objects
 from ..rendering import included, list_of, page
 
@@ -51,6 +52,9 @@ def delete_customer(account: Account, params: Json, customer_id: str) -> Json:
     customer = account.get("customer", customer_id)
     if customer.get("deleted"):
         raise resource_missing("customer", customer_id)
+    for sub in list(account.newest_first("subscription")):
+        if sub["customer"] == customer_id and sub["status"] not in subscriptions.ENDED:
+            subscriptions.cancel(account, sub, {})
     account.emit("customer.deleted", customer)
     return account.remove(customer)
 

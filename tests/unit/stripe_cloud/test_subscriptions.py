@@ -11,6 +11,7 @@ import stripe
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulator.stripe_cloud.api_errors import StripeApiError
 from simulator.stripe_cloud.billing import calendar
 from simulator.stripe_cloud.billing.proration import share
 
@@ -458,3 +459,14 @@ def test_a_share_lies_between_nothing_and_everything(
     assert 0 <= part <= amount
     assert share(amount, start, start + length, start) == amount
     assert share(amount, start, start + length, start + length) == 0
+
+
+async def test_deleting_the_customer_ends_what_they_had(shop: Shop) -> None:
+    sub_id = await shop.subscribe()
+    sub = await fetch(shop, sub_id)
+    waiting = await shop.session(await shop.price(), customer=str(sub.customer))
+    await shop.call(shop.client.v1.customers.delete, str(sub.customer))
+    assert (await fetch(shop, sub_id)).status == "canceled"
+    with pytest.raises(StripeApiError):
+        shop.cloud.pay(waiting.id)
+    shop.cloud.advance(40 * DAY)
