@@ -1,4 +1,4 @@
-"""Small files that survive a power cut: the old content or the new one, never a mixture, never an empty file."""
+"""Small files that survive a power cut: the old content or the new, never a mixture, never an empty file."""
 
 import os
 from contextlib import suppress
@@ -10,8 +10,8 @@ __all__ = ["make_private_directory", "set_aside", "sync_directory", "write_durab
 def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Replace `path` by `content`: a new file beside it, fsync, rename, fsync of the directory.
 
-    The file is created with `mode` (never first readable by others and then narrowed). Raises OSError, and then
-    the old file is untouched.
+    The file is created with `mode` (never first readable by others and then narrowed). Raises OSError, and
+    then the old file is untouched.
     """
     beside = path.with_name(f".{path.name}.new")
     with suppress(FileNotFoundError):
@@ -49,7 +49,8 @@ def make_private_directory(directory: Path) -> None:
 
 
 def set_aside(path: Path, *, keep: int = 2) -> Path:
-    """Rename a damaged file to ``NAME.corrupt-<n>`` and return its new path; the oldest beyond `keep` are removed.
+    """Rename a damaged file to ``NAME.corrupt-<n>`` and return its new path; the oldest beyond `keep` are
+    removed.
 
     Whoever investigates finds the file; the flash does not fill with copies.
     """

@@ -1,8 +1,9 @@
-"""Every error that a caller of the daemon can meet: a code, a sentence, a hint what to do, and its two statuses.
+"""Every error that a caller of the daemon can meet: a code, a sentence, a hint what to do, and its two
+statuses.
 
-`CODES` is the whole list. Code elsewhere says only ``raise PaymentError("unknown_price", price_id=given)``; the
-faces (ubus, HTTP) turn that into their reply, so that both say the same words. Nothing in a sentence comes from a
-stack trace, and nothing given as a detail reaches a sentence that does not name it.
+`CODES` is the whole list. Code elsewhere says only ``raise PaymentError("unknown_price", price_id=given)``;
+the faces (ubus, HTTP) turn that into their reply, so that both say the same words. Nothing in a sentence
+comes from a stack trace, and nothing given as a detail reaches a sentence that does not name it.
 """
 
 import re
@@ -20,8 +21,8 @@ ErrorBody = dict[str, dict[str, str]]
 class Code(NamedTuple):
     """What one error code means to each face and to a person.
 
-    In `message` and `hint`, ``{name}`` is filled from the error's details, and a part in square brackets is left
-    out unless all its names were given: ``no price[ “{price_id}”]``.
+    In `message` and `hint`, ``{name}`` is filled from the error's details, and a part in square brackets is
+    left out unless all its names were given: ``no price[ “{price_id}”]``.
     """
 
     ubus: Status
@@ -61,14 +62,18 @@ CODES: Final[Mapping[str, Code]] = {
             "Il prezzo[ “{price_id}”] al momento non è acquistabile.",
         ),
         Text(
-            "It does not exist at Stripe, or is no longer active there. An administrator can create it with “provision”.",
+            "It does not exist at Stripe, or is no longer active there. An administrator can create "
+            "it with “provision”.",
             "Su Stripe non esiste o non è più attivo. Un amministratore può crearlo con “provision”.",
         ),
     ),
     "unknown_feature": Code(
         Status.NOT_FOUND,
         404,
-        Text("This router has no feature[ “{feature}”].", "Questo router non ha nessuna funzione[ “{feature}”]."),
+        Text(
+            "This router has no feature[ “{feature}”].",
+            "Questo router non ha nessuna funzione[ “{feature}”].",
+        ),
         Text(
             "The method “features” lists the names of all features.",
             "Il metodo “features” elenca i nomi di tutte le funzioni.",
@@ -82,8 +87,10 @@ CODES: Final[Mapping[str, Code]] = {
             "L'indirizzo di ritorno[ “{url}”] non appartiene a questo router.",
         ),
         Text(
-            "Use an http or https address of this router, or add its origin to “allowed_origin” in the settings.",
-            "Usa un indirizzo http o https di questo router, oppure aggiungi la sua origine ad “allowed_origin” "
+            "Use an http or https address of this router, or add its origin to “allowed_origin” in "
+            "the settings.",
+            "Usa un indirizzo http o https di questo router, oppure aggiungi la sua origine ad "
+            "“allowed_origin” "
             "nelle impostazioni.",
         ),
     ),
@@ -131,7 +138,8 @@ CODES: Final[Mapping[str, Code]] = {
             "L'importo[ {amount}] supera quanto resta da rimborsare[ ({available})].",
         ),
         Text(
-            "Give a smaller amount in the currency's smallest unit (cents), or none to refund all that is left.",
+            "Give a smaller amount in the currency's smallest unit (cents), or none to refund all "
+            "that is left.",
             "Indica un importo minore nell'unità più piccola della valuta (centesimi), oppure nessuno per "
             "rimborsare tutto il resto.",
         ),
@@ -162,7 +170,9 @@ CODES: Final[Mapping[str, Code]] = {
     "invalid_json": Code(
         Status.INVALID_ARGUMENT,
         400,
-        Text("The body of the request is not a JSON object.", "Il corpo della richiesta non è un oggetto JSON."),
+        Text(
+            "The body of the request is not a JSON object.", "Il corpo della richiesta non è un oggetto JSON."
+        ),
         Text(
             "Send a JSON object in UTF-8, as in the documentation's example.",
             "Invia un oggetto JSON in UTF-8, come nell'esempio della documentazione.",
@@ -172,7 +182,10 @@ CODES: Final[Mapping[str, Code]] = {
         Status.INVALID_ARGUMENT,
         415,
         Text("The body of the request must be JSON.", "Il corpo della richiesta deve essere JSON."),
-        Text("Send the header “Content-Type: application/json”.", "Invia l'intestazione “Content-Type: application/json”."),
+        Text(
+            "Send the header “Content-Type: application/json”.",
+            "Invia l'intestazione “Content-Type: application/json”.",
+        ),
     ),
     "body_too_large": Code(
         Status.INVALID_ARGUMENT,
@@ -216,8 +229,10 @@ CODES: Final[Mapping[str, Code]] = {
         503,
         Text("This router has no webhook secret.", "Questo router non ha un segreto per il webhook."),
         Text(
-            "Set it up with “setup_webhook”, or give the secret with “set_keys”. Payments work without it too.",
-            "Configuralo con “setup_webhook” o fornisci il segreto con “set_keys”. I pagamenti funzionano anche senza.",
+            "Set it up with “setup_webhook”, or give the secret with “set_keys”. Payments work "
+            "without it too.",
+            "Configuralo con “setup_webhook” o fornisci il segreto con “set_keys”. I pagamenti "
+            "funzionano anche senza.",
         ),
     ),
     "clock_not_trusted": Code(
@@ -228,7 +243,8 @@ CODES: Final[Mapping[str, Code]] = {
             "Il router non conosce ancora l'ora esatta e non può verificare la firma.",
         ),
         Text(
-            "Nothing to do: it learns the time as soon as it reaches Stripe, and Stripe sends the event again.",
+            "Nothing to do: it learns the time as soon as it reaches Stripe, and Stripe sends the "
+            "event again.",
             "Non serve fare nulla: la saprà appena raggiunge Stripe, e Stripe invierà di nuovo l'evento.",
         ),
     ),
@@ -257,13 +273,17 @@ CODES: Final[Mapping[str, Code]] = {
         Text("Stripe cannot be reached.", "Stripe non è raggiungibile."),
         Text(
             "Check the router's internet connection and try again. Nothing has been charged twice.",
-            "Controlla la connessione a Internet del router e riprova. Nessun importo è stato addebitato due volte.",
+            "Controlla la connessione a Internet del router e riprova. Nessun importo è stato "
+            "addebitato due volte.",
         ),
     ),
     "stripe_error": Code(
         Status.UNKNOWN_ERROR,
         502,
-        Text("Stripe did not accept the request[: {reason}]", "Stripe non ha accettato la richiesta[: {reason}]"),
+        Text(
+            "Stripe did not accept the request[: {reason}]",
+            "Stripe non ha accettato la richiesta[: {reason}]",
+        ),
         Text(
             "Try again later. The log has Stripe's number of the request[: {request_id}].",
             "Riprova più tardi. Il registro riporta il numero della richiesta a Stripe[: {request_id}].",
@@ -272,9 +292,13 @@ CODES: Final[Mapping[str, Code]] = {
     "stripe_key_invalid": Code(
         Status.PERMISSION_DENIED,
         502,
-        Text("Stripe does not accept this router's secret key.", "Stripe non accetta la chiave segreta di questo router."),
         Text(
-            "The key was revoked, has expired or was copied incompletely: enter a current one with “set_keys”.",
+            "Stripe does not accept this router's secret key.",
+            "Stripe non accetta la chiave segreta di questo router.",
+        ),
+        Text(
+            "The key was revoked, has expired or was copied incompletely: enter a current one with "
+            "“set_keys”.",
             "La chiave è stata revocata, è scaduta o è incompleta: inseriscine una valida con “set_keys”.",
         ),
     ),
@@ -287,14 +311,17 @@ CODES: Final[Mapping[str, Code]] = {
         ),
         Text(
             "Add the permission to the restricted key in Stripe's Dashboard; the README lists those needed.",
-            "Aggiungi il permesso alla chiave con restrizioni nella Dashboard di Stripe; il README elenca quelli necessari.",
+            "Aggiungi il permesso alla chiave con restrizioni nella Dashboard di Stripe; il README "
+            "elenca quelli necessari.",
         ),
     ),
     "rate_limited": Code(
         Status.TIMEOUT,
         429,
         Text("Too many requests in a short time.", "Troppe richieste in poco tempo."),
-        Text("Try again in [{retry_after} s or ]a moment.", "Riprova tra[ {retry_after} s o] qualche istante."),
+        Text(
+            "Try again in [{retry_after} s or ]a moment.", "Riprova tra[ {retry_after} s o] qualche istante."
+        ),
     ),
     # The daemon itself.
     "timeout": Code(
@@ -341,8 +368,8 @@ _DETAIL_CHARS = 200
 class PaymentError(Exception):
     """An error that a caller is told about.
 
-    `details` fill the sentence's placeholders; a detail that is a `Text` is said in the reader's language. Details
-    that no sentence names stay for the faces and the log (``retry_after`` in seconds, for instance).
+    `details` fill the sentence's placeholders; a detail that is a `Text` is said in the reader's language.
+    Details that no sentence names stay for the faces and the log (``retry_after`` in seconds, for instance).
     """
 
     def __init__(self, code: str, **details: object) -> None:

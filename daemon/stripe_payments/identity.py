@@ -1,8 +1,8 @@
 """Who this router is to Stripe: its own id, made once and kept for ever, and its customer.
 
-``identity.json``: ``{"router_id": 32 hex digits, "customer": "cus_…" or null}``. Every object that the router creates
-at Stripe carries the router_id, and the customer is found again by it, so losing this file means losing the
-purchases: it is listed in keep.d and written durably.
+``identity.json``: ``{"router_id": 32 hex digits, "customer": "cus_…" or null}``. Every object that the router
+creates at Stripe carries the router_id, and the customer is found again by it, so losing this file means
+losing the purchases: it is listed in keep.d and written durably.
 """
 
 import json
@@ -41,7 +41,8 @@ class IdentityStore:
     def load(self) -> Identity:
         """The identity; made and durably stored when there is none.
 
-        Raises PaymentError ``ledger_unavailable`` where the storage fails: an id that might not last is never used.
+        Raises PaymentError ``ledger_unavailable`` where the storage fails: an id that might not last is never
+        used.
         """
         if self._loaded is None:
             try:

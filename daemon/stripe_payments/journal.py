@@ -1,4 +1,5 @@
-"""The log: one line an entry in logfmt on stderr, which procd hands to logd; no secret and no control character in it.
+"""The log: one line an entry in logfmt on stderr, which procd hands to logd; no secret and no control
+character in it.
 
     journal = Journal("ledger")
     journal.info("opened", path=path, schema=1)      →  level=info part=ledger msg=opened path=/etc/… schema=1
@@ -120,9 +121,7 @@ class Journal:
         """What went wrong and needs someone; with `exc` its trace goes to the log (and only there)."""
         self._write(logging.ERROR, message, fields, exc)
 
-    def _write(
-        self, level: int, message: str, fields: dict[str, object], exc: BaseException | None
-    ) -> None:
+    def _write(self, level: int, message: str, fields: dict[str, object], exc: BaseException | None) -> None:
         if self._logger.isEnabledFor(level):
             self._logger.log(level, "%s", message, exc_info=exc, extra={"journal_fields": fields})
 

@@ -1,8 +1,8 @@
 """The Stripe keys of this router: read, checked and stored; never shown.
 
-They live in ``secrets.json`` in the daemon's private directory (0700, the file 0600), never in UCI: whatever LuCI may
-``uci get`` reaches the browser. The environment variables STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET and
-STRIPE_PUBLISHABLE_KEY, where set, win over the file.
+They live in ``secrets.json`` in the daemon's private directory (0700, the file 0600), never in UCI: whatever
+LuCI may ``uci get`` reaches the browser. The environment variables STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET
+and STRIPE_PUBLISHABLE_KEY, where set, win over the file.
 """
 
 import json
@@ -39,7 +39,9 @@ _EXPECTED: Final = {
         "a secret key begins with sk_test_, sk_live_, rk_test_ or rk_live_",
         "una chiave segreta inizia con sk_test_, sk_live_, rk_test_ o rk_live_",
     ),
-    "webhook_secret": Text("a webhook secret begins with whsec_", "il segreto di un webhook inizia con whsec_"),
+    "webhook_secret": Text(
+        "a webhook secret begins with whsec_", "il segreto di un webhook inizia con whsec_"
+    ),
     "publishable_key": Text(
         "a publishable key begins with pk_test_ or pk_live_",
         "una chiave pubblicabile inizia con pk_test_ o pk_live_",
@@ -94,12 +96,17 @@ class KeyStore:
         webhook_secret: str | None = None,
         publishable_key: str | None = None,
     ) -> Keys:
-        """Store the keys that are given (None leaves one as it is, an empty one is removed) and return all in force.
+        """Store the keys that are given (None leaves one as it is, an empty one is removed) and return all in
+        force.
 
-        Raises PaymentError ``invalid_argument`` for a key of the wrong shape or a mixture of test and live keys, and
-        ``ledger_unavailable`` where the storage fails; then nothing has changed.
+        Raises PaymentError ``invalid_argument`` for a key of the wrong shape or a mixture of test and live
+        keys, and ``ledger_unavailable`` where the storage fails; then nothing has changed.
         """
-        given = {"secret_key": secret_key, "webhook_secret": webhook_secret, "publishable_key": publishable_key}
+        given = {
+            "secret_key": secret_key,
+            "webhook_secret": webhook_secret,
+            "publishable_key": publishable_key,
+        }
         stored = dict(self._read())
         for name, value in given.items():
             if value is None:
@@ -158,7 +165,9 @@ class KeyStore:
             return self._stored
         self._seen = seen
         self._stored = {
-            name: value for name in _FIELDS if isinstance(value := content.get(name), str) and _fits(name, value)
+            name: value
+            for name in _FIELDS
+            if isinstance(value := content.get(name), str) and _fits(name, value)
         }
         for name in _FIELDS:
             if content.get(name) and name not in self._stored:
@@ -175,7 +184,9 @@ class KeyStore:
             if _fits(name, value):
                 keys[name] = value
             else:
-                _journal.error("a key of the environment has the wrong shape and is ignored", variable=variable)
+                _journal.error(
+                    "a key of the environment has the wrong shape and is ignored", variable=variable
+                )
         return keys
 
 

@@ -1,8 +1,8 @@
 """The settings of `/etc/config/stripe-payments`, read once and frozen. Pure: sections in, settings out.
 
-A bad value never stops the daemon: the default stays, or the entry is left out, and `Settings.problems` says so in
-both languages, for `check` and the log. The values come as rpcd's ``uci get`` gives them: every option a string or
-a list of strings.
+A bad value never stops the daemon: the default stays, or the entry is left out, and `Settings.problems` says
+so in both languages, for `check` and the log. The values come as rpcd's ``uci get`` gives them: every option
+a string or a list of strings.
 """
 
 import re
@@ -18,7 +18,7 @@ __all__ = ["Feature", "Interval", "Plan", "Price", "Problem", "Product", "Sectio
 Interval = Literal["month", "year"]
 Locale = Literal["auto", "en", "it"]
 Sections = Mapping[str, Mapping[str, object]]
-"""UCI sections by name; options as strings or lists of strings, rpcd's own under ``.type``, ``.anonymous`` …"""
+"""UCI sections by name; options as strings or lists of strings, rpcd's own under ``.type``, ``.name`` …"""
 
 DEFAULT_POLL_INTERVAL: Final = 900
 DEFAULT_GRACE_DAYS: Final = 7
@@ -89,8 +89,8 @@ class Product(Sellable):
 class Price:
     """One price of a plan or product.
 
-    `alias` is its name here (and its ``lookup_key`` at Stripe), `of` the plan's or product's name, `price_id` Stripe's
-    (None until provisioned), `amount` in the currency's minor unit, `currency` lower-case ISO 4217.
+    `alias` is its name here (and its ``lookup_key`` at Stripe), `of` the plan's or product's name, `price_id`
+    Stripe's (None until provisioned), `amount` in the currency's minor unit, `currency` lower-case ISO 4217.
     """
 
     alias: str
@@ -105,8 +105,8 @@ class Price:
 class Settings:
     """Everything an administrator decides; see `/etc/config/stripe-payments` for what each option does.
 
-    `poll_interval` is in seconds, the two tolerances in days. Plans, products, prices and features keep the order of
-    the file. `allowed_origins` are ``scheme://host[:port]``.
+    `poll_interval` is in seconds, the two tolerances in days. Plans, products, prices and features keep the
+    order of the file. `allowed_origins` are ``scheme://host[:port]``.
     """
 
     DEFAULTS: ClassVar["Settings"]
@@ -210,8 +210,10 @@ class _Reading:
                 self._report(
                     name,
                     "",
-                    f"a section “config {kind}” needs a name of letters, digits and underscores; it is ignored",
-                    f"una sezione “config {kind}” richiede un nome di lettere, cifre e trattini bassi; è ignorata",
+                    f"a section “config {kind}” needs a name of letters, digits and underscores; it is "
+                    "ignored",
+                    f"una sezione “config {kind}” richiede un nome di lettere, cifre e trattini bassi; è "
+                    "ignorata",
                 )
                 continue
             yield name
@@ -277,9 +279,7 @@ class _Reading:
             prices[alias] = price
         return prices
 
-    def _price(
-        self, alias: str, plans: Mapping[str, Plan], products: Mapping[str, Product]
-    ) -> Price | None:
+    def _price(self, alias: str, plans: Mapping[str, Plan], products: Mapping[str, Product]) -> Price | None:
         of = self._string(alias, "of")
         if of not in plans and of not in products:
             self._report(
@@ -305,8 +305,10 @@ class _Reading:
             self._report(
                 alias,
                 "currency",
-                f"“{currency}” is not a currency's code of three letters, such as eur; the price is not for sale",
-                f"“{currency}” non è il codice di tre lettere di una valuta, come eur; il prezzo non è in vendita",
+                f"“{currency}” is not a currency's code of three letters, such as eur; the price is not "
+                "for sale",
+                f"“{currency}” non è il codice di tre lettere di una valuta, come eur; il prezzo non è in "
+                "vendita",
             )
             return None
         interval = self._interval(alias, plan=of in plans)

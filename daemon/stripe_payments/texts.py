@@ -1,6 +1,7 @@
 """A text that a person reads, in the two languages of the product.
 
-English comes first everywhere; a locale that begins with ``it`` gets the Italian text, any other the English one.
+English comes first everywhere; a locale that begins with ``it`` gets the Italian text, any other the English
+one.
 """
 
 from typing import NamedTuple

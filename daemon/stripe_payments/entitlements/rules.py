@@ -30,18 +30,19 @@ What one source (a subscription, a purchase, an administrator's grant) says of e
       its end is behind us                           locked     expired             its end
     nothing                                          locked     none                –
 
-Several sources for one feature: the best one is named. Unlocked beats locked; among the unlocked, the one that lasts
-(for ever, then renewing, then ending, then grace; then the later `until`); among the locked, the one that somebody
-can mend by paying; the source's id decides what is left, so that the order of the arguments never does.
+Several sources for one feature: the best one is named. Unlocked beats locked; among the unlocked, the one
+that lasts (for ever, then renewing, then ending, then grace; then the later `until`); among the locked, the
+one that somebody can mend by paying; the source's id decides what is left, so that the order of the arguments
+never does.
 
-Time. `now` is the trusted time, None while the router knows none: then nothing locks for age. A lock for age that
-took place is not undone by forgetting the time (a reboot): `previous` proves how late it already was. An end that
-Stripe has announced (a cancellation, the end of grace) holds without any contact; not hearing of a renewal is not an
-end, and only offline_days past the end of the period it counts as one.
+Time. `now` is the trusted time, None while the router knows none: then nothing locks for age. A lock for age
+that took place is not undone by forgetting the time (a reboot): `previous` proves how late it already was. An
+end that Stripe has announced (a cancellation, the end of grace) holds without any contact; not hearing of a
+renewal is not an end, and only offline_days past the end of the period it counts as one.
 
-What was bought does not depend on what is sold today: features come from the price's id, else the alias that the
-purchase recorded, else the plan's or product's name, and if the catalogue knows none of these any more, from what the
-same source had unlocked before.
+What was bought does not depend on what is sold today: features come from the price's id, else the alias that
+the purchase recorded, else the plan's or product's name, and if the catalogue knows none of these any more,
+from what the same source had unlocked before.
 """
 
 from collections.abc import Iterable, Mapping
@@ -62,8 +63,8 @@ _DAY: Final = 86_400
 class Subscription:
     """What counts of a subscription at Stripe. Times are epoch seconds.
 
-    `past_due_since` is when it was first seen past_due (trusted time; None while unknown: grace then lasts until the
-    end of the period that was not paid).
+    `past_due_since` is when it was first seen past_due (trusted time; None while unknown: grace then lasts
+    until the end of the period that was not paid).
     """
 
     id: str
@@ -83,8 +84,8 @@ class Subscription:
 class Purchase:
     """What counts of a one-time purchase, by its Checkout session (``cs_…``).
 
-    `paid` includes a total of nothing (``no_payment_required``); `dispute` is the worst one's state; `paid_at` epoch
-    seconds.
+    `paid` includes a total of nothing (``no_payment_required``); `dispute` is the worst one's state;
+    `paid_at` epoch seconds.
     """
 
     id: str
@@ -107,10 +108,11 @@ class ManualGrant:
 
 @dataclass(frozen=True, slots=True)
 class Entitlement:
-    """One feature: whether it is unlocked, by what (``sub_…``, ``cs_…``, ``manual``, nothing), until when and why.
+    """One feature: whether it is unlocked, by what (``sub_…``, ``cs_…``, ``manual``, nothing), until when and
+    why.
 
-    `plan` is the plan's or product's name; `until` epoch seconds, None where no end is known; `reason` as in the
-    module's table.
+    `plan` is the plan's or product's name; `until` epoch seconds, None where no end is known; `reason` as in
+    the module's table.
     """
 
     feature: str
@@ -167,15 +169,23 @@ def entitlements(
 ) -> dict[str, Entitlement]:
     """The entitlement of every feature of the settings, and of every one that `previous` or a source names.
 
-    `now`: trusted epoch seconds or None. `last_contact`: when Stripe last answered, epoch seconds. `previous`: the last
-    result (it matters only for what the time or the catalogue no longer tells).
+    `now`: trusted epoch seconds or None. `last_contact`: when Stripe last answered, epoch seconds.
+    `previous`: the last result (it matters only for what the time or the catalogue no longer tells).
     """
     claims: dict[str, list[_Claim]] = {name: [] for name in settings.features}
     for name in previous:
         claims.setdefault(name, [])
     for subscription in subscriptions:
         claim = _of_subscription(subscription, settings, last_contact)
-        _spread(claims, claim, settings, previous, subscription.price_id, subscription.price_alias, subscription.plan)
+        _spread(
+            claims,
+            claim,
+            settings,
+            previous,
+            subscription.price_id,
+            subscription.price_alias,
+            subscription.plan,
+        )
     for purchase in purchases:
         claim = _of_purchase(purchase)
         _spread(claims, claim, settings, previous, purchase.price_id, purchase.price_alias, purchase.product)
@@ -241,8 +251,8 @@ def _of_subscription(subscription: Subscription, settings: Settings, last_contac
 
     if canceled is not None and (period_end is None or canceled <= period_end):
         return until(canceled, "ending", "canceled")
-    # It renews. Silence past the end of the period is tolerated for offline_days; an answer since then starts anew.
-    # People are shown the end of the period: it stays the same however often Stripe answers.
+    # It renews. Silence past the end of the period is tolerated for offline_days; an answer since then starts
+    # anew. People are shown the end of the period: it stays the same however often Stripe answers.
     offline = None
     if period_end is not None:
         offline = max(period_end, last_contact or 0) + settings.offline_days * _DAY
@@ -261,7 +271,7 @@ _LOCKING_STATUS: Final = {
 
 
 def _announced_end(subscription: Subscription, period_end: int | None) -> int | None:
-    """When the subscription was told to end: cancel_at (flexible billing sets only this), or with its period."""
+    """When it was told to end: cancel_at (flexible billing sets no other), or with its period."""
     ends = [subscription.cancel_at]
     if subscription.cancel_at_period_end:
         ends.append(period_end)

@@ -1,4 +1,6 @@
-"""What was bought: subscriptions, one-time purchases and an administrator's grants, as the entitlements want them."""
+"""What was bought: subscriptions, one-time purchases and an administrator's grants, as the entitlements want
+them.
+"""
 
 import sqlite3
 from typing import Final

@@ -12,7 +12,7 @@ Mode = Literal["payment", "subscription"]
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """One attempt to buy. Times are epoch seconds; `session_id` and `url` are None while it is being created."""
+    """One attempt to buy. Times are epoch seconds; `session_id` and `url` are None while being created."""
 
     local_id: int
     idempotency_key: str
@@ -54,7 +54,7 @@ class Checkouts:
         locale: str,
         created_at: int,
     ) -> Checkout:
-        """Note that a session is about to be created. Raises sqlite3.IntegrityError for a key already used."""
+        """Note that a session is about to be created. Raises sqlite3.IntegrityError for a used key."""
         row = self._connection.execute(
             "INSERT INTO checkouts (idempotency_key, price_alias, price_id, mode, success_url,"  # noqa: S608
             " cancel_url, locale, created_at, state)"

@@ -26,7 +26,9 @@ class FeatureChange:
 
     @property
     def notable(self) -> bool:
-        """Whether listeners are told: it flipped, or another source or reason holds it now (not: a later `until`)."""
+        """Whether listeners are told: it flipped, or another source or reason holds it now (not: a later
+        `until`).
+        """
         before = self.before or Entitlement(self.after.feature)
         return (self.after.unlocked, self.after.source, self.after.reason) != (
             before.unlocked,

@@ -23,7 +23,7 @@ class InboxEvent:
 
 
 class Inbox:
-    """Rows of `InboxEvent`; an event with an outcome stays, so that a late duplicate is known, until `prune`."""
+    """Rows of `InboxEvent`; an event with an outcome stays, to know a late duplicate by, until `prune`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -62,12 +62,13 @@ class Inbox:
     def retry(self, event_id: str, next_attempt: float, error: str) -> None:
         """Failed for now: try again at `next_attempt`, by the same clock that `due` is asked with."""
         self._connection.execute(
-            "UPDATE inbox SET attempts = attempts + 1, next_attempt = ?, error = ? WHERE event_id = ? AND outcome IS NULL",
+            "UPDATE inbox SET attempts = attempts + 1, next_attempt = ?, error = ?"
+            " WHERE event_id = ? AND outcome IS NULL",
             (int(next_attempt), error[:_ERROR_CHARS], event_id),
         )
 
     def rearm(self) -> int:
-        """Make every waiting event due now. For the start: the clock that set its next attempt may be gone."""
+        """Make every waiting event due now (at a start: the clock that put it off may be gone)."""
         return self._connection.execute(
             "UPDATE inbox SET next_attempt = 0 WHERE outcome IS NULL AND next_attempt <> 0"
         ).rowcount
@@ -77,7 +78,7 @@ class Inbox:
         return int(self._connection.execute("SELECT count(*) FROM inbox WHERE outcome IS NULL").fetchone()[0])
 
     def prune(self, received_before: int) -> int:
-        """Forget finished events received before a time (Stripe retries for three days); gives their number."""
+        """Forget finished events received before a time (Stripe retries for three days); their number."""
         return self._connection.execute(
             "DELETE FROM inbox WHERE outcome IS NOT NULL AND received_at < ?", (received_before,)
         ).rowcount

@@ -15,7 +15,8 @@ class Objects:
         self._connection = connection
 
     def put(self, raw: Mapping[str, Any], fetched_at: int) -> None:
-        """Store the object, replacing an earlier state of it. `fetched_at`: trusted epoch seconds, 0 if unknown.
+        """Store the object, replacing an earlier state of it. `fetched_at`: trusted epoch seconds, 0 if
+        unknown.
 
         Raises ValueError for something that is no Stripe object (no ``id`` or ``object``).
         """
@@ -26,7 +27,8 @@ class Objects:
         if isinstance(customer, Mapping):  # expanded
             customer = customer.get("id")
         self._connection.execute(
-            "INSERT INTO objects (id, type, created, status, customer, fetched_at, raw) VALUES (?, ?, ?, ?, ?, ?, ?)"
+            "INSERT INTO objects (id, type, created, status, customer, fetched_at, raw)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET type = excluded.type, created = excluded.created,"
             " status = excluded.status, customer = excluded.customer, fetched_at = excluded.fetched_at,"
             " raw = excluded.raw",

@@ -1,4 +1,6 @@
-"""What the rest of the system has still to be told, in order. Written with the change itself, so neither is lost."""
+"""What the rest of the system has still to be told, in order. Written with the change itself, so neither is
+lost.
+"""
 
 import json
 import sqlite3
@@ -56,7 +58,8 @@ class Outbox:
     def advance(self, ids: Iterable[int], step: int) -> None:
         """Note that these effects have been told up to `step`."""
         self._connection.executemany(
-            "UPDATE outbox SET step = ?, attempts = 0, error = NULL WHERE id = ?", [(step, number) for number in ids]
+            "UPDATE outbox SET step = ?, attempts = 0, error = NULL WHERE id = ?",
+            [(step, number) for number in ids],
         )
 
     def done(self, effect_id: int) -> None:
@@ -77,5 +80,9 @@ class Outbox:
         )
 
     def unpark(self) -> int:
-        """Try the parked ones once more (at a start: the other side may have been mended); gives their number."""
-        return self._connection.execute("UPDATE outbox SET parked = 0, attempts = 0 WHERE parked = 1").rowcount
+        """Try the parked ones once more (at a start: the other side may have been mended); gives their
+        number.
+        """
+        return self._connection.execute(
+            "UPDATE outbox SET parked = 0, attempts = 0 WHERE parked = 1"
+        ).rowcount

@@ -1,6 +1,7 @@
 """The tables, as the migrations that make them. A migration and its number are one transaction.
 
-Times are epoch seconds, amounts minor units, flags 0 or 1. Never change a migration that was released: add one.
+Times are epoch seconds, amounts minor units, flags 0 or 1. Never change a migration that was released: add
+one.
 """
 
 import sqlite3
@@ -123,7 +124,8 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
             until INTEGER
         ) STRICT, WITHOUT ROWID
         """,
-        # What the rest of the system has still to be told, in this order. `step` counts what it was told already.
+        # What the rest of the system has still to be told, in this order. `step` counts what it was told
+        # already.
         """
         CREATE TABLE outbox (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -152,8 +154,9 @@ class NewerSchemaError(Exception):
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> int:
     """Bring the file to the newest schema; gives the number it had before.
 
-    Each migration commits together with its number (``PRAGMA user_version``), so that a power cut leaves a schema
-    that is wholly one or the other. Raises NewerSchemaError, having touched nothing, and sqlite3.Error.
+    Each migration commits together with its number (``PRAGMA user_version``), so that a power cut leaves a
+    schema that is wholly one or the other. Raises NewerSchemaError, having touched nothing, and
+    sqlite3.Error.
     """
     found = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if found > len(migrations):

@@ -1,12 +1,13 @@
 """The SQLite file and the one thread that owns it.
 
-A function given to `Ledger.write` runs in that thread under a savepoint of its own; the functions that wait at the same
-time share one transaction, hence one fsync ("group commit"), and every caller gets its answer only after the commit.
-So a flash that syncs a hundred times a second still takes thousands of webhook events, and no answer is ever given
-for something that a power cut could undo.
+A function given to `Ledger.write` runs in that thread under a savepoint of its own; the functions that wait
+at the same time share one transaction, hence one fsync ("group commit"), and every caller gets its answer
+only after the commit. So a flash that syncs a hundred times a second still takes thousands of webhook events,
+and no answer is ever given for something that a power cut could undo.
 
-Write-ahead log with ``locking_mode=EXCLUSIVE``: SQLite then keeps the WAL's index in the heap instead of shared memory
-(https://sqlite.org/wal.html#noshm), and a second daemon cannot open the file. ``synchronous=FULL``: each commit is synced.
+Write-ahead log with ``locking_mode=EXCLUSIVE``: SQLite then keeps the WAL's index in the heap instead of
+shared memory (https://sqlite.org/wal.html#noshm), and a second daemon cannot open the file.
+``synchronous=FULL``: each commit is synced.
 """
 
 import asyncio
@@ -95,8 +96,8 @@ class Ledger:
     async def open(cls, path: Path) -> "Ledger":
         """Open the file, making or migrating it as needed; a damaged one is set aside and a new one begun.
 
-        Raises PaymentError ``ledger_unavailable``, which names the reason: no storage, another daemon, or a file
-        written by a newer version (which is left untouched).
+        Raises PaymentError ``ledger_unavailable``, which names the reason: no storage, another daemon, or a
+        file written by a newer version (which is left untouched).
         """
         ledger = cls(path)
         ledger._thread.start()
@@ -123,9 +124,9 @@ class Ledger:
     async def write(self, function: Callable[[Transaction], _T]) -> _T:
         """Run `function` in the ledger's thread and give its value once what it wrote is durable.
 
-        What it raises is raised here, and nothing it wrote remains; other callers' writes are not touched. Raises
-        PaymentError ``ledger_unavailable`` where the storage fails. A caller that is cancelled before its turn has
-        written nothing; afterwards the write happens all the same.
+        What it raises is raised here, and nothing it wrote remains; other callers' writes are not touched.
+        Raises PaymentError ``ledger_unavailable`` where the storage fails. A caller that is cancelled before
+        its turn has written nothing; afterwards the write happens all the same.
         """
         return await self._submit(function, writes=True)
 
@@ -371,7 +372,8 @@ def _translated(error: BaseException) -> BaseException:
     if not isinstance(error, sqlite3.Error):
         return error
     code = _primary(error)
-    # A write within `read` is the caller's mistake (query_only); a medium that turned read-only has a code of its own.
+    # A write within `read` is the caller's mistake (query_only); a medium that turned read-only has a code of
+    # its own.
     read_only_medium = getattr(error, "sqlite_errorcode", 0) not in (0, sqlite3.SQLITE_READONLY)
     if code in _STORAGE or (code == sqlite3.SQLITE_READONLY and read_only_medium):
         translated = _unavailable(error)

@@ -19,7 +19,9 @@ _BAD_CURSOR = Text("give the “next” of the page before", "indica il “next�
 
 @dataclass(frozen=True, slots=True)
 class TransactionRow:
-    """One line of the history. `date`: epoch seconds; `amount`: minor units of `currency`, negative for money back."""
+    """One line of the history. `date`: epoch seconds; `amount`: minor units of `currency`, negative for money
+    back.
+    """
 
     id: str
     date: int
@@ -54,10 +56,11 @@ class Transactions:
         return None if row is None else TransactionRow(*row)
 
     def page(self, limit: int, before: str | None = None) -> tuple[list[TransactionRow], str | None]:
-        """At most `limit` (1 to 100) lines, newest first, and the cursor of the next page, None after the last.
+        """At most `limit` (1 to 100) lines, newest first, and the cursor of the next page, None after the
+        last.
 
-        Keyset pagination: a page costs the same wherever it lies, and lines added meanwhile shift nothing. Raises
-        PaymentError ``invalid_argument`` for a cursor that no page gave.
+        Keyset pagination: a page costs the same wherever it lies, and lines added meanwhile shift nothing.
+        Raises PaymentError ``invalid_argument`` for a cursor that no page gave.
         """
         limit = max(1, min(limit, LARGEST_PAGE))
         if before is None:

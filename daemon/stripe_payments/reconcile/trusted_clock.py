@@ -1,8 +1,9 @@
-"""The time as Stripe tells it: no router has a battery-backed clock, and its wall clock may say 1970 or last month.
+"""The time as Stripe tells it: no router has a battery-backed clock, and its wall clock may say 1970 or last
+month.
 
-Stripe's ``Date`` header gives the time of an answer; from then on the monotonic clock carries it. What was once told is
-never taken back: the clock never runs backwards, and never falls below the floor that the ledger remembers from
-before the restart.
+Stripe's ``Date`` header gives the time of an answer; from then on the monotonic clock carries it. What was
+once told is never taken back: the clock never runs backwards, and never falls below the floor that the ledger
+remembers from before the restart.
 """
 
 import threading
@@ -13,7 +14,9 @@ from typing import Final
 __all__ = ["TrustedClock"]
 
 _TOLERANCE: Final = 300
-"""Seconds. An answer may be this much older than the clock (a proxy's cache, a slow line) and is simply not needed."""
+"""Seconds. An answer may be this much older than the clock (a proxy's cache, a slow line) and is simply not
+needed.
+"""
 _EARLIEST: Final = 1_704_067_200
 """2024-01-01: nothing that speaks for Stripe says an earlier time."""
 _LATEST: Final = 4_102_444_800
@@ -23,8 +26,8 @@ _LATEST: Final = 4_102_444_800
 class TrustedClock:
     """Trusted UTC in whole epoch seconds, None until Stripe has been heard. Safe to use from any thread.
 
-    `floor` is the latest trusted time of an earlier run: a lower bound only, for it says nothing of how long the
-    router was off.
+    `floor` is the latest trusted time of an earlier run: a lower bound only, for it says nothing of how long
+    the router was off.
     """
 
     def __init__(self, floor: int | None, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -50,10 +53,11 @@ class TrustedClock:
         return None if offset is None else int(self._monotonic() + offset)
 
     def observe(self, date: int) -> bool:
-        """Take the time of an answer from Stripe (its Date header, epoch seconds); False if it was not believed.
+        """Take the time of an answer from Stripe (its Date header, epoch seconds); False if it was not
+        believed.
 
-        A time below the floor or far behind the running clock is ignored, so that an old answer out of a cache
-        sets nothing back.
+        A time below the floor or far behind the running clock is ignored, so that an old answer out of a
+        cache sets nothing back.
         """
         if not _EARLIEST <= date < _LATEST or (self._floor is not None and date < self._floor - _TOLERANCE):
             return False

@@ -1,4 +1,6 @@
-"""The one place where state leaves: the ledger's outbox becomes UCI `stripe-features`, hotplug scripts and ubus events."""
+"""The one place where state leaves: the ledger's outbox becomes UCI `stripe-features`, hotplug scripts and
+ubus events.
+"""
 
 from stripe_payments.unlocks.worker import Bus, Unlocks
 

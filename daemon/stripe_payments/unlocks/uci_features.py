@@ -1,7 +1,7 @@
 """Entitlements as the sections of UCI `stripe-features`, and back.
 
-``config feature NAME`` with ``unlocked`` 0 or 1, ``source``, ``plan``, ``until`` (RFC 3339 UTC), ``reason``; an empty
-option is absent.
+``config feature NAME`` with ``unlocked`` 0 or 1, ``source``, ``plan``, ``until`` (RFC 3339 UTC), ``reason``;
+an empty option is absent.
 """
 
 import re
@@ -27,7 +27,9 @@ def storable(feature: str) -> bool:
 
 
 def as_option_values(entitlement: Entitlement) -> dict[str, Value]:
-    """One feature as ``stripe-payments.uci store`` wants it; only characters that are safe in a shell's variable."""
+    """One feature as ``stripe-payments.uci store`` wants it; only characters that are safe in a shell's
+    variable.
+    """
     until = format_time(entitlement.until) if entitlement.until is not None else ""
     return {
         "unlocked": entitlement.unlocked,

@@ -1,11 +1,12 @@
 """The worker that tells the rest of the system what the ledger decided, in order and at least once.
 
-A feature that changed is told in three steps: UCI `stripe-features` (what every other package asks), the hotplug scripts
-(when it was unlocked or locked), the ubus event. Each step is noted in the ledger before the next, so that a crash
-repeats one step at most; writing UCI twice writes the same. Payments and subscriptions are an event alone.
+A feature that changed is told in three steps: UCI `stripe-features` (what every other package asks), the
+hotplug scripts (when it was unlocked or locked), the ubus event. Each step is noted in the ledger before the
+next, so that a crash repeats one step at most; writing UCI twice writes the same. Payments and subscriptions
+are an event alone.
 
-rpcd away, a LuCI "apply" waiting for its confirmation (90 s of "permission denied"), ubusd restarting: all of these end
-by themselves, so the worker keeps trying, without wearing the flash.
+rpcd away, a LuCI "apply" waiting for its confirmation (90 s of "permission denied"), ubusd restarting: all of
+these end by themselves, so the worker keeps trying, without wearing the flash.
 """
 
 import asyncio
@@ -32,7 +33,9 @@ _BATCH: Final = 64
 _FIRST_DELAY_S: Final = 0.2
 _LONGEST_DELAY_S: Final = 10.0
 _HOTPLUG_ATTEMPTS: Final = 8
-"""procd publishes the object only where /etc/hotplug.d/stripe-payments exists: without it nobody wants to be told."""
+"""procd publishes the object only where /etc/hotplug.d/stripe-payments exists: without it nobody wants to be
+told.
+"""
 
 
 class Bus(Protocol):
@@ -55,7 +58,9 @@ class Bus(Protocol):
 
 
 class Unlocks:
-    """`run` works until it is cancelled; `kick` after a commit that queued something, or when the bus is back."""
+    """`run` works until it is cancelled; `kick` after a commit that queued something, or when the bus is
+    back.
+    """
 
     def __init__(self, ledger: Ledger, bus: Bus) -> None:
         self._ledger = ledger
@@ -79,8 +84,8 @@ class Unlocks:
         """For a new ledger, before the first entitlements: take over what UCI says is unlocked.
 
         After a lost or damaged ledger this is all that the router knows, so it is what `entitlements` has as
-        `previous` until Stripe has been asked; an administrator's grants are kept for good. Does nothing for a
-        ledger that was there. Tries until rpcd answers.
+        `previous` until Stripe has been asked; an administrator's grants are kept for good. Does nothing for
+        a ledger that was there. Tries until rpcd answers.
         """
         if not self._ledger.fresh:
             return

@@ -149,7 +149,9 @@ def test_silence_is_not_an_end_until_offline_days_after_the_period() -> None:
     for now in (P, P + DAY, limit - 1):
         got = decide(sub(), now=now, last_contact=NOW)["a"]
         assert (got.unlocked, got.until) == (True, P)
-    assert decide(sub(), now=limit, last_contact=NOW)["a"] == Entitlement("a", False, "sub_1", "small", P, "offline")
+    assert decide(sub(), now=limit, last_contact=NOW)["a"] == Entitlement(
+        "a", False, "sub_1", "small", P, "offline"
+    )
     # Stripe answered after the period's end and still said active: the tolerance starts there.
     assert decide(sub(), now=limit, last_contact=P + DAY)["a"].unlocked
     assert not decide(sub(), now=limit + DAY, last_contact=P + DAY)["a"].unlocked
@@ -223,7 +225,9 @@ def test_the_best_of_several_sources_is_named() -> None:
     assert best(ending, grace) == "sub_e"
     assert best(grace, sub("canceled")) == "sub_g"
     assert best(sub("canceled", id="sub_c"), grace, bought(fully_refunded=True)) == "sub_g"
-    assert best(sub("canceled", id="sub_c"), sub("unpaid", id="sub_u"), bought(fully_refunded=True)) == "sub_u"
+    assert (
+        best(sub("canceled", id="sub_c"), sub("unpaid", id="sub_u"), bought(fully_refunded=True)) == "sub_u"
+    )
     assert best(sub(id="sub_y"), sub(id="sub_x")) == "sub_x"
     assert best(ManualGrant("a"), monthly) == "manual"
 
@@ -232,7 +236,17 @@ def test_the_best_of_several_sources_is_named() -> None:
 
 _times = st.none() | st.integers(NOW - 60 * DAY, NOW + 60 * DAY)
 _statuses = st.sampled_from(
-    ["active", "trialing", "past_due", "canceled", "unpaid", "incomplete", "incomplete_expired", "paused", "new"]
+    [
+        "active",
+        "trialing",
+        "past_due",
+        "canceled",
+        "unpaid",
+        "incomplete",
+        "incomplete_expired",
+        "paused",
+        "new",
+    ]
 )
 _subscriptions = st.builds(
     Subscription,
@@ -307,7 +321,8 @@ def features_named(source: Subscription | Purchase) -> tuple[str, ...]:
 @given(_histories, st.integers(NOW - 60 * DAY, NOW + 60 * DAY))
 def test_what_is_paid_is_never_locked(history: History, now: int) -> None:
     got = of(history, now, last_contact=now)
-    for source in [*history[0], *history[1]]:
+    sources: list[Subscription | Purchase] = [*history[0], *history[1]]
+    for source in sources:
         if in_good_standing(source, now):
             for feature in features_named(source):
                 assert got[feature].unlocked, (source, got[feature])
@@ -316,7 +331,9 @@ def test_what_is_paid_is_never_locked(history: History, now: int) -> None:
 @given(_histories, _times, _times)
 def test_what_is_not_paid_is_never_unlocked(history: History, now: int | None, contact: int | None) -> None:
     got = of(history, now, last_contact=contact)
-    sources: dict[str, Any] = {source.id: source for source in [*history[0], *history[1]]}
+    sources: dict[str, Subscription | Purchase] = {}
+    sources |= {subscription.id: subscription for subscription in history[0]}
+    sources |= {purchase.id: purchase for purchase in history[1]}
     granted = {grant.feature: grant for grant in history[2]}
     for feature, entitlement in got.items():
         if not entitlement.unlocked:
@@ -350,7 +367,7 @@ def test_losing_the_time_neither_locks_nor_unlocks(history: History, now: int, c
     for feature, entitlement in before.items():
         if entitlement.unlocked:
             assert after[feature].unlocked
-        elif sum(map(len, history)) == 1:
+        elif len(history[0]) + len(history[1]) + len(history[2]) == 1:
             assert not after[feature].unlocked
 
 

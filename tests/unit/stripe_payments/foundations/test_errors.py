@@ -10,14 +10,40 @@ from stripe_payments.errors import CODES, PaymentError
 from stripe_payments.texts import Text
 from ubus_py import Status
 
-CONTRACT = set(
-    """invalid_argument unknown_price price_unavailable foreign_return_url not_configured disabled
-    stripe_unreachable stripe_error stripe_key_invalid stripe_key_permission rate_limited already_owned
-    unknown_feature payment_not_found not_refundable amount_too_large login_required permission_denied
-    cross_origin invalid_signature stale_timestamp webhook_not_configured clock_not_trusted body_too_large
-    invalid_json unsupported_media_type method_not_allowed not_found timeout ledger_unavailable starting
-    internal_error""".split()
-)
+CONTRACT = {
+    "invalid_argument",
+    "unknown_price",
+    "price_unavailable",
+    "foreign_return_url",
+    "not_configured",
+    "disabled",
+    "stripe_unreachable",
+    "stripe_error",
+    "stripe_key_invalid",
+    "stripe_key_permission",
+    "rate_limited",
+    "already_owned",
+    "unknown_feature",
+    "payment_not_found",
+    "not_refundable",
+    "amount_too_large",
+    "login_required",
+    "permission_denied",
+    "cross_origin",
+    "invalid_signature",
+    "stale_timestamp",
+    "webhook_not_configured",
+    "clock_not_trusted",
+    "body_too_large",
+    "invalid_json",
+    "unsupported_media_type",
+    "method_not_allowed",
+    "not_found",
+    "timeout",
+    "ledger_unavailable",
+    "starting",
+    "internal_error",
+}
 
 
 def test_the_list_is_the_contract() -> None:

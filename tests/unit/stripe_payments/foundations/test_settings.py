@@ -51,7 +51,10 @@ def test_the_shipped_file_is_the_design() -> None:
     assert (settings.poll_interval, settings.public_url, settings.listen) == (900, None, ())
     assert list(settings.plans) == ["base", "premium", "business"]
     assert list(settings.products) == ["router_os_premium"]
-    assert {price.alias: (price.of, price.amount, price.currency, price.interval) for price in settings.prices.values()} == {
+    assert {
+        price.alias: (price.of, price.amount, price.currency, price.interval)
+        for price in settings.prices.values()
+    } == {
         "price_base_monthly": ("base", 199, "eur", "month"),
         "price_base_yearly": ("base", 1999, "eur", "year"),
         "price_premium_monthly": ("premium", 499, "eur", "month"),
@@ -231,7 +234,13 @@ def test_an_empty_configuration_is_the_defaults_with_a_word() -> None:
     assert settings.prices == {}
 
 
-_value = st.text(max_size=12) | st.lists(st.text(max_size=6), max_size=3) | st.booleans() | st.none() | st.integers()
+_value = (
+    st.text(max_size=12)
+    | st.lists(st.text(max_size=6), max_size=3)
+    | st.booleans()
+    | st.none()
+    | st.integers()
+)
 
 
 @given(
@@ -239,8 +248,23 @@ _value = st.text(max_size=12) | st.lists(st.text(max_size=6), max_size=3) | st.b
         st.sampled_from(["main", "a", "b", "c", "x y", ""]),
         st.dictionaries(
             st.sampled_from(
-                [".anonymous", "enabled", "public_url", "listen", "poll_interval", "locale", "allowed_origin"]
-                + ["of", "amount", "currency", "interval", "price_id", "feature", "title", "title_it"]
+                [
+                    ".anonymous",
+                    "enabled",
+                    "public_url",
+                    "listen",
+                    "poll_interval",
+                    "locale",
+                    "allowed_origin",
+                    "of",
+                    "amount",
+                    "currency",
+                    "interval",
+                    "price_id",
+                    "feature",
+                    "title",
+                    "title_it",
+                ]
             ),
             _value,
         ).flatmap(

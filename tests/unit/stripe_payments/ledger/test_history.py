@@ -50,7 +50,9 @@ async def test_a_line_that_comes_meanwhile_shifts_no_page(ledger: Ledger) -> Non
     assert end is None
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "1", "1~", "1~a b", "-1~a", "1~" + "a" * 300, "9" * 40 + "~a", "1~é"])
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "1", "1~", "1~a b", "-1~a", "1~" + "a" * 300, "9" * 40 + "~a", "1~é"]
+)
 async def test_a_cursor_that_no_page_gave_is_answered(ledger: Ledger, cursor: str) -> None:
     with pytest.raises(PaymentError) as caught:
         await ledger.read(lambda tx: tx.transactions.page(5, cursor))

@@ -1,5 +1,6 @@
 """Every way of changing the ledger: committed it is there after a restart, rolled back it never was."""
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,13 @@ from stripe_payments.ledger import FeatureChange, Ledger, Transaction, Transacti
 
 Mutation = Callable[[Transaction], object]
 
-INTENT: dict[str, Any] = {"id": "pi_1", "object": "payment_intent", "created": 5, "status": "succeeded", "customer": "cus_1"}
+INTENT: dict[str, Any] = {
+    "id": "pi_1",
+    "object": "payment_intent",
+    "created": 5,
+    "status": "succeeded",
+    "customer": "cus_1",
+}
 CHECKOUT = ("key-1", "once", "price_1", "payment", "http://r/ok", "http://r/no", "it", 100)
 SUBSCRIPTION = Subscription("sub_1", "active", "price_2", "monthly", "plan", 500, 400, True, 300, True, 200)
 PURCHASE = Purchase("cs_1", "price_1", "once", "product", True, False, "open", 77)
@@ -25,6 +32,9 @@ def seed(tx: Transaction) -> None:
     tx.objects.put(INTENT, 9)
     tx.checkouts.add("key-0", "once", "price_1", "payment", "a", "b", "en", 10)
     tx.inbox.accept("evt_0", "charge.refunded", "ch_0", 10)
+    tx.inbox.retry("evt_0", 50, "away")
+    tx.inbox.accept("evt_old", "charge.refunded", "ch_0", 9)
+    tx.inbox.finish("evt_old", "applied")
     tx.subscriptions.put(SUBSCRIPTION)
     tx.purchases.put(PURCHASE)
     tx.grants.put(ManualGrant("phone", 10))
@@ -48,15 +58,17 @@ MUTATIONS: dict[str, Mutation] = {
     "inbox.accept": lambda tx: tx.inbox.accept("evt_1", "t", "o", 1),
     "inbox.finish": lambda tx: tx.inbox.finish("evt_0", "applied"),
     "inbox.retry": lambda tx: tx.inbox.retry("evt_0", 99, "away"),
-    "inbox.rearm": lambda tx: (tx.inbox.retry("evt_0", 99, "away"), tx.inbox.rearm()),
-    "inbox.prune": lambda tx: (tx.inbox.finish("evt_0", "applied"), tx.inbox.prune(11)),
+    "inbox.rearm": lambda tx: tx.inbox.rearm(),
+    "inbox.prune": lambda tx: tx.inbox.prune(11),
     "subscriptions.put": lambda tx: tx.subscriptions.put(Subscription("sub_2", "trialing", "price_2")),
     "subscriptions.put again": lambda tx: tx.subscriptions.put(Subscription("sub_1", "canceled", "price_2")),
     "purchases.put": lambda tx: tx.purchases.put(Purchase("cs_2", "price_1")),
     "purchases.put again": lambda tx: tx.purchases.put(Purchase("cs_1", "price_1", fully_refunded=True)),
     "grants.put": lambda tx: tx.grants.put(ManualGrant("backup")),
     "grants.delete": lambda tx: tx.grants.delete("phone"),
-    "transactions.put": lambda tx: tx.transactions.put(TransactionRow("re_1", 1001, "refund", -1, "eur", "ok", "")),
+    "transactions.put": lambda tx: tx.transactions.put(
+        TransactionRow("re_1", 1001, "refund", -1, "eur", "ok", "")
+    ),
     "features.replace": lambda tx: tx.features.replace({"backup": Entitlement("backup")}),
     "outbox.add": lambda tx: tx.outbox.add("subscription", {"id": "sub_1"}),
     "outbox.advance": lambda tx: tx.outbox.advance([1], 2),
@@ -67,13 +79,24 @@ MUTATIONS: dict[str, Mutation] = {
 }
 
 
+def finished_events(tx: Transaction) -> list[str]:
+    """No reader tells them: they are only there to know a duplicate."""
+    connection: sqlite3.Connection = tx.inbox._connection
+    rows = connection.execute("SELECT event_id FROM inbox WHERE outcome IS NOT NULL ORDER BY event_id")
+    return [name for (name,) in rows]
+
+
 def everything(tx: Transaction) -> dict[str, object]:
     """All that the ledger's readers can tell."""
     return {
         "meta": [tx.meta.get(key) for key in ("seed", "key")],
-        "objects": [tx.objects.of_type("payment_intent"), tx.objects.of_type("charge"), tx.objects.get("pi_1")],
+        "objects": [
+            tx.objects.of_type("payment_intent"),
+            tx.objects.of_type("charge"),
+            tx.objects.get("pi_1"),
+        ],
         "checkouts": [tx.checkouts.latest(9), tx.checkouts.open()],
-        "inbox": [tx.inbox.due(10**9, 9), tx.inbox.pending_count(), tx.inbox.next_due()],
+        "inbox": [tx.inbox.due(10**9, 9), tx.inbox.pending_count(), tx.inbox.next_due(), finished_events(tx)],
         "subscriptions": tx.subscriptions.all(),
         "purchases": tx.purchases.all(),
         "grants": tx.grants.all(),
@@ -98,8 +121,7 @@ async def test_what_is_committed_is_there_after_a_restart(ledger: Ledger, path: 
     before = await ledger.read(everything)
     await ledger.write(MUTATIONS[name])
     after = await ledger.read(everything)
-    if name not in ("inbox.rearm",):  # which only counts attempts: shown below
-        assert after != before
+    assert after != before
     assert await after_restart(ledger, path) == after
 
 
@@ -136,7 +158,12 @@ async def test_every_mutator_is_in_the_list(ledger: Ledger) -> None:
 
 
 async def test_an_object_comes_back_as_it_was(ledger: Ledger) -> None:
-    raw = {"id": "cs_1", "object": "checkout.session", "customer": {"id": "cus_1"}, "é": [None, 1.5, {"x": "\u2028"}]}
+    raw = {
+        "id": "cs_1",
+        "object": "checkout.session",
+        "customer": {"id": "cus_1"},
+        "é": [None, 1.5, {"x": "\u2028"}],
+    }
     await ledger.write(lambda tx: tx.objects.put(raw, 0))
     assert await ledger.read(lambda tx: tx.objects.get("cs_1")) == raw
     assert await ledger.read(lambda tx: tx.objects.get("cs_2")) is None
@@ -251,7 +278,10 @@ async def test_only_real_changes_of_features_are_told(ledger: Ledger) -> None:
         "flipped": True,
         "notable": True,
     }
-    assert await ledger.read(lambda tx: tx.features.all()) == {"backup": Entitlement("backup"), "phone": locked}
+    assert await ledger.read(lambda tx: tx.features.all()) == {
+        "backup": Entitlement("backup"),
+        "phone": locked,
+    }
 
 
 async def test_the_outbox_keeps_its_order(ledger: Ledger) -> None:

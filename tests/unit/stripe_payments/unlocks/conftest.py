@@ -19,7 +19,9 @@ from stripe_payments.unlocks import Unlocks, worker
 from ubus_py import Client, Event
 
 PATIENCE = 30.0
-SCRIPT = 'printf "%s %s %s %s %s\\n" "$ACTION" "$FEATURE" "$SOURCE" "$PLAN" "$UNTIL" >> "$IPKG_INSTROOT/told"\n'
+SCRIPT = (
+    'printf "%s %s %s %s %s\\n" "$ACTION" "$FEATURE" "$SOURCE" "$PLAN" "$UNTIL" >> "$IPKG_INSTROOT/told"\n'
+)
 
 
 @dataclass
@@ -74,7 +76,7 @@ class World:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - a file on disk wakes nobody
             await asyncio.sleep(0.01)
 
 

@@ -24,9 +24,8 @@ _entitlements = st.builds(
 def as_section(entitlement: Entitlement) -> dict[str, Value]:
     """What rpcd shows of what was stored: no empty options, flags as 0 and 1."""
     options = as_option_values(entitlement)
-    return {".type": "feature", ".name": entitlement.feature, "unlocked": "1" if options["unlocked"] else "0"} | {
-        option: value for option, value in options.items() if isinstance(value, str) and value
-    }
+    section: dict[str, Value] = {option: value for option, value in options.items() if value != ""}
+    return section | {".type": "feature", "unlocked": "1" if options["unlocked"] else "0"}
 
 
 @given(_entitlements)

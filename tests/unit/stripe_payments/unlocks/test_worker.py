@@ -1,4 +1,4 @@
-"""What the ledger decides reaches UCI, the scripts and the listeners: in order, at least once, nothing lost."""
+"""What the ledger decides reaches UCI, the scripts and the listeners: in order, at least once, none lost."""
 
 import asyncio
 from collections.abc import Mapping
@@ -80,12 +80,17 @@ async def test_a_renewal_moves_the_date_and_disturbs_nobody(world: World) -> Non
 
 async def test_unlocked_and_locked_again_before_anybody_was_told(world: World) -> None:
     await world.decide(BACKUP)
-    await world.decide(Entitlement("remote_backup_daily", False, "cs_1", "router_os_premium", None, "refunded"))
+    await world.decide(
+        Entitlement("remote_backup_daily", False, "cs_1", "router_os_premium", None, "refunded")
+    )
     await world.work_off()
     assert world.unlocked() == set()
     assert world.uci()["remote_backup_daily"]["reason"] == "refunded"
     await world.scripts_are(
-        ["unlock remote_backup_daily cs_1 router_os_premium", "lock remote_backup_daily cs_1 router_os_premium"]
+        [
+            "unlock remote_backup_daily cs_1 router_os_premium",
+            "lock remote_backup_daily cs_1 router_os_premium",
+        ]
     )
     await until(lambda: [data["unlocked"] for _, data in world.events] == [True, False])
 
@@ -119,7 +124,7 @@ class CrashingBus:
 
     async def call(
         self,
-        object: str,
+        object: str,  # noqa: A002 - as the protocol has it
         method: str,
         args: Mapping[str, Encodable] | None = None,
         *,
@@ -254,7 +259,10 @@ async def test_at_the_start_uci_is_brought_into_line(world: World) -> None:
     await world.ledger.close()
     world.ledger = await Ledger.open(world.ledger_path)  # no longer a new one
     file = world.root / "etc/config/stripe-features"
-    file.write_text("config feature 'remote_backup_daily'\n\toption unlocked '0'\n\nconfig feature 'mine'\n\toption unlocked '1'\n")
+    file.write_text(
+        "config feature 'remote_backup_daily'\n\toption unlocked '0'\n"
+        "config feature 'mine'\n\toption unlocked '1'\n"
+    )
     await world.work_off()
     assert world.unlocked() == {"remote_backup_daily"}
     assert world.uci()["remote_backup_daily"]["source"] == "cs_1"
@@ -296,7 +304,9 @@ async def test_a_new_ledger_takes_over_what_uci_says(world: World) -> None:
     await Unlocks(world.ledger, world.client).adopt()
     assert await world.ledger.read(lambda tx: tx.features.all()) == {
         "phone_support": Entitlement("phone_support", True, "manual", "", None, "granted"),
-        "remote_backup_daily": Entitlement("remote_backup_daily", True, "sub_1", "premium", 1_700_058_600, "active"),
+        "remote_backup_daily": Entitlement(
+            "remote_backup_daily", True, "sub_1", "premium", 1_700_058_600, "active"
+        ),
     }
     assert await world.ledger.read(lambda tx: tx.grants.all()) == [ManualGrant("phone_support")]
     assert await world.ledger.read(lambda tx: tx.outbox.pending_count()) == 0
