@@ -23,7 +23,7 @@ from simulator.stripe_account import StripeAccount
 from simulator.stripe_cloud import StripeCloud
 from simulator.ubus_broker import UbusBroker
 from stripe_payments.settings import Settings
-from ubus_py import Client, ConnectionLost, Status, StatusError
+from ubus_py import Client, ConnectionLost, StatusError
 
 API_VERSION: str = stripe.api_version
 
@@ -157,10 +157,8 @@ class World:
     async def _asks_status(self) -> bool:
         try:
             await self.bus.call("stripe-payments", "status", {})
-        except StatusError as error:
-            if error.status is Status.NOT_FOUND:
-                return False
-            return "error" not in (error.data or {}) or False
+        except StatusError:
+            return False
         except ConnectionLost:
             return False
         return True
@@ -178,6 +176,13 @@ class World:
         """What `ubus call stripe-payments has` says."""
         reply = await self.bus.call("stripe-payments", "has", {"feature": feature})
         return reply["unlocked"] is True
+
+    async def answers_unlocked(self, feature: str) -> bool | None:
+        """As `unlocked`, or None while the daemon is starting or away."""
+        try:
+            return await self.unlocked(feature)
+        except (StatusError, ConnectionLost):
+            return None
 
     async def pay(self, session_id: str, card: str = "4242424242424242") -> dict[str, Any]:
         """Fills the hosted Checkout page in, through the control surface, as a person with `card` would."""

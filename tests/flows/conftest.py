@@ -74,7 +74,7 @@ class Buyer:
             ]
             scripts = [line.split()[0] for line in self.hotplug() if line.split()[1:2] == [feature]]
             return (
-                await self.world.unlocked(feature) is unlocked
+                await self.world.answers_unlocked(feature) is unlocked
                 and self.in_uci(feature).get("unlocked") == ("1" if unlocked else "0")
                 and told[-1:] == [unlocked]
                 and scripts[-1:] == [action]

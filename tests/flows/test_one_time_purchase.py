@@ -60,7 +60,7 @@ async def test_a_declined_card_unlocks_nothing_and_says_why(world: World, buyer:
     await world.wait_until(told)
     payment: Any = await buyer.payment(session_id)
     assert payment["status"] in {"unpaid", "failed"}
-    assert payment["failure"]["code"] == "card_declined"
+    assert payment["failure"]["code"] == "generic_decline"
     assert "declined" in payment["failure"]["message"].lower()
     assert not await world.unlocked(FEATURE)
     # The session is still open: another card may follow, and then it unlocks.
@@ -104,10 +104,9 @@ async def test_a_dispute_locks_only_when_it_is_lost(
 ) -> None:
     session_id = await buyer.buy()
     await buyer.everywhere(unlocked=True)
-    payment = (await buyer.payment(session_id))["payment_id"]
     await world.control("dispute", {"payment_intent": await _payment_intent(world, session_id), "outcome": "open"})
     await world.bus.call("stripe-payments", "sync", {})
-    assert (await buyer.payment(session_id))["status"] == "disputed", payment
+    assert (await buyer.payment(session_id))["status"] == "disputed"
     assert await world.unlocked(FEATURE)
     await world.control("dispute", {"payment_intent": await _payment_intent(world, session_id), "outcome": outcome})
     await world.bus.call("stripe-payments", "sync", {})

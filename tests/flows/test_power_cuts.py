@@ -12,6 +12,7 @@ from ubus_py import ConnectionLost, StatusError, UbusError
 
 async def _comes_back_unlocked_once(world: World, buyer: Buyer) -> None:
     await world.daemon.start()
+    await world.daemon_answers()
     await buyer.everywhere(unlocked=True)
     assert buyer.unlock_count() >= 1
     # An effect may be told again after a crash (at least once), but nothing is ever bought or charged twice.
@@ -113,5 +114,6 @@ async def test_stripe_is_away_and_comes_back(world: World, buyer: Buyer) -> None
     await world.pay(session_id)
     await world.control("faults", {"status": 500, "webhooks": "drop"})
     await asyncio.sleep(3)
+    await world.control("faults", {})
     await world.control("faults", {"webhooks": "drop"})
     await buyer.everywhere(unlocked=True, patience_s=60)
