@@ -30,7 +30,8 @@ _NOT_FORWARDED: Final = frozenset(
 )
 """Headers about the connection, or that only the gateway may say."""
 
-_AWAY_PAGE: Final = (Path(__file__).parent / "templates/service_away.html").read_text("utf-8")
+_SHIPPED: Final = Path(__file__).parents[2] / "files/usr/share/stripe-payments"
+_AWAY_PAGE: Final = (_SHIPPED / "away.html").read_text("utf-8")
 
 
 def mounted(path: str) -> bool:
@@ -57,6 +58,10 @@ class Gateway:
             text = "\0"
         if "\0" in text:  # a bus string ends at the first NUL: the rest would be lost in silence
             return _refusal(400, "Bad Request", "invalid_json", "The body is not UTF-8 text.")
+        try:
+            request.raw_path.encode("utf-8")
+        except UnicodeEncodeError:  # the server keeps bytes that are no UTF-8 as surrogates
+            return _refusal(400, "Bad Request", "invalid_argument", "The address is not UTF-8 text.")
         try:
             reply = await self._bus.call(
                 "stripe-payments.http",
@@ -100,10 +105,12 @@ class Gateway:
 
 def _response(reply: dict[str, object]) -> web.Response:
     status = reply.get("status")
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        return _refusal(502, "Bad Gateway", "bad_gateway", "The payment service gave no valid answer.")
     headers = reply.get("headers")
     reason = reply.get("reason")
     response = web.Response(
-        status=status if isinstance(status, int) else 500,
+        status=status,
         reason=reason if isinstance(reason, str) and reason else None,
         body=str(reply.get("body") or "").encode(),
     )

@@ -1,37 +1,18 @@
 """The simulator's gateway is held to the table that the router's is held to."""
 
-import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from simulator.browser_front import BrowserFront
 from simulator.ubus_broker import UbusBroker
+from tests.conformance.echoing_daemon import EchoingDaemon
 from tests.conformance.exchange import check, exchange
 from tests.conformance.gateway_cases import CASES, Case
-from ubus_py import Call, Client, Method, Object
-
-
-class EchoingDaemon:
-    """The object behind the gateway: answers what it was told."""
-
-    def __init__(self) -> None:
-        self.told: list[dict[str, Any]] = []
-
-    async def request(self, call: Call) -> Mapping[str, Any]:
-        """Answer with the arguments, as JSON."""
-        told = dict(call.args)
-        self.told.append(told)
-        headers = {"content-type": "application/json"}
-        return {"status": 200, "reason": "OK", "headers": headers, "body": json.dumps(told)}
-
-    def object(self) -> Object:
-        """The object to publish."""
-        return Object("stripe-payments.http", [Method("request", self.request, {})])
+from ubus_py import Client
 
 
 @pytest.fixture

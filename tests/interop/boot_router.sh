@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs as the first process of a new mount, PID and UTS namespace; what it does ends with it.
 #
-# usage: boot_router.sh SCRATCH FILES. SCRATCH: an empty directory. FILES: what a router has over this machine's own root.
+# usage: boot_router.sh SCRATCH FILES ROOT. SCRATCH: an empty directory. FILES: what a router has over this machine's own
+# root. ROOT: the path by which this machine sees the router's `/`; it is made to mean the same on the router.
 # The result: the machine's root with FILES over it, /tmp, /run and /dev of its own, and ubusd, logd and procd running.
 # Prints "booted" when the bus and procd answer.
 
@@ -9,6 +10,7 @@ set -e
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 scratch=$1
 files=$2
+root=$3
 
 mount --make-rprivate /
 mount -t tmpfs -o mode=755 router "$scratch"
@@ -36,6 +38,8 @@ mkdir -p .machine
 pivot_root . .machine
 cd /
 umount -l /.machine
+mkdir -p "${root%/*}"
+ln -s / "$root"
 hostname RouterOS
 unset LD_LIBRARY_PATH
 

@@ -6,6 +6,7 @@ network is not separated: servers listen on this machine's loopback, and a Strip
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -31,12 +32,9 @@ class OpenWrt:
         self._scratch = Path(tempfile.mkdtemp(prefix="openwrt-"))
         self._unshare: subprocess.Popen[str] | None = None
         self._init = 0
+        self.root = self._scratch / "root"
+        """The router's `/`: a path that means the same on this machine and on the router."""
         self.url = ""
-
-    @property
-    def root(self) -> Path:
-        """The router's `/`, from this machine."""
-        return Path(f"/proc/{self._init}/root")
 
     @property
     def bus(self) -> str:
@@ -48,14 +46,15 @@ class OpenWrt:
         files, mount = self._scratch / "files", self._scratch / "mount"
         mount.mkdir(parents=True)
         shutil.copytree(self._staging / "rootfs", files, symlinks=True)
-        port = _free_port()
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         uhttpd = files / "etc/config/uhttpd"
         uhttpd.write_text(uhttpd.read_text().replace("@PORT@", str(port)))
         _use_only(files / "etc/init.d", SYSTEM_SERVICES)
         self._install(files)
         self._unshare = subprocess.Popen(
-            ["unshare", "-m", "-p", "-u", "--fork", "--kill-child", "/bin/sh", str(BOOT), str(mount), str(files)],
+            ["unshare", "-m", "-p", "-u", "--fork", "--kill-child", "/bin/sh"]
+            + [str(BOOT), str(mount), str(files), str(self.root)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -67,6 +66,7 @@ class OpenWrt:
             raise RuntimeError("the router did not boot")
         pid = self._unshare.pid
         self._init = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        self.root.symlink_to(f"/proc/{self._init}/root")
         for service in SYSTEM_SERVICES:
             self.sh(f"/etc/init.d/{service} start")
         self.sh("ubus -t 20 wait_for session uci")
@@ -110,6 +110,10 @@ class OpenWrt:
         assert done.returncode == 0, f"{script}\nexit {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
 
+    def background(self, *command: str) -> None:
+        """Start a program on the router that outlives this call."""
+        self.sh(f"setsid {shlex.join(command)} </dev/null >/dev/null 2>&1 &")
+
     def log(self) -> str:
         """The system log."""
         return self.run("logread").stdout
@@ -148,7 +152,8 @@ def _use_only(folder: Path, names: tuple[str, ...]) -> None:
             script.unlink()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

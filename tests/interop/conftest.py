@@ -1,0 +1,70 @@
+"""A real OpenWrt userland for each module or test; without one, everything here is skipped for one reason."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.flows.conftest import Buyer, LuciUser, buyer, luci_user
+from tests.interop.openwrt import OpenWrt
+from tests.interop.packages import install_payments, python_problem
+from tests.interop.world import OpenWrtWorld, skip_reason
+
+collect_ignore_glob = ["test_[!s]*.py", "test_se*.py"] if skip_reason() else []
+"""Without a stack one test is left, `test_stack.py`, which says once why nothing ran."""
+
+__all__ = ["Buyer", "LuciUser", "buyer", "luci_user"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies here."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.interop)
+
+
+@pytest.fixture(scope="session")
+def staging() -> Path:
+    """The built tree."""
+    if reason := skip_reason():
+        pytest.skip(reason)
+    return Path(os.environ["OPENWRT_STAGING"])
+
+
+@pytest.fixture(scope="module")
+def openwrt(staging: Path) -> Iterator[OpenWrt]:
+    """A router with our packages set up, where the service was not started."""
+    router = OpenWrt(staging, install_payments)
+    try:
+        router.start()
+        router.sh("sh /etc/uci-defaults/50-stripe-payments")
+        router.sh("ubus -t 20 wait_for stripe-payments.uci")
+        router.wait_until(router.serves, "uhttpd serves the gateway")
+        yield router
+    finally:
+        router.stop()
+
+
+@pytest.fixture
+def python_of_the_machine(staging: Path) -> None:
+    """The router's programs run with the machine's Python."""
+    if problem := python_problem():
+        pytest.skip(problem)
+
+
+@pytest.fixture
+async def world(staging: Path, python_of_the_machine: None) -> AsyncIterator[OpenWrtWorld]:
+    """A router that sells, and a simulated Stripe."""
+    del python_of_the_machine
+    async with OpenWrtWorld(staging) as world:
+        yield world
+        assert world.stripe.drift == [], "the simulator answered what Stripe's SDK does not know"
+
+
+@pytest.fixture
+async def quiet_world(staging: Path, python_of_the_machine: None) -> AsyncIterator[OpenWrtWorld]:
+    """Behind NAT: Stripe has no address to tell anything to."""
+    del python_of_the_machine
+    async with OpenWrtWorld(staging, webhooks=False) as world:
+        yield world

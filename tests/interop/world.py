@@ -1,0 +1,183 @@
+"""The world of the flow tests with a real router in it: the same daemon, but ubusd, procd, rpcd, uhttpd and LuCI are
+OpenWrt's own, the packages' files lie where the packages put them, and the init script starts the service.
+
+Stripe alone is simulated.
+"""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import cast
+
+from simulator.browser_front import BrowserFront
+from simulator.daemon_process import DaemonProcess
+from simulator.router import Router
+from simulator.ubus_broker import UbusBroker
+from simulator.world import World
+from tests.interop.openwrt import OpenWrt
+from tests.interop.packages import (
+    install_catalogues,
+    install_payments,
+    install_python_packages,
+    point_at_stripe,
+)
+from ubus_py import Client
+
+SERVICE = "stripe-payments"
+
+
+class OpenWrtWorld(World):
+    """`World` over an `OpenWrt`; `openwrt` is the way to its shell."""
+
+    def __init__(
+        self, staging: Path, *, webhooks: bool = True, configured: bool = True, without: tuple[str, ...] = ()
+    ) -> None:
+        """`without`: files of the router that it is not to have."""
+        super().__init__(webhooks=webhooks, configured=configured)
+        self.openwrt = OpenWrt(staging, self._install)
+        self.root = self.openwrt.root
+        self._staging = staging
+        self._without = without
+        # The parts answer to the names that the flow tests call; that is all they have in common with the simulated.
+        self._daemon = cast(DaemonProcess, ServiceOfProcd(self.openwrt))
+        self.broker = cast(UbusBroker, Ubusd(self.openwrt))
+        self.router = cast(Router, Rpcd(self.openwrt))
+        self.bus = Client(self.openwrt.bus)
+        self.bus_path = Path(self.openwrt.bus)
+
+    def _install(self, files: Path) -> None:
+        install_payments(files)
+        install_catalogues(files, self._staging)
+        install_python_packages(files)
+        point_at_stripe(files, self.stripe.url)
+        add_viewer(files)
+        for name in self._without:
+            (files / name).unlink()
+
+    async def start(self) -> None:
+        """Boots the router, sets the package up, starts the service; returns when it sells."""
+        await self.stripe.start()
+        await asyncio.to_thread(self.openwrt.start)
+        self.front = cast(BrowserFront, Uhttpd(self.openwrt.url))
+        await asyncio.to_thread(self.openwrt.sh, "sh /etc/uci-defaults/50-stripe-payments")
+        await self.bus.start()
+        await asyncio.to_thread(self.openwrt.sh, "ubus -t 20 wait_for stripe-payments.uci")
+        if self._configured:
+            await self._set_prices_up()
+        await asyncio.to_thread(self.openwrt.sh, "/etc/init.d/stripe-payments start")
+        await self.daemon_answers()
+        if self._configured:
+            await self._set_keys()
+
+    async def stop(self) -> None:
+        """Cuts the power."""
+        await self.bus.close()
+        await asyncio.to_thread(self.openwrt.stop)
+        await self.stripe.stop()
+        self._runtime.rmdir()
+
+
+class Uhttpd:
+    """LuCI's web server."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+
+class ServiceOfProcd:
+    """The service as procd keeps it: killed, it comes back by itself."""
+
+    def __init__(self, openwrt: OpenWrt) -> None:
+        self._openwrt = openwrt
+
+    @property
+    def pid(self) -> int | None:
+        """The daemon's own process, not the jail's; as the router numbers it."""
+        jail = self._openwrt.pid_of(SERVICE, "daemon")
+        if jail is None:
+            return None
+        command = self._openwrt.run("cat", f"/proc/{jail}/comm").stdout.strip()
+        inside = self._openwrt.run("cat", f"/proc/{jail}/task/{jail}/children").stdout.split()
+        if command.startswith("python"):
+            return jail
+        return int(inside[0]) if inside else None
+
+    async def kill(self) -> None:
+        """SIGKILL to the daemon; returns when it is gone."""
+
+        def kill() -> None:
+            pid = self.pid
+            if pid is not None:
+                self._openwrt.sh(f"kill -{signal.SIGKILL} {pid}; while [ -d /proc/{pid} ]; do sleep 0.05; done")
+
+        await asyncio.to_thread(kill)
+
+    async def start(self) -> None:
+        """Nobody does anything: procd does."""
+
+    async def stop(self, *, patience_s: float = 10.0) -> None:
+        """Through the init script."""
+        del patience_s
+        await asyncio.to_thread(self._openwrt.sh, "/etc/init.d/stripe-payments stop")
+
+    def log_text(self) -> str:
+        """The system log."""
+        return self._openwrt.log()
+
+
+class Ubusd:
+    """The bus."""
+
+    def __init__(self, openwrt: OpenWrt) -> None:
+        self._openwrt = openwrt
+
+    async def stop(self) -> None:
+        """As in a crash."""
+        await asyncio.to_thread(self._openwrt.sh, "kill -9 $(pidof ubusd)")
+
+    async def start(self) -> None:
+        """As the first process of a router starts it again."""
+        await asyncio.to_thread(self._openwrt.background, "ubusd")
+        await asyncio.to_thread(self._openwrt.sh, "ubus -t 20 wait_for service session uci")
+
+
+class Rpcd:
+    """What LuCI and the privileged helper live in."""
+
+    def __init__(self, openwrt: OpenWrt) -> None:
+        self._openwrt = openwrt
+
+    async def stop(self) -> None:
+        """Through its init script, so that it stays away."""
+        await asyncio.to_thread(self._openwrt.sh, "/etc/init.d/rpcd stop")
+        await asyncio.to_thread(self._openwrt.wait_until, self._away, "rpcd is away")
+
+    async def start(self) -> None:
+        """And waits until it serves."""
+        await asyncio.to_thread(self._openwrt.sh, "/etc/init.d/rpcd start; ubus -t 20 wait_for session uci")
+
+    def _away(self) -> bool:
+        return self._openwrt.run("pidof", "rpcd").returncode != 0
+
+
+def add_viewer(files: Path) -> None:
+    """A login that may look but not buy, with root's password."""
+    shadow = (files / "etc/shadow").read_text().splitlines()
+    password = next(line.split(":")[1] for line in shadow if line.startswith("root:"))
+    with (files / "etc/config/rpcd").open("a") as config:
+        config.write(
+            f"\nconfig login\n\toption username 'viewer'\n\toption password '{password}'\n"
+            "\tlist read 'luci-base'\n\tlist read 'luci-app-stripe-payments'\n"
+        )
+
+
+def skip_reason() -> str | None:
+    """Why these tests cannot run here, None where they can."""
+    if not (os.environ.get("OPENWRT_STAGING") and os.environ.get("LUCI_SRC")):
+        return "not run: no OpenWrt stack (OPENWRT_STAGING, LUCI_SRC)"
+    if os.geteuid() != 0:
+        return "not run: an OpenWrt stack needs root"
+    return None
+
+
