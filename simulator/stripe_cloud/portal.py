@@ -12,12 +12,10 @@ from .cards import TestCard
 from .objects import customers
 from .objects import portal as objects
 
-FLOW_TARGETS = {
-    "subscription_cancel": "subscription_cancel",
-    "subscription_pause": "subscription_pause",
-    "subscription_update": "subscription_update",
-    "subscription_update_confirm": "subscription_update_confirm",
-}
+ABOUT_A_SUBSCRIPTION = frozenset(
+    {"subscription_cancel", "subscription_pause", "subscription_update", "subscription_update_confirm"}
+)
+"""Flow types whose parameters name a subscription, under a key of the same name."""
 
 
 def default_configuration(account: Account) -> Json:
@@ -59,7 +57,7 @@ def create_session(account: Account, params: Json) -> Json:
     if "configuration" in params:
         account.get("billing_portal.configuration", params["configuration"], param="configuration")
     flow = params.get("flow_data")
-    target = FLOW_TARGETS.get(flow["type"]) if flow else None
+    target = flow["type"] if flow and flow["type"] in ABOUT_A_SUBSCRIPTION else None
     if flow and target:
         if target not in flow:
             raise invalid(f"Missing required param: flow_data[{target}].", code="parameter_missing")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..account import API_VERSION, Account
+from ..account import Account
 from ..api_errors import Json
 
 
@@ -63,6 +63,3 @@ def webhook_endpoint(account: Account, params: Json) -> Json:
         "status": "enabled",
         "url": params["url"],
     }
-
-
-__all__ = ["API_VERSION", "account_object", "balance", "webhook_endpoint"]
