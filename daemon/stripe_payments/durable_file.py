@@ -1,10 +1,15 @@
 """Small files that survive a power cut: the old content or the new, never a mixture, never an empty file."""
 
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["make_private_directory", "set_aside", "sync_directory", "write_durably"]
+
+
+_writing = threading.Lock()
+"""Two threads that write the same file would trip over the one new file beside it."""
 
 
 def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
@@ -13,6 +18,11 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     The file is created with `mode` (never first readable by others and then narrowed). Raises OSError, and
     then the old file is untouched.
     """
+    with _writing:
+        _replace(path, content, mode)
+
+
+def _replace(path: Path, content: bytes, mode: int) -> None:
     beside = path.with_name(f".{path.name}.new")
     with suppress(FileNotFoundError):
         beside.unlink()

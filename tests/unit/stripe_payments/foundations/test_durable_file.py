@@ -1,6 +1,7 @@
 """Small files: the old content or the new."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,10 @@ def test_damaged_files_are_numbered_and_the_oldest_make_room(tmp_path: Path) -> 
         (tmp_path / "file").write_text(str(number))
         assert set_aside(tmp_path / "file").name == f"file.corrupt-{number}"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file.corrupt-11", "file.corrupt-12"]
+
+
+def test_many_writers_do_not_trip_over_each_other(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as writers:
+        list(writers.map(lambda number: write_durably(tmp_path / "file", b"%d" % number), range(64)))
+    assert int((tmp_path / "file").read_bytes()) in range(64)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,241 @@
+"""`python -m stripe_payments` as a process of its own: start, signals, a second one, and what it loads."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.stripe_payments.house import PATIENCE_S, House
+from ubus_py import StatusError
+
+REPOSITORY = Path(__file__).resolve().parents[4]
+ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "PYTHONPATH": str(REPOSITORY / "daemon"),
+    "STRIPE_API_BASE": "http://127.0.0.1:9",
+}
+
+
+@contextlib.asynccontextmanager
+async def running(house: House, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "stripe_payments",
+        "--bus",
+        str(house.bus_path),
+        "--state",
+        str(house.state),
+        env={**ENVIRONMENT, **environment},
+        stdin=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def ended(process: asyncio.subprocess.Process) -> tuple[int, str]:
+    """The exit code and the log."""
+    _, log = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+    assert process.returncode is not None
+    return process.returncode, log.decode()
+
+
+@pytest.fixture
+async def empty_house(tmp_path: Path) -> AsyncIterator[House]:
+    """Bus and rpcd, without a daemon."""
+    house = House(tmp_path)
+    await house.broker.start()
+    await house.router.start()
+    await house.bus.start()
+    yield house
+    await house.stop()
+
+
+async def test_it_starts_answers_and_stops_in_words(empty_house: House) -> None:
+    house = empty_house
+    async with running(house) as process:
+        await house.bus.wait_for("stripe-payments", "stripe-payments.http", timeout=PATIENCE_S)
+        status = await house.call("status")
+        assert status["mode"] == "unconfigured"
+        assert house.state.stat().st_mode & 0o777 == 0o700
+        process.send_signal(signal.SIGTERM)
+        code, log = await ended(process)
+    assert code == 0
+    assert "part=service msg=stopped" in log
+    assert "Traceback" not in log
+    assert await house.bus.lookup("stripe-payments") == []
+
+
+async def test_it_comes_back_after_a_kill_with_the_same_identity(empty_house: House) -> None:
+    house = empty_house
+    async with running(house) as first:
+        await house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
+        before = await house.call("status")
+        first.kill()
+        await ended(first)
+    async with running(house):
+        await house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
+        assert (await house.call("status"))["router_id"] == before["router_id"]
+
+
+async def test_a_second_one_is_refused_in_words_and_the_first_carries_on(empty_house: House) -> None:
+    house = empty_house
+    async with running(house):
+        await house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
+        async with running(house) as second:
+            code, log = await ended(second)
+        assert code == 1
+        assert "another stripe-payments daemon is using" in log
+        assert "Traceback" not in log
+        assert (await house.call("status"))["version"]
+
+
+async def test_a_reload_reads_the_settings_again(empty_house: House) -> None:
+    house = empty_house
+    async with running(house) as process:
+        await house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
+        assert (await house.call("status"))["enabled"] is True
+        values = {"config": "stripe-payments", "section": "main", "values": {"enabled": "0"}}
+        await house.bus.call("uci", "set", values)
+        await house.bus.call("uci", "commit", {"config": "stripe-payments"})
+        process.send_signal(signal.SIGHUP)
+
+        async def disabled() -> bool:
+            return (await house.call("status"))["enabled"] is False
+
+        await house.until(disabled)
+
+
+async def test_ubusd_may_restart(empty_house: House) -> None:
+    house = empty_house
+    async with running(house):
+        await house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
+        await house.broker.stop()
+        await house.broker.start()
+
+        async def back() -> bool:
+            try:
+                return bool((await house.call("status"))["version"])
+            except (ConnectionError, StatusError):
+                return False
+
+        await house.until(back)
+
+
+async def test_it_waits_for_ubusd_and_for_rpcd(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    try:
+        async with running(house):
+            await asyncio.sleep(0.5)
+            await house.broker.start()
+            await house.bus.start()
+            await house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
+            asking = asyncio.create_task(house.call("status"))
+            await asyncio.sleep(0.3)
+            assert not asking.done()
+            await house.router.start()
+            assert (await asyncio.wait_for(asking, PATIENCE_S))["mode"] == "unconfigured"
+    finally:
+        await house.stop()
+
+
+async def test_a_state_directory_that_cannot_be_made_is_told_to_callers(empty_house: House) -> None:
+    house = empty_house
+    house.state.parent.mkdir(parents=True, exist_ok=True)
+    house.state.write_text("a file in the way")
+    async with running(house) as process:
+        await house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
+        assert (await house.refusal("status"))["code"] == "ledger_unavailable"
+        assert (await house.http("GET", "/api/payments/health")).error == (503, "ledger_unavailable")
+        house.state.unlink()
+
+        async def working() -> bool:
+            return (await house.http("GET", "/api/payments/health")).status == 200
+
+        await house.until(working)
+        process.send_signal(signal.SIGTERM)
+        assert (await ended(process))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("base", "code"), [("http://stripe.example", 2), ("ftp://127.0.0.1", 2), ("https://user@a.example", 2)]
+)
+async def test_an_address_that_would_send_the_key_in_the_clear_is_refused(
+    empty_house: House, base: str, code: int
+) -> None:
+    async with running(empty_house, STRIPE_API_BASE=base) as process:
+        exit_code, log = await ended(process)
+    assert exit_code == code
+    assert "STRIPE_API_BASE" in log
+
+
+async def test_keys_of_the_environment_count_and_are_not_logged(empty_house: House) -> None:
+    secret = "sk_test_51OfTheEnvironmentAlone"
+    async with running(empty_house, STRIPE_SECRET_KEY=secret) as process:
+        await empty_house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
+        assert (await empty_house.call("status"))["mode"] == "test"
+        process.send_signal(signal.SIGTERM)
+        _, log = await ended(process)
+    assert secret not in log
+    assert not (empty_house.state / "secrets.json").exists()
+
+
+async def test_idle_it_is_small_and_has_not_loaded_what_it_does_not_need(empty_house: House) -> None:
+    house = empty_house
+    async with running(house) as process:
+        await house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
+        await house.call("features")
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        (resident,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")]
+        assert int(resident) < 32 * 1024
+        maps = Path(f"/proc/{process.pid}/maps").read_text()
+        assert "markupsafe" not in maps  # the C part of Jinja2's escaping
+
+
+def test_on_the_way_to_the_bus_nothing_heavy_is_loaded() -> None:
+    heavy = {"stripe", "requests", "urllib3", "jinja2", "markupsafe", "sqlite3", "email", "http"}
+    code = "import sys, stripe_payments.__main__; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert not heavy & set(loaded.stdout.split())
+
+
+async def test_stop_does_not_wait_for_stripe(empty_house: House) -> None:
+    """A Stripe that accepts the connection and never answers must not hold up the shutdown of the router."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    house = empty_house
+    async with running(
+        house, STRIPE_API_BASE=f"http://127.0.0.1:{port}", STRIPE_SECRET_KEY="sk_test_51Something"
+    ) as process:
+        await house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
+        asking = asyncio.create_task(house.refusal("sync"))
+        await asyncio.sleep(1)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        code, _ = await ended(process)
+        took = time.monotonic() - began
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+    server.close()
+    assert code == 0
+    assert took < 20  # 30 s is what the call to Stripe would have taken

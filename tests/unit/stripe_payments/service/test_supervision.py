@@ -1,0 +1,62 @@
+"""Workers that break, end, and are stopped."""
+
+import asyncio
+
+from stripe_payments.supervision import Supervisor
+
+
+async def test_a_worker_that_breaks_is_started_again() -> None:
+    starts = 0
+    running = asyncio.Event()
+
+    async def fragile() -> None:
+        nonlocal starts
+        starts += 1
+        if starts < 3:
+            raise RuntimeError("broken")
+        running.set()
+        await asyncio.Event().wait()
+
+    supervisor = Supervisor(first_delay=0.001)
+    supervisor.start("fragile", fragile)
+    await asyncio.wait_for(running.wait(), 10)
+    assert starts == 3
+    await supervisor.stop(10)
+
+
+async def test_what_has_its_work_done_is_left_alone() -> None:
+    runs = 0
+
+    async def once() -> None:
+        nonlocal runs
+        runs += 1
+
+    supervisor = Supervisor(first_delay=0.001)
+    supervisor.start("once", once, once=True)
+    supervisor.start("again", once)
+    while runs < 4:
+        await asyncio.sleep(0.001)
+    await supervisor.stop(10)
+
+
+async def test_a_worker_that_will_not_end_does_not_hold_up_the_stop() -> None:
+    release = asyncio.Event()
+    started = asyncio.Event()
+
+    async def stubborn() -> None:
+        started.set()
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+
+    supervisor = Supervisor()
+    supervisor.start("stubborn", stubborn, once=True)
+    await started.wait()
+    (task,) = [task for task in asyncio.all_tasks() if task.get_name() == "stubborn"]
+    await supervisor.stop(0.05)
+    assert not task.done()
+    release.set()
+    await asyncio.wait({task}, timeout=10)
+    assert task.done()
