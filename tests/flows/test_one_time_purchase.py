@@ -60,7 +60,7 @@ async def test_a_declined_card_unlocks_nothing_and_says_why(world: World, buyer:
     await world.wait_until(told)
     payment: Any = await buyer.payment(session_id)
     assert payment["status"] in {"unpaid", "failed"}
-    assert payment["failure"]["code"] == "generic_decline"
+    assert payment["failure"]["code"] == "card_declined"
     assert "declined" in payment["failure"]["message"].lower()
     assert not await world.unlocked(FEATURE)
     # The session is still open: another card may follow, and then it unlocks.
