@@ -20,6 +20,7 @@ _NO_TEXT = Text("it must be a text", "deve essere un testo")
 _TOO_LONG = Text("it is too long", "è troppo lungo")
 _CONTROL = Text("it contains characters that are no text", "contiene caratteri che non sono testo")
 _NO_INTEGER = Text("it must be a whole number", "deve essere un numero intero")
+_NO_FLAG = Text("it must be true or false", "deve essere true o false")
 
 
 class Arguments:
@@ -75,6 +76,15 @@ class Arguments:
                 ),
             )
         return value
+
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        """Yes or no. `1`, `"1"` and `"true"` count as yes: a shell writes all of them."""
+        value = self._given.get(name)
+        if value is None:
+            return default
+        if value not in (True, False, "1", "0", "true", "false"):
+            _refuse(name, _NO_FLAG)
+        return value in (True, "1", "true")
 
 
 class CheckedMethod(Method):

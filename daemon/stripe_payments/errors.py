@@ -348,6 +348,20 @@ CODES: Final[Mapping[str, Code]] = {
             "Libera spazio nella memoria del router, poi riavvia il servizio stripe-payments.",
         ),
     ),
+    "settings_not_stored": Code(
+        Status.SYSTEM_ERROR,
+        503,
+        Text(
+            "The price ids could not be written into the router's configuration[: {reason}].",
+            "Gli id dei prezzi non sono stati scritti nella configurazione del router[: {reason}].",
+        ),
+        Text(
+            "Apply or revert the changes that are pending in LuCI, then run “provision” again: nothing is "
+            "created twice.",
+            "Applica o annulla le modifiche in sospeso in LuCI, poi riesegui “provision”: nulla viene creato "
+            "due volte.",
+        ),
+    ),
     "internal_error": Code(
         Status.UNKNOWN_ERROR,
         500,

@@ -85,6 +85,11 @@ class KeyStore:
         self._seen: tuple[int, int, int] | None = None
         self._stored: dict[str, str] = {}
 
+    @property
+    def fixed(self) -> frozenset[str]:
+        """The names of the keys that the environment sets: nothing stored counts beside them."""
+        return frozenset(self._environment)
+
     def current(self) -> Keys:
         """The keys in force now. A file that cannot be read counts as absent, and the log says so."""
         return Keys(**{**self._read(), **self._environment})

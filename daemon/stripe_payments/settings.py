@@ -26,6 +26,7 @@ DEFAULT_OFFLINE_DAYS: Final = 30
 
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 _PRICE_ID = re.compile(r"price_[A-Za-z0-9_]+")
+_PRODUCT_ID = re.compile(r"prod_[A-Za-z0-9_]+")
 _CURRENCY = re.compile(r"[a-z]{3}")
 _LARGEST_AMOUNT: Final = 99_999_999  # https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
 _HOST = re.compile(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]")
@@ -70,9 +71,14 @@ class Feature:
 
 @dataclass(frozen=True, slots=True)
 class Sellable(Feature):
-    """A plan or a product: what a buyer chooses; `features` are the names it unlocks."""
+    """A plan or a product: what a buyer chooses; `features` are the names it unlocks.
+
+    `stripe_product` names what it is sold as at Stripe: another plan or product, whose product there it
+    shares, or a product of Stripe's (``prod_…``). None: one of its own.
+    """
 
     features: tuple[str, ...] = ()
+    stripe_product: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,11 +229,27 @@ class _Reading:
 
     def _plan(self, name: str, features: dict[str, Feature]) -> Plan:
         titles, descriptions = self._text(name, "title", name), self._text(name, "description", "")
-        return Plan(name, titles, descriptions, self._features(name, features))
+        return Plan(name, titles, descriptions, self._features(name, features), self._stripe_product(name))
 
     def _product(self, name: str, features: dict[str, Feature]) -> Product:
         titles, descriptions = self._text(name, "title", name), self._text(name, "description", "")
-        return Product(name, titles, descriptions, self._features(name, features))
+        return Product(name, titles, descriptions, self._features(name, features), self._stripe_product(name))
+
+    def _stripe_product(self, name: str) -> str | None:
+        value = self._string(name, "stripe_product")
+        if not value or value == name:
+            return None
+        if _PRODUCT_ID.fullmatch(value) or self._sections.get(value, {}).get(".type") in ("plan", "product"):
+            return value
+        self._report(
+            name,
+            "stripe_product",
+            f"“{value}” is neither a plan or product of this file nor the id of a product at Stripe "
+            "(prod_…); it is ignored",
+            f"“{value}” non è né un piano o prodotto di questo file né l'id di un prodotto di Stripe "
+            "(prod_…); è ignorato",
+        )
+        return None
 
     def _features(self, section: str, known: dict[str, Feature]) -> tuple[str, ...]:
         names: dict[str, None] = {}

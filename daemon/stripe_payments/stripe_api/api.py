@@ -32,9 +32,14 @@ if TYPE_CHECKING:
         DisputeListParams,
         InvoiceListParams,
         InvoicePaymentListParams,
+        PriceCreateParams,
         PriceListParams,
+        ProductCreateParams,
+        ProductListParams,
         RefundCreateParams,
         SubscriptionListParams,
+        WebhookEndpointCreateParams,
+        WebhookEndpointUpdateParams,
     )
     from stripe.params.checkout import SessionCreateParams, SessionListParams
 
@@ -205,6 +210,57 @@ class StripeAPI:
     async def create_refund(self, params: RefundCreateParams, idempotency_key: str) -> dict[str, Any]:
         return await self.post("/v1/refunds", cast("dict[str, Any]", params), idempotency_key)
 
+    # -- setting the account up -------------------------------------------------------------------
+
+    async def list_products(self, params: ProductListParams) -> Page:
+        return await self._list("product", cast("dict[str, Any]", params))
+
+    async def create_product(self, params: ProductCreateParams, idempotency_key: str) -> dict[str, Any]:
+        return await self.post("/v1/products", cast("dict[str, Any]", params), idempotency_key)
+
+    async def create_price(self, params: PriceCreateParams, idempotency_key: str) -> dict[str, Any]:
+        return await self.post("/v1/prices", cast("dict[str, Any]", params), idempotency_key)
+
+    async def list_webhook_endpoints(self) -> list[dict[str, Any]]:
+        """All of the account's, newest first: Stripe allows sixteen a mode, which is one page."""
+        answer = await self.get("/v1/webhook_endpoints", {"limit": 100})
+        return list(answer.get("data", []))
+
+    async def create_webhook_endpoint(
+        self, params: WebhookEndpointCreateParams, idempotency_key: str
+    ) -> dict[str, Any]:
+        """The answer, and no later one, has the endpoint's `secret`."""
+        return await self.post("/v1/webhook_endpoints", cast("dict[str, Any]", params), idempotency_key)
+
+    async def update_webhook_endpoint(
+        self, endpoint_id: str, params: WebhookEndpointUpdateParams, idempotency_key: str
+    ) -> dict[str, Any]:
+        path = f"/v1/webhook_endpoints/{endpoint_id}"
+        return await self.post(path, cast("dict[str, Any]", params), idempotency_key)
+
+    async def delete_webhook_endpoint(self, endpoint_id: str) -> None:
+        """One that is gone already counts as deleted."""
+        try:
+            await self._call("delete", f"/v1/webhook_endpoints/{endpoint_id}", {}, None)
+        except PaymentError as error:
+            if not is_missing(error):
+                raise
+
+    # -- what it talks with -----------------------------------------------------------------------
+
+    @property
+    def base(self) -> str:
+        """Where Stripe is: https://api.stripe.com, or what STRIPE_API_BASE says."""
+        return self._api_base or "https://api.stripe.com"
+
+    async def api_version(self) -> str:
+        """The version that every request pins, and every webhook endpoint of ours."""
+        return await self._threads.run(_pinned_version)
+
+    async def ca_bundle(self) -> str:
+        """The file of certificate authorities that Stripe's certificate is verified with."""
+        return await self._threads.run(_ca_bundle)
+
     # -- the wire ---------------------------------------------------------------------------------
 
     async def get(self, path: str, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -307,6 +363,18 @@ class StripeAPI:
             status, detail = "ok", ""  # Stripe is there and refused this one call
         if (status, detail) != (self._state.status, self._state.detail):
             self._state = StripeState(status, self._clock.now(), detail)
+
+
+def _pinned_version() -> str:
+    import stripe
+
+    return stripe.api_version
+
+
+def _ca_bundle() -> str:
+    import stripe
+
+    return stripe.ca_bundle_path
 
 
 def is_missing(error: PaymentError) -> bool:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from stripe_payments.errors import PaymentError
 from stripe_payments.journal import redact
 
+from .permissions import missing_permission
+
 if TYPE_CHECKING:
     from stripe import StripeError
 
@@ -126,7 +128,8 @@ def translate(error: StripeError, now: int | None) -> PaymentError:
     if isinstance(error, stripe.AuthenticationError):
         return PaymentError("stripe_key_invalid", **facts)
     if isinstance(error, stripe.PermissionError):
-        return PaymentError("stripe_key_permission", **facts, permission=facts["reason"])
+        permission = missing_permission(str(facts["reason"])) or facts["reason"]
+        return PaymentError("stripe_key_permission", **facts, permission=permission)
     if isinstance(error, stripe.RateLimitError):
         return PaymentError("rate_limited", **facts, retry_after=retry_after(error.headers, now))
     if isinstance(error, stripe.IdempotencyError):

@@ -42,6 +42,7 @@ CONTRACT = {
     "timeout",
     "ledger_unavailable",
     "starting",
+    "settings_not_stored",
     "internal_error",
 }
 
