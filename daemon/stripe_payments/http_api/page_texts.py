@@ -59,7 +59,6 @@ _ENGLISH: Mapping[str, str] = {
     "error_heading": "This page cannot be shown now",
     "amount": "Amount",
     "date": "Date",
-    "reference": "Reference",
     "shop": "Back to the shop",
     "item_fallback": "what you chose",
 }
@@ -119,7 +118,6 @@ _ITALIAN: Mapping[str, str] = {
     "error_heading": "Ora non è possibile mostrare questa pagina",
     "amount": "Importo",
     "date": "Data",
-    "reference": "Riferimento",
     "shop": "Torna al negozio",
     "item_fallback": "ciò che hai scelto",
 }

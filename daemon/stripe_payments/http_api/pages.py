@@ -92,6 +92,7 @@ class OutcomePages:
             "features": [],
             "features_heading": "",
             "facts": [],
+            "why": None,
             "notes": [],
             **details,
             "state": found.state,
@@ -182,8 +183,7 @@ def _details(
         notes.append(texts["waiting_offline"])
     if found.state == "paid":
         notes.append(texts["paid_close"])
-    if found.state in ("failed", "open") and payment.get("failure"):
-        notes.append(payment["failure"]["message"])
+    failure = payment.get("failure") if found.state in ("failed", "open") else None
     unlocked = all(feature["unlocked"] for feature in features)
     return {
         "item": sold.title_in(locale) if sold else payment.get("title"),
@@ -193,5 +193,6 @@ def _details(
         "features": features if found.state == "paid" else [],
         "features_heading": texts["paid_features" if unlocked else "paid_unlocking"],
         "facts": facts if found.state not in ("open", "canceled", "expired") else [],
+        "why": failure["message"] if failure else None,
         "notes": notes,
     }
