@@ -73,7 +73,7 @@ class StripeCloud:
 
         self._webhooks = WebhookSender(self.account, self.clock, self.faults)
         await self._webhooks.start()
-        self._runner = web.AppRunner(build_app(self), accesslogger=None, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(build_app(self), access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, reuse_address=True)
         await site.start()

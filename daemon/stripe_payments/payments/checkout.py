@@ -26,13 +26,12 @@ from .prices import PriceDesk
 from .return_urls import origin_of, resolve, with_session_id
 
 if TYPE_CHECKING:
-    from stripe.params.checkout import SessionCreateParams
-
     from stripe_payments.identity import IdentityStore
     from stripe_payments.ledger import Checkout, Ledger, Transaction
     from stripe_payments.reconcile.poller import Poller
     from stripe_payments.reconcile.sync import Reconciler
     from stripe_payments.reconcile.trusted_clock import TrustedClock
+    from stripe_payments.stripe_api.parameters import SessionCreateParams
 
 _journal = Journal("checkout")
 

@@ -9,9 +9,8 @@ from stripe_payments.journal import Journal
 from stripe_payments.stripe_api import StripeAPI
 
 if TYPE_CHECKING:
-    from stripe.params import CustomerCreateParams
-
     from stripe_payments.identity import IdentityStore
+    from stripe_payments.stripe_api.parameters import CustomerCreateParams
 
 _journal = Journal("customer")
 

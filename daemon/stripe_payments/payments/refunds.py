@@ -12,10 +12,9 @@ from stripe_payments.stripe_api import StripeAPI, object_kind
 from stripe_payments.texts import Text
 
 if TYPE_CHECKING:
-    from stripe.params import RefundCreateParams
-
     from stripe_payments.ledger import Ledger, Transaction
     from stripe_payments.reconcile import Reconciler
+    from stripe_payments.stripe_api.parameters import RefundCreateParams
 
 _journal = Journal("refunds")
 
