@@ -1,15 +1,22 @@
 """A real OpenWrt userland for each module or test; without one, everything here is skipped for one reason."""
 
+import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from simulator.router import Router
 from tests.flows.conftest import Buyer, LuciUser, buyer, luci_user
 from tests.interop.openwrt import OpenWrt
 from tests.interop.packages import install_payments, python_problem
-from tests.interop.world import OpenWrtWorld, skip_reason
+from tests.interop.world import OpenWrtWorld, add_viewer, skip_reason
+from tests.unit.router.bus import Bus
+from tests.unit.router.test_transcript import ACL, BEFORE
+from ubus_py import Client
 
 collect_ignore_glob = ["test_[!s]*.py", "test_se*.py"] if skip_reason() else []
 """Without a stack one test is left, `test_stack.py`, which says once why nothing ran."""
@@ -68,3 +75,30 @@ async def quiet_world(staging: Path, python_of_the_machine: None) -> AsyncIterat
     del python_of_the_machine
     async with OpenWrtWorld(staging, webhooks=False) as world:
         yield world
+
+
+CONFIGS_OF_THE_TRANSCRIPT = ("luci", "rpcd", "system", "uhttpd")
+"""What the recorded router had, beside `spike`."""
+
+
+def _as_recorded(files: Path) -> None:
+    install_payments(files)
+    add_viewer(files)
+    for config in (files / "etc/config").iterdir():
+        if config.name not in CONFIGS_OF_THE_TRANSCRIPT:
+            config.unlink()
+    (files / "etc/config/spike").write_text(BEFORE)
+    (files / "usr/share/rpcd/acl.d/demo.json").write_text(json.dumps(ACL))
+
+
+@pytest.fixture
+async def bus(staging: Path) -> AsyncIterator[Bus]:
+    """The bus of a router like the recorded one, for the tests of the stand-ins."""
+    router = OpenWrt(staging, _as_recorded)
+    try:
+        await asyncio.to_thread(router.start)
+        async with Client(router.bus) as client:
+            # of the simulated router those tests use its root
+            yield Bus(cast(Router, router), client, Path(router.bus))
+    finally:
+        await asyncio.to_thread(router.stop)

@@ -137,9 +137,10 @@ class Ubusd:
         await asyncio.to_thread(self._openwrt.sh, "kill -9 $(pidof ubusd)")
 
     async def start(self) -> None:
-        """As the first process of a router starts it again."""
-        await asyncio.to_thread(self._openwrt.background, "ubusd")
-        await asyncio.to_thread(self._openwrt.sh, "ubus -t 20 wait_for service session uci")
+        """As the first process of a router starts it again. rpcd does not come back to the bus by itself (procd and
+        logd do): whoever wants a router whose bus crashed to work has to restart it.
+        """
+        await asyncio.to_thread(restart_bus, self._openwrt)
 
 
 class Rpcd:
@@ -159,6 +160,13 @@ class Rpcd:
 
     def _away(self) -> bool:
         return self._openwrt.run("pidof", "rpcd").returncode != 0
+
+
+def restart_bus(openwrt: OpenWrt) -> None:
+    """Start ubusd after a crash, and rpcd, which else stays away from the new bus."""
+    openwrt.background("ubusd")
+    openwrt.wait_until(lambda: openwrt.run("ubus", "list", "service").stdout != "", "procd is back on the bus")
+    openwrt.sh("/etc/init.d/rpcd restart; ubus -t 20 wait_for session uci")
 
 
 def add_viewer(files: Path) -> None:
