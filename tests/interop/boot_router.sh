@@ -27,11 +27,12 @@ mkdir -p run/ubus run/lock
 # logd makes /dev/log, which must not be this machine's
 mount -t tmpfs -o mode=755 dev dev
 mkdir dev/pts dev/shm
-for device in null zero full random urandom tty ptmx; do
+for device in null zero full random urandom tty; do
 	: >"dev/$device"
 	mount --bind "/dev/$device" "dev/$device"
 done
-mount --rbind /dev/pts dev/pts
+mount -t devpts -o newinstance,ptmxmode=0666,mode=620 pts dev/pts
+ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
 
 mkdir -p .machine

@@ -93,16 +93,20 @@ class OpenWrt:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command on the router, as root or as `user`; its exit code is the caller's to judge."""
         drop = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
-        given = [f"{name}={value}" for name, value in (environment or {}).items()]
         return subprocess.run(
-            ["nsenter", "-t", str(self._init), "-m", "-p", "-u", "-r", "-w"]
-            + ["env", "-i", f"PATH={PATH}", "HOME=/root", *given, *drop, *command],
+            [*self.command(**(environment or {})), *drop, *command],
             input=text if text is not None else "",
             capture_output=True,
             text=True,
             timeout=timeout,
             check=False,
         )
+
+    def command(self, **environment: str) -> list[str]:
+        """What to put before a command so that it runs on the router, for programs that this class does not start."""
+        variables = {"PATH": PATH, "HOME": "/root", **environment}
+        enter = ["nsenter", "-t", str(self._init), "-m", "-p", "-u", "-r", "-w"]
+        return [*enter, "env", "-i", *(f"{name}={value}" for name, value in variables.items())]
 
     def sh(self, script: str) -> str:
         """Run a line of shell that must not fail; returns what it printed."""

@@ -1,0 +1,253 @@
+"""The service under procd: how it runs, what its init script can do, and how it comes back."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.interop.packages import install_payments
+from tests.interop.world import SERVICE, OpenWrtWorld, ServiceOfProcd
+from ubus_py import StatusError
+
+INIT = f"/etc/init.d/{SERVICE}"
+
+
+def status_of(world: OpenWrtWorld) -> dict[str, str]:
+    """/proc/PID/status of the daemon."""
+    text = world.openwrt.sh(f"cat /proc/{world.daemon.pid}/status")
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+
+async def until(world: OpenWrtWorld, condition: Callable[[], bool], what: str) -> None:
+    await asyncio.to_thread(world.openwrt.wait_until, condition, what)
+
+
+async def test_it_runs_as_its_user_without_any_capability_in_a_jail(world: OpenWrtWorld) -> None:
+    openwrt = world.openwrt
+    status = status_of(world)
+    uid = openwrt.sh(f"id -u {SERVICE}").strip()
+    gid = openwrt.sh(f"id -g {SERVICE}").strip()
+    assert status["Uid"].split() == [uid] * 4
+    assert status["Gid"].split() == [gid] * 4
+    assert set(status["Groups"].split()) <= {gid}
+    assert status["NoNewPrivs"] == "1"
+    for capabilities in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+        assert int(status[capabilities], 16) == 0, capabilities
+    seen = openwrt.sh(f"ls /proc/{world.daemon.pid}/root/etc").split()
+    assert "shadow" not in seen
+    assert "config" not in seen
+    assert openwrt.sh(f"find /proc/{world.daemon.pid}/root/tmp -type f 2>/dev/null || :") == ""
+
+
+async def test_without_a_jail_program_it_still_runs_as_its_user(staging: Path, python_of_the_machine: None) -> None:
+    del python_of_the_machine
+    async with OpenWrtWorld(staging, without=("usr/sbin/ujail",)) as world:
+        assert status_of(world)["Uid"].split()[0] == world.openwrt.sh(f"id -u {SERVICE}").strip()
+        assert int(status_of(world)["CapEff"], 16) == 0
+
+
+async def test_no_secret_where_procd_shows_it(world: OpenWrtWorld) -> None:
+    shown = world.openwrt.sh("ubus call service list")
+    assert world.account.secret_key not in shown
+    for kept in ("sk_", "whsec_", "STRIPE_SECRET"):
+        assert kept not in shown
+    assert world.account.secret_key not in world.openwrt.log()
+
+
+async def test_a_missing_user_is_refused_with_words(world: OpenWrtWorld) -> None:
+    openwrt = world.openwrt
+    openwrt.sh(f"{INIT} stop; sed -i '/^stripe-payments:/d' /etc/passwd")
+    refused = openwrt.run(INIT, "start")
+    assert refused.returncode == 1
+    assert "no user" in refused.stderr
+    assert world.daemon.pid is None
+    openwrt.sh("sh /usr/share/stripe-payments/set-up.sh; " + INIT + " start")
+    await world.daemon_answers()
+
+
+async def test_it_reads_a_changed_configuration_without_restarting(world: OpenWrtWorld) -> None:
+    pid = world.daemon.pid
+    for command in (
+        "ubus call uci set '{\"config\":\"stripe-payments\",\"section\":\"router_os_premium\","
+        "\"values\":{\"title\":\"Another title\"}}'",
+        'ubus call uci commit \'{"config":"stripe-payments"}\'',
+    ):
+        world.openwrt.sh(command)
+
+    async def read() -> bool:
+        catalog = await world.bus.call(SERVICE, "catalog", {"locale": "en"})
+        return "Another title" in json.dumps(catalog)
+
+    await world.wait_until(read)
+    assert world.daemon.pid == pid
+
+
+async def test_reload_does_not_restart_and_a_new_version_does(world: OpenWrtWorld) -> None:
+    pid = world.daemon.pid
+    world.openwrt.sh(f"{INIT} reload")
+    world.openwrt.sh(f"{INIT} start")
+    await world.daemon_answers()
+    assert world.daemon.pid == pid
+    # an upgrade by apk replaces the files, and calls `start` alone
+    code = world.openwrt.root / "usr/lib/stripe-payments/stripe_payments/__init__.py"
+    code.write_text(re.sub(r'__version__ = ".*"', '__version__ = "99.0.1"', code.read_text()))
+    world.openwrt.sh(f"{INIT} start")
+
+    async def upgraded() -> bool:
+        try:
+            return (await world.bus.call(SERVICE, "status", {})).get("version") == "99.0.1"
+        except StatusError:
+            return False
+
+    await world.wait_until(upgraded)
+    assert world.daemon.pid != pid
+
+
+async def test_a_new_resolver_restarts_a_jailed_daemon(world: OpenWrtWorld) -> None:
+    """What ujail mounts of a single file is that file for ever: a new resolv.conf would not be seen."""
+    pid = world.daemon.pid
+    world.openwrt.sh(
+        "rm -f /etc/resolv.conf; echo nameserver 127.0.0.53 >/tmp/resolv.conf; ln -s /tmp/resolv.conf /etc/resolv.conf"
+    )
+    event = {"type": "interface.wan.up", "data": {"action": "ifup", "interface": "wan"}}
+    world.openwrt.sh(f"ubus call service event '{json.dumps(event)}'")
+    await until(world, lambda: world.daemon.pid not in (None, pid), "procd starts it again")
+    await world.daemon_answers()
+    assert "127.0.0.53" in world.openwrt.sh(f"cat /proc/{world.daemon.pid}/root/etc/resolv.conf")
+
+
+async def test_killed_it_is_back_with_everything(world: OpenWrtWorld) -> None:
+    pid = world.daemon.pid
+    router_id = (await world.bus.call(SERVICE, "status", {}))["router_id"]
+    await world.daemon.kill()
+    await until(world, lambda: world.daemon.pid not in (None, pid), "procd starts it again")
+    await world.daemon_answers()
+    assert (await world.bus.call(SERVICE, "status", {}))["router_id"] == router_id
+
+
+async def test_stop_is_quick_and_clean(world: OpenWrtWorld) -> None:
+    service = ServiceOfProcd(world.openwrt)
+    await service.stop()
+    await until(world, lambda: service.pid is None, "it has stopped")
+    assert world.openwrt.run("ubus", "list", "stripe-payments*").stdout.split() == ["stripe-payments.uci"]
+    assert "msg=stopped" in world.openwrt.log()
+
+
+async def test_keys_come_from_standard_input_and_are_never_shown(world: OpenWrtWorld) -> None:
+    openwrt = world.openwrt
+    stored = openwrt.run(INIT, "set_keys", text="sk_test_anotherKeyOfThisRouter1234\n\nwhsec_another1234\n")
+    assert (stored.returncode, stored.stdout) == (0, "Stored. Mode: test\n")
+    kept = openwrt.root / "etc/stripe-payments/secrets.json"
+    assert json.loads(kept.read_text())["secret_key"] == "sk_test_anotherKeyOfThisRouter1234"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert "anotherKeyOfThisRouter" not in openwrt.log()
+    refused = openwrt.run(INIT, "set_keys", text="hello\n")
+    assert refused.returncode == 1
+    assert "sk_" in refused.stderr
+    nothing = openwrt.run(INIT, "set_keys", text="\n")
+    assert nothing.returncode == 1
+
+
+async def test_keys_typed_at_a_terminal_are_not_echoed(world: OpenWrtWorld) -> None:
+    shown, code = await asyncio.to_thread(
+        _at_a_terminal,
+        [*world.openwrt.command(), INIT, "set_keys"],
+        [("secret key", "sk_test_typedAtATerminal12345678"), ("webhook secret", ""), ("publishable key", "")],
+    )
+    assert code == 0, shown
+    assert "typedAtATerminal" not in shown
+    assert "Stored. Mode: test" in shown
+    kept = json.loads((world.openwrt.root / "etc/stripe-payments/secrets.json").read_text())
+    assert kept["secret_key"] == "sk_test_typedAtATerminal12345678"
+    assert kept["webhook_secret"]  # an empty line leaves it
+
+
+def _at_a_terminal(command: list[str], answers: list[tuple[str, str]]) -> tuple[str, int]:
+    """Run a command on a terminal, answering each prompt when it is there; what the terminal showed, and the code."""
+    ours, theirs = os.openpty()
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as process:
+        os.close(theirs)
+        shown = b""
+        for prompt, answer in answers:
+            while prompt.encode() not in shown or not shown.endswith(b": "):
+                shown += os.read(ours, 4096)
+            os.write(ours, f"{answer}\n".encode())
+            shown += os.read(ours, 4096)
+        with contextlib.suppress(OSError):  # the terminal's end
+            while more := os.read(ours, 4096):
+                shown += more
+        os.close(ours)
+    return shown.decode(), process.returncode
+
+
+async def test_sync_says_what_changed_in_words(world: OpenWrtWorld) -> None:
+    done = await asyncio.to_thread(world.openwrt.run, INIT, "sync")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "Nothing has changed.\n"
+    world.openwrt.sh("uci set stripe-payments.main.locale=it; uci commit stripe-payments")
+    assert (await asyncio.to_thread(world.openwrt.run, INIT, "sync")).stdout == "Nessun cambiamento.\n"
+
+
+async def test_commands_say_so_when_the_daemon_is_away(world: OpenWrtWorld) -> None:
+    await ServiceOfProcd(world.openwrt).stop()
+    await until(world, lambda: world.daemon.pid is None, "it has stopped")
+    for command in ("check", "sync", "set_keys"):
+        done = world.openwrt.run(INIT, command, text="sk_test_abcdefgh12345678\n")
+        assert done.returncode == 2, command
+        assert "logread" in done.stderr
+
+
+async def test_other_packages_ask_with_a_line_of_shell(world: OpenWrtWorld) -> None:
+    await world.bus.call(
+        "stripe-payments.uci",
+        "store",
+        {"features": {"remote_backup_daily": {"unlocked": True, "source": "cs_test_1"}, "monitoring_24_7": {"unlocked": False}}},
+    )
+    library = ". /usr/share/stripe-payments/features.sh; "
+    for feature, code in (("remote_backup_daily", 0), ("monitoring_24_7", 1), ("nobody_sells_it", 1), ("a.b", 1), ("", 1)):
+        assert world.openwrt.run("sh", "-c", f"{library} feature_unlocked '{feature}'").returncode == code, feature
+    assert world.openwrt.sh(f"{library} feature_option remote_backup_daily source") == "cs_test_1\n"
+
+
+async def test_a_network_or_a_clock_that_comes_up_has_it_ask_stripe(world: OpenWrtWorld) -> None:
+    network = world.openwrt.root / "lib/functions/network.sh"
+    network.parent.mkdir(parents=True, exist_ok=True)
+    network.write_text("network_find_wan() { eval \"$1=wan\"; }\n")
+    for subsystem, variables in (("iface", ["ACTION=ifup", "INTERFACE=wan"]), ("ntp", ["ACTION=step"])):
+        before = len(world.stripe.requests())
+        world.openwrt.sh(f"ubus call hotplug.{subsystem} call '{json.dumps({'env': variables})}'")
+
+        async def asked(before: int = before) -> bool:
+            return len(world.stripe.requests()) > before
+
+        await world.wait_until(asked)
+
+
+async def test_the_log_is_readable_and_each_line_is_one_message(world: OpenWrtWorld) -> None:
+    lines = [line for line in world.openwrt.log().splitlines() if "level=" in line]
+    assert lines
+    assert all(re.search(r"level=\w+ part=\w+ msg=", line) for line in lines)
+
+
+def test_every_shipped_script_is_valid_for_the_routers_shell(staging: Path, tmp_path: Path) -> None:
+    del staging
+    install_payments(tmp_path)
+    scripts = [
+        path
+        for path in tmp_path.rglob("*")
+        if path.is_file() and (path.suffix == ".sh" or path.read_bytes().startswith(b"#!/bin/sh"))
+    ]
+    assert len(scripts) >= 7
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("no busybox")
+    for script in scripts:
+        done = subprocess.run([busybox, "ash", "-n", str(script)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{script}: {done.stderr}"
