@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -47,3 +48,11 @@ async def appears(path: Path, *, patience_s: float = 10.0) -> None:
     async with asyncio.timeout(patience_s):
         while not path.exists():
             await asyncio.sleep(0.01)
+
+
+def spare_port() -> int:
+    """A TCP port on loopback that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -63,7 +63,9 @@ def write(measurements: list[Measurement], file: Path, say: Callable[[str], obje
         )
         + "\n"
     )
-    say(f"{platform.machine()}, Python {platform.python_version()}, {platform.system()} {platform.release()}\n")
+    say(
+        f"{platform.machine()}, Python {platform.python_version()}, {platform.system()} {platform.release()}\n"
+    )
     width = max(len(m.name) for m in measurements)
     for m in measurements:
         mark = {True: "ok", False: "MISSED", None: ""}[m.ok]

@@ -10,7 +10,7 @@ import socket
 
 from ubus_py import STRING, Call, Client, Method, Object, blobmsg
 from ubus_py.framing import CHUNK, FrameReader, encode_message
-from ubus_py.messages import Attr, Message, MessageType
+from ubus_py.messages import Attr, AttrValue, Message, MessageType
 
 OBJECT = "bench.served"
 METHOD = "has"
@@ -48,8 +48,8 @@ def serve_barely(path: str) -> None:
                 if frame.type != MessageType.INVOKE:
                     continue
                 called = frame.message().objid or 0
-                data = {Attr.OBJID: called, Attr.DATA: reply}
-                done = {Attr.STATUS: 0, Attr.OBJID: called}
+                data: dict[int, AttrValue] = {Attr.OBJID: called, Attr.DATA: reply}
+                done: dict[int, AttrValue] = {Attr.STATUS: 0, Attr.OBJID: called}
                 answers.append(encode_message(Message(MessageType.DATA, frame.seq, frame.peer, data)))
                 answers.append(encode_message(Message(MessageType.STATUS, frame.seq, frame.peer, done)))
             bus.sendall(b"".join(answers))

@@ -42,7 +42,10 @@ PRICES = (
 async def measure(folder: Path) -> list[Measurement]:
     """The 99th percentile of `features`; the baseline is what one checkout took, for a server that serves one at a time."""
     async with World(state=folder / "slow") as world:
-        await _checkout(world, 0)  # the SDK is imported, the customer exists
+        # The SDK is imported and the customer exists: what is measured is waiting, not the first time.
+        warm_up = await world.bus.call("stripe-payments", "create_checkout_session", {"price_id": PRICES[-1]})
+        await world.control(f"checkout/{warm_up['session_id']}/expire", {})
+        await world.bus.call("stripe-payments", "sync", {})
         await world.control("faults", {"latency_ms": LATENCY_MS})
         waiting = [asyncio.create_task(_checkout(world, number)) for number in range(CHECKOUTS)]
         await asyncio.sleep(0.2)
@@ -54,11 +57,11 @@ async def measure(folder: Path) -> list[Measurement]:
             await asyncio.sleep(0.005)
         still_waiting = sum(not task.done() for task in waiting)
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
-    if not still_waiting:
-        raise RuntimeError("no checkout was waiting any more: nothing was measured")
-    took = [outcome for outcome in outcomes if isinstance(outcome, float)]
-    if not took:
-        raise RuntimeError(f"no checkout succeeded: {[o for o in outcomes if isinstance(o, UbusError)]}")
+    if still_waiting < CHECKOUTS - 1:
+        raise RuntimeError(f"only {still_waiting} checkouts were still waiting: this measured something else")
+    took = sorted(outcome for outcome in outcomes if isinstance(outcome, float))
+    if len(took) < CHECKOUTS - 1:
+        raise RuntimeError(f"checkouts failed: {[o for o in outcomes if isinstance(o, UbusError)]}")
     delays.sort()
     return [
         Measurement(
@@ -66,7 +69,7 @@ async def measure(folder: Path) -> list[Measurement]:
             delays[int(len(delays) * 0.99)],
             "ms",
             Goal("<=", 10),
-            min(took) * 1000,
+            took[0] * 1000,
             "a server that serves one call at a time",
         ),
         Measurement("features while 8 checkouts wait, median", delays[len(delays) // 2], "ms"),

@@ -30,7 +30,7 @@ async def _start_until_registered(world: World) -> float:
             await registered.wait()
         return time.perf_counter() - start
     finally:
-        await listening.close()
+        listening.close()
 
 
 async def _import_of_the_sdk() -> float:
@@ -55,12 +55,23 @@ async def measure(folder: Path) -> list[Measurement]:
         await world.bus.call(
             "stripe-payments",
             "create_checkout_session",
-            {"price_id": "price_premium_onetime", "success_url": "http://router.lan/", "cancel_url": "http://router.lan/"},
+            {
+                "price_id": "price_premium_onetime",
+                "success_url": "http://router.lan/",
+                "cancel_url": "http://router.lan/",
+            },
         )
         await asyncio.sleep(SETTLE_S)
         used = resident_mib(world.daemon.pid or 0)
     return [
-        Measurement("start to registered", min(starts), "s", Goal("<=", 0.3), min(imports), "importing the Stripe SDK alone"),
+        Measurement(
+            "start to registered",
+            min(starts),
+            "s",
+            Goal("<=", 0.3),
+            min(imports),
+            "importing the Stripe SDK alone",
+        ),
         Measurement("memory, idle", idle, "MiB", Goal("<=", 32)),
         Measurement("memory, after the first Stripe call", used, "MiB", Goal("<=", 55)),
     ]

@@ -37,9 +37,15 @@ Ctrl-C ends it{and_removes}.
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
-    parser.add_argument("--port", type=int, default=8080, help="the router's web server (default: %(default)s)")
-    parser.add_argument("--stripe-port", type=int, default=8081, help="the Stripe simulator (default: %(default)s)")
-    parser.add_argument("--state", type=Path, help="keep the router's files here (default: a folder removed at the end)")
+    parser.add_argument(
+        "--port", type=int, default=8080, help="the router's web server (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--stripe-port", type=int, default=8081, help="the Stripe simulator (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--state", type=Path, help="keep the router's files here (default: a folder removed at the end)"
+    )
     return parser.parse_args()
 
 

@@ -44,12 +44,17 @@ class StripeAccount:
     secret_key: str = SECRET_KEY
 
     async def request(self, method: str, path: str, **parameters: Any) -> dict[str, Any]:
-        """One API request with bracket-encoded parameters; raises `aiohttp.ClientResponseError` on a 4xx or 5xx."""
+        """One API request with bracket-encoded parameters; raises RuntimeError on a 4xx or 5xx."""
         form = dict(_flatten(parameters))
-        where = {"params": form} if method == "GET" else {"data": form}
+        reading = method == "GET"
         async with (
             aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.secret_key}"}) as session,
-            session.request(method, f"{self.url}/v1/{path}", **where) as response,
+            session.request(
+                method,
+                f"{self.url}/v1/{path}",
+                params=form if reading else None,
+                data=None if reading else form,
+            ) as response,
         ):
             if response.status >= 400:
                 raise RuntimeError(f"{method} {path}: {response.status} {await response.text()}")
@@ -68,7 +73,11 @@ class StripeAccount:
             if name not in products:
                 shown = settings.sellable(name) or item
                 product = await self.request(
-                    "POST", "products", name=shown.title, metadata={"item": name}, description=shown.description
+                    "POST",
+                    "products",
+                    name=shown.title,
+                    metadata={"item": name},
+                    description=shown.description,
                 )
                 products[name] = product["id"]
             recurring = {"recurring": {"interval": price.interval}} if price.interval else {}
@@ -97,7 +106,9 @@ class StripeAccount:
 def _flatten(value: Any, name: str = "") -> list[tuple[str, str]]:
     if isinstance(value, Mapping):
         return [
-            pair for key, inner in value.items() for pair in _flatten(inner, f"{name}[{key}]" if name else str(key))
+            pair
+            for key, inner in value.items()
+            for pair in _flatten(inner, f"{name}[{key}]" if name else str(key))
         ]
     if isinstance(value, list | tuple):
         return [pair for index, inner in enumerate(value) for pair in _flatten(inner, f"{name}[{index}]")]

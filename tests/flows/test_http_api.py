@@ -64,7 +64,9 @@ def event(**changes: Any) -> bytes:
     ).encode()
 
 
-async def test_the_guides_snippet_works_for_a_logged_in_user(world: World, buyer: Buyer, luci_user: LuciUser) -> None:
+async def test_the_guides_snippet_works_for_a_logged_in_user(
+    world: World, buyer: Buyer, luci_user: LuciUser
+) -> None:
     cookie = (await luci_user.hand_over()).headers["Set-Cookie"]
     assert "Path=/api/payments" in cookie
     assert "HttpOnly" in cookie
@@ -97,7 +99,8 @@ async def test_the_way_back_needs_no_login_and_shows_the_outcome(
     async with aiohttp.ClientSession() as stranger:
         for language, word in (("it", "Pagamento"), ("en", "Payment")):
             page = await stranger.get(
-                luci_user.url(f"/payment-success?session_id={session_id}"), headers={"Accept-Language": language}
+                luci_user.url(f"/payment-success?session_id={session_id}"),
+                headers={"Accept-Language": language},
             )
             text = await page.text()
             assert page.status == 200
@@ -122,7 +125,9 @@ async def test_a_wrong_order_is_answered_with_its_documented_error(
     luci_user: LuciUser, changes: dict[str, Any], expected: tuple[int, str]
 ) -> None:
     response = await luci_user.http.post(
-        luci_user.url(CREATE), json=order(luci_user, **changes), headers={"Authorization": f"Bearer {luci_user.sid}"}
+        luci_user.url(CREATE),
+        json=order(luci_user, **changes),
+        headers={"Authorization": f"Bearer {luci_user.sid}"},
     )
     assert await answer(response) == expected
 
@@ -157,7 +162,9 @@ async def test_who_may_not_buy_is_told_so(world: World, luci_user: LuciUser) -> 
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {}, {"Origin": "null"}])
-async def test_a_cross_site_post_with_the_cookie_is_refused(luci_user: LuciUser, headers: dict[str, str]) -> None:
+async def test_a_cross_site_post_with_the_cookie_is_refused(
+    luci_user: LuciUser, headers: dict[str, str]
+) -> None:
     await luci_user.hand_over()
     response = await luci_user.http.post(luci_user.url(CREATE), json=order(luci_user), headers=headers)
     assert await answer(response) == (403, "cross_origin")

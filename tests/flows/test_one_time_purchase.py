@@ -104,11 +104,15 @@ async def test_a_dispute_locks_only_when_it_is_lost(
 ) -> None:
     session_id = await buyer.buy()
     await buyer.everywhere(unlocked=True)
-    await world.control("dispute", {"payment_intent": await _payment_intent(world, session_id), "outcome": "open"})
+    await world.control(
+        "dispute", {"payment_intent": await _payment_intent(world, session_id), "outcome": "open"}
+    )
     await world.bus.call("stripe-payments", "sync", {})
     assert (await buyer.payment(session_id))["status"] == "disputed"
     assert await world.unlocked(FEATURE)
-    await world.control("dispute", {"payment_intent": await _payment_intent(world, session_id), "outcome": outcome})
+    await world.control(
+        "dispute", {"payment_intent": await _payment_intent(world, session_id), "outcome": outcome}
+    )
     await world.bus.call("stripe-payments", "sync", {})
 
     async def settled() -> bool:
@@ -121,7 +125,9 @@ async def test_the_catalogue_shows_what_is_owned_and_it_is_not_sold_twice(world:
     await buyer.buy()
     await buyer.everywhere(unlocked=True)
     catalog: Any = await world.bus.call("stripe-payments", "catalog", {})
-    prices = {price["id"]: price for item in catalog["plans"] + catalog["products"] for price in item["prices"]}
+    prices = {
+        price["id"]: price for item in catalog["plans"] + catalog["products"] for price in item["prices"]
+    }
     assert prices[ONETIME]["owned"] is True
     with pytest.raises(StatusError) as again:
         await buyer.checkout()

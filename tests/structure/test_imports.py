@@ -17,7 +17,9 @@ UBUS_PY_WITH_IO = {"transport.py", "client.py", "connection.py", "reconnect.py",
 
 def _imports(file: Path) -> Iterator[str]:
     """Absolute names of all that `file` imports, wherever in it."""
-    package = list(file.relative_to(DAEMON if DAEMON in file.parents else REPOSITORY).with_suffix("").parts[:-1])
+    package = list(
+        file.relative_to(DAEMON if DAEMON in file.parents else REPOSITORY).with_suffix("").parts[:-1]
+    )
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -40,7 +42,9 @@ def _files(folder: Path) -> list[Path]:
 def test_ubus_py_imports_nothing_but_the_standard_library(file: Path) -> None:
     import sys
 
-    foreign = {name for name in _imports(file) if name.split(".")[0] not in {*sys.stdlib_module_names, "ubus_py"}}
+    foreign = {
+        name for name in _imports(file) if name.split(".")[0] not in {*sys.stdlib_module_names, "ubus_py"}
+    }
     assert not foreign
 
 
