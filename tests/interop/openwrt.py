@@ -1,7 +1,8 @@
-"""A real OpenWrt userland (ubusd, procd, rpcd, uhttpd, logd, LuCI) over this machine's root, in namespaces of its own.
+"""A real OpenWrt userland (ubusd, procd, rpcd, uhttpd, logd, LuCI) over this machine's root, in namespaces.
 
-`OPENWRT_STAGING` names the tree it was built into; its `rootfs` holds a router's files at their final paths. The
-network is not separated: servers listen on this machine's loopback, and a Stripe simulator there can be reached.
+`OPENWRT_STAGING` names the tree it was built into; its `rootfs` holds a router's files at their final paths.
+The network is not separated: servers listen on this machine's loopback, and a Stripe simulator there can be
+reached.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from typing import Final
 BOOT: Final = Path(__file__).with_name("boot_router.sh")
 PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 SYSTEM_SERVICES: Final = ("rpcd", "uhttpd")
-PASSWORD: Final = "router"
+UNSHARE: Final = ("unshare", "-m", "-p", "-u", "--fork", "--kill-child")
 
 
 class OpenWrt:
@@ -53,8 +54,7 @@ class OpenWrt:
         _use_only(files / "etc/init.d", SYSTEM_SERVICES)
         self._install(files)
         self._unshare = subprocess.Popen(
-            ["unshare", "-m", "-p", "-u", "--fork", "--kill-child", "/bin/sh"]
-            + [str(BOOT), str(mount), str(files), str(self.root)],
+            [*UNSHARE, "/bin/sh", str(BOOT), str(mount), str(files), str(self.root)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -103,7 +103,7 @@ class OpenWrt:
         )
 
     def command(self, **environment: str) -> list[str]:
-        """What to put before a command so that it runs on the router, for programs that this class does not start."""
+        """What to put before a command so that it runs on the router."""
         variables = {"PATH": PATH, "HOME": "/root", **environment}
         enter = ["nsenter", "-t", str(self._init), "-m", "-p", "-u", "-r", "-w"]
         return [*enter, "env", "-i", *(f"{name}={value}" for name, value in variables.items())]
@@ -125,7 +125,7 @@ class OpenWrt:
     def pid_of(self, service: str, instance: str) -> int | None:
         """The process of a service's instance as procd knows it; None while it does not run."""
         query = f"@['{service}'].instances.{instance}.pid"
-        found = self.sh(f"ubus call service list | jsonfilter -e \"{query}\" || :").strip()
+        found = self.sh(f'ubus call service list | jsonfilter -e "{query}" || :').strip()
         return int(found) if found else None
 
     def serves(self) -> bool:

@@ -56,7 +56,7 @@ def install_python_packages(root: Path) -> None:
 
 
 def point_at_stripe(root: Path, url: str) -> None:
-    """Have the daemon take `url` for Stripe's API: the init script passes no such thing, and is to stay so."""
+    """Have the daemon take `url` for Stripe's API; the init script passes no such thing."""
     hook = root / STRIPE / "sitecustomize.py"
     hook.parent.mkdir(parents=True, exist_ok=True)
     hook.write_text(f"import os\n\nos.environ['STRIPE_API_BASE'] = {url!r}\n")
@@ -73,7 +73,7 @@ def python_problem() -> str | None:
 
 
 def _copy_tree(source: Path, target: Path) -> None:
-    """Root's, readable by all, writable by nobody else, executable where the source is: as a package installs it."""
+    """As a package installs: root's, readable by all, executable where the source is."""
     for path in sorted(source.rglob("*")) if source.is_dir() else ():
         if "__pycache__" in path.parts or not path.is_file():
             continue
@@ -84,5 +84,5 @@ def _copy_tree(source: Path, target: Path) -> None:
 
 
 def _merged(path: Path) -> Path:
-    """On a router `/lib` is a directory; where it is a link to `usr/lib`, a directory must not replace the link."""
+    """On a router `/lib` is a directory; where it is a link to `usr/lib`, it must stay one."""
     return Path("usr") / path if Path("/", path.parts[0]).is_symlink() else path

@@ -1,4 +1,4 @@
-"""ubus_py on a real ubusd: its command line beside the real tool's, its published objects as the real tool sees them."""
+"""ubus_py on a real ubusd: its command line beside the real tool's, its objects as that one sees them."""
 
 import asyncio
 import json
@@ -56,7 +56,15 @@ async def served(openwrt: OpenWrt) -> AsyncIterator[Client]:
         return dict(call.args)
 
     async def types(call: Call) -> Table:
-        return {"i8": Int8(-5), "i16": Int16(-300), "i32": -70000, "i64": Int64(2**40), "d": 0.1, "n": None, "s": "è €"}
+        return {
+            "i8": Int8(-5),
+            "i16": Int16(-300),
+            "i32": -70000,
+            "i64": Int64(2**40),
+            "d": 0.1,
+            "n": None,
+            "s": "è €",
+        }
 
     async def refuse(call: Call) -> Table:
         raise StatusError(Status.PERMISSION_DENIED, {"error": {"code": "no", "message": "Not to you."}})
@@ -114,7 +122,12 @@ SIDE_BY_SIDE = [
     ("call", "session", "access", '{"ubus_rpc_session":"00000000000000000000000000000000"}'),
     ("call", "stripe-payments.uci", "load"),
     ("call", "stripe-payments.uci", "store", "{}"),
-    ("call", "interop", "echo", '{"s":"è \\"q\\" \\u0001 \\/","b":true,"i":-1,"a":[1,"x",[],{}],"t":{"k":{"z":[]}}}'),
+    (
+        "call",
+        "interop",
+        "echo",
+        '{"s":"è \\"q\\" \\u0001 \\/","b":true,"i":-1,"a":[1,"x",[],{}],"t":{"k":{"z":[]}}}',
+    ),
     ("call", "interop", "echo", '{"d":0.1,"unknown":[1.5,1e300,-0.0,3.0]}'),
     ("call", "interop", "echo", '{"l":4294967296}'),
     ("call", "interop", "echo", '{"s":5}'),
@@ -133,7 +146,9 @@ SIDE_BY_SIDE = [
 
 
 @pytest.mark.parametrize("arguments", SIDE_BY_SIDE, ids=" ".join)
-async def test_the_two_tools_print_the_same(openwrt: OpenWrt, served: Client, arguments: tuple[str, ...]) -> None:
+async def test_the_two_tools_print_the_same(
+    openwrt: OpenWrt, served: Client, arguments: tuple[str, ...]
+) -> None:
     del served
     theirs = await real(openwrt, *arguments)
     mine = await ours(openwrt, *arguments)
@@ -143,7 +158,9 @@ async def test_the_two_tools_print_the_same(openwrt: OpenWrt, served: Client, ar
 
 
 async def test_the_real_tools_listener_hears_our_events(openwrt: OpenWrt, served: Client) -> None:
-    listening = asyncio.create_task(asyncio.to_thread(openwrt.run, "timeout", "10", "ubus", "listen", "interop.*"))
+    listening = asyncio.create_task(
+        asyncio.to_thread(openwrt.run, "timeout", "10", "ubus", "listen", "interop.*")
+    )
     for _ in range(100):
         await served.send("interop.hello", {"n": 1})
         await asyncio.sleep(0.1)

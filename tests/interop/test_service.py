@@ -46,7 +46,9 @@ async def test_it_runs_as_its_user_without_any_capability_in_a_jail(world: OpenW
     assert openwrt.sh(f"find /proc/{world.daemon.pid}/root/tmp -type f 2>/dev/null || :") == ""
 
 
-async def test_without_a_jail_program_it_still_runs_as_its_user(staging: Path, python_of_the_machine: None) -> None:
+async def test_without_a_jail_program_it_still_runs_as_its_user(
+    staging: Path, python_of_the_machine: None
+) -> None:
     del python_of_the_machine
     async with OpenWrtWorld(staging, without=("usr/sbin/ujail",)) as world:
         assert status_of(world)["Uid"].split()[0] == world.openwrt.sh(f"id -u {SERVICE}").strip()
@@ -75,8 +77,8 @@ async def test_a_missing_user_is_refused_with_words(world: OpenWrtWorld) -> None
 async def test_it_reads_a_changed_configuration_without_restarting(world: OpenWrtWorld) -> None:
     pid = world.daemon.pid
     for command in (
-        "ubus call uci set '{\"config\":\"stripe-payments\",\"section\":\"router_os_premium\","
-        "\"values\":{\"title\":\"Another title\"}}'",
+        'ubus call uci set \'{"config":"stripe-payments","section":"router_os_premium",'
+        '"values":{"title":"Another title"}}\'',
         'ubus call uci commit \'{"config":"stripe-payments"}\'',
     ):
         world.openwrt.sh(command)
@@ -113,9 +115,7 @@ async def test_reload_does_not_restart_and_a_new_version_does(world: OpenWrtWorl
 async def test_a_new_resolver_restarts_a_jailed_daemon(world: OpenWrtWorld) -> None:
     """What ujail mounts of a single file is that file for ever: a new resolv.conf would not be seen."""
     pid = world.daemon.pid
-    world.openwrt.sh(
-        "rm -f /etc/resolv.conf; echo nameserver 127.0.0.53 >/tmp/resolv.conf; ln -s /tmp/resolv.conf /etc/resolv.conf"
-    )
+    world.openwrt.sh("echo nameserver 127.0.0.53 >/tmp/resolv.conf; ln -sf /tmp/resolv.conf /etc/resolv.conf")
     event = {"type": "interface.wan.up", "data": {"action": "ifup", "interface": "wan"}}
     world.openwrt.sh(f"ubus call service event '{json.dumps(event)}'")
     await until(world, lambda: world.daemon.pid not in (None, pid), "procd starts it again")
@@ -170,9 +170,11 @@ async def test_keys_typed_at_a_terminal_are_not_echoed(world: OpenWrtWorld) -> N
 
 
 def _at_a_terminal(command: list[str], answers: list[tuple[str, str]]) -> tuple[str, int]:
-    """Run a command on a terminal, answering each prompt when it is there; what the terminal showed, and the code."""
+    """Run a command on a terminal, answering each prompt; what the terminal showed, and the code."""
     ours, theirs = os.openpty()
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as process:
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    ) as process:
         os.close(theirs)
         shown = b""
         for prompt, answer in answers:
@@ -208,18 +210,31 @@ async def test_other_packages_ask_with_a_line_of_shell(world: OpenWrtWorld) -> N
     await world.bus.call(
         "stripe-payments.uci",
         "store",
-        {"features": {"remote_backup_daily": {"unlocked": True, "source": "cs_test_1"}, "monitoring_24_7": {"unlocked": False}}},
+        {
+            "features": {
+                "remote_backup_daily": {"unlocked": True, "source": "cs_test_1"},
+                "monitoring_24_7": {"unlocked": False},
+            }
+        },
     )
     library = ". /usr/share/stripe-payments/features.sh; "
-    for feature, code in (("remote_backup_daily", 0), ("monitoring_24_7", 1), ("nobody_sells_it", 1), ("a.b", 1), ("", 1)):
-        assert world.openwrt.run("sh", "-c", f"{library} feature_unlocked '{feature}'").returncode == code, feature
+    for feature, code in (
+        ("remote_backup_daily", 0),
+        ("monitoring_24_7", 1),
+        ("nobody_sells_it", 1),
+        ("a.b", 1),
+        ("", 1),
+    ):
+        assert world.openwrt.run("sh", "-c", f"{library} feature_unlocked '{feature}'").returncode == code, (
+            feature
+        )
     assert world.openwrt.sh(f"{library} feature_option remote_backup_daily source") == "cs_test_1\n"
 
 
 async def test_a_network_or_a_clock_that_comes_up_has_it_ask_stripe(world: OpenWrtWorld) -> None:
     network = world.openwrt.root / "lib/functions/network.sh"
     network.parent.mkdir(parents=True, exist_ok=True)
-    network.write_text("network_find_wan() { eval \"$1=wan\"; }\n")
+    network.write_text('network_find_wan() { eval "$1=wan"; }\n')
     for subsystem, variables in (("iface", ["ACTION=ifup", "INTERFACE=wan"]), ("ntp", ["ACTION=step"])):
         before = len(world.stripe.requests())
         world.openwrt.sh(f"ubus call hotplug.{subsystem} call '{json.dumps({'env': variables})}'")
@@ -249,5 +264,7 @@ def test_every_shipped_script_is_valid_for_the_routers_shell(staging: Path, tmp_
     if busybox is None:
         pytest.skip("no busybox")
     for script in scripts:
-        done = subprocess.run([busybox, "ash", "-n", str(script)], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [busybox, "ash", "-n", str(script)], capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, f"{script}: {done.stderr}"

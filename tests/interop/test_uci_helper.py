@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.conformance.uci_helper_cases import BEFORE, CASES, FEATURE, Case
+from tests.conformance.uci_helper_cases import BEFORE, CASES, Case
 from tests.interop.openwrt import OpenWrt
-from ubus_py import Client, StatusError
+from ubus_py import Client, StatusError, Value
 
 HELPER = "stripe-payments.uci"
+PAID: dict[str, Value] = {"unlocked": True, "source": "cs_test_1", "reason": "paid"}
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ async def test_the_files_keep_their_mode_and_nothing_is_left_behind(openwrt: Ope
     path = openwrt.root / "etc/config/stripe-features"
     path.chmod(0o640)
     before = {entry.name for entry in path.parent.iterdir()}
-    await bus.call(HELPER, "store", {"features": {"monitoring": FEATURE}})
+    await bus.call(HELPER, "store", {"features": {"monitoring": PAID}})
     assert path.stat().st_mode & 0o777 == 0o640
     assert {entry.name for entry in path.parent.iterdir()} == before
     assert openwrt.sh("uci -q get stripe-features.monitoring.source") == "cs_test_1\n"
@@ -73,7 +74,7 @@ async def test_the_files_keep_their_mode_and_nothing_is_left_behind(openwrt: Ope
 async def test_a_state_file_made_again_can_be_read_by_every_package(openwrt: OpenWrt, bus: Client) -> None:
     path = openwrt.root / "etc/config/stripe-features"
     path.unlink()
-    await bus.call(HELPER, "store", {"features": {"monitoring": FEATURE}})
+    await bus.call(HELPER, "store", {"features": {"monitoring": PAID}})
     assert path.stat().st_mode & 0o777 == 0o644
 
 
@@ -81,7 +82,7 @@ async def test_a_malformed_file_is_reported_and_left_as_it_is(openwrt: OpenWrt, 
     path = openwrt.root / "etc/config/stripe-features"
     path.write_text("config feature 'half\n")
     with pytest.raises(StatusError) as refused:
-        await bus.call(HELPER, "store", {"features": {"monitoring": FEATURE}})
+        await bus.call(HELPER, "store", {"features": {"monitoring": PAID}})
     assert refused.value.code == 9
     with pytest.raises(StatusError):
         await bus.call(HELPER, "load", {})
@@ -89,7 +90,7 @@ async def test_a_malformed_file_is_reported_and_left_as_it_is(openwrt: OpenWrt, 
 
 
 async def test_scripts_that_watch_the_state_file_hear_of_a_change(openwrt: OpenWrt, bus: Client) -> None:
-    """procd's triggers on config.change: what `procd_add_reload_trigger stripe-features` of another package asks for."""
+    """What `procd_add_reload_trigger stripe-features` of another package asks procd for."""
     script = openwrt.root / "etc/init.d/listener"
     script.write_text(
         "#!/bin/sh /etc/rc.common\nUSE_PROCD=1\nstart_service() { :; }\n"
@@ -98,7 +99,7 @@ async def test_scripts_that_watch_the_state_file_hear_of_a_change(openwrt: OpenW
     )
     script.chmod(0o755)
     openwrt.sh("/etc/init.d/listener start")
-    await bus.call(HELPER, "store", {"features": {"monitoring": FEATURE}})
+    await bus.call(HELPER, "store", {"features": {"monitoring": PAID}})
     openwrt.wait_until((openwrt.root / "tmp/heard").exists, "the reload trigger ran")
-    openwrt.sh("ubus call service delete '{\"name\":\"listener\"}'")
+    openwrt.sh('ubus call service delete \'{"name":"listener"}\'')
     script.unlink()

@@ -1,7 +1,7 @@
-"""The world of the flow tests with a real router in it: the same daemon, but ubusd, procd, rpcd, uhttpd and LuCI are
-OpenWrt's own, the packages' files lie where the packages put them, and the init script starts the service.
+"""The world of the flow tests with a real router in it.
 
-Stripe alone is simulated.
+ubusd, procd, rpcd, uhttpd and LuCI are those of OpenWrt; files lie where the packages put them; the init script
+starts the service. Stripe alone is simulated.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ class OpenWrtWorld(World):
         self.root = self.openwrt.root
         self._staging = staging
         self._without = without
-        # The parts answer to the names that the flow tests call; that is all they have in common with the simulated.
+        # The parts have what the flow tests call, and no more in common with the simulated ones.
         self._daemon = cast(DaemonProcess, ServiceOfProcd(self.openwrt))
         self.broker = cast(UbusBroker, Ubusd(self.openwrt))
         self.router = cast(Router, Rpcd(self.openwrt))
@@ -109,7 +109,9 @@ class ServiceOfProcd:
         def kill() -> None:
             pid = self.pid
             if pid is not None:
-                self._openwrt.sh(f"kill -{signal.SIGKILL} {pid}; while [ -d /proc/{pid} ]; do sleep 0.05; done")
+                self._openwrt.sh(
+                    f"kill -{signal.SIGKILL} {pid}; while [ -d /proc/{pid} ]; do sleep 0.05; done"
+                )
 
         await asyncio.to_thread(kill)
 
@@ -137,9 +139,7 @@ class Ubusd:
         await asyncio.to_thread(self._openwrt.sh, "kill -9 $(pidof ubusd)")
 
     async def start(self) -> None:
-        """As the first process of a router starts it again. rpcd does not come back to the bus by itself (procd and
-        logd do): whoever wants a router whose bus crashed to work has to restart it.
-        """
+        """As the first process of a router starts it again."""
         await asyncio.to_thread(restart_bus, self._openwrt)
 
 
@@ -163,9 +163,11 @@ class Rpcd:
 
 
 def restart_bus(openwrt: OpenWrt) -> None:
-    """Start ubusd after a crash, and rpcd, which else stays away from the new bus."""
+    """Start ubusd after a crash, and rpcd, which does not come back by itself (procd and logd do)."""
     openwrt.background("ubusd")
-    openwrt.wait_until(lambda: openwrt.run("ubus", "list", "service").stdout != "", "procd is back on the bus")
+    openwrt.wait_until(
+        lambda: openwrt.run("ubus", "list", "service").stdout != "", "procd is back on the bus"
+    )
     openwrt.sh("/etc/init.d/rpcd restart; ubus -t 20 wait_for session uci")
 
 
@@ -187,5 +189,3 @@ def skip_reason() -> str | None:
     if os.geteuid() != 0:
         return "not run: an OpenWrt stack needs root"
     return None
-
-
