@@ -1,7 +1,7 @@
 """The world of the flow tests with a real router in it.
 
-ubusd, procd, rpcd, uhttpd and LuCI are those of OpenWrt; files lie where the packages put them; the init script
-starts the service. Stripe alone is simulated.
+ubusd, procd, rpcd, uhttpd and LuCI are those of OpenWrt; files lie where the packages put them; the init
+script starts the service. Stripe alone is simulated.
 """
 
 import asyncio
