@@ -29,7 +29,7 @@ class Configuration:
 
     async def load(self) -> bool:
         """Read the settings, trying until rpcd is there; gives whether they differ from `current`."""
-        loaded = Settings.from_uci(_sections((await self._ask()).get("settings")))
+        loaded = Settings.from_uci(sections_of((await self._ask()).get("settings")))
         changed = loaded != self.current
         self.current = loaded
         if changed:
@@ -58,7 +58,8 @@ class Configuration:
                 delay = min(delay * 2, _LONGEST_DELAY_S)
 
 
-def _sections(given: object) -> dict[str, Table]:
+def sections_of(given: object) -> dict[str, Table]:
+    """The sections in an answer of the helper's; what is none is left out."""
     if not isinstance(given, dict):
         return {}
     return {name: section for name, section in given.items() if isinstance(section, dict)}

@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Final
 from stripe_payments.errors import PaymentError
 
 if TYPE_CHECKING:
+    from stripe_payments.diagnostics import Diagnostics
     from stripe_payments.features_in_force import FeaturesInForce
     from stripe_payments.identity import IdentityStore
     from stripe_payments.keys import KeyStore
     from stripe_payments.ledger import Ledger
     from stripe_payments.payments import CheckoutDesk, History, PaymentStatusDesk, RefundDesk
+    from stripe_payments.provisioning import Provisioner, WebhookSetup
     from stripe_payments.reconcile.inbox import InboxWorker
     from stripe_payments.reconcile.poller import Poller
     from stripe_payments.reconcile.sync import Reconciler
     from stripe_payments.reconcile.trusted_clock import TrustedClock
+    from stripe_payments.refused_webhooks import RefusedWebhooks
     from stripe_payments.settings import Settings
     from stripe_payments.stripe_api import StripeAPI
 
@@ -49,6 +52,9 @@ class Parts:
     payment_status: PaymentStatusDesk
     history: History
     refunds: RefundDesk
+    provisioner: Provisioner
+    webhook_setup: WebhookSetup
+    refused_webhooks: RefusedWebhooks
 
 
 class Readiness:
@@ -61,6 +67,8 @@ class Readiness:
         self._parts: Parts | None = None
         self._refusal: PaymentError | None = None
         self._changed = asyncio.Event()
+        self.diagnostics: Diagnostics | None = None
+        """There from the moment the parts are being opened, and whether or not that succeeds."""
 
     def open(self, parts: Parts) -> None:
         self._parts, self._refusal = parts, None

@@ -109,9 +109,12 @@ class Service:
         _journal.info("on the bus")
 
     async def _open_until_it_works(self) -> None:
+        from stripe_payments.diagnostics import Diagnostics
         from stripe_payments.wiring import Wiring
 
         self._wiring = Wiring(self._bus, self._state.path, self._environ, self._reloading)
+        wiring = self._wiring
+        self.readiness.diagnostics = Diagnostics(lambda: wiring.situation(self.readiness.refusal))
         delay = _FIRST_RETRY_S
         while True:
             try:

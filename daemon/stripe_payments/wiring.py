@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Final
 
 from stripe_payments.configuration import Configuration
+from stripe_payments.diagnostics import Situation
+from stripe_payments.errors import PaymentError
 from stripe_payments.features_in_force import FeaturesInForce
 from stripe_payments.identity import IdentityStore
 from stripe_payments.journal import Journal
 from stripe_payments.keys import KeyStore
 from stripe_payments.ledger import Ledger
 from stripe_payments.payments import CheckoutDesk, History, PaymentStatusDesk, RefundDesk
+from stripe_payments.provisioning import Provisioner, WebhookSetup
 from stripe_payments.readiness import Parts
 from stripe_payments.reconcile import META_CLOCK_FLOOR, InboxWorker, Poller, Reconciler
 from stripe_payments.reconcile.trusted_clock import TrustedClock
+from stripe_payments.refused_webhooks import RefusedWebhooks
 from stripe_payments.settings import Settings
 from stripe_payments.stripe_api import StripeAPI
 from stripe_payments.supervision import Supervisor
@@ -46,6 +50,12 @@ class Wiring:
         self._environ = environ
         self._reloading = reloading
         self._configuration = Configuration(bus)
+        self._keys = KeyStore(state_dir, environ)
+        self._identity = IdentityStore(state_dir)
+        self._api_base = environ.get("STRIPE_API_BASE") or None
+        self._refused_webhooks = RefusedWebhooks()
+        self._clock: TrustedClock | None = None
+        self._reconciler: Reconciler | None = None
         self._supervisor = Supervisor()
         self._ledger: Ledger | None = None
         self._stripe: StripeAPI | None = None
@@ -53,7 +63,7 @@ class Wiring:
 
     async def open(self, ready: Callable[[Parts], None]) -> None:
         """Open everything, tell `ready`, start the workers. Raises PaymentError or OSError."""
-        identity, keys = IdentityStore(self._state_dir), KeyStore(self._state_dir, self._environ)
+        identity, keys = self._identity, self._keys
         await asyncio.to_thread(identity.load)
         if self._ledger is None:
             self._ledger = await Ledger.open(self._state_dir / "ledger.db")
@@ -66,7 +76,7 @@ class Wiring:
             return self._configuration.current
 
         if self._stripe is None:
-            self._stripe = StripeAPI(keys.current, clock, self._environ.get("STRIPE_API_BASE") or None)
+            self._stripe = StripeAPI(keys.current, clock, self._api_base)
         stripe = self._stripe
         unlocks = Unlocks(ledger, self._bus)
         features = FeaturesInForce(ledger, unlocks.kick)
@@ -80,7 +90,7 @@ class Wiring:
         checkout = CheckoutDesk(ledger, stripe, reconciler, settings, identity, clock)
         poller = Poller(ledger, reconciler, stripe, settings, identity, clock, withdraw=checkout.withdraw)
         checkout.tell(poller)
-        self._checkout = checkout
+        self._checkout, self._clock, self._reconciler = checkout, clock, reconciler
         ready(
             Parts(
                 settings=settings,
@@ -97,6 +107,11 @@ class Wiring:
                 payment_status=PaymentStatusDesk(ledger, reconciler, settings),
                 history=History(ledger, settings),
                 refunds=RefundDesk(ledger, stripe, reconciler),
+                provisioner=Provisioner(
+                    stripe, settings, self._bus, lambda: keys.current().mode, self._reloading.set
+                ),
+                webhook_setup=WebhookSetup(stripe, keys, identity, ledger),
+                refused_webhooks=self._refused_webhooks,
             )
         )
         self._bus.on_connection(lambda connected: unlocks.kick() if connected else None)
@@ -108,6 +123,22 @@ class Wiring:
         workers.start("reload", lambda: self._keep_reloading(reconciler, poller))
         workers.start("checkouts", checkout.resume, once=True)
         _journal.info("ready", router_id=identity.load().router_id, mode=keys.current().mode)
+
+    def situation(self, refusal: PaymentError | None) -> Situation:
+        """What diagnostics look at; also while `open` has not succeeded."""
+        return Situation(
+            settings=self._configuration.current,
+            keys=self._keys,
+            identity=self._identity,
+            state_dir=self._state_dir,
+            bus=self._bus,
+            api_base=self._api_base,
+            refused_webhooks=self._refused_webhooks,
+            ledger=self._ledger,
+            clock=self._clock,
+            last_sync=self._reconciler.last_sync if self._reconciler is not None else None,
+            refusal=refusal,
+        )
 
     async def _keep_reloading(self, reconciler: Reconciler, poller: Poller) -> None:
         while True:

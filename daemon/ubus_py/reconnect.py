@@ -374,6 +374,10 @@ class Client:
         """See :meth:`Connection.lookup <ubus_py.client.Connection.lookup>`."""
         return await self._now().lookup(pattern)
 
+    async def lookup_strictly(self, pattern: str | None = None) -> list[ObjectInfo]:
+        """See :meth:`Connection.lookup_strictly <ubus_py.client.Connection.lookup_strictly>`."""
+        return await self._now().lookup_strictly(pattern)
+
     async def send(self, name: str, data: Mapping[str, Encodable] | None = None) -> None:
         """See :meth:`Connection.send <ubus_py.client.Connection.send>`."""
         await self._now().send(name, data)

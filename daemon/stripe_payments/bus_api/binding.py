@@ -31,7 +31,14 @@ class Question:
 
     args: Arguments
     locale: str
-    parts: Parts
+    readiness: Readiness
+
+    @property
+    def parts(self) -> Parts:
+        """Everything that does the work. Raises `starting` for a method that is answered without it."""
+        if self.readiness.now is None:
+            raise PaymentError("starting")
+        return self.readiness.now
 
 
 Handler = Callable[[Question], Awaitable[Reply]]
@@ -67,10 +74,11 @@ class Binding:
             await asyncio.wait(self._running, timeout=1.0)
 
     async def _answer(self, row: BusMethod, call: Call) -> Reply:
-        parts = self._readiness.now or await self._readiness.parts()
+        if self._readiness.now is None and not (row.always and self._readiness.diagnostics is not None):
+            await self._readiness.parts()
         arguments = Arguments(call.args)
         arguments.text("locale")
-        question = Question(arguments, self._locale(call), parts)
+        question = Question(arguments, self._locale(call), self._readiness)
         if self._handlers is None:
             from stripe_payments.bus_api.methods import HANDLERS  # not before the object is on the bus
 

@@ -174,6 +174,37 @@ async def refund(question: Question) -> Reply:
     )
 
 
+async def check(question: Question) -> Reply:
+    """What may be wrong, and what to do about it: `checks[] {id, ok, severity (ok, info, warning, error),
+    detail, hint}`; answered also without keys, without network and while the ledger cannot be opened.
+    """
+    diagnostics = question.readiness.diagnostics
+    if diagnostics is None:
+        raise PaymentError("starting")
+    return {"checks": await diagnostics.run(question.locale)}
+
+
+async def provision(question: Question) -> Reply:
+    """Create at Stripe what the configuration sells and is missing there, and store the price ids; see
+    `Provisioner.provision`. `dry_run` only says what would be done; `replace` makes new prices in place of
+    those that differ from the configuration.
+    """
+    args = question.args
+    return await question.parts.provisioner.provision(
+        dry_run=args.flag("dry_run"), replace=args.flag("replace"), locale=question.locale
+    )
+
+
+async def setup_webhook(question: Question) -> Reply:
+    """Have Stripe send this router's events to `url`; see `WebhookSetup.set_up`. The secret is stored and not
+    told. `replace` takes an address over that is registered for another router.
+    """
+    args = question.args
+    return await question.parts.webhook_setup.set_up(
+        args.text("url", required=True), replace=args.flag("replace"), locale=question.locale
+    )
+
+
 async def set_keys(question: Question) -> Reply:
     """Store Stripe's keys (one that is not given stays, an empty one is removed); answers the `mode`
     they work in.
@@ -218,5 +249,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "create_checkout_session": create_checkout_session,
     "sync": sync,
     "refund": refund,
+    "check": check,
+    "provision": provision,
+    "setup_webhook": setup_webhook,
     "set_keys": set_keys,
 }

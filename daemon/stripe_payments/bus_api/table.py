@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from ubus_py import INT32, STRING, ArgType
+from ubus_py import BOOLEAN, INT32, STRING, ArgType
 
 OBJECT: Final = "stripe-payments"
 
@@ -20,11 +20,14 @@ class BusMethod:
 
     `asks_stripe`: it may wait for the network. It then goes on by itself should its caller leave or lose
     patience, because half a purchase or half a refund is worse than an unheard answer.
+
+    `always`: it answers also while the daemon cannot work, to tell why.
     """
 
     name: str
     args: Mapping[str, ArgType] = field(default_factory=dict)
     asks_stripe: bool = False
+    always: bool = False
 
 
 METHODS: Final = (
@@ -42,5 +45,8 @@ METHODS: Final = (
     ),
     BusMethod("sync", asks_stripe=True),
     BusMethod("refund", {"payment_id": STRING, "amount": INT32, "reason": STRING}, asks_stripe=True),
+    BusMethod("check", asks_stripe=True, always=True),
+    BusMethod("provision", {"dry_run": BOOLEAN, "replace": BOOLEAN}, asks_stripe=True),
+    BusMethod("setup_webhook", {"url": STRING, "replace": BOOLEAN}, asks_stripe=True),
     BusMethod("set_keys", {"secret_key": STRING, "webhook_secret": STRING, "publishable_key": STRING}),
 )

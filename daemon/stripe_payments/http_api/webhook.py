@@ -19,7 +19,7 @@ from stripe_payments.http_api.messages import Request, Response
 from stripe_payments.http_api.rate_limit import Budget
 from stripe_payments.journal import Journal
 from stripe_payments.readiness import Parts, Readiness
-from stripe_payments.stripe_api.webhook_signature import verify
+from stripe_payments.stripe_api.webhook_signature import TOLERANCE, verify
 
 _journal = Journal("webhook")
 
@@ -56,19 +56,27 @@ class WebhookEndpoint:
         parts = await self._readiness.parts()
         keys = parts.keys.current()
         if not keys.webhook_secret:
+            parts.refused_webhooks.note("webhook_not_configured", parts.clock.now())
             raise PaymentError("webhook_not_configured")
         now = parts.clock.now()
         if now is None:
             parts.poller.kick("a webhook came before the time was known")
+            parts.refused_webhooks.note("clock_not_trusted", None)
             raise PaymentError("clock_not_trusted", retry_after=_CLOCK_RETRY_S)
         try:
-            verify(request.body, request.headers.get("stripe-signature"), keys.webhook_secret, now)
+            signature = request.headers.get("stripe-signature")
+            signed_at = verify(request.body, signature, keys.webhook_secret, now)
         except PaymentError as error:
+            parts.refused_webhooks.note(error.code, now)
             wait = self._failures.spend(request.remote)
             if wait:
                 raise PaymentError("rate_limited", retry_after=wait) from error
             _journal.warning("a webhook was refused", code=error.code, remote=request.remote)
             raise
+        parts.refused_webhooks.clear()
+        if signed_at - now > TOLERANCE:
+            _journal.warning("Stripe is ahead of the clock: it is asked for the time", seconds=signed_at - now)
+            parts.poller.kick("a webhook came from the future")
         event = _event(request.body)
         hint = _hint(event)
         if hint is None:

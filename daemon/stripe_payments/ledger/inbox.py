@@ -22,6 +22,16 @@ class InboxEvent:
     error: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class LatestEvent:
+    """`outcome` is None while it waits; `error` is what the last attempt failed at."""
+
+    type: str
+    received_at: int
+    outcome: str | None
+    error: str | None
+
+
 class Inbox:
     """Rows of `InboxEvent`; an event with an outcome stays, to know a late duplicate by, until `prune`."""
 
@@ -76,6 +86,13 @@ class Inbox:
     def pending_count(self) -> int:
         """How many events wait."""
         return int(self._connection.execute("SELECT count(*) FROM inbox WHERE outcome IS NULL").fetchone()[0])
+
+    def latest(self) -> LatestEvent | None:
+        """The event that came last, worked off or not."""
+        row = self._connection.execute(
+            "SELECT type, received_at, outcome, error FROM inbox ORDER BY received_at DESC LIMIT 1"
+        ).fetchone()
+        return None if row is None else LatestEvent(*row)
 
     def prune(self, received_before: int) -> int:
         """Forget finished events received before a time (Stripe retries for three days); their number."""

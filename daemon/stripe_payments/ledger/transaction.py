@@ -19,6 +19,7 @@ class Transaction:
     """The ledger's tables. Valid only while the function runs, in the ledger's own thread."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
         self.meta = Meta(connection)
         self.objects = Objects(connection)
         self.checkouts = Checkouts(connection)
@@ -30,6 +31,11 @@ class Transaction:
         self.features = Features(connection)
         self.outbox = Outbox(connection)
         self._after_commit: list[Callable[[], None]] = []
+
+    def damage(self) -> str | None:
+        """What SQLite finds wrong in the file, None if nothing. Reads every page."""
+        found = str(self._connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        return None if found == "ok" else found
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` in the event loop once this transaction is durable; never, if it is rolled back."""

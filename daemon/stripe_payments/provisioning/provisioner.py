@@ -35,7 +35,7 @@ from .catalogue_wanted import (
 from .prices_at_stripe import PriceAtStripe, read_prices
 
 if TYPE_CHECKING:
-    from stripe.params import PriceCreateParams, ProductCreateParams
+    from stripe_payments.stripe_api.parameters import PriceCreateParams, ProductCreateParams
 
 _journal = Journal("provision")
 

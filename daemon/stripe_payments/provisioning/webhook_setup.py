@@ -25,12 +25,11 @@ from stripe_payments.texts import Text
 from .webhook_events import WEBHOOK_EVENTS
 
 if TYPE_CHECKING:
-    from stripe.params import WebhookEndpointCreateParams, WebhookEndpointUpdateParams
-
     from stripe_payments.identity import IdentityStore
     from stripe_payments.keys import KeyStore
     from stripe_payments.ledger import Ledger, Transaction
     from stripe_payments.stripe_api import StripeAPI
+    from stripe_payments.stripe_api.parameters import WebhookEndpointCreateParams, WebhookEndpointUpdateParams
 
 _journal = Journal("webhook_setup")
 

@@ -132,9 +132,9 @@ class StripeAPI:
             return StripeState("unconfigured", self._state.since)
         return self._state
 
-    def close(self) -> None:
-        """Let the threads go. A call in flight is abandoned."""
-        self._threads.close()
+    def close(self, timeout: float = 1.0) -> None:
+        """Let the threads go; wait at most `timeout` seconds for idle ones. A call in flight is abandoned."""
+        self._threads.close(timeout)
 
     # -- reading ----------------------------------------------------------------------------------
 

@@ -20,6 +20,9 @@ PUBLISHED = {
     "create_checkout_session": {"price_id", "success_url", "cancel_url"},
     "sync": set(),
     "refund": {"payment_id", "amount", "reason"},
+    "check": set(),
+    "provision": {"dry_run", "replace"},
+    "setup_webhook": {"url", "replace"},
     "set_keys": {"secret_key", "webhook_secret", "publishable_key"},
 }
 

@@ -1,0 +1,54 @@
+"""The checks: a stable id each, what finds it out, and how long that may take."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from . import account, activity, connection, router, webhook
+from .finding import Finding
+from .probes import Probes
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`limit`: seconds after which the check itself counts as the fault."""
+
+    id: str
+    look: Callable[[Probes], Awaitable[Finding]]
+    limit: float
+
+
+_QUICK: Final = 3.0
+_DISK: Final = 6.0
+_BUS: Final = 6.0
+_NETWORK: Final = 10.0
+_STRIPE: Final = 15.0
+
+CHECKS: Final = (
+    Check("settings", router.settings, _QUICK),
+    Check("enabled", router.enabled, _QUICK),
+    Check("key", account.key, _STRIPE),
+    Check("key_permissions", account.key_permissions, _STRIPE),
+    Check("key_mode", account.key_mode, _STRIPE),
+    Check("dns", connection.dns, _NETWORK),
+    Check("connection", connection.connection, _NETWORK),
+    Check("ca_bundle", connection.ca_bundle, _DISK),
+    Check("tls", connection.tls, _NETWORK),
+    Check("stripe", connection.stripe, _STRIPE),
+    Check("clock", connection.clock, _STRIPE),
+    Check("prices", account.prices, _STRIPE),
+    Check("webhook_endpoint", webhook.webhook_endpoint, _STRIPE),
+    Check("webhook_deliveries", webhook.webhook_deliveries, _QUICK),
+    Check("polling", activity.polling, _QUICK),
+    Check("checkouts", activity.checkouts, _QUICK),
+    Check("events", activity.events, _QUICK),
+    Check("effects", activity.effects, _QUICK),
+    Check("payments", activity.payments, _QUICK),
+    Check("ledger", router.ledger, _DISK),
+    Check("storage", router.storage, _DISK),
+    Check("state_directory", router.state_directory, _DISK),
+    Check("settings_helper", router.settings_helper, _BUS),
+    Check("hotplug", router.hotplug, _BUS),
+)
