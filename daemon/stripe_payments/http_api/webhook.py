@@ -75,7 +75,8 @@ class WebhookEndpoint:
             raise
         parts.refused_webhooks.clear()
         if signed_at - now > TOLERANCE:
-            _journal.warning("Stripe is ahead of the clock: it is asked for the time", seconds=signed_at - now)
+            # no replay (`verify` says why): it is our clock that lags, and any answer of Stripe's corrects it
+            _journal.warning("the clock lags: Stripe is asked for the time", seconds=signed_at - now)
             parts.poller.kick("a webhook came from the future")
         event = _event(request.body)
         hint = _hint(event)

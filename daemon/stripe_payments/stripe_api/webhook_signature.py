@@ -13,7 +13,7 @@ import hmac
 from stripe_payments.errors import PaymentError
 
 TOLERANCE = 300
-"""Seconds that a timestamp may lie from now, either way (Stripe's default tolerance)."""
+"""Seconds that a timestamp may lie in the past (Stripe's default tolerance)."""
 
 _MAX_HEADER = 4096
 _MAX_SIGNATURES = 16  # Stripe sends one for every secret that is being rolled: two at most in practice
@@ -30,8 +30,11 @@ def verify(body: bytes, header: str | None, secret: str | None, now: int, tolera
 
     `now` is trusted epoch seconds. Raises PaymentError `webhook_not_configured` without a secret (a webhook
     without one must never be believed), `invalid_signature`, or `stale_timestamp` for a genuine signature
-    that is too old or lies in the future. The signature is looked at first: an attacker learns nothing about
-    our clock.
+    that is too old. The signature is looked at first: an attacker learns nothing about our clock.
+
+    The timestamp keeps old deliveries from being replayed, and no replay comes from the future: a genuine one
+    that does says that our own clock lags (the monotonic clock stands still while a machine is suspended).
+    It is accepted, as the SDK does; the caller sees by the timestamp that the clock needs a look.
     """
     if not secret or not secret.strip():
         raise PaymentError("webhook_not_configured")
@@ -42,7 +45,7 @@ def verify(body: bytes, header: str | None, secret: str | None, now: int, tolera
         genuine |= hmac.compare_digest(expected, signature.encode("utf-8", "surrogatepass"))
     if not genuine:
         raise PaymentError("invalid_signature")
-    if abs(now - timestamp) > tolerance:
+    if now - timestamp > tolerance:
         raise PaymentError("stale_timestamp")
     return timestamp
 
