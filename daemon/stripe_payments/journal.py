@@ -127,17 +127,26 @@ class Journal:
 
 
 def set_up(level: str = "info", stream: IO[str] | None = None) -> None:
-    """Send everything logged in this process to `stream` (stderr by default), redacted, one line an entry.
+    """Send everything logged in this process to `stream`, redacted, one line an entry.
 
-    Replaces what an earlier call set up. `level` is the daemon's; libraries are heard from ``warning`` on.
+    Without one, warnings and worse go to stderr and the rest to stdout: procd logs the one as ``daemon.err`` and the
+    other as ``daemon.info``. Replaces what an earlier call set up. `level` is the daemon's; libraries are heard from
+    ``warning`` on.
     """
-    handler = logging.StreamHandler(stream if stream is not None else sys.stderr)
-    handler.setFormatter(_Logfmt())
     root = logging.getLogger()
     for old in list(root.handlers):
         if isinstance(old.formatter, _Logfmt):
             root.removeHandler(old)
-    root.addHandler(handler)
+    grave = logging.StreamHandler(sys.stderr if stream is None else stream)
+    handlers = [grave]
+    if stream is None:
+        light = logging.StreamHandler(sys.stdout)
+        light.addFilter(lambda record: record.levelno < logging.WARNING)
+        grave.setLevel(logging.WARNING)
+        handlers.append(light)
+    for handler in handlers:
+        handler.setFormatter(_Logfmt())
+        root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger(ROOT).setLevel(level.upper())
     logging.captureWarnings(True)

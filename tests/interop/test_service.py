@@ -249,6 +249,7 @@ async def test_the_log_is_readable_and_each_line_is_one_message(world: OpenWrtWo
     lines = [line for line in world.openwrt.log().splitlines() if "level=" in line]
     assert lines
     assert all(re.search(r"level=\w+ part=\w+ msg=", line) for line in lines)
+    assert all(("daemon.err" in line) == ("level=info" not in line) for line in lines)
 
 
 def test_every_shipped_script_is_valid_for_the_routers_shell(staging: Path, tmp_path: Path) -> None:

@@ -63,12 +63,10 @@ class OpenWrtWorld(World):
         await asyncio.to_thread(self.openwrt.sh, "sh /etc/uci-defaults/50-stripe-payments")
         await self.bus.start()
         await asyncio.to_thread(self.openwrt.sh, "ubus -t 20 wait_for stripe-payments.uci")
-        if self._configured:
-            await self._set_prices_up()
         await asyncio.to_thread(self.openwrt.sh, "/etc/init.d/stripe-payments start")
         await self.daemon_answers()
         if self._configured:
-            await self._set_keys()
+            await self.set_payments_up()
 
     async def stop(self) -> None:
         """Cuts the power."""

@@ -121,3 +121,22 @@ def test_setting_up_twice_writes_once(stream: io.StringIO) -> None:
     assert stream.getvalue() == ""
     assert again.getvalue() == "level=warning part=x msg=loud\n"
     journal.set_up("debug", stream)  # so that the fixture finds its own
+
+
+def test_what_is_grave_goes_where_procd_logs_errors(
+    stream: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = logging.getLogger()
+    before = list(root.handlers)
+    journal.set_up("info")
+    mine = [handler for handler in root.handlers if handler not in before]
+    try:
+        Journal("service").info("ready")
+        Journal("service").warning("the bus is away")
+    finally:
+        for handler in mine:
+            root.removeHandler(handler)
+    printed = capsys.readouterr()
+    assert printed.out == "level=info part=service msg=ready\n"
+    assert printed.err == 'level=warning part=service msg="the bus is away"\n'
+    assert stream.getvalue() == ""
