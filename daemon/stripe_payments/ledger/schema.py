@@ -18,6 +18,8 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
             value TEXT NOT NULL
         ) STRICT, WITHOUT ROWID
         """,
+        # A new file knows nothing yet, from its very first commit on: see `store.META_REBUILDING`.
+        "INSERT INTO meta (key, value) VALUES ('rebuilding', 'new')",
         # Stripe's objects as they came; the derived tables can be made again from these.
         """
         CREATE TABLE objects (

@@ -29,7 +29,9 @@ from stripe_payments.texts import Text
 __all__ = ["META_REBUILDING", "Ledger"]
 
 META_REBUILDING: Final = "rebuilding"
-"""Meta key, present from the moment a new file is begun until reconciliation has filled it from Stripe."""
+"""Meta key, present from a new file's first commit until reconciliation has filled it from Stripe. Its value:
+`new`, or the name that the damaged file before it was kept under.
+"""
 
 _journal = Journal("ledger")
 
@@ -294,6 +296,8 @@ class Ledger:
         connection = sqlite3.connect(self._path, timeout=_BUSY_MS / 1000, isolation_level=None)
         try:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            # before the first page is written, or it has no effect: pages that became free can be given back
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB:d}")
@@ -308,11 +312,12 @@ class Ledger:
                     damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
                     raise damage
             before = migrate(connection)
-            if self._fresh:
-                reason = self._set_aside.name if self._set_aside is not None else "new"
+            if self._set_aside is not None:
                 connection.execute(
-                    "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (META_REBUILDING, reason)
+                    "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)",
+                    (META_REBUILDING, self._set_aside.name),
                 )
+            if self._fresh:
                 self._path.chmod(0o600)
                 sync_directory(self._path.parent)
             _journal.info("ledger open", schema_before=before, fresh=self._fresh)

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from stripe_payments.entitlements import MANUAL, Entitlement, ManualGrant
 from stripe_payments.journal import Journal
 from stripe_payments.ledger import Effect, Ledger, Transaction
+from stripe_payments.ledger.store import META_REBUILDING
 from stripe_payments.unlocks.uci_features import as_option_values, differing, from_sections, storable
 from ubus_py import Encodable, Status, StatusError, Table, UbusError, UsageError, Value
 
@@ -85,9 +86,10 @@ class Unlocks:
 
         After a lost or damaged ledger this is all that the router knows, so it is what `entitlements` has as
         `previous` until Stripe has been asked; an administrator's grants are kept for good. Does nothing for
-        a ledger that was there. Tries until rpcd answers.
+        a ledger that was filled from Stripe once, or that has features already: one that a power cut left
+        between its beginning and this is still a new one. Tries until rpcd answers.
         """
-        if not self._ledger.fresh:
+        if not await self._ledger.read(_is_new):
             return
         delay = _FIRST_DELAY_S
         while True:
@@ -263,6 +265,10 @@ class Unlocks:
                 refused |= await self._store([entitlement])
             return refused
         return set()
+
+
+def _is_new(tx: Transaction) -> bool:
+    return tx.meta.get(META_REBUILDING) is not None and not tx.features.all()
 
 
 def _jittered(delay: float) -> float:

@@ -46,6 +46,18 @@ async def test_a_new_ledger_is_private_and_knows_that_it_is_new(path: Path) -> N
     await ledger.close()
 
 
+async def test_a_file_says_that_it_is_new_from_its_first_commit_on(path: Path) -> None:
+    """The power may go as soon as there are tables: what a file then says of itself is all that is left."""
+    path.parent.mkdir(mode=0o700)
+    connection = sqlite3.connect(path, isolation_level=None)
+    migrate(connection, MIGRATIONS[:1])
+    connection.close()
+    ledger = await Ledger.open(path)
+    assert not ledger.fresh
+    assert await ledger.read(lambda tx: tx.meta.get(META_REBUILDING)) == "new"
+    await ledger.close()
+
+
 async def test_the_promised_settings_of_sqlite(ledger: Ledger, path: Path) -> None:
     """No shared memory beside the file, and nobody else in it."""
     await ledger.write(lambda tx: tx.meta.set("a", "1"))

@@ -8,6 +8,7 @@ import pytest
 
 from stripe_payments.entitlements import Entitlement, ManualGrant
 from stripe_payments.ledger import Ledger, Transaction
+from stripe_payments.ledger.store import META_REBUILDING
 from stripe_payments.unlocks import Unlocks
 from tests.unit.stripe_payments.unlocks.conftest import PATIENCE, World, until
 from ubus_py import TABLE, Call, Client, Encodable, Method, Object, Status, StatusError, Table
@@ -312,9 +313,25 @@ async def test_a_new_ledger_takes_over_what_uci_says(world: World) -> None:
     assert await world.ledger.read(lambda tx: tx.outbox.pending_count()) == 0
 
 
-async def test_a_ledger_that_was_there_takes_over_nothing(world: World) -> None:
+async def test_a_power_cut_before_taking_over_loses_nothing(world: World) -> None:
+    (world.root / "etc/config/stripe-features").write_text(KNOWN)
     await world.ledger.close()
     world.ledger = await Ledger.open(world.ledger_path)
+    assert not world.ledger.fresh
+    await Unlocks(world.ledger, world.client).adopt()
+    taken = await world.ledger.read(lambda tx: tx.features.all())
+    assert {name for name, held in taken.items() if held.unlocked} == {"phone_support", "remote_backup_daily"}
+
+
+async def test_what_was_decided_meanwhile_is_not_taken_back(world: World) -> None:
+    (world.root / "etc/config/stripe-features").write_text(KNOWN)
+    await world.decide(BACKUP)
+    await Unlocks(world.ledger, world.client).adopt()
+    assert await world.ledger.read(lambda tx: tx.features.all()) == {"remote_backup_daily": BACKUP}
+
+
+async def test_a_ledger_that_was_there_takes_over_nothing(world: World) -> None:
+    await world.ledger.write(lambda tx: tx.meta.delete(META_REBUILDING))  # as after the first full poll
     (world.root / "etc/config/stripe-features").write_text(KNOWN)
     await Unlocks(world.ledger, world.client).adopt()
     assert await world.ledger.read(lambda tx: tx.features.all()) == {}
