@@ -6,18 +6,21 @@ VENV := .venv
 PORT ?= 8080
 STRIPE_PORT ?= 8081
 STATE ?=
+SDK ?=
 SHELL_FILES = $(shell git ls-files 'files/etc/init.d/*' 'files/etc/uci-defaults/*' 'files/etc/hotplug.d/*' '*.sh' .ci/run)
 
 export PYTHONPATH := $(CURDIR):$(CURDIR)/daemon
 export PYTHONDONTWRITEBYTECODE ?=
 unexport PIP_USER
 
-.PHONY: help demo test lint bench clean format
+.PHONY: help demo test lint bench ipk apk clean format
 
 help:
 	@echo 'make demo   a simulated router with a simulated Stripe, in the browser (PORT=8080 STRIPE_PORT=8081 STATE=dir)'
 	@echo 'make test   every test: unit, recorded vectors, fuzz, flows, browser'
 	@echo 'make lint   ruff, mypy --strict, eslint, shellcheck, translations, JSON'
+	@echo 'make ipk    the packages for opkg (OpenWrt 24.10), written to build/ipk'
+	@echo 'make apk    the same for apk (OpenWrt 25.12); SDK=dir names an unpacked OpenWrt SDK'
 	@echo 'make bench  timings as ratios, written to build/bench.json'
 	@echo 'make clean  removes what the commands above made'
 
@@ -72,6 +75,13 @@ lint: $(VENV)/.dev node_modules/.package-lock.json have-shellcheck
 
 bench: $(VENV)/.dev
 	$(VENV)/bin/python -m bench
+
+ipk: $(VENV)/.demo
+	@$(VENV)/bin/python -m tools.ipk --output build/ipk
+
+apk: $(VENV)/.demo
+	@$(if $(SDK),,echo 'SDK=… must name an unpacked OpenWrt SDK, 25.12 or newer' >&2; exit 1)
+	@$(VENV)/bin/python -m tools.ipk --output build/apk --sdk '$(SDK)'
 
 format: $(VENV)/.dev
 	$(VENV)/bin/ruff check --fix .

@@ -12,43 +12,12 @@ from pathlib import Path
 
 from babel.messages.pofile import read_po
 
-_MASK = 0xFFFFFFFF
+from tools.ipk import lmo
 
 
 def key_hash(text: str) -> str:
-    """Hash a key as LuCI's catalogues do: SuperFastHash (Paul Hsieh) over UTF-8, seeded with the length."""
-    data = text.encode("utf-8")
-    value = len(data)
-    whole = len(data) & ~3
-
-    def half(at: int) -> int:
-        return data[at] | data[at + 1] << 8
-
-    def signed(at: int) -> int:
-        return data[at] - 256 if data[at] > 127 else data[at]
-
-    for at in range(0, whole, 4):
-        value = (value + half(at)) & _MASK
-        value = ((value << 16) ^ (half(at + 2) << 11) ^ value) & _MASK
-        value = (value + (value >> 11)) & _MASK
-    match len(data) & 3:
-        case 3:
-            value = (value + half(whole)) & _MASK
-            value = (value ^ value << 16) & _MASK
-            value = (value ^ signed(whole + 2) << 18) & _MASK
-            value = (value + (value >> 11)) & _MASK
-        case 2:
-            value = (value + half(whole)) & _MASK
-            value = (value ^ value << 11) & _MASK
-            value = (value + (value >> 17)) & _MASK
-        case 1:
-            value = (value + signed(whole)) & _MASK
-            value = (value ^ value << 10) & _MASK
-            value = (value + (value >> 1)) & _MASK
-    for left, right in ((3, 5), (4, 17), (25, 6)):
-        value = (value ^ value << left) & _MASK
-        value = (value + (value >> right)) & _MASK
-    return f"{value:08x}"
+    """The key of a text as LuCI writes it for the browser."""
+    return f"{lmo.key_hash(text):08x}"
 
 
 def _tidy(text: str) -> str:

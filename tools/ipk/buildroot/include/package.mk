@@ -1,0 +1,38 @@
+# Stands in for OpenWrt's include/package.mk. What OpenWrt would put into a control file is written down, one file a
+# field; the install section is run. A section is expanded as often as OpenWrt expands it, so that a Makefile that needs
+# `$$$$` there needs it here.
+
+PKG_BUILD_DIR?=$(BUILD_DIR)/$(PKG_NAME)
+VERSION:=$(PKG_VERSION)-r$(PKG_RELEASE)
+
+FIELDS:=SECTION CATEGORY TITLE URL DEPENDS USERID PKGARCH VERSION
+SECTIONS:=description conffiles preinst postinst prerm postrm
+
+.PHONY: all prepare
+prepare:
+	$(Build/Prepare)
+	$(Build/Configure)
+	$(Build/Compile)
+
+define WriteSection
+$(if $(value Package/$(1)/$(2)),$(file >$(OUT)/$(1)/$(2),$(Package/$(1)/$(2))))
+endef
+
+define BuildPackage
+  $(foreach field,$(filter-out VERSION,$(FIELDS)),$(eval $(field):=))
+  $(eval VERSION:=$(PKG_VERSION)-r$(PKG_RELEASE))
+  $(eval $(value Package/$(1)))
+  $(shell mkdir -p $(OUT)/$(1)/root)
+  $(foreach field,$(FIELDS),$(file >$(OUT)/$(1)/$(field),$(strip $($(field)))))
+  $(file >$(OUT)/$(1)/LICENSE,$(PKG_LICENSE))
+  $(file >$(OUT)/$(1)/MAINTAINER,$(PKG_MAINTAINER))
+  $(foreach section,$(SECTIONS),$(call WriteSection,$(1),$(section)))
+  $(eval $(call BuildPackage/install,$(1),$(OUT)/$(1)/root))
+endef
+
+define BuildPackage/install
+.PHONY: $(1)
+all: $(1)
+$(1): prepare
+	$(call Package/$(1)/install,$(2))
+endef
