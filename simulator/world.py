@@ -1,7 +1,7 @@
 """The whole world a router lives in: bus, rpcd, web server, Stripe, and the daemon as a process of its own.
 
-The demo, the flow tests, the browser tests and the benchmarks all start this one; the daemon in it is the shipped one,
-unchanged, and finds nothing but sockets.
+The demo, the flow tests, the browser tests and the benchmarks all start this one; the daemon in it is the
+shipped one, unchanged, and finds nothing but sockets.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
-import stripe
 
 from simulator.browser_front import BrowserFront
 from simulator.daemon_process import DaemonProcess
@@ -22,17 +21,14 @@ from simulator.router import Router, prepare_root
 from simulator.stripe_account import StripeAccount
 from simulator.stripe_cloud import StripeCloud
 from simulator.ubus_broker import UbusBroker
-from stripe_payments.settings import Settings
 from ubus_py import Client, ConnectionLost, StatusError
-
-API_VERSION: str = stripe.api_version
 
 
 class World:
     """Use as `async with World(...) as world`, or `start()` and `stop()`.
 
-    `state`: the folder that looks like the router's `/` is made below it; a temporary one, removed at the end, if None.
-    `webhooks`: whether Stripe is told of the router's webhook address.
+    `state`: the folder that looks like the router's `/` is made below it; a temporary one, removed at the
+    end, if None. `webhooks`: whether Stripe is told of the router's webhook address.
     `configured`: whether the router has its keys already (False: as it comes out of the box).
     """
 
@@ -54,8 +50,8 @@ class World:
         self._stripe_port = stripe_port
         self._webhooks = webhooks
         self._configured = configured
-        # A socket's path may have 107 bytes (sun_path): whatever the state folder, the socket lives in a short one.
-        self._runtime = Path(tempfile.mkdtemp(prefix="router-os-"))
+        # A socket's path may have 107 bytes (sun_path): whatever the state folder, the socket lives in a
+        short one. self._runtime = Path(tempfile.mkdtemp(prefix="router-os-"))
         self.root = (state or self._runtime) / "router"
         self.bus_path = self._runtime / "ubus.sock"
         self._stripe_state = state / "stripe.json" if state else None
@@ -113,12 +109,10 @@ class World:
             environment={"STRIPE_API_BASE": self.stripe.url, **self._environment},
             respawn=self._respawn,
         )
-        if to_set_up:
-            await self._set_prices_up()
         await self.daemon.start()
         await self.daemon_answers()
         if to_set_up:
-            await self._set_keys()
+            await self.set_payments_up()
 
     async def stop(self) -> None:
         """Ends everything it started; what was begun is ended even after a start that failed half way."""
@@ -136,19 +130,21 @@ class World:
         if config == "stripe-payments" and self._daemon is not None:
             self._daemon.reload()
 
-    async def _set_prices_up(self) -> None:
-        loaded = await self.bus.call("stripe-payments.uci", "load", {})
-        sections: Any = loaded["settings"]
-        prices = await self.account.create_catalogue(Settings.from_uci(sections))
-        await self.bus.call("stripe-payments.uci", "store_prices", {"prices": dict(prices)})
-
-    async def _set_keys(self) -> None:
-        keys = {"secret_key": self.account.secret_key}
+    async def set_payments_up(self) -> None:
+        """What an operator does with a new router: the key, the products and prices, the webhook."""
+        await self.bus.call("stripe-payments", "set_keys", {"secret_key": self.account.secret_key})
+        provisioned: Any = await self.bus.call("stripe-payments", "provision", {})
+        if provisioned["different"]:
+            raise RuntimeError(f"Stripe's prices differ from the configuration: {provisioned['prices']}")
+        await self.wait_until(self._sells)
         if self._webhooks:
-            keys["webhook_secret"] = await self.account.create_webhook_endpoint(
-                f"{self.front.url}/api/payments/webhook", API_VERSION
-            )
-        await self.bus.call("stripe-payments", "set_keys", dict(keys))
+            await self.bus.call("stripe-payments", "setup_webhook", {"url": self.front.url})
+
+    async def _sells(self) -> bool:
+        """Whether the daemon has read the price ids that were stored."""
+        catalog: Any = await self.bus.call("stripe-payments", "catalog", {})
+        sold = [price for item in (*catalog["plans"], *catalog["products"]) for price in item["prices"]]
+        return bool(sold) and all(price["price_id"] for price in sold)
 
     async def daemon_answers(self, *, patience_s: float = 30.0) -> None:
         """Waits until the daemon answers on the bus."""

@@ -25,7 +25,6 @@ from simulator.stripe_cloud import StripeCloud
 from simulator.ubus_broker import UbusBroker
 from stripe_payments.readiness import Parts
 from stripe_payments.service import Service
-from stripe_payments.settings import Settings
 from ubus_py import Client, StatusError
 
 ONETIME = "price_premium_onetime"
@@ -237,16 +236,14 @@ async def open_shop(folder: Path) -> AsyncIterator[Shop]:
     try:
         async with open_house(folder, STRIPE_API_BASE=url) as house:
             account = StripeAccount(url)
-            loaded: Any = await house.bus.call("stripe-payments.uci", "load", {})
-            prices = await account.create_catalogue(Settings.from_uci(loaded["settings"]))
-            await house.bus.call("stripe-payments.uci", "store_prices", {"prices": dict(prices)})
+            await house.call("set_keys", secret_key=account.secret_key)
+            await house.call("provision")
 
             async def priced() -> bool:
                 price = (await house.parts()).settings().price(ONETIME)
                 return price is not None and price.price_id is not None
 
             await house.until(priced)
-            await house.call("set_keys", secret_key=account.secret_key)
             yield Shop(house, stripe, account)
     finally:
         await stripe.stop()
