@@ -51,7 +51,8 @@ class World:
         self._webhooks = webhooks
         self._configured = configured
         # A socket's path may have 107 bytes (sun_path): whatever the state folder, the socket lives in a
-        short one. self._runtime = Path(tempfile.mkdtemp(prefix="router-os-"))
+        # short one.
+        self._runtime = Path(tempfile.mkdtemp(prefix="router-os-"))
         self.root = (state or self._runtime) / "router"
         self.bus_path = self._runtime / "ubus.sock"
         self._stripe_state = state / "stripe.json" if state else None
