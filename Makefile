@@ -6,6 +6,8 @@ VENV := .venv
 PORT ?= 8080
 STRIPE_PORT ?= 8081
 STATE ?=
+# More than the two cores of the smallest machine: most tests wait for a clock or a socket.
+JOBS ?= 4
 SDK ?=
 SHELL_FILES = $(shell git ls-files 'files/etc/init.d/*' 'files/etc/uci-defaults/*' 'files/etc/hotplug.d/*' '*.sh' .ci/run)
 
@@ -64,13 +66,14 @@ demo: $(VENV)/.demo
 	@exec $(VENV)/bin/python -m simulator --port $(PORT) --stripe-port $(STRIPE_PORT) $(if $(STATE),--state '$(STATE)')
 
 test: $(VENV)/.dev node_modules/.package-lock.json have-chromium
-	$(VENV)/bin/python -m pytest $(TESTS)
+	$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
 
 lint: $(VENV)/.dev node_modules/.package-lock.json have-shellcheck
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	npx --no-install eslint .
+	$(VENV)/bin/python -m tests.luci.texts --check
 	$(if $(SHELL_FILES),shellcheck --shell=dash $(SHELL_FILES))
 
 bench: $(VENV)/.dev

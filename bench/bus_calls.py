@@ -1,7 +1,7 @@
 """What a call of a method served by ubus_py costs, one after the other and fifty in flight.
 
-The bus daemon is the real `ubusd` where OPENWRT_STAGING names one, else the simulator's; server and bus run as
-processes of their own.
+The bus daemon is the real `ubusd` where OPENWRT_STAGING names one, else the simulator's; server and bus
+run as processes of their own.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ async def _measure(bus: Path, folder: Path, *options: str) -> tuple[float, float
 
 
 async def measure(folder: Path) -> list[Measurement]:
-    """Alternates between ubus_py and the bare server; the best round of each counts, for noise only ever adds."""
+    """Alternates between ubus_py and the bare server; the best round of each counts: noise only adds."""
     bus = folder / "bus.sock"
     acl = folder / "acl.d"
     acl.mkdir()

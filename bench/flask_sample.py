@@ -1,7 +1,7 @@
 """The baseline for webhooks: the design of Stripe's own Flask sample, written anew.
 
-It verifies the signature with the SDK, looks at the event's type and answers; it stores nothing, so a power cut after
-its 200 loses the payment.
+It verifies the signature with the SDK, looks at the event's type and answers; it stores nothing, so a power
+cut after its 200 loses the payment.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Starting the programs that are measured, as processes of their own, and reading what the kernel knows of them."""
+"""Starts the programs that are measured as processes of their own, and asks the kernel about them."""
 
 import asyncio
 import contextlib

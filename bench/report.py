@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Goal:
-    """What a value should be: `Goal("<=", 10)`, in the measurement's own unit; `of_baseline`: times the baseline."""
+    """What a value should be, in the measurement's unit: `Goal("<=", 10)`; or so many times the baseline."""
 
     relation: str
     bound: float
@@ -28,7 +28,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One line of the report. `baseline` was measured in the same run, on the same machine, in the same unit."""
+    """One line of the report. `baseline` was measured in the same run, in the same unit."""
 
     name: str
     value: float
@@ -63,9 +63,8 @@ def write(measurements: list[Measurement], file: Path, say: Callable[[str], obje
         )
         + "\n"
     )
-    say(
-        f"{platform.machine()}, Python {platform.python_version()}, {platform.system()} {platform.release()}\n"
-    )
+    kernel = f"{platform.system()} {platform.release()}"
+    say(f"{platform.machine()}, Python {platform.python_version()}, {kernel}\n")
     width = max(len(m.name) for m in measurements)
     for m in measurements:
         mark = {True: "ok", False: "MISSED", None: ""}[m.ok]

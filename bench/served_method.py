@@ -1,7 +1,7 @@
 """A method served on the bus, to be called: by ubus_py, or by a bare blocking loop over the same sockets.
 
-The bare server is the floor of what Python and the bus cost: it knows one object, decodes nothing, and answers every
-invoke with the same prepared bytes.
+The bare server is the floor of what Python and the bus cost: it knows one object, decodes nothing, and
+answers every invoke with the same prepared bytes.
 """
 
 import argparse

@@ -40,7 +40,7 @@ PRICES = (
 
 
 async def measure(folder: Path) -> list[Measurement]:
-    """The 99th percentile of `features`; the baseline is what one checkout took, for a server that serves one at a time."""
+    """The 99th percentile of `features`; the baseline is what the quickest checkout took."""
     async with World(state=folder / "slow") as world:
         # The SDK is imported and the customer exists: what is measured is waiting, not the first time.
         warm_up = await world.bus.call("stripe-payments", "create_checkout_session", {"price_id": PRICES[-1]})

@@ -1,4 +1,4 @@
-"""How long until the daemon is on the bus, and how much memory it holds before and after its first Stripe call."""
+"""How long until the daemon is on the bus; the memory it holds before and after its first Stripe call."""
 
 import asyncio
 import sys

@@ -1,7 +1,8 @@
 """How many webhooks a second are accepted for good: verified, and durable before the 200.
 
-The baseline is the design of Stripe's Flask sample, which stores nothing. In-process: neither has a web server in
-front. Through HTTP: ours behind the simulated gateway and the bus, the sample behind Werkzeug's threaded server.
+The baseline is the design of Stripe's Flask sample, which stores nothing. In-process: neither has a web
+server in front. Through HTTP: ours behind the simulated gateway and the bus, the sample behind Werkzeug's
+threaded server.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ ROUNDS = 3
 
 
 def _deliveries(secret: str, name: str, count: int) -> Iterator[tuple[bytes, dict[str, str]]]:
-    """Distinct genuine events about objects that Stripe does not know, so that only their acceptance costs."""
+    """Distinct genuine events about objects that Stripe does not know: only their acceptance costs."""
     for number in range(count):
         body = json.dumps(
             {

@@ -15,8 +15,9 @@ RESPAWN_DELAY_S = 1.0
 class DaemonProcess:
     """One instance of `python -m stripe_payments`.
 
-    `log` receives its standard error (the system log on a router). With `respawn` a process that ended by itself is
-    started again after a second, as procd's `respawn` does; one that was stopped or killed through this class is not.
+    `log` receives its standard error (the system log on a router). With `respawn` a process that ended by
+    itself is started again after a second, as procd's `respawn` does; one that was stopped or killed through
+    this class is not.
     """
 
     def __init__(

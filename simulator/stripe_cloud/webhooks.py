@@ -156,8 +156,10 @@ class WebhookSender:
     async def _run(self) -> None:
         while True:
             pause = 0.2 if self._held or any(d.state == "pending" for d in self._deliveries) else None
+            # Not `wait_for`: before Python 3.12 it loses a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
             self._wake.clear()
             now = self._clock.precise()
             for delivery in self._deliveries:
