@@ -356,10 +356,8 @@ CODES: Final[Mapping[str, Code]] = {
             "Gli id dei prezzi non sono stati scritti nella configurazione del router[: {reason}].",
         ),
         Text(
-            "Apply or revert the changes that are pending in LuCI, then run “provision” again: nothing is "
-            "created twice.",
-            "Applica o annulla le modifiche in sospeso in LuCI, poi riesegui “provision”: nulla viene creato "
-            "due volte.",
+            "Restart rpcd (service rpcd restart), then run “provision” again: nothing is created twice.",
+            "Riavvia rpcd (service rpcd restart), poi riesegui “provision”: nulla viene creato due volte.",
         ),
     ),
     "internal_error": Code(

@@ -14,10 +14,8 @@ from .finding import NO_KEY, STRIPE_AWAY, Finding, fault, fine, joined, note, wa
 from .probes import Probes
 
 _ENTER: Final = Text(
-    "Enter the key under Payments > Settings in LuCI, or: ubus call stripe-payments set_keys "
-    '\'{"secret_key":"…"}\'',
-    "Inserisci la chiave in Pagamenti > Impostazioni di LuCI, oppure: ubus call stripe-payments set_keys "
-    '\'{"secret_key":"…"}\'',
+    "Enter the key under Payments in LuCI, or with: /etc/init.d/stripe-payments set_keys",
+    "Inserisci la chiave in Pagamenti di LuCI, oppure con: /etc/init.d/stripe-payments set_keys",
 )
 _PROVISION: Final = Text(
     "Run: ubus call stripe-payments provision", "Esegui: ubus call stripe-payments provision"

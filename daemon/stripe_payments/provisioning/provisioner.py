@@ -46,12 +46,10 @@ configuration.
 _STORE_TIMEOUT_S: Final = 10.0
 
 _REPLACE_HINT: Final = Text(
-    "Correct the price in /etc/config/stripe-payments. Or call “provision” "
-    "with replace=true: it creates a new "
-    "price at Stripe, and running subscriptions keep the old one.",
-    "Correggi il prezzo in /etc/config/stripe-payments. Oppure chiama "
-    "“provision” con replace=true: crea un nuovo "
-    "prezzo su Stripe, e gli abbonamenti in corso mantengono quello vecchio.",
+    "Correct the price in /etc/config/stripe-payments. Or call “provision” with replace=true: it creates a "
+    "new price at Stripe, and running subscriptions keep the old one.",
+    "Correggi il prezzo in /etc/config/stripe-payments. Oppure chiama “provision” con replace=true: crea un "
+    "nuovo prezzo su Stripe, e gli abbonamenti in corso mantengono quello vecchio.",
 )
 _INACTIVE: Final = Text(
     "it is archived at Stripe, or its product is", "su Stripe è archiviato, o lo è il suo prodotto"
@@ -61,9 +59,6 @@ _INACTIVE_HINT: Final = Text(
     "replace=true to create a new price.",
     "Riattivalo nella Dashboard di Stripe. Oppure chiama “provision” con "
     "replace=true per creare un nuovo prezzo.",
-)
-_PENDING: Final = Text(
-    "LuCI has changes that wait to be confirmed", "LuCI ha modifiche in attesa di conferma"
 )
 _AWAY: Final = Text("rpcd does not offer “stripe-payments.uci”", "rpcd non offre “stripe-payments.uci”")
 
@@ -256,8 +251,8 @@ class Provisioner:
                 "stripe-payments.uci", "store_prices", {"prices": dict(prices)}, timeout=_STORE_TIMEOUT_S
             )
         except StatusError as error:
-            reason = {Status.PERMISSION_DENIED: _PENDING, Status.NOT_FOUND: _AWAY}.get(error.status)
-            raise PaymentError("settings_not_stored", reason=reason or error.status.name) from error
+            reason = _AWAY if error.status is Status.NOT_FOUND else error.status.name
+            raise PaymentError("settings_not_stored", reason=reason) from error
         except (ConnectionLost, CallTimeout, ProtocolError) as error:
             raise PaymentError("settings_not_stored", reason=_AWAY) from error
         _journal.info("price ids stored", prices=",".join(prices))
