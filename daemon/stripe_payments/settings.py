@@ -28,6 +28,7 @@ _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 _PRICE_ID = re.compile(r"price_[A-Za-z0-9_]+")
 _PRODUCT_ID = re.compile(r"prod_[A-Za-z0-9_]+")
 _CURRENCY = re.compile(r"[a-z]{3}")
+_LONGEST_TRIAL: Final = 730  # https://docs.stripe.com/api/checkout/sessions/create: trial_period_days
 _LARGEST_AMOUNT: Final = 99_999_999  # https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
 _HOST = re.compile(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]")
 _LISTEN = re.compile(r"(?:(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):)?([0-9]{1,5})")
@@ -97,6 +98,8 @@ class Price:
 
     `alias` is its name here (and its ``lookup_key`` at Stripe), `of` the plan's or product's name, `price_id`
     Stripe's (None until provisioned), `amount` in the currency's minor unit, `currency` lower-case ISO 4217.
+    `trial_days` (0: none) are free before the first payment, for a router that never subscribed before; without
+    `trial_requires_card` they are given without a way to pay, and end by themselves.
     """
 
     alias: str
@@ -105,6 +108,8 @@ class Price:
     amount: int
     currency: str
     interval: Interval | None
+    trial_days: int = 0
+    trial_requires_card: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,8 @@ class Settings:
     """Everything an administrator decides; see `/etc/config/stripe-payments` for what each option does.
 
     `poll_interval` is in seconds, the two tolerances in days. Plans, products, prices and features keep the
-    order of the file. `allowed_origins` are ``scheme://host[:port]``.
+    order of the file. `allowed_origins` are ``scheme://host[:port]``. `allow_promotion_codes`: Stripe's page
+    takes them; `automatic_tax`: Stripe Tax computes tax, on top of the prices or within them, as set up there.
     """
 
     DEFAULTS: ClassVar["Settings"]
@@ -126,6 +132,8 @@ class Settings:
     offline_days: int = DEFAULT_OFFLINE_DAYS
     locale: Locale = "auto"
     allowed_origins: tuple[str, ...] = ()
+    allow_promotion_codes: bool = False
+    automatic_tax: bool = False
     plans: Mapping[str, Plan] = field(default_factory=dict)
     products: Mapping[str, Product] = field(default_factory=dict)
     prices: Mapping[str, Price] = field(default_factory=dict)
@@ -199,6 +207,8 @@ class _Reading:
             offline_days=self._number(main, "offline_days", DEFAULT_OFFLINE_DAYS, 0, 3_650),
             locale=self._locale(main),
             allowed_origins=self._origins(main),
+            allow_promotion_codes=self._flag(main, "allow_promotion_codes", default=False),
+            automatic_tax=self._flag(main, "automatic_tax", default=False),
             plans=plans,
             products=products,
             prices=prices,
@@ -345,7 +355,28 @@ class _Reading:
                 f"“{price_id}” non è l'id di un prezzo di Stripe (price_…); è ignorato",
             )
             price_id = None
-        return Price(alias, of, price_id, int(amount), currency, interval)
+        return Price(
+            alias,
+            of,
+            price_id,
+            int(amount),
+            currency,
+            interval,
+            trial_days=self._trial_days(alias, interval),
+            trial_requires_card=self._flag(alias, "trial_requires_card", default=True),
+        )
+
+    def _trial_days(self, alias: str, interval: Interval | None) -> int:
+        days = self._number(alias, "trial_days", 0, 0, _LONGEST_TRIAL)
+        if days and interval is None:
+            self._report(
+                alias,
+                "trial_days",
+                "only the price of a plan can begin with a trial; it is ignored",
+                "solo il prezzo di un piano può iniziare con una prova; è ignorato",
+            )
+            return 0
+        return days
 
     def _interval(self, alias: str, *, plan: bool) -> Interval | Literal["wrong"] | None:
         interval = self._string(alias, "interval") or "none"

@@ -12,6 +12,8 @@ What one source (a subscription, a purchase, an administrator's grant) says of e
       incomplete                                     locked     incomplete          –
       incomplete_expired                             locked     expired             –
       any status that Stripe may invent              locked     unknown             –
+      the whole money of the period went back: by
+        a refund / by a dispute that was lost        locked     refunded, disputed  –
       cancel_at, or cancel_at_period_end and the
         period's end, is behind us                   locked     canceled            that end
       past_due, within grace_days                    unlocked   grace               end of grace, or the
@@ -51,7 +53,19 @@ from typing import Final, Literal
 
 from stripe_payments.settings import Settings
 
-__all__ = ["MANUAL", "Entitlement", "ManualGrant", "Purchase", "Subscription", "entitlements"]
+__all__ = [
+    "LOCKED_REASONS",
+    "MANUAL",
+    "UNLOCKED_REASONS",
+    "Entitlement",
+    "ManualGrant",
+    "Purchase",
+    "Subscription",
+    "announced_end",
+    "entitlements",
+    "grace_end",
+    "period_end_of",
+]
 
 MANUAL: Final = "manual"
 """The source of what an administrator granted."""
@@ -63,8 +77,9 @@ _DAY: Final = 86_400
 class Subscription:
     """What counts of a subscription at Stripe. Times are epoch seconds.
 
-    `past_due_since` is when it was first seen past_due (trusted time; None while unknown: grace then lasts
-    until the end of the period that was not paid).
+    `past_due_since` is when the oldest payment that is owed fell due (None while unknown: grace then lasts
+    until the end of the period that was not paid). `returned` says that nothing is left of what was paid for
+    the current period, and which way it went back; a partial refund and an open dispute are neither.
     """
 
     id: str
@@ -78,6 +93,7 @@ class Subscription:
     trial_end: int | None = None
     paused_collection: bool = False
     past_due_since: int | None = None
+    returned: Literal["refunded", "disputed"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +116,14 @@ class Purchase:
 
 @dataclass(frozen=True, slots=True)
 class ManualGrant:
-    """A feature that an administrator unlocked; `until` epoch seconds, None for ever."""
+    """A feature that an administrator unlocked; `until` epoch seconds, None for ever. `note`: why, in their
+    own words; `granted_at` epoch seconds, None if the time was not known then. Neither decides anything.
+    """
 
     feature: str
     until: int | None = None
+    note: str = ""
+    granted_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +174,10 @@ _LOCKED_RANK: Final = {
     "unknown": 10,
     "none": 11,
 }
+UNLOCKED_REASONS: Final = frozenset(_UNLOCKED_RANK)
+LOCKED_REASONS: Final = frozenset(_LOCKED_RANK)
+"""Every reason that there is. `offline`, `past_due`, `canceled`, `expired` may be a lock for age."""
+
 _FOR_AGE: Final = frozenset({"past_due", "canceled", "offline", "expired"})
 
 
@@ -235,16 +259,13 @@ def _of_subscription(subscription: Subscription, settings: Settings, last_contac
     status = subscription.status
     if status not in ("active", "trialing", "past_due"):
         return locked(_LOCKING_STATUS.get(status, "unknown"))
+    if subscription.returned is not None:
+        return locked(subscription.returned)
 
-    period_end = subscription.current_period_end
-    if status == "trialing" and subscription.trial_end is not None:
-        period_end = subscription.trial_end
-    canceled = _announced_end(subscription, period_end)
-
+    canceled = announced_end(subscription)
+    period_end = period_end_of(subscription)
     if status == "past_due":
-        grace = period_end
-        if subscription.past_due_since is not None:
-            grace = subscription.past_due_since + settings.grace_days * _DAY
+        grace = grace_end(subscription, settings)
         if canceled is not None and (grace is None or canceled <= grace):
             return until(canceled, "grace", "canceled")
         return until(grace, "grace", "past_due")
@@ -270,12 +291,28 @@ _LOCKING_STATUS: Final = {
 }
 
 
-def _announced_end(subscription: Subscription, period_end: int | None) -> int | None:
+def period_end_of(subscription: Subscription) -> int | None:
+    """When what was paid, or is tried for free, ends unless it is renewed; epoch seconds."""
+    if subscription.status == "trialing" and subscription.trial_end is not None:
+        return subscription.trial_end
+    return subscription.current_period_end
+
+
+def announced_end(subscription: Subscription) -> int | None:
     """When it was told to end: cancel_at (flexible billing sets no other), or with its period."""
     ends = [subscription.cancel_at]
     if subscription.cancel_at_period_end:
-        ends.append(period_end)
+        ends.append(period_end_of(subscription))
     return min((end for end in ends if end is not None), default=None)
+
+
+def grace_end(subscription: Subscription, settings: Settings) -> int | None:
+    """When the patience with a subscription that is past_due ends; None for every other, or if unknown."""
+    if subscription.status != "past_due":
+        return None
+    if subscription.past_due_since is None:
+        return subscription.current_period_end
+    return subscription.past_due_since + settings.grace_days * _DAY
 
 
 def _of_purchase(purchase: Purchase) -> _Claim:

@@ -1,5 +1,6 @@
 """The ledger: what the router knows of its payments, in SQLite, written by one thread. See `store`."""
 
+from stripe_payments.ledger.care import LedgerCare, Tidied
 from stripe_payments.ledger.checkouts import Checkout, CheckoutState
 from stripe_payments.ledger.features import FeatureChange
 from stripe_payments.ledger.inbox import InboxEvent
@@ -15,6 +16,8 @@ __all__ = [
     "FeatureChange",
     "InboxEvent",
     "Ledger",
+    "LedgerCare",
+    "Tidied",
     "Transaction",
     "TransactionRow",
 ]

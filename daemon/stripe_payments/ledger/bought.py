@@ -12,7 +12,7 @@ __all__ = ["Grants", "Purchases", "Subscriptions"]
 _PURCHASE: Final = "id, price_id, price_alias, product, paid, fully_refunded, dispute, paid_at"
 _SUBSCRIPTION: Final = (
     "id, status, price_id, price_alias, plan, current_period_end, cancel_at, cancel_at_period_end, trial_end,"
-    " paused_collection, past_due_since"
+    " paused_collection, past_due_since, returned"
 )
 
 
@@ -51,6 +51,10 @@ class Purchases:
         rows = self._connection.execute(f"SELECT {_PURCHASE} FROM purchases ORDER BY id")  # noqa: S608
         return [_purchase(row) for row in rows]
 
+    def delete(self, session_id: str) -> None:
+        """Forget a purchase."""
+        self._connection.execute("DELETE FROM purchases WHERE id = ?", (session_id,))
+
 
 class Subscriptions:
     """Rows of `Subscription`."""
@@ -62,7 +66,7 @@ class Subscriptions:
         """Store a subscription, replacing its earlier state."""
         self._connection.execute(
             f"INSERT OR REPLACE INTO subscriptions ({_SUBSCRIPTION})"  # noqa: S608
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 subscription.id,
                 subscription.status,
@@ -75,6 +79,7 @@ class Subscriptions:
                 subscription.trial_end,
                 subscription.paused_collection,
                 subscription.past_due_since,
+                subscription.returned,
             ),
         )
 
@@ -91,6 +96,10 @@ class Subscriptions:
         rows = self._connection.execute(f"SELECT {_SUBSCRIPTION} FROM subscriptions ORDER BY id")  # noqa: S608
         return [_subscription(row) for row in rows]
 
+    def delete(self, subscription_id: str) -> None:
+        """Forget a subscription."""
+        self._connection.execute("DELETE FROM subscriptions WHERE id = ?", (subscription_id,))
+
 
 class Grants:
     """Rows of `ManualGrant`."""
@@ -101,7 +110,8 @@ class Grants:
     def put(self, grant: ManualGrant) -> None:
         """Store a grant, replacing an earlier one of the feature."""
         self._connection.execute(
-            "INSERT OR REPLACE INTO grants (feature, until) VALUES (?, ?)", (grant.feature, grant.until)
+            "INSERT OR REPLACE INTO grants (feature, until, note, granted_at) VALUES (?, ?, ?, ?)",
+            (grant.feature, grant.until, grant.note, grant.granted_at),
         )
 
     def delete(self, feature: str) -> bool:
@@ -110,7 +120,9 @@ class Grants:
 
     def all(self) -> list[ManualGrant]:
         """All grants, by feature."""
-        rows = self._connection.execute("SELECT feature, until FROM grants ORDER BY feature")
+        rows = self._connection.execute(
+            "SELECT feature, until, note, granted_at FROM grants ORDER BY feature"
+        )
         return [ManualGrant(*row) for row in rows]
 
 

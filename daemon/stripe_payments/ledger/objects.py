@@ -1,7 +1,8 @@
-"""Stripe's objects as they came, by id."""
+"""Stripe's objects as they came, by id. Those of things that ended long ago are kept compressed."""
 
 import json
 import sqlite3
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,7 +32,7 @@ class Objects:
             " VALUES (?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET type = excluded.type, created = excluded.created,"
             " status = excluded.status, customer = excluded.customer, fetched_at = excluded.fetched_at,"
-            " raw = excluded.raw",
+            " raw = excluded.raw, packed = NULL",
             (
                 object_id,
                 kind,
@@ -45,27 +46,52 @@ class Objects:
 
     def get(self, object_id: str) -> dict[str, Any] | None:
         """The object as last stored."""
-        row = self._connection.execute("SELECT raw FROM objects WHERE id = ?", (object_id,)).fetchone()
-        return None if row is None else _decoded(row[0])
+        row = self._connection.execute(
+            "SELECT raw, packed FROM objects WHERE id = ?", (object_id,)
+        ).fetchone()
+        return None if row is None else _decoded(*row)
 
     def of_type(self, kind: str) -> list[dict[str, Any]]:
         """All objects of a type (``payment_intent``), newest first."""
+        return self.newest(kind, -1)
+
+    def newest(self, kind: str, limit: int) -> list[dict[str, Any]]:
+        """The newest objects of a type, at most `limit` (all of them if that is negative)."""
         rows = self._connection.execute(
-            "SELECT raw FROM objects WHERE type = ? ORDER BY created DESC, id DESC", (kind,)
+            "SELECT raw, packed FROM objects WHERE type = ? ORDER BY created DESC, id DESC LIMIT ?",
+            (kind, limit),
         )
-        return [_decoded(raw) for (raw,) in rows]
+        return [_decoded(*row) for row in rows]
 
     def delete(self, object_id: str) -> None:
         """Forget an object."""
         self._connection.execute("DELETE FROM objects WHERE id = ?", (object_id,))
 
-    def prune(self, kind: str, created_before: int) -> int:
-        """Forget the objects of a type created before a time (epoch seconds); gives their number."""
+    def pack(self, unchanged_since: int, *, limit: int = 200) -> int:
+        """Compress what was stored before a time and has not changed since; gives the number of objects.
+
+        Nothing is lost by it: they read the same, and one that Stripe changes after all is stored anew.
+        """
+        rows = self._connection.execute(
+            "SELECT id, raw FROM objects WHERE fetched_at < ? AND packed IS NULL LIMIT ?",
+            (unchanged_since, limit),
+        ).fetchall()
+        self._connection.executemany(
+            "UPDATE objects SET raw = '', packed = ? WHERE id = ?",
+            [(zlib.compress(raw.encode(), 9), object_id) for object_id, raw in rows],
+        )
+        return len(rows)
+
+    def drop_oldest(self, kept: int, *, limit: int = 500) -> int:
+        """Forget the oldest compressed objects, but of each type the newest `kept`; gives their number."""
         return self._connection.execute(
-            "DELETE FROM objects WHERE type = ? AND created < ?", (kind, created_before)
+            "DELETE FROM objects WHERE id IN (SELECT id FROM (SELECT id, created, packed, row_number()"
+            " OVER (PARTITION BY type ORDER BY created DESC, id DESC) AS place FROM objects)"
+            " WHERE packed IS NOT NULL AND place > ? ORDER BY created LIMIT ?)",
+            (kept, limit),
         ).rowcount
 
 
-def _decoded(raw: str) -> dict[str, Any]:
-    decoded: dict[str, Any] = json.loads(raw)
+def _decoded(raw: str, packed: bytes | None) -> dict[str, Any]:
+    decoded: dict[str, Any] = json.loads(raw if packed is None else zlib.decompress(packed))
     return decoded

@@ -296,8 +296,9 @@ class Ledger:
         connection = sqlite3.connect(self._path, timeout=_BUSY_MS / 1000, isolation_level=None)
         try:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            # before the first page is written, or it has no effect: pages that became free can be given back
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            if self._fresh:
+                # before the first page is written, or it has no effect: free pages can be given back later
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB:d}")

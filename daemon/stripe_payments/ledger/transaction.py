@@ -37,6 +37,21 @@ class Transaction:
         found = str(self._connection.execute("PRAGMA quick_check(1)").fetchone()[0])
         return None if found == "ok" else found
 
+    def size(self) -> int:
+        """The file's size in bytes, without its log."""
+        return self._pragma("page_count") * self._pragma("page_size")
+
+    def give_back(self) -> int:
+        """Free pages go back to the file system; gives their number. The file shrinks at the next checkpoint."""
+        free = self._pragma("freelist_count")
+        for _ in range(free):
+            # a page a step, and Python's module takes one step of a statement that has no columns
+            self._connection.execute("PRAGMA incremental_vacuum(1)")
+        return free
+
+    def _pragma(self, name: str) -> int:
+        return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
+
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` in the event loop once this transaction is durable; never, if it is rolled back."""
         self._after_commit.append(callback)

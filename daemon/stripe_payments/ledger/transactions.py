@@ -55,6 +55,10 @@ class Transactions:
         ).fetchone()
         return None if row is None else TransactionRow(*row)
 
+    def delete(self, transaction_id: str) -> None:
+        """Forget a line."""
+        self._connection.execute("DELETE FROM transactions WHERE id = ?", (transaction_id,))
+
     def page(self, limit: int, before: str | None = None) -> tuple[list[TransactionRow], str | None]:
         """At most `limit` (1 to 100) lines, newest first, and the cursor of the next page, None after the
         last.

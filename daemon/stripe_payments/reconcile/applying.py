@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.entitlements import entitlements
@@ -11,6 +11,7 @@ from stripe_payments.settings import Settings
 
 from . import derive
 from .fetching import Unit
+from .invoice_money import InvoiceMoney
 from .stored_objects import flatten
 
 if TYPE_CHECKING:
@@ -36,17 +37,19 @@ class Book:
 @dataclass(slots=True)
 class Applied:
     """ours: something belonged to this router; changed: a row differs from before; effects: the outbox has
-    news.
+    news; touched: the subscriptions that have to be `settle`d once everything of the answer is stored.
     """
 
     ours: bool = False
     changed: bool = False
     effects: bool = False
+    touched: set[str] = field(default_factory=set)
 
     def add(self, other: Applied) -> None:
         self.ours |= other.ours
         self.changed |= other.changed
         self.effects |= other.effects
+        self.touched |= other.touched
 
 
 def apply_unit(tx: Transaction, unit: Unit, book: Book) -> Applied:
@@ -65,10 +68,33 @@ def apply_unit(tx: Transaction, unit: Unit, book: Book) -> Applied:
         case "payment_intent":
             _payment(tx, unit, book, applied)
         case "subscription":
-            _subscription(tx, unit, applied)
-        case "invoice":
-            _history(tx, derive.invoice_row(unit.root, _invoice_item(unit.root, book)), applied)
+            applied.touched.add(unit.id)
+        case "invoice" if applied.changed or tx.transactions.get(unit.id) is None:
+            _invoice(tx, unit.root, book, applied)
+        case "charge" if applied.changed:
+            _charge(tx, unit, book, applied)
     return applied
+
+
+def settle(tx: Transaction, applied: Applied, book: Book) -> None:
+    """The rows of the subscriptions that were touched, from all that is stored of them by now."""
+    money = InvoiceMoney(tx)
+    for subscription_id in sorted(applied.touched):
+        row = money.settled(subscription_id)
+        if row is None or row == tx.subscriptions.get(subscription_id):
+            continue
+        tx.subscriptions.put(row)
+        price = book.settings.price(row.price_id) or book.settings.price(row.price_alias or "")
+        payload = {
+            "id": row.id,
+            "status": row.status,
+            "plan": price.of if price is not None else row.plan or "",
+            "price": price.alias if price is not None else row.price_alias or row.price_id,
+            "cancel_at_period_end": row.cancel_at_period_end,
+        }
+        tx.outbox.add("subscription", payload)
+        applied.changed = applied.effects = True
+    applied.touched.clear()
 
 
 def _checkout(tx: Transaction, unit: Unit, book: Book, applied: Applied) -> None:
@@ -126,23 +152,39 @@ def _history(tx: Transaction, row: TransactionRow | None, applied: Applied) -> T
     return before
 
 
-def _subscription(tx: Transaction, unit: Unit, applied: Applied) -> None:
-    row = derive.subscription(unit.root)
-    before = tx.subscriptions.get(row.id)
-    if before == row:
+def _invoice(tx: Transaction, invoice: Mapping[str, Any], book: Book, applied: Applied) -> None:
+    """The invoice's line in the history, with those of its refunds and disputes; listeners hear what changed."""
+    subscription_id = derive.subscription_of_invoice(invoice)
+    if subscription_id is not None:
+        applied.touched.add(subscription_id)
+    item = _invoice_item(invoice, book)
+    row = derive.invoice_row(invoice, item)
+    if row is None:
         return
-    tx.subscriptions.put(row)
-    tx.outbox.add(
-        "subscription",
-        {
+    money = InvoiceMoney(tx).of(invoice)
+    row = replace(row, status=money.status(row.status))
+    before = _history(tx, row, applied)
+    for line in derive.money_back_rows(money.charge, item or row.description, money.disputes):
+        _history(tx, line, applied)
+    # nothing has been asked of anybody for a trial or a voucher; a draft that nobody paid is no news either
+    if (before is None or before.status != row.status) and row.amount:
+        payload = {
             "id": row.id,
+            "payment_intent": derive.payment_intent_of_invoice(invoice) or "",
             "status": row.status,
-            "plan": row.plan or "",
-            "price": row.price_alias or row.price_id,
-            "cancel_at_period_end": row.cancel_at_period_end,
-        },
-    )
-    applied.changed = applied.effects = True
+            "amount": row.amount,
+            "currency": row.currency,
+            "item": item,
+        }
+        tx.outbox.add("payment", payload)
+        applied.effects = True
+
+
+def _charge(tx: Transaction, unit: Unit, book: Book, applied: Applied) -> None:
+    """A charge counts by the invoice that it paid. One of a one-time purchase is told of by its session."""
+    invoice = InvoiceMoney(tx).invoice_of(unit.root)
+    if invoice is not None:
+        _invoice(tx, invoice, book, applied)
 
 
 def _invoice_item(invoice: Mapping[str, Any], book: Book) -> str:

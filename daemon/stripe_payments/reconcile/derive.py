@@ -41,7 +41,8 @@ def _expanded(value: object) -> Raw | None:
     return value if isinstance(value, Mapping) else None
 
 
-def _integer(value: object) -> int | None:
+def integer(value: object) -> int | None:
+    """The value if it is a whole number, else None."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
@@ -143,7 +144,7 @@ def payment(
     intent = _expanded(session.get("payment_intent")) if session is not None else root
     charge = _expanded(intent.get("latest_charge")) if intent else None
     dispute = dispute_state(charge, disputes, known_dispute)
-    refunded = (_integer(charge.get("amount_refunded")) or 0) if charge else 0
+    refunded = (integer(charge.get("amount_refunded")) or 0) if charge else 0
     charged = bool(charge and charge.get("paid"))
     status, final = _status(session, intent)
     if dispute in ("open", "lost"):
@@ -171,10 +172,10 @@ def payment(
         payment_intent=reference(session.get("payment_intent")) if session is not None else reference(root),
         charge=reference(intent.get("latest_charge")) if intent else None,
         status=status,
-        amount=_integer(amount),
+        amount=integer(amount),
         currency=(session or {}).get("currency") or (intent or {}).get("currency"),
-        created=_integer(created) or 0,
-        paid_at=_integer(paid_at),
+        created=integer(created) or 0,
+        paid_at=integer(paid_at),
         amount_refunded=refunded,
         dispute=dispute,
         final=final,
@@ -186,8 +187,8 @@ def payment(
 
 def is_fully_refunded(charge: Raw) -> bool:
     """`refunded` says so; older answers of partly captured charges only let it be computed."""
-    captured = _integer(charge.get("amount_captured")) or _integer(charge.get("amount")) or 0
-    returned = _integer(charge.get("amount_refunded")) or 0
+    captured = integer(charge.get("amount_captured")) or integer(charge.get("amount")) or 0
+    returned = integer(charge.get("amount_refunded")) or 0
     return bool(charge.get("refunded")) or 0 < captured <= returned
 
 
@@ -259,14 +260,10 @@ def purchase(session: Raw, paid: Payment, known_price: str | None = None) -> Pur
 
 def subscription(raw: Raw) -> Subscription:
     """The subscription's row. Of several items (we sell one) the period that ends last counts."""
-    held = raw.get("items")
-    items: Sequence[Raw] = held.get("data", []) if isinstance(held, Mapping) else []
-    ends = [end for item in items if (end := _integer(item.get("current_period_end"))) is not None]
-    starts = [start for item in items if (start := _integer(item.get("current_period_start"))) is not None]
-    if not ends and (end := _integer(raw.get("current_period_end"))) is not None:  # before 2025-03-31
+    items = _items(raw)
+    ends = [end for item in items if (end := integer(item.get("current_period_end"))) is not None]
+    if not ends and (end := integer(raw.get("current_period_end"))) is not None:  # before 2025-03-31
         ends = [end]
-    if not starts and (start := _integer(raw.get("current_period_start"))) is not None:
-        starts = [start]
     marks = metadata(raw)
     price = items[0].get("price") if items else raw.get("plan")
     status = str(raw.get("status"))
@@ -277,12 +274,25 @@ def subscription(raw: Raw) -> Subscription:
         price_alias=_alias_of(price, marks),
         plan=marks.get("item"),
         current_period_end=max(ends, default=None),
-        cancel_at=_integer(raw.get("cancel_at")),
+        cancel_at=integer(raw.get("cancel_at")),
         cancel_at_period_end=bool(raw.get("cancel_at_period_end")),
-        trial_end=_integer(raw.get("trial_end")),
+        trial_end=integer(raw.get("trial_end")),
         paused_collection=bool(raw.get("pause_collection")),
-        past_due_since=_past_due_since(raw, max(starts, default=None)) if status == "past_due" else None,
+        past_due_since=_past_due_since(raw) if status == "past_due" else None,
     )
+
+
+def _items(raw: Raw) -> Sequence[Raw]:
+    held = raw.get("items")
+    return held.get("data", []) if isinstance(held, Mapping) else []
+
+
+def period_start(raw: Raw) -> int | None:
+    """When the subscription's current period began."""
+    starts = [
+        start for item in _items(raw) if (start := integer(item.get("current_period_start"))) is not None
+    ]
+    return max(starts) if starts else integer(raw.get("current_period_start"))  # before 2025-03-31
 
 
 def _alias_of(price: object, marks: Mapping[str, str]) -> str | None:
@@ -293,7 +303,7 @@ def _alias_of(price: object, marks: Mapping[str, str]) -> str | None:
     return key if isinstance(key, str) and key else marks.get("price_alias")
 
 
-def _past_due_since(raw: Raw, period_start: int | None) -> int | None:
+def _past_due_since(raw: Raw) -> int | None:
     """When the payment that is owed fell due: the unpaid invoice's finalization, else the start of the
     period.
 
@@ -301,12 +311,16 @@ def _past_due_since(raw: Raw, period_start: int | None) -> int | None:
     whatever we saw and when.
     """
     invoice = _expanded(raw.get("latest_invoice"))
-    if invoice and invoice.get("status") != "paid":
-        transitions = _expanded(invoice.get("status_transitions")) or {}
-        for moment in (transitions.get("finalized_at"), invoice.get("created")):
-            if (found := _integer(moment)) is not None:
-                return found
-    return period_start
+    if invoice and invoice.get("status") != "paid" and (since := fell_due(invoice)) is not None:
+        return since
+    return period_start(raw)
+
+
+def fell_due(invoice: Raw) -> int | None:
+    """When an invoice was to be paid: as soon as it was final."""
+    transitions = _expanded(invoice.get("status_transitions")) or {}
+    final = integer(transitions.get("finalized_at"))
+    return final if final is not None else integer(invoice.get("created"))
 
 
 def subscription_of_invoice(invoice: Raw) -> str | None:
@@ -354,19 +368,23 @@ def payment_rows(
         )
     intent = _expanded(root.get("payment_intent")) if root.get("object") == "checkout.session" else root
     charge = _expanded(intent.get("latest_charge")) if intent else None
+    return rows + money_back_rows(charge, title, disputes)
+
+
+def money_back_rows(charge: Raw | None, title: str, disputes: Iterable[Raw] | None) -> list[TransactionRow]:
+    """The refunds in a charge, and its disputes."""
     held = charge.get("refunds") if charge else None
     refunds = held.get("data", []) if isinstance(held, Mapping) else []
-    rows.extend(_money_back(refund, "refund", title) for refund in refunds)
-    rows.extend(_money_back(dispute, "dispute", title) for dispute in disputes or ())
-    return rows
+    rows = [_money_back(refund, "refund", title) for refund in refunds]
+    return rows + [_money_back(dispute, "dispute", title) for dispute in disputes or ()]
 
 
 def _money_back(raw: Raw, kind: Literal["refund", "dispute"], title: str) -> TransactionRow:
     return TransactionRow(
         id=str(raw["id"]),
-        date=_integer(raw.get("created")) or 0,
+        date=integer(raw.get("created")) or 0,
         kind=kind,
-        amount=-(_integer(raw.get("amount")) or 0),
+        amount=-(integer(raw.get("amount")) or 0),
         currency=str(raw.get("currency") or ""),
         status=str(raw.get("status") or ""),
         description=title,
@@ -389,9 +407,9 @@ def invoice_row(raw: Raw, title: str) -> TransactionRow | None:
     amount = raw.get("amount_paid") if status == "paid" else raw.get("amount_due")
     return TransactionRow(
         id=str(raw["id"]),
-        date=next((found for moment in moments if (found := _integer(moment)) is not None), 0),
+        date=next((found for moment in moments if (found := integer(moment)) is not None), 0),
         kind="invoice",
-        amount=_integer(amount) or 0,
+        amount=integer(amount) or 0,
         currency=str(raw.get("currency") or ""),
         status={"open": "unpaid", "uncollectible": "unpaid"}.get(status, status),
         description=title or next((text for text in described if text), ""),

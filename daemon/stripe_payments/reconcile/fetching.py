@@ -103,15 +103,22 @@ class Fetcher:
         intent = await self._stripe.retrieve(intent_id)
         if intent is None:
             return []
-        units = [Unit(intent, started)]
         # paid for an invoice: no session names it, and nothing in it names the invoice since 2025-03-31
         invoice_id = await self._stripe.invoice_of_payment(intent_id)
-        if invoice_id is not None:
-            started = time.monotonic()
-            invoice = await self._stripe.retrieve(invoice_id)
-            if invoice is not None:
-                return await self._invoice(invoice, started)
-        return units
+        if invoice_id is None:
+            return [Unit(intent, started)]
+        charge = intent.get("latest_charge")
+        of_invoice = [await self._with_own_disputes(charge, started)] if isinstance(charge, Mapping) else []
+        started = time.monotonic()
+        invoice = await self._stripe.retrieve(invoice_id)
+        return (await self._invoice(invoice, started) if invoice is not None else []) + of_invoice
+
+    async def _with_own_disputes(self, charge: Mapping[str, Any], started: float) -> Unit:
+        """A charge that paid an invoice; no session tells of its disputes."""
+        if not charge.get("disputed"):
+            return Unit(charge, started)
+        page = await self._stripe.list_disputes({"charge": str(charge["id"]), "limit": 10})
+        return Unit(charge, started, tuple(page.data))
 
     async def _invoice(self, invoice: Mapping[str, Any], started: float) -> list[Unit]:
         units = units_of(invoice, started)

@@ -236,7 +236,9 @@ class Poller:
                 return 1
             await self._newest_sessions(customer)
             return 2
-        await self._newest_sessions(customer)
+        if not await self._newest_sessions(customer):
+            await self._find_customer()
+            return 2
         try:
             await self._take_turn(customer)
         except PaymentError as error:
@@ -281,24 +283,27 @@ class Poller:
         await asyncio.to_thread(self._identity.set_customer, customer)
         return customer
 
-    async def _newest_sessions(self, customer: str) -> None:
+    async def _newest_sessions(self, customer: str) -> bool:
+        """False if Stripe does not know the customer; it is forgotten then."""
         started = time.monotonic()
         try:
             page = await self._stripe.list_checkout_sessions(
                 {"customer": customer, "status": "complete", "limit": PAGE}
             )
         except PaymentError as error:
-            if error.details.get("stripe_code") == "resource_missing":
-                # the keys are of another account or mode now, or somebody deleted our customer
-                _journal.warning("our customer does not exist at Stripe", customer=customer)
-                await asyncio.to_thread(self._identity.set_customer, None)
-            raise
+            if error.details.get("stripe_code") != "resource_missing":
+                raise
+            # the keys are of another account now, or somebody deleted our customer
+            _journal.warning("our customer does not exist at Stripe", customer=customer)
+            await asyncio.to_thread(self._identity.set_customer, None)
+            return False
         await self._apply_sessions(page.data, started)
         if page.has_more and self._older_than is None:
             self._older_than = str(page.data[-1]["id"])
         if not page.has_more:
             self._older_than = None
             self._catching_up.discard("older_sessions")
+        return True
 
     async def _apply_sessions(self, sessions: list[dict[str, Any]], started: float) -> None:
         held = await self._ledger.read(lambda tx: {p.id: p.dispute for p in tx.purchases.all()})

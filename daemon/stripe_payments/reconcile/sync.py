@@ -17,7 +17,7 @@ from stripe_payments.ledger.store import META_REBUILDING
 from stripe_payments.settings import Settings
 from stripe_payments.stripe_api import StripeAPI, object_kind
 
-from .applying import Applied, Book, apply_unit, recompute
+from .applying import Applied, Book, apply_unit, recompute, settle
 from .derive import DisputeState
 from .fetching import FOLLOWED, Fetcher, Unit
 
@@ -195,6 +195,7 @@ class Reconciler:
                     continue
                 total.add(apply_unit(tx, unit, book))
                 stored.append(unit.id)
+            settle(tx, total, book)
             changed: tuple[str, ...] = ()
             if total.ours:
                 changed = recompute(tx, book, holding=tx.meta.get(META_REBUILDING) is not None)

@@ -3,7 +3,7 @@
 The prefix of an id is documented only by example, but it is stable enough that Stripe's own tools rely on it.
 Expansions keep the number of requests down (two a polling round): one GET of a Checkout session answers for
 its payment, its charge, its refunds and its subscription. Stripe expands four levels at most, the `data` of a
-list being one of them.
+list being one of them. An object is expanded alike wherever it occurs: the ledger writes only what differs.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ EXPAND: Final[dict[str, tuple[str, ...]]] = {
     "checkout.session": (
         "line_items",
         "payment_intent.latest_charge.refunds",
-        "subscription.latest_invoice",
-        "invoice",
+        "subscription.latest_invoice.payments",
+        "invoice.payments",
     ),
     "payment_intent": ("latest_charge.refunds",),
     "charge": ("refunds",),
-    "subscription": ("latest_invoice",),
+    "subscription": ("latest_invoice.payments",),
     "invoice": ("payments",),
 }
 

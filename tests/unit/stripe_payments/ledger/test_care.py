@@ -1,0 +1,91 @@
+"""What the ledger forgets, compresses and gives back, and what it never does."""
+
+from typing import Any
+
+from stripe_payments.ledger import Ledger, LedgerCare, Transaction, TransactionRow
+
+DAY = 86_400
+NOW = 1_750_000_000
+
+
+def invoice(number: int) -> dict[str, Any]:
+    return {
+        "id": f"in_{number:05}",
+        "object": "invoice",
+        "created": number,
+        "lines": [{"description": "Premium", "amount": 499, "text": "à" * 2000}],
+    }
+
+
+async def test_old_events_and_orders_that_came_to_nothing_go(ledger: Ledger) -> None:
+    def put(tx: Transaction) -> None:
+        for name, age in (("old", 91), ("young", 89), ("old_but_waiting", 91)):
+            tx.inbox.accept(f"evt_{name}", "invoice.paid", "in_1", NOW - age * DAY)
+            if name != "old_but_waiting":
+                tx.inbox.finish(f"evt_{name}", "applied")
+        for key, state, age in (("a", "expired", 91), ("b", "complete", 91), ("c", "failed", 89)):
+            row = tx.checkouts.add(key, "p", "price_1", "payment", "s", "c", "en", NOW - age * DAY)
+            tx.checkouts.update(row.local_id, state=state)  # type: ignore[arg-type]
+
+    await ledger.write(put)
+    done = await LedgerCare(ledger, lambda: NOW).tidy()
+    assert done is not None
+    assert (done.events, done.checkouts) == (1, 1)
+    assert await ledger.read(lambda tx: [tx.checkouts.by_key(key) is not None for key in "abc"]) == [
+        False,
+        True,
+        True,
+    ]
+    assert await ledger.read(lambda tx: tx.inbox.pending_count()) == 1
+
+
+async def test_settled_objects_are_compressed_and_read_the_same(ledger: Ledger) -> None:
+    await ledger.write(lambda tx: tx.objects.put(invoice(1), NOW - 91 * DAY))
+    await ledger.write(lambda tx: tx.objects.put(invoice(2), NOW - 89 * DAY))
+    care = LedgerCare(ledger, lambda: NOW)
+    done = await care.tidy()
+    assert done is not None
+    assert done.packed == 1
+    assert await ledger.read(lambda tx: tx.objects.get("in_00001")) == invoice(1)
+    assert await ledger.read(lambda tx: tx.objects.of_type("invoice")) == [invoice(2), invoice(1)]
+    again = await care.tidy()
+    assert again is not None
+    assert (again.packed, again.dropped) == (0, 0)
+    changed = {**invoice(1), "status": "void"}
+    await ledger.write(lambda tx: tx.objects.put(changed, NOW))
+    assert await ledger.read(lambda tx: tx.objects.get("in_00001")) == changed
+
+
+async def test_beyond_its_size_the_oldest_objects_go_and_the_history_stays(ledger: Ledger) -> None:
+    rows = [TransactionRow(f"in_{n:05}", n, "invoice", 499, "eur", "paid", "premium") for n in range(400)]
+
+    def put(tx: Transaction) -> None:
+        for number, row in enumerate(rows):
+            tx.objects.put({**invoice(number), "noise": _noise(number)}, NOW - 100 * DAY)
+            tx.transactions.put(row)
+
+    await ledger.write(put)
+    before = await ledger.read(lambda tx: tx.size())
+    done = await LedgerCare(ledger, lambda: NOW, size_limit=600_000).tidy()
+    assert done is not None
+    assert done.packed == 400
+    assert done.dropped == 300
+    assert done.size < before / 3, "free pages are given back to the file system"
+    assert await ledger.read(lambda tx: tx.objects.get("in_00399")) is not None
+    assert await ledger.read(lambda tx: tx.objects.get("in_00001")) is None
+    assert (await ledger.read(lambda tx: tx.transactions.get("in_00001"))) == rows[1]
+
+
+async def test_nothing_is_old_while_the_time_is_unknown(ledger: Ledger) -> None:
+    await ledger.write(
+        lambda tx: (tx.inbox.accept("evt_1", "t", "o", 0), tx.inbox.finish("evt_1", "applied"))
+    )
+    assert await LedgerCare(ledger, lambda: None).tidy() is None
+    assert not await ledger.write(lambda tx: tx.inbox.accept("evt_1", "t", "o", 0))
+
+
+def _noise(seed: int) -> str:
+    """Text that does not compress."""
+    import random
+
+    return random.Random(seed).randbytes(2000).hex()
