@@ -129,9 +129,9 @@ class Journal:
 def set_up(level: str = "info", stream: IO[str] | None = None) -> None:
     """Send everything logged in this process to `stream`, redacted, one line an entry.
 
-    Without one, warnings and worse go to stderr and the rest to stdout: procd logs the one as ``daemon.err`` and the
-    other as ``daemon.info``. Replaces what an earlier call set up. `level` is the daemon's; libraries are heard from
-    ``warning`` on.
+    Without one, warnings and worse go to stderr and the rest to stdout: procd logs the one as ``daemon.err``
+    and the other as ``daemon.info``. Replaces what an earlier call set up. `level` is the daemon's; libraries
+    are heard from ``warning`` on.
     """
     root = logging.getLogger()
     for old in list(root.handlers):

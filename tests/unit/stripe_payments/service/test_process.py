@@ -35,7 +35,8 @@ async def running(house: House, **environment: str) -> AsyncIterator[asyncio.sub
         str(house.state),
         env={**ENVIRONMENT, **environment},
         stdin=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     try:
         yield process
@@ -47,7 +48,7 @@ async def running(house: House, **environment: str) -> AsyncIterator[asyncio.sub
 
 async def ended(process: asyncio.subprocess.Process) -> tuple[int, str]:
     """The exit code and the log."""
-    _, log = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+    log, _ = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     assert process.returncode is not None
     return process.returncode, log.decode()
 
