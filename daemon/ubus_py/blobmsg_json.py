@@ -6,18 +6,16 @@ table takes three lines when indented (facts: libubox ``blobmsg_json.c``; json-c
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .blobmsg import ArgType, Encodable, Int8, Table, Value
+from .blobmsg import ArgType, Encodable, Int8, Table
 from .errors import UsageError
+from .json_text import parse_json
 
 _ESCAPES = {ord(char): f"\\{letter}" for char, letter in zip('\b\n\t\r"\\', 'bntr"\\', strict=True)}
 _ESCAPES.update({code: f"\\u{code:04x}" for code in range(1, 32) if code not in _ESCAPES})
 _MAX_TABS = 16
-_LONE_SURROGATES = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # but those that stand for bytes
 
 ARG_TYPE_NAMES: dict[ArgType, str] = {
     ArgType.ARRAY: "Array",
@@ -83,31 +81,11 @@ def _element(value: Any, level: int) -> str:
 
 
 def parse_table(text: str) -> Table:
-    """A table given as JSON text. Raises :class:`UsageError` when it is no JSON object.
+    """A table given as JSON text, read as json-c reads it (see :mod:`ubus_py.json_text`).
 
-    Integers beyond 64 bits become the nearest one, as json-c makes them.
+    Raises :class:`UsageError` when it is no JSON object.
     """
-    try:
-        table = json.loads(text, parse_int=_parse_int)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"not JSON: {error}") from None
+    table = parse_json(text)
     if not isinstance(table, dict):
         raise UsageError("not a JSON object")
-    return {str(_whole(name)): _whole(value) for name, value in table.items()}
-
-
-def _parse_int(digits: str) -> int:
-    if len(digits) > 20:
-        return -(1 << 63) if digits[0] == "-" else (1 << 63) - 1
-    return max(-(1 << 63), min((1 << 63) - 1, int(digits)))
-
-
-def _whole(value: Any) -> Value:
-    """Lone surrogates, which are no text, become U+FFFD; what the shell passed as bytes stays."""
-    if isinstance(value, str):
-        return _LONE_SURROGATES.sub("\ufffd", value)
-    if isinstance(value, list):
-        return [_whole(item) for item in value]
-    if isinstance(value, dict):
-        return {str(_whole(name)): _whole(item) for name, item in value.items()}
-    return value  # type: ignore[no-any-return]
+    return table

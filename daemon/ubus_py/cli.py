@@ -221,9 +221,9 @@ async def _main(options: Options, command: str, arguments: list[str]) -> int:
 
 
 def _seconds(text: str) -> float | None:
-    """As C's ``atoi``: what is no number is 0, and 0 is no limit."""
+    """As C's ``atoi``: what is no number is 0, and 0 is no limit; a time before now is up at once."""
     digits = re.match(r"\s*[+-]?\d+", text)
-    return max(0.0, float(digits.group())) or None if digits else None
+    return float(digits.group()) or None if digits else None
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "python -m ubus_py") -> int:
