@@ -132,9 +132,11 @@ class LuciUser:
 
     async def hand_over(self) -> aiohttp.ClientResponse:
         """What the LuCI app's shared module does when it loads: the cookie for /api/payments."""
-        return await self.http.post(
+        response = await self.http.post(
             self.url("/api/payments/session"), headers={"Authorization": f"Bearer {self.sid}"}
         )
+        await response.read()  # frees the connection
+        return response
 
 
 @pytest.fixture
