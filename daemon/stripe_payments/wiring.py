@@ -30,6 +30,7 @@ from stripe_payments.supervision import Supervisor
 from stripe_payments.unlocks import Unlocks
 from ubus_py import Client
 
+from stripe_payments.reconcile.mode_change import settle_mode
 _journal = Journal("service")
 
 _WORKERS_PATIENCE_S: Final = 0.8
@@ -93,6 +94,7 @@ class Wiring:
         self._checkout, self._clock, self._reconciler = checkout, clock, reconciler
         ready(
             Parts(
+        await settle_mode(keys.current().mode, ledger, identity, reconciler)
                 settings=settings,
                 features=features,
                 keys=keys,

@@ -40,9 +40,9 @@ class StripeCloud:
         self.clock = Clock()
         self.faults = Faults()
         self.account = Account(self.clock, seed=seed)
-        self._live = Account(self.clock, seed=seed, livemode=True)
+        self.live = Account(self.clock, seed=seed, livemode=True)
         self.api = StripeApi(
-            {False: self.account, True: self._live},
+            {False: self.account, True: self.live},
             self.clock,
             self.faults,
             validate_answers=validate_answers,
@@ -80,7 +80,7 @@ class StripeCloud:
         bound = self._runner.addresses[0][1]
         shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host
         self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{bound}"
-        self.account.public_url = self._live.public_url = (public_url or self.url).rstrip("/")
+        self.account.public_url = self.live.public_url = (public_url or self.url).rstrip("/")
         self._ticker = asyncio.create_task(self._tick())
         return self.url
 
@@ -129,21 +129,22 @@ class StripeCloud:
         challenge: str = "complete",
         promotion_code: str | None = None,
     ) -> Json:
-        """What the buyer does on the Checkout page.
+        """What the buyer does on the Checkout page. In live mode the test cards stand for real ones.
 
         Returns `{"status": paid|processing|declined|requires_action, "decline_code"?, "code"?, "message"?,
         "session"}`. `challenge`: what happens if the bank asks for 3-D Secure: "complete", "fail", or
         "leave" it open (the status is then requires_action, and calling again with `challenge` answers it).
         """
-        session = self.account.get("checkout.session", session_id)
-        if "pending" in self.account.behind(session_id) and challenge != "leave":
-            result = checkout.answer_challenge(self.account, session, passed=challenge == "complete")
+        account = self.live if session_id.startswith("cs_live_") else self.account
+        session = account.get("checkout.session", session_id)
+        if "pending" in account.behind(session_id) and challenge != "leave":
+            result = checkout.answer_challenge(account, session, passed=challenge == "complete")
         else:
             if promotion_code:
-                checkout.apply_code(self.account, session, promotion_code)
-            result = checkout.submit(self.account, session, card=card, email=email, name=name)
+                checkout.apply_code(account, session, promotion_code)
+            result = checkout.submit(account, session, card=card, email=email, name=name)
             if result.state == "requires_action" and challenge != "leave":
-                result = checkout.answer_challenge(self.account, session, passed=challenge == "complete")
+                result = checkout.answer_challenge(account, session, passed=challenge == "complete")
         answer: Json = {"status": result.state, "session": session}
         if result.decline is not None:
             answer["code"] = result.decline.code

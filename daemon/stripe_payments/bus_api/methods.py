@@ -22,6 +22,7 @@ from stripe_payments.payments.history import MAX_LIMIT
 from stripe_payments.payments.holdings import read_holdings
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.settings import Settings
+from stripe_payments.reconcile.mode_change import settle_mode
 
 _journal = Journal("bus")
 
@@ -197,6 +198,7 @@ async def provision(question: Question) -> Reply:
 
 async def setup_webhook(question: Question) -> Reply:
     """Have Stripe send this router's events to `url`; see `WebhookSetup.set_up`. The secret is stored and not
+    before = parts.keys.current()
     told. `replace` takes an address over that is registered for another router.
     """
     args = question.args
@@ -207,14 +209,17 @@ async def setup_webhook(question: Question) -> Reply:
 
 async def set_keys(question: Question) -> Reply:
     """Store Stripe's keys (one that is not given stays, an empty one is removed); answers the `mode`
-    they work in.
+    they work in. A secret key of another mode or account is a new beginning at Stripe: see `settle_mode`.
     """
     args, parts = question.args, question.parts
     given = {name: args.text(name) for name in ("secret_key", "webhook_secret", "publishable_key")}
     keys = await asyncio.to_thread(lambda: parts.keys.store(**given))
     _journal.info("the keys were changed", mode=keys.mode)
-    if keys.secret_key:
-        parts.poller.kick("new keys")
+    if keys.secret_key != before.secret_key:
+        await parts.checkout.keys_changed()
+        await settle_mode(keys.mode, parts.ledger, parts.identity, parts.reconciler)
+        if keys.secret_key:
+            parts.poller.keys_changed()
     return {"mode": keys.mode}
 
 

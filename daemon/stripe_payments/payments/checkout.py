@@ -129,6 +129,7 @@ class CheckoutDesk:
         self._poller: Poller | None = None
         self._opening: dict[_Order, asyncio.Task[Checkout]] = {}
         self._background: set[asyncio.Task[None]] = set()
+        self._last_under_other_keys = 0
 
     def tell(self, poller: Poller) -> None:
         """The poller that is to look out for what is opened here."""
@@ -193,6 +194,14 @@ class CheckoutDesk:
             return False
         return await self._expire(checkout.session_id)
 
+    async def keys_changed(self) -> None:
+        """The keys may be of another account or mode: what was found or opened with the old ones is not
+        offered any more.
+        """
+        self.prices.forget()
+        latest = await self._ledger.read(lambda tx: tx.checkouts.latest(1))
+        self._last_under_other_keys = latest[0].local_id if latest else 0
+
     async def close(self) -> None:
         tasks = [*self._opening.values(), *self._background]
         for task in tasks:
@@ -249,6 +258,8 @@ class CheckoutDesk:
             held for held in await self._ledger.read(_open_or_creating) if held.price_alias == price.alias
         ]
         for held in others:
+            if held.local_id <= self._last_under_other_keys:
+                continue
             if _order_of(held) == order and abs(now - held.created_at) < REUSED_FOR:
                 return held if held.session_id else await self._finish(held)
         stripe_price = await self.prices.id_of(price)

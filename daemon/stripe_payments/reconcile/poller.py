@@ -98,6 +98,7 @@ class Poller:
         self._pause_until = 0.0
         self._starting = True
         self._older_than: str | None = None
+        self._customer_in_doubt = False
         self._round = asyncio.Lock()
 
     def kick(self, reason: str) -> None:
@@ -106,6 +107,15 @@ class Poller:
         """
         self._kicked = reason
         self._wake.set()
+
+    def keys_changed(self) -> None:
+        """As `kick`, for an account that may be another one: nothing of what was found so far is taken for
+        granted, not even the customer.
+        """
+        self._customer_in_doubt = True
+        self._older_than = None
+        self._disputed.clear()
+        self.kick("new keys")
 
     def notice(self) -> None:
         """A checkout was opened: look at the schedule again, without a round of its own."""
@@ -230,6 +240,12 @@ class Poller:
             await self._reconciler.sync(self._disputed.popleft(), "poll")
             return 2
         customer = self._identity.load().customer
+        if customer is not None and self._customer_in_doubt:
+            if await self._is_known(customer):
+                await self._newest_sessions(customer)
+            else:
+                await self._find_customer()
+            return 2
         if customer is None:
             customer = await self._find_customer()
             if customer is None:
@@ -283,6 +299,20 @@ class Poller:
         await asyncio.to_thread(self._identity.set_customer, customer)
         return customer
 
+    async def _is_known(self, customer: str) -> bool:
+        """Whether the account of the keys has our customer; one that it has not is forgotten."""
+        found = await self._stripe.retrieve(customer)
+        self._customer_in_doubt = False
+        if found is not None and not found.get("deleted"):
+            return True
+        await self._forget(customer)
+        return False
+
+    async def _forget(self, customer: str) -> None:
+        """The keys are of another account, or somebody deleted our customer."""
+        _journal.warning("our customer does not exist at Stripe", customer=customer)
+        await asyncio.to_thread(self._identity.set_customer, None)
+
     async def _newest_sessions(self, customer: str) -> bool:
         """False if Stripe does not know the customer; it is forgotten then."""
         started = time.monotonic()
@@ -293,9 +323,7 @@ class Poller:
         except PaymentError as error:
             if error.details.get("stripe_code") != "resource_missing":
                 raise
-            # the keys are of another account now, or somebody deleted our customer
-            _journal.warning("our customer does not exist at Stripe", customer=customer)
-            await asyncio.to_thread(self._identity.set_customer, None)
+            await self._forget(customer)
             return False
         await self._apply_sessions(page.data, started)
         if page.has_more and self._older_than is None:

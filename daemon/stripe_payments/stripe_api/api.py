@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.journal import Journal
+from stripe_payments.texts import Text
 
 from .faults import date_header, is_transient, translate
 from .resources import PATHS, expand, object_kind
@@ -54,6 +55,7 @@ THREADS: Final = 4
 CONNECT_TIMEOUT: Final = 10.0
 READ_TIMEOUT: Final = 30.0
 NETWORK_RETRIES: Final = 2
+_OTHER_KEYS = Text("the keys were changed meanwhile", "nel frattempo le chiavi sono state cambiate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,9 +282,15 @@ class StripeAPI:
         if not key:
             raise PaymentError("not_configured")
         try:
-            return await self._threads.run(lambda: self._request(key, method, path, params, idempotency_key))
+            answer = await self._threads.run(
+                lambda: self._request(key, method, path, params, idempotency_key)
+            )
         except OverloadError:
             raise PaymentError("timeout") from None
+        if self._keys().secret_key != key:
+            # it may tell of another account, or of test purchases where real ones count now
+            raise PaymentError("stripe_error", reason=_OTHER_KEYS, transient=True)
+        return answer
 
     def _request(
         self, key: str, method: str, path: str, params: Mapping[str, Any], idempotency_key: str | None
