@@ -46,6 +46,11 @@ def install_catalogues(root: Path, staging: Path) -> None:
 def install_python_packages(root: Path) -> None:
     """The package python3-stripe, and those of the feeds, from the Python that runs the tests."""
     _copy_tree(_SITE_PACKAGES / "stripe", root / STRIPE / "stripe")
+    install_feed_packages(root)
+
+
+def install_feed_packages(root: Path) -> None:
+    """The Python packages that OpenWrt's feeds have, from the Python that runs the tests."""
     for name in FROM_THE_FEEDS:
         source, target = _SITE_PACKAGES / name, root / _PYTHON_OF_THE_MACHINE / name
         if source.is_dir():

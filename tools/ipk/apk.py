@@ -1,7 +1,7 @@
 """The format of apk, through the SDK's own `apk mkpkg`: its archives are not something to write twice.
 
-Source of the rules: OpenWrt 25.12, include/package-pack.mk. apk knows neither users nor configuration files to
-keep; OpenWrt's scripts find both in files below /lib/apk/packages.
+Source of the rules: OpenWrt 25.12, include/package-pack.mk. apk knows neither users nor
+configuration files to keep; OpenWrt's scripts find both in files below /lib/apk/packages.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """LuCI's compiled catalogues: `python -m tools.ipk.lmo IN.po OUT.lmo`.
 
 An `.lmo` file holds the translations one after another, each padded to four bytes; then an index of four
-big-endian 32-bit numbers an entry (hash of the key, number of plural forms, offset, length), sorted by the first;
-then the index's offset. The key of a text is a hash of its English (context first, separated by U+0001; plural form
-last, separated by U+0002); key 0 is the rule for plurals. Source: LuCI's `po2lmo`, with which a test compares the
-bytes.
+big-endian 32-bit numbers an entry (hash of the key, number of plural forms, offset, length), sorted by the
+first; then the index's offset. The key of a text is a hash of its English (context first, separated by
+U+0001; plural form last, separated by U+0002); key 0 is the rule for plurals. Source: LuCI's `po2lmo`, with
+which a test compares the bytes.
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ def encode(entries: list[Entry]) -> bytes:
 def decode(data: bytes) -> dict[int, str]:
     """The texts of an `.lmo` file by key. Raises ValueError where it is none."""
     try:
-        (start,) = struct.unpack_from(">I", data, len(data) - 4)
+        (start,) = struct.unpack(">I", data[-4:])
+        if start > len(data) - 4:
+            raise ValueError("no catalogue of LuCI: its index lies behind its end")
         records = _ENTRY.iter_unpack(data[start : len(data) - 4])
         return {key: data[at : at + length].decode("utf-8") for key, _, at, length in records}
     except (struct.error, UnicodeDecodeError) as error:

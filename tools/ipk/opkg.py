@@ -9,8 +9,8 @@ from typing import Final
 from tools.ipk.archives import Member, compress, members_of, tar
 from tools.ipk.package import Package
 
-# opkg runs these two; OpenWrt's own functions then make the user, run uci-defaults, enable and start the service,
-# and come back to the package's own script, under the name with "-pkg".
+# opkg runs these two; OpenWrt's own functions then make the user, run uci-defaults, enable and start the
+# service, and come back to the package's own script, under the name with "-pkg".
 _FUNCTIONS: Final = "${IPKG_INSTROOT}/lib/functions.sh"
 _POSTINST: Final = f"""#!/bin/sh
 [ "${{IPKG_NO_SCRIPT}}" = 1 ] && exit 0

@@ -1,0 +1,113 @@
+"""The package Makefiles as a feed, and one version everywhere."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import stripe_payments
+from tests.packaging.ipk_file import IpkFile
+from tools.ipk.makefiles import FOLDERS, REPOSITORY, run_makefiles
+from tools.ipk.package import Package, PackageError
+from tools.ipk.stripe_release import LOCK, pinned
+
+
+def _variable(folder: str, name: str) -> str:
+    match = re.search(rf"^{name}:=(.+)$", (REPOSITORY / folder / "Makefile").read_text(), re.MULTILINE)
+    assert match, f"{folder}/Makefile has no {name}"
+    return match[1]
+
+
+def test_the_top_makefile_is_no_package() -> None:
+    """A feed whose top Makefile has these words breaks the index of the whole feed."""
+    assert "call BuildPackage" not in (REPOSITORY / "Makefile").read_text()
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_feed_finds_the_package(folder: str) -> None:
+    """OpenWrt looks for these words, and takes the folders for packages that it finds them in."""
+    text = (REPOSITORY / folder / "Makefile").read_text()
+    assert text.count("include $(TOPDIR)/rules.mk") == 1
+    assert re.search(r"^\$\(eval \$\(call BuildPackage,|^# call BuildPackage - OpenWrt", text, re.MULTILINE)
+
+
+def test_one_version_everywhere() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    assert {
+        project["project"]["version"],
+        stripe_payments.__version__,
+        _variable("daemon", "PKG_VERSION"),
+        _variable("luci-app-stripe-payments", "PKG_VERSION"),
+    } == {stripe_payments.__version__}
+
+
+def test_the_sdk_s_source_of_stripe_is_the_one_that_is_tested() -> None:
+    version, hashes = pinned(LOCK.read_text())
+    assert _variable("python3-stripe", "PKG_VERSION") == version
+    assert _variable("python3-stripe", "PKG_HASH") in hashes
+
+
+def test_paths_agree_with_the_init_script(packages: dict[str, IpkFile]) -> None:
+    script = (REPOSITORY / "files/etc/init.d/stripe-payments").read_text()
+    code = re.search(r"^CODE=(\S+)", script, re.MULTILINE)
+    stripe = re.search(r"^STRIPE=(\S+)", script, re.MULTILINE)
+    assert code
+    assert stripe
+    assert f"{code[1]}/stripe_payments/__main__.py".lstrip("/") in packages["stripe-payments"].modes()
+    assert f"{stripe[1]}/stripe/__init__.py".lstrip("/") in packages["python3-stripe"].modes()
+
+
+def test_a_makefile_that_fails_is_told_with_make_s_words(tmp_path: Path) -> None:
+    """python3-stripe without its source."""
+    (tmp_path / "out").mkdir()
+    with pytest.raises(PackageError, match=r"python3-stripe/Makefile: .*No such file"):
+        run_makefiles(tmp_path / "out", tmp_path / "nothing", ("python3-stripe",))
+
+
+def test_what_cannot_be_built_is_refused(tmp_path: Path) -> None:
+    fields = {
+        "VERSION": "1-r1",
+        "PKGARCH": "all",
+        "SECTION": "net",
+        "TITLE": "T",
+        "LICENSE": "MIT",
+        "MAINTAINER": "M",
+        "DEPENDS": "+a @b",
+    }
+
+    def read(**changes: str) -> Package:
+        folder = tmp_path / "p"
+        (folder / "root").mkdir(parents=True, exist_ok=True)
+        for name, value in {**fields, "conffiles": "", **changes}.items():
+            (folder / name).write_text(value)
+        return Package.read(folder)
+
+    assert read().depends == ("a",)
+    for changes, words in [
+        ({"PKGARCH": "aarch64_cortex-a53"}, "every processor"),
+        ({"LICENSE": ""}, "no license"),
+        ({"DEPENDS": "+PACKAGE_x:y"}, "beyond this tool"),
+        ({"conffiles": "/etc/config/missing"}, "is not one of its files"),
+    ]:
+        with pytest.raises(PackageError, match=words):
+            read(**changes)
+
+
+def test_a_lock_file_without_hashes_is_refused() -> None:
+    with pytest.raises(PackageError, match="does not pin"):
+        pinned("stripe==16.1.0\n")
+
+
+def test_make_names_both_targets_and_needs_the_sdk() -> None:
+    text = subprocess.run(
+        ["make", "-C", REPOSITORY, "help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "make ipk" in text
+    assert "make apk" in text
+    done = subprocess.run(
+        ["make", "-C", REPOSITORY, "--old-file=.venv/.demo", "apk", "SDK="], capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert "OpenWrt SDK" in done.stderr
