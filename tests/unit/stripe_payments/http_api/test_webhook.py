@@ -143,8 +143,14 @@ async def test_a_clock_that_lags_behind_stripe_is_put_right_by_a_webhook(
     await house.call("set_keys", webhook_secret=SECRET)
     await house.call("sync")
     parts = await house.parts()
-    clock, kick, reasons = parts.clock, parts.poller.kick, []
-    monkeypatch.setattr(parts.poller, "kick", lambda reason: (reasons.append(reason), kick(reason)))
+    clock, kick = parts.clock, parts.poller.kick
+    reasons: list[str] = []
+
+    def noted(reason: str) -> None:
+        reasons.append(reason)
+        kick(reason)
+
+    monkeypatch.setattr(parts.poller, "kick", noted)
     before = clock.now() or 0
     shop.stripe.advance(90 * 86_400)  # this router slept meanwhile; nobody asks Stripe for the time now
     assert (await deliver(house, event(), age=-90 * 86_400)).status == 200
