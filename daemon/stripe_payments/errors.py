@@ -102,9 +102,53 @@ CODES: Final[Mapping[str, Code]] = {
             "Questo router ha già ciò che l'acquisto[ di “{item}”] sbloccherebbe.",
         ),
         Text(
-            "To change plan use “change_plan”; invoices and payment methods are in the customer portal.",
-            "Per cambiare piano usa “change_plan”; fatture e metodi di pagamento sono nel portale clienti.",
+            "To change plan use “change_plan”[ with the subscription {subscription}]; invoices and payment "
+            "methods are in the customer portal (“portal”).",
+            "Per cambiare piano usa “change_plan”[ con l'abbonamento {subscription}]; fatture e metodi di "
+            "pagamento sono nel portale clienti (“portal”).",
         ),
+    ),
+    "subscription_not_found": Code(
+        Status.NOT_FOUND,
+        404,
+        Text(
+            "This router has no subscription[ “{subscription}”].",
+            "Questo router non ha nessun abbonamento[ “{subscription}”].",
+        ),
+        Text(
+            "The method “subscriptions” lists those that there are.",
+            "Il metodo “subscriptions” elenca quelli esistenti.",
+        ),
+    ),
+    "not_changeable": Code(
+        Status.INVALID_ARGUMENT,
+        409,
+        Text(
+            "This cannot be done with the subscription[: {reason}].",
+            "L'operazione non è possibile con questo abbonamento[: {reason}].",
+        ),
+        Text(
+            "Look at its state with “subscriptions”; nothing has been changed or charged.",
+            "Controlla il suo stato con “subscriptions”; nulla è stato modificato o addebitato.",
+        ),
+    ),
+    "payment_failed": Code(
+        Status.UNKNOWN_ERROR,
+        409,
+        Text("The payment did not succeed[: {reason}]", "Il pagamento non è riuscito[: {reason}]"),
+        Text(
+            "Give another payment method in the customer portal (“portal”), then try again.",
+            "Indica un altro metodo di pagamento nel portale clienti (“portal”), poi riprova.",
+        ),
+    ),
+    "nothing_bought": Code(
+        Status.NOT_FOUND,
+        404,
+        Text(
+            "This router has not bought anything yet, so it has no customer portal.",
+            "Questo router non ha ancora acquistato nulla, quindi non ha un portale clienti.",
+        ),
+        Text("Choose something in the shop first.", "Scegli prima qualcosa nel negozio."),
     ),
     "payment_not_found": Code(
         Status.NOT_FOUND,

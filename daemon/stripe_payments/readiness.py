@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from stripe_payments.identity import IdentityStore
     from stripe_payments.keys import KeyStore
     from stripe_payments.ledger import Ledger
-    from stripe_payments.payments import CheckoutDesk, History, PaymentStatusDesk, RefundDesk
+    from stripe_payments.payments import (
+        CheckoutDesk,
+        GrantDesk,
+        History,
+        PaymentStatusDesk,
+        PortalDesk,
+        RefundDesk,
+        SubscriptionDesk,
+    )
     from stripe_payments.provisioning import Provisioner, WebhookSetup
     from stripe_payments.reconcile.inbox import InboxWorker
     from stripe_payments.reconcile.poller import Poller
@@ -52,6 +60,9 @@ class Parts:
     payment_status: PaymentStatusDesk
     history: History
     refunds: RefundDesk
+    subscriptions: SubscriptionDesk
+    portal: PortalDesk
+    grants: GrantDesk
     provisioner: Provisioner
     webhook_setup: WebhookSetup
     refused_webhooks: RefusedWebhooks

@@ -98,8 +98,8 @@ class Price:
 
     `alias` is its name here (and its ``lookup_key`` at Stripe), `of` the plan's or product's name, `price_id`
     Stripe's (None until provisioned), `amount` in the currency's minor unit, `currency` lower-case ISO 4217.
-    `trial_days` (0: none) are free before the first payment, for a router that never subscribed before; without
-    `trial_requires_card` they are given without a way to pay, and end by themselves.
+    `trial_days` (0: none) are free before the first payment, for a router that never subscribed before;
+    without `trial_requires_card` they are given without a way to pay, and end by themselves.
     """
 
     alias: str
@@ -118,7 +118,8 @@ class Settings:
 
     `poll_interval` is in seconds, the two tolerances in days. Plans, products, prices and features keep the
     order of the file. `allowed_origins` are ``scheme://host[:port]``. `allow_promotion_codes`: Stripe's page
-    takes them; `automatic_tax`: Stripe Tax computes tax, on top of the prices or within them, as set up there.
+    takes them; `automatic_tax`: Stripe Tax computes tax, on top of the prices or within them, as set up
+    there.
     """
 
     DEFAULTS: ClassVar["Settings"]

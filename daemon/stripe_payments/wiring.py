@@ -17,11 +17,21 @@ from stripe_payments.features_in_force import FeaturesInForce
 from stripe_payments.identity import IdentityStore
 from stripe_payments.journal import Journal
 from stripe_payments.keys import KeyStore
-from stripe_payments.ledger import Ledger
-from stripe_payments.payments import CheckoutDesk, History, PaymentStatusDesk, RefundDesk
+from stripe_payments.ledger import Ledger, LedgerCare
+from stripe_payments.payments import (
+    CheckoutDesk,
+    GrantDesk,
+    History,
+    PaymentStatusDesk,
+    PortalDesk,
+    RefundDesk,
+    SubscriptionDesk,
+)
+from stripe_payments.payments.lan_address import LanAddress
 from stripe_payments.provisioning import Provisioner, WebhookSetup
 from stripe_payments.readiness import Parts
 from stripe_payments.reconcile import META_CLOCK_FLOOR, InboxWorker, Poller, Reconciler
+from stripe_payments.reconcile.mode_change import settle_mode
 from stripe_payments.reconcile.trusted_clock import TrustedClock
 from stripe_payments.refused_webhooks import RefusedWebhooks
 from stripe_payments.settings import Settings
@@ -30,7 +40,6 @@ from stripe_payments.supervision import Supervisor
 from stripe_payments.unlocks import Unlocks
 from ubus_py import Client
 
-from stripe_payments.reconcile.mode_change import settle_mode
 _journal = Journal("service")
 
 _WORKERS_PATIENCE_S: Final = 0.8
@@ -57,10 +66,12 @@ class Wiring:
         self._refused_webhooks = RefusedWebhooks()
         self._clock: TrustedClock | None = None
         self._reconciler: Reconciler | None = None
+        self._unlocks: Unlocks | None = None
         self._supervisor = Supervisor()
         self._ledger: Ledger | None = None
         self._stripe: StripeAPI | None = None
         self._checkout: CheckoutDesk | None = None
+        self._subscriptions: SubscriptionDesk | None = None
 
     async def open(self, ready: Callable[[Parts], None]) -> None:
         """Open everything, tell `ready`, start the workers. Raises PaymentError or OSError."""
@@ -85,16 +96,20 @@ class Wiring:
         await ledger.write(lambda tx: tx.inbox.rearm())  # put off by a clock that may be gone
         await unlocks.adopt()
         await reconciler.load()
+        await settle_mode(keys.current().mode, ledger, identity, reconciler)
         await reconciler.recompute()
         await features.refresh()
         inbox = InboxWorker(ledger, reconciler)
-        checkout = CheckoutDesk(ledger, stripe, reconciler, settings, identity, clock)
+        lan = LanAddress(self._bus)
+        checkout = CheckoutDesk(ledger, stripe, reconciler, settings, identity, clock, lan)
         poller = Poller(ledger, reconciler, stripe, settings, identity, clock, withdraw=checkout.withdraw)
         checkout.tell(poller)
-        self._checkout, self._clock, self._reconciler = checkout, clock, reconciler
+        subscriptions = SubscriptionDesk(ledger, stripe, reconciler, settings, clock, checkout.prices)
+        self._subscriptions = subscriptions
+        self._checkout, self._clock = checkout, clock
+        self._reconciler, self._unlocks = reconciler, unlocks
         ready(
             Parts(
-        await settle_mode(keys.current().mode, ledger, identity, reconciler)
                 settings=settings,
                 features=features,
                 keys=keys,
@@ -109,6 +124,9 @@ class Wiring:
                 payment_status=PaymentStatusDesk(ledger, reconciler, settings),
                 history=History(ledger, settings),
                 refunds=RefundDesk(ledger, stripe, reconciler),
+                subscriptions=subscriptions,
+                portal=PortalDesk(ledger, stripe, settings, identity, checkout.customers, lan),
+                grants=GrantDesk(ledger, reconciler, settings, clock),
                 provisioner=Provisioner(
                     stripe, settings, self._bus, lambda: keys.current().mode, self._reloading.set
                 ),
@@ -124,6 +142,7 @@ class Wiring:
         workers.start("poller", poller.run)
         workers.start("reload", lambda: self._keep_reloading(reconciler, poller))
         workers.start("checkouts", checkout.resume, once=True)
+        workers.start("ledger care", LedgerCare(ledger, clock.now).run)
         _journal.info("ready", router_id=identity.load().router_id, mode=keys.current().mode)
 
     def situation(self, refusal: PaymentError | None) -> Situation:
@@ -139,6 +158,7 @@ class Wiring:
             ledger=self._ledger,
             clock=self._clock,
             last_sync=self._reconciler.last_sync if self._reconciler is not None else None,
+            unlocks_trouble=self._unlocks.trouble if self._unlocks is not None else None,
             refusal=refusal,
         )
 
@@ -155,6 +175,8 @@ class Wiring:
         """No worker runs after this; the bus can be left."""
         if self._checkout is not None:
             await self._checkout.close()
+        if self._subscriptions is not None:
+            await self._subscriptions.close()
         await self._supervisor.stop(_WORKERS_PATIENCE_S)
 
     async def close(self) -> None:

@@ -51,7 +51,7 @@ def test_every_method_is_in_its_group_by_its_exact_name() -> None:
             "resume_subscription",
             "sync",
         ],
-        ADMIN: ["provision", "refund", "set_keys", "setup_webhook"],
+        ADMIN: ["grant", "grants", "provision", "refund", "revoke", "set_keys", "setup_webhook"],
     }
 
 

@@ -1,4 +1,5 @@
-"""What each method of the object `stripe-payments` does; `table` says how it is called.
+"""What each method of the object `stripe-payments` does; `table` says how it is called. Those about
+subscriptions are in `subscription_methods`.
 
 Every method takes `locale` (`en` or `it`) for the words in its answer, the settings' language otherwise.
 Errors carry `{"error": {"code", "message", "hint"}}`. Times are RFC 3339 in UTC, money is in minor
@@ -12,17 +13,17 @@ from collections.abc import Mapping
 from typing import Final
 
 from stripe_payments import __version__
+from stripe_payments.bus_api import subscription_methods
 from stripe_payments.bus_api.binding import Handler, Question, Reply
-from stripe_payments.entitlements import Entitlement, Subscription
+from stripe_payments.entitlements import Entitlement
 from stripe_payments.errors import PaymentError
-from stripe_payments.journal import Journal
+from stripe_payments.journal import Journal, redact
 from stripe_payments.ledger import Transaction
 from stripe_payments.payments import catalog_view
 from stripe_payments.payments.history import MAX_LIMIT
 from stripe_payments.payments.holdings import read_holdings
-from stripe_payments.rfc3339 import format_time
-from stripe_payments.settings import Settings
 from stripe_payments.reconcile.mode_change import settle_mode
+from stripe_payments.rfc3339 import format_time
 
 _journal = Journal("bus")
 
@@ -33,8 +34,9 @@ async def status(question: Question) -> Reply:
     """How things stand: `version`, `mode` (test, live, unconfigured), `enabled`, `phone_return_url`
     (where a phone off the LAN can come back to, or null), `router_id`, `customer`, `stripe` (ok,
     unreachable, unauthorized, unconfigured, unknown) with `stripe_since` and `stripe_detail`,
-    `last_sync`, `clock` (trusted, untrusted) and `now`, `webhook` (configured, unconfigured), `pending
-    {checkouts, events, effects}`.
+    `last_sync`, `clock` (trusted, untrusted) and `now`, `webhook` (configured, unconfigured), `keys
+    {secret_key, publishable_key, webhook_secret}` (what kind, and the last four characters: `sk_test_…abcd`;
+    null where there is none), `pending {checkouts, events, effects}`.
     """
     parts = question.parts
     keys, identity, stripe = parts.keys.current(), parts.identity.load(), parts.stripe.state
@@ -61,6 +63,14 @@ async def status(question: Question) -> Reply:
         "clock": "trusted" if now is not None else "untrusted",
         "now": _time(now),
         "webhook": "configured" if keys.webhook_secret else "unconfigured",
+        "keys": {
+            name: redact(key) if key is not None else None
+            for name, key in (
+                ("secret_key", keys.secret_key),
+                ("publishable_key", keys.publishable_key),
+                ("webhook_secret", keys.webhook_secret),
+            )
+        },
         "pending": await parts.ledger.read(waiting),
     }
 
@@ -94,29 +104,6 @@ async def has(question: Question) -> Reply:
     if held is None and name not in question.parts.settings().features:
         raise PaymentError("unknown_feature", feature=name)
     return {"unlocked": held is not None and held.unlocked}
-
-
-async def subscriptions(question: Question) -> Reply:
-    """The subscriptions of this router, running and ended: `subscriptions[] {id, plan, status, price,
-    current_period_end, cancel_at, cancel_at_period_end, trial_end, grace_until}`."""
-    settings = question.parts.settings()
-    held = await question.parts.ledger.read(lambda tx: tx.subscriptions.all())
-    return {
-        "subscriptions": [
-            {
-                "id": one.id,
-                "plan": one.plan,
-                "status": one.status,
-                "price": one.price_alias or one.price_id,
-                "current_period_end": _time(one.current_period_end),
-                "cancel_at": _time(one.cancel_at),
-                "cancel_at_period_end": one.cancel_at_period_end,
-                "trial_end": _time(one.trial_end),
-                "grace_until": _time(_grace_until(one, settings)),
-            }
-            for one in held
-        ]
-    }
 
 
 async def list_transactions(question: Question) -> Reply:
@@ -198,7 +185,6 @@ async def provision(question: Question) -> Reply:
 
 async def setup_webhook(question: Question) -> Reply:
     """Have Stripe send this router's events to `url`; see `WebhookSetup.set_up`. The secret is stored and not
-    before = parts.keys.current()
     told. `replace` takes an address over that is registered for another router.
     """
     args = question.args
@@ -212,6 +198,7 @@ async def set_keys(question: Question) -> Reply:
     they work in. A secret key of another mode or account is a new beginning at Stripe: see `settle_mode`.
     """
     args, parts = question.args, question.parts
+    before = parts.keys.current()
     given = {name: args.text(name) for name in ("secret_key", "webhook_secret", "publishable_key")}
     keys = await asyncio.to_thread(lambda: parts.keys.store(**given))
     _journal.info("the keys were changed", mode=keys.mode)
@@ -221,12 +208,6 @@ async def set_keys(question: Question) -> Reply:
         if keys.secret_key:
             parts.poller.keys_changed()
     return {"mode": keys.mode}
-
-
-def _grace_until(held: Subscription, settings: Settings) -> int | None:
-    if held.status != "past_due" or held.past_due_since is None:
-        return None
-    return held.past_due_since + settings.grace_days * 86_400
 
 
 def _feature(held: Entitlement) -> dict[str, str | bool | None]:
@@ -244,11 +225,11 @@ def _time(epoch: int | None) -> str | None:
 
 
 HANDLERS: Final[Mapping[str, Handler]] = {
+    **subscription_methods.HANDLERS,
     "status": status,
     "catalog": catalog,
     "features": features,
     "has": has,
-    "subscriptions": subscriptions,
     "transactions": list_transactions,
     "payment_status": payment_status,
     "create_checkout_session": create_checkout_session,

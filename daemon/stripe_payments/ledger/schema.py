@@ -146,7 +146,8 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
         "ALTER TABLE subscriptions ADD COLUMN returned TEXT CHECK (returned IN ('refunded', 'disputed'))",
         "ALTER TABLE grants ADD COLUMN note TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE grants ADD COLUMN granted_at INTEGER",
-        # An object of something that ended long ago: `raw` is '' and `packed` the same text, compressed (zlib).
+        # An object of something that ended long ago: `raw` is '' and `packed` the same text, compressed
+        # (zlib).
         "ALTER TABLE objects ADD COLUMN packed BLOB",
     ),
 )

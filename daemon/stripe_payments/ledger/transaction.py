@@ -34,15 +34,20 @@ class Transaction:
 
     def damage(self) -> str | None:
         """What SQLite finds wrong in the file, None if nothing. Reads every page."""
-        found = str(self._connection.execute("PRAGMA quick_check(1)").fetchone()[0])
-        return None if found == "ok" else found
+        try:
+            found = str(self._connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        except sqlite3.DatabaseError as error:  # so bad that the check itself cannot go on
+            return str(error)
+        return None if found == "ok" else found.removeprefix("*** in database main ***\n")
 
     def size(self) -> int:
         """The file's size in bytes, without its log."""
         return self._pragma("page_count") * self._pragma("page_size")
 
     def give_back(self) -> int:
-        """Free pages go back to the file system; gives their number. The file shrinks at the next checkpoint."""
+        """Free pages go back to the file system; gives their number. The file shrinks at the next
+        checkpoint.
+        """
         free = self._pragma("freelist_count")
         for _ in range(free):
             # a page a step, and Python's module takes one step of a statement that has no columns

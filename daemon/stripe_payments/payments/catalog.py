@@ -14,7 +14,7 @@ def catalog_view(settings: Settings, holdings: Holdings, locale: str | None) -> 
 
     A plan or product is {id, title, description, features[] (names), prices[]}; a price is {id (its alias),
     price_id (Stripe's, or null until provisioned), amount (minor units), currency, interval ("month", "year"
-    or null), owned}.
+    or null), trial_days (free before the first payment, where this router may still try), owned}.
     """
 
     def sellable(sold: Sellable) -> dict[str, Any]:
@@ -30,6 +30,7 @@ def catalog_view(settings: Settings, holdings: Holdings, locale: str | None) -> 
                     "amount": price.amount,
                     "currency": price.currency,
                     "interval": price.interval,
+                    "trial_days": 0 if holdings.subscriptions else price.trial_days,
                     "owned": is_held(price, holdings, settings),
                 }
                 for price in settings.prices_of(sold.name)

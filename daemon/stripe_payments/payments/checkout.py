@@ -22,6 +22,7 @@ from stripe_payments.stripe_api import StripeAPI, is_transient
 
 from .customer import CustomerDesk
 from .holdings import read_holdings, refusal
+from .lan_address import LanAddress
 from .prices import PriceDesk
 from .return_urls import origin_of, resolve, with_session_id
 
@@ -37,11 +38,6 @@ _journal = Journal("checkout")
 
 SUCCESS_PATH: Final = "/payment-success"
 CANCEL_PATH: Final = "/payment-cancel"
-
-LAN_ORIGIN: Final = "http://openwrt.lan"
-"""Where a router answers in its own network if nobody has configured otherwise (OpenWrt's host name and
-domain).
-"""
 
 REUSED_FOR: Final = 1800
 """Seconds in which the same order leads to the same session: a double click, a retry, a second tab."""
@@ -117,6 +113,7 @@ class CheckoutDesk:
         settings: Callable[[], Settings],
         identity: IdentityStore,
         clock: TrustedClock,
+        lan: LanAddress,
     ) -> None:
         self._ledger = ledger
         self._stripe = stripe
@@ -124,6 +121,7 @@ class CheckoutDesk:
         self._settings = settings
         self._identity = identity
         self._clock = clock
+        self._lan = lan
         self.customers = CustomerDesk(stripe, identity)
         self.prices = PriceDesk(stripe, settings)
         self._poller: Poller | None = None
@@ -145,7 +143,9 @@ class CheckoutDesk:
     ) -> dict[str, str]:
         """`{session_id, checkout_url}` for a price of the catalogue (its alias or Stripe's id).
 
-        `origin` is the request's own where it came over HTTP (then the origin rule holds), None over ubus.
+        `origin` is the request's own where it came over HTTP (then the origin rule holds), None over ubus. An
+        address that is not given is `/payment-success` or `/payment-cancel`; a relative one belongs to
+        public_url, else to `origin`, else to phone_return_url, else to the router's name in the LAN.
         Raises disabled, not_configured, unknown_price, price_unavailable, already_owned, invalid_argument,
         foreign_return_url, and what Stripe may answer.
         """
@@ -157,7 +157,7 @@ class CheckoutDesk:
         price = settings.price(price_id)
         if price is None:
             raise PaymentError("unknown_price", price_id=price_id)
-        order = self._order(settings, price, success_url, cancel_url, locale, origin)
+        order = await self._order(settings, price, success_url, cancel_url, locale, origin)
         if self._stripe.state.status == "unconfigured":
             raise PaymentError("not_configured")
         holdings = await self._ledger.read(read_holdings)
@@ -210,7 +210,7 @@ class CheckoutDesk:
 
     # -- the order --------------------------------------------------------------------------------
 
-    def _order(
+    async def _order(
         self,
         settings: Settings,
         price: Price,
@@ -219,7 +219,7 @@ class CheckoutDesk:
         locale: str | None,
         origin: str | None,
     ) -> _Order:
-        base = settings.public_url or origin or settings.phone_return_url or LAN_ORIGIN
+        base = settings.public_url or origin or settings.phone_return_url or await self._lan.origin()
         allowed: list[str] | None = None
         if origin is not None:
             known = (origin, settings.public_url, settings.phone_return_url, *settings.allowed_origins)
@@ -301,9 +301,10 @@ class CheckoutDesk:
             await self._mark(checkout, "expired")
             raise PaymentError("price_unavailable", price_id=checkout.price_alias)
         customer = await self.customers.ensure()
+        tried = await self._ledger.read(lambda tx: bool(tx.subscriptions.all()))
         try:
             session = await self._stripe.create_checkout_session(
-                self._parameters(checkout, customer), checkout.idempotency_key
+                self._parameters(checkout, customer, trial=not tried), checkout.idempotency_key
             )
         except PaymentError as error:
             if is_transient(error) or error.code in ("stripe_key_invalid", "stripe_key_permission"):
@@ -340,8 +341,10 @@ class CheckoutDesk:
             self._poller.notice()
         return row
 
-    def _parameters(self, checkout: Checkout, customer: str) -> SessionCreateParams:
-        """Built from what is recorded, so that a repeated request is the same request."""
+    def _parameters(self, checkout: Checkout, customer: str, *, trial: bool) -> SessionCreateParams:
+        """Built from what is recorded, so that a repeated request is the same request. `trial`: whether this
+        router may still try a plan for free.
+        """
         settings = self._settings()
         router_id = self._identity.load().router_id
         price = settings.price(checkout.price_alias)
@@ -363,8 +366,21 @@ class CheckoutDesk:
         # anyway
         if checkout.mode == "subscription":
             params["subscription_data"] = {"metadata": marks, "description": title}
+            if trial and price is not None and price.trial_days:
+                params["subscription_data"]["trial_period_days"] = price.trial_days
+                if not price.trial_requires_card:
+                    params["payment_method_collection"] = "if_required"
+                    params["subscription_data"]["trial_settings"] = {
+                        "end_behavior": {"missing_payment_method": "cancel"}
+                    }
         else:
             params["payment_intent_data"] = {"metadata": marks, "description": title}
+        if settings.allow_promotion_codes:
+            params["allow_promotion_codes"] = True
+        if settings.automatic_tax:
+            # where the buyer lives decides the tax; Stripe keeps what they enter with our customer
+            params["automatic_tax"] = {"enabled": True}
+            params["customer_update"] = {"address": "auto", "name": "auto"}
         return params
 
     def _compare(self, checkout: Checkout, session: dict[str, Any]) -> None:

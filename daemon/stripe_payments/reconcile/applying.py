@@ -153,7 +153,9 @@ def _history(tx: Transaction, row: TransactionRow | None, applied: Applied) -> T
 
 
 def _invoice(tx: Transaction, invoice: Mapping[str, Any], book: Book, applied: Applied) -> None:
-    """The invoice's line in the history, with those of its refunds and disputes; listeners hear what changed."""
+    """The invoice's line in the history, with those of its refunds and disputes; listeners hear what
+    changed.
+    """
     subscription_id = derive.subscription_of_invoice(invoice)
     if subscription_id is not None:
         applied.touched.add(subscription_id)

@@ -1,8 +1,9 @@
 """What became of the money of a subscription's invoices: paid, owed since when, gone back.
 
-An invoice does not say that its payment was refunded or disputed, and a subscription says neither that nor since
-when it owes: both are put together here out of the invoices, charges and disputes that the ledger holds. All of
-it is a function of the stored objects, so it comes out the same in whatever order they arrived.
+An invoice does not say that its payment was refunded or disputed, and a subscription says neither that nor
+since when it owes: both are put together here out of the invoices, charges and disputes that the ledger
+holds. All of it is a function of the stored objects, so it comes out the same in whatever order they
+arrived.
 """
 
 from __future__ import annotations
@@ -128,7 +129,8 @@ class InvoiceMoney:
         return [one for one in self._invoices if derive.subscription_of_invoice(one) == subscription_id]
 
     def owed_since(self, subscription_id: str) -> int | None:
-        """When the first of the payments that are owed now fell due: a later unpaid renewal is no new start."""
+        """When the first of the payments that are owed now fell due: a later unpaid renewal is no new start.
+        """
         since: int | None = None
         for invoice in self._invoices_of(subscription_id):
             if invoice.get("status") in ("open", "uncollectible"):
@@ -140,7 +142,8 @@ class InvoiceMoney:
     def returned(
         self, subscription_id: str, period_start: int | None
     ) -> Literal["refunded", "disputed"] | None:
-        """Which way everything that was paid for the current period went back; None while something is left."""
+        """Which way everything that was paid for the current period went back; None while something is left.
+        """
         paid = returned = lost = 0
         for invoice in self._invoices_of(subscription_id):
             created = derive.integer(invoice.get("created")) or 0

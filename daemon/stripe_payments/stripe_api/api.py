@@ -28,9 +28,11 @@ from .worker_threads import OverloadError, WorkerThreads
 if TYPE_CHECKING:
     from stripe import StripeClient
     from stripe.params import (
+        ChargeListParams,
         CustomerCreateParams,
         CustomerSearchParams,
         DisputeListParams,
+        InvoiceCreatePreviewParams,
         InvoiceListParams,
         InvoicePaymentListParams,
         PriceCreateParams,
@@ -38,10 +40,15 @@ if TYPE_CHECKING:
         ProductCreateParams,
         ProductListParams,
         RefundCreateParams,
+        SubscriptionCancelParams,
         SubscriptionListParams,
+        SubscriptionResumeParams,
+        SubscriptionUpdateParams,
         WebhookEndpointCreateParams,
         WebhookEndpointUpdateParams,
     )
+    from stripe.params.billing_portal import ConfigurationCreateParams
+    from stripe.params.billing_portal import SessionCreateParams as PortalSessionCreateParams
     from stripe.params.checkout import SessionCreateParams, SessionListParams
 
     from stripe_payments.keys import Keys
@@ -166,6 +173,9 @@ class StripeAPI:
     async def list_disputes(self, params: DisputeListParams) -> Page:
         return await self._list("dispute", cast("dict[str, Any]", params))
 
+    async def list_charges(self, params: ChargeListParams) -> Page:
+        return await self._list("charge", cast("dict[str, Any]", params))
+
     async def list_prices(self, params: PriceListParams) -> Page:
         return await self._list("price", cast("dict[str, Any]", params))
 
@@ -211,6 +221,47 @@ class StripeAPI:
 
     async def create_refund(self, params: RefundCreateParams, idempotency_key: str) -> dict[str, Any]:
         return await self.post("/v1/refunds", cast("dict[str, Any]", params), idempotency_key)
+
+    async def preview_invoice(
+        self, params: InvoiceCreatePreviewParams, idempotency_key: str
+    ) -> dict[str, Any]:
+        """What an invoice would be; nothing changes at Stripe (it is a POST all the same)."""
+        return await self.post("/v1/invoices/create_preview", cast("dict[str, Any]", params), idempotency_key)
+
+    async def update_subscription(
+        self, subscription_id: str, params: SubscriptionUpdateParams, idempotency_key: str
+    ) -> dict[str, Any]:
+        path = f"/v1/subscriptions/{subscription_id}"
+        return await self.post(path, cast("dict[str, Any]", params), idempotency_key)
+
+    async def resume_subscription(
+        self, subscription_id: str, params: SubscriptionResumeParams, idempotency_key: str
+    ) -> dict[str, Any]:
+        """Out of the status `paused` alone. Raises `payment_failed` where it cannot be paid."""
+        path = f"/v1/subscriptions/{subscription_id}/resume"
+        return await self.post(path, cast("dict[str, Any]", params), idempotency_key)
+
+    async def cancel_subscription(
+        self, subscription_id: str, params: SubscriptionCancelParams
+    ) -> dict[str, Any]:
+        """End it at once. A second request of that kind finds nothing to end, so it needs no key."""
+        path = f"/v1/subscriptions/{subscription_id}"
+        return await self._call("delete", path, cast("dict[str, Any]", params), None)
+
+    async def list_portal_configurations(self) -> list[dict[str, Any]]:
+        answer = await self.get("/v1/billing_portal/configurations", {"active": True, "limit": 100})
+        return list(answer.get("data", []))
+
+    async def create_portal_configuration(
+        self, params: ConfigurationCreateParams, idempotency_key: str
+    ) -> dict[str, Any]:
+        path = "/v1/billing_portal/configurations"
+        return await self.post(path, cast("dict[str, Any]", params), idempotency_key)
+
+    async def create_portal_session(
+        self, params: PortalSessionCreateParams, idempotency_key: str
+    ) -> dict[str, Any]:
+        return await self.post("/v1/billing_portal/sessions", cast("dict[str, Any]", params), idempotency_key)
 
     # -- setting the account up -------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.journal import redact
@@ -110,6 +110,12 @@ def connection_fault(error: BaseException) -> str:
     return "network"
 
 
+def _code_in(body: object) -> object:
+    """The code of an answer's error: the SDK leaves it out of the exceptions for 401 and 403."""
+    error = body.get("error") if isinstance(body, Mapping) else None
+    return error.get("code") if isinstance(error, Mapping) else None
+
+
 def translate(error: StripeError, now: int | None) -> PaymentError:
     """The SDK's exception as ours. The original stays the cause; its text never reaches a caller
     unredacted.
@@ -117,12 +123,15 @@ def translate(error: StripeError, now: int | None) -> PaymentError:
     import stripe
 
     facts: dict[str, object] = {
-        "stripe_code": error.code,
+        "stripe_code": error.code or _code_in(error.json_body),
         "param": getattr(error, "param", None),
         "request_id": error.request_id,
         "http_status": error.http_status,
         "reason": redact(error.user_message or type(error).__name__),
     }
+    if isinstance(error, stripe.CardError):
+        said: Any = error.json_body if isinstance(error.json_body, Mapping) else {}
+        facts["decline_code"] = (said.get("error") or {}).get("decline_code")
     if isinstance(error, stripe.APIConnectionError):
         return PaymentError("stripe_unreachable", **{**facts, "reason": connection_fault(error)})
     if isinstance(error, stripe.AuthenticationError):

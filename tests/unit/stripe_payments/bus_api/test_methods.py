@@ -18,6 +18,14 @@ PUBLISHED = {
     "transactions": {"limit", "before"},
     "payment_status": {"payment_id"},
     "create_checkout_session": {"price_id", "success_url", "cancel_url"},
+    "preview_change": {"subscription", "price_id"},
+    "change_plan": {"subscription", "price_id"},
+    "cancel_subscription": {"subscription", "at_period_end"},
+    "resume_subscription": {"subscription"},
+    "portal": {"return_url"},
+    "grants": set(),
+    "grant": {"feature", "until", "note"},
+    "revoke": {"feature"},
     "sync": set(),
     "refund": {"payment_id", "amount", "reason"},
     "check": set(),
@@ -183,7 +191,7 @@ async def test_a_fault_of_ours_shows_no_trace_to_the_caller(
 
 async def test_a_method_of_a_later_version_is_not_there_yet(house: House) -> None:
     with pytest.raises(StatusError) as refused:
-        await house.call("portal")
+        await house.call("of_tomorrow")
     assert refused.value.status is Status.METHOD_NOT_FOUND
 
 
@@ -271,3 +279,32 @@ async def test_features_answer_while_the_flash_hangs(house: House) -> None:
 
 async def test_subscriptions_of_a_router_without_any(house: House) -> None:
     assert await house.call("subscriptions") == {"subscriptions": []}
+
+
+@pytest.mark.parametrize(
+    ("hostname", "origin"),
+    [
+        ("Router-OS", "http://router-os.lan"),
+        ("evil.example/", "http://openwrt.lan"),
+        (None, "http://openwrt.lan"),
+    ],
+)
+async def test_a_buyer_who_is_told_no_way_back_returns_to_the_router_by_its_name(
+    shop: Shop, hostname: str | None, origin: str
+) -> None:
+    if hostname is None:
+        (shop.house.root / "etc/config/system").unlink()
+    else:
+        (shop.house.root / "etc/config/system").write_text(f"config system\n\toption hostname '{hostname}'\n")
+    session = shop.stripe.account.find(await shop.checkout())
+    assert session is not None
+    assert session["success_url"].startswith(f"{origin}/payment-success?session_id=")
+    assert session["cancel_url"] == f"{origin}/payment-cancel"
+
+
+async def test_the_configured_address_comes_before_the_name(shop: Shop) -> None:
+    await shop.house.configure("main", public_url="https://router.example.org")
+    session = shop.stripe.account.find(await shop.checkout(success_url="/thanks"))
+    assert session is not None
+    assert session["success_url"].startswith("https://router.example.org/thanks?session_id=")
+    assert session["cancel_url"] == "https://router.example.org/payment-cancel"

@@ -169,6 +169,7 @@ async def test_the_catalogue_shows_what_is_owned_in_both_languages(seller: Selle
             "amount": 4999,
             "currency": "eur",
             "interval": None,
+            "trial_days": 0,
             "owned": True,
         }
     ]
