@@ -21,17 +21,26 @@ const LUCI = {
 const REQUIRED = {
 	baseclass: 'readonly',
 	checkout: 'readonly',
+	configuration: 'readonly',
+	csv: 'readonly',
+	doctor: 'readonly',
 	dom: 'readonly',
 	form: 'readonly',
 	format: 'readonly',
+	page: 'readonly',
 	payments: 'readonly',
+	plans: 'readonly',
 	poll: 'readonly',
+	refunds: 'readonly',
 	request: 'readonly',
 	rpc: 'readonly',
 	session: 'readonly',
+	setup: 'readonly',
+	spending: 'readonly',
 	uci: 'readonly',
 	ui: 'readonly',
 	view: 'readonly',
+	widgets: 'readonly',
 };
 
 const HOUSE_RULES = {

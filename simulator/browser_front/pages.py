@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from simulator.browser_front import menu, sessions
 from simulator.browser_front.catalogues import Catalogue
 from simulator.browser_front.sessions import SCRIPT_NAME, Session, Sessions
+from simulator.browser_front.staged_changes import StagedChanges
 from simulator.browser_front.static_files import APPLICATION, STANDIN, StaticFiles
 from ubus_py import Client, StatusError
 
@@ -30,6 +31,7 @@ class Pages:
         self._files = files
         self._luci_src = luci_src
         self._sessions = Sessions(bus)
+        self._changes = StagedChanges(bus)
         self._templates = Environment(
             loader=FileSystemLoader(Path(__file__).parent / "templates"),
             autoescape=True,
@@ -58,6 +60,8 @@ class Pages:
             response = _redirect(f"{SCRIPT_NAME}/")
             sessions.clear_cookie(response)
             return response
+        if path[:2] == ["admin", "uci"] and request.method == "POST":
+            return await self._changes.handle(request, path[2:], session)
         tree = self._tree(session.groups)
         if path == ["admin", "menu"]:
             return web.json_response(tree)
@@ -108,9 +112,9 @@ class Pages:
             "token": session.token,
             "nodespec": nodespec,
             "apply_rollback": 90,
-            "apply_holdoff": 4,
+            "apply_holdoff": 1,
             "apply_timeout": 5,
-            "apply_display": 1.5,
+            "apply_display": 1,
             "rollback_token": None,
             "preload": self._files.preloads(),
         }

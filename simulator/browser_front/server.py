@@ -12,7 +12,7 @@ from simulator.browser_front.json_rpc import JsonRpc
 from simulator.browser_front.pages import Pages
 from simulator.browser_front.sessions import SCRIPT_NAME
 from simulator.browser_front.static_files import TYPES, StaticFiles
-from ubus_py import Call, Client, Method, Object, UbusError
+from ubus_py import STRING, Call, Client, Method, Object, Status, StatusError, UbusError, Value
 
 UBUS: Final = "/ubus"
 STATIC: Final = "/luci-static/"
@@ -41,6 +41,7 @@ class BrowserFront:
         await self._bus.start()
         # LuCI's client asks rpcd-mod-luci what the system can do before it shows any page.
         await self._bus.publish(Object("luci", [Method("getFeatures", _features, {})]))
+        await self._bus.publish(Object("file", [Method("list", self._list_files, {"path": STRING})]))
         application = web.Application()
         application.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1)
@@ -56,6 +57,14 @@ class BrowserFront:
             await self._runner.cleanup()
             self._runner = None
         await self._bus.close()
+
+    async def _list_files(self, call: Call) -> dict[str, Value]:
+        """rpcd-mod-file's ``list`` for the folders of the pages: LuCI looks there for what packages add."""
+        path = call.args.get("path")
+        if not isinstance(path, str) or not path.startswith(f"/www{STATIC}"):
+            raise StatusError(Status.PERMISSION_DENIED)
+        names = self._files.names(path.removeprefix(f"/www{STATIC}"))
+        return {"entries": [{"name": name, "type": "file"} for name in names]}
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]

@@ -16,6 +16,7 @@ _LUCI_HTDOCS: Final = (
 
 TYPES: Final = {
     ".css": "text/css",
+    ".html": "text/html",
     ".js": "application/javascript",
     ".json": "application/json",
     ".png": "image/png",
@@ -33,7 +34,8 @@ class StaticFiles:
         else:
             if not (luci_src / _LUCI_HTDOCS[0] / "resources/luci.js").is_file():
                 raise FileNotFoundError(f"no LuCI source tree: {luci_src}")
-            self.roots += [luci_src / part for part in _LUCI_HTDOCS]
+            # Last of all the stand-in: its status overview, for LuCI's own needs half a router around it.
+            self.roots += [*(luci_src / part for part in _LUCI_HTDOCS), STANDIN]
 
     def find(self, path: str) -> Path | None:
         """Return the file for e.g. ``resources/luci.js``, or None; never one outside the roots."""
@@ -42,6 +44,11 @@ class StaticFiles:
             if file.is_file() and file.is_relative_to(root.resolve()) and file.suffix in TYPES:
                 return file
         return None
+
+    def names(self, folder: str) -> list[str]:
+        """List the files that lie in a folder below ``/luci-static``, wherever they come from."""
+        found = {file.name for root in self.roots for file in (root / folder).glob("*") if file.is_file()}
+        return sorted(found)
 
     def preloads(self) -> list[str]:
         """Name the modules that LuCI loads on every page (``resources/preload/*.js``)."""

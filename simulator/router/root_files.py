@@ -89,6 +89,7 @@ OPENWRT_BUILD_DATE="1750711236"
 		"description": "What every page of LuCI needs",
 		"read": {
 			"ubus": {
+				"file": [ "list" ],
 				"session": [ "access" ],
 				"system": [ "board", "info" ],
 				"uci": [ "changes", "get" ]

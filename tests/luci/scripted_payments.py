@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ubus_py import STRING, Call, Client, Method, Object, Status, StatusError
+from ubus_py import BOOLEAN, INT32, STRING, ArgType, Call, Client, Method, Object, Status, StatusError
 
 FEATURES = {
     "email_support": "Email support",
@@ -74,6 +74,20 @@ class ScriptedPayments:
     payment: dict[str, Any] = field(default_factory=lambda: {"status": "unpaid"})
     refuse_checkout: tuple[Status, dict[str, str]] | None = None
     checkout_gate: asyncio.Event | None = None
+    refuse: dict[str, tuple[Status, dict[str, str]]] = field(default_factory=dict)
+    """Method -> the error that it answers with."""
+    gates: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Method -> what has to happen before it answers."""
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    """Every call of a method that changes or asks Stripe for something, without LuCI's own arguments."""
+    status_extra: dict[str, Any] = field(default_factory=dict)
+    features: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Feature -> what is known beside ``unlocked``."""
+    subscriptions: list[dict[str, Any]] = field(default_factory=list)
+    transactions: list[dict[str, Any]] = field(default_factory=list)
+    checks: list[dict[str, Any]] = field(default_factory=list)
+    preview: dict[str, Any] = field(default_factory=lambda: {"amount_due": 321, "currency": "eur"})
+    provisioned: bool = False
     checkouts: list[dict[str, Any]] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
 
@@ -84,30 +98,96 @@ class ScriptedPayments:
                 entry["prices"][0]["owned"] = True
                 self.unlocked.update(entry["features"])
 
+    def subscribe(self, plan: str = "base", **changes: Any) -> dict[str, Any]:
+        """Let a plan be subscribed to by the month, up to a date to come."""
+        self.own(plan)
+        subscription = {
+            "id": "sub_1",
+            "plan": plan,
+            "status": "active",
+            "price": f"{plan}_monthly",
+            "current_period_end": "2031-05-17T12:00:00Z",
+            "cancel_at": None,
+            "cancel_at_period_end": False,
+            "trial_end": None,
+            "grace_until": None,
+            **changes,
+        }
+        self.subscriptions.append(subscription)
+        for name in self.unlocked:
+            self.features[name] = {
+                "source": "sub_1",
+                "plan": plan,
+                "reason": "active",
+                "until": subscription["current_period_end"],
+            }
+        return subscription
+
+    def called(self, method: str) -> list[dict[str, Any]]:
+        """The arguments of every call of a method so far."""
+        return [arguments for name, arguments in self.calls if name == method]
+
     async def publish(self, bus: Client) -> None:
         """Put both objects on the bus."""
+        subscription = {"subscription": STRING}
+        methods: list[tuple[str, Any, dict[str, ArgType]]] = [
+            ("status", self._status, {}),
+            ("catalog", self._catalog, {}),
+            ("features", self._features, {}),
+            ("subscriptions", self._subscriptions, {}),
+            ("transactions", self._transactions, {"limit": INT32, "before": STRING}),
+            ("payment_status", self._payment_status, {"payment_id": STRING}),
+            (
+                "create_checkout_session",
+                self._create,
+                {"price_id": STRING, "success_url": STRING, "cancel_url": STRING},
+            ),
+            ("check", self._check, {}),
+            ("sync", self._nothing, {}),
+            ("preview_change", self._preview, {**subscription, "price_id": STRING}),
+            ("change_plan", self._change, {**subscription, "price_id": STRING}),
+            ("cancel_subscription", self._cancel, {**subscription, "at_period_end": BOOLEAN}),
+            ("resume_subscription", self._resume, subscription),
+            ("portal", self._portal, {"return_url": STRING}),
+            ("refund", self._refund, {"payment_id": STRING, "amount": INT32, "reason": STRING}),
+            ("provision", self._provision, {"dry_run": BOOLEAN, "replace": BOOLEAN}),
+            ("setup_webhook", self._webhook, {"url": STRING}),
+            (
+                "set_keys",
+                self._set_keys,
+                dict.fromkeys(("secret_key", "webhook_secret", "publishable_key"), STRING),
+            ),
+        ]
         await bus.publish(
             Object(
                 "stripe-payments",
                 [
-                    Method("status", self._status, {}),
-                    Method("catalog", self._catalog, {"locale": STRING}),
-                    Method("features", self._features, {}),
-                    Method("sync", self._sync, {}),
-                    Method("payment_status", self._payment_status, {"payment_id": STRING}),
-                    Method(
-                        "create_checkout_session",
-                        self._create,
-                        {"price_id": STRING, "success_url": STRING, "cancel_url": STRING, "locale": STRING},
-                    ),
+                    Method(name, self._scripted(name, answer), {**args, "locale": STRING})
+                    for name, answer, args in methods
                 ],
             )
         )
         await bus.publish(Object("stripe-payments.http", [Method("request", self._request, {})]))
 
+    def _scripted(self, method: str, answer: Any) -> Any:
+        async def handle(call: Call) -> Mapping[str, Any]:
+            args = {
+                name: value for name, value in call.args.items() if name not in ("ubus_rpc_session", "locale")
+            }
+            self.calls.append((method, args))
+            if method in self.gates:
+                await self.gates[method].wait()
+            if method in self.refuse:
+                status, error = self.refuse[method]
+                raise StatusError(status, {"error": dict(error)})
+            answered: Mapping[str, Any] = await answer(call)
+            return answered
+
+        return handle
+
     async def _status(self, call: Call) -> Mapping[str, Any]:
         del call
-        return {"version": "test", "mode": self.mode, "stripe": self.stripe}
+        return {"version": "test", "mode": self.mode, "stripe": self.stripe, **self.status_extra}
 
     async def _catalog(self, call: Call) -> Mapping[str, Any]:
         del call
@@ -115,11 +195,101 @@ class ScriptedPayments:
 
     async def _features(self, call: Call) -> Mapping[str, Any]:
         del call
-        return {"features": {name: {"unlocked": name in self.unlocked} for name in FEATURES}}
+        return {
+            "features": {
+                name: {"unlocked": name in self.unlocked, **self.features.get(name, {})} for name in FEATURES
+            }
+        }
 
-    async def _sync(self, call: Call) -> Mapping[str, Any]:
+    async def _subscriptions(self, call: Call) -> Mapping[str, Any]:
+        del call
+        return {"subscriptions": self.subscriptions}
+
+    async def _transactions(self, call: Call) -> Mapping[str, Any]:
+        limit, before = int(call.args.get("limit", 20)), str(call.args.get("before", "0"))
+        end = int(before) + limit
+        return {
+            "transactions": self.transactions[int(before) : end],
+            "next": str(end) if end < len(self.transactions) else None,
+        }
+
+    async def _check(self, call: Call) -> Mapping[str, Any]:
+        del call
+        return {"checks": self.checks}
+
+    async def _nothing(self, call: Call) -> Mapping[str, Any]:
         del call
         return {}
+
+    async def _preview(self, call: Call) -> Mapping[str, Any]:
+        del call
+        return self.preview
+
+    async def _change(self, call: Call) -> Mapping[str, Any]:
+        self.subscriptions[0]["price"] = call.args["price_id"]
+        self.subscriptions[0]["plan"] = str(call.args["price_id"]).partition("_")[0]
+        return self.subscriptions[0]
+
+    async def _cancel(self, call: Call) -> Mapping[str, Any]:
+        if call.args.get("at_period_end"):
+            self.subscriptions[0]["cancel_at_period_end"] = True
+        else:
+            self.subscriptions[0]["status"] = "canceled"
+        return self.subscriptions[0]
+
+    async def _resume(self, call: Call) -> Mapping[str, Any]:
+        del call
+        self.subscriptions[0]["cancel_at_period_end"] = False
+        return self.subscriptions[0]
+
+    async def _portal(self, call: Call) -> Mapping[str, Any]:
+        return {"url": str(call.args["return_url"])}
+
+    async def _refund(self, call: Call) -> Mapping[str, Any]:
+        row = next(row for row in self.transactions if row["id"] == call.args["payment_id"])
+        row["status"] = "partially_refunded" if "amount" in call.args else "refunded"
+        return {"id": "re_1", "status": "succeeded"}
+
+    async def _provision(self, call: Call) -> Mapping[str, Any]:
+        dry = bool(call.args.get("dry_run"))
+        there = self.provisioned
+        self.provisioned = self.provisioned or not dry
+        line = {"state": "found" if there else "missing", "action": "" if there else "create"}
+        price = {
+            "amount": 499,
+            "currency": "eur",
+            "interval": "month",
+            "detail": "",
+            "hint": "",
+            "differences": [],
+        }
+        return {
+            "dry_run": dry,
+            "products": [{"id": "premium", "title": "Premium", "product_id": None, **line}],
+            "prices": [
+                {"id": "premium_monthly", **price, **line},
+                {"id": "premium_yearly", **price, "state": "different", "action": "replace" if call.args.get("replace") else "",
+                 "detail": "amount: 4999 eur configured, 5999 eur at Stripe", "hint": "Correct the price."},
+            ],
+        }  # fmt: skip
+
+    async def _webhook(self, call: Call) -> Mapping[str, Any]:
+        self.status_extra["webhook"] = "configured"
+        return {
+            "id": "we_1",
+            "url": call.args["url"],
+            "action": "created",
+            "detail": "The endpoint was created.",
+        }
+
+    async def _set_keys(self, call: Call) -> Mapping[str, Any]:
+        known = self.status_extra.setdefault("keys", {})
+        for name in ("secret_key", "webhook_secret", "publishable_key"):
+            if name in call.args:
+                given = str(call.args[name])
+                known[name] = f"{given[:8]}…{given[-4:]}" if given else None
+        self.mode = "test" if known.get("secret_key") else "unconfigured"
+        return {"mode": self.mode}
 
     async def _payment_status(self, call: Call) -> Mapping[str, Any]:
         del call

@@ -364,13 +364,14 @@
 			if (!this.handleSave && !this.handleSaveApply && !this.handleReset)
 				return E([]);
 
-			const readonly = window.L.hasViewPermission() ? null : '';
-			const button = (name, label, style) => this[name]
-				? E('button', { 'class': `btn cbi-button ${style}`, 'disabled': readonly,
-					'click': instances.ui.createHandlerFn(this, name) }, [ label ]) : '';
+			/* A form knows for itself whether it may be changed. */
+			const readonly = (document.querySelector('#view .cbi-map') || window.L.hasViewPermission()) ? null : '';
+			const button = (name, label, style, mode) => this[name]
+				? E('button', { 'class': `btn cbi-button ${style}`, 'disabled': readonly, 'click': instances.ui.createHandlerFn(
+					this, event => this[name](event, mode)) }, [ label ]) : '';
 
 			return E('div', { 'class': 'cbi-page-actions' }, [
-				button('handleSaveApply', _('Save & Apply'), 'cbi-button-apply important'), ' ',
+				button('handleSaveApply', _('Save & Apply'), 'cbi-button-apply important', '0'), ' ',
 				button('handleSave', _('Save'), 'cbi-button-save'), ' ',
 				button('handleReset', _('Reset'), 'cbi-button-reset')
 			]);
@@ -413,6 +414,7 @@
 		}
 
 		async setUp(ui, rpc) {
+			this.ui = ui;
 			rpc.setBaseURL(env.ubuspath);
 
 			/* Denied: was it this call, or has the whole session gone? */

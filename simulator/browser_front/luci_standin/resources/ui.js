@@ -2,6 +2,7 @@
 'require baseclass';
 'require dom';
 'require request';
+'require rpc';
 'require session';
 
 /*
@@ -44,8 +45,45 @@ const menu = baseclass.singleton({
 	}
 });
 
+/* Staged changes: how many there are, and putting them in force. */
+const changes = baseclass.singleton({
+	init() {
+		return rpc.declare({ object: 'uci', method: 'changes', expect: { changes: {} } })().then(found => {
+			const number = Object.values(found).reduce((sum, rows) => sum + rows.length, 0);
+
+			if (number)
+				L.ui.showIndicator('uci-changes', '%s: %d'.format(_('Unsaved Changes'), number));
+			else
+				L.ui.hideIndicator('uci-changes');
+		});
+	},
+
+	say(words, ...classes) {
+		L.ui.showModal(null, [ E('p', {}, [ words ]) ], 'alert-message', ...classes);
+	},
+
+	async apply(checked) {
+		this.say(_('Applying configuration changes…'), 'notice', 'spinning');
+
+		const reply = await request.request(L.url('admin/uci', checked ? 'apply_rollback' : 'apply_unchecked'),
+			{ method: 'post', query: { sid: L.env.sessionid, token: L.env.token } });
+
+		if (checked && reply.status == 200) {
+			await new Promise(resolve => window.setTimeout(resolve, L.env.apply_holdoff * 1000));
+			await request.request(L.url('admin/uci/confirm'), { method: 'post', query: reply.json() });
+		}
+
+		if (![ 200, 204 ].includes(reply.status))
+			return this.say(_('Apply request failed with status %s').format(reply.statusText), 'warning');
+
+		this.say(_('Configuration changes applied.'), 'notice');
+		window.setTimeout(() => window.location.reload(), L.env.apply_display * 1000);
+	}
+});
+
 return baseclass.extend({
 	menu,
+	changes,
 
 	__init__() {
 		overlay = document.body.appendChild(E('div', {
@@ -63,7 +101,7 @@ return baseclass.extend({
 
 		dialogue.className = 'modal';
 		dialogue.classList.add(...classes);
-		dom.content(dialogue, E('h4', {}, [ title ]));
+		dom.content(dialogue, title != null ? E('h4', {}, [ title ]) : []);
 		dom.append(dialogue, children);
 		document.body.classList.add('modal-overlay-active');
 		overlay.scrollTop = 0;

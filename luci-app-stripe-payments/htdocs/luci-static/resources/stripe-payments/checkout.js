@@ -281,7 +281,7 @@ return baseclass.extend({
 		button.addEventListener('click', close);
 
 		const dialogue = ui.showModal(_('Pay on your phone'), [
-			E('div', { 'class': 'sp-shop sp-phone' }, [
+			E('div', { 'class': 'sp-phone' }, [
 				code,
 				E('div', { 'class': 'sp-phone-words' }, [
 					E('p', { 'class': 'sp-phone-what' }, [

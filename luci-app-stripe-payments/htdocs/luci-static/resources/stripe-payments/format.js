@@ -29,13 +29,41 @@ function locale() {
 	}
 }
 
+function digitsOf(currency) {
+	return DIGITS[String(currency ?? '').toUpperCase()] ?? 2;
+}
+
+function written(timestamp, options) {
+	const when = new Date(timestamp ?? NaN);
+
+	return isNaN(when) ? '' : new Intl.DateTimeFormat(locale(), options).format(when);
+}
+
 return baseclass.extend({
 	locale,
+
+	/** 499, "eur" -> "4.99": as a machine or an input field has it. */
+	decimal(amount, currency) {
+		const digits = digitsOf(currency);
+
+		return (Number(amount) / Math.pow(10, digits)).toFixed(digits);
+	},
+
+	/** "4.99" or "4,99", "eur" -> 499; null for what is no amount of this currency. */
+	minor(text, currency) {
+		const digits = digitsOf(currency);
+		const parts = /^\s*(\d{1,10})(?:[.,](\d+))?\s*$/.exec(text);
+
+		if (!parts || (parts[2] ?? '').length > digits)
+			return null;
+
+		return Number(parts[1]) * Math.pow(10, digits) + Number((parts[2] ?? '').padEnd(digits, '0'));
+	},
 
 	/** @param {number} amount in minor units; @param {string} currency ISO 4217 */
 	money(amount, currency) {
 		const code = String(currency ?? '').toUpperCase();
-		const value = Number(amount) / Math.pow(10, DIGITS[code] ?? 2);
+		const value = Number(amount) / Math.pow(10, digitsOf(code));
 
 		try {
 			return new Intl.NumberFormat(locale(), { style: 'currency', currency: code }).format(value);
@@ -71,13 +99,23 @@ return baseclass.extend({
 		return Math.max(0, Math.floor(100 - 100 * yearly.amount / (12 * monthly.amount)));
 	},
 
-	/** @param {string} timestamp RFC 3339 */
+	/** @param {string} timestamp RFC 3339, in the browser's time zone */
 	date(timestamp) {
-		const when = new Date(timestamp);
+		return written(timestamp, { dateStyle: 'medium' });
+	},
 
-		if (isNaN(when))
-			return '';
+	/** As date(), with the time of day. */
+	dateTime(timestamp) {
+		return written(timestamp, { dateStyle: 'medium', timeStyle: 'short' });
+	},
 
-		return new Intl.DateTimeFormat(locale(), { dateStyle: 'medium' }).format(when);
+	/** "2026-11" -> "Nov" or "November 2026" */
+	month(key, long) {
+		return written(`${key}-15T12:00:00Z`, long ? { month: 'long', year: 'numeric' } : { month: 'short' });
+	},
+
+	/** A list of names in a sentence: "a, b and c" */
+	list(names) {
+		return new Intl.ListFormat(locale(), { type: 'conjunction' }).format(names);
 	}
 });

@@ -38,13 +38,38 @@ const callPaymentStatus = rpc.declare({
 	params: [ 'payment_id', 'locale' ]
 });
 
-/* Stripe may take its time: out of LuCI's batch, or every poll would wait for it. */
-const callCreateCheckoutSession = rpc.declare({
+const callSubscriptions = rpc.declare({
 	object: OBJECT,
-	method: 'create_checkout_session',
-	params: [ 'price_id', 'success_url', 'cancel_url', 'locale' ],
+	method: 'subscriptions',
+	params: [ 'locale' ]
+});
+
+const callTransactions = rpc.declare({
+	object: OBJECT,
+	method: 'transactions',
+	params: [ 'limit', 'before', 'locale' ]
+});
+
+/* Stripe may take its time: out of LuCI's batch, or every poll would wait for it. */
+const slowly = (method, ...params) => rpc.declare({
+	object: OBJECT,
+	method,
+	params: [ ...params, 'locale' ],
 	nobatch: true
 });
+
+const callCreateCheckoutSession = slowly('create_checkout_session', 'price_id', 'success_url', 'cancel_url');
+const callPreviewChange = slowly('preview_change', 'subscription', 'price_id');
+const callChangePlan = slowly('change_plan', 'subscription', 'price_id');
+const callCancelSubscription = slowly('cancel_subscription', 'subscription', 'at_period_end');
+const callResumeSubscription = slowly('resume_subscription', 'subscription');
+const callPortal = slowly('portal', 'return_url');
+const callSync = slowly('sync');
+const callCheck = slowly('check');
+const callRefund = slowly('refund', 'payment_id', 'amount', 'reason');
+const callProvision = slowly('provision', 'dry_run', 'replace');
+const callSetupWebhook = slowly('setup_webhook', 'url');
+const callSetKeys = slowly('set_keys', 'secret_key', 'webhook_secret', 'publishable_key');
 
 const callSessionAccess = rpc.declare({
 	object: 'session',
@@ -101,6 +126,9 @@ function describe(code, message, hint) {
 	case 'timeout':
 		return [ _('The answer took too long.'),
 			_('Nothing was charged. Try again in a moment.') ];
+	case 'outcome_unknown':
+		return [ _('The answer took too long.'),
+			_('It may have been done all the same: look at what this page shows in a moment, before you repeat it.') ];
 	case 'router_unreachable':
 		return [ _('The router does not answer.'),
 			_('Check your connection to the router, then try again.') ];
@@ -158,13 +186,39 @@ function answer(reply) {
 	});
 }
 
+/* What may be done although the answer was lost must not be called "not done". */
+function outcome(reply) {
+	return answer(reply).catch(error => {
+		throw [ 'timeout', 'router_unreachable' ].includes(error.code) ? failure('outcome_unknown') : error;
+	});
+}
+
+/* A page is about to follow this address: a scheme like javascript: must not get
+ * that far, whoever it came from. */
+function followable(address) {
+	if (!/^https?:\/\//.test(address ?? ''))
+		throw failure('internal_error');
+
+	return address;
+}
+
 /* LuCI's language as the daemon and Stripe know it: two letters */
 function language() {
 	return (document.documentElement.lang || 'en').split(/[-_]/)[0].toLowerCase();
 }
 
 const HTTP_SESSION = 'stripe-payments.http-session';
-let mayBuy = null;
+const rights = {};
+
+/* Whether the login may call `method`: asked once, unless asking failed. */
+function may(method) {
+	rights[method] ??= callSessionAccess('ubus', OBJECT, method).catch(() => {
+		delete rights[method];
+		return false;
+	});
+
+	return Promise.resolve(rights[method]);
+}
 
 return baseclass.extend({
 	PaymentError,
@@ -194,23 +248,88 @@ return baseclass.extend({
 	/** Resolves to { session_id, checkout_url }, where the buyer is to go. */
 	createCheckoutSession(price, successUrl, cancelUrl) {
 		return answer(callCreateCheckoutSession(price, successUrl, cancelUrl, language())).then(reply => {
-			/* The page is about to follow this address: a scheme like
-			 * javascript: must not get that far, whoever it came from. */
-			if (!/^https?:\/\//.test(reply.checkout_url ?? ''))
-				throw failure('internal_error');
-
+			followable(reply.checkout_url);
 			return reply;
 		});
 	},
 
+	/** Resolves to [ { id, plan, status, price, current_period_end, … } ], running and ended ones. */
+	subscriptions() {
+		return answer(callSubscriptions(language())).then(reply => reply.subscriptions ?? []);
+	},
+
+	/** Resolves to { transactions, next }, newest first; `next` as `before` continues. */
+	transactions(limit, before) {
+		return answer(callTransactions(limit, before ?? undefined, language()))
+			.then(reply => ({ transactions: reply.transactions ?? [], next: reply.next ?? null }));
+	},
+
+	/** Resolves to { amount_due, currency, … }: what changing to a price would cost now. */
+	previewChange(subscription, price) {
+		return answer(callPreviewChange(subscription, price, language()));
+	},
+
+	/** Resolves to the subscription as it is then. */
+	changePlan(subscription, price) {
+		return outcome(callChangePlan(subscription, price, language()));
+	},
+
+	cancelSubscription(subscription, atPeriodEnd) {
+		return outcome(callCancelSubscription(subscription, atPeriodEnd, language()));
+	},
+
+	resumeSubscription(subscription) {
+		return outcome(callResumeSubscription(subscription, language()));
+	},
+
+	/** Resolves to the address of Stripe's page with invoices and ways to pay. */
+	portal(returnUrl) {
+		return answer(callPortal(returnUrl, language())).then(reply => followable(reply.url));
+	},
+
+	/** Has the router ask Stripe now; resolves to { changed, last_sync }. */
+	sync() {
+		return answer(callSync(language()));
+	},
+
+	/** Resolves to [ { id, ok, severity, title, detail, hint } ]. */
+	check() {
+		return answer(callCheck(language())).then(reply => reply.checks ?? []);
+	},
+
+	/** `amount` in minor units, all that is left without one; resolves to the refund. */
+	refund(payment, amount, reason) {
+		return outcome(callRefund(payment, amount ?? undefined, reason || undefined, language()));
+	},
+
+	/** Products and prices at Stripe: what is missing or differs; nothing is made. */
+	inspect() {
+		return answer(callProvision(true, false, language()));
+	},
+
+	/** Makes what is missing at Stripe; with `replace` also new prices for those that differ. */
+	provision(replace) {
+		return outcome(callProvision(false, replace === true, language()));
+	},
+
+	/** Resolves to { id, url, action, detail, … }; the secret stays in the router. */
+	setupWebhook(url) {
+		return outcome(callSetupWebhook(url, language()));
+	},
+
+	/** Stores the keys that are given; resolves to { mode }. */
+	setKeys({ secret_key, webhook_secret, publishable_key }) {
+		return outcome(callSetKeys(secret_key, webhook_secret, publishable_key, language()));
+	},
+
 	/** Resolves to true where the login may buy, false else; never rejects. */
 	mayBuy() {
-		mayBuy ??= callSessionAccess('ubus', OBJECT, 'create_checkout_session').catch(() => {
-			mayBuy = null;
-			return false;
-		});
+		return may('create_checkout_session');
+	},
 
-		return Promise.resolve(mayBuy);
+	/** Resolves to true where the login may set payments up and refund; never rejects. */
+	mayAdminister() {
+		return may('set_keys');
 	},
 
 	/**

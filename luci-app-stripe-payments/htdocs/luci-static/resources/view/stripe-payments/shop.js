@@ -1,127 +1,43 @@
 'use strict';
-'require view';
-'require poll';
 'require stripe-payments.rpc as payments';
 'require stripe-payments.format as format';
 'require stripe-payments.checkout as checkout';
+'require stripe-payments.page as page';
+'require stripe-payments.plans as plans';
 
-/* Seconds between two looks at what the router sells and what is unlocked. */
-const INTERVAL = 5;
+return page.Page.extend({
+	styles: [ 'common', 'shop' ],
 
-/* Not resolved before it is applied, or the page would jump. */
-function loadStylesheet() {
-	return new Promise(resolve => {
-		const link = E('link', {
-			'rel': 'stylesheet',
-			'href': L.resource('stripe-payments/shop.css'),
-			'load': resolve,
-			'error': resolve
-		});
+	title: () => _('Shop'),
+	description: () => _('Features for this router. Pay on the secure page of Stripe, here or on your phone; what you paid for unlocks by itself.'),
 
-		document.head.appendChild(link);
-	});
-}
+	initially: () => ({ catalog: null, features: {}, subscriptions: [], interval: 'month', previews: {} }),
 
-function notice(kind, words) {
-	return E('div', { 'class': `sp-notice ${kind}` }, [
-		E('strong', {}, [ words[0] ]), ' ', words[1] ?? ''
-	]);
-}
+	questions: () => ({
+		mayBuy: payments.mayBuy(),
+		status: payments.status(),
+		catalog: payments.catalog(),
+		features: payments.features(),
+		subscriptions: payments.subscriptions()
+	}),
 
-/**
- * A part of the page, redrawn only when what it shows has changed. Keeps the
- * focus, also over a time in which the focused button was disabled.
- */
-class Part {
-	constructor(tag, attributes) {
-		this.node = E(tag, attributes);
-		this.shown = null;
-		this.focus = null;
-	}
-
-	draw(what, nodes) {
-		const key = JSON.stringify(what);
-
-		if (key === this.shown)
-			return;
-
-		if (document.activeElement != document.body)
-			this.focus = this.node.contains(document.activeElement)
-				? document.activeElement.getAttribute('data-focus') : null;
-
-		this.shown = key;
-		this.node.replaceChildren(...nodes());
-
-		if (this.focus)
-			this.node.querySelector(`[data-focus="${CSS.escape(this.focus)}"]:not([disabled])`)?.focus();
-
-		if (this.node.contains(document.activeElement))
-			this.focus = null;
-	}
-}
-
-return view.extend({
-	handleSave: null,
-	handleSaveApply: null,
-	handleReset: null,
-
-	load() {
-		this.state = {
-			status: {},
-			catalog: null,
-			features: {},
-			mayBuy: false,
-			trouble: null,
-			interval: 'month',
-			busy: null,
-			failed: {}
-		};
-
-		payments.openHttpSession().catch(() => {});
-
-		return Promise.all([ loadStylesheet(), this.ask() ]);
-	},
-
-	/* The router's answers into the state; a failure is a state too. */
-	async ask() {
-		try {
-			const [ mayBuy, status, catalog, features ] = await Promise.all([
-				payments.mayBuy(), payments.status(), payments.catalog(), payments.features()
-			]);
-
-			Object.assign(this.state, { mayBuy, status, catalog, features, trouble: null });
-		}
-		catch (error) {
-			this.state.trouble = error;
-		}
-	},
-
-	refresh() {
-		return this.ask().then(() => this.draw());
-	},
-
-	render() {
-		this.notices = new Part('div', { 'class': 'sp-notices', 'role': 'status', 'aria-live': 'polite' });
+	parts() {
 		this.progress = E('div');
-		this.offers = new Part('div', { 'class': 'sp-offers' });
+		this.offers = new page.Part('div', { 'class': 'sp-offers' });
 
-		const page = E('div', { 'class': 'sp-shop' }, [
-			E('h2', { 'name': 'content' }, [ _('Shop') ]),
-			E('div', { 'class': 'cbi-map-descr' }, [
-				_('Features for this router. Pay on the secure page of Stripe, here or on your phone; what you paid for unlocks by itself.')
-			]),
-			this.notices.node,
+		return [
 			this.progress,
 			this.offers.node,
 			E('p', { 'class': 'sp-small sp-foot' }, [
 				_('Payments are handled by Stripe. Card details never reach this router.')
 			])
-		]);
+		];
+	},
 
-		this.draw();
+	render() {
+		const node = this.super('render', []);
+
 		this.resume();
-
-		poll.add(() => this.refresh(), INTERVAL);
 
 		/* Back from Stripe by the browser's button: the page is as it was left. */
 		window.addEventListener('pageshow', event => {
@@ -133,7 +49,7 @@ return view.extend({
 			this.resume();
 		});
 
-		return page;
+		return node;
 	},
 
 	/* A purchase that this tab began and has not seen the end of. */
@@ -179,36 +95,58 @@ return view.extend({
 	},
 
 	draw() {
-		const { status, catalog, trouble, mayBuy } = this.state;
-		const stripe = L.isObject(status.stripe) ? status.stripe.status : status.stripe;
-		const off = trouble != null || !mayBuy || status.mode == 'unconfigured' || status.enabled === false;
+		const { status, catalog, features, subscriptions, interval, busy, failed, previews, trouble, mayBuy } = this.state;
+		const off = trouble != null || !mayBuy || status?.mode == 'unconfigured' || status?.enabled === false;
 		const words = [];
 
-		if (trouble)
-			words.push([ 'error', [ trouble.message, trouble.hint ] ]);
-		else if (status.enabled === false)
-			words.push([ 'info', [ _('Payments are switched off on this router.'), _('What you already own stays unlocked.') ] ]);
-		else if (status.mode == 'unconfigured')
-			words.push([ 'info', [ _('Payments are not set up yet.'), _('The administrator has to store the Stripe keys first.') ] ]);
-		else if (stripe == 'unreachable')
-			words.push([ 'warning', [ _('Stripe cannot be reached from this router.'), _('Check the Internet connection. What you already own stays unlocked.') ] ]);
-		else if (stripe == 'unauthorized')
-			words.push([ 'warning', [ _('Stripe does not accept the key of this router.'), _('The administrator has to check the Stripe keys.') ] ]);
-
-		if (!trouble && status.mode == 'test')
+		if (status?.mode == 'test')
 			words.push([ 'test', [ _('Test mode.'), _('No real money moves. Pay with the card 4242 4242 4242 4242, any date to come and any CVC.') ] ]);
 
-		if (!trouble && !mayBuy)
+		if (!mayBuy)
 			words.push([ 'info', [ _('Your login may look, but not buy.'), _('Ask the administrator of this router.') ] ]);
 
-		this.notices.draw(words, () => words.map(([ kind, text ]) => notice(kind, text)));
+		this.drawNotices(words);
 
-		if (catalog)
-			this.offers.draw(
-				[ catalog, this.state.features, this.state.interval, this.state.busy, this.state.failed, off ],
-				() => this.renderOffers(off));
-		else
-			this.offers.draw(null, () => []);
+		if (!catalog)
+			return;
+
+		this.current = off ? null : plans.changeable(subscriptions);
+		this.offers.draw([ catalog, features, subscriptions, interval, busy, failed, previews, off ], () => this.renderOffers(off));
+		this.askCosts();
+	},
+
+	/* What the other plans would cost, one question after the other: they wait for Stripe. */
+	async askCosts() {
+		if (!this.current || this.asking)
+			return;
+
+		const before = JSON.stringify(this.state.previews);
+
+		this.asking = true;
+
+		try {
+			for (const plan of this.state.catalog.plans ?? []) {
+				const price = this.priceOf(plan);
+
+				if (this.isChange(plan, price) && this.current) {
+					const told = await plans.preview(this.current, price).catch(() => null);
+
+					this.state.previews[price.id] = told && plans.costs(told, price)[0];
+				}
+			}
+		}
+		finally {
+			this.asking = false;
+		}
+
+		if (JSON.stringify(this.state.previews) != before)
+			this.draw();
+	},
+
+	/* Whether buying this means changing the subscription that there is. */
+	isChange(item, price) {
+		return this.current != null && price?.interval != null &&
+			price.id != this.current.price && price.price_id != this.current.price;
 	},
 
 	renderOffers(off) {
@@ -237,7 +175,7 @@ return view.extend({
 			]));
 
 		if (!sections.length)
-			sections.push(notice('info', [ _('There is nothing on sale.'), _('The administrator can add plans and products.') ]));
+			sections.push(page.notice('info', [ _('There is nothing on sale.'), _('The administrator can add plans and products.') ]));
 
 		return sections;
 	},
@@ -282,7 +220,8 @@ return view.extend({
 	renderOffer(item, price, below, off) {
 		const { features, catalog } = this.state;
 		const owned = item.prices?.some(candidate => candidate.owned) ?? false;
-		const included = !owned && price?.interval != null && item.features.length > 0 &&
+		const change = this.isChange(item, price);
+		const included = !owned && !change && price?.interval != null && item.features.length > 0 &&
 			item.features.every(name => features[name]?.unlocked);
 		const inherits = below?.features.length > 0 && below.features.every(name => item.features.includes(name));
 		const names = inherits ? item.features.filter(name => !below.features.includes(name)) : item.features;
@@ -308,7 +247,34 @@ return view.extend({
 				catalog.features?.[name]?.title ?? name,
 				features[name]?.unlocked ? E('span', { 'class': 'sp-hidden' }, [ ' ', _('(unlocked)') ]) : ''
 			]))),
-			this.renderActions(item, price, owned || included, off)
+			change ? this.renderChange(item, price, off) : this.renderActions(item, price, owned || included, off)
+		]);
+	},
+
+	/* Up or down from the plan that there is: by what it unlocks, else by what it costs. */
+	directionOf(item) {
+		const order = this.state.catalog.plans.map(plan => plan.id);
+		const now = order.indexOf(this.current.plan);
+		const then = order.indexOf(item.id);
+
+		return then == now ? 0 : then - now;
+	},
+
+	renderChange(item, price, off) {
+		const direction = this.directionOf(item);
+		const label = (direction > 0) ? _('Upgrade') : (direction < 0 ? _('Downgrade')
+			: (price.interval == 'year' ? _('Pay yearly') : _('Pay monthly')));
+
+		return E('div', { 'class': 'sp-actions' }, [
+			E('p', { 'class': 'sp-preview', 'data-preview': item.id }, [ this.state.previews[price.id] ?? '' ]),
+			E('button', {
+				'class': `btn cbi-button ${direction < 0 ? '' : 'cbi-button-action important'}`,
+				'data-focus': `change-${item.id}`,
+				'data-way': 'change',
+				'aria-describedby': `sp-title-${item.id}`,
+				'disabled': (off || this.state.busy) ? '' : null,
+				'click': () => plans.change(this.current, { item, price }, () => this.refresh())
+			}, [ label ])
 		]);
 	},
 
@@ -333,9 +299,7 @@ return view.extend({
 		}, [ (busy == `${way}-${item.id}`) ? wait : label ]);
 
 		return E('div', { 'class': 'sp-actions' }, [
-			error ? E('p', { 'class': 'sp-error', 'role': 'alert' }, [
-				E('strong', {}, [ error.message ]), ' ', error.hint ?? ''
-			]) : '',
+			error ? page.failureNode(error) : '',
 			button('pay', 'cbi-button-action important',
 				price.interval ? _('Subscribe') : _('Buy'), _('Opening Stripe…')),
 			button('phone', '', _('Pay on a phone'), _('Preparing the code…'))

@@ -1,0 +1,285 @@
+'use strict';
+'require baseclass';
+'require poll';
+'require ui';
+'require view';
+'require stripe-payments.rpc as payments';
+
+/*
+ * What the pages have in common: asking the router again and again, saying what
+ * is wrong, redrawing only what has changed, and dialogues that ask first.
+ */
+
+/* A page is shown after so many milliseconds, whether the router has answered or not. */
+const PATIENCE_MS = 1500;
+
+/* Not resolved before they are applied, or the page would jump. */
+function loadStyles(...names) {
+	return Promise.all(names.map(name => new Promise(resolve => {
+		const address = L.resource(`stripe-payments/${name}.css`);
+
+		if (document.querySelector(`link[href="${address}"]`))
+			return resolve();
+
+		document.head.appendChild(E('link', {
+			'rel': 'stylesheet',
+			'href': address,
+			'load': resolve,
+			'error': resolve
+		}));
+	})));
+}
+
+/** A sentence in a frame: kind is info, test, warning or error. */
+function notice(kind, words) {
+	return E('div', { 'class': `sp-notice ${kind}` }, [
+		E('strong', {}, [ words[0] ]), ' ', words[1] ?? ''
+	]);
+}
+
+/** What went wrong with an action, told to screen readers at once. */
+function failureNode(error) {
+	return E('p', { 'class': 'sp-error', 'role': 'alert' }, [
+		E('strong', {}, [ error.message ]), ' ', error.hint ?? ''
+	]);
+}
+
+/** What is known of Stripe: ok, unreachable, unauthorized, unconfigured or unknown. */
+function stripeState(status) {
+	return L.isObject(status?.stripe) ? status.stripe.status : status?.stripe;
+}
+
+/** What a person has to know before anything else, as [ kind, [ sentence, what to do ] ]. */
+function troubles({ trouble, status }) {
+	if (trouble)
+		return [ [ 'error', [ trouble.message, trouble.hint ] ] ];
+
+	if (status == null)
+		return [ [ 'info waiting', [ _('Asking the router…') ] ] ];
+
+	const words = [];
+
+	if (status.enabled === false)
+		words.push([ 'info', [ _('Payments are switched off on this router.'), _('What you already own stays unlocked.') ] ]);
+	else if (status.mode == 'unconfigured')
+		words.push([ 'info', [ _('Payments are not set up yet.'), _('The administrator has to store the Stripe keys first.') ] ]);
+	else if (stripeState(status) == 'unreachable')
+		words.push([ 'warning', [ _('Stripe cannot be reached from this router.'), _('Check the Internet connection. What you already own stays unlocked.') ] ]);
+	else if (stripeState(status) == 'unauthorized')
+		words.push([ 'warning', [ _('Stripe does not accept the key of this router.'), _('The administrator has to check the Stripe keys.') ] ]);
+
+	return words;
+}
+
+/**
+ * A part of the page, redrawn only when what it shows has changed. Keeps the
+ * focus, also over a time in which the focused button was disabled.
+ */
+class Part {
+	constructor(tag, attributes) {
+		this.node = E(tag, attributes);
+		this.shown = null;
+		this.focus = null;
+	}
+
+	draw(what, nodes) {
+		const key = JSON.stringify(what);
+
+		if (key === this.shown)
+			return;
+
+		if (document.activeElement != document.body)
+			this.focus = this.node.contains(document.activeElement)
+				? document.activeElement.getAttribute('data-focus') : null;
+
+		this.shown = key;
+		this.node.replaceChildren(...nodes());
+
+		if (this.focus)
+			this.node.querySelector(`[data-focus="${CSS.escape(this.focus)}"]:not([disabled])`)?.focus();
+
+		if (this.node.contains(document.activeElement))
+			this.focus = null;
+	}
+}
+
+/**
+ * A dialogue that does one thing once it is told to. `run` resolves when it is
+ * done; what it rejects with is said in the dialogue, which can then be tried
+ * again. Leaving it while `run` is on its way undoes nothing: how that ends is
+ * then told on the page.
+ */
+class Dialog {
+	constructor({ title, nodes, action, wait, style, ready, run, done }) {
+		Object.assign(this, { title, nodes, action, wait, run, done });
+		this.problem = E('div');
+		this.leave = E('button', { 'class': 'btn cbi-button', 'click': () => this.close() }, [ _('Cancel') ]);
+		this.button = E('button', {
+			'class': `btn cbi-button ${style ?? 'cbi-button-action important'}`,
+			'disabled': (ready ?? true) ? null : '',
+			'data-dialog': 'run',
+			'click': () => this.go()
+		}, [ action ]);
+	}
+
+	open() {
+		this.opener = document.activeElement?.getAttribute('data-focus');
+		this.node = ui.showModal(this.title, [
+			E('div', { 'class': 'sp-dialog' }, L.toArray(this.nodes)),
+			this.problem,
+			E('div', { 'class': 'right' }, [ this.leave, ' ', this.button ])
+		], 'cbi-modal', 'sp-modal');
+		this.node.setAttribute('aria-label', this.title);
+		(this.node.querySelector('.sp-dialog input, .sp-dialog select') ?? this.leave).focus();
+
+		return this;
+	}
+
+	ready(flag) {
+		this.button.disabled = !flag || this.busy;
+	}
+
+	close() {
+		if (this.closed)
+			return;
+
+		this.closed = true;
+		this.node.removeAttribute('aria-label');
+		ui.hideModal();
+
+		if (this.opener)
+			document.querySelector(`[data-focus="${CSS.escape(this.opener)}"]`)?.focus();
+	}
+
+	async go() {
+		if (this.busy)
+			return;
+
+		this.busy = true;
+		this.button.disabled = true;
+		this.button.classList.add('spinning');
+		this.button.textContent = this.wait;
+		this.leave.textContent = _('Close');
+		this.problem.replaceChildren();
+
+		try {
+			await this.run();
+			this.close();
+		}
+		catch (error) {
+			if (this.closed)
+				ui.addNotification(this.title, E('p', {}, [ `${error.message} ${error.hint ?? ''}` ]), 'error');
+
+			this.problem.replaceChildren(failureNode(error));
+		}
+
+		this.busy = false;
+		this.button.disabled = false;
+		this.button.classList.remove('spinning');
+		this.button.textContent = this.action;
+		this.leave.textContent = _('Cancel');
+		this.done?.();
+	}
+}
+
+/**
+ * A page: `questions()` are asked every few seconds, their answers go into the
+ * state by name, and `draw()` shows the state. A failure is a state, too.
+ */
+const Page = view.extend({
+	interval: 5,
+	styles: [ 'common' ],
+
+	handleSave: null,
+	handleSaveApply: null,
+	handleReset: null,
+
+	load() {
+		this.state = { trouble: null, status: null, mayBuy: false, busy: null, failed: {}, ...this.initially?.() };
+		payments.openHttpSession().catch(() => {});
+
+		return Promise.all([
+			loadStyles(...this.styles),
+			Promise.race([ this.ask(), new Promise(resolve => window.setTimeout(resolve, PATIENCE_MS)) ])
+		]);
+	},
+
+	async ask() {
+		const questions = this.questions();
+
+		try {
+			const answers = await Promise.all(Object.values(questions));
+
+			Object.keys(questions).forEach((name, i) => { this.state[name] = answers[i]; });
+			this.state.trouble = null;
+		}
+		catch (error) {
+			this.state.trouble = error;
+		}
+	},
+
+	refresh() {
+		return this.ask().then(() => this.draw());
+	},
+
+	render() {
+		this.notices = new Part('div', { 'class': 'sp-notices', 'role': 'status', 'aria-live': 'polite' });
+
+		const page = E('div', { 'class': 'sp-page' }, [
+			E('h2', { 'name': 'content' }, [ this.title() ]),
+			E('div', { 'class': 'cbi-map-descr' }, [ this.description() ]),
+			this.notices.node,
+			...this.parts()
+		]);
+
+		this.draw();
+		poll.add(() => this.refresh(), this.interval);
+
+		return page;
+	},
+
+	drawNotices(more) {
+		const words = [ ...troubles(this.state), ...(this.state.trouble || !this.state.status ? [] : more ?? []) ];
+
+		this.notices.draw(words, () => words.map(([ kind, text ]) => notice(kind, text)));
+	},
+
+	/* One action at a time: the state says so before the first answer is awaited,
+	 * so that a second click finds nothing left to do. */
+	async act(key, run) {
+		if (this.state.busy)
+			return;
+
+		this.state.busy = key;
+		this.state.failed = {};
+		this.draw();
+
+		try {
+			await run();
+		}
+		catch (error) {
+			this.state.failed = { [key]: { message: error.message, hint: error.hint } };
+		}
+
+		this.state.busy = null;
+		this.draw();
+		this.refresh();
+	},
+
+	button(key, style, label, wait, run, off) {
+		const { busy } = this.state;
+
+		return E('button', {
+			'class': `btn cbi-button ${style} ${busy == key ? 'spinning' : ''}`,
+			'data-focus': key,
+			'disabled': (off || busy) ? '' : null,
+			'click': () => this.act(key, run)
+		}, [ busy == key ? wait : label ]);
+	},
+
+	failure(key) {
+		return this.state.failed[key] ? failureNode(this.state.failed[key]) : '';
+	}
+});
+
+return baseclass.extend({ Dialog, Page, Part, failureNode, loadStyles, notice, stripeState, troubles });

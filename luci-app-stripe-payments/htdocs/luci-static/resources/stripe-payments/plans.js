@@ -1,0 +1,225 @@
+'use strict';
+'require baseclass';
+'require stripe-payments.rpc as payments';
+'require stripe-payments.format as format';
+'require stripe-payments.page as page';
+
+/*
+ * Subscriptions in words, and what can be done with one: change the plan for an
+ * amount that is known before, cancel, resume.
+ */
+
+/* Statuses in which a subscription is over. */
+const OVER = [ 'canceled', 'incomplete_expired' ];
+
+/* Statuses in which its plan can be changed. */
+const CHANGEABLE = [ 'active', 'trialing' ];
+
+/* An amount told is good for so many milliseconds: it goes by the second. */
+const FRESH_MS = 5 * 60e3;
+
+const previews = {};
+
+/* Where a price stands: { item, price }, or null for one that is not sold any more. */
+function find(catalog, alias) {
+	for (const item of [ ...catalog?.plans ?? [], ...catalog?.products ?? [] ]) {
+		const price = item.prices?.find(candidate => candidate.id == alias || candidate.price_id == alias);
+
+		if (price)
+			return { item, price };
+	}
+
+	return null;
+}
+
+/** The amount of a price with its period: "€4.99 per month". */
+function amountOf(price) {
+	return '%s %s'.format(format.money(price.amount, price.currency), format.period(price.interval));
+}
+
+/** What an amount that was previewed means for the person, as sentences. */
+function costs(preview, price) {
+	const due = preview.amount_due ?? 0;
+	const currency = preview.currency ?? price.currency;
+	const words = [ (due > 0)
+		? _('%s is due now.').format(format.money(due, currency))
+		: _('Nothing is due now.') ];
+
+	if (preview.credit > 0)
+		words.push(_('%s that you have paid already is taken off the next payments.').format(format.money(preview.credit, currency)));
+
+	words.push(preview.next_payment_date
+		? _('From %s: %s.').format(format.date(preview.next_payment_date), amountOf(price))
+		: _('Then: %s.').format(amountOf(price)));
+
+	return words;
+}
+
+/* One question to Stripe for each price, however often the page is drawn. */
+function preview(subscription, price) {
+	const key = `${subscription.id} ${subscription.price} ${price.id}`;
+	const known = previews[key];
+
+	if (known && Date.now() - known.since < FRESH_MS)
+		return known.answer;
+
+	const answer = payments.previewChange(subscription.id, price.id);
+
+	previews[key] = { since: Date.now(), answer };
+	answer.catch(() => { delete previews[key]; });
+
+	return answer;
+}
+
+/* The features that a subscription is what keeps unlocked, by their titles. */
+function kept(subscription, features, catalog) {
+	return Object.keys(features)
+		.filter(name => features[name].unlocked && features[name].source == subscription.id)
+		.map(name => catalog?.features?.[name]?.title ?? name);
+}
+
+return baseclass.extend({
+	find,
+	amountOf,
+	costs,
+	preview,
+
+	isOver(subscription) {
+		return OVER.includes(subscription.status);
+	},
+
+	isEnding(subscription) {
+		return subscription.cancel_at_period_end === true || subscription.cancel_at != null;
+	},
+
+	/** The subscription that another plan would take the place of, or null. */
+	changeable(subscriptions) {
+		return subscriptions?.find(subscription =>
+			CHANGEABLE.includes(subscription.status) && !this.isEnding(subscription)) ?? null;
+	},
+
+	/** When a subscription ends, if it does: RFC 3339 or null. */
+	endOf(subscription) {
+		return subscription.cancel_at ?? (subscription.cancel_at_period_end ? subscription.current_period_end : null);
+	},
+
+	/** A word for the state, and how urgent it is: [ word, kind ]. */
+	stateOf(subscription) {
+		if (this.isOver(subscription))
+			return [ _('Ended'), 'quiet' ];
+
+		if (this.isEnding(subscription))
+			return [ _('Ending'), 'warning' ];
+
+		switch (subscription.status) {
+		case 'active': return [ _('Active'), 'good' ];
+		case 'trialing': return [ _('Trial'), 'good' ];
+		case 'past_due': return [ _('Payment failed'), 'bad' ];
+		case 'unpaid': return [ _('Not paid'), 'bad' ];
+		case 'paused': return [ _('Paused'), 'warning' ];
+		case 'incomplete': return [ _('Not paid yet'), 'warning' ];
+		default: return [ subscription.status, 'quiet' ];
+		}
+	},
+
+	/** What happens next, in a sentence. */
+	next(subscription, price) {
+		const end = this.endOf(subscription);
+
+		if (this.isOver(subscription))
+			return _('This subscription has ended. Nothing more is charged.');
+
+		if (end)
+			return _('Ends on %s. Nothing more is charged.').format(format.date(end));
+
+		switch (subscription.status) {
+		case 'trialing':
+			return price
+				? _('Free until %s, then %s.').format(format.date(subscription.trial_end ?? subscription.current_period_end), amountOf(price))
+				: _('Free until %s.').format(format.date(subscription.trial_end ?? subscription.current_period_end));
+		case 'active':
+			return price
+				? _('Renews on %s for %s.').format(format.date(subscription.current_period_end), format.money(price.amount, price.currency))
+				: _('Renews on %s.').format(format.date(subscription.current_period_end));
+		case 'past_due':
+			return subscription.grace_until
+				? _('The last payment failed. What it unlocked stays until %s; check how you pay.').format(format.date(subscription.grace_until))
+				: _('The last payment failed. Check how you pay.');
+		case 'unpaid':
+			return _('The last payments failed, and what it unlocked is locked. Check how you pay.');
+		case 'paused':
+			return _('Paused: nothing is charged, and what it unlocked is locked.');
+		case 'incomplete':
+			return _('The first payment has not arrived yet.');
+		default:
+			return '';
+		}
+	},
+
+	/** Asks what changing costs, says so, and changes once it is confirmed. */
+	change(subscription, { item, price }, done) {
+		const words = E('div', { 'class': 'sp-cost', 'role': 'status', 'aria-live': 'polite' }, [
+			E('p', { 'class': 'spinning' }, [ _('Asking Stripe what it costs…') ])
+		]);
+
+		const dialog = new page.Dialog({
+			title: _('Change to %s').format(item.title),
+			nodes: [ E('p', {}, [ E('strong', {}, [ item.title ]), ' ', amountOf(price) ]), words ],
+			action: _('Change plan'),
+			wait: _('Changing…'),
+			ready: false,
+			run: () => payments.changePlan(subscription.id, price.id),
+			done
+		}).open();
+
+		preview(subscription, price).then(answer => {
+			words.replaceChildren(...costs(answer, price).map((sentence, i) =>
+				E('p', { 'class': i ? '' : 'sp-due' }, [ sentence ])));
+			dialog.ready(true);
+		}).catch(error => words.replaceChildren(page.failureNode(error)));
+	},
+
+	/** Asks when it shall end and says what ends with it. */
+	cancel(subscription, features, catalog, done) {
+		const titles = kept(subscription, features, catalog);
+		const ends = titles.length
+			? E('p', {}, [ _('What it unlocks ends with it: %s.').format(format.list(titles)) ]) : '';
+		const choice = (value, label, words, checked) => E('label', { 'class': 'sp-choice' }, [
+			E('input', { 'type': 'radio', 'name': 'sp-cancel', 'value': value, 'checked': checked ? '' : null }),
+			E('span', {}, [ E('strong', {}, [ label ]), E('br'), words ])
+		]);
+		const choices = E('fieldset', { 'class': 'sp-choices' }, [
+			E('legend', { 'class': 'sp-hidden' }, [ _('When it ends') ]),
+			choice('later', _('At the end of the paid period'), subscription.current_period_end
+				? _('Stays unlocked until %s. Nothing more is charged.').format(format.date(subscription.current_period_end))
+				: _('Stays unlocked until then. Nothing more is charged.'), true),
+			choice('now', _('At once'), _('Locks now. What has been paid for the rest of the period is not given back.'))
+		]);
+
+		new page.Dialog({
+			title: _('Cancel the subscription'),
+			nodes: [ ends, choices ],
+			action: _('Cancel the subscription'),
+			wait: _('Cancelling…'),
+			style: 'cbi-button-negative important',
+			run: () => payments.cancelSubscription(subscription.id,
+				choices.querySelector('input:checked').value == 'later'),
+			done
+		}).open();
+	},
+
+	/** Says what it will cost to go on, and goes on once it is confirmed. */
+	resume(subscription, price, done) {
+		new page.Dialog({
+			title: _('Resume the subscription'),
+			nodes: [ E('p', {}, [ price
+				? _('It will not end, but renew on %s for %s.').format(
+					format.date(subscription.current_period_end), format.money(price.amount, price.currency))
+				: _('It will not end, but renew on %s.').format(format.date(subscription.current_period_end)) ]) ],
+			action: _('Resume'),
+			wait: _('Resuming…'),
+			run: () => payments.resumeSubscription(subscription.id),
+			done
+		}).open();
+	}
+});

@@ -1,0 +1,253 @@
+'use strict';
+'require baseclass';
+'require stripe-payments.rpc as payments';
+'require stripe-payments.format as format';
+'require stripe-payments.page as page';
+
+/*
+ * Setting payments up: the keys, the products and prices at Stripe, the webhook.
+ * Each is a box that is drawn from the state of its page.
+ */
+const KEYS = [ 'secret_key', 'publishable_key', 'webhook_secret' ];
+
+const WEBHOOK_PATH = '/api/payments/webhook';
+
+function labelOf(key) {
+	switch (key) {
+	case 'secret_key': return [ _('Secret key'), 'sk_test_… / rk_live_…' ];
+	case 'publishable_key': return [ _('Publishable key'), 'pk_test_… / pk_live_…' ];
+	default: return [ _('Webhook secret'), 'whsec_…' ];
+	}
+}
+
+function modeOf(mode) {
+	switch (mode) {
+	case 'test': return [ _('Test mode'), 'warning' ];
+	case 'live': return [ _('Live mode'), 'good' ];
+	default: return [ _('Not set up'), 'quiet' ];
+	}
+}
+
+function stateOf({ state, action, dry }) {
+	if (action == 'create')
+		return dry ? [ _('will be created'), 'warning' ] : [ _('created'), 'good' ];
+
+	if (action == 'replace')
+		return [ _('replaced'), 'good' ];
+
+	switch (state) {
+	case 'found': return [ _('is there'), 'good' ];
+	case 'missing': return [ _('missing'), 'warning' ];
+	case 'different': return [ _('differs'), 'bad' ];
+	case 'inactive': return [ _('archived'), 'bad' ];
+	default: return [ state, 'quiet' ];
+	}
+}
+
+/* A title, a mark, words under it, and what the box holds. */
+function box(id, title, badge, words, nodes) {
+	return E('section', { 'class': 'sp-box', 'id': id, 'aria-labelledby': `${id}-title` }, [
+		E('header', {}, [
+			E('h3', { 'id': `${id}-title` }, [ title ]),
+			badge ? E('span', { 'class': `sp-badge ${badge[1]}` }, [ badge[0] ]) : ''
+		]),
+		E('p', { 'class': 'sp-quiet' }, [ words ]),
+		...nodes
+	]);
+}
+
+/** The keys: fields that take a new one and show only what ends the stored one. */
+class Keys {
+	constructor(view) {
+		this.view = view;
+		this.fields = Object.fromEntries(KEYS.map(key => [ key, E('input', {
+			'type': 'password', 'class': 'cbi-input-text', 'id': `sp-key-${key}`, 'autocomplete': 'new-password',
+			'spellcheck': 'false', 'placeholder': labelOf(key)[1], 'aria-describedby': `sp-stored-${key}`
+		}) ]));
+		this.part = new page.Part('div');
+	}
+
+	draw(off) {
+		const { status, busy, failed } = this.view.state;
+
+		this.part.draw([ status?.keys, status?.mode, busy, failed.keys, off ], () => [ box('sp-keys', _('Stripe keys'), modeOf(status?.mode),
+			_('From the Dashboard of Stripe, under Developers → API keys. They are stored on this router, and nobody can read them back.'), [
+				E('div', { 'class': 'sp-fields' }, KEYS.flatMap(key => this.row(key, status?.keys?.[key], off))),
+				this.view.failure('keys'),
+				E('div', { 'class': 'sp-actions' }, [
+					this.view.button('keys', 'cbi-button-action important', _('Store the keys'), _('Storing…'), () => this.store(), off)
+				])
+			]) ]);
+	}
+
+	row(key, stored, off) {
+		const field = this.fields[key];
+
+		field.disabled = off || this.view.state.busy == 'keys';
+
+		return [
+			E('label', { 'for': field.id }, [ labelOf(key)[0] ]),
+			E('div', {}, [
+				field,
+				E('span', { 'class': 'sp-small', 'id': `sp-stored-${key}` }, stored
+					? [ _('Stored: %s').format(stored), ' ', E('button', {
+						'class': 'sp-link', 'data-focus': `remove-${key}`, 'disabled': off ? '' : null,
+						'aria-label': _('Remove: %s').format(labelOf(key)[0]),
+						'click': () => this.remove(key)
+					}, [ _('Remove') ]) ]
+					: [ _('None stored.') ])
+			])
+		];
+	}
+
+	async store() {
+		const given = Object.fromEntries(KEYS.map(key => [ key, this.fields[key].value.trim() || undefined ]));
+
+		if (!KEYS.some(key => given[key]))
+			throw new payments.PaymentError('nothing', _('There is nothing to store.'), _('Enter the keys that you want to change; the others stay.'));
+
+		await payments.setKeys(given);
+		KEYS.forEach(key => { this.fields[key].value = ''; });
+	}
+
+	remove(key) {
+		new page.Dialog({
+			title: _('Remove: %s').format(labelOf(key)[0]),
+			nodes: [ E('p', {}, [ key == 'webhook_secret'
+				? _('Events that Stripe sends are refused from now on. The router still asks Stripe by itself, only less quickly.')
+				: (key == 'secret_key'
+					? _('Nothing can be bought any more and Stripe is not asked any more. What is unlocked stays as it is until it runs out.')
+					: _('The router does not need it for its own pages.')) ]) ],
+			action: _('Remove'),
+			wait: _('Removing…'),
+			style: 'cbi-button-negative important',
+			run: () => payments.setKeys({ [key]: '' }),
+			done: () => this.view.refresh()
+		}).open();
+	}
+}
+
+/** Products and prices at Stripe: first what would be made, then make it. */
+class Provision {
+	constructor(view) {
+		this.view = view;
+		this.report = null;
+		this.part = new page.Part('div');
+	}
+
+	draw(off) {
+		const { busy, failed } = this.view.state;
+		const missing = [ ...this.report?.products ?? [], ...this.report?.prices ?? [] ].filter(row => row.action);
+
+		this.part.draw([ this.report, busy, failed.look, failed.create, off ], () => [ box('sp-provision', _('Products and prices at Stripe'), null,
+			_('What this router sells has to exist at Stripe. Look first: nothing is created before you say so.'), [
+				this.report ? this.table() : '',
+				this.view.failure('look'),
+				this.view.failure('create'),
+				E('div', { 'class': 'sp-actions' }, [
+					this.view.button('look', missing.length && this.report.dry_run ? '' : 'cbi-button-action important',
+						_('Look what is missing'), _('Asking Stripe…'), async () => { this.report = await payments.inspect(); }, off),
+					(missing.length && this.report.dry_run) ? this.view.button('create', 'cbi-button-action important',
+						_('Create at Stripe (%d)').format(missing.length), _('Creating…'), async () => { this.report = await payments.provision(); }, off) : '',
+					this.differing().length ? E('button', {
+						'class': 'btn cbi-button', 'data-focus': 'replace', 'disabled': (off || busy) ? '' : null,
+						'click': () => this.replace()
+					}, [ _('Replace what differs (%d)').format(this.differing().length) ]) : ''
+				])
+			]) ]);
+	}
+
+	differing() {
+		return (this.report?.prices ?? []).filter(line => [ 'different', 'inactive' ].includes(line.state) && !line.action);
+	}
+
+	/* Prices cannot be changed at Stripe: a new one takes the place of the old. */
+	replace() {
+		new page.Dialog({
+			title: _('Replace what differs (%d)').format(this.differing().length),
+			nodes: [
+				E('p', {}, [ _('Stripe’s prices cannot be changed: new ones are created from this configuration and sold from now on. Running subscriptions keep paying the old ones.') ]),
+				E('ul', { 'class': 'sp-plain' }, this.differing().map(line => E('li', {}, [ E('strong', {}, [ line.id ]), ' ', line.detail ])))
+			],
+			action: _('Create new prices'),
+			wait: _('Creating…'),
+			run: async () => { this.report = await payments.provision(true); },
+			done: () => this.view.refresh()
+		}).open();
+	}
+
+	table() {
+		const { products, prices, dry_run: dry } = this.report;
+		const badge = row => {
+			const [ word, kind ] = stateOf({ ...row, dry });
+
+			return E('span', { 'class': `sp-badge ${kind}` }, [ word ]);
+		};
+		const row = (key, name, amount, line) => E('tr', { 'data-provision': key }, [
+			E('td', { 'class': 'what' }, [ name, line.detail ? E('p', { 'class': 'sp-small' }, [ line.detail, ' ', line.hint ?? '' ]) : '' ]),
+			E('td', { 'class': 'amount' }, [ amount ]),
+			E('td', { 'class': 'state' }, [ badge(line) ])
+		]);
+		const made = [ ...products, ...prices ].filter(line => line.action).length;
+
+		return E('div', {}, [
+			E('table', { 'class': 'sp-table small' }, [
+				E('caption', { 'class': 'sp-hidden' }, [ _('Products and prices at Stripe') ]),
+				E('thead', {}, [ E('tr', {}, [ _('What'), _('Amount'), _('At Stripe') ].map((text, i) =>
+					E('th', { 'scope': 'col', 'class': i == 1 ? 'amount' : null }, [ text ]))) ]),
+				E('tbody', {}, [
+					...products.map(line => row(`product-${line.id}`, E('strong', {}, [ line.title ]), '', line)),
+					...prices.map(line => row(`price-${line.id}`, line.id,
+						'%s %s'.format(format.money(line.amount, line.currency), format.period(line.interval)), line))
+				])
+			]),
+			E('p', { 'role': 'status' }, [ dry
+				? (made ? _('%d are missing at Stripe.').format(made) : _('Everything is there: nothing has to be created.'))
+				: _('Done: %d created. The prices are on sale.').format(made) ])
+		]);
+	}
+}
+
+/** The webhook: an address that Stripe reaches, and its secret made and kept. */
+class Webhook {
+	constructor(view) {
+		this.view = view;
+		this.result = null;
+		this.field = E('input', {
+			'type': 'url', 'class': 'cbi-input-text', 'id': 'sp-webhook-url', 'spellcheck': 'false',
+			'placeholder': `https://router.example.org${WEBHOOK_PATH}`
+		});
+		this.part = new page.Part('div');
+	}
+
+	/* What the configuration knows of this router's address in the Internet. */
+	suggest(publicUrl) {
+		if (!this.field.value && publicUrl)
+			this.field.value = publicUrl.replace(/\/+$/, '') + WEBHOOK_PATH;
+	}
+
+	draw(off) {
+		const { status, busy, failed } = this.view.state;
+		const set = status?.webhook == 'configured';
+
+		this.field.disabled = off || busy == 'webhook';
+		this.part.draw([ status?.webhook, busy, failed.webhook, this.result, off ], () => [ box('sp-webhook', _('Webhook'),
+			set ? [ _('Set up'), 'good' ] : [ _('Not set up'), 'quiet' ],
+			_('Only for routers that the Internet reaches: Stripe then reports payments at once. Without it the router asks Stripe by itself.'), [
+				E('div', { 'class': 'sp-fields' }, [
+					E('label', { 'for': 'sp-webhook-url' }, [ _('Address') ]),
+					this.field
+				]),
+				this.result ? E('p', { 'class': 'sp-done', 'role': 'status' }, [ this.result.detail || _('The webhook is set up.') ]) : '',
+				this.view.failure('webhook'),
+				E('div', { 'class': 'sp-actions' }, [
+					this.view.button('webhook', 'cbi-button-action important', set ? _('Set up again') : _('Set up the webhook'), _('Setting up…'), async () => {
+						this.result = null;
+						this.result = await payments.setupWebhook(this.field.value.trim());
+					}, off)
+				])
+			]) ]);
+	}
+}
+
+return baseclass.extend({ Keys, Provision, Webhook, box });

@@ -1,0 +1,218 @@
+'use strict';
+'require stripe-payments.rpc as payments';
+'require stripe-payments.format as format';
+'require stripe-payments.page as page';
+'require stripe-payments.plans as plans';
+
+/* Back from Stripe's portal: a page that needs no login and leads here by a link
+ * of our own site, for LuCI's cookie does not travel on the way back. */
+const RETURN = 'stripe-payments/return.html';
+
+/* What unlocked or locked a feature, and what happens next. */
+function story(feature) {
+	const date = format.date(feature.until);
+
+	switch (feature.reason) {
+	case 'paid': return _('Yours for ever.');
+	case 'granted': return date ? _('Granted until %s.').format(date) : _('Granted for ever.');
+	case 'active': return Date.parse(feature.until) < Date.now()
+		? _('Its renewal of %s is not confirmed yet; it stays unlocked meanwhile.').format(date)
+		: _('Renews on %s.').format(date);
+	case 'trialing': return _('Trial until %s.').format(date);
+	case 'ending': return _('Locks on %s: the subscription ends.').format(date);
+	case 'grace': return _('The last payment failed. Locks on %s unless it is paid.').format(date);
+	case 'offline': return _('Locked: Stripe could not be asked for too long whether it is still paid.');
+	case 'past_due': return _('Locked: the last payment failed.');
+	case 'unpaid': return _('Locked: the last payments failed.');
+	case 'paused': return _('Locked: the subscription is paused.');
+	case 'canceled': return _('Locked: the subscription has ended.');
+	case 'incomplete': return _('Locked: the first payment has not arrived yet.');
+	case 'pending': return _('Locked: the bank is still processing the payment.');
+	case 'refunded': return _('Locked: the payment was refunded.');
+	case 'disputed': return _('Locked: the payment was disputed.');
+	case 'expired': return _('Locked: it has expired.');
+	case 'none': return _('Not bought.');
+	default: return feature.unlocked ? _('Unlocked.') : _('Locked.');
+	}
+}
+
+/* Unlocked states that somebody has to do something about. */
+const URGENT = [ 'ending', 'grace' ];
+
+return page.Page.extend({
+	title: () => _('My features'),
+	description: () => _('What is unlocked on this router, why, and until when.'),
+
+	initially: () => ({ features: {}, subscriptions: [], catalog: null }),
+
+	questions: () => ({
+		mayBuy: payments.mayBuy(),
+		status: payments.status(),
+		catalog: payments.catalog(),
+		features: payments.features(),
+		subscriptions: payments.subscriptions()
+	}),
+
+	parts() {
+		this.subscriptions = new page.Part('div');
+		this.features = new page.Part('div');
+
+		return [ this.subscriptions.node, this.features.node ];
+	},
+
+	draw() {
+		const { catalog, features, subscriptions, status, trouble, mayBuy, busy, failed } = this.state;
+		const off = trouble != null || !mayBuy || status?.mode == 'unconfigured' || status?.enabled === false;
+
+		this.drawNotices(mayBuy ? [] : [ [ 'info', [ _('Your login may look, but change nothing.'), _('Ask the administrator of this router.') ] ] ]);
+
+		if (!catalog)
+			return;
+
+		this.subscriptions.draw([ catalog, subscriptions, features, off, busy, failed ], () => this.renderSubscriptions(off));
+		this.features.draw([ catalog, features, off, busy, failed, status?.last_sync ], () => this.renderFeatures(off));
+	},
+
+	renderSubscriptions(off) {
+		const running = this.state.subscriptions.filter(subscription => !plans.isOver(subscription));
+		const over = this.state.subscriptions.filter(subscription => plans.isOver(subscription));
+
+		if (!this.state.subscriptions.length)
+			return [];
+
+		return [ E('section', { 'aria-labelledby': 'sp-subscriptions' }, [
+			E('h3', { 'id': 'sp-subscriptions' }, [ running.length > 1 ? _('Subscriptions') : _('Subscription') ]),
+			...running.map(subscription => this.renderSubscription(subscription, off)),
+			over.length ? E('details', { 'class': 'sp-over' }, [
+				E('summary', {}, [ _('Ended subscriptions (%d)').format(over.length) ]),
+				...over.map(subscription => this.renderSubscription(subscription, true))
+			]) : ''
+		]) ];
+	},
+
+	planTitle(subscription) {
+		const { catalog } = this.state;
+
+		return catalog.plans?.find(plan => plan.id == subscription.plan)?.title
+			?? plans.find(catalog, subscription.price)?.item.title ?? subscription.plan ?? subscription.id;
+	},
+
+	renderSubscription(subscription, off) {
+		const price = plans.find(this.state.catalog, subscription.price)?.price;
+		const [ word, kind ] = plans.stateOf(subscription);
+
+		return E('article', { 'class': 'sp-subscription', 'data-subscription': subscription.id }, [
+			E('header', {}, [
+				E('h4', {}, [ this.planTitle(subscription) ]),
+				E('span', { 'class': `sp-badge ${kind}` }, [ word ])
+			]),
+			price ? E('p', { 'class': 'sp-quiet' }, [ plans.amountOf(price) ]) : '',
+			E('p', { 'class': 'sp-next' }, [ plans.next(subscription, price) ]),
+			plans.isOver(subscription) ? '' : this.renderActions(subscription, price, off)
+		]);
+	},
+
+	renderActions(subscription, price, off) {
+		const { catalog, features } = this.state;
+		const refresh = () => this.refresh();
+		const opener = (key, label, style, click) => E('button', {
+			'class': `btn cbi-button ${style}`,
+			'data-focus': `${key}-${subscription.id}`,
+			'data-action': key,
+			'disabled': (off || this.state.busy) ? '' : null,
+			'click': click
+		}, [ label ]);
+		const portal = `portal-${subscription.id}`;
+		const pays = [ 'past_due', 'unpaid', 'incomplete' ].includes(subscription.status);
+
+		return E('div', { 'class': 'sp-actions' }, [
+			this.failure(portal),
+			plans.changeable([ subscription ])
+				? opener('change', _('Change plan'), 'cbi-button-action important', () => this.chooseplan(subscription)) : '',
+			plans.isEnding(subscription)
+				? opener('resume', _('Resume'), 'cbi-button-action important', () => plans.resume(subscription, price, refresh)) : '',
+			this.button(portal, pays ? 'cbi-button-action important' : '',
+				pays ? _('Pay or change the card') : _('Invoices and ways to pay'), _('Opening Stripe…'), async () => {
+					window.location.assign(await payments.portal(`${window.location.origin}${L.resource(RETURN)}`));
+				}, off),
+			plans.isEnding(subscription) ? ''
+				: opener('cancel', _('Cancel the subscription'), 'cbi-button-negative', () => plans.cancel(subscription, features, catalog, refresh))
+		]);
+	},
+
+	/* Every other price of every plan, then what it costs. */
+	chooseplan(subscription) {
+		const others = (this.state.catalog.plans ?? []).flatMap(item => item.prices.map(price => ({ item, price })))
+			.filter(({ price }) => price.id != subscription.price && price.price_id != subscription.price);
+		const list = E('fieldset', { 'class': 'sp-choices' }, [
+			E('legend', { 'class': 'sp-hidden' }, [ _('Plans') ]),
+			...others.map(({ item, price }, i) => E('label', { 'class': 'sp-choice' }, [
+				E('input', { 'type': 'radio', 'name': 'sp-plan', 'value': i, 'checked': i ? null : '' }),
+				E('span', {}, [ E('strong', {}, [ item.title ]), ' ', plans.amountOf(price) ])
+			]))
+		]);
+
+		new page.Dialog({
+			title: _('Change plan'),
+			nodes: [
+				E('p', {}, [ _('You have %s. The next step says what the change costs.').format(this.planTitle(subscription)) ]),
+				others.length ? list : E('p', {}, [ _('There is no other plan.') ])
+			],
+			action: _('Next'),
+			wait: _('Next'),
+			ready: others.length > 0,
+			run: async () => {
+				const chosen = others[list.querySelector('input:checked').value];
+
+				/* LuCI has one dialogue: this one makes room first. */
+				window.setTimeout(() => plans.change(subscription, chosen, () => this.refresh()), 0);
+			}
+		}).open();
+	},
+
+	renderFeatures(off) {
+		const { catalog, features, status } = this.state;
+		const names = [ ...new Set([ ...Object.keys(catalog.features ?? {}), ...Object.keys(features) ]) ];
+		const unlocked = names.filter(name => features[name]?.unlocked);
+
+		return [ E('section', { 'aria-labelledby': 'sp-features' }, [
+			E('div', { 'class': 'sp-heading' }, [
+				E('h3', { 'id': 'sp-features' }, [ _('Features') ]),
+				E('span', { 'class': 'sp-quiet' }, [ _('%d of %d unlocked').format(unlocked.length, names.length) ])
+			]),
+			names.length ? E('ul', { 'class': 'sp-list' }, names.map(name => this.renderFeature(name)))
+				: page.notice('info', [ _('This router has no features to unlock.') ]),
+			unlocked.length ? '' : E('p', {}, [ E('a', { 'href': L.url('admin/payments/shop') }, [ _('Go to the shop') ]) ]),
+			E('div', { 'class': 'sp-sync' }, [
+				this.failure('sync'),
+				E('span', { 'class': 'sp-small' }, [ status?.last_sync
+					? _('Last checked with Stripe: %s').format(format.dateTime(status.last_sync))
+					: _('Not checked with Stripe yet.') ]),
+				this.button('sync', '', _('Check now'), _('Asking Stripe…'), () => payments.sync(), off)
+			])
+		]) ];
+	},
+
+	renderFeature(name) {
+		const { catalog, features } = this.state;
+		const feature = features[name] ?? { unlocked: false, reason: 'none' };
+		const known = catalog.features?.[name] ?? {};
+		const item = [ ...catalog.plans ?? [], ...catalog.products ?? [] ].find(candidate => candidate.id == feature.plan);
+		const source = (feature.source == 'manual') ? _('From the administrator')
+			: (feature.unlocked ? item?.title ?? feature.plan : '');
+
+		return E('li', { 'class': `sp-feature ${feature.unlocked ? 'unlocked' : 'locked'}`, 'data-feature': name }, [
+			E('span', { 'class': 'sp-lock', 'aria-hidden': 'true' }),
+			E('div', { 'class': 'sp-what' }, [
+				E('strong', {}, [ known.title ?? name ]),
+				known.description ? E('span', { 'class': 'sp-quiet' }, [ known.description ]) : ''
+			]),
+			E('div', { 'class': 'sp-why' }, [
+				E('span', { 'class': `sp-badge ${feature.unlocked ? (URGENT.includes(feature.reason) ? 'warning' : 'good') : 'quiet'}` },
+					[ feature.unlocked ? _('Unlocked') : _('Locked') ]),
+				source ? E('span', { 'class': 'sp-source' }, [ source ]) : '',
+				E('span', { 'class': 'sp-quiet' }, [ story(feature) ])
+			])
+		]);
+	}
+});
