@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import subprocess
+import termios
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -180,6 +182,8 @@ def _at_a_terminal(command: list[str], answers: list[tuple[str, str]]) -> tuple[
         for prompt, answer in answers:
             while prompt.encode() not in shown or not shown.endswith(b": "):
                 shown += os.read(ours, 4096)
+            while termios.tcgetattr(ours)[3] & termios.ECHO:
+                time.sleep(0.01)
             os.write(ours, f"{answer}\n".encode())
             shown += os.read(ours, 4096)
         with contextlib.suppress(OSError):  # the terminal's end
