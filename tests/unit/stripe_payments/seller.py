@@ -16,10 +16,12 @@ from stripe_payments.identity import IdentityStore
 from stripe_payments.keys import Keys
 from stripe_payments.ledger import Ledger
 from stripe_payments.payments import CheckoutDesk, History, PaymentStatusDesk, RefundDesk
+from stripe_payments.payments.lan_address import LanAddress
 from stripe_payments.reconcile import META_CLOCK_FLOOR, InboxWorker, Poller, Reconciler
 from stripe_payments.reconcile.trusted_clock import TrustedClock
 from stripe_payments.settings import Sections, Settings
 from stripe_payments.stripe_api import StripeAPI
+from ubus_py import ConnectionLost, Table
 
 KEY = "sk_test_51SellerSellerSeller"
 PATIENCE = 30.0
@@ -96,6 +98,20 @@ async def stock(cloud: StripeCloud, stripe: StripeAPI, settings: Settings) -> No
         await stripe.post("/v1/prices", params, f"price-{price.alias}")
 
 
+class NoBus:
+    """There is none: whoever asks is told so, as by `ubus_py.Client` while ubusd is away."""
+
+    async def call(
+        self,
+        object: str,  # noqa: A002 - as the protocol has it
+        method: str,
+        args: None = None,
+        *,
+        timeout: float | None = 30.0,
+    ) -> Table:
+        raise ConnectionLost
+
+
 @dataclass
 class Seller:
     """One router. `settings` may be replaced; `effects` counts how often effects were announced."""
@@ -149,7 +165,7 @@ class Seller:
 
         reconciler = Reconciler(ledger, stripe, clock, current, identity, lambda: effects.append(None))
         await reconciler.load()
-        desk = CheckoutDesk(ledger, stripe, reconciler, current, identity, clock)
+        desk = CheckoutDesk(ledger, stripe, reconciler, current, identity, clock, LanAddress(NoBus()))
         poller = Poller(
             ledger, reconciler, stripe, current, identity, clock, withdraw=desk.withdraw, chance=Random(7)
         )
