@@ -36,13 +36,11 @@ mount_gateway() {
 	uci commit uhttpd && _gateway_reload
 }
 
+# In the file and not by uci: what somebody has staged is not ours to publish, and no reason to leave a handler mounted
+# that is about to be removed. uhttpd would not start without it.
 unmount_gateway() {
-	local prefix
+	local mount="^[[:space:]]*list[[:space:]].*ucode_prefix.*=$GATEWAY"
 
-	[ -z "$(uci -q changes uhttpd)" ] || return 1
-	for prefix in $GATEWAY_MOUNTS; do
-		uci -q del_list "uhttpd.main.ucode_prefix=$prefix=$GATEWAY"
-	done
-	[ -n "$(uci -q changes uhttpd)" ] || return 0
-	uci commit uhttpd && _gateway_reload
+	grep -q "$mount" /etc/config/uhttpd || return 0
+	sed -i "\|$mount|d" /etc/config/uhttpd && _gateway_reload
 }
