@@ -84,6 +84,12 @@ class Fetcher:
             case _:
                 return []
 
+    async def charge(self, charge_id: str) -> list[Unit]:
+        """A charge by itself, with its disputes: two requests at most."""
+        started = time.monotonic()
+        charge = await self._stripe.retrieve(charge_id)
+        return [await self._with_own_disputes(charge, started)] if charge is not None else []
+
     async def _charge_or_below(self, object_id: str) -> list[Unit]:
         part = await self._stripe.retrieve(object_id)
         if part is None:

@@ -2,9 +2,9 @@
 
 A round makes two requests at most. The first lists our customer's completed sessions with their payments,
 charges, refunds and subscriptions expanded: purchases that nobody noted, refunds and changed subscriptions
-are all in it. The second takes turns: an openly disputed payment, the subscriptions, the invoices, older
-sessions. After a start, an outage or a kick, rounds follow each other in seconds until every turn has been
-taken once.
+are all in it. The second takes turns: an openly disputed payment, the subscriptions, the invoices, the
+charges (whose refunds and disputes no invoice tells of), older sessions. After a start, an outage or a kick,
+and when a period has ended, rounds follow each other in seconds until every turn has been taken once.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any, Final
 from stripe_payments.errors import PaymentError
 from stripe_payments.journal import Journal
 from stripe_payments.settings import Settings
-from stripe_payments.stripe_api import StripeAPI, is_transient
+from stripe_payments.stripe_api import StripeAPI, is_transient, object_kind
 
 from . import derive
-from .fetching import units_of
+from .boundaries import Boundaries
+from .fetching import Fetcher, units_of
+from .invoice_money import InvoiceMoney
 from .schedule import FAST, SLOWEST_OPEN, Backoff, first_routine_delay, open_checkout_delay, routine_delay
 from .sync import META_REBUILDING, Reconciler
 
@@ -41,7 +43,7 @@ PAGE: Final = 20
 REQUESTS: Final = 2
 """In a round, whatever there is to ask."""
 
-LOOKS: Final = 5
+LOOKS: Final = 8
 """Rounds that follow each other at once when a person asks for a look at everything."""
 
 FOLLOW_UP: Final = 5.0
@@ -50,7 +52,10 @@ FOLLOW_UP: Final = 5.0
 SPACING: Final = 1.0
 """Seconds between the end of a round and the next one, whoever asks for it."""
 
-TURNS: Final = ("subscriptions", "invoices", "older_sessions")
+TURNS: Final = ("subscriptions", "invoices", "charges", "older_sessions")
+
+SPREAD: Final = 60.0
+"""Seconds over which routers whose periods end at the same moment ask about it."""
 
 Withdraw = Callable[["Checkout"], Awaitable[bool]]
 """Takes an open checkout back at Stripe if its purchase must not be made any more; gives whether it asked
@@ -100,6 +105,8 @@ class Poller:
         self._older_than: str | None = None
         self._customer_in_doubt = False
         self._round = asyncio.Lock()
+        self._fetcher = Fetcher(stripe)
+        self._boundaries = Boundaries(self._chance.uniform(0.0, SPREAD))
 
     def kick(self, reason: str) -> None:
         """Look at everything now, whatever the schedule says; only a Retry-After of Stripe's is still
@@ -164,14 +171,26 @@ class Poller:
             self._routine_at = now
             self._catching_up = set(TURNS)
             self._backoff.forgive(now)
+        boundary = await self._boundary(now)
         if now >= self._backoff.until:
             due = [held for held in checkouts if self._due[held.local_id] <= now]
             if due or now >= self._routine_at:
                 await self._guarded(due, routine=now >= self._routine_at, waiting=bool(checkouts))
                 now = self._monotonic()
                 self._pause_until = now + SPACING
-        wake_at = min([self._routine_at, *self._due.values()])
-        return max(0.1, min(max(wake_at, self._backoff.until) - now, 3600.0))
+        wake_at = max(min([self._routine_at, *self._due.values()]), self._backoff.until)
+        return max(0.1, min(wake_at - now, 3600.0 if boundary is None else boundary, 3600.0))
+
+    async def _boundary(self, now: float) -> float | None:
+        """A period, a trial or a grace may just have ended; gives the seconds until the next one does."""
+        held, features = await self._ledger.read(lambda tx: (tx.subscriptions.all(), tx.features.all()))
+        due = self._boundaries.due(self._clock.now(), held, features.values())
+        if due.recompute:
+            await self._reconciler.recompute()
+        if due.look:
+            self._routine_at = now
+            self._catching_up = set(TURNS)
+        return due.next_in
 
     async def _open_checkouts(self, now: float) -> list[Checkout]:
         """The open ones that have a session, and their places in the schedule."""
@@ -236,8 +255,12 @@ class Poller:
     async def _routine(self) -> int:
         """What is due every poll_interval; gives the number of requests it took."""
         if self._disputed:
-            # the charge says that it is disputed; how it ended takes the session and its disputes
-            await self._reconciler.sync(self._disputed.popleft(), "poll")
+            # the charge says that it is disputed; how it ended takes it, or its session, and its disputes
+            disputed = self._disputed.popleft()
+            if object_kind(disputed) == "charge":
+                await self._reconciler.apply(await self._fetcher.charge(disputed), "poll")
+            else:
+                await self._reconciler.sync(disputed, "poll")
             return 2
         customer = self._identity.load().customer
         if customer is not None and self._customer_in_doubt:
@@ -354,6 +377,8 @@ class Poller:
             )
         elif turn == "invoices":
             page = await self._stripe.list_invoices({"customer": customer, "limit": PAGE})
+        elif turn == "charges":
+            page = await self._stripe.list_charges({"customer": customer, "limit": PAGE})
         else:
             await self._older_sessions(customer, started)
             page = None
@@ -362,8 +387,28 @@ class Poller:
                 [unit for root in page.data for unit in units_of(root, started)], "poll"
             )
             self._catching_up.discard(turn)
+            if turn == "charges":
+                await self._look_out_for_disputes([str(charge["id"]) for charge in page.data])
         if not self._catching_up:
             await self._reconciler.rebuilt()
+
+    async def _look_out_for_disputes(self, charges: list[str]) -> None:
+        """Those that paid an invoice and are disputed, unless it is known how that ended."""
+
+        def in_doubt(tx: Transaction) -> list[str]:
+            money = InvoiceMoney(tx)
+            stored = [charge for one in charges if (charge := tx.objects.get(one)) is not None]
+            return [
+                str(charge["id"])
+                for charge in stored
+                if charge.get("disputed")
+                and derive.dispute_state(charge, money.disputes_of(charge["id"]) or None, None) == "open"
+                and money.invoice_of(charge) is not None
+            ]
+
+        self._disputed.extend(
+            charge for charge in await self._ledger.read(in_doubt) if charge not in self._disputed
+        )
 
     async def _older_sessions(self, customer: str, started: float) -> None:
         """One page further back; past the last one it begins anew."""
