@@ -162,7 +162,7 @@ class Reconciler:
     def _contacted(self) -> None:
         now = self._clock.now()
         if now is not None:
-            self._last_contact = max(now, self._last_contact or 0)
+            self._last_contact = now
 
     def _book(self) -> Book:
         identity = self._identity.load()
@@ -221,7 +221,7 @@ class Reconciler:
         if contact is None:
             return
         persisted = self._persisted_contact
-        if not force and persisted is not None and contact - persisted < _PERSIST_EVERY:
+        if not force and persisted is not None and 0 <= contact - persisted < _PERSIST_EVERY:
             return
         tx.meta.set(META_LAST_CONTACT, str(contact))
         floor = self._clock.floor
