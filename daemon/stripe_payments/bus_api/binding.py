@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +20,8 @@ _journal = Journal("bus")
 
 #: rpcd and `ubus call` give up after 30 s; an answer in words has to come before.
 PATIENCE_S: Final = 25.0
+#: How long a method that answers also without the parts waits for them.
+ALWAYS_PATIENCE_S: Final = 3.0
 
 Reply = Mapping[str, Encodable]
 
@@ -74,7 +77,11 @@ class Binding:
             await asyncio.wait(self._running, timeout=1.0)
 
     async def _answer(self, row: BusMethod, call: Call) -> Reply:
-        if self._readiness.now is None and not (row.always and self._readiness.diagnostics is not None):
+        if row.always:
+            with contextlib.suppress(PaymentError, TimeoutError):
+                async with asyncio.timeout(ALWAYS_PATIENCE_S):
+                    await self._readiness.parts()
+        else:
             await self._readiness.parts()
         arguments = Arguments(call.args)
         arguments.text("locale")

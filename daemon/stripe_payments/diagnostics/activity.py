@@ -110,21 +110,20 @@ async def effects(probes: Probes) -> Finding:
     if situation.ledger is None:
         return STARTING
 
-    def look(tx: Transaction) -> tuple[int, int, list[str]]:
-        waiting = tx.outbox.pending(1000)
-        return tx.outbox.pending_count(), len(waiting), [one.error for one in waiting if one.error]
+    def look(tx: Transaction) -> tuple[int, int]:
+        return tx.outbox.pending_count(), len(tx.outbox.pending(1000))
 
-    count, waiting, errors = await situation.ledger.read(look)
-    if count > waiting or errors:
-        why = errors[0] if errors else "refused"
+    count, waiting = await situation.ledger.read(look)
+    if count > waiting or situation.unlocks_trouble is not None:
+        why = situation.unlocks_trouble or "refused"
         return warning(
             f"Changes that could not be told to the router yet: {count} ({why}).",
             f"Modifiche non ancora comunicate al router: {count} ({why}).",
             Text(
-                "Changes that wait in LuCI block them: apply or revert those. Else: service rpcd restart; "
+                "They are tried again by themselves. If it stays so: service rpcd restart; "
                 "service stripe-payments restart",
-                "Le bloccano le modifiche in sospeso in LuCI: applicale o annullale. Altrimenti: service "
-                "rpcd restart; service stripe-payments restart",
+                "Vengono ritentate automaticamente. Se non si risolve: service rpcd restart; "
+                "service stripe-payments restart",
             ),
         )
     if count:
@@ -161,7 +160,8 @@ async def payments(probes: Probes) -> Finding:
     for intent in failed:
         error = intent["last_payment_error"]
         cause = failure(error.get("code"), error.get("decline_code"))
-        when, code = format_time(int(intent.get("created") or 0)), cause.code
+        when = format_time(int(intent.get("created") or 0))
+        code = cause.decline_code or cause.code
         told.append(Text(f"{when} {code} ({intent['id']})", f"{when} {code} ({intent['id']})"))
         if cause.message not in hints:
             hints.append(cause.message)

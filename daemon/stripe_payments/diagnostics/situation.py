@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class Situation:
     """`ledger` and `clock` are None until they are open; `refusal` says why they could not be opened.
 
-    `api_base`: where Stripe is, None for the real one; `last_sync`: trusted epoch seconds; `wall_clock` and
-    `statvfs` are the system's.
+    `api_base`: where Stripe is, None for the real one; `last_sync`: trusted epoch seconds; `unlocks_trouble`:
+    why the router cannot be told what is unlocked; `wall_clock` and `statvfs` are the system's.
     """
 
     settings: Settings
@@ -39,6 +39,7 @@ class Situation:
     ledger: Ledger | None = None
     clock: TrustedClock | None = None
     last_sync: int | None = None
+    unlocks_trouble: str | None = None
     refusal: PaymentError | None = None
     wall_clock: Callable[[], float] = time.time
     statvfs: Callable[[Path], os.statvfs_result] = os.statvfs

@@ -71,6 +71,8 @@ class Unlocks:
         self._idle = asyncio.Event()
         self._agreed = False
         self._hotplug_failures = 0
+        self.trouble: str | None = None
+        """What the last attempt to tell the router failed at; None while that works."""
 
     def kick(self) -> None:
         """Look at the outbox now, whatever the delay after a failure."""
@@ -132,13 +134,14 @@ class Unlocks:
                 if not failing:
                     _journal.warning("features cannot be told at the moment; trying on", reason=error)
                     failing = True
+                self.trouble = str(error)
                 await self._wait_for_kick(_jittered(delay))
                 delay = min(delay * 2, _LONGEST_DELAY_S)
                 self._wake.set()
                 continue
             if failing:
                 _journal.info("features can be told again")
-            failing, delay = False, _FIRST_DELAY_S
+            failing, delay, self.trouble = False, _FIRST_DELAY_S, None
             if not self._wake.is_set():
                 self._idle.set()
 

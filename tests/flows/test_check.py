@@ -1,0 +1,48 @@
+"""`check` in a whole world: a healthy router has nothing to complain of, and a sick one still answers."""
+
+import json
+import resource
+from typing import Any
+
+from simulator.world import World
+from tests.flows.conftest import Buyer
+
+
+async def check(world: World, locale: str = "en") -> dict[str, Any]:
+    reply: Any = await world.bus.call("stripe-payments", "check", {"locale": locale})
+    return {one["id"]: one for one in reply["checks"]}
+
+
+async def test_a_healthy_router(world: World, buyer: Buyer) -> None:
+    await buyer.buy()
+    await buyer.everywhere(unlocked=True)
+    await world.bus.call("stripe-payments", "sync", {})
+
+    async def settled() -> bool:
+        found = await check(world)
+        return all(one["severity"] == "ok" for name, one in found.items() if name not in ("key_mode", "tls"))
+
+    await world.wait_until(settled)
+    assert world.account.secret_key not in json.dumps(await check(world))
+
+
+async def test_stripe_is_asked_little(world: World) -> None:
+    before = len(world.stripe.requests())
+    await check(world)
+    assert len(world.stripe.requests()) - before <= 4
+
+
+async def test_a_ledger_that_cannot_be_written(world: World) -> None:
+    """The kernel refuses every byte that would make a file of the daemon's larger than one page."""
+    pid = world.daemon.pid
+    assert pid is not None
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (1024, before[1]))
+    english, italian = (await check(world))["ledger"], (await check(world, "it"))["ledger"]
+    assert english["severity"] == italian["severity"] == "error"
+    assert "cannot store payments" in english["detail"]
+    assert "non può salvare" in italian["detail"]
+    assert "Free some space" in english["hint"]
+    assert "Libera spazio" in italian["hint"]
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+    assert (await check(world))["ledger"]["ok"]

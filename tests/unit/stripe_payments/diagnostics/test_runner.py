@@ -1,0 +1,105 @@
+"""The runner: limits, failures and impatient people."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from stripe_payments.diagnostics import Diagnostics
+from stripe_payments.diagnostics.finding import Finding, fine
+from stripe_payments.diagnostics.probes import Probes
+from stripe_payments.diagnostics.table import CHECKS, Check
+from tests.unit.stripe_payments.house import House, Shop
+
+
+async def ok(_: Probes) -> Finding:
+    return fine("good", "bene")
+
+
+async def hang(_: Probes) -> Finding:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def crash(_: Probes) -> Finding:
+    raise ZeroDivisionError("a mistake of ours, with sk_test_aSecretNobodyMaySee")
+
+
+def diagnostics(house: House, *checks: Check) -> Diagnostics:
+    assert house.service is not None
+    wiring: Any = house.service._wiring
+    return Diagnostics(lambda: wiring.situation(None), checks)
+
+
+async def test_one_check_that_hangs_or_crashes_spoils_no_other(house: House) -> None:
+    await house.parts()
+    checks = (Check("a", ok, 5), Check("hanging", hang, 0.05), Check("crashing", crash, 5), Check("b", ok, 5))
+    english = await diagnostics(house, *checks).run("en")
+    italian = await diagnostics(house, *checks).run("it")
+    assert [one["id"] for one in english] == ["a", "hanging", "crashing", "b"]
+    assert [one["severity"] for one in english] == ["ok", "error", "error", "ok"]
+    assert "0.05 seconds" in english[1]["detail"]
+    assert "0.05 secondi" in italian[1]["detail"]
+    assert "logread" in english[2]["hint"]
+    assert "sk_test" not in str(english)
+
+
+async def test_people_who_ask_at_once_share_a_run(shop: Shop) -> None:
+    before = len(shop.stripe.requests())
+    replies = await asyncio.gather(
+        *(shop.house.call("check", locale=tag) for tag in ("en", "it", "en", "it"))
+    )
+    assert len(shop.stripe.requests()) - before <= 2  # the prices and the endpoints, once
+    assert replies[0]["checks"][0]["detail"] != replies[1]["checks"][0]["detail"]
+
+
+async def test_a_caller_who_leaves_takes_nothing_away_from_the_others(house: House) -> None:
+    await house.parts()
+    release = asyncio.Event()
+
+    async def wait(_: Probes) -> Finding:
+        await release.wait()
+        return fine("good", "bene")
+
+    shared = diagnostics(house, Check("waiting", wait, 20))
+    leaving, staying = asyncio.create_task(shared.run()), asyncio.create_task(shared.run())
+    await asyncio.sleep(0)
+    leaving.cancel()
+    release.set()
+    assert (await staying)[0]["severity"] == "ok"
+
+
+def test_the_ids_are_stable() -> None:
+    assert [check.id for check in CHECKS] == [
+        "settings",
+        "enabled",
+        "key",
+        "key_permissions",
+        "key_mode",
+        "dns",
+        "connection",
+        "ca_bundle",
+        "tls",
+        "stripe",
+        "clock",
+        "prices",
+        "webhook_endpoint",
+        "webhook_deliveries",
+        "polling",
+        "checkouts",
+        "events",
+        "effects",
+        "payments",
+        "ledger",
+        "storage",
+        "state_directory",
+        "settings_helper",
+        "hotplug",
+    ]
+    assert sum(check.limit for check in CHECKS if check.limit > 20) == 0  # the bus gives up after 25 s
+
+
+async def test_the_settings_language_is_the_default(house: House) -> None:
+    await house.configure("main", locale="it")
+    checks = {one["id"]: one for one in (await house.call("check"))["checks"]}
+    assert checks["enabled"]["detail"] == "I pagamenti sono attivi."
