@@ -19,6 +19,7 @@ from stripe_payments.http_api.messages import Request, Response
 from stripe_payments.http_api.rate_limit import Budget
 from stripe_payments.journal import Journal
 from stripe_payments.readiness import Parts, Readiness
+from stripe_payments.reconcile.events import EVENT_TYPES
 from stripe_payments.stripe_api.webhook_signature import TOLERANCE, verify
 
 _journal = Journal("webhook")
@@ -82,6 +83,8 @@ class WebhookEndpoint:
         hint = _hint(event)
         if hint is None:
             _journal.info("an event that names no object", event=event.get("id"), type=event.get("type"))
+        elif hint.type not in EVENT_TYPES:
+            _journal.info("an event that means nothing here", event=hint.event_id, type=hint.type)
         elif event.get("livemode") is not (keys.mode == "live"):
             _journal.warning(
                 "an event of the other mode", event=hint.event_id, livemode=event.get("livemode")

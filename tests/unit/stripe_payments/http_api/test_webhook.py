@@ -82,10 +82,16 @@ async def test_what_is_not_for_us_is_answered_200_and_not_kept(
     assert await accepted(listening) == []
 
 
-async def test_an_event_of_an_unknown_type_or_of_nobody_is_kept_for_a_look(listening: House) -> None:
+async def test_an_event_of_a_type_that_means_nothing_has_no_effect(listening: House) -> None:
+    for number, kind in enumerate(("invented.tomorrow", "entitlements.active_entitlement_summary.updated")):
+        assert (await deliver(listening, event(f"evt_{number}", type=kind))).status == 200
+    assert await accepted(listening) == []
+
+
+async def test_an_event_of_ours_or_of_nobody_is_kept_for_a_look(listening: House) -> None:
     router_id = (await listening.call("status"))["router_id"]
     own = {"id": "cs_test_2", "metadata": {"router_id": router_id}}
-    kept: list[dict[str, Any]] = [{"type": "invented.tomorrow"}, {"data": {"object": own}}]
+    kept: list[dict[str, Any]] = [{}, {"data": {"object": own}}]
     for number, changes in enumerate(kept):
         assert (await deliver(listening, event(f"evt_{number}", **changes))).status == 200
     assert await accepted(listening) == ["evt_0", "evt_1"]

@@ -1,0 +1,28 @@
+"""Tables in the documentation, read and written."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "or") for cell in line) + " |" for line in lines)
+
+
+def rows_of(document: str) -> list[list[str]]:
+    """The rows of all tables in a document, without their headers."""
+    found: list[list[str]] = []
+    before: str | None = None
+    for line in (DOCS / document).read_text("utf-8").splitlines():
+        if line.startswith("|"):
+            cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+            if set("".join(cells)) <= {"-", ":"}:
+                assert before is not None
+                found.pop()
+            else:
+                found.append(cells)
+        before = line
+    return found
