@@ -97,8 +97,10 @@ def _pending_change(raw: Raw, invoice: Raw | None, settings: Settings) -> dict[s
     if not isinstance(pending, Mapping):
         return None
     wanted: Raw = next(iter(pending.get("subscription_items") or []), {})
-    price_id = derive.reference(wanted.get("price")) or ""
-    price = settings.price(price_id)
+    at_stripe = wanted.get("price")
+    price_id = derive.reference(at_stripe) or ""
+    key = at_stripe.get("lookup_key") if isinstance(at_stripe, Mapping) else None
+    price = settings.price(price_id) or settings.price(str(key or ""))
     return {
         "price": price.alias if price is not None else price_id,
         "expires_at": _time(derive.integer(pending.get("expires_at"))),

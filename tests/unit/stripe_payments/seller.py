@@ -15,7 +15,15 @@ from simulator.stripe_cloud import StripeCloud
 from stripe_payments.identity import IdentityStore
 from stripe_payments.keys import Keys
 from stripe_payments.ledger import Ledger
-from stripe_payments.payments import CheckoutDesk, History, PaymentStatusDesk, RefundDesk
+from stripe_payments.payments import (
+    CheckoutDesk,
+    GrantDesk,
+    History,
+    PaymentStatusDesk,
+    PortalDesk,
+    RefundDesk,
+    SubscriptionDesk,
+)
 from stripe_payments.payments.lan_address import LanAddress
 from stripe_payments.reconcile import META_CLOCK_FLOOR, InboxWorker, Poller, Reconciler
 from stripe_payments.reconcile.trusted_clock import TrustedClock
@@ -72,6 +80,8 @@ CATALOGUE: Sections = {
 
 ONE_TIME = "price_premium_onetime"
 MONTHLY = "price_premium_monthly"
+YEARLY = "price_premium_yearly"
+BUSINESS = "price_business_monthly"
 
 
 async def eventually(holds: Callable[[], Awaitable[Any]], what: str) -> Any:
@@ -130,6 +140,9 @@ class Seller:
     status: PaymentStatusDesk
     history: History
     refunds: RefundDesk
+    subscriptions: SubscriptionDesk
+    portal: PortalDesk
+    grants: GrantDesk
     effects: list[None] = field(default_factory=list)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -165,7 +178,8 @@ class Seller:
 
         reconciler = Reconciler(ledger, stripe, clock, current, identity, lambda: effects.append(None))
         await reconciler.load()
-        desk = CheckoutDesk(ledger, stripe, reconciler, current, identity, clock, LanAddress(NoBus()))
+        lan = LanAddress(NoBus())
+        desk = CheckoutDesk(ledger, stripe, reconciler, current, identity, clock, lan)
         poller = Poller(
             ledger, reconciler, stripe, current, identity, clock, withdraw=desk.withdraw, chance=Random(7)
         )
@@ -185,6 +199,9 @@ class Seller:
             status=PaymentStatusDesk(ledger, reconciler, current),
             history=History(ledger, current),
             refunds=RefundDesk(ledger, stripe, reconciler),
+            subscriptions=SubscriptionDesk(ledger, stripe, reconciler, current, clock, desk.prices),
+            portal=PortalDesk(ledger, stripe, current, identity, desk.customers, lan),
+            grants=GrantDesk(ledger, reconciler, current, clock),
             effects=effects,
         )
         box.append(seller)
@@ -200,6 +217,7 @@ class Seller:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.desk.close()
+        await self.subscriptions.close()
         self.stripe.close()
         await self.ledger.close()
 
@@ -209,6 +227,11 @@ class Seller:
         self.cloud.pay(session_id, card=card)
         await self.reconciler.sync(session_id, "test")
         return session_id
+
+    async def subscribe(self, price: str = MONTHLY, card: str = "4242424242424242") -> str:
+        """As `buy`; gives the subscription's id."""
+        session_id = await self.buy(price, card)
+        return str(self.cloud.account.get("checkout.session", session_id)["subscription"])
 
     async def checkout(self, price: str = ONE_TIME) -> str:
         created = await self.desk.create(price, success_url="http://192.168.1.1/payment-success")

@@ -1,0 +1,314 @@
+"""Changing, cancelling and resuming a plan, against the simulated Stripe and a real ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from simulator.stripe_cloud import StripeCloud
+from stripe_payments.errors import PaymentError
+from tests.unit.stripe_payments.seller import BUSINESS, MONTHLY, ONE_TIME, YEARLY, Seller
+
+DAY = 86_400
+
+
+async def refusal(awaitable: Any) -> PaymentError:
+    with pytest.raises(PaymentError) as raised:
+        await awaitable
+    return raised.value
+
+
+def charged(cloud: StripeCloud) -> list[int]:
+    """What the buyer's card was charged, oldest first."""
+    charges = cloud.account.newest_first("charge")
+    return [charge["amount"] for charge in charges if charge["paid"]][::-1]
+
+
+def customer_of(seller: Seller) -> str:
+    customer = seller.identity.load().customer
+    assert customer is not None
+    return customer
+
+
+async def test_the_previewed_amount_is_the_one_that_is_charged(seller: Seller, cloud: StripeCloud) -> None:
+    subscription = await seller.subscribe()
+    cloud.advance(10 * DAY)
+    preview = await seller.subscriptions.preview_change(subscription, BUSINESS)
+    assert (preview["subscription"], preview["price"], preview["plan"]) == (
+        subscription,
+        BUSINESS,
+        "business",
+    )
+    assert 0 < preview["amount_due"] < 1499
+    assert preview["proration"] == preview["amount_due"] == sum(line["amount"] for line in preview["lines"])
+    assert preview["credit"] == 0
+    assert preview["next_payment"]["amount"] == 1499
+    cloud.advance(600)  # the buyer thinks it over
+    changed = await seller.subscriptions.change_plan(subscription, BUSINESS)
+    assert charged(cloud) == [499, preview["amount_due"]]
+    assert (changed["plan"], changed["price"], changed["status"]) == ("business", BUSINESS, "active")
+    assert changed["latest_invoice"]["amount_due"] == preview["amount_due"]
+    assert changed["amount"] == 1499
+    assert await seller.unlocked() == {"updates", "backups", "monitoring"}
+    raw = cloud.account.get("subscription", subscription)
+    assert raw["items"]["data"][0]["quantity"] == 1
+    assert raw["metadata"]["item"] == "business"
+    assert raw["metadata"]["price_alias"] == BUSINESS
+
+
+async def test_a_quote_that_is_too_old_is_made_anew(seller: Seller, cloud: StripeCloud) -> None:
+    elapsed = 0.0
+    seller.subscriptions._monotonic = lambda: elapsed
+    subscription = await seller.subscribe()
+    cloud.advance(10 * DAY)
+    first = await seller.subscriptions.preview_change(subscription, BUSINESS)
+    cloud.advance(5 * DAY)
+    elapsed = 3600.0
+    await seller.subscriptions.change_plan(subscription, BUSINESS)
+    assert charged(cloud)[-1] < first["amount_due"]
+
+
+async def test_a_smaller_plan_leaves_a_credit(seller: Seller, cloud: StripeCloud) -> None:
+    subscription = await seller.subscribe(BUSINESS)
+    cloud.advance(15 * DAY)
+    preview = await seller.subscriptions.preview_change(subscription, MONTHLY)
+    assert preview["amount_due"] == 0
+    assert preview["proration"] < 0
+    assert preview["credit"] == -preview["proration"]
+    await seller.subscriptions.change_plan(subscription, MONTHLY)
+    assert charged(cloud) == [1499]
+    assert await seller.unlocked() == {"updates", "backups"}
+    assert cloud.account.get("customer", customer_of(seller))["balance"] == -preview["credit"]
+
+
+async def test_from_months_to_years_is_billed_at_once(seller: Seller, cloud: StripeCloud) -> None:
+    subscription = await seller.subscribe()
+    cloud.advance(15 * DAY)
+    preview = await seller.subscriptions.preview_change(subscription, YEARLY)
+    assert 4999 - 499 < preview["amount_due"] < 4999
+    await seller.subscriptions.change_plan(subscription, YEARLY)
+    assert charged(cloud)[-1] == preview["amount_due"]
+    (held,) = await seller.subscriptions.list()
+    assert held["interval"] == "year"
+    assert held["current_period_end"] == preview["next_payment"]["date"]
+
+
+async def test_a_double_click_changes_and_charges_once(seller: Seller, cloud: StripeCloud) -> None:
+    subscription = await seller.subscribe()
+    cloud.advance(10 * DAY)
+    desk = seller.subscriptions
+    first, second = await asyncio.gather(
+        desk.change_plan(subscription, BUSINESS), desk.change_plan(subscription, BUSINESS)
+    )
+    assert first == second
+    assert len(charged(cloud)) == 2
+    error = await refusal(desk.change_plan(subscription, BUSINESS))
+    assert error.code == "not_changeable"
+
+
+async def test_an_answer_that_got_lost_does_not_charge_twice(seller: Seller, cloud: StripeCloud) -> None:
+    subscription = await seller.subscribe()
+    cloud.advance(10 * DAY)
+    await seller.subscriptions.preview_change(subscription, BUSINESS)
+    path = f"/v1/subscriptions/{subscription}"
+    cloud.set_faults(method="POST", path=path, drop_connection=True, when="after", count=1)
+    error = await refusal(seller.subscriptions.change_plan(subscription, BUSINESS))
+    assert error.code == "stripe_unreachable"
+    assert (await refusal(seller.subscriptions.change_plan(subscription, BUSINESS))).code == "not_changeable"
+    assert len(charged(cloud)) == 2
+    assert "monitoring" in await seller.unlocked()
+
+
+async def test_a_declined_upgrade_keeps_the_old_plan_until_it_is_paid(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    subscription = await seller.subscribe()
+    cloud.change_card(customer_of(seller), "4000000000000341")
+    cloud.advance(10 * DAY)
+    changed = await seller.subscriptions.change_plan(subscription, BUSINESS)
+    assert (changed["plan"], changed["status"]) == ("premium", "active")
+    assert changed["pending_change"]["price"] == BUSINESS
+    assert changed["pending_change"]["invoice_url"]
+    assert await seller.unlocked() == {"updates", "backups"}
+    assert (await refusal(seller.subscriptions.change_plan(subscription, BUSINESS))).code == "not_changeable"
+    cloud.change_card(customer_of(seller), "4242424242424242")
+    invoice = changed["latest_invoice"]["id"]
+    await seller.stripe.post(f"/v1/invoices/{invoice}/pay", {}, "pay")
+    await seller.reconciler.sync(invoice, "paid")
+    (held,) = await seller.subscriptions.list()
+    assert (held["plan"], held["pending_change"]) == ("business", None)
+    assert "monitoring" in await seller.unlocked()
+
+
+@pytest.mark.parametrize(
+    ("subscription", "price", "code"),
+    [
+        ("own", "price_of_somebody", "unknown_price"),
+        ("own", MONTHLY, "not_changeable"),
+        ("own", ONE_TIME, "not_changeable"),
+        ("sub_1Nothing", BUSINESS, "subscription_not_found"),
+        ("cs_test_1", BUSINESS, "invalid_argument"),
+        ("", BUSINESS, "invalid_argument"),
+    ],
+)
+async def test_what_cannot_be_changed_to(seller: Seller, subscription: str, price: str, code: str) -> None:
+    own = await seller.subscribe()
+    target = own if subscription == "own" else subscription
+    for verb in (seller.subscriptions.preview_change, seller.subscriptions.change_plan):
+        error = await refusal(verb(target, price))
+        assert error.code == code
+        assert error.message_in("it") != error.message_in("en")
+
+
+async def test_another_routers_subscription_is_not_ours_to_touch(seller: Seller, cloud: StripeCloud) -> None:
+    await seller.subscribe()
+    other = await seller.stripe.create_customer({"metadata": {"router_id": "another"}}, "other")
+    (price,) = (await seller.stripe.list_prices({"lookup_keys": [MONTHLY]})).data
+    foreign = await seller.stripe.post(
+        "/v1/subscriptions",
+        {"customer": other["id"], "items": [{"price": price["id"]}], "trial_period_days": 5},
+        "foreign",
+    )
+    desk = seller.subscriptions
+    for attempt in (
+        desk.preview_change(foreign["id"], BUSINESS),
+        desk.cancel(foreign["id"]),
+        desk.resume(foreign["id"]),
+    ):
+        assert (await refusal(attempt)).code == "subscription_not_found"
+    assert cloud.account.get("subscription", foreign["id"])["cancel_at_period_end"] is False
+    assert len(await desk.list()) == 1
+
+
+async def test_cancelling_keeps_it_to_its_end_and_resuming_takes_that_back(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    subscription = await seller.subscribe()
+    desk = seller.subscriptions
+    first, second = await asyncio.gather(desk.cancel(subscription), desk.cancel(subscription))
+    assert first == second
+    assert first["cancel_at_period_end"] is True
+    assert first["ends_at"] == first["current_period_end"]
+    assert await seller.reason("backups") == "ending"
+    assert (await desk.cancel(subscription)) == first, "once more changes nothing"
+    assert (await refusal(desk.change_plan(subscription, BUSINESS))).code == "not_changeable"
+    resumed = await desk.resume(subscription)
+    assert (resumed["cancel_at_period_end"], resumed["cancel_at"], resumed["ends_at"]) == (False, None, None)
+    assert await seller.reason("backups") == "active"
+    assert (await desk.cancel(subscription))["cancel_at_period_end"] is True, "and once again"
+    assert cloud.account.get("subscription", subscription)["cancel_at_period_end"] is True
+
+
+async def test_a_cancellation_made_in_the_portal_is_taken_back_as_well(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    subscription = await seller.subscribe()
+    at = cloud.clock.now() + 5 * DAY
+    await seller.stripe.update_subscription(subscription, {"cancel_at": at}, "portal")
+    await seller.reconciler.sync(subscription, "portal")
+    (held,) = await seller.subscriptions.list()
+    assert held["cancel_at_period_end"] is False
+    assert held["ends_at"] == held["cancel_at"] != held["current_period_end"]
+    assert (await seller.subscriptions.resume(subscription))["ends_at"] is None
+
+
+async def test_at_once_means_at_once(seller: Seller) -> None:
+    subscription = await seller.subscribe()
+    ended = await seller.subscriptions.cancel(subscription, at_period_end=False)
+    assert ended["status"] == "canceled"
+    assert await seller.unlocked() == set()
+    assert (await seller.subscriptions.cancel(subscription, at_period_end=False)) == ended
+    assert (await refusal(seller.subscriptions.resume(subscription))).code == "not_changeable"
+    assert await seller.checkout(MONTHLY), "and the plan can be bought anew"
+
+
+async def test_pauses_end_by_resuming(seller: Seller, cloud: StripeCloud) -> None:
+    subscription = await seller.subscribe()
+    await seller.stripe.update_subscription(subscription, {"pause_collection": {"behavior": "void"}}, "pause")
+    await seller.reconciler.sync(subscription, "dashboard")
+    assert await seller.reason("backups") == "paused"
+    assert (await seller.subscriptions.list())[0]["paused"] is True
+    assert (await seller.subscriptions.resume(subscription))["paused"] is False
+    assert await seller.reason("backups") == "active"
+    await seller.stripe.post(f"/v1/subscriptions/{subscription}/pause", {}, "status")
+    await seller.reconciler.sync(subscription, "dashboard")
+    assert await seller.unlocked() == set()
+    cloud.change_card(customer_of(seller), "4000000000000341")
+    error = await refusal(seller.subscriptions.resume(subscription))
+    assert error.code == "payment_failed"
+    assert "rifiutat" in error.message_in("it")
+    cloud.change_card(customer_of(seller), "4242424242424242")
+    assert (await seller.subscriptions.resume(subscription))["status"] == "active"
+
+
+async def test_a_plan_that_owes_is_not_changed(seller: Seller, cloud: StripeCloud) -> None:
+    subscription = await seller.subscribe()
+    cloud.change_card(customer_of(seller), "4000000000000341")
+    cloud.advance(32 * DAY)
+    error = await refusal(seller.subscriptions.preview_change(subscription, BUSINESS))
+    assert error.code == "not_changeable"
+    assert "portale" in error.message_in("it")
+    (held,) = await seller.subscriptions.list("it")
+    assert held["status"] == "past_due"
+    assert held["grace_until"]
+    assert held["latest_invoice"]["status"] == "open"
+    assert held["latest_invoice"]["url"]
+
+
+async def test_the_portal_is_one_for_all_routers_and_changes_no_plans(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    assert (await refusal(seller.portal.open())).code == "nothing_bought"
+    await seller.subscribe()
+    first = await seller.portal.open("http://192.168.1.1/cgi-bin/luci/admin/payments/shop", "it")
+    again = await seller.portal.open()
+    assert first["url"] != again["url"]
+    (configuration,) = cloud.account.newest_first("billing_portal.configuration")
+    assert configuration["features"]["subscription_update"]["enabled"] is False
+    assert configuration["features"]["subscription_cancel"]["mode"] == "at_period_end"
+    sessions = list(cloud.account.newest_first("billing_portal.session"))
+    assert {session["configuration"] for session in sessions} == {configuration["id"]}
+    assert sessions[1]["return_url"] == "http://192.168.1.1/cgi-bin/luci/admin/payments/shop"
+    assert sessions[1]["locale"] == "it"
+    await seller.ledger.write(lambda tx: tx.meta.delete("portal_configuration"))
+    await seller.portal.open()
+    assert len(list(cloud.account.newest_first("billing_portal.configuration"))) == 1, "it is found again"
+    await seller.ledger.write(lambda tx: tx.meta.set("portal_configuration", "bpc_1Gone"))
+    assert await seller.portal.open()
+    assert (await refusal(seller.portal.open("javascript:alert(1)"))).code == "invalid_argument"
+
+
+async def test_a_second_plan_is_refused_with_the_way_out(seller: Seller) -> None:
+    subscription = await seller.subscribe()
+    error = await refusal(seller.checkout(BUSINESS))
+    assert error.code == "already_owned"
+    for locale in ("en", "it"):
+        hint = error.hint_in(locale) or ""
+        assert subscription in hint
+        assert "change_plan" in hint
+        assert "portal" in hint
+
+
+async def test_an_invoice_has_its_links_in_the_history(seller: Seller) -> None:
+    await seller.subscribe()
+    (line,) = (await seller.history.page())["transactions"]
+    assert line["kind"] == "invoice"
+    assert line["invoice_pdf"].endswith("/pdf")
+    assert line["receipt_url"].startswith("http")
+
+
+async def test_grants_unlock_and_can_be_taken_back(seller: Seller, cloud: StripeCloud) -> None:
+    await seller.reconciler.sync(await seller.checkout(), "clock")
+    assert (await refusal(seller.grants.grant("nothing"))).code == "unknown_feature"
+    assert (await refusal(seller.grants.grant("backups", "tomorrow"))).code == "invalid_argument"
+    assert (await refusal(seller.grants.grant("backups", "2001-01-01T00:00:00Z"))).code == "invalid_argument"
+    granted = await seller.grants.grant("backups", note="a review unit")
+    assert granted["note"] == "a review unit"
+    assert await seller.unlocked() == {"backups"}
+    assert await seller.reason("backups") == "granted"
+    assert await seller.grants.list() == [granted]
+    assert await seller.grants.revoke("backups") == {"feature": "backups", "revoked": True}
+    assert await seller.grants.revoke("backups") == {"feature": "backups", "revoked": False}
+    assert await seller.unlocked() == set()
