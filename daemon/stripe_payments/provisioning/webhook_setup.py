@@ -204,7 +204,7 @@ class WebhookSetup:
         if endpoint.get("url") != url:
             params["url"] = url
         if set(endpoint.get("enabled_events") or ()) != set(WEBHOOK_EVENTS):
-            params["enabled_events"] = list(WEBHOOK_EVENTS)
+            params["enabled_events"] = cast("Any", list(WEBHOOK_EVENTS))
         if endpoint.get("status") != "enabled":
             params["disabled"] = False
         if owner(endpoint) != router_id:
@@ -220,7 +220,7 @@ class WebhookSetup:
         """
         params: WebhookEndpointCreateParams = {
             "url": url,
-            "enabled_events": list(WEBHOOK_EVENTS),
+            "enabled_events": cast("Any", list(WEBHOOK_EVENTS)),
             "api_version": cast("Any", version),  # the SDK's type is a list of all versions there were
             "description": f"Router OS {router_id[:8]}",
             "metadata": {"router_id": router_id},
