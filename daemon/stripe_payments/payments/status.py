@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.reconcile import derive
+from stripe_payments.reconcile.invoice_money import InvoiceMoney, Money
 from stripe_payments.reconcile.stored_objects import assemble
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.stripe_api import is_transient, object_kind
@@ -99,21 +100,23 @@ class PaymentStatusDesk:
         """What the ledger holds of it, None if nothing."""
         identity = self._reconciler.identity
 
-        def find(tx: Transaction) -> tuple[dict[str, Any], derive.DisputeState | None] | None:
+        def find(tx: Transaction) -> tuple[dict[str, Any], derive.DisputeState | None, Money] | None:
             root = assemble(tx.objects.get, _root_id(tx, payment_id, kind))
             if root is None or not derive.is_ours(root, identity.router_id, identity.customer):
                 return None
             held = tx.purchases.get(str(root["id"]))
-            return root, held.dispute if held else None
+            invoice = root.get("latest_invoice") if root.get("object") == "subscription" else root
+            money = InvoiceMoney(tx).of(invoice) if isinstance(invoice, dict) else Money()
+            return root, held.dispute if held else None, money
 
         found = await self._ledger.read(find)
         if found is None:
             return None
-        root, dispute = found
+        root, dispute, money = found
         if root.get("object") == "subscription":
-            return self._of_subscription(root, locale)
+            return self._of_subscription(root, money, locale)
         if root.get("object") == "invoice":
-            return self._of_invoice(root, locale)
+            return self._of_invoice(root, money, locale)
         return self._of_payment(derive.payment(root, None, dispute), derive.metadata(root), locale)
 
     def _of_payment(self, paid: derive.Payment, marks: dict[str, str], locale: str | None) -> dict[str, Any]:
@@ -141,11 +144,11 @@ class PaymentStatusDesk:
             failure=why,
         )
 
-    def _of_invoice(self, root: dict[str, Any], locale: str | None) -> dict[str, Any]:
+    def _of_invoice(self, root: dict[str, Any], money: Money, locale: str | None) -> dict[str, Any]:
         status = str(root.get("status"))
         row = derive.invoice_row(root, "")
         return self._answer(
-            status=_INVOICE.get(status, "unpaid"),
+            status=money.status(_INVOICE.get(status, "unpaid")),
             amount=row.amount if row is not None else root.get("amount_due"),
             currency=root.get("currency"),
             paid_at=row.date if row is not None and status == "paid" else None,
@@ -153,16 +156,16 @@ class PaymentStatusDesk:
             payment_id=str(root["id"]),
             item=None,
             locale=locale,
-            amount_refunded=0,
+            amount_refunded=money.refunded,
             receipt_url=root.get("hosted_invoice_url"),
-            final=status in ("paid", "void"),
+            final=status in ("paid", "void") and money.dispute != "open",
             failure=None,
         )
 
-    def _of_subscription(self, root: dict[str, Any], locale: str | None) -> dict[str, Any]:
+    def _of_subscription(self, root: dict[str, Any], money: Money, locale: str | None) -> dict[str, Any]:
         held = derive.subscription(root)
         invoice = root.get("latest_invoice")
-        last = self._of_invoice(invoice, locale) if isinstance(invoice, dict) else {}
+        last = self._of_invoice(invoice, money, locale) if isinstance(invoice, dict) else {}
         return self._answer(
             status=_SUBSCRIPTION.get(held.status, "unpaid"),
             amount=last.get("amount"),

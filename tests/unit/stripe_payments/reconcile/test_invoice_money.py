@@ -1,0 +1,164 @@
+"""What became of a plan's money: gone back, owed, never asked for. By polling alone unless said otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from simulator.stripe_cloud import StripeCloud
+from tests.unit.stripe_payments.seller import BUSINESS, MONTHLY, Seller
+
+DAY = 86_400
+BOUGHT = {"updates", "backups"}
+
+
+def charge_of(cloud: StripeCloud) -> str:
+    """The newest charge."""
+    return str(next(iter(cloud.account.newest_first("charge")))["id"])
+
+
+async def history(seller: Seller) -> list[tuple[str, int, str]]:
+    rows = (await seller.history.page())["transactions"]
+    return sorted((row["kind"], row["amount"], row["status"]) for row in rows)
+
+
+async def test_a_refund_of_the_whole_period_locks_until_the_next_one_is_paid(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    await seller.subscribe()
+    await seller.stripe.create_refund({"charge": charge_of(cloud), "amount": 100}, "part")
+    await seller.poller.look_now()
+    assert await seller.unlocked() == BOUGHT
+    assert await history(seller) == [("invoice", 499, "partially_refunded"), ("refund", -100, "succeeded")]
+    await seller.stripe.create_refund({"charge": charge_of(cloud)}, "rest")
+    await seller.poller.look_now()
+    assert await seller.unlocked() == set()
+    assert await seller.reason("backups") == "refunded"
+    assert ("invoice", 499, "refunded") in await history(seller)
+    cloud.advance(32 * DAY)
+    await seller.poller.look_now()
+    assert await seller.unlocked() == BOUGHT
+
+
+async def test_our_own_refund_of_an_invoice_is_noticed_at_once(seller: Seller, cloud: StripeCloud) -> None:
+    await seller.subscribe()
+    (line,) = (await seller.history.page())["transactions"]
+    await seller.refunds.refund(line["id"])
+    assert await seller.reason("backups") == "refunded"
+    assert (await seller.status.show(line["id"]))["status"] == "refunded"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "left", "reason"), [("won", BOUGHT, "active"), ("lost", set(), "disputed")]
+)
+@pytest.mark.parametrize("told_by", ["poll", "event"])
+async def test_a_dispute_about_an_invoice_locks_when_it_is_lost(
+    seller: Seller, cloud: StripeCloud, outcome: str, left: set[str], reason: str, told_by: str
+) -> None:
+    async def notice(dispute: str) -> None:
+        if told_by == "poll":
+            await seller.poller.look_now()
+        else:
+            await seller.reconciler.sync(dispute, "charge.dispute")
+
+    await seller.subscribe()
+    charge = charge_of(cloud)
+    dispute = cloud.dispute(charge)
+    await notice(dispute["id"])
+    assert await seller.unlocked() == BOUGHT
+    assert ("invoice", 499, "disputed") in await history(seller)
+    cloud.dispute(charge, outcome)
+    await notice(dispute["id"])
+    assert await seller.unlocked() == left
+    assert await seller.reason("backups") == reason
+
+
+async def test_giving_back_what_an_upgrade_cost_does_not_take_the_plan(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    subscription = await seller.subscribe()
+    cloud.advance(10 * DAY)
+    await seller.subscriptions.change_plan(subscription, BUSINESS)
+    await seller.stripe.create_refund({"charge": charge_of(cloud)}, "goodwill")
+    await seller.poller.look_now()
+    assert await seller.unlocked() == BOUGHT | {"monitoring"}
+
+
+async def test_the_next_unpaid_renewal_is_no_new_grace(seller: Seller, cloud: StripeCloud) -> None:
+    cloud.account.settings["dunning_ends_with"] = "past_due"
+    await seller.subscribe()
+    customer = seller.identity.load().customer
+    assert customer is not None
+    cloud.change_card(customer, "4000000000000341")
+    cloud.advance(32 * DAY)
+    await seller.poller.look_now()
+    assert await seller.reason("backups") == "grace"
+    cloud.advance(31 * DAY)
+    await seller.poller.look_now()
+    (held,) = await seller.ledger.read(lambda tx: tx.subscriptions.all())
+    assert held.status == "past_due"
+    assert await seller.unlocked() == set()
+    assert await seller.reason("backups") == "past_due"
+
+
+async def test_a_trial_is_given_once(seller: Seller, cloud: StripeCloud) -> None:
+    prices = dict(seller.settings.prices)
+    prices[MONTHLY] = replace(prices[MONTHLY], trial_days=14)
+    seller.change(prices=prices)
+    subscription = await seller.subscribe()
+    assert await seller.reason("backups") == "trialing"
+    assert list(cloud.account.newest_first("charge")) == []
+    preview = await seller.subscriptions.preview_change(subscription, BUSINESS)
+    assert (preview["amount_due"], preview["next_payment"]["amount"]) == (0, 1499)
+    cloud.advance(15 * DAY)
+    await seller.poller.look_now()
+    assert await seller.reason("backups") == "active"
+    await seller.subscriptions.cancel(subscription, at_period_end=False)
+    second = await seller.subscribe()
+    assert cloud.account.get("subscription", second)["trial_end"] is None
+
+
+async def test_a_trial_without_a_card_ends_by_itself(seller: Seller, cloud: StripeCloud) -> None:
+    prices = dict(seller.settings.prices)
+    prices[MONTHLY] = replace(prices[MONTHLY], trial_days=14, trial_requires_card=False)
+    seller.change(prices=prices)
+    await seller.subscribe(card="")
+    assert await seller.reason("backups") == "trialing"
+    cloud.advance(15 * DAY)
+    await seller.poller.look_now()
+    assert await seller.unlocked() == set()
+    assert await seller.reason("backups") == "canceled"
+    assert await seller.checkout(MONTHLY), "and the plan can be bought"
+
+
+async def test_promotion_codes_and_tax_where_they_are_configured(seller: Seller, cloud: StripeCloud) -> None:
+    plain = cloud.account.get("checkout.session", await seller.checkout(MONTHLY))
+    assert not plain["allow_promotion_codes"]
+    assert not plain["automatic_tax"]["enabled"]
+    seller.change(allow_promotion_codes=True, automatic_tax=True)
+    session_id = (await seller.desk.create(MONTHLY, "http://192.168.1.1/other"))["session_id"]
+    session = cloud.account.get("checkout.session", session_id)
+    assert session["allow_promotion_codes"] is True
+    assert session["automatic_tax"]["enabled"] is True
+    coupon = await seller.stripe.post("/v1/coupons", {"percent_off": 100, "duration": "forever"}, "coupon")
+    promotion = {"promotion": {"type": "coupon", "coupon": coupon["id"]}, "code": "FREE"}
+    await seller.stripe.post("/v1/promotion_codes", promotion, "code")
+    cloud.pay(session_id, promotion_code="FREE")
+    await seller.reconciler.sync(session_id, "test")
+    assert await seller.unlocked() == BOUGHT
+    assert (await seller.status.show(session_id))["amount"] == 0
+
+
+async def test_polling_writes_nothing_when_nothing_has_changed(seller: Seller, cloud: StripeCloud) -> None:
+    """Every list expands alike, or each turn would undo on flash what the one before wrote."""
+    subscription = await seller.subscribe()
+    cloud.advance(10 * DAY)
+    await seller.subscriptions.change_plan(subscription, BUSINESS)
+    await seller.stripe.create_refund({"charge": charge_of(cloud), "amount": 1}, "little")
+    await seller.buy()
+    for _ in range(2):
+        await seller.poller.look_now()
+    before = await seller.ledger.read(lambda tx: tx.objects._connection.total_changes)
+    await seller.poller.look_now()
+    assert await seller.ledger.read(lambda tx: tx.objects._connection.total_changes) == before
