@@ -1,6 +1,7 @@
 """Carries out one case of the gateway's table against a server, over a plain socket."""
 
 import asyncio
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,14 @@ async def exchange(host: str, port: int, case: Case) -> list[Answer]:
             answers.append(await asyncio.wait_for(_one(reader, writer, host, case.then), PATIENCE_S))
         return answers
     finally:
-        writer.close()
+        await hang_up(writer)
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    """Close a connection that may be closed already."""
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 def check(case: Case, answer: Answer, told: dict[str, Any] | None) -> None:

@@ -13,7 +13,7 @@ from simulator.router import Router
 from tests.flows.conftest import Buyer, LuciUser, buyer, luci_user
 from tests.interop.openwrt import OpenWrt
 from tests.interop.packages import install_payments, python_problem
-from tests.interop.world import OpenWrtWorld, add_viewer, skip_reason
+from tests.interop.world import OpenWrtWorld, add_viewer, set_up_payments, skip_reason
 from tests.unit.router.bus import Bus
 from tests.unit.router.test_transcript import ACL, BEFORE
 from ubus_py import Client
@@ -42,12 +42,11 @@ def staging() -> Path:
 @pytest.fixture(scope="module")
 def openwrt(staging: Path) -> Iterator[OpenWrt]:
     """A router with our packages set up, where the service was not started."""
-    router = OpenWrt(staging, install_payments)
+    router = OpenWrt(staging)
     try:
         router.start()
-        router.sh("sh /etc/uci-defaults/50-stripe-payments")
-        router.sh("ubus -t 20 wait_for stripe-payments.uci")
-        router.wait_until(router.serves, "uhttpd serves the gateway")
+        install_payments(router.root)
+        set_up_payments(router)
         yield router
     finally:
         router.stop()

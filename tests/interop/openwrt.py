@@ -25,11 +25,11 @@ UNSHARE: Final = ("unshare", "-m", "-p", "-u", "--fork", "--kill-child")
 
 
 class OpenWrt:
-    """One router. `install` is called with the folder of its files before it boots."""
+    """One router. `prepare` is called with the folder of its files before it boots."""
 
-    def __init__(self, staging: Path, install: Callable[[Path], None]) -> None:
+    def __init__(self, staging: Path, prepare: Callable[[Path], None] = lambda files: None) -> None:
         self._staging = staging
-        self._install = install
+        self._prepare = prepare
         self._scratch = Path(tempfile.mkdtemp(prefix="openwrt-"))
         self._unshare: subprocess.Popen[str] | None = None
         self._init = 0
@@ -52,7 +52,7 @@ class OpenWrt:
         uhttpd = files / "etc/config/uhttpd"
         uhttpd.write_text(uhttpd.read_text().replace("@PORT@", str(port)))
         _use_only(files / "etc/init.d", SYSTEM_SERVICES)
-        self._install(files)
+        self._prepare(files)
         self._unshare = subprocess.Popen(
             [*UNSHARE, "/bin/sh", str(BOOT), str(mount), str(files), str(self.root)],
             stdin=subprocess.DEVNULL,

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.conformance.echoing_daemon import EchoingDaemon
-from tests.conformance.exchange import check, exchange
+from tests.conformance.exchange import check, exchange, hang_up
 from tests.conformance.gateway_cases import CASES, HEALTH, Case
 from tests.interop.openwrt import OpenWrt, free_port
 from ubus_py import Client
@@ -52,7 +52,7 @@ async def test_a_slow_body_is_waited_for(openwrt: OpenWrt) -> None:
             await writer.drain()
             await asyncio.sleep(0.2)
         assert b"200 OK" in await reader.readline()
-        writer.close()
+        await hang_up(writer)
     assert daemon.told[0]["body"] == "abcdef"
 
 
@@ -63,7 +63,7 @@ async def test_half_a_body_never_reaches_the_daemon(openwrt: OpenWrt) -> None:
         _, writer = await asyncio.open_connection(*address(openwrt))
         writer.write(b'POST /api/payments/webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 600\r\n\r\n{"half":')
         await writer.drain()
-        writer.close()
+        await hang_up(writer)
         answers = await exchange(*address(openwrt), HEALTH)
         assert answers[0].status == 200
     assert [told["path"] for told in daemon.told] == ["/api/payments/health"]
@@ -80,7 +80,7 @@ async def test_two_requests_at_once_on_one_connection_get_two_answers(openwrt: O
         )
         writer.write(b"GET /api/payments/second HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         text = (await asyncio.wait_for(reader.read(), 30)).decode()
-        writer.close()
+        await hang_up(writer)
     assert re.findall(r"HTTP/1.1 (\d+)", text)[0] == "413"
     assert [told["path"] for told in daemon.told] in ([], ["/api/payments/second"])
 
@@ -172,7 +172,7 @@ async def test_tls_is_what_the_daemon_is_told(openwrt: OpenWrt, certificate: Pat
                 await asyncio.sleep(0.05)
         writer.write(b"GET /api/payments/health HTTP/1.1\r\nHost: x\r\nX-Forwarded-Proto: gopher\r\n\r\n")
         assert b"200 OK" in await asyncio.wait_for(reader.readline(), 30)
-        writer.close()
+        await hang_up(writer)
     assert daemon.told[0]["headers"]["x-forwarded-proto"] == "https"
 
 

@@ -35,7 +35,7 @@ class OpenWrtWorld(World):
     ) -> None:
         """`without`: files of the router that it is not to have."""
         super().__init__(webhooks=webhooks, configured=configured)
-        self.openwrt = OpenWrt(staging, self._install)
+        self.openwrt = OpenWrt(staging, add_viewer)
         self.root = self.openwrt.root
         self._staging = staging
         self._without = without
@@ -46,23 +46,23 @@ class OpenWrtWorld(World):
         self.bus = Client(self.openwrt.bus)
         self.bus_path = Path(self.openwrt.bus)
 
-    def _install(self, files: Path) -> None:
-        install_payments(files)
-        install_catalogues(files, self._staging)
-        install_python_packages(files)
-        point_at_stripe(files, self.stripe.url)
-        add_viewer(files)
+    def _install(self) -> None:
+        """On the running router, as opkg does it."""
+        install_catalogues(self.root, self._staging)
+        install_python_packages(self.root)
+        point_at_stripe(self.root, self.stripe.url)
         for name in self._without:
-            (files / name).unlink()
+            (self.root / name).unlink()
+        install_payments(self.root)
+        set_up_payments(self.openwrt)
 
     async def start(self) -> None:
         """Boots the router, sets the package up, starts the service; returns when it sells."""
         await self.stripe.start()
         await asyncio.to_thread(self.openwrt.start)
         self.front = cast(BrowserFront, Uhttpd(self.openwrt.url))
-        await asyncio.to_thread(self.openwrt.sh, "sh /etc/uci-defaults/50-stripe-payments")
+        await asyncio.to_thread(self._install)
         await self.bus.start()
-        await asyncio.to_thread(self.openwrt.sh, "ubus -t 20 wait_for stripe-payments.uci")
         await asyncio.to_thread(self.openwrt.sh, "/etc/init.d/stripe-payments start")
         await self.daemon_answers()
         if self._configured:
@@ -158,6 +158,13 @@ class Rpcd:
 
     def _away(self) -> bool:
         return self._openwrt.run("pidof", "rpcd").returncode != 0
+
+
+def set_up_payments(openwrt: OpenWrt) -> None:
+    """What a package's installation runs after its files lie where they belong."""
+    openwrt.sh("sh /etc/uci-defaults/50-stripe-payments")
+    openwrt.sh("ubus -t 20 wait_for stripe-payments.uci")
+    openwrt.wait_until(openwrt.serves, "uhttpd serves the gateway")
 
 
 def restart_bus(openwrt: OpenWrt) -> None:
