@@ -30,6 +30,7 @@ class World:
     `state`: the folder that looks like the router's `/` is made below it; a temporary one, removed at the
     end, if None. `webhooks`: whether Stripe is told of the router's webhook address.
     `configured`: whether the router has its keys already (False: as it comes out of the box).
+    `stripe`: another world's, already running, for a second router on the same account.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class World:
         configured: bool = True,
         respawn: bool = False,
         environment: dict[str, str] | None = None,
+        stripe: StripeCloud | None = None,
     ) -> None:
         self._host = host
         self._front_port = front_port
@@ -56,7 +58,8 @@ class World:
         self.root = (state or self._runtime) / "router"
         self.bus_path = self._runtime / "ubus.sock"
         self._stripe_state = state / "stripe.json" if state else None
-        self.stripe = StripeCloud(state_file=self._stripe_state, validate_answers=True)
+        self._shares_stripe = stripe is not None
+        self.stripe = stripe or StripeCloud(state_file=self._stripe_state, validate_answers=True)
         self.broker = UbusBroker(self.bus_path, self.root / "usr/share/acl.d")
         self.router = Router(self.bus_path, self.root)
         self.front = BrowserFront(self.bus_path, self.root, luci_src)
@@ -96,7 +99,8 @@ class World:
         to_set_up = self._configured and not (self._stripe_state and self._stripe_state.exists())
         if not (self.root / "etc/config").exists():
             prepare_root(self.root)
-        await self.stripe.start(self._host, self._stripe_port)
+        if not self._shares_stripe:
+            await self.stripe.start(self._host, self._stripe_port)
         await self.broker.start()
         await self.router.start()
         self.router.watch_config(self._config_changed)
@@ -123,7 +127,8 @@ class World:
         await self.bus.close()
         await self.router.stop()
         await self.broker.stop()
-        await self.stripe.stop()
+        if not self._shares_stripe:
+            await self.stripe.stop()
         shutil.rmtree(self._runtime, ignore_errors=True)
 
     def _config_changed(self, config: str) -> None:

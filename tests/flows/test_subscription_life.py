@@ -1,0 +1,95 @@
+"""A plan from the first payment to its end, with everything that happens to one in between."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.world import World
+from tests.flows.subscriber import BUSINESS, GOOD_CARD, PREMIUM, RENEWALS_FAIL, Subscriber
+
+NOTHING: frozenset[str] = frozenset()
+
+
+@pytest.fixture(params=["on", "off", "duplicate", "reorder"])
+async def subscriber(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Subscriber]:
+    """Once for each fate of webhooks; `off`: the router has none and lives by asking alone."""
+    webhooks: str = request.param
+    async with World(state=tmp_path, webhooks=webhooks != "off") as world:
+        if webhooks != "off":
+            await world.control("faults", {"webhooks": webhooks})
+        yield Subscriber(world, sees_webhooks=webhooks != "off")
+        assert world.stripe.drift == []
+
+
+async def test_from_the_first_payment_to_the_end(subscriber: Subscriber) -> None:
+    await subscriber.buy("price_premium_monthly")
+    await subscriber.agreed(PREMIUM, "active")
+    subscription: Any = await subscriber.subscription()
+    assert (subscription["plan"], subscription["status"], subscription["amount"]) == (
+        "premium",
+        "active",
+        499,
+    )
+    first_end = subscription["current_period_end"]
+    name = subscription["id"]
+    assert subscriber.in_uci()["source"] == name
+
+    # It renews.
+    await subscriber.time_passes(32)
+
+    async def renewed() -> bool:
+        return bool((await subscriber.subscription())["current_period_end"] > first_end)
+
+    await subscriber.world.wait_until(renewed)
+    await subscriber.agreed(PREMIUM, "active")
+    assert await subscriber.charged() == [499, 499]
+
+    # The next renewal is declined: grace, then locked.
+    await subscriber.gives_card(RENEWALS_FAIL)
+    await subscriber.time_passes(31)
+    await subscriber.agreed(PREMIUM, "grace")
+    owing = await subscriber.subscription()
+    assert owing["status"] == "past_due"
+    assert subscriber.in_uci()["until"] == owing["grace_until"]
+    assert await subscriber.refusal("change_plan", subscription=name, price_id="price_business_monthly") == (
+        "not_changeable"
+    )
+    await subscriber.time_passes(8)
+    await subscriber.agreed(NOTHING, "past_due")
+
+    # Another card, and the invoice is paid.
+    await subscriber.gives_card(GOOD_CARD)
+    await subscriber.pays_open_invoice()
+    await subscriber.agreed(PREMIUM, "active")
+    assert await subscriber.charged() == [499, 499, 499]
+
+    # Business, in the middle of a period: what is charged is what was said.
+    preview: Any = await subscriber.call(
+        "preview_change", subscription=name, price_id="price_business_monthly"
+    )
+    assert 0 < preview["amount_due"] <= 1499 - 499
+    changed: Any = await subscriber.call("change_plan", subscription=name, price_id="price_business_monthly")
+    assert (await subscriber.charged())[3:] == [preview["amount_due"]]
+    assert changed["plan"] == "business"
+    await subscriber.agreed(BUSINESS, "active")
+
+    # Cancelled, taken back, cancelled again, over.
+    cancelled: Any = await subscriber.call("cancel_subscription", subscription=name)
+    assert cancelled["ends_at"] == cancelled["current_period_end"]
+    await subscriber.agreed(BUSINESS, "ending")
+    assert (await subscriber.call("resume_subscription", subscription=name))["ends_at"] is None
+    await subscriber.agreed(BUSINESS, "active")
+    await subscriber.call("cancel_subscription", subscription=name)
+    await subscriber.agreed(BUSINESS, "ending")
+    await subscriber.time_passes(32)
+    await subscriber.agreed(NOTHING, "canceled")
+    assert (await subscriber.subscription())["status"] == "canceled"
+
+    # Every flip was told once, and every payment is in the history with its document.
+    assert subscriber.flips("remote_backup_daily") == ["unlock", "lock", "unlock", "lock"]
+    assert subscriber.flips("monitoring_24_7") == ["unlock", "lock"]
+    rows: Any = (await subscriber.call("transactions"))["transactions"]
+    assert [row["amount"] for row in rows if row["status"] == "paid"][::-1] == await subscriber.charged()
+    assert all(row["invoice_pdf"] and row["receipt_url"] for row in rows)
