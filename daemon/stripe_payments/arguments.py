@@ -30,13 +30,17 @@ class Arguments:
         self._given = given
 
     @overload
-    def text(self, name: str) -> str | None: ...
+    def text(self, name: str, *, trimmed: bool = ...) -> str | None: ...
     @overload
     def text(self, name: str, *, required: bool) -> str: ...
 
-    def text(self, name: str, *, required: bool = False) -> str | None:
-        """A text without control characters; a required one is not empty either."""
+    def text(self, name: str, *, required: bool = False, trimmed: bool = False) -> str | None:
+        """A text without control characters; a required one is not empty either. `trimmed` takes the space
+        and line ends around it off first: what is pasted often brings some.
+        """
         value = self._given.get(name)
+        if trimmed and isinstance(value, str):
+            value = value.strip()
         if value is None or (required and value == ""):
             if required:
                 _refuse(name, _REQUIRED)

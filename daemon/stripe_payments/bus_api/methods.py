@@ -199,7 +199,8 @@ async def set_keys(question: Question) -> Reply:
     """
     args, parts = question.args, question.parts
     before = parts.keys.current()
-    given = {name: args.text(name) for name in ("secret_key", "webhook_secret", "publishable_key")}
+    names = ("secret_key", "webhook_secret", "publishable_key")
+    given = {name: args.text(name, trimmed=True) for name in names}
     keys = await asyncio.to_thread(lambda: parts.keys.store(**given))
     _journal.info("the keys were changed", mode=keys.mode)
     if keys.secret_key != before.secret_key:

@@ -25,12 +25,14 @@ from ubus_py import Call, Client, Encodable
 _journal = Journal("http")
 
 #: Requests that may fail at once for one address, and seconds until the next.
-_WEBHOOK_FAILURES: Final = (20, 3.0)
-_UNKNOWN_IDS: Final = (20, 3.0)
+_WEBHOOK_FAILURES: Final = (60, 1.0)
+_UNKNOWN_IDS: Final = (60, 1.0)
 
 
 class HttpFace:
-    """Answers whatever a web server was sent; nothing gets out of `answer` but a `Response`."""
+    """Answers whatever a web server was sent; nothing gets out of `answer` but a `Response`. `routes` is what it
+    serves.
+    """
 
     def __init__(self, readiness: Readiness, bus: Client) -> None:
         self._readiness = readiness
@@ -40,7 +42,7 @@ class HttpFace:
         failures = Budget(burst=_WEBHOOK_FAILURES[0], refill=_WEBHOOK_FAILURES[1])
         outcome = OutcomePages(readiness, self._pages, misses)
         session = SessionEndpoint(gatekeeper)
-        self._routes = Routes(
+        self.routes = Routes(
             (
                 _route(
                     "/api/payments/create-checkout-session",
@@ -68,7 +70,7 @@ class HttpFace:
 
     async def answer(self, request: Request) -> Response:
         try:
-            return await self._routes.answer(request)
+            return await self.routes.answer(request)
         except PaymentError as error:
             return await self._refusal(request, error)
         except Exception as error:  # noqa: BLE001 - its trace is for the log, never for the caller
@@ -77,7 +79,7 @@ class HttpFace:
 
     async def _refusal(self, request: Request, error: PaymentError) -> Response:
         locale = page_language(request, self._readiness.locale)
-        found = self._routes.find(request.path)
+        found = self.routes.find(request.path)
         retry_after = _retry_after(error)
         if found is not None and found[0].kind == "page":
             content = {

@@ -46,12 +46,10 @@ class OutcomePages:
     async def _show(self, request: Request, *, left_checkout: bool) -> Response:
         parts = await self._readiness.parts()
         session_id = request.query.get("session_id", "")
-        if wait := session_id and self._misses.wait(request.remote):
-            raise PaymentError("rate_limited", retry_after=wait)
         checkout = await _checkout(parts, session_id)
         if checkout is None:
-            if session_id:
-                self._misses.spend(request.remote)
+            if wait := session_id and self._misses.spend(request.remote):
+                raise PaymentError("rate_limited", retry_after=wait)
             state: State = "canceled" if left_checkout and not session_id else "unknown"
             locale = page_language(request, parts.settings().locale)
             return await self._page(

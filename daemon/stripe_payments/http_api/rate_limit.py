@@ -36,14 +36,6 @@ class Budget:
         self._monotonic = monotonic
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
-    def wait(self, key: str) -> int:
-        """Whole seconds until `key` may fail again; 0 while it still may."""
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            return 0
-        tokens = self._refilled(bucket)
-        return 0 if tokens >= 1 else math.ceil((1 - tokens) * self._refill)
-
     def spend(self, key: str) -> int:
         """Take one from the budget of `key`; the seconds to wait where there was nothing left to take."""
         bucket = self._buckets.pop(key, None) or _Bucket(float(self._burst), self._monotonic())

@@ -26,14 +26,14 @@ class StatusEndpoint:
 
     async def show(self, request: Request, fields: Mapping[str, str]) -> Response:
         """`{"status", "amount", "currency", "payment_date"}`. Raises `payment_not_found` for everything
-        else, and `rate_limited` for an address that asked after too many ids that do not exist.
+        else, and `rate_limited` for an address that asked after too many ids that do not exist. One of ours
+        is always answered, for many may share an address.
         """
-        if wait := self._misses.wait(request.remote):
-            raise PaymentError("rate_limited", retry_after=wait)
         parts = await self._readiness.parts()
         session_id = fields["payment_id"]
         if not await is_our_session(parts, session_id):
-            self._misses.spend(request.remote)
+            if wait := self._misses.spend(request.remote):
+                raise PaymentError("rate_limited", retry_after=wait)
             raise PaymentError("payment_not_found")
         try:
             payment = await asyncio.wait_for(parts.payment_status.show(session_id), _PATIENCE_S)

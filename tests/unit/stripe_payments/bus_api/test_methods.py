@@ -1,6 +1,7 @@
 """The ubus face as its callers meet it: real broker, real rpcd stand-in, real ledger."""
 
 import asyncio
+import json
 import time
 
 import pytest
@@ -170,6 +171,12 @@ async def test_keys_are_stored_and_never_shown(house: House) -> None:
     assert mixture["code"] == "invalid_argument"
     assert secret not in str(mixture)
     assert await house.call("set_keys", secret_key="") == {"mode": "unconfigured"}
+
+
+async def test_a_key_may_be_pasted_with_the_space_and_the_line_end_around_it(house: House) -> None:
+    assert await house.call("set_keys", secret_key=" sk_test_51Pasted\r\n") == {"mode": "test"}
+    assert json.loads((house.state / "secrets.json").read_text()) == {"secret_key": "sk_test_51Pasted"}
+    assert await house.call("set_keys", secret_key=" \n") == {"mode": "unconfigured"}
 
 
 async def test_a_fault_of_ours_shows_no_trace_to_the_caller(
