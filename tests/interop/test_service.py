@@ -203,6 +203,16 @@ async def test_sync_says_what_changed_in_words(world: OpenWrtWorld) -> None:
     assert (await asyncio.to_thread(world.openwrt.run, INIT, "sync")).stdout == "Nessun cambiamento.\n"
 
 
+async def test_check_prints_a_line_for_each_finding(world: OpenWrtWorld) -> None:
+    answer = await world.bus.call(SERVICE, "check", {"locale": "en"})
+    assert isinstance(answer["checks"], list)
+    done = await asyncio.to_thread(world.openwrt.run, INIT, "check")
+    lines = [line for line in done.stdout.splitlines() if line.startswith("[")]
+    assert len(lines) == len(answer["checks"]), done.stdout + done.stderr
+    assert all(re.fullmatch(r"\[(ok|--| !|!!)\] [\w.-]+: .+", line) for line in lines)
+    assert done.returncode == int(any(line.startswith("[!!]") for line in lines)), done.stdout
+
+
 async def test_commands_say_so_when_the_daemon_is_away(world: OpenWrtWorld) -> None:
     await ServiceOfProcd(world.openwrt).stop()
     await until(world, lambda: world.daemon.pid is None, "it has stopped")

@@ -14,6 +14,8 @@ const PREFIXES = {
 	pk_: 'publishable_key'
 };
 
+const MARKS = { ok: '[ok]', info: '[--]', warning: '[ !]', error: '[!!]' };
+
 const uci = cursor();
 const configured = uci.get('stripe-payments', 'main', 'locale');
 const locale = (configured in [ 'en', 'it' ]) ? configured : (uci.get('luci', 'main', 'lang') == 'it' ? 'it' : 'en');
@@ -49,12 +51,10 @@ function check() {
 	let wrong = false;
 
 	for (let entry in call('check').checks) {
-		const failed = !entry.ok && entry.severity != 'info';
-
-		print(`${entry.ok ? '[ok]' : failed ? '[!!]' : '[--]'} ${entry.id}: ${entry.detail}\n`);
+		print(`${MARKS[entry.severity] ?? '[--]'} ${entry.id}: ${entry.detail}\n`);
 		if (!entry.ok && entry.hint)
 			print(`     ${entry.hint}\n`);
-		wrong ||= failed && entry.severity == 'error';
+		wrong ||= entry.severity == 'error';
 	}
 
 	exit(wrong ? 1 : 0);
