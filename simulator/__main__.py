@@ -29,7 +29,7 @@ Three things to try:
      {python} -m ubus_py -s {bus} listen 'stripe-payments.*'
      cat {root}/etc/config/stripe-features
 
-  3. Make it hard: let Stripe drop every webhook, then buy again; it unlocks all the same.
+  3. Make it hard: let Stripe drop every webhook, then buy the plan "Business"; it unlocks all the same.
      curl -d '{{"webhooks":"drop"}}' -H 'Content-Type: application/json' {stripe}/_sim/faults
 
 Ctrl-C ends it{and_removes}.

@@ -354,9 +354,10 @@ CODES: Final[Mapping[str, Code]] = {
             "Alla chiave Stripe di questo router manca un permesso[: {permission}].",
         ),
         Text(
-            "Add the permission to the restricted key in Stripe's Dashboard; the README lists those needed.",
-            "Aggiungi il permesso alla chiave con restrizioni nella Dashboard di Stripe; il README "
-            "elenca quelli necessari.",
+            "Add the permission to the restricted key in Stripe's Dashboard; “check” tells what else is "
+            "missing.",
+            "Aggiungi il permesso alla chiave con restrizioni nella Dashboard di Stripe; “check” dice che "
+            "cos'altro manca.",
         ),
     ),
     "rate_limited": Code(

@@ -30,8 +30,8 @@ _UNKNOWN_IDS: Final = (60, 1.0)
 
 
 class HttpFace:
-    """Answers whatever a web server was sent; nothing gets out of `answer` but a `Response`. `routes` is what it
-    serves.
+    """Answers whatever a web server was sent; nothing gets out of `answer` but a `Response`. `routes` is what
+    it serves.
     """
 
     def __init__(self, readiness: Readiness, bus: Client) -> None:

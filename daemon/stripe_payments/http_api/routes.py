@@ -8,7 +8,7 @@ handler by another name.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -44,6 +44,9 @@ class Routes:
 
     def __init__(self, routes: tuple[Route, ...]) -> None:
         self._routes = routes
+
+    def __iter__(self) -> Iterator[Route]:
+        return iter(self._routes)
 
     def find(self, path: str) -> tuple[Route, Mapping[str, str]] | None:
         for route in self._routes:

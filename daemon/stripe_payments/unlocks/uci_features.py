@@ -15,7 +15,7 @@ from ubus_py import Value
 __all__ = ["as_option_values", "differing", "from_sections", "storable"]
 
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
-_OPTIONS: Final = ("source", "plan", "until", "reason")
+OPTIONS: Final = ("source", "plan", "until", "reason")
 # What an option may hold; the helper in rpcd refuses more, and a hotplug script is a root shell.
 _UNFIT = re.compile(r"[^A-Za-z0-9_.:@+-]")
 _LONGEST: Final = 128
@@ -69,7 +69,7 @@ def differing(wanted: Iterable[Entitlement], sections: Mapping[str, Value]) -> l
         if not (
             isinstance(section, Mapping)
             and section.get("unlocked") == ("1" if entitlement.unlocked else "0")
-            and all(section.get(option, "") == options[option] for option in _OPTIONS)
+            and all(section.get(option, "") == options[option] for option in OPTIONS)
         ):
             differing.append(entitlement)
     return differing

@@ -1,0 +1,199 @@
+"""docs/reference.md says what the code does, in both languages.
+
+Where a table is out of date, run
+
+    python -m tools.reference --write
+
+Where a method, path, option, variable or error is missing, write its section or row by hand, in
+`docs/reference.md` and `docs/reference.it.md`. The examples of replies are held against real ones in
+`tests/unit/stripe_payments/bus_api/test_reference_examples.py`.
+"""
+
+import re
+from collections.abc import Iterable
+
+import pytest
+
+from stripe_payments.bus_api.table import METHODS
+from stripe_payments.errors import CODES
+from stripe_payments.settings import Settings
+from stripe_payments.unlocks import uci_features
+from tools import reference
+from tools.reference import PAGES, REPOSITORY
+
+BOTH = pytest.mark.parametrize("locale", PAGES)
+
+
+def page(locale: str) -> str:
+    return PAGES[locale].read_text()
+
+
+def under(locale: str, heading: str) -> str:
+    """What stands under the first heading that begins so, up to the next one."""
+    found = re.search(rf"(?m)^##+ {re.escape(heading)}.*?\n((?:.*\n)*?)(?=^##|\Z)", page(locale))
+    assert found is not None, f"{PAGES[locale].name} has no section “{heading}”"
+    return found[1]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of a section's tables, without their heads."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    rules = [number for number, row in enumerate(cells) if set("".join(row)) <= set("-: ")]
+    return [row for number, row in enumerate(cells) if not {number, number + 1} & set(rules)]
+
+
+def first_names(table: Iterable[list[str]]) -> list[str]:
+    return [found[1] for row in table if (found := re.match(r"`([^`]+)`", row[0]))]
+
+
+def table_of(locale: str, heading: str) -> dict[str, list[str]]:
+    """The rows under a heading by the name in their first cell; no name twice."""
+    table = rows(under(locale, heading))
+    names = first_names(table)
+    assert len(set(names)) == len(names) == len(table), f"{heading}: {names}"
+    return dict(zip(names, table, strict=True))
+
+
+@BOTH
+def test_the_generated_tables_are_up_to_date(locale: str) -> None:
+    text = page(locale)
+    for name in reference.BLOCKS:
+        assert f"<!-- generated: {name} -->" in text
+    assert text == reference.renewed(text, locale), "run: python -m tools.reference --write"
+
+
+@BOTH
+def test_every_method_has_its_section_and_no_other_has(locale: str) -> None:
+    assert reference.sections(page(locale)).keys() == {row.name for row in METHODS}
+
+
+@BOTH
+def test_every_argument_is_spoken_of(locale: str) -> None:
+    text = page(locale)
+    anchors = reference.sections(text)
+    for row in METHODS:
+        names = [name for name, anchor in anchors.items() if anchor == anchors[row.name]]
+        described = under(locale, ", ".join(f"`{name}`" for name in names))
+        missing = {name for name in row.args if f"`{name}`" not in described and name not in SPEAKING}
+        assert not missing, (row.name, missing)
+
+
+SPEAKING = {
+    "feature",
+    "payment_id",
+    "price_id",
+    "subscription",
+    "success_url",
+    "cancel_url",
+    "secret_key",
+    "webhook_secret",
+    "publishable_key",
+}
+"""Arguments whose name says it all."""
+
+
+def test_every_method_is_granted_by_exactly_one_group() -> None:
+    assert reference.luci_groups().keys() == {row.name for row in METHODS}
+
+
+@BOTH
+def test_every_path_has_its_section_and_no_other_has(locale: str) -> None:
+    headings = re.findall(r"(?m)^### (.*)$", page(locale))
+    described = {
+        found for heading in headings for found in re.findall(r"`((?:GET|POST|PUT|DELETE) /[^`]*)`", heading)
+    }
+    served = {
+        f"{method} {path}"
+        for path, route in reference.routes()
+        for method in route.handlers
+        if not path.startswith("/api/payments/payment-")  # “also below /api/payments/”
+    }
+    assert described == served
+
+
+@BOTH
+def test_only_errors_that_exist_are_named(locale: str) -> None:
+    """In the methods' sections after “Errors:”; in the paths' after a status, which is the error's own."""
+    text = page(locale)
+    by_gateway = {"service_unavailable": 503}
+    for sentence in re.findall(r"(?:Errors|Errori):((?:\s|[^.])*)\.", text):
+        named = set(re.findall(r"`(\w+)`", sentence))
+        assert named <= CODES.keys() | {"features"}, sentence
+    http = text[text.index("## HTTP") : text.index("<!-- generated: errors")]
+    for status, codes in re.findall(r"\b([45]\d\d)((?:,?\s+`\w+`)+)", http):
+        for code in re.findall(r"`(\w+)`", codes):
+            assert by_gateway.get(code) == int(status) or CODES[code].http == int(status), (status, code)
+
+
+@BOTH
+@pytest.mark.parametrize("kind", ["payments", "plan", "product", "price", "feature"])
+def test_every_option_is_in_its_table(locale: str, kind: str) -> None:
+    assert table_of(locale, f"`config {kind} ").keys() == reference.options_read()[kind]
+
+
+@BOTH
+def test_the_defaults_are_those_of_the_code(locale: str) -> None:
+    shown = {name: cells[1] for name, cells in table_of(locale, "`config payments ").items()}
+    names = {"allowed_origin": "allowed_origins"}
+    for option, default in shown.items():
+        if option in ("cert", "key"):  # the init script's
+            assert default == "–"
+            continue
+        value = getattr(Settings.DEFAULTS, names.get(option, option))
+        said = str(int(value)) if isinstance(value, bool | int) else value
+        assert default == (f"`{said}`" if said else "–"), option
+
+
+@BOTH
+def test_the_state_of_the_features_is_described(locale: str) -> None:
+    assert set(table_of(locale, "`/etc/config/stripe-features`")) == {"unlocked", *uci_features.OPTIONS}
+
+
+@BOTH
+def test_the_command_line_is_the_parsers(locale: str) -> None:
+    source = (REPOSITORY / "daemon/stripe_payments/__main__.py").read_text()
+    heading = {"en": "The daemon's command line", "it": "La riga di comando del demone"}[locale]
+    shown = table_of(locale, heading)
+    keys = (REPOSITORY / "daemon/stripe_payments/keys.py").read_text()
+    variables = set(re.findall(r'"(STRIPE_[A-Z_]+)"', source + keys))
+    assert shown.keys() == set(re.findall(r'"(--[a-z-]+)"', source)) | variables
+
+
+@BOTH
+def test_the_scripts_variables_and_the_events_are_those_that_are_sent(locale: str) -> None:
+    source = (REPOSITORY / "daemon/stripe_payments/unlocks/worker.py").read_text()
+    heading = {"en": "Scripts", "it": "Script"}[locale]
+    assert set(table_of(locale, heading)) == set(re.findall(r'f"([A-Z]+)=', source))
+    schema = (REPOSITORY / "daemon/stripe_payments/ledger/schema.py").read_text()
+    kinds = re.search(r"kind IN \(([^)]*)\)", schema)
+    assert kinds is not None
+    events = {f"stripe-payments.{kind}" for kind in re.findall(r"'(\w+)'", kinds[1])}
+    assert set(table_of(locale, {"en": "Events", "it": "Eventi"}[locale])) == events
+
+
+def test_both_languages_have_the_same_sections_and_examples() -> None:
+    def skeleton(locale: str) -> list[str]:
+        text = page(locale)
+        blocks = re.findall(r"(?ms)^```(?:json|sh)\n.*?^```", text)
+        return re.findall(r"(?m)^#+ .*`.*`.*$", text.replace("NOME", "NAME")) + blocks
+
+    assert skeleton("en") == skeleton("it")
+
+
+@BOTH
+def test_every_link_leads_somewhere(locale: str) -> None:
+    text = page(locale)
+    anchors = {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"(?m)^#+ (.*)$", text)
+    }
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        path, _, anchor = target.partition("#")
+        assert (PAGES[locale].parent / path).exists() if path else anchor in anchors, target
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.it.md"])
+def test_the_readme_leads_here(readme: str) -> None:
+    wanted = "docs/reference.it.md" if ".it." in readme else "docs/reference.md"
+    assert f"({wanted})" in (REPOSITORY / readme).read_text()

@@ -1,0 +1,229 @@
+"""`python -m tools.reference --write`: the tables of docs/reference.md that the code itself knows best.
+
+Each stands between two comments, `<!-- generated: NAME -->` and `<!-- end of NAME -->`, in both languages;
+everything else on the page is written by hand. `--check` says whether they are up to date.
+`tests/structure/test_reference.py` fails for a page that is not.
+"""
+
+import argparse
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+REPOSITORY: Final = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(REPOSITORY / "daemon")]
+
+from stripe_payments.bus_api.methods import HANDLERS  # noqa: E402
+from stripe_payments.bus_api.table import METHODS  # noqa: E402
+from stripe_payments.diagnostics.table import CHECKS  # noqa: E402
+from stripe_payments.errors import CODES  # noqa: E402
+from stripe_payments.http_api.face import HttpFace  # noqa: E402
+from stripe_payments.http_api.routes import Route  # noqa: E402
+from stripe_payments.readiness import Readiness  # noqa: E402
+from stripe_payments.settings import Settings  # noqa: E402
+from stripe_payments.stripe_api.permissions import PERMISSIONS  # noqa: E402
+from stripe_payments.texts import Text  # noqa: E402
+from ubus_py import Client  # noqa: E402
+
+PAGES: Final = {
+    "en": REPOSITORY / "docs" / "reference.md",
+    "it": REPOSITORY / "docs" / "reference.it.md",
+}
+_ACL = REPOSITORY / "luci-app-stripe-payments/root/usr/share/rpcd/acl.d/luci-app-stripe-payments.json"
+_INIT_SCRIPT = REPOSITORY / "files/etc/init.d/stripe-payments"
+_BLOCK = re.compile(r"<!-- generated: (?P<name>\w+) -->\n.*?<!-- end of (?P=name) -->", re.DOTALL)
+_TYPES: Final = {"STRING": "string", "INT32": "integer", "INT8": "boolean"}
+
+
+# What the code says.
+
+
+def required_arguments(method: str) -> frozenset[str]:
+    """The arguments without which a method refuses."""
+    source = inspect.getsource(HANDLERS[method])
+    return frozenset(re.findall(r'\.text\(\s*"(\w+)",\s*required=True', source))
+
+
+def luci_groups() -> dict[str, str]:
+    """Each bus method and the rpcd ACL group that grants it."""
+    granted: dict[str, str] = {}
+    for group, rights in json.loads(_ACL.read_text()).items():
+        for access in ("read", "write"):
+            for method in rights.get(access, {}).get("ubus", {}).get("stripe-payments", ()):
+                granted[method] = group
+    return granted
+
+
+def routes() -> list[tuple[str, Route]]:
+    """Every path of the HTTP face in a person's notation (`/api/payments/status/{payment_id}`)."""
+    face = HttpFace(Readiness(), Client("/nowhere"))
+    return [(path, route) for route in face.routes for path in _paths(route.pattern.pattern)]
+
+
+def _paths(pattern: str) -> Iterator[str]:
+    readable = re.sub(r"\(\?P<(\w+)>[^)]*\)", r"{\1}", pattern)
+    optional = re.fullmatch(r"\(\?:([^)]*)\)\?(.*)", readable)
+    if optional is None:
+        yield readable
+    else:
+        yield optional[2]
+        yield optional[1] + optional[2]
+
+
+class _Listening(dict[str, object]):
+    """A UCI section that notes which of its options somebody asks for."""
+
+    def __init__(self, kind: str, asked: set[str], **options: str) -> None:
+        super().__init__({".type": kind, **options})
+        self._asked = asked
+
+    def get(self, key: str, default: object = None) -> object:  # type: ignore[override]
+        if not key.startswith("."):
+            self._asked.add(key)
+        return super().get(key, default)
+
+
+def options_read() -> dict[str, set[str]]:
+    """Each type of section of `/etc/config/stripe-payments`, and the options that daemon and init script
+    read.
+    """
+    asked: dict[str, set[str]] = {kind: set() for kind in ("payments", "plan", "product", "price", "feature")}
+    price = {"amount": "1", "currency": "eur"}
+    Settings.from_uci(
+        {
+            "main": _Listening("payments", asked["payments"]),
+            "a_feature": _Listening("feature", asked["feature"]),
+            "a_plan": _Listening("plan", asked["plan"], feature="a_feature"),
+            "a_product": _Listening("product", asked["product"], feature="a_feature"),
+            "monthly": _Listening("price", asked["price"], of="a_plan", interval="month", **price),
+            "once": _Listening("price", asked["price"], of="a_product", interval="none", **price),
+        }
+    )
+    script = _INIT_SCRIPT.read_text()
+    asked["payments"] |= set(re.findall(r"config_get(?:_bool)? \w+ main (\w+)", script))
+    asked["payments"] |= set(re.findall(r"config_list_foreach main (\w+)", script))
+    return asked
+
+
+# What the page says.
+
+
+def sections(page: str) -> dict[str, str]:
+    """Each bus method and the anchor of the section that describes it; a section may describe several."""
+    found: dict[str, str] = {}
+    for heading in re.findall(r"(?m)^### (`\w+`(?:, `\w+`)*)$", page):
+        anchor = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        found.update(dict.fromkeys(re.findall(r"`(\w+)`", heading), anchor))
+    return found
+
+
+def _methods(locale: str, page: str) -> Iterator[str]:
+    head = {
+        "en": "| method | arguments (* required) | LuCI right |",
+        "it": "| metodo | argomenti (* obbligatorio) | diritto in LuCI |",
+    }
+    yield head[locale]
+    yield "|---|---|---|"
+    groups, anchors = luci_groups(), sections(page)
+    for row in METHODS:
+        required = required_arguments(row.name)
+        arguments = ", ".join(
+            f"`{name}`{'*' if name in required else ''} {_TYPES[kind.name]}"
+            for name, kind in row.args.items()
+        )
+        group = groups.get(row.name, "")
+        right = group.removeprefix("luci-app-stripe-payments").removeprefix("-") or ("read" if group else "–")
+        yield f"| [`{row.name}`](#{anchors.get(row.name, '')}) | {arguments or '–'} | {right} |"
+
+
+def _errors(locale: str, _page: str) -> Iterator[str]:
+    head = {
+        "en": "| code | HTTP | ubus | sentence | what to do |",
+        "it": "| codice | HTTP | ubus | frase | che cosa fare |",
+    }
+    yield head[locale]
+    yield "|---|---|---|---|---|"
+    for name, code in CODES.items():
+        message, hint = (_cell(text, locale) for text in (code.message, code.hint))
+        yield f"| `{name}` | {code.http} | {code.ubus.value} {code.ubus.name} | {message} | {hint} |"
+
+
+def _cell(text: Text, locale: str) -> str:
+    """A sentence with its optional parts, the names of what is filled in in italics."""
+    said = text.in_locale(locale).replace("|", "\\|")
+    return re.sub(r"\{(\w+)\}", r"*\1*", re.sub(r"[\[\]]", "", said))
+
+
+def _routes(locale: str, page: str) -> Iterator[str]:
+    head = {"en": "| path | methods | body at most |", "it": "| percorso | metodi | corpo al massimo |"}
+    yield head[locale]
+    yield "|---|---|---|"
+    for path, route in routes():
+        takes_body = set(route.handlers) - {"GET"}
+        limit = f"{route.body_limit // 1024} KiB" if takes_body else "–"
+        yield f"| `{path}` | {route.allowed} | {limit} |"
+
+
+def _permissions(locale: str, _page: str) -> Iterator[str]:
+    head = {
+        "en": "| resource in Stripe's Dashboard | access | Stripe's name | needed |",
+        "it": "| risorsa nella Dashboard di Stripe | accesso | nome presso Stripe | serve |",
+    }
+    always, once = {"en": ("always", "to set up"), "it": ("sempre", "per la configurazione")}[locale]
+    yield head[locale]
+    yield "|---|---|---|---|"
+    for one in PERMISSIONS:
+        name = f"`rak_{one.rak}_{one.access}`"
+        yield f"| {one.resource} | {one.access} | {name} | {once if one.setup_only else always} |"
+
+
+def _checks(_locale: str, _page: str) -> Iterator[str]:
+    yield ", ".join(f"`{check.id}`" for check in CHECKS) + "."
+
+
+BLOCKS: Final[Mapping[str, Callable[[str, str], Iterator[str]]]] = {
+    "methods": _methods,
+    "errors": _errors,
+    "routes": _routes,
+    "permissions": _permissions,
+    "checks": _checks,
+}
+
+
+def renewed(page: str, locale: str) -> str:
+    """The page with every generated block as it should be. Raises KeyError for a block of an unknown name."""
+
+    def block(found: re.Match[str]) -> str:
+        name = found["name"]
+        body = "\n".join(BLOCKS[name](locale, page))
+        return f"<!-- generated: {name} -->\n{body}\n<!-- end of {name} -->"
+
+    return _BLOCK.sub(block, page)
+
+
+def main() -> int:
+    """Exit code 0: up to date (or brought up to date); 1: `--check` found an old table."""
+    parser = argparse.ArgumentParser(prog="python -m tools.reference", description=__doc__)
+    wanted = parser.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("--write", action="store_true", help="bring the tables up to date")
+    wanted.add_argument("--check", action="store_true", help="only say whether they are")
+    options = parser.parse_args()
+    old = False
+    for locale, path in PAGES.items():
+        before = path.read_text()
+        after = renewed(before, locale)
+        if after == before:
+            continue
+        old = True
+        sys.stdout.write(f"{path.relative_to(REPOSITORY)}: {'written' if options.write else 'out of date'}\n")
+        if options.write:
+            path.write_text(after)
+    return int(old and options.check)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
