@@ -9,7 +9,8 @@ STATE ?=
 # More than the two cores of the smallest machine: most tests wait for a clock or a socket.
 JOBS ?= 4
 SDK ?=
-SHELL_FILES = $(shell git ls-files 'files/etc/init.d/*' 'files/etc/uci-defaults/*' 'files/etc/hotplug.d/*' '*.sh' .ci/run)
+SHELL_FILES = $(shell git ls-files 'files/etc/init.d/*' 'files/etc/uci-defaults/*' 'files/etc/hotplug.d/*' '*.sh' .ci/run \
+  'docs/examples/*/init.d/*' 'docs/examples/*/hotplug.d/*' 'docs/examples/*/sbin/*')
 
 export PYTHONPATH := $(CURDIR):$(CURDIR)/daemon
 export PYTHONDONTWRITEBYTECODE ?=
