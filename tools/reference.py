@@ -81,7 +81,7 @@ class _Listening(dict[str, object]):
         super().__init__({".type": kind, **options})
         self._asked = asked
 
-    def get(self, key: str, default: object = None) -> object:  # type: ignore[override]
+    def get(self, key: str, default: object = None) -> object:
         if not key.startswith("."):
             self._asked.add(key)
         return super().get(key, default)
