@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.journal import Journal
 from stripe_payments.reconcile import derive
 from stripe_payments.reconcile.stored_objects import assemble
-from stripe_payments.stripe_api import StripeAPI, object_kind
+from stripe_payments.stripe_api import StripeAPI, is_transient, object_kind
 from stripe_payments.texts import Text
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from stripe_payments.stripe_api.parameters import RefundCreateParams
 
 _journal = Journal("refunds")
+
+_Wish: TypeAlias = "tuple[str, int | None, str | None]"
 
 REASONS: Final = ("duplicate", "fraudulent", "requested_by_customer")
 
@@ -41,11 +45,16 @@ class RefundDesk:
         self._ledger = ledger
         self._stripe = stripe
         self._reconciler = reconciler
+        self._under_way: dict[_Wish, asyncio.Task[dict[str, Any]]] = {}
+        self._turn = asyncio.Lock()
+        self._decided: Counter[str] = Counter()
 
     async def refund(
         self, payment_id: str, amount: int | None = None, reason: str | None = None
     ) -> dict[str, Any]:
         """Refund `amount` minor units of a payment (cs_, pi_, ch_, in_), or all that is left of it.
+
+        Whoever asks for the same while it is under way gets that same refund: a double click gives back once.
 
         Gives {id, payment_id, amount, currency, status, reason}. Raises invalid_argument, payment_not_found,
         not_refundable, amount_too_large, and what Stripe may answer.
@@ -56,6 +65,24 @@ class RefundDesk:
             raise PaymentError("invalid_argument", argument="reason", reason=_UNKNOWN_REASON)
         if amount is not None and amount <= 0:
             raise PaymentError("invalid_argument", argument="amount", reason=_AMOUNT)
+        wish = (payment_id, amount, reason)
+        task = self._under_way.get(wish)
+        if task is None:
+            task = self._under_way[wish] = asyncio.create_task(self._in_turn(*wish))
+            task.add_done_callback(lambda done: self._done(wish, done))
+        # a caller that goes away must not interrupt what may already be under way at Stripe
+        return await asyncio.shield(task)
+
+    async def _in_turn(self, payment_id: str, amount: int | None, reason: str | None) -> dict[str, Any]:
+        async with self._turn:  # each is judged by what the one before has left
+            return await self._refund(payment_id, amount, reason)
+
+    def _done(self, wish: _Wish, task: asyncio.Task[dict[str, Any]]) -> None:
+        self._under_way.pop(wish, None)
+        if not task.cancelled():
+            task.exception()  # taken note of, should every caller have gone away
+
+    async def _refund(self, payment_id: str, amount: int | None, reason: str | None) -> dict[str, Any]:
         paid = await self._payment(payment_id)
         if paid.status not in ("paid", "partially_refunded") or paid.payment_intent is None:
             why = _WHY.get(paid.status, _NOT_PAID)
@@ -71,16 +98,21 @@ class RefundDesk:
             params["amount"] = amount
         if reason:
             params["reason"] = reason
-        # the same request on top of the same state is the same refund: a double click gives back once
-        key = f"refund-{paid.payment_intent}-{paid.amount_refunded}-{amount or 'all'}-{reason or ''}"
+        # The same request on top of the same state is the same refund, so that one whose answer was lost can
+        # be asked for again. Once Stripe has answered, the key is used up: Stripe would repeat that answer
+        # for a day, also after the seller's balance was topped up.
+        wanted = f"refund-{paid.payment_intent}-{paid.amount_refunded}-{amount or 'all'}-{reason or ''}"
         try:
-            refund = await self._stripe.create_refund(params, key)
+            refund = await self._stripe.create_refund(params, f"{wanted}-{self._decided[wanted]}")
         except PaymentError as error:
+            if not is_transient(error):
+                self._decided[wanted] += 1
             if error.details.get("stripe_code") in ("charge_already_refunded", "charge_disputed"):
                 raise PaymentError(
                     "not_refundable", payment_id=payment_id, reason=error.details.get("reason")
                 ) from error
             raise
+        self._decided[wanted] += 1
         _journal.info(
             "refunded", payment=paid.payment_intent, refund=refund["id"], amount=refund.get("amount")
         )

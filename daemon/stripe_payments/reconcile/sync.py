@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from stripe_payments.journal import Journal
-from stripe_payments.ledger.store import META_REBUILDING
+from stripe_payments.ledger.store import META_HELD, META_REBUILDING
 from stripe_payments.settings import Settings
 from stripe_payments.stripe_api import StripeAPI, object_kind
 
 from .applying import Applied, Book, apply_unit, recompute, settle
-from .derive import DisputeState
+from .derive import DisputeState, is_ours
 from .fetching import FOLLOWED, Fetcher, Unit
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Reconciler:
         book = self._book()
 
         def run(tx: Transaction) -> tuple[str, ...]:
-            return recompute(tx, book, holding=tx.meta.get(META_REBUILDING) is not None)
+            return recompute(tx, book, held=_held(tx))
 
         changed = await self._ledger.write(run)
         if changed:
@@ -153,6 +153,7 @@ class Reconciler:
             if tx.meta.get(META_REBUILDING) is None:
                 return False
             tx.meta.delete(META_REBUILDING)
+            tx.meta.delete(META_HELD)
             return True
 
         if await self._ledger.write(run):
@@ -192,13 +193,15 @@ class Reconciler:
                 if self._stored_at.get(unit.id, 0.0) > unit.started:
                     if overtaken is not None:
                         overtaken.ids.append(unit.id)
+                    # whose it is does not depend on which answer was stored
+                    total.ours |= is_ours(unit.root, book.router_id, book.customer)
                     continue
                 total.add(apply_unit(tx, unit, book))
                 stored.append(unit.id)
             settle(tx, total, book)
             changed: tuple[str, ...] = ()
             if total.ours:
-                changed = recompute(tx, book, holding=tx.meta.get(META_REBUILDING) is not None)
+                changed = recompute(tx, book, held=_held(tx))
             status = "applied" if total.ours else "foreign" if units else otherwise
             if overtaken is None or not overtaken.ids:
                 for event_id in event_ids:
@@ -234,6 +237,14 @@ class Reconciler:
             self._stored_at = {
                 object_id: at for object_id, at in self._stored_at.items() if now - at < _REMEMBERED
             }
+
+
+def _held(tx: Transaction) -> frozenset[str]:
+    """The features that do not lock yet: those of UCI, until everything has been fetched from Stripe again.
+    """
+    if tx.meta.get(META_REBUILDING) is None:
+        return frozenset()
+    return frozenset((tx.meta.get(META_HELD) or "").split(","))
 
 
 def _known_dispute(tx: Transaction, object_id: str) -> DisputeState | None:

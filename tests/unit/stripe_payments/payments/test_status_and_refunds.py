@@ -134,6 +134,37 @@ async def test_a_refund_asked_for_twice_at_once_gives_back_once(seller: Seller, 
     assert len(list(cloud.account.newest_first("refund"))) == 1
 
 
+async def test_many_refunds_at_once_never_give_back_more_than_was_paid(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    session_id = await seller.buy()
+    intent = str(cloud.account.get("checkout.session", session_id)["payment_intent"])
+    asked: list[tuple[str, int | None]] = [(session_id, 1000)] * 6
+    asked += [(intent, 3000), (session_id, 3500), (intent, None), (session_id, None)]
+    answers = await asyncio.gather(
+        *(seller.refunds.refund(payment_id, amount) for payment_id, amount in asked), return_exceptions=True
+    )
+    refused = [answer for answer in answers if isinstance(answer, BaseException)]
+    assert {error.code for error in refused if isinstance(error, PaymentError)} <= {
+        "amount_too_large",
+        "not_refundable",
+    }
+    assert len({str(answer) for answer in answers[:6]}) == 1  # six clicks, one refund
+    given = [refund["amount"] for refund in cloud.account.newest_first("refund")]
+    assert sorted(given)[0] == 999
+    assert sum(given) == 4999
+
+
+async def test_a_refund_that_stripe_refused_is_asked_for_afresh(seller: Seller, cloud: StripeCloud) -> None:
+    """Stripe repeats the answer that it gave under a key, however much the balance has grown since."""
+    session_id = await seller.buy()
+    cloud.set_faults(status=402, path="/v1/refunds", count=1)
+    await refusal(seller.refunds.refund(session_id))
+    await seller.refunds.refund(session_id)
+    keys = [request["idempotency_key"] for request in cloud.requests(method="POST", path="/v1/refunds")]
+    assert len(set(keys)) == 2
+
+
 async def test_what_cannot_be_refunded(seller: Seller, cloud: StripeCloud) -> None:
     session_id = await seller.checkout()
     assert (await refusal(seller.refunds.refund(session_id))).code == "not_refundable"

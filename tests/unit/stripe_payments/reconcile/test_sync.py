@@ -8,6 +8,7 @@ import pytest
 
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments.errors import PaymentError
+from stripe_payments.ledger.store import META_HELD
 from stripe_payments.reconcile import META_REBUILDING
 from stripe_payments.reconcile.stored_objects import assemble, flatten
 from tests.unit.stripe_payments.seller import ONE_TIME, PATIENCE, Seller, eventually, selling
@@ -212,7 +213,9 @@ async def test_while_a_lost_ledger_is_rebuilt_nothing_locks(cloud: StripeCloud, 
     for leftover in state.glob("ledger.db*"):
         leftover.unlink()
     async with selling(cloud, state, rebuilding=True) as seller:
-        await seller.ledger.write(lambda tx: tx.features.replace(told))
+        await seller.ledger.write(
+            lambda tx: (tx.features.replace(told), tx.meta.set(META_HELD, ",".join(sorted(told))))
+        )
         await seller.reconciler.recompute()
         assert await seller.unlocked() == BOUGHT
         seller.run(seller.poller.run())
@@ -223,3 +226,11 @@ async def test_while_a_lost_ledger_is_rebuilt_nothing_locks(cloud: StripeCloud, 
         await eventually(rebuilt, "the ledger is full again")
         assert await seller.unlocked() == BOUGHT
         assert [line["amount"] for line in (await seller.history.page())["transactions"]] == [4999]
+
+
+async def test_whoever_asks_among_many_learns_that_the_payment_is_ours(seller: Seller) -> None:
+    """Of many fetches at once, most are overtaken by another one's answer; that makes nobody a stranger."""
+    session_id = await seller.buy()
+    outcomes = await asyncio.gather(*(seller.reconciler.sync(session_id, f"asked {n}") for n in range(24)))
+    assert [outcome.ours for outcome in outcomes] == [True] * 24
+    assert {outcome.status for outcome in outcomes} == {"applied"}
