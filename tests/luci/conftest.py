@@ -1,5 +1,6 @@
 """A router with a browser in front of it."""
 
+import inspect
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
 
 from simulator.browser_front import BrowserFront
@@ -32,6 +34,14 @@ PATIENCE_MS = 30_000
 LUCI_SRC = Path(os.environ["LUCI_SRC"]) if os.environ.get("LUCI_SRC") else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One event loop for all tests of this folder: they share one browser, which lives in it."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and inspect.iscoroutinefunction(getattr(item, "function", None)):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
 @dataclass
 class ScriptedRouter:
     """A router whose daemon is a script."""
@@ -53,7 +63,7 @@ class ScriptedRouter:
         await self.payments.publish(self.bus)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def router() -> AsyncIterator[ScriptedRouter]:
     with TemporaryDirectory(prefix="luci-") as folder:
         root, socket = Path(folder) / "root", Path(folder) / "ubus.sock"
@@ -77,7 +87,7 @@ async def router() -> AsyncIterator[ScriptedRouter]:
             await broker.stop()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
@@ -100,7 +110,15 @@ class Visitor:
         return [complaint for complaint in self.complaints if url in complaint or "http" not in complaint]
 
     async def log_in(self, url: str, username: str = "root", path: str = "/admin/payments/shop") -> None:
-        """Open a LuCI page and log in on the way."""
+        """Open a LuCI page as somebody who has logged in (without waiting for the login form to be drawn)."""
+        form = {"luci_username": username, "luci_password": "router"}
+        await self.context.request.post(f"{url}/cgi-bin/luci/", form=form, max_redirects=0)
+        await self.page.goto(f"{url}/cgi-bin/luci{path}")
+
+    async def use_login_form(
+        self, url: str, username: str = "root", path: str = "/admin/payments/shop"
+    ) -> None:
+        """Open a LuCI page and log in on the way, as a person does."""
         await self.page.goto(f"{url}/cgi-bin/luci{path}")
         await self.page.fill("#luci_username", username)
         await self.page.fill("#luci_password", "router")
@@ -125,7 +143,7 @@ async def open_visitor(browser: Browser, locale: str = "en-GB", **options: objec
     return Visitor(context, page, complaints)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def visitor(browser: Browser) -> AsyncIterator[Visitor]:
     person = await open_visitor(browser)
     yield person

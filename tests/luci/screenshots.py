@@ -1,8 +1,8 @@
 """Takes the pictures of the pages that README and docs show: ``python -m tests.luci.screenshots [NAME…]``.
 
 Writes ``docs/images/NAME.png`` (English) and ``NAME.it.png`` (Italian) of a simulated router with the shipped
-daemon: a script, not a test, since a picture is to be looked at. ``LUCI_SRC`` would show LuCI's own theme; the
-pictures in the repository are taken without it.
+daemon: a script, not a test, since a picture is to be looked at. ``LUCI_SRC`` would show LuCI's own theme;
+the pictures in the repository are taken without it.
 """
 
 import argparse

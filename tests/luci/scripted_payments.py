@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ubus_py import BOOLEAN, INT32, STRING, ArgType, Call, Client, Method, Object, Status, StatusError
@@ -88,6 +89,8 @@ class ScriptedPayments:
     checks: list[dict[str, Any]] = field(default_factory=list)
     preview: dict[str, Any] = field(default_factory=lambda: {"amount_due": 321, "currency": "eur"})
     provisioned: bool = False
+    changed: dict[str, Any] | None = None
+    """What a change of plan makes of the subscription, if not just that."""
     checkouts: list[dict[str, Any]] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
 
@@ -104,8 +107,15 @@ class ScriptedPayments:
         subscription = {
             "id": "sub_1",
             "plan": plan,
+            "title": plan.title(),
             "status": "active",
             "price": f"{plan}_monthly",
+            "amount": 199,
+            "currency": "eur",
+            "interval": "month",
+            "ends_at": None,
+            "paused": False,
+            "pending_change": None,
             "current_period_end": "2031-05-17T12:00:00Z",
             "cancel_at": None,
             "cancel_at_period_end": False,
@@ -122,6 +132,61 @@ class ScriptedPayments:
                 "until": subscription["current_period_end"],
             }
         return subscription
+
+    def furnish(self) -> None:
+        """A router that has been in use for a year: a plan, payments of every kind, things to attend to."""
+        self.subscribe("base")
+        self.checks = [
+            {"id": "key", "ok": True, "severity": "ok", "detail": "The key works.", "hint": ""},
+            {
+                "id": "webhook_endpoint",
+                "ok": True,
+                "severity": "info",
+                "detail": "No webhook.",
+                "hint": "Set it up.",
+            },
+            {
+                "id": "prices",
+                "ok": False,
+                "severity": "error",
+                "detail": "A price is missing.",
+                "hint": "Create it.",
+            },
+            {
+                "id": "clock",
+                "ok": False,
+                "severity": "warning",
+                "detail": "The clock is late.",
+                "hint": "Use NTP.",
+            },
+        ]
+        self.status_extra = {
+            "keys": {"secret_key": "sk_test_…p7dc", "publishable_key": None, "webhook_secret": None},
+            "webhook": "unconfigured",
+            "last_sync": "2031-04-30T10:00:00Z",
+        }
+        self.transactions = [self._transaction(i) for i in range(46)]
+
+    def _transaction(self, i: int) -> dict[str, Any]:
+        kind, status = [
+            ("invoice", "paid"),
+            ("payment", "paid"),
+            ("invoice", "unpaid"),
+            ("payment", "refunded"),
+        ][i % 4]
+        if i % 9 == 4:
+            kind, status = "refund", "succeeded"
+        return {
+            "id": f"pi_{i}",
+            "date": (datetime.now(UTC) - timedelta(days=9 * i)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "kind": kind,
+            "amount": -499 if kind == "refund" else 499 + i * 10,
+            "currency": "jpy" if i % 10 == 7 else "eur",
+            "status": status,
+            "description": "Premium",
+            "receipt_url": "https://pay.stripe.com/receipts/1" if i % 2 else None,
+            "invoice_pdf": "https://pay.stripe.com/invoice/1/pdf" if kind == "invoice" else None,
+        }
 
     def called(self, method: str) -> list[dict[str, Any]]:
         """The arguments of every call of a method so far."""
@@ -226,20 +291,24 @@ class ScriptedPayments:
         return self.preview
 
     async def _change(self, call: Call) -> Mapping[str, Any]:
-        self.subscriptions[0]["price"] = call.args["price_id"]
-        self.subscriptions[0]["plan"] = str(call.args["price_id"]).partition("_")[0]
+        if self.changed is not None:
+            self.subscriptions = [self.changed]
+            return self.changed
+        plan = str(call.args["price_id"]).partition("_")[0]
+        self.subscriptions[0].update(price=call.args["price_id"], plan=plan, title=plan.title())
         return self.subscriptions[0]
 
     async def _cancel(self, call: Call) -> Mapping[str, Any]:
         if call.args.get("at_period_end"):
             self.subscriptions[0]["cancel_at_period_end"] = True
+            self.subscriptions[0]["ends_at"] = self.subscriptions[0]["current_period_end"]
         else:
             self.subscriptions[0]["status"] = "canceled"
         return self.subscriptions[0]
 
     async def _resume(self, call: Call) -> Mapping[str, Any]:
         del call
-        self.subscriptions[0]["cancel_at_period_end"] = False
+        self.subscriptions[0].update(cancel_at_period_end=False, ends_at=None, paused=False)
         return self.subscriptions[0]
 
     async def _portal(self, call: Call) -> Mapping[str, Any]:
@@ -268,10 +337,16 @@ class ScriptedPayments:
             "products": [{"id": "premium", "title": "Premium", "product_id": None, **line}],
             "prices": [
                 {"id": "premium_monthly", **price, **line},
-                {"id": "premium_yearly", **price, "state": "different", "action": "replace" if call.args.get("replace") else "",
-                 "detail": "amount: 4999 eur configured, 5999 eur at Stripe", "hint": "Correct the price."},
+                {
+                    "id": "premium_yearly",
+                    **price,
+                    "state": "different",
+                    "action": "replace" if call.args.get("replace") else "",
+                    "detail": "amount: 4999 eur configured, 5999 eur at Stripe",
+                    "hint": "Correct the price.",
+                },
             ],
-        }  # fmt: skip
+        }
 
     async def _webhook(self, call: Call) -> Mapping[str, Any]:
         self.status_extra["webhook"] = "configured"

@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from tests.luci.conftest import ScriptedRouter
 from ubus_py import Status
@@ -42,7 +43,7 @@ class Http:
         return await self.rpc({"jsonrpc": "2.0", "id": 7, "method": "call", "params": [sid, *call]})
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def http(router: ScriptedRouter) -> AsyncIterator[Http]:
     async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
         yield Http(router.front.url, session)
@@ -131,7 +132,10 @@ async def test_list_names_and_signatures(http: Http) -> None:
     names = await http.rpc({"jsonrpc": "2.0", "id": 1, "method": "list"})
     assert {"session", "uci", "stripe-payments"} <= set(names["result"])
     signatures = await http.rpc({"jsonrpc": "2.0", "id": 1, "method": "list", "params": ["stripe-payments"]})
-    assert signatures["result"]["stripe-payments"]["payment_status"] == {"payment_id": "string"}
+    assert signatures["result"]["stripe-payments"]["payment_status"] == {
+        "payment_id": "string",
+        "locale": "string",
+    }
 
 
 async def test_the_cookie_is_luci_s(http: Http) -> None:

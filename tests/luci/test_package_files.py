@@ -58,9 +58,12 @@ def test_every_method_is_in_its_group_by_its_exact_name() -> None:
 def test_the_groups_grant_nothing_else() -> None:
     assert list(ACL) == list(RIGHTS)
     for group, entry in ACL.items():
-        assert set(entry) == {"description", RIGHTS[group]}
-        assert set(entry[RIGHTS[group]]) == {"ubus"}
-        assert set(entry[RIGHTS[group]]["ubus"]) == {"stripe-payments"}
+        configuration = {"uci": ["stripe-payments"]} if group == ADMIN else {}
+        rights = dict(entry[RIGHTS[group]])
+        assert set(rights.pop("ubus")) == {"stripe-payments"}
+        assert rights == configuration
+        others = {key: value for key, value in entry.items() if key not in ("description", RIGHTS[group])}
+        assert others == ({"read": configuration} if configuration else {})
     assert "*" not in json.dumps(ACL)
 
 
@@ -79,6 +82,8 @@ def test_every_call_of_the_pages_is_granted() -> None:
     }
     called = set()
     for script in APPLICATION.rglob("htdocs/**/*.js"):
-        called |= set(re.findall(r"object: OBJECT,\s*method: '(\w+)'", script.read_text("utf-8")))
+        called |= set(
+            re.findall(r"(?:object: OBJECT,\s*method: |= slowly\()'(\w+)'", script.read_text("utf-8"))
+        )
     assert called
     assert called <= granted

@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from simulator.world import World
@@ -22,7 +23,7 @@ FEATURE = "remote_backup_daily"
 DECLINED = "4000000000000002"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def world() -> AsyncIterator[World]:
     async with World(luci_src=LUCI_SRC) as world:
         yield world
@@ -36,7 +37,7 @@ def lan(world: World) -> str:
 
 async def test_buying_here_unlocks_without_reloading(world: World, lan: str, visitor: Visitor) -> None:
     page = visitor.page
-    await visitor.log_in(lan)
+    await visitor.use_login_form(lan)
     await page.click(f"{PRODUCT} [data-way=pay]")
     await page.wait_for_url(f"{world.stripe.url}/c/pay/**")
     await page.fill("input[name=card]", "4242424242424242")

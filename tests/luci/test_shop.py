@@ -242,7 +242,7 @@ async def test_nothing_sticks_out_sideways(router: ScriptedRouter, browser: Brow
     await visitor.log_in(router.front.url)
     await visitor.page.click(PHONE)
     await expect(visitor.page.locator(".sp-qr svg")).to_be_visible()
-    for part in (".sp-shop >> nth=0", ".sp-modal"):
+    for part in (".sp-page >> nth=0", ".sp-modal"):
         box = await visitor.page.locator(part).bounding_box()
         assert box is not None
         assert box["x"] >= 0

@@ -70,9 +70,11 @@ function general(map) {
 
 	option = section.option(form.Flag, 'allow_promotion_codes', _('Promotion codes'),
 		_('Stripe’s page takes them; they are made in Stripe’s Dashboard.'));
+	option.rmempty = false;
 
 	option = section.option(form.Flag, 'automatic_tax', _('Stripe computes taxes'),
 		_('Stripe Tax has to be set up in Stripe’s Dashboard first.'));
+	option.rmempty = false;
 
 	option = section.option(form.DynamicList, 'allowed_origin', _('Other origins'),
 		_('Web sites besides this router that buyers may come back to.'));

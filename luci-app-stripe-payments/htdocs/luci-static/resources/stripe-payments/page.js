@@ -105,8 +105,8 @@ class Part {
 
 /**
  * A dialogue that does one thing once it is told to. `run` resolves when it is
- * done; what it rejects with is said in the dialogue, which can then be tried
- * again. Leaving it while `run` is on its way undoes nothing: how that ends is
+ * done (with false where the dialogue is to stay, for what it says then); what
+ * it rejects with is said in the dialogue, which can then be tried again. Leaving it while `run` is on its way undoes nothing: how that ends is
  * then told on the page.
  */
 class Dialog {
@@ -163,8 +163,15 @@ class Dialog {
 		this.problem.replaceChildren();
 
 		try {
-			await this.run();
-			this.close();
+			if (await this.run() === false) {
+				/* Done, but there is more to be read: nothing is left to press. */
+				this.button.remove();
+				this.leave.focus();
+				this.over = true;
+			}
+			else {
+				this.close();
+			}
 		}
 		catch (error) {
 			if (this.closed)
@@ -177,7 +184,7 @@ class Dialog {
 		this.button.disabled = false;
 		this.button.classList.remove('spinning');
 		this.button.textContent = this.action;
-		this.leave.textContent = _('Cancel');
+		this.leave.textContent = this.over ? _('Close') : _('Cancel');
 		this.done?.();
 	}
 }

@@ -48,8 +48,9 @@ function costs(preview, price) {
 	if (preview.credit > 0)
 		words.push(_('%s that you have paid already is taken off the next payments.').format(format.money(preview.credit, currency)));
 
-	words.push(preview.next_payment_date
-		? _('From %s: %s.').format(format.date(preview.next_payment_date), amountOf(price))
+	words.push(preview.next_payment?.date
+		? _('Next payment: %s on %s, then %s.').format(format.money(preview.next_payment.amount, currency),
+			format.date(preview.next_payment.date), amountOf(price))
 		: _('Then: %s.').format(amountOf(price)));
 
 	return words;
@@ -89,18 +90,18 @@ return baseclass.extend({
 	},
 
 	isEnding(subscription) {
-		return subscription.cancel_at_period_end === true || subscription.cancel_at != null;
+		return !this.isOver(subscription) && subscription.ends_at != null;
+	},
+
+	/** What a period of it costs: a price as of the catalogue. */
+	priceOf(subscription) {
+		return { id: subscription.price, amount: subscription.amount, currency: subscription.currency, interval: subscription.interval };
 	},
 
 	/** The subscription that another plan would take the place of, or null. */
 	changeable(subscriptions) {
-		return subscriptions?.find(subscription =>
-			CHANGEABLE.includes(subscription.status) && !this.isEnding(subscription)) ?? null;
-	},
-
-	/** When a subscription ends, if it does: RFC 3339 or null. */
-	endOf(subscription) {
-		return subscription.cancel_at ?? (subscription.cancel_at_period_end ? subscription.current_period_end : null);
+		return subscriptions?.find(subscription => CHANGEABLE.includes(subscription.status) &&
+			!subscription.paused && !subscription.pending_change && !this.isEnding(subscription)) ?? null;
 	},
 
 	/** A word for the state, and how urgent it is: [ word, kind ]. */
@@ -111,44 +112,45 @@ return baseclass.extend({
 		if (this.isEnding(subscription))
 			return [ _('Ending'), 'warning' ];
 
+		if (subscription.paused)
+			return [ _('Paused'), 'warning' ];
+
 		switch (subscription.status) {
 		case 'active': return [ _('Active'), 'good' ];
 		case 'trialing': return [ _('Trial'), 'good' ];
 		case 'past_due': return [ _('Payment failed'), 'bad' ];
 		case 'unpaid': return [ _('Not paid'), 'bad' ];
-		case 'paused': return [ _('Paused'), 'warning' ];
 		case 'incomplete': return [ _('Not paid yet'), 'warning' ];
 		default: return [ subscription.status, 'quiet' ];
 		}
 	},
 
 	/** What happens next, in a sentence. */
-	next(subscription, price) {
-		const end = this.endOf(subscription);
+	next(subscription) {
+		const price = this.priceOf(subscription);
 
 		if (this.isOver(subscription))
-			return _('This subscription has ended. Nothing more is charged.');
+			return subscription.ends_at
+				? _('Ended on %s. Nothing more is charged.').format(format.date(subscription.ends_at))
+				: _('This subscription has ended. Nothing more is charged.');
 
-		if (end)
-			return _('Ends on %s. Nothing more is charged.').format(format.date(end));
+		if (subscription.ends_at)
+			return _('Ends on %s. Nothing more is charged.').format(format.date(subscription.ends_at));
+
+		if (subscription.paused)
+			return _('Paused: nothing is charged, and what it unlocked is locked.');
 
 		switch (subscription.status) {
 		case 'trialing':
-			return price
-				? _('Free until %s, then %s.').format(format.date(subscription.trial_end ?? subscription.current_period_end), amountOf(price))
-				: _('Free until %s.').format(format.date(subscription.trial_end ?? subscription.current_period_end));
+			return _('Free until %s, then %s.').format(format.date(subscription.trial_end ?? subscription.current_period_end), amountOf(price));
 		case 'active':
-			return price
-				? _('Renews on %s for %s.').format(format.date(subscription.current_period_end), format.money(price.amount, price.currency))
-				: _('Renews on %s.').format(format.date(subscription.current_period_end));
+			return _('Renews on %s for %s.').format(format.date(subscription.current_period_end), format.money(price.amount, price.currency));
 		case 'past_due':
 			return subscription.grace_until
 				? _('The last payment failed. What it unlocked stays until %s; check how you pay.').format(format.date(subscription.grace_until))
 				: _('The last payment failed. Check how you pay.');
 		case 'unpaid':
 			return _('The last payments failed, and what it unlocked is locked. Check how you pay.');
-		case 'paused':
-			return _('Paused: nothing is charged, and what it unlocked is locked.');
 		case 'incomplete':
 			return _('The first payment has not arrived yet.');
 		default:
@@ -168,7 +170,19 @@ return baseclass.extend({
 			action: _('Change plan'),
 			wait: _('Changing…'),
 			ready: false,
-			run: () => payments.changePlan(subscription.id, price.id),
+			run: async () => {
+				const changed = await payments.changePlan(subscription.id, price.id);
+
+				if (!changed.pending_change)
+					return true;
+
+				/* Declined, or the bank wants to hear from the payer first. */
+				words.replaceChildren(
+					E('p', { 'class': 'sp-due' }, [ _('The payment has to be completed.') ]),
+					E('p', {}, [ _('Until then the plan stays as it is.'), ' ', this.completion(changed.pending_change) ]));
+
+				return false;
+			},
 			done
 		}).open();
 
@@ -177,6 +191,13 @@ return baseclass.extend({
 				E('p', { 'class': i ? '' : 'sp-due' }, [ sentence ])));
 			dialog.ready(true);
 		}).catch(error => words.replaceChildren(page.failureNode(error)));
+	},
+
+	/** The way to a payment that a change of plan waits for. */
+	completion(pending) {
+		return /^https?:\/\//.test(pending.invoice_url ?? '') ? E('a', {
+			'href': pending.invoice_url, 'target': '_blank', 'rel': 'noreferrer noopener'
+		}, [ _('Complete the payment at Stripe') ]) : '';
 	},
 
 	/** Asks when it shall end and says what ends with it. */
@@ -209,13 +230,14 @@ return baseclass.extend({
 	},
 
 	/** Says what it will cost to go on, and goes on once it is confirmed. */
-	resume(subscription, price, done) {
+	resume(subscription, done) {
+		const amount = format.money(subscription.amount, subscription.currency);
+
 		new page.Dialog({
 			title: _('Resume the subscription'),
-			nodes: [ E('p', {}, [ price
-				? _('It will not end, but renew on %s for %s.').format(
-					format.date(subscription.current_period_end), format.money(price.amount, price.currency))
-				: _('It will not end, but renew on %s.').format(format.date(subscription.current_period_end)) ]) ],
+			nodes: [ E('p', {}, [ subscription.paused
+				? _('Payments go on: %s are charged when the next one is due.').format(amount)
+				: _('It will not end, but renew on %s for %s.').format(format.date(subscription.current_period_end), amount) ]) ],
 			action: _('Resume'),
 			wait: _('Resuming…'),
 			run: () => payments.resumeSubscription(subscription.id),

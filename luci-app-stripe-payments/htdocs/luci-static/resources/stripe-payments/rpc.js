@@ -75,7 +75,8 @@ const callSessionAccess = rpc.declare({
 	object: 'session',
 	method: 'access',
 	params: [ 'scope', 'object', 'function' ],
-	expect: { access: false }
+	expect: { access: false },
+	nobatch: true
 });
 
 /* ubus status without a body -> our code (libubus: enum ubus_msg_status) */
@@ -124,6 +125,8 @@ function describe(code, message, hint) {
 	case 'login_required':
 		return [ _('Your login has expired.'), _('Log in again.') ];
 	case 'timeout':
+		return [ _('The answer took too long.'), _('Try again in a moment.') ];
+	case 'nothing_charged':
 		return [ _('The answer took too long.'),
 			_('Nothing was charged. Try again in a moment.') ];
 	case 'outcome_unknown':
@@ -250,6 +253,8 @@ return baseclass.extend({
 		return answer(callCreateCheckoutSession(price, successUrl, cancelUrl, language())).then(reply => {
 			followable(reply.checkout_url);
 			return reply;
+		}).catch(error => {
+			throw (error.code == 'timeout') ? failure('nothing_charged') : error;
 		});
 	},
 

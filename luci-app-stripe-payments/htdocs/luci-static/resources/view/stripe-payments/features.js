@@ -90,29 +90,26 @@ return page.Page.extend({
 		]) ];
 	},
 
-	planTitle(subscription) {
-		const { catalog } = this.state;
-
-		return catalog.plans?.find(plan => plan.id == subscription.plan)?.title
-			?? plans.find(catalog, subscription.price)?.item.title ?? subscription.plan ?? subscription.id;
-	},
-
 	renderSubscription(subscription, off) {
-		const price = plans.find(this.state.catalog, subscription.price)?.price;
+		const pending = subscription.pending_change;
 		const [ word, kind ] = plans.stateOf(subscription);
 
 		return E('article', { 'class': 'sp-subscription', 'data-subscription': subscription.id }, [
 			E('header', {}, [
-				E('h4', {}, [ this.planTitle(subscription) ]),
+				E('h4', {}, [ subscription.title ?? subscription.id ]),
 				E('span', { 'class': `sp-badge ${kind}` }, [ word ])
 			]),
-			price ? E('p', { 'class': 'sp-quiet' }, [ plans.amountOf(price) ]) : '',
-			E('p', { 'class': 'sp-next' }, [ plans.next(subscription, price) ]),
-			plans.isOver(subscription) ? '' : this.renderActions(subscription, price, off)
+			E('p', { 'class': 'sp-quiet' }, [ plans.amountOf(plans.priceOf(subscription)) ]),
+			E('p', { 'class': 'sp-next' }, [ plans.next(subscription) ]),
+			pending ? E('p', { 'class': 'sp-next' }, [
+				_('The change to %s waits for its payment.').format(plans.find(this.state.catalog, pending.price)?.item.title ?? pending.price),
+				' ', plans.completion(pending)
+			]) : '',
+			plans.isOver(subscription) ? '' : this.renderActions(subscription, off)
 		]);
 	},
 
-	renderActions(subscription, price, off) {
+	renderActions(subscription, off) {
 		const { catalog, features } = this.state;
 		const refresh = () => this.refresh();
 		const opener = (key, label, style, click) => E('button', {
@@ -129,8 +126,8 @@ return page.Page.extend({
 			this.failure(portal),
 			plans.changeable([ subscription ])
 				? opener('change', _('Change plan'), 'cbi-button-action important', () => this.chooseplan(subscription)) : '',
-			plans.isEnding(subscription)
-				? opener('resume', _('Resume'), 'cbi-button-action important', () => plans.resume(subscription, price, refresh)) : '',
+			(plans.isEnding(subscription) || subscription.paused)
+				? opener('resume', _('Resume'), 'cbi-button-action important', () => plans.resume(subscription, refresh)) : '',
 			this.button(portal, pays ? 'cbi-button-action important' : '',
 				pays ? _('Pay or change the card') : _('Invoices and ways to pay'), _('Opening Stripe…'), async () => {
 					window.location.assign(await payments.portal(`${window.location.origin}${L.resource(RETURN)}`));
@@ -155,7 +152,7 @@ return page.Page.extend({
 		new page.Dialog({
 			title: _('Change plan'),
 			nodes: [
-				E('p', {}, [ _('You have %s. The next step says what the change costs.').format(this.planTitle(subscription)) ]),
+				E('p', {}, [ _('You have %s. The next step says what the change costs.').format(subscription.title ?? subscription.id) ]),
 				others.length ? list : E('p', {}, [ _('There is no other plan.') ])
 			],
 			action: _('Next'),

@@ -73,12 +73,13 @@ return page.Page.extend({
 		this.webhook.draw(off || status?.mode == 'unconfigured');
 	},
 
+	/* What is wrong with the form is said by the form; resolves to whether it is saved. */
 	handleSave() {
-		return this.map.save();
+		return this.map.save().then(() => true, () => false);
 	},
 
 	handleSaveApply(ev, mode) {
-		return this.handleSave().then(() => ui.changes.apply(mode == '0'));
+		return this.handleSave().then(saved => saved && ui.changes.apply(mode == '0'));
 	},
 
 	handleReset() {

@@ -1,0 +1,232 @@
+"""My features: what is unlocked and why, and everything that can be done with a subscription."""
+
+import asyncio
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.luci.conftest import PATIENCE_MS, ScriptedRouter, Visitor, open_visitor
+from ubus_py import Status
+
+pytestmark = pytest.mark.browser
+expect.set_options(timeout=PATIENCE_MS)
+
+PATH = "/admin/payments/features"
+CARD = "[data-subscription=sub_1]"
+RUN = "[data-dialog=run]"
+CHANGE = {"subscription": "sub_1", "price_id": "premium_monthly"}
+
+
+async def _open(router: ScriptedRouter, visitor: Visitor, username: str = "root") -> Page:
+    await visitor.log_in(router.front.url, username, PATH)
+    await expect(visitor.page.locator(".sp-feature")).to_have_count(4)
+    return visitor.page
+
+
+@pytest.mark.parametrize(
+    ("reason", "until", "words", "badge"),
+    [
+        ("paid", None, "Yours for ever.", "Unlocked"),
+        ("active", "2031-05-17T12:00:00Z", "Renews on 17 May 2031.", "Unlocked"),
+        ("active", "2021-05-17T12:00:00Z", "is not confirmed yet; it stays unlocked", "Unlocked"),
+        ("ending", "2031-05-17T12:00:00Z", "Locks on 17 May 2031: the subscription ends.", "Unlocked"),
+        ("grace", "2031-05-17T12:00:00Z", "Locks on 17 May 2031 unless it is paid.", "Unlocked"),
+        ("granted", None, "Granted for ever.", "Unlocked"),
+        ("offline", "2021-05-17T12:00:00Z", "could not be asked for too long", "Locked"),
+        ("refunded", None, "the payment was refunded", "Locked"),
+        ("none", None, "Not bought.", "Locked"),
+        ("of_tomorrow", None, "Locked.", "Locked"),
+    ],
+)
+async def test_every_state_is_told_in_a_sentence(
+    router: ScriptedRouter, visitor: Visitor, reason: str, until: str | None, words: str, badge: str
+) -> None:
+    if badge == "Unlocked":
+        router.payments.unlocked = {"email_support"}
+    router.payments.features = {
+        "email_support": {"reason": reason, "until": until, "source": "x", "plan": "base"}
+    }
+    page = await _open(router, visitor)
+    feature = page.locator("[data-feature=email_support]")
+    await expect(feature).to_contain_text(words)
+    await expect(feature.locator(".sp-badge")).to_have_text(badge)
+    assert visitor.complaints == []
+
+
+async def test_a_change_of_plan_costs_what_was_said(router: ScriptedRouter, visitor: Visitor) -> None:
+    router.payments.subscribe("base")
+    router.payments.preview |= {"credit": 50, "next_payment": {"date": "2031-05-17T12:00:00Z", "amount": 449}}
+    page = await _open(router, visitor)
+    await expect(page.locator(CARD)).to_contain_text("Renews on 17 May 2031 for €1.99.")
+    await page.click(f"{CARD} [data-action=change]")
+    await page.get_by_label("Premium €4.99 per month").check()
+    await page.click(RUN)
+    cost = page.locator(".sp-modal .sp-cost")
+    await expect(cost).to_contain_text("€3.21 is due now.")
+    await expect(cost).to_contain_text("€0.50 that you have paid already")
+    await expect(cost).to_contain_text("Next payment: €4.49 on 17 May 2031, then €4.99 per month.")
+    await page.dblclick(RUN)
+    await expect(page.locator(f"{CARD} h4")).to_have_text("Premium")
+    await expect(page.locator(".sp-modal")).not_to_be_visible()
+    assert router.payments.called("preview_change")[0] == CHANGE
+    assert router.payments.called("change_plan") == [CHANGE]
+    assert visitor.complaints == []
+
+
+async def test_a_payment_to_be_completed_is_shown_the_way(router: ScriptedRouter, visitor: Visitor) -> None:
+    pending = {
+        "price": "premium_monthly",
+        "expires_at": None,
+        "invoice_url": "https://invoice.stripe.com/i/1",
+    }
+    subscription = router.payments.subscribe("base")
+    page = await _open(router, visitor)
+    await page.click(f"{CARD} [data-action=change]")
+    await page.click(RUN)
+    await expect(page.locator(".sp-modal .sp-cost")).to_contain_text("is due now.")
+    router.payments.changed = {**subscription, "pending_change": pending}
+    await page.click(RUN)
+    await expect(page.locator(".sp-modal")).to_contain_text("The payment has to be completed.")
+    link = page.locator(".sp-modal").get_by_role("link", name="Complete the payment at Stripe")
+    await expect(link).to_have_attribute("href", "https://invoice.stripe.com/i/1")
+    await expect(page.locator(RUN)).to_have_count(0)
+    await page.get_by_role("button", name="Close").click()
+    await expect(page.locator(f"{CARD}")).to_contain_text("The change to Premium waits for its payment.")
+
+
+async def test_cancelling_says_what_ends_and_can_be_taken_back(
+    router: ScriptedRouter, visitor: Visitor
+) -> None:
+    router.payments.subscribe("base")
+    page = await _open(router, visitor)
+    await page.click(f"{CARD} [data-action=cancel]")
+    dialogue = page.locator(".sp-modal")
+    await expect(dialogue).to_contain_text(
+        "What it unlocks ends with it: Email support and Security updates."
+    )
+    await expect(dialogue).to_contain_text("Stays unlocked until 17 May 2031. Nothing more is charged.")
+    await page.keyboard.press("Escape")
+    await expect(dialogue).not_to_be_visible()
+    await expect(page.locator(f"{CARD} [data-action=cancel]")).to_be_focused()
+    assert router.payments.called("cancel_subscription") == []
+    await page.keyboard.press("Enter")
+    await page.click(RUN)
+    await expect(page.locator(f"{CARD} .sp-badge")).to_have_text("Ending")
+    assert router.payments.called("cancel_subscription") == [{"subscription": "sub_1", "at_period_end": True}]
+    await page.click(f"{CARD} [data-action=resume]")
+    await expect(dialogue).to_contain_text("It will not end, but renew on 17 May 2031 for €1.99.")
+    await page.click(RUN)
+    await expect(page.locator(f"{CARD} .sp-badge")).to_have_text("Active")
+    await page.click(f"{CARD} [data-action=cancel]")
+    await page.get_by_label("At once").check()
+    await page.click(RUN)
+    await expect(page.get_by_text("Ended subscriptions (1)")).to_be_visible()
+    assert router.payments.called("cancel_subscription")[-1] == {
+        "subscription": "sub_1",
+        "at_period_end": False,
+    }
+    assert visitor.complaints == []
+
+
+async def test_a_refusal_stays_in_the_dialogue_and_can_be_tried_again(
+    router: ScriptedRouter, visitor: Visitor
+) -> None:
+    router.payments.subscribe("base")
+    router.payments.refuse["cancel_subscription"] = (
+        Status.CONNECTION_FAILED,
+        {"code": "stripe_unreachable", "message": "no route", "hint": "cable"},
+    )
+    page = await _open(router, visitor)
+    await page.click(f"{CARD} [data-action=cancel]")
+    await page.click(RUN)
+    await expect(page.locator(".sp-modal [role=alert]")).to_contain_text(
+        "Stripe cannot be reached from this router."
+    )
+    await expect(page.locator(RUN)).to_be_enabled()
+    router.payments.refuse.clear()
+    await page.click(RUN)
+    await expect(page.locator(f"{CARD} .sp-badge")).to_have_text("Ending")
+
+
+async def test_leaving_the_dialogue_does_not_lose_how_it_ends(
+    router: ScriptedRouter, visitor: Visitor
+) -> None:
+    router.payments.subscribe("base")
+    gate = router.payments.gates["cancel_subscription"] = asyncio.Event()
+    router.payments.refuse["cancel_subscription"] = (
+        Status.UNKNOWN_ERROR,
+        {"code": "stripe_error", "message": "Stripe did not accept it.", "hint": "Later."},
+    )
+    page = await _open(router, visitor)
+    await page.click(f"{CARD} [data-action=cancel]")
+    await page.click(RUN)
+    await expect(page.locator(RUN)).to_be_disabled()
+    await page.get_by_role("button", name="Close").click()
+    await expect(page.locator(".sp-modal")).not_to_be_visible()
+    gate.set()
+    await expect(page.locator(".alert-message")).to_contain_text("Stripe did not accept it.")
+
+
+async def test_the_portal_leads_back_to_the_page(router: ScriptedRouter, visitor: Visitor) -> None:
+    router.payments.subscribe("base", status="past_due", grace_until="2031-05-20T12:00:00Z")
+    page = await _open(router, visitor)
+    await expect(page.locator(CARD)).to_contain_text("stays until 20 May 2031; check how you pay.")
+    await page.get_by_role("button", name="Pay or change the card").click()
+    # The script's portal leads back at once, from the same site: Stripe's is tested with the daemon.
+    await page.wait_for_url(f"**{PATH}")
+    await expect(page.locator(CARD)).to_be_visible()
+    (asked,) = router.payments.called("portal")
+    assert asked["return_url"].startswith(
+        f"{router.front.url}/luci-static/resources/stripe-payments/return.html"
+    )
+
+
+async def test_asking_stripe_now(router: ScriptedRouter, visitor: Visitor) -> None:
+    router.payments.status_extra["last_sync"] = "2031-04-30T10:00:00Z"
+    gate = router.payments.gates["sync"] = asyncio.Event()
+    page = await _open(router, visitor)
+    await page.get_by_role("button", name="Check now").click()
+    await expect(page.get_by_role("button", name="Asking Stripe…")).to_be_disabled()
+    gate.set()
+    await expect(page.get_by_role("button", name="Check now")).to_be_focused()
+    assert len(router.payments.called("sync")) == 1
+
+
+async def test_a_viewer_sees_and_changes_nothing(router: ScriptedRouter, visitor: Visitor) -> None:
+    router.payments.subscribe("base")
+    page = await _open(router, visitor, "viewer")
+    await expect(page.locator(".sp-notices")).to_contain_text("Your login may look, but change nothing.")
+    for button in await page.locator(".sp-page .btn").all():
+        await expect(button).to_be_disabled()
+    assert visitor.complaints == []
+
+
+async def test_it_speaks_italian(router: ScriptedRouter, browser: Browser) -> None:
+    router.payments.subscribe("base")
+    visitor = await open_visitor(browser, "it-IT")
+    page = await _open(router, visitor)
+    await expect(page.locator(CARD)).to_contain_text("Si rinnova il 17 mag 2031 per 1,99 €.")
+    await page.click(f"{CARD} [data-action=cancel]")
+    await expect(page.locator(".sp-modal")).to_contain_text("Resta sbloccato fino al 17 mag 2031.")
+    await visitor.context.close()
+
+
+async def test_a_shop_with_a_plan_offers_the_others_for_what_they_cost_now(
+    router: ScriptedRouter, visitor: Visitor
+) -> None:
+    router.payments.subscribe("base")
+    await visitor.log_in(router.front.url)
+    page = visitor.page
+    await expect(page.locator("[data-preview=premium]")).to_have_text("€3.21 is due now.")
+    await expect(page.locator("[data-offer=premium] [data-way=change]")).to_have_text("Upgrade")
+    await expect(page.locator("[data-offer=base] [data-way]")).to_have_count(0)
+    await page.locator(".sp-switch label", has_text="Yearly").click()
+    await expect(page.locator("[data-offer=base] [data-way=change]")).to_have_text("Pay yearly")
+    await page.locator(".sp-switch label", has_text="Monthly").click()
+    await page.click("[data-offer=premium] [data-way=change]")
+    await expect(page.locator(".sp-modal .sp-cost")).to_contain_text("€3.21 is due now.")
+    await page.click(RUN)
+    await expect(page.locator("[data-offer=base] [data-way=change]")).to_have_text("Downgrade")
+    assert router.payments.called("change_plan") == [CHANGE]
+    assert router.payments.checkouts == []
+    assert visitor.complaints == []

@@ -1,0 +1,229 @@
+"""Settings and doctor: diagnostics, keys, provisioning, webhook, and the form over UCI."""
+
+import asyncio
+import json
+
+import pytest
+from playwright.async_api import Page, expect
+
+from simulator.router.uci_file import parse
+from tests.luci.conftest import PATIENCE_MS, ScriptedRouter, Visitor
+from ubus_py import Status
+
+pytestmark = pytest.mark.browser
+expect.set_options(timeout=PATIENCE_MS)
+
+PATH = "/admin/payments/settings"
+RUN = "[data-dialog=run]"
+CBID = "widget.cbid.stripe-payments"
+
+
+async def _open(router: ScriptedRouter, visitor: Visitor, username: str = "root") -> Page:
+    await visitor.log_in(router.front.url, username, PATH)
+    await expect(visitor.page.locator("#sp-doctor")).to_be_visible()
+    return visitor.page
+
+
+def _option(page: Page, section: str, name: str) -> object:
+    return page.locator(f'[id="{CBID}.{section}.{name}"]')
+
+
+async def _configured(router: ScriptedRouter, section: str, option: str) -> object:
+    reply = await router.bus.call("stripe-payments.uci", "load", {})
+    settings = reply["settings"]
+    assert isinstance(settings, dict)
+    found = settings.get(section)
+    return found.get(option) if isinstance(found, dict) else None
+
+
+async def test_the_doctor_puts_what_is_wrong_first(router: ScriptedRouter, visitor: Visitor) -> None:
+    router.payments.furnish()
+    page = await _open(router, visitor)
+    checks = page.locator("[data-check]")
+    await expect(checks).to_have_count(4)
+    order = [await check.get_attribute("data-check") for check in await checks.all()]
+    assert order == ["prices", "clock", "webhook_endpoint", "key"]
+    await expect(checks.nth(0)).to_contain_text("Prices at Stripe")
+    await expect(checks.nth(0).locator(".sp-hint")).to_have_text("Create it.")
+    await expect(checks.nth(0).get_by_role("img", name="Fault")).to_be_visible()
+    await expect(page.locator("#sp-doctor header .sp-badge")).to_have_text("Faults: 1")
+    await expect(checks.nth(3)).not_to_be_visible()
+    router.payments.checks = [dict(check, ok=True, severity="ok") for check in router.payments.checks]
+    gate = router.payments.gates["check"] = asyncio.Event()
+    await page.get_by_role("button", name="Check again").click()
+    await expect(page.locator("#sp-doctor").get_by_role("button", name="Checking…")).to_be_disabled()
+    gate.set()
+    await expect(page.locator("#sp-doctor header .sp-badge")).to_have_text("All in order")
+    await expect(checks.nth(3)).to_be_visible()
+    assert visitor.complaints == []
+
+
+async def test_keys_go_in_and_never_come_back(router: ScriptedRouter, visitor: Visitor) -> None:
+    router.payments.mode = "unconfigured"
+    page = await _open(router, visitor)
+    await expect(page.locator("#sp-keys .sp-badge")).to_have_text("Not set up")
+    await page.get_by_role("button", name="Store the keys").click()
+    await expect(page.locator("#sp-keys [role=alert]")).to_contain_text("There is nothing to store.")
+    secret = page.get_by_label("Secret key", exact=True)
+    await expect(secret).to_have_attribute("type", "password")
+    await secret.fill(" sk_test_51abcdefWXYZ ")
+    await page.get_by_role("button", name="Store the keys").click()
+    await expect(page.locator("#sp-keys .sp-badge")).to_have_text("Test mode")
+    await expect(page.locator("#sp-stored-secret_key")).to_contain_text("Stored: sk_test_…WXYZ")
+    await expect(secret).to_have_value("")
+    assert router.payments.called("set_keys") == [{"secret_key": "sk_test_51abcdefWXYZ"}]
+    assert "sk_test_51abc" not in await page.content()
+    await page.get_by_role("button", name="Remove: Secret key").click()
+    await expect(page.locator(".sp-modal")).to_contain_text("Nothing can be bought any more")
+    await page.click(RUN)
+    await expect(page.locator("#sp-stored-secret_key")).to_have_text("None stored.")
+    assert router.payments.called("set_keys")[-1] == {"secret_key": ""}
+    assert visitor.complaints == []
+
+
+async def test_a_refused_key_stays_in_the_field(router: ScriptedRouter, visitor: Visitor) -> None:
+    router.payments.refuse["set_keys"] = (
+        Status.INVALID_ARGUMENT,
+        {
+            "code": "invalid_argument",
+            "message": "The request is not valid (“secret_key”).",
+            "hint": "Correct it.",
+        },
+    )
+    page = await _open(router, visitor)
+    await page.get_by_label("Secret key", exact=True).fill("pk_test_wrong")
+    await page.get_by_role("button", name="Store the keys").click()
+    await expect(page.locator("#sp-keys [role=alert]")).to_contain_text("“secret_key”")
+    await expect(page.get_by_label("Secret key", exact=True)).to_have_value("pk_test_wrong")
+    await expect(page.get_by_role("button", name="Store the keys")).to_be_enabled()
+
+
+async def test_nothing_is_created_at_stripe_before_it_was_looked_at(
+    router: ScriptedRouter, visitor: Visitor
+) -> None:
+    page = await _open(router, visitor)
+    create = page.locator("#sp-provision").get_by_role("button", name="Create at Stripe (2)")
+    await expect(create).to_have_count(0)
+    await page.get_by_role("button", name="Look what is missing").click()
+    await expect(page.locator("[data-provision=price-premium_monthly]")).to_contain_text("will be created")
+    await expect(page.locator("[data-provision=price-premium_monthly]")).to_contain_text("€4.99 per month")
+    await expect(page.locator("[data-provision=price-premium_yearly]")).to_contain_text("5999 eur at Stripe")
+    assert router.payments.called("provision") == [{"dry_run": True, "replace": False}]
+    await create.dblclick()
+    await expect(page.locator("#sp-provision")).to_contain_text("Done: 2 created.")
+    await expect(create).to_have_count(0)
+    assert router.payments.called("provision")[1:] == [{"dry_run": False, "replace": False}]
+    await page.get_by_role("button", name="Replace what differs (1)").click()
+    await expect(page.locator(".sp-modal")).to_contain_text("Running subscriptions keep paying the old ones.")
+    await page.click(RUN)
+    await expect(page.locator("[data-provision=price-premium_yearly] .sp-badge")).to_have_text("replaced")
+    assert router.payments.called("provision")[-1] == {"dry_run": False, "replace": True}
+    assert visitor.complaints == []
+
+
+async def test_setting_the_webhook_up(router: ScriptedRouter, visitor: Visitor) -> None:
+    page = await _open(router, visitor)
+    await page.get_by_label("Address", exact=True).fill("https://router.example.org/api/payments/webhook")
+    await page.get_by_role("button", name="Set up the webhook").click()
+    await expect(page.locator("#sp-webhook .sp-done")).to_have_text("The endpoint was created.")
+    await expect(page.locator("#sp-webhook .sp-badge")).to_have_text("Set up")
+    assert router.payments.called("setup_webhook") == [
+        {"url": "https://router.example.org/api/payments/webhook"}
+    ]
+
+
+async def test_the_form_writes_the_configuration(router: ScriptedRouter, visitor: Visitor) -> None:
+    page = await _open(router, visitor)
+    interval = page.locator(f'[id="{CBID}.main.poll_interval"]')
+    await expect(interval).to_have_value("900")
+    await interval.fill("5")
+    await page.locator(".cbi-page-actions .cbi-button-save").click()
+    await expect(page.locator("#modal_overlay .modal")).to_contain_text("Ask Stripe every … seconds")
+    await page.get_by_role("button", name="Dismiss").click()
+    await interval.fill("300")
+    await page.locator(f'[id="{CBID}.main.public_url"]').fill("https://router.example.org")
+    row = page.locator("tr[data-section-id=price_premium_monthly]")
+    await expect(row).to_contain_text("€4.99")
+    await row.locator(".cbi-button-edit").click()
+    amount = page.locator(f'#modal_overlay [id="{CBID}.price_premium_monthly.amount"]')
+    await expect(amount).to_have_value("4.99")
+    await amount.fill("5,49")
+    await page.locator("#modal_overlay .cbi-button-positive").click()
+    await expect(row).to_contain_text("€5.49")
+    await expect(page.locator("#modal_overlay .cbi-map")).not_to_be_visible()
+    await page.locator(".cbi-page-actions .cbi-button-apply").click()
+    await expect(page.locator("#modal_overlay .modal")).to_contain_text("Configuration changes applied.")
+    await expect(page.locator("#modal_overlay .modal")).not_to_be_visible()
+    assert await _configured(router, "main", "poll_interval") == "300"
+    assert await _configured(router, "main", "public_url") == "https://router.example.org"
+    assert await _configured(router, "price_premium_monthly", "amount") == "549"
+    assert await _configured(router, "price_premium_yearly", "amount") == "4999"
+    await expect(page.get_by_label("Address", exact=True)).to_have_value(
+        "https://router.example.org/api/payments/webhook"
+    )
+    assert visitor.complaints == []
+
+
+async def test_a_plan_is_added_and_taken_away(router: ScriptedRouter, visitor: Visitor) -> None:
+    page = await _open(router, visitor)
+    plans = page.locator("#cbi-stripe-payments-plan")
+    await plans.locator(".cbi-section-create-name").fill("family")
+    await plans.locator(".cbi-section-create-name").press("y")
+    await plans.locator(".cbi-section-create-name").press("Backspace")
+    await plans.locator(".cbi-button-add").click()
+    await page.locator(f'#modal_overlay [id="{CBID}.family.title"]').fill("Family")
+    await page.locator("#modal_overlay .cbi-button-positive").click()
+    await expect(page.locator("tr[data-section-id=family]")).to_contain_text("Family")
+    await page.locator("tr[data-section-id=base] .cbi-button-remove").click()
+    await expect(page.locator("tr[data-section-id=base]")).to_have_count(0)
+    await page.locator(".cbi-page-actions .cbi-button-apply").click()
+    await expect(page.locator("#modal_overlay .modal")).to_contain_text("Configuration changes applied.")
+    await expect(page.locator("#modal_overlay .modal")).not_to_be_visible()
+    assert await _configured(router, "family", "title") == "Family"
+    assert await _configured(router, "base", "title") is None
+    assert visitor.complaints == []
+
+
+async def test_the_shipped_configuration_survives_being_saved(
+    router: ScriptedRouter, visitor: Visitor
+) -> None:
+    before = (await router.bus.call("stripe-payments.uci", "load", {}))["settings"]
+    page = await _open(router, visitor)
+    await page.locator(".cbi-page-actions .cbi-button-apply").click()
+    await expect(page.locator("#modal_overlay .modal")).to_be_visible()
+    await expect(page.locator("#modal_overlay .modal")).not_to_be_visible()
+    after = (await router.bus.call("stripe-payments.uci", "load", {}))["settings"]
+    assert isinstance(before, dict)
+    assert isinstance(after, dict)
+    for name, section in before.items():
+        assert isinstance(section, dict)
+        kept = {option: value for option, value in section.items() if value not in ("", None)}
+        assert after[name] == kept, name
+
+
+async def test_who_may_not_administer_sees_the_doctor_alone(router: ScriptedRouter, visitor: Visitor) -> None:
+    router.payments.furnish()
+    page = await _open(router, visitor, "viewer")
+    await expect(page.locator("[data-check]")).to_have_count(4)
+    await expect(page.locator(".sp-notices")).to_contain_text("Your login may look, but change nothing.")
+    await expect(page.locator("#sp-keys")).not_to_be_visible()
+    await expect(page.locator(".cbi-map")).to_have_count(0)
+    await expect(page.locator(".cbi-page-actions")).to_have_count(0)
+    reply = await page.evaluate(
+        """method => fetch('/ubus/', {
+            method: 'POST',
+            body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'call',
+                params: [ L.env.sessionid, 'uci', 'get', { config: 'stripe-payments' } ] })
+        }).then(reply => reply.text())"""
+    )
+    assert json.loads(reply)["result"] == [int(Status.PERMISSION_DENIED)]
+    assert visitor.complaints == []
+
+
+def test_no_secret_is_an_option_of_the_shipped_configuration() -> None:
+    from simulator.router.root_files import REPOSITORY
+
+    package = parse("stripe-payments", (REPOSITORY / "files/etc/config/stripe-payments").read_text())
+    assert not [
+        name for section in package.sections for name in section.options if "secret" in name or "key" in name
+    ]
