@@ -15,7 +15,7 @@ RENEWALS_FAIL = "4000000000000341"
 
 
 class Subscriber(Buyer):
-    """A buyer who comes back. `sees_webhooks` False: the router has to ask by itself, so a look is asked for."""
+    """A buyer who comes back. `sees_webhooks` False: the router lives by asking, so a look is asked for."""
 
     def __init__(self, world: World, *, sees_webhooks: bool = True) -> None:
         super().__init__(world)

@@ -26,7 +26,12 @@ from stripe_payments.ledger.schema import NewerSchemaError, migrate
 from stripe_payments.ledger.transaction import Transaction
 from stripe_payments.texts import Text
 
-__all__ = ["META_REBUILDING", "Ledger"]
+__all__ = ["META_HELD", "META_REBUILDING", "Ledger"]
+
+META_HELD: Final = "held"
+"""Meta key: the features (names, comma-separated) that a new ledger took over from UCI. They do not lock
+before it is known what was paid; see `META_REBUILDING`.
+"""
 
 META_REBUILDING: Final = "rebuilding"
 """Meta key, present from a new file's first commit until reconciliation has filled it from Stripe. Its value:

@@ -204,11 +204,12 @@ def _invoice_item(invoice: Mapping[str, Any], book: Book) -> str:
     return ""
 
 
-def recompute(tx: Transaction, book: Book, *, holding: bool) -> tuple[str, ...]:
+def recompute(tx: Transaction, book: Book, *, held: frozenset[str]) -> tuple[str, ...]:
     """Entitlements from all rows; what changed goes to the outbox. Gives the names of the features that
     changed.
 
-    `holding`: the ledger is being rebuilt and may not know yet what was paid, so that nothing may lock.
+    `held`: features that must not lock, because the ledger is being rebuilt and may not know yet that they
+    were paid.
     """
     before = tx.features.all()
     after = entitlements(
@@ -220,10 +221,9 @@ def recompute(tx: Transaction, book: Book, *, holding: bool) -> tuple[str, ...]:
         previous=before,
         grants=tx.grants.all(),
     )
-    if holding:
-        for name, held in before.items():
-            if held.unlocked and (name not in after or not after[name].unlocked):
-                after[name] = held
+    for name in held & before.keys():
+        if before[name].unlocked and (name not in after or not after[name].unlocked):
+            after[name] = before[name]
     changes = tx.features.replace(after)
     for change in changes:
         tx.outbox.add("feature", change.payload())

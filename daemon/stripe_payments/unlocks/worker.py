@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from stripe_payments.entitlements import MANUAL, Entitlement, ManualGrant
 from stripe_payments.journal import Journal
 from stripe_payments.ledger import Effect, Ledger, Transaction
-from stripe_payments.ledger.store import META_REBUILDING
+from stripe_payments.ledger.store import META_HELD, META_REBUILDING
 from stripe_payments.unlocks.uci_features import as_option_values, differing, from_sections, storable
 from ubus_py import Encodable, Status, StatusError, Table, UbusError, UsageError, Value
 
@@ -109,6 +109,7 @@ class Unlocks:
             if not unlocked or tx.features.all():
                 return False
             tx.features.replace(unlocked)
+            tx.meta.set(META_HELD, ",".join(sorted(unlocked)))
             for entitlement in unlocked.values():
                 if entitlement.source == MANUAL:
                     tx.grants.put(ManualGrant(entitlement.feature, entitlement.until))

@@ -77,9 +77,8 @@ async def test_beyond_its_size_the_oldest_objects_go_and_the_history_stays(ledge
 
 
 async def test_nothing_is_old_while_the_time_is_unknown(ledger: Ledger) -> None:
-    await ledger.write(
-        lambda tx: (tx.inbox.accept("evt_1", "t", "o", 0), tx.inbox.finish("evt_1", "applied"))
-    )
+    await ledger.write(lambda tx: tx.inbox.accept("evt_1", "t", "o", 0))
+    await ledger.write(lambda tx: tx.inbox.finish("evt_1", "applied"))
     assert await LedgerCare(ledger, lambda: None).tidy() is None
     assert not await ledger.write(lambda tx: tx.inbox.accept("evt_1", "t", "o", 0))
 

@@ -213,9 +213,8 @@ async def test_while_a_lost_ledger_is_rebuilt_nothing_locks(cloud: StripeCloud, 
     for leftover in state.glob("ledger.db*"):
         leftover.unlink()
     async with selling(cloud, state, rebuilding=True) as seller:
-        await seller.ledger.write(
-            lambda tx: (tx.features.replace(told), tx.meta.set(META_HELD, ",".join(sorted(told))))
-        )
+        await seller.ledger.write(lambda tx: tx.features.replace(told))
+        await seller.ledger.write(lambda tx: tx.meta.set(META_HELD, ",".join(sorted(told))))
         await seller.reconciler.recompute()
         assert await seller.unlocked() == BOUGHT
         seller.run(seller.poller.run())

@@ -1,0 +1,164 @@
+"""Payments that are not simply paid: given back, disputed, pending, free, tried first, confirmed again."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.world import World
+from tests.flows.subscriber import GOOD_CARD, PREMIUM, Subscriber
+
+NOTHING: frozenset[str] = frozenset()
+MONTHLY = "price_premium_monthly"
+
+
+@pytest.fixture
+async def subscriber(tmp_path: Path) -> AsyncIterator[Subscriber]:
+    async with World(state=tmp_path) as world:
+        yield Subscriber(world)
+        assert world.stripe.drift == []
+
+
+async def configure(subscriber: Subscriber, section: str, **values: str) -> None:
+    """`uci set`, `uci commit`; returns when the catalogue shows a trial, or at once."""
+    bus = subscriber.world.bus
+    await bus.call("uci", "set", {"config": "stripe-payments", "section": section, "values": dict(values)})
+    await bus.call("uci", "commit", {"config": "stripe-payments"})
+
+    async def read() -> bool:
+        return "the settings were read again" in subscriber.world.daemon.log_text()
+
+    await subscriber.world.wait_until(read)
+
+
+async def last_invoice(subscriber: Subscriber) -> dict[str, Any]:
+    rows: Any = (await subscriber.call("transactions"))["transactions"]
+    invoice: dict[str, Any] = next(row for row in rows if row["kind"] == "invoice")
+    return invoice
+
+
+async def test_a_plan_that_is_refunded_in_full_locks(subscriber: Subscriber) -> None:
+    await subscriber.buy(MONTHLY)
+    await subscriber.agreed(PREMIUM, "active")
+    invoice = await last_invoice(subscriber)
+    assert (await subscriber.call("refund", payment_id=invoice["id"]))["amount"] == 499
+    await subscriber.agreed(NOTHING, "refunded")
+    assert (await last_invoice(subscriber))["status"] == "refunded"
+    assert (await subscriber.payment(invoice["id"]))["status"] == "refunded"
+
+
+async def test_a_plan_that_is_refunded_in_part_stays(subscriber: Subscriber) -> None:
+    await subscriber.buy(MONTHLY)
+    await subscriber.agreed(PREMIUM, "active")
+    invoice = await last_invoice(subscriber)
+    await subscriber.call("refund", payment_id=invoice["id"], amount=200)
+    assert (await last_invoice(subscriber))["status"] == "partially_refunded"
+    await subscriber.agreed(PREMIUM, "active")
+
+
+@pytest.mark.parametrize("outcome", ["won", "lost"])
+async def test_a_dispute_about_a_plan_locks_when_it_is_lost(subscriber: Subscriber, outcome: str) -> None:
+    await subscriber.buy(MONTHLY)
+    await subscriber.agreed(PREMIUM, "active")
+    charge = (await subscriber.world.account.request("GET", "charges"))["data"][0]["id"]
+    await subscriber.world.control("dispute", {"charge": charge, "outcome": "open"})
+
+    async def disputed() -> bool:
+        return bool((await last_invoice(subscriber))["status"] == "disputed")
+
+    await subscriber.world.wait_until(disputed)
+    await subscriber.agreed(PREMIUM, "active")
+    await subscriber.world.control("dispute", {"charge": charge, "outcome": outcome})
+    if outcome == "won":
+        await subscriber.world.wait_until(lambda: _status(subscriber, "paid"))
+        await subscriber.agreed(PREMIUM, "active")
+    else:
+        await subscriber.agreed(NOTHING, "disputed")
+
+
+async def _status(subscriber: Subscriber, status: str) -> bool:
+    return bool((await last_invoice(subscriber))["status"] == status)
+
+
+async def test_a_bank_debit_that_fails_never_unlocks(subscriber: Subscriber) -> None:
+    session_id = await subscriber.buy(card="bank_debit_fails")
+
+    async def pending() -> bool:
+        return bool((await subscriber.payment(session_id))["status"] == "pending")
+
+    await subscriber.world.wait_until(pending)
+    await subscriber.agreed(NOTHING)
+    await subscriber.time_passes(4)
+
+    async def failed() -> bool:
+        return bool((await subscriber.payment(session_id))["status"] == "failed")
+
+    await subscriber.world.wait_until(failed)
+    payment = await subscriber.payment(session_id)
+    assert payment["failure"]["reason"] == "debit_failed"
+    await subscriber.agreed(NOTHING)
+    assert subscriber.hotplug() == []
+
+
+async def test_a_total_of_nothing_unlocks(subscriber: Subscriber) -> None:
+    await configure(subscriber, "main", allow_promotion_codes="1")
+    account = subscriber.world.account
+    coupon = await account.request("POST", "coupons", percent_off=100, duration="once")
+    promotion = {"type": "coupon", "coupon": coupon["id"]}
+    await account.request("POST", "promotion_codes", promotion=promotion, code="FREE")
+    session_id = await subscriber.checkout()
+    await subscriber.world.control(f"checkout/{session_id}/pay", {"promotion_code": "FREE", "card": ""})
+    await subscriber.agreed(PREMIUM, "paid")
+    payment = await subscriber.payment(session_id)
+    assert (payment["status"], payment["amount"]) == ("no_payment_required", 0)
+    assert await subscriber.charged() == []
+
+
+async def test_a_trial_without_a_card_ends_by_itself(subscriber: Subscriber) -> None:
+    await configure(subscriber, MONTHLY, trial_days="14", trial_requires_card="0")
+    await subscriber.buy(MONTHLY, card="")
+    await subscriber.agreed(PREMIUM, "trialing")
+    assert subscriber.in_uci()["until"] == (await subscriber.subscription())["trial_end"]
+    await subscriber.time_passes(15)
+    await subscriber.agreed(NOTHING, "canceled")
+    assert await subscriber.charged() == []
+    await subscriber.buy(MONTHLY)
+    await subscriber.agreed(PREMIUM, "active")
+    assert await subscriber.charged() == [499], "there is one trial a router"
+
+
+async def test_a_renewal_that_the_bank_wants_confirmed(subscriber: Subscriber) -> None:
+    await subscriber.buy(MONTHLY, card="4000002760003184")
+    await subscriber.agreed(PREMIUM, "active")
+    await subscriber.time_passes(32)
+    await subscriber.agreed(PREMIUM, "grace")
+    owing = await subscriber.subscription()
+    assert owing["status"] == "past_due"
+    assert owing["latest_invoice"]["url"], "where the buyer confirms"
+    await subscriber.gives_card(GOOD_CARD)
+    await subscriber.pays_open_invoice()
+    await subscriber.agreed(PREMIUM, "active")
+    assert subscriber.flips("remote_backup_daily") == ["unlock"]
+
+
+async def test_what_an_administrator_grants(subscriber: Subscriber) -> None:
+    await subscriber.call("grant", feature="phone_support", note="with our apologies")
+    await subscriber.agreed(frozenset({"phone_support"}), "granted")
+    assert subscriber.in_uci("phone_support")["source"] == "manual"
+    await subscriber.buy(MONTHLY)
+    await subscriber.agreed(PREMIUM | {"phone_support"})
+    await subscriber.call("revoke", feature="phone_support")
+    await subscriber.agreed(PREMIUM, "active")
+
+
+async def test_the_portal_is_reached_from_the_router(subscriber: Subscriber) -> None:
+    assert await subscriber.refusal("portal") == "nothing_bought"
+    await subscriber.buy(MONTHLY)
+    await subscriber.agreed(PREMIUM, "active")
+    url = (await subscriber.call("portal", return_url=f"{subscriber.world.front.url}/"))["url"]
+    assert url.startswith(f"{subscriber.world.stripe.url}/p/session/")
+    assert await subscriber.refusal("portal", return_url="javascript:alert(1)") == "invalid_argument"
+    assert await subscriber.refusal("create_checkout_session", price_id="price_business_monthly") == (
+        "already_owned"
+    )
