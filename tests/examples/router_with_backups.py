@@ -1,8 +1,8 @@
 """A simulated router on which the example package is installed, and the server that takes the backups.
 
-The package's files are the example's; `openssl` and `curl` are real. What a router has and this machine lacks
-is stood in for, below the router's own folder: `uci`, `logger`, `sysupgrade`, `sftp`, and as much of OpenWrt's
-rc.common and procd as starts and stops one process.
+The package's files are the example's; `openssl` and `curl` are real. What a router has and this machine
+lacks is stood in for, below the router's own folder: `uci`, `logger`, `sysupgrade`, `sftp`, and as much
+of OpenWrt's rc.common and procd as starts and stops one process.
 """
 
 import asyncio

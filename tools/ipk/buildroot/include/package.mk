@@ -8,11 +8,13 @@ VERSION:=$(PKG_VERSION)-r$(PKG_RELEASE)
 FIELDS:=SECTION CATEGORY TITLE URL DEPENDS USERID PKGARCH VERSION
 SECTIONS:=description conffiles preinst postinst prerm postrm
 
+define BuildTargets
 .PHONY: all prepare
 prepare:
 	$(Build/Prepare)
 	$(Build/Configure)
 	$(Build/Compile)
+endef
 
 define WriteSection
 $(if $(value Package/$(1)/$(2)),$(file >$(OUT)/$(1)/$(2),$(Package/$(1)/$(2))))
@@ -21,12 +23,14 @@ endef
 define BuildPackage
   $(foreach field,$(filter-out VERSION,$(FIELDS)),$(eval $(field):=))
   $(eval VERSION:=$(PKG_VERSION)-r$(PKG_RELEASE))
-  $(eval $(value Package/$(1)))
+  $(eval $(Package/$(1)))
   $(shell mkdir -p $(OUT)/$(1)/root)
   $(foreach field,$(FIELDS),$(file >$(OUT)/$(1)/$(field),$(strip $($(field)))))
   $(file >$(OUT)/$(1)/LICENSE,$(PKG_LICENSE))
   $(file >$(OUT)/$(1)/MAINTAINER,$(PKG_MAINTAINER))
   $(foreach section,$(SECTIONS),$(call WriteSection,$(1),$(section)))
+  $(if $(PACKAGES),,$(eval $(BuildTargets)))
+  $(eval PACKAGES+=$(1))
   $(eval $(call BuildPackage/install,$(1),$(OUT)/$(1)/root))
 endef
 
