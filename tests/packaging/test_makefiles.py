@@ -1,6 +1,8 @@
 """The package Makefiles as a feed, and one version everywhere."""
 
+import os
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 
 import stripe_payments
 from tests.packaging.ipk_file import IpkFile
-from tools.ipk.makefiles import FOLDERS, REPOSITORY, run_makefiles
+from tools.ipk.makefiles import BUILDROOT, FOLDERS, REPOSITORY, run_makefiles
 from tools.ipk.package import Package, PackageError
 from tools.ipk.stripe_release import LOCK, pinned
 
@@ -111,3 +113,39 @@ def test_make_names_both_targets_and_needs_the_sdk() -> None:
     )
     assert done.returncode != 0
     assert "OpenWrt SDK" in done.stderr
+
+
+@pytest.mark.interop
+def test_luci_s_own_rules_install_the_same_files(tmp_path: Path, packages: dict[str, IpkFile]) -> None:
+    rules = Path(os.environ.get("LUCI_SRC", "/nowhere"), "luci.mk")
+    compiler = Path(os.environ.get("OPENWRT_STAGING", "/nowhere"), "bin/po2lmo")
+    if not (rules.exists() and compiler.exists()):
+        pytest.skip("LUCI_SRC and OPENWRT_STAGING name no luci.mk and po2lmo")
+    top, out = tmp_path / "top", tmp_path / "out"
+    shutil.copytree(BUILDROOT, top)
+    shutil.copy(rules, top / "feeds/luci/luci.mk")
+    out.mkdir()
+    done = subprocess.run(
+        [
+            *("make", "--silent", "-C", REPOSITORY / "luci-app-stripe-payments"),
+            *(f"TOPDIR={top}", f"OUT={out}", "FIND=find", "XARGS=xargs", "SED=sed -i -e", "all"),
+        ],
+        env={"PATH": f"{compiler.parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        umask=0o022,
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("luci-app-stripe-payments", "luci-i18n-stripe-payments-it"):
+        ours = tmp_path / name
+        packages[name].unpack(ours)
+        theirs = {
+            file.relative_to(out / name / "root"): file.read_bytes()
+            for file in (out / name / "root").rglob("*")
+            if file.is_file()
+        }
+        assert theirs == {
+            file.relative_to(ours): file.read_bytes() for file in ours.rglob("*") if file.is_file()
+        }
+        assert (out / name / "VERSION").read_text().strip() == packages[name].fields["Version"]
+        assert (out / name / "LICENSE").read_text().strip() == packages[name].fields["License"]
