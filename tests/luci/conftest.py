@@ -111,7 +111,7 @@ class Visitor:
 
     async def log_in(self, url: str, username: str = "root", path: str = "/admin/payments/shop") -> None:
         """Open a LuCI page as somebody who has logged in (without waiting for the login form to be drawn)."""
-        form = {"luci_username": username, "luci_password": "router"}
+        form: dict[str, str | float | bool] = {"luci_username": username, "luci_password": "router"}
         await self.context.request.post(f"{url}/cgi-bin/luci/", form=form, max_redirects=0)
         await self.page.goto(f"{url}/cgi-bin/luci{path}")
 

@@ -8,9 +8,11 @@ the pictures in the repository are taken without it.
 import argparse
 import asyncio
 import io
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright, expect
@@ -32,14 +34,67 @@ class Picture:
     path: str
     ready: Callable[[Page], Awaitable[None]]
     width: int = 1280
-    scheme: str = "light"
+    scheme: Literal["light", "dark"] = "light"
+    languages: Sequence[str] = ("", ".it")
 
 
 async def _shop(page: Page) -> None:
     await expect(page.locator(".sp-card")).to_have_count(4, timeout=PATIENCE_MS)
+    await expect(page.locator("[data-preview=business]")).not_to_be_empty(timeout=PATIENCE_MS)
 
 
-PICTURES = (Picture("shop", "/admin/payments/shop", _shop),)
+async def _features(page: Page) -> None:
+    await expect(page.locator(".sp-subscription")).to_be_visible(timeout=PATIENCE_MS)
+
+
+async def _transactions(page: Page) -> None:
+    await expect(page.locator(".sp-spending")).to_be_visible(timeout=PATIENCE_MS)
+
+
+async def _settings(page: Page) -> None:
+    await page.get_by_role("button", name=re.compile("Look what is missing|Guarda cosa manca")).click(
+        timeout=PATIENCE_MS
+    )
+    await expect(page.locator("[data-provision]").first).to_be_visible(timeout=PATIENCE_MS)
+    await expect(page.locator("[data-check]").first).to_be_attached(timeout=PATIENCE_MS)
+
+
+async def _widget(page: Page) -> None:
+    await expect(page.locator(".sp-widget .sp-plan")).to_be_visible(timeout=PATIENCE_MS)
+
+
+NEW = (Picture("settings", "/admin/payments/settings", _settings),)
+"""Of a router that is a minute old: the simulator's clock is still everybody's."""
+
+USED = (
+    Picture("shop", "/admin/payments/shop", _shop),
+    Picture("features", "/admin/payments/features", _features),
+    Picture("transactions", "/admin/payments/transactions", _transactions),
+    Picture("widget", "/admin/status/overview", _widget, width=900),
+    Picture("shop-dark", "/admin/payments/shop", _shop, scheme="dark", languages=("",)),
+    Picture("features-phone", "/admin/payments/features", _features, width=375, languages=("",)),
+)
+
+
+async def _live_half_a_year(world: World) -> None:
+    """Base for some months, then Premium: so that the pages have something to show."""
+    reply = await world.bus.call(
+        "stripe-payments", "create_checkout_session", {"price_id": "price_base_monthly"}
+    )
+    await world.pay(str(reply["session_id"]))
+    await world.wait_until(lambda: world.unlocked("security_updates"))
+    for _ in range(5):
+        await world.control("clock/advance", {"seconds": 31 * 86400})
+    (subscription,) = [
+        one["id"]
+        for one in (await world.account.request("GET", "subscriptions", limit=1))["data"]
+        if one["status"] == "active"
+    ]
+    await world.bus.call("stripe-payments", "sync", {})
+    await world.bus.call(
+        "stripe-payments", "change_plan", {"subscription": subscription, "price_id": "price_premium_monthly"}
+    )
+    await world.wait_until(lambda: world.unlocked("remote_backup_daily"))
 
 
 async def _take(browser: Browser, world: World, picture: Picture, suffix: str, locale: str) -> None:
@@ -47,7 +102,7 @@ async def _take(browser: Browser, world: World, picture: Picture, suffix: str, l
         browser,
         locale,
         color_scheme=picture.scheme,
-        viewport={"width": picture.width, "height": 700},
+        viewport={"width": picture.width, "height": 420 if picture.name == "widget" else 700},
         reduced_motion="reduce",
     )
     try:
@@ -66,15 +121,21 @@ def _save(file: Path, png: bytes) -> None:
         raise SystemExit(f"{file.name} has {file.stat().st_size} bytes, more than {LARGEST}")
 
 
+async def _take_those(pictures: Sequence[Picture], names: list[str], browser: Browser, world: World) -> None:
+    for picture in pictures:
+        for suffix in picture.languages:
+            if not names or picture.name in names:
+                await _take(browser, world, picture, suffix, LOCALES[suffix])
+
+
 async def _take_all(names: list[str]) -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     async with World(luci_src=LUCI_SRC) as world, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
         try:
-            for picture in PICTURES:
-                for suffix, locale in LOCALES.items():
-                    if not names or picture.name in names:
-                        await _take(browser, world, picture, suffix, locale)
+            await _take_those(NEW, names, browser, world)
+            await _live_half_a_year(world)
+            await _take_those(USED, names, browser, world)
         finally:
             await browser.close()
 

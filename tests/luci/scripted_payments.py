@@ -271,7 +271,7 @@ class ScriptedPayments:
         return {"subscriptions": self.subscriptions}
 
     async def _transactions(self, call: Call) -> Mapping[str, Any]:
-        limit, before = int(call.args.get("limit", 20)), str(call.args.get("before", "0"))
+        limit, before = int(str(call.args.get("limit", 20))), str(call.args.get("before", "0"))
         end = int(before) + limit
         return {
             "transactions": self.transactions[int(before) : end],

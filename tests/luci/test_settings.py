@@ -16,6 +16,7 @@ expect.set_options(timeout=PATIENCE_MS)
 PATH = "/admin/payments/settings"
 RUN = "[data-dialog=run]"
 CBID = "widget.cbid.stripe-payments"
+TAB = ".cbi-tabmenu li"
 
 
 async def _open(router: ScriptedRouter, visitor: Visitor, username: str = "root") -> Page:
@@ -142,6 +143,7 @@ async def test_the_form_writes_the_configuration(router: ScriptedRouter, visitor
     await page.get_by_role("button", name="Dismiss").click()
     await interval.fill("300")
     await page.locator(f'[id="{CBID}.main.public_url"]').fill("https://router.example.org")
+    await page.click(f"{TAB}[data-tab=price] a")
     row = page.locator("tr[data-section-id=price_premium_monthly]")
     await expect(row).to_contain_text("€4.99")
     await row.locator(".cbi-button-edit").click()
@@ -166,6 +168,7 @@ async def test_the_form_writes_the_configuration(router: ScriptedRouter, visitor
 
 async def test_a_plan_is_added_and_taken_away(router: ScriptedRouter, visitor: Visitor) -> None:
     page = await _open(router, visitor)
+    await page.click(f"{TAB}[data-tab=plan] a")
     plans = page.locator("#cbi-stripe-payments-plan")
     await plans.locator(".cbi-section-create-name").fill("family")
     await plans.locator(".cbi-section-create-name").press("y")

@@ -180,7 +180,10 @@ const Section = Element.extend({
 	},
 
 	frame(...nodes) {
-		return E('div', { 'class': 'cbi-section', 'id': `cbi-${this.map.config}-${this.sectiontype}` }, [
+		return E('div', {
+			'class': 'cbi-section', 'id': `cbi-${this.map.config}-${this.sectiontype}`,
+			'data-tab': this.map.tabbed ? this.sectiontype : null
+		}, [
 			this.title ? E('h3', {}, [ this.title ]) : '',
 			this.description ? E('div', { 'class': 'cbi-section-descr' }, [ this.description ]) : '',
 			...nodes
@@ -309,8 +312,27 @@ const Map = Element.extend({
 
 	renderContents() {
 		this.root ??= E('div', { 'id': `cbi-${this.config}`, 'class': 'cbi-map' });
-		dom.content(this.root, this.children.map(section => section.render()));
+		const sections = this.children.map(section => section.render());
+
+		dom.content(this.root, this.tabbed ? [ this.tabs(sections), E('div', { 'class': 'cbi-map-tabbed' }, sections) ] : sections);
 		return this.root;
+	},
+
+	/* One section at a time; which one is kept when the form is drawn anew. */
+	tabs(sections) {
+		const show = active => {
+			this.active = active;
+			sections.forEach((section, i) => section.setAttribute('data-tab-active', i == active));
+			menu.childNodes.forEach((item, i) => { item.className = (i == active) ? 'cbi-tab' : 'cbi-tab-disabled'; });
+		};
+		const menu = E('ul', { 'class': 'cbi-tabmenu' }, this.children.map((section, i) =>
+			E('li', { 'data-tab': section.sectiontype }, [ E('a', { 'href': '#', 'click': event => {
+				event.preventDefault();
+				show(i);
+			} }, [ section.title ]) ])));
+
+		show(this.active ?? 0);
+		return menu;
 	},
 
 	async save(callback, silent) {

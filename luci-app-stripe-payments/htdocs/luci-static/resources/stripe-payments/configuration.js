@@ -197,6 +197,7 @@ return baseclass.extend({
 
 		const map = new form.Map(CONFIG);
 
+		map.tabbed = true;
 		general(map);
 		sellable(map, 'plan', _('Plans'), _('Paid by the month or year. Each lists all of its features, those of the plan below included.'));
 		sellable(map, 'product', _('Products'), _('Paid once, for ever.'));

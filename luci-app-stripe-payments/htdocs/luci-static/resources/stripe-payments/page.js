@@ -49,6 +49,11 @@ function stripeState(status) {
 	return L.isObject(status?.stripe) ? status.stripe.status : status?.stripe;
 }
 
+/** The time that the router trusts, else the browser's. */
+function now(status) {
+	return new Date(status?.now ?? Date.now());
+}
+
 /** What a person has to know before anything else, as [ kind, [ sentence, what to do ] ]. */
 function troubles({ trouble, status }) {
 	if (trouble)
@@ -289,4 +294,4 @@ const Page = view.extend({
 	}
 });
 
-return baseclass.extend({ Dialog, Page, Part, failureNode, loadStyles, notice, stripeState, troubles });
+return baseclass.extend({ Dialog, Page, Part, failureNode, loadStyles, notice, now, stripeState, troubles });

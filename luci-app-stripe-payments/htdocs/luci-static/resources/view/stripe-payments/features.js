@@ -9,13 +9,13 @@
 const RETURN = 'stripe-payments/return.html';
 
 /* What unlocked or locked a feature, and what happens next. */
-function story(feature) {
+function story(feature, now) {
 	const date = format.date(feature.until);
 
 	switch (feature.reason) {
 	case 'paid': return _('Yours for ever.');
 	case 'granted': return date ? _('Granted until %s.').format(date) : _('Granted for ever.');
-	case 'active': return Date.parse(feature.until) < Date.now()
+	case 'active': return Date.parse(feature.until) < now
 		? _('Its renewal of %s is not confirmed yet; it stays unlocked meanwhile.').format(date)
 		: _('Renews on %s.').format(date);
 	case 'trialing': return _('Trial until %s.').format(date);
@@ -208,7 +208,7 @@ return page.Page.extend({
 				E('span', { 'class': `sp-badge ${feature.unlocked ? (URGENT.includes(feature.reason) ? 'warning' : 'good') : 'quiet'}` },
 					[ feature.unlocked ? _('Unlocked') : _('Locked') ]),
 				source ? E('span', { 'class': 'sp-source' }, [ source ]) : '',
-				E('span', { 'class': 'sp-quiet' }, [ story(feature) ])
+				E('span', { 'class': 'sp-quiet' }, [ story(feature, page.now(this.state.status)) ])
 			])
 		]);
 	}

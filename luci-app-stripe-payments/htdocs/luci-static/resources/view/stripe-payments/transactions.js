@@ -81,7 +81,7 @@ return page.Page.extend({
 		/* The end of the list, as far as it is known: later looks are at its beginning. */
 		if (this.state.next === undefined) {
 			this.state.next = first.next;
-			this.more(FOR_CHART, () => this.oldest() < Date.now() - 366 * 864e5)
+			this.more(FOR_CHART, () => this.oldest() < page.now(this.state.status) - 366 * 864e5)
 				.then(() => this.table && this.draw(), () => {});
 		}
 	},
@@ -128,12 +128,13 @@ return page.Page.extend({
 		if (!first)
 			return;
 
+		const now = page.now(this.state.status);
 		const matching = this.matching();
 		const rows = matching.slice(0, shown);
 		const kinds = [ ...new Set(this.sorted.map(row => row.kind)) ];
 		const states = [ ...new Set(this.sorted.map(row => row.status)) ];
 
-		this.chart.draw([ this.sorted, new Date().getMonth() ], () => spending.render(this.sorted, new Date()));
+		this.chart.draw([ this.sorted, now.toDateString() ], () => spending.render(this.sorted, now));
 		this.tools.draw([ wantedKind, wantedState, kinds, states, busy, failed.csv, this.sorted.length > 0 ],
 			() => this.sorted.length ? this.renderTools(kinds, states) : []);
 		this.table.draw([ rows, mayAdminister, trouble != null, busy ], () => this.renderTable(rows));
