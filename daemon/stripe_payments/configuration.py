@@ -7,17 +7,31 @@ router); the small helper `stripe-payments.uci` gives it its own two configurati
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Final
 
 from stripe_payments.journal import Journal
-from stripe_payments.settings import Settings
-from ubus_py import CallTimeout, Client, ConnectionLost, ProtocolError, StatusError, Table
+from stripe_payments.settings import Problem, Settings
+from stripe_payments.texts import Text
+from ubus_py import CallTimeout, Client, ConnectionLost, ProtocolError, Status, StatusError, Table
 
 _journal = Journal("settings")
 
 _FIRST_DELAY_S: Final = 0.1
 _LONGEST_DELAY_S: Final = 5.0
 _TIMEOUT_S: Final = 10.0
+_ATTEMPTS_TO_READ: Final = 4
+
+_MALFORMED: Final = Problem(
+    "",
+    "",
+    Text(
+        "/etc/config/stripe-payments is malformed and cannot be read: “uci show stripe-payments” tells where;"
+        " correct it, then reload the service.",
+        "/etc/config/stripe-payments è malformato e non si può leggere: “uci show stripe-payments” dice dove;"
+        " correggilo, poi ricarica il servizio.",
+    ),
+)
 
 
 class Configuration:
@@ -28,8 +42,15 @@ class Configuration:
         self.current: Settings = Settings.DEFAULTS
 
     async def load(self) -> bool:
-        """Read the settings, trying until rpcd is there; gives whether they differ from `current`."""
-        loaded = Settings.from_uci(sections_of((await self._ask()).get("settings")))
+        """Read the settings, trying until rpcd is there; gives whether they differ from `current`.
+
+        Those of a file that cannot be read stay what they were, with a problem noted.
+        """
+        answer = await self._ask()
+        if answer is None:
+            loaded = replace(self.current, problems=(_MALFORMED,))
+        else:
+            loaded = Settings.from_uci(sections_of(answer.get("settings")))
         changed = loaded != self.current
         self.current = loaded
         if changed:
@@ -42,13 +63,19 @@ class Configuration:
                 )
         return changed
 
-    async def _ask(self) -> Table:
+    async def _ask(self) -> Table | None:
+        """The helper's answer; None where it keeps failing to read the file."""
         delay = _FIRST_DELAY_S
         told = False
+        unread = 0
         while True:
             try:
                 return await self._bus.call("stripe-payments.uci", "load", {}, timeout=_TIMEOUT_S)
             except (StatusError, ConnectionLost, CallTimeout, ProtocolError) as error:
+                if isinstance(error, StatusError) and error.status is Status.UNKNOWN_ERROR:
+                    unread += 1
+                    if unread == _ATTEMPTS_TO_READ:
+                        return None
                 # At boot rpcd comes later than we do; it also goes away for a moment whenever it is
                 # restarted.
                 if not told:

@@ -21,6 +21,7 @@ FEATURES = "stripe-features"
 MAX_TEXT = 256
 _PRICE_ID = re.compile(r"price_[A-Za-z0-9_]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_WORKPLACE = ".stripe-payments-uci"
 _TEXT_OPTIONS = ("source", "plan", "until", "reason")
 
 Reply = dict[str, Value]
@@ -57,12 +58,15 @@ class PaymentsUci:
             return describe_package(self._store.load(config, staged=False))
         except NoSuchConfigError:
             return {}
+        except UciError:
+            if config == FEATURES:  # the state can be made again; the settings are their author's to mend
+                return {}
+            raise
 
     async def _store_features(self, call: Call) -> Reply:
         features = _only(call, {"features": TABLE})
         wanted = {name: _feature(name, fields) for name, fields in features.items() if name}
-        if not self._store.exists(FEATURES):  # it is made of what the daemon knows, so it can be made again
-            self._store.create(FEATURES)
+        self._ensure_features_file()
         editor = self._editor(FEATURES)
         for name, options in wanted.items():
             section = editor.package.section(name)
@@ -87,6 +91,16 @@ class PaymentsUci:
             editor.set(section, "price_id", price_id)
         self._write(SETTINGS, editor)
         return {}
+
+    def _ensure_features_file(self) -> None:
+        """It is made of what the daemon knows, so it can be made again: deleted or damaged."""
+        try:
+            self._store.load(FEATURES, staged=False)
+        except NoSuchConfigError:
+            self._store.create(FEATURES)
+        except UciError:
+            self._store.set_aside(FEATURES, _WORKPLACE)
+            self._store.create(FEATURES)
 
     def _editor(self, config: str) -> UciEditor:
         try:

@@ -50,6 +50,12 @@ class UciStore:
         path.touch()
         path.chmod(0o644)
 
+    def set_aside(self, config: str, folder: str) -> None:
+        """Move a malformed configuration out of the way, to a folder beside that of the configurations."""
+        kept = self.config_dir.parent / folder
+        kept.mkdir(mode=0o700, exist_ok=True)
+        (self.config_dir / config).replace(kept / f"{config}.malformed")
+
     def delta_dir(self, session: str | None) -> Path:
         """Where changes are staged: by ``session``, or by everybody who has none."""
         if session is None:

@@ -1,8 +1,8 @@
 """What ``stripe-payments.uci`` must answer and write, as a table: for the stand-in, and for the real plugin
 of rpcd.
 
-A runner puts ``BEFORE`` in place as the two configurations (but for those a case wants ``absent``), makes
-each call of a case in turn, and compares the status, the answer where one is given, and the files afterwards
+A runner puts ``BEFORE`` in place as the two configurations (but for those a case wants ``absent`` or
+``malformed``), makes each call of a case in turn, and compares the status, the answer where one is given, and the files afterwards
 (``None``: as they were before the case).
 """
 
@@ -51,6 +51,7 @@ config other 'somebody_elses'
 	option unlocked '0'
 
 """
+MALFORMED = "config feature 'half\n"
 BEFORE = {"stripe-payments": SETTINGS, "stripe-features": FEATURES}
 FEATURE = {"unlocked": True, "source": "cs_test_1", "plan": "", "until": "", "reason": "paid"}
 
@@ -74,6 +75,7 @@ class Case:
     settings: str | None = None
     features: str | None = None
     absent: tuple[str, ...] = ()
+    malformed: tuple[str, ...] = ()
 
 
 def _store(features: object, status: Status = Status.OK) -> Call:
@@ -282,4 +284,24 @@ CASES: tuple[Case, ...] = (
     _refused("prices missing", Call("store_prices", {}, _BAD)),
     _refused("prices of the wrong type", Call("store_prices", {"prices": "x"}, _BAD)),
     _refused("a method there is not", Call("commit", {}, Status.METHOD_NOT_FOUND)),
+    Case(
+        "settings that are malformed are reported and left as they are",
+        (
+            Call("load", {}, Status.UNKNOWN_ERROR),
+            _store_prices({"price_premium_yearly": "price_1"}, Status.UNKNOWN_ERROR),
+        ),
+        malformed=("stripe-payments",),
+    ),
+    Case(
+        "a malformed state file is made again",
+        (
+            Call("load", {}, answer={"settings": LOADED["settings"], "features": {}}),
+            _store({"monitoring": FEATURE}),
+        ),
+        features=(
+            "\nconfig feature 'monitoring'\n"
+            "\toption unlocked '1'\n\toption source 'cs_test_1'\n\toption reason 'paid'\n\n"
+        ),
+        malformed=("stripe-features",),
+    ),
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+import time
+import uuid
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from stripe_payments.errors import PaymentError
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from stripe_payments.stripe_api.parameters import RefundCreateParams
 
 _journal = Journal("refunds")
+
+_KEYS_LAST: Final = 23 * 3600
+"""Seconds for which Stripe surely remembers an idempotency key (a day), less an hour for our clock."""
 
 _Wish: TypeAlias = "tuple[str, int | None, str | None]"
 
@@ -47,7 +51,6 @@ class RefundDesk:
         self._reconciler = reconciler
         self._under_way: dict[_Wish, asyncio.Task[dict[str, Any]]] = {}
         self._turn = asyncio.Lock()
-        self._decided: Counter[str] = Counter()
 
     async def refund(
         self, payment_id: str, amount: int | None = None, reason: str | None = None
@@ -84,39 +87,47 @@ class RefundDesk:
 
     async def _refund(self, payment_id: str, amount: int | None, reason: str | None) -> dict[str, Any]:
         paid = await self._payment(payment_id)
+        note = f"refund {paid.payment_intent} {amount or 'all'} {reason or ''}"
+        unheard = await self._ledger.read(lambda tx: _unheard(tx, note))
+        if unheard is not None and paid.payment_intent is not None:
+            return await self._give_back(payment_id, paid.payment_intent, amount, reason, note, unheard)
         if paid.status not in ("paid", "partially_refunded") or paid.payment_intent is None:
             why = _WHY.get(paid.status, _NOT_PAID)
             raise PaymentError("not_refundable", payment_id=payment_id, reason=why)
         left = (paid.amount or 0) - paid.amount_refunded
         if amount is not None and amount > left:
             raise PaymentError("amount_too_large", amount=amount, available=left)
+        key = uuid.uuid4().hex
+        return await self._give_back(payment_id, paid.payment_intent, amount, reason, note, key)
+
+    async def _give_back(
+        self, payment_id: str, intent: str, amount: int | None, reason: str | None, note: str, key: str
+    ) -> dict[str, Any]:
+        """Ask Stripe. Until it has answered, the key stays noted under what was asked: whoever asks again
+        after a lost answer, or after a power cut, asks for that same refund.
+        """
+        await self._ledger.write(lambda tx: tx.meta.set(note, f"{key} {int(time.time())}"))
         params: RefundCreateParams = {
-            "payment_intent": paid.payment_intent,
+            "payment_intent": intent,
             "metadata": {"router_id": self._reconciler.identity.router_id},
         }
         if amount is not None:
             params["amount"] = amount
         if reason:
             params["reason"] = reason
-        # The same request on top of the same state is the same refund, so that one whose answer was lost can
-        # be asked for again. Once Stripe has answered, the key is used up: Stripe would repeat that answer
-        # for a day, also after the seller's balance was topped up.
-        wanted = f"refund-{paid.payment_intent}-{paid.amount_refunded}-{amount or 'all'}-{reason or ''}"
         try:
-            refund = await self._stripe.create_refund(params, f"{wanted}-{self._decided[wanted]}")
+            refund = await self._stripe.create_refund(params, f"refund-{key}")
         except PaymentError as error:
             if not is_transient(error):
-                self._decided[wanted] += 1
+                await self._ledger.write(lambda tx: tx.meta.delete(note))
             if error.details.get("stripe_code") in ("charge_already_refunded", "charge_disputed"):
                 raise PaymentError(
                     "not_refundable", payment_id=payment_id, reason=error.details.get("reason")
                 ) from error
             raise
-        self._decided[wanted] += 1
-        _journal.info(
-            "refunded", payment=paid.payment_intent, refund=refund["id"], amount=refund.get("amount")
-        )
-        await self._settle(paid.payment_intent)
+        await self._ledger.write(lambda tx: tx.meta.delete(note))
+        _journal.info("refunded", payment=intent, refund=refund["id"], amount=refund.get("amount"))
+        await self._settle(intent)
         return {
             "id": refund["id"],
             "payment_id": payment_id,
@@ -153,6 +164,12 @@ class RefundDesk:
             await self._reconciler.sync(intent, "refund")
         except PaymentError as error:
             _journal.warning("the refund's effect is left to the poller", error=error.code)
+
+
+def _unheard(tx: Transaction, note: str) -> str | None:
+    """The key under which that refund was asked for without an answer, while Stripe remembers it."""
+    key, _, at = (tx.meta.get(note) or "").partition(" ")
+    return key if at.isdigit() and abs(time.time() - int(at)) < _KEYS_LAST else None
 
 
 def _stored_payment(tx: Transaction, intent_id: str) -> derive.Payment | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conformance.uci_helper_cases import BEFORE, CASES, FEATURE, Case
+from tests.conformance.uci_helper_cases import BEFORE, CASES, FEATURE, MALFORMED, Case
 from tests.unit.router.bus import Bus
 from ubus_py import StatusError
 
@@ -22,6 +22,8 @@ async def test_case(bus: Bus, case: Case) -> None:
         bus.write_config(config, text)
     for config in case.absent:
         (bus.root / "etc/config" / config).unlink()
+    for config in case.malformed:
+        bus.write_config(config, MALFORMED)
     inodes = {config: inode(bus, config) for config in BEFORE}
     for call in case.calls:
         try:
@@ -36,7 +38,7 @@ async def test_case(bus: Bus, case: Case) -> None:
         if wanted is not None:
             assert bus.config(config) == wanted
         elif config not in case.absent:
-            assert bus.config(config) == BEFORE[config]
+            assert bus.config(config) == (MALFORMED if config in case.malformed else BEFORE[config])
         assert (inode(bus, config) != inodes[config]) == (wanted is not None)
 
 

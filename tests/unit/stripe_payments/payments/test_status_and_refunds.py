@@ -165,6 +165,23 @@ async def test_a_refund_that_stripe_refused_is_asked_for_afresh(seller: Seller, 
     assert len(set(keys)) == 2
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [{"drop_connection": True, "when": "after"}, {"status": 500, "when": "after"}, {"truncate": True}],
+    ids=["dropped", "failed", "truncated"],
+)
+async def test_a_refund_whose_answer_was_lost_is_not_given_twice(
+    seller: Seller, cloud: StripeCloud, fault: dict[str, object]
+) -> None:
+    session_id = await seller.buy()
+    cloud.set_faults(**fault, path="/v1/refunds", count=1)
+    await refusal(seller.refunds.refund(session_id, 500))
+    assert (await seller.refunds.refund(session_id, 500))["amount"] == 500
+    assert [refund["amount"] for refund in cloud.account.newest_first("refund")] == [500]
+    await seller.refunds.refund(session_id, 500)  # a refund of its own, now that the first one was heard of
+    assert [refund["amount"] for refund in cloud.account.newest_first("refund")] == [500, 500]
+
+
 async def test_what_cannot_be_refunded(seller: Seller, cloud: StripeCloud) -> None:
     session_id = await seller.checkout()
     assert (await refusal(seller.refunds.refund(session_id))).code == "not_refundable"

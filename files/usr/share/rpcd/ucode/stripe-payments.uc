@@ -7,7 +7,7 @@
 'use strict';
 
 import { cursor } from 'uci';
-import { access, chmod, lstat, mkdir, open, readlink, symlink, unlink } from 'fs';
+import { access, chmod, lstat, mkdir, open, readlink, rename, symlink, unlink } from 'fs';
 import { connect } from 'ubus';
 
 const INVALID_ARGUMENT = 2;
@@ -64,7 +64,13 @@ function sections(config) {
 	if (!configuration_exists(config))
 		return {};
 
-	return open_configuration(config)?.get_all(link_name(config)) ?? reject(UNKNOWN_ERROR);
+	const uci = open_configuration(config);
+
+	if (uci)
+		return uci.get_all(link_name(config));
+
+	// the state can be made again, see below; the settings are their author's to mend
+	return config == FEATURES ? {} : reject(UNKNOWN_ERROR);
 }
 
 // Scripts with a reload trigger on the configuration hear of it, as they do of rpcd's own commits.
@@ -147,9 +153,12 @@ function feature_options(fields) {
 	return options;
 }
 
-// The state file may have been deleted: it is made of what the daemon knows, so it can be made again.
+// The state file may have been deleted, or damaged: it is made of what the daemon knows, so it can be made again.
 function ensure_features_file() {
 	const path = `${CONFIG_DIR}/${FEATURES}`;
+
+	if (configuration_exists(FEATURES) && !open_configuration(FEATURES))
+		rename(path, `${WORKPLACE}/${FEATURES}.malformed`);
 
 	if (!configuration_exists(FEATURES)) {
 		open(path, 'w')?.close();
