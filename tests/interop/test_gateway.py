@@ -122,7 +122,7 @@ class PublicGateway:
     def close(self) -> None:
         self.openwrt.sh("/etc/init.d/stripe-payments stop")
         self.openwrt.wait_until(
-            lambda: self.openwrt.run("ubus", "list", "stripe-payments.http").stdout == "",
+            lambda: self.openwrt.pid_of("stripe-payments", "daemon") is None,
             "the daemon has left",
         )
         self.openwrt.sh(

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from tests.interop.world import OpenWrtWorld
@@ -15,7 +16,8 @@ del world  # noqa: F821  # the simulated one
 
 __all__ = ["browser", "visitor"]
 
-pytestmark = pytest.mark.browser
+# one loop for all, as in tests/luci: they share a browser, which lives in it
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 expect.set_options(timeout=PATIENCE_MS)
 
 ORDER_BY_HAND = """async () => {
@@ -31,7 +33,7 @@ ORDER_BY_HAND = """async () => {
 ACCESS_DENIED = -32002
 
 
-@pytest.fixture(name="world")
+@pytest_asyncio.fixture(name="world", loop_scope="session")
 async def on_a_real_router(staging: Path, python_of_the_machine: None) -> AsyncIterator[OpenWrtWorld]:
     """Instead of the simulated world."""
     del python_of_the_machine

@@ -68,12 +68,12 @@ async def test_no_secret_where_procd_shows_it(world: OpenWrtWorld) -> None:
 async def test_a_missing_user_is_refused_with_words(world: OpenWrtWorld) -> None:
     openwrt = world.openwrt
     openwrt.sh(f"{INIT} stop")
-    await until(world, lambda: world.daemon.pid is None, "it has stopped")
+    await until(world, lambda: world.openwrt.pid_of(SERVICE, "daemon") is None, "it has stopped")
     openwrt.sh("sed -i '/^stripe-payments:/d' /etc/passwd")
     refused = openwrt.run(INIT, "start")
     assert refused.returncode == 1
     assert "no user" in refused.stderr
-    assert world.daemon.pid is None
+    assert openwrt.pid_of(SERVICE, "daemon") is None
     openwrt.sh("sh /usr/share/stripe-payments/set-up.sh; " + INIT + " start")
     await world.daemon_answers()
 
@@ -139,7 +139,7 @@ async def test_killed_it_is_back_with_everything(world: OpenWrtWorld) -> None:
 async def test_stop_is_quick_and_clean(world: OpenWrtWorld) -> None:
     service = ServiceOfProcd(world.openwrt)
     await service.stop()
-    await until(world, lambda: service.pid is None, "it has stopped")
+    await until(world, lambda: world.openwrt.pid_of(SERVICE, "daemon") is None, "it has stopped")
     assert world.openwrt.run("ubus", "list", "stripe-payments*").stdout.split() == ["stripe-payments.uci"]
     assert "msg=stopped" in world.openwrt.log()
 
@@ -215,7 +215,7 @@ async def test_check_prints_a_line_for_each_finding(world: OpenWrtWorld) -> None
 
 async def test_commands_say_so_when_the_daemon_is_away(world: OpenWrtWorld) -> None:
     await ServiceOfProcd(world.openwrt).stop()
-    await until(world, lambda: world.daemon.pid is None, "it has stopped")
+    await until(world, lambda: world.openwrt.pid_of(SERVICE, "daemon") is None, "it has stopped")
     for command in ("check", "sync", "set_keys"):
         done = world.openwrt.run(INIT, command, text="sk_test_abcdefgh12345678\n")
         assert done.returncode == 2, command
