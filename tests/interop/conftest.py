@@ -25,10 +25,12 @@ __all__ = ["Buyer", "LuciUser", "buyer", "luci_user"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies here."""
+    """Mark what lies here; browser tests share one loop, as in tests/luci: the browser lives in it."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.interop)
+            if item.path.name.startswith("test_luci"):
+                item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,7 @@ del world  # noqa: F821  # the simulated one
 
 __all__ = ["browser", "visitor"]
 
-# one loop for all, as in tests/luci: they share a browser, which lives in it
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_MS)
 
 ORDER_BY_HAND = """async () => {
