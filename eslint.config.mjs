@@ -27,6 +27,7 @@ const REQUIRED = {
 	dom: 'readonly',
 	form: 'readonly',
 	format: 'readonly',
+	grants: 'readonly',
 	page: 'readonly',
 	payments: 'readonly',
 	plans: 'readonly',

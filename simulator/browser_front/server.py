@@ -16,6 +16,8 @@ from ubus_py import STRING, Call, Client, Method, Object, Status, StatusError, U
 
 UBUS: Final = "/ubus"
 STATIC: Final = "/luci-static/"
+PEER_ADDRESS: Final = "/cgi-bin/cgi-exec"
+"""Before LuCI applies changes it has a program tell on which interface the browser comes in: on none."""
 QR_PATH: Final = "/luci-static/standin/qr.svg"
 
 
@@ -79,6 +81,8 @@ class BrowserFront:
             return web.Response(status=502, text=f"The bus does not answer: {error}\n")
         if path == "/":
             return web.Response(status=302, headers={"Location": f"{SCRIPT_NAME}/"})
+        if path == PEER_ADDRESS:
+            return web.json_response({})
         if path == QR_PATH:
             return _qr_code(request)
         if path == "/favicon.ico":

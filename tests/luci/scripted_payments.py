@@ -214,6 +214,8 @@ class ScriptedPayments:
             ("cancel_subscription", self._cancel, {**subscription, "at_period_end": BOOLEAN}),
             ("resume_subscription", self._resume, subscription),
             ("portal", self._portal, {"return_url": STRING}),
+            ("grant", self._grant, {"feature": STRING, "until": STRING, "note": STRING}),
+            ("revoke", self._revoke, {"feature": STRING}),
             ("refund", self._refund, {"payment_id": STRING, "amount": INT32, "reason": STRING}),
             ("provision", self._provision, {"dry_run": BOOLEAN, "replace": BOOLEAN}),
             ("setup_webhook", self._webhook, {"url": STRING}),
@@ -313,6 +315,18 @@ class ScriptedPayments:
 
     async def _portal(self, call: Call) -> Mapping[str, Any]:
         return {"url": str(call.args["return_url"])}
+
+    async def _grant(self, call: Call) -> Mapping[str, Any]:
+        name = str(call.args["feature"])
+        self.unlocked.add(name)
+        self.features[name] = {"source": "manual", "reason": "granted", "until": call.args.get("until")}
+        return {"feature": name}
+
+    async def _revoke(self, call: Call) -> Mapping[str, Any]:
+        name = str(call.args["feature"])
+        self.unlocked.discard(name)
+        self.features.pop(name)
+        return {"feature": name, "revoked": True}
 
     async def _refund(self, call: Call) -> Mapping[str, Any]:
         row = next(row for row in self.transactions if row["id"] == call.args["payment_id"])

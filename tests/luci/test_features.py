@@ -192,6 +192,27 @@ async def test_asking_stripe_now(router: ScriptedRouter, visitor: Visitor) -> No
     assert len(router.payments.called("sync")) == 1
 
 
+async def test_an_administrator_unlocks_by_hand_and_takes_it_back(
+    router: ScriptedRouter, visitor: Visitor
+) -> None:
+    page = await _open(router, visitor)
+    feature = page.locator("[data-feature=remote_backup]")
+    await feature.get_by_role("button", name="Unlock by hand: Daily remote backups").click()
+    await page.get_by_label("Until").fill("2031-05-17")
+    await page.get_by_label("Reason").fill("for the trade fair")
+    await page.click(RUN)
+    await expect(feature).to_contain_text("From the administrator")
+    await expect(feature).to_contain_text("Granted until 17 May 2031.")
+    assert router.payments.called("grant") == [
+        {"feature": "remote_backup", "until": "2031-05-17T23:59:59Z", "note": "for the trade fair"}
+    ]
+    await feature.get_by_role("button", name="Take back: Daily remote backups").click()
+    await page.click(RUN)
+    await expect(feature.locator(".sp-badge")).to_have_text("Locked")
+    assert router.payments.called("revoke") == [{"feature": "remote_backup"}]
+    assert visitor.complaints == []
+
+
 async def test_a_viewer_sees_and_changes_nothing(router: ScriptedRouter, visitor: Visitor) -> None:
     router.payments.subscribe("base")
     page = await _open(router, visitor, "viewer")

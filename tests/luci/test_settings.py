@@ -143,6 +143,8 @@ async def test_the_form_writes_the_configuration(router: ScriptedRouter, visitor
     await page.get_by_role("button", name="Dismiss").click()
     await interval.fill("300")
     await page.locator(f'[id="{CBID}.main.public_url"]').fill("https://router.example.org")
+    await page.locator(".cbi-page-actions .cbi-button-save").click()
+    await expect(page.locator("#indicators")).to_contain_text("Unsaved Changes")
     await page.click(f"{TAB}[data-tab=price] a")
     row = page.locator("tr[data-section-id=price_premium_monthly]")
     await expect(row).to_contain_text("€4.99")

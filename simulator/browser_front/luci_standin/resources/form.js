@@ -257,7 +257,8 @@ const GridSection = Section.extend({
 		]);
 	},
 
-	/* All options of one section in a dialogue; a new section that is dismissed goes again. */
+	/* All options of one section in a dialogue; a new section that is dismissed goes again. As in LuCI, what
+	 * was entered outside of the dialogue and not saved is drawn anew. */
 	open(sid, added) {
 		const dismiss = () => {
 			if (added)
@@ -270,7 +271,7 @@ const GridSection = Section.extend({
 				await option.parse(sid);
 
 			this.children.forEach(option => { delete option.widgets[sid]; });
-			await this.map.save(null, true);
+			await this.map.staged();
 			ui.hideModal();
 		};
 
@@ -341,9 +342,7 @@ const Map = Element.extend({
 				await section.parse();
 
 			callback?.();
-			await uci.save();
-			await this.load();
-			ui.changes.init();
+			return await this.staged();
 		}
 		catch (error) {
 			if (!silent)
@@ -355,6 +354,12 @@ const Map = Element.extend({
 
 			throw error;
 		}
+	},
+
+	async staged() {
+		await uci.save();
+		await this.load();
+		ui.changes.init();
 
 		return this.renderContents();
 	},

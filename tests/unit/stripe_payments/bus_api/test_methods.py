@@ -50,6 +50,7 @@ async def test_status_of_a_router_out_of_the_box(house: House) -> None:
     assert status["mode"] == "unconfigured"
     assert status["stripe"] == "unconfigured"
     assert status["webhook"] == "unconfigured"
+    assert status["keys"] == {"secret_key": None, "publishable_key": None, "webhook_secret": None}
     assert status["clock"] == "untrusted"
     assert status["customer"] is None
     assert status["last_sync"] is None
@@ -165,6 +166,7 @@ async def test_keys_are_stored_and_never_shown(house: House) -> None:
     status = await house.call("status")
     assert status["mode"] == "test"
     assert secret not in str(status)
+    assert status["keys"]["secret_key"] == "sk_test_…here"
     assert (house.state / "secrets.json").stat().st_mode & 0o777 == 0o600
     assert house.state.stat().st_mode & 0o777 == 0o700
     mixture = await house.refusal("set_keys", publishable_key="pk_live_51Another")

@@ -69,6 +69,8 @@ const callCheck = slowly('check');
 const callRefund = slowly('refund', 'payment_id', 'amount', 'reason');
 const callProvision = slowly('provision', 'dry_run', 'replace');
 const callSetupWebhook = slowly('setup_webhook', 'url');
+const callGrant = slowly('grant', 'feature', 'until', 'note');
+const callRevoke = slowly('revoke', 'feature');
 const callSetKeys = slowly('set_keys', 'secret_key', 'webhook_secret', 'publishable_key');
 
 const callSessionAccess = rpc.declare({
@@ -320,6 +322,16 @@ return baseclass.extend({
 	/** Resolves to { id, url, action, detail, … }; the secret stays in the router. */
 	setupWebhook(url) {
 		return outcome(callSetupWebhook(url, language()));
+	},
+
+	/** Unlocks a feature by hand, for ever or until a time (RFC 3339). */
+	grant(feature, until, note) {
+		return outcome(callGrant(feature, until, note, language()));
+	},
+
+	/** Takes a grant back. */
+	revoke(feature) {
+		return outcome(callRevoke(feature, language()));
 	},
 
 	/** Stores the keys that are given; resolves to { mode }. */

@@ -102,7 +102,7 @@ function bars({ currency, months, total }) {
 					...(amount ? [ svg('text', { 'x': middle, 'y': top - 5, 'class': 'value' },
 						[ format.money(amount, currency) ]) ] : [])
 				]),
-				svg('text', { 'x': middle, 'y': HEIGHT - 6, 'class': i % 3 == 2 ? 'month' : 'month minor' }, [ format.month(month) ])
+				svg('text', { 'x': middle, 'y': HEIGHT - FOOT + 6, 'class': i % 3 == 2 ? 'month' : 'month minor' }, [ format.month(month) ])
 			];
 		})
 	]);

@@ -3,6 +3,7 @@
 'require stripe-payments.format as format';
 'require stripe-payments.page as page';
 'require stripe-payments.plans as plans';
+'require stripe-payments.grants as grants';
 
 /* Back from Stripe's portal: a page that needs no login and leads here by a link
  * of our own site, for LuCI's cookie does not travel on the way back. */
@@ -47,6 +48,7 @@ return page.Page.extend({
 
 	questions: () => ({
 		mayBuy: payments.mayBuy(),
+		mayAdminister: payments.mayAdminister(),
 		status: payments.status(),
 		catalog: payments.catalog(),
 		features: payments.features(),
@@ -61,7 +63,7 @@ return page.Page.extend({
 	},
 
 	draw() {
-		const { catalog, features, subscriptions, status, trouble, mayBuy, busy, failed } = this.state;
+		const { catalog, features, subscriptions, status, trouble, mayBuy, mayAdminister, busy, failed } = this.state;
 		const off = trouble != null || !mayBuy || status?.mode == 'unconfigured' || status?.enabled === false;
 
 		this.drawNotices(mayBuy ? [] : [ [ 'info', [ _('Your login may look, but change nothing.'), _('Ask the administrator of this router.') ] ] ]);
@@ -70,7 +72,7 @@ return page.Page.extend({
 			return;
 
 		this.subscriptions.draw([ catalog, subscriptions, features, off, busy, failed ], () => this.renderSubscriptions(off));
-		this.features.draw([ catalog, features, off, busy, failed, status?.last_sync ], () => this.renderFeatures(off));
+		this.features.draw([ catalog, features, mayAdminister, off, busy, failed, status?.last_sync ], () => this.renderFeatures(off));
 	},
 
 	renderSubscriptions(off) {
@@ -190,6 +192,22 @@ return page.Page.extend({
 		]) ];
 	},
 
+	renderGrant(name, title, feature) {
+		const granted = feature.source == 'manual';
+
+		if (!this.state.mayAdminister || (feature.unlocked && !granted))
+			return '';
+
+		return E('button', {
+			'class': 'sp-link',
+			'data-focus': `grant-${name}`,
+			'data-action': granted ? 'revoke' : 'grant',
+			'disabled': (this.state.trouble || this.state.busy) ? '' : null,
+			'aria-label': (granted ? _('Take back: %s') : _('Unlock by hand: %s')).format(title),
+			'click': () => grants[granted ? 'takeBack' : 'give'](name, title, () => this.refresh())
+		}, [ granted ? _('Take back') : _('Unlock by hand') ]);
+	},
+
 	renderFeature(name) {
 		const { catalog, features } = this.state;
 		const feature = features[name] ?? { unlocked: false, reason: 'none' };
@@ -208,6 +226,7 @@ return page.Page.extend({
 				E('span', { 'class': `sp-badge ${feature.unlocked ? (URGENT.includes(feature.reason) ? 'warning' : 'good') : 'quiet'}` },
 					[ feature.unlocked ? _('Unlocked') : _('Locked') ]),
 				source ? E('span', { 'class': 'sp-source' }, [ source ]) : '',
+				this.renderGrant(name, known.title ?? name, feature),
 				E('span', { 'class': 'sp-quiet' }, [ story(feature, page.now(this.state.status)) ])
 			])
 		]);

@@ -142,7 +142,7 @@ return page.Page.extend({
 	},
 
 	renderTools(kinds, states) {
-		const select = (id, label, value, options, set) => [
+		const select = (id, label, value, options, set) => E('span', { 'class': 'sp-pair' }, [
 			E('label', { 'for': id }, [ label ]),
 			E('select', {
 				'id': id, 'class': 'cbi-input-select', 'data-focus': id,
@@ -153,12 +153,12 @@ return page.Page.extend({
 				}
 			}, [ [ '', _('All') ], ...options ].map(([ key, text ]) =>
 				E('option', { 'value': key, 'selected': key == value ? '' : null }, [ text ])))
-		];
+		]);
 
 		return [ E('div', { 'class': 'sp-tools' }, [
-			...select('sp-kind', _('Kind'), this.state.wantedKind, kinds.map(kind => [ kind, kindOf(kind) ]),
+			select('sp-kind', _('Kind'), this.state.wantedKind, kinds.map(kind => [ kind, kindOf(kind) ]),
 				value => { this.state.wantedKind = value; }),
-			...select('sp-state', _('State'), this.state.wantedState, states.map(state => [ state, stateOf(state)[0] ]),
+			select('sp-state', _('State'), this.state.wantedState, states.map(state => [ state, stateOf(state)[0] ]),
 				value => { this.state.wantedState = value; }),
 			E('span', { 'class': 'sp-gap' }),
 			this.button('csv', '', _('Download as CSV'), _('Collecting…'), () => this.export()),

@@ -1,0 +1,78 @@
+"""My features, transactions, settings and plans in real LuCI with real rpcd: the LuCI app's tests again."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import expect
+
+from tests.interop.world import OpenWrtWorld
+from tests.luci.conftest import PATIENCE_MS, Visitor, browser, visitor
+from tests.luci.test_settings import CBID, TAB
+from tests.luci.test_subscription_life import (
+    test_a_daemon_killed_while_it_changes_the_plan_changes_it_once,
+    test_a_plan_from_upgrade_to_refund,
+    test_a_router_out_of_the_box_is_set_up_in_the_browser,
+    test_the_portal_and_the_way_back,
+)
+
+__all__ = [
+    "browser",
+    "test_a_daemon_killed_while_it_changes_the_plan_changes_it_once",
+    "test_a_plan_from_upgrade_to_refund",
+    "test_a_router_out_of_the_box_is_set_up_in_the_browser",
+    "test_the_portal_and_the_way_back",
+    "visitor",
+]
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest_asyncio.fixture(name="world", loop_scope="session")
+async def on_a_real_router(staging: Path, python_of_the_machine: None) -> AsyncIterator[OpenWrtWorld]:
+    """Instead of the simulated world."""
+    del python_of_the_machine
+    async with OpenWrtWorld(staging) as world:
+        yield world
+
+
+@pytest_asyncio.fixture(name="empty_world", loop_scope="session")
+async def out_of_the_box(staging: Path, python_of_the_machine: None) -> AsyncIterator[OpenWrtWorld]:
+    """Instead of the simulated one."""
+    del python_of_the_machine
+    async with OpenWrtWorld(staging, webhooks=False, configured=False) as world:
+        yield world
+
+
+async def test_the_form_is_saved_applied_and_taken_up(world: OpenWrtWorld, visitor: Visitor) -> None:
+    """Through real rpcd: staged for the session, applied with a rollback pending, confirmed, taken up."""
+    lan = world.front.url.replace("127.0.0.1", "localhost")
+    page = visitor.page
+    await visitor.log_in(lan, path="/admin/payments/settings")
+    await page.click(f"{TAB}[data-tab=price] a")
+    row = page.locator("tr[data-section-id=price_premium_monthly]")
+    await row.locator(".cbi-button-edit").click()
+    await page.locator(f'#modal_overlay [id="{CBID}.price_premium_monthly.amount"]').fill("5.49")
+    await page.locator("#modal_overlay .cbi-button-positive").click()
+    await expect(row).to_contain_text("€5.49")
+    await page.locator(".cbi-page-actions .cbi-button-apply").click()
+    await expect(page.locator("#modal_overlay .modal")).to_contain_text("Configuration changes applied.")
+
+    async def taken_up() -> bool:
+        catalogue = await world.bus.call("stripe-payments", "catalog", {})
+        return "549" in str(catalogue)
+
+    await world.wait_until(taken_up)
+    assert (world.root / "etc/config/stripe-payments").read_text().count("option amount '549'") == 1
+
+
+async def test_a_viewer_finds_no_settings_to_change(world: OpenWrtWorld, visitor: Visitor) -> None:
+    lan = world.front.url.replace("127.0.0.1", "localhost")
+    await visitor.log_in(lan, "viewer", "/admin/payments/settings")
+    await expect(visitor.page.locator("[data-check]").first).to_be_attached()
+    await expect(visitor.page.locator(".sp-notices")).to_contain_text(
+        "Your login may look, but change nothing."
+    )
+    await expect(visitor.page.locator(".cbi-map")).to_have_count(0)
