@@ -199,3 +199,41 @@ async def test_the_last_contact_survives_a_restart(cloud: StripeCloud, tmp_path:
         assert seller.reconciler.last_sync == int(stored)
         assert seller.clock.floor is not None
         assert not seller.clock.trusted
+
+
+async def test_a_renewal_is_noticed_although_the_next_poll_is_a_day_away(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    seller.change(poll_interval=86_400)
+    await seller.buy("price_premium_monthly")
+    seller.run(seller.poller.run())
+    await seller.poller.look_now()
+    (before,) = await seller.ledger.read(lambda tx: tx.subscriptions.all())
+    cloud.advance(32 * 86_400)
+    seller.clock.observe(cloud.clock.now())  # the month passes here too
+    seller.poller.notice()
+
+    async def renewed() -> bool:
+        (held,) = await seller.ledger.read(lambda tx: tx.subscriptions.all())
+        return held.current_period_end != before.current_period_end
+
+    await eventually(renewed, "the renewal")
+
+
+async def test_a_cancelled_plan_locks_at_its_end_without_asking_anybody(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    subscription = await seller.subscribe()
+    await seller.subscriptions.cancel(subscription)
+    seller.run(seller.poller.run())
+    await seller.poller.look_now()
+    cloud.set_faults(drop_connection=True)
+    cloud.advance(32 * 86_400)
+    seller.clock.observe(cloud.clock.now())
+    seller.poller.notice()
+
+    async def locked() -> bool:
+        return await seller.unlocked() == set()
+
+    await eventually(locked, "the end")
+    assert await seller.reason("backups") == "canceled"
