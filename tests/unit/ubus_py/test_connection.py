@@ -37,7 +37,7 @@ SOON = 30.0
 
 async def eventually(what: Any) -> None:
     async with asyncio.timeout(SOON):
-        while not what():  # noqa: ASYNC110 - of any condition
+        while not what():
             await asyncio.sleep(0.005)
 
 

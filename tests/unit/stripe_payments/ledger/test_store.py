@@ -347,7 +347,7 @@ async def test_the_log_of_a_damaged_ledger_does_not_pour_into_the_new_one(path: 
 
 async def test_an_empty_file_is_a_new_ledger(path: Path) -> None:
     path.parent.mkdir(mode=0o700)
-    path.touch()  # noqa: ASYNC240
+    path.touch()
     ledger = await Ledger.open(path)
     assert ledger.fresh
     assert not ledger.rebuilt

@@ -76,7 +76,7 @@ class World:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - a file on disk wakes nobody
+        while not condition():
             await asyncio.sleep(0.01)
 
 
