@@ -53,6 +53,7 @@ VERBS = {
         "connected",
         "listen",
         "lookup",
+        "lookup_strictly",
         "on_connection",
         "publish",
         "send",
