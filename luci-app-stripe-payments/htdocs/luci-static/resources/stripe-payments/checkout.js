@@ -93,7 +93,7 @@ function steps(phase) {
 	return E('ol', { 'class': 'sp-steps' }, [
 		done ? _('Paid') : _('Waiting for payment'),
 		_('Payment received'),
-		_('Unlocked')
+		_('Everything unlocked')
 	].map((label, i) => E('li', {
 		'class': i < done ? 'done' : (i == done ? (STUCK.includes(phase) ? 'stuck' : 'current') : ''),
 		'aria-current': (i == done) ? 'step' : null
