@@ -67,7 +67,7 @@ demo: $(VENV)/.demo
 	@exec $(VENV)/bin/python -m simulator --port $(PORT) --stripe-port $(STRIPE_PORT) $(if $(STATE),--state '$(STATE)')
 
 test: $(VENV)/.dev node_modules/.package-lock.json have-chromium
-	$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+	$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(VENV)/.dev node_modules/.package-lock.json have-shellcheck
 	$(VENV)/bin/ruff check .
