@@ -2,8 +2,8 @@
 of rpcd.
 
 A runner puts ``BEFORE`` in place as the two configurations (but for those a case wants ``absent`` or
-``malformed``), makes each call of a case in turn, and compares the status, the answer where one is given, and the files afterwards
-(``None``: as they were before the case).
+``malformed``), makes each call of a case in turn, and compares the status, the answer where one is given, and
+the files afterwards (``None``: as they were before the case).
 """
 
 from __future__ import annotations
