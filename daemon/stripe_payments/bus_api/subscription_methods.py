@@ -1,4 +1,4 @@
-"""The methods about subscriptions and about what an administrator grants; `table` says how they are called."""
+"""The methods about subscriptions and an administrator's grants; `table` says how they are called."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def preview_change(question: Question) -> Reply:
 
 
 async def change_plan(question: Question) -> Reply:
-    """Change a `subscription` to the price `price_id`, for the amount that was previewed: the subscription."""
+    """Change a `subscription` to the price `price_id`, for the amount previewed: the subscription."""
     args = question.args
     return await question.parts.subscriptions.change_plan(
         args.text("subscription", required=True), args.text("price_id", required=True), question.locale
@@ -63,7 +63,7 @@ async def grants(question: Question) -> Reply:
 
 
 async def grant(question: Question) -> Reply:
-    """Unlock a `feature` by hand, for ever or `until` a time (RFC 3339, UTC), with a `note` why: the grant."""
+    """Unlock a `feature` by hand, for ever or `until` a time (RFC 3339, UTC), with a `note`: the grant."""
     args = question.args
     return await question.parts.grants.grant(
         args.text("feature", required=True), args.text("until"), args.text("note")

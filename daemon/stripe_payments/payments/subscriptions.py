@@ -352,7 +352,7 @@ class SubscriptionDesk:
         return quote.proration_date if start is None or quote.proration_date >= start else None
 
     def _quote(self, held: _Held, price: Price) -> int | None:
-        """As of now, within the current period; None while the time is unknown (Stripe then takes its own)."""
+        """As of now, within the current period; None while time is unknown (Stripe takes its own)."""
         now = self._clock.now()
         if now is None:
             return None

@@ -129,7 +129,7 @@ class InvoiceMoney:
         return [one for one in self._invoices if derive.subscription_of_invoice(one) == subscription_id]
 
     def owed_since(self, subscription_id: str) -> int | None:
-        """When the first of the payments that are owed now fell due: a later unpaid renewal is no new start."""
+        """When the first of the payments that are owed now fell due: a later renewal is no new start."""
         since: int | None = None
         for invoice in self._invoices_of(subscription_id):
             if invoice.get("status") in ("open", "uncollectible"):
@@ -141,7 +141,7 @@ class InvoiceMoney:
     def returned(
         self, subscription_id: str, period_start: int | None
     ) -> Literal["refunded", "disputed"] | None:
-        """Which way everything that was paid for the current period went back; None while something is left."""
+        """Which way all that was paid for the current period went back; None while something is left."""
         paid = returned = lost = 0
         for invoice in self._invoices_of(subscription_id):
             created = derive.integer(invoice.get("created")) or 0

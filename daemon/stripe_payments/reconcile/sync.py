@@ -240,7 +240,7 @@ class Reconciler:
 
 
 def _held(tx: Transaction) -> frozenset[str]:
-    """The features that do not lock yet: those of UCI, until everything has been fetched from Stripe again."""
+    """The features that do not lock yet: those of UCI, until all has been fetched from Stripe again."""
     if tx.meta.get(META_REBUILDING) is None:
         return frozenset()
     return frozenset((tx.meta.get(META_HELD) or "").split(","))
