@@ -94,3 +94,21 @@ async def test_from_the_first_payment_to_the_end(subscriber: Subscriber) -> None
     paid = sorted(row["amount"] for row in rows if row["status"] == "paid")
     assert paid == sorted(await subscriber.charged())
     assert all(row["invoice_pdf"] and row["receipt_url"] for row in rows)
+
+
+async def test_a_kept_world_goes_on_at_the_time_it_had(tmp_path: Path) -> None:
+    """The demo with STATE: a year is skipped, everything stops, and is started again."""
+    async with World(state=tmp_path, webhooks=False) as world:
+        subscriber = Subscriber(world, sees_webhooks=False)
+        await subscriber.buy("price_premium_yearly")
+        await subscriber.agreed(PREMIUM, "active")
+        await subscriber.time_passes(400)
+        await subscriber.agreed(PREMIUM, "active")
+        before = (await subscriber.call("status"))["now"]
+    async with World(state=tmp_path, webhooks=False) as world:
+        subscriber = Subscriber(world, sees_webhooks=False)
+        await subscriber.call("sync")
+        status = await subscriber.call("status")
+        assert status["clock"] == "trusted"
+        assert status["now"] >= before
+        assert await world.unlocked("remote_backup_daily")
