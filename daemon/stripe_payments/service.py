@@ -59,8 +59,10 @@ class Service:
 
     async def run(self, *, signals: bool = False) -> None:
         """Raises `AlreadyRunningError` where another daemon holds the state directory."""
+        watching = None
         if signals:
             self._listen_to_signals()
+            watching = asyncio.create_task(self._watch())
         try:
             self._state.hold()
         except OSError as error:
@@ -77,10 +79,17 @@ class Service:
                 booting.result()
                 await self._stopping.wait()
         finally:
-            for task in (booting, stopping):
+            tasks = [task for task in (booting, stopping, watching) if task is not None]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(booting, stopping, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._shut_down()
+
+    async def _watch(self) -> None:
+        """In a process of its own alone: whoever else shared it would be ended, too."""
+        from stripe_payments.watchdog import Watchdog
+
+        await Watchdog().keep(lambda: self.readiness.now is not None)
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
