@@ -16,6 +16,8 @@ from .probes import Probes
 DAY_S: Final = 86_400
 RECENT_DAYS: Final = 30
 SHOWN: Final = 5
+LOOKED_THROUGH: Final = 100
+"""Newest payments: more than anybody makes in RECENT_DAYS."""
 _FAR_FUTURE: Final = 2**40
 
 Raw = Mapping[str, Any]
@@ -141,12 +143,14 @@ async def payments(probes: Probes) -> Finding:
     def look(tx: Transaction) -> tuple[list[Raw], list[str]]:
         failed: list[Raw] = [
             intent
-            for intent in tx.objects.of_type("payment_intent")
+            for intent in tx.objects.newest("payment_intent", LOOKED_THROUGH)
             if intent.get("status") not in ("succeeded", "processing")
             and isinstance(intent.get("last_payment_error"), Mapping)
             and int(intent.get("created") or 0) >= since
         ]
-        owing = [one.plan or one.id for one in tx.subscriptions.all() if one.status in ("past_due", "unpaid")]
+        owing = [
+            one.plan or one.id for one in tx.subscriptions.standing() if one.status in ("past_due", "unpaid")
+        ]
         return failed[:SHOWN], owing
 
     failed, owing = await situation.ledger.read(look)

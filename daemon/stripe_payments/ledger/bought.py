@@ -3,11 +3,14 @@ them.
 """
 
 import sqlite3
-from typing import Final
+from collections.abc import Collection, Iterable
+from typing import Final, Literal, TypeAlias
 
 from stripe_payments.entitlements import ManualGrant, Purchase, Subscription
 
 __all__ = ["Grants", "Purchases", "Subscriptions"]
+
+DisputeState: TypeAlias = Literal["open", "won", "lost"]
 
 _PURCHASE: Final = "id, price_id, price_alias, product, paid, fully_refunded, dispute, paid_at"
 _SUBSCRIPTION: Final = (
@@ -50,6 +53,23 @@ class Purchases:
         """All purchases, by id."""
         rows = self._connection.execute(f"SELECT {_PURCHASE} FROM purchases ORDER BY id")  # noqa: S608
         return [_purchase(row) for row in rows]
+
+    def deciding(self, sources: Collection[str] = ()) -> list[Purchase]:
+        """The purchases that entitlements depend on, by id: as `all` for them, however many there were.
+
+        Those that are paid or may yet be; of those that were given back or lost, which say the same of the
+        same price, the first; and those that `sources` name.
+        """
+        return [_purchase(row) for row in _deciding(self._connection, "purchases", _PURCHASE, sources)]
+
+    def disputes(self, session_ids: Collection[str]) -> dict[str, DisputeState | None]:
+        """The disputes of these sessions' purchases, as far as they are known."""
+        marks = ", ".join("?" * len(session_ids))
+        rows = self._connection.execute(
+            f"SELECT id, dispute FROM purchases WHERE id IN ({marks})",  # noqa: S608
+            tuple(session_ids),
+        )
+        return dict(rows.fetchall())
 
     def delete(self, session_id: str) -> None:
         """Forget a purchase."""
@@ -96,6 +116,27 @@ class Subscriptions:
         rows = self._connection.execute(f"SELECT {_SUBSCRIPTION} FROM subscriptions ORDER BY id")  # noqa: S608
         return [_subscription(row) for row in rows]
 
+    def standing(self) -> list[Subscription]:
+        """Those that have not ended for good, by id."""
+        rows = self._connection.execute(
+            f"SELECT {_SUBSCRIPTION} FROM subscriptions WHERE settled_as IS NULL ORDER BY id"  # noqa: S608
+        )
+        return [_subscription(row) for row in rows]
+
+    def any(self) -> bool:
+        """Whether there ever was one."""
+        return self._connection.execute("SELECT 1 FROM subscriptions LIMIT 1").fetchone() is not None
+
+    def deciding(self, sources: Collection[str] = ()) -> list[Subscription]:
+        """The subscriptions that entitlements depend on, by id: as `all` for them, however many there were.
+
+        Those that have not ended; of those that have, and say the same of the same price, the first; and
+        those that `sources` name.
+        """
+        return [
+            _subscription(row) for row in _deciding(self._connection, "subscriptions", _SUBSCRIPTION, sources)
+        ]
+
     def delete(self, subscription_id: str) -> None:
         """Forget a subscription."""
         self._connection.execute("DELETE FROM subscriptions WHERE id = ?", (subscription_id,))
@@ -124,6 +165,29 @@ class Grants:
             "SELECT feature, until, note, granted_at FROM grants ORDER BY feature"
         )
         return [ManualGrant(*row) for row in rows]
+
+
+def _deciding(
+    connection: sqlite3.Connection, table: str, columns: str, sources: Collection[str]
+) -> Iterable[sqlite3.Row]:
+    """Hops from one `settled_as` to the next in the index, so that it reads a row a kind, not a row a row."""
+    marks = ", ".join("?" * len(sources))
+    return connection.execute(
+        f"""
+        WITH RECURSIVE kinds (kind) AS (
+            SELECT min(settled_as) FROM {table} WHERE settled_as IS NOT NULL
+            UNION ALL
+            SELECT (SELECT min(settled_as) FROM {table} WHERE settled_as > kind) FROM kinds
+            WHERE kind IS NOT NULL
+        )
+        SELECT {columns} FROM {table} WHERE id IN (
+            SELECT id FROM {table} WHERE settled_as IS NULL
+            UNION SELECT (SELECT min(id) FROM {table} WHERE settled_as = kind) FROM kinds
+            UNION SELECT id FROM {table} WHERE id IN ({marks})
+        ) ORDER BY id
+        """,  # noqa: S608
+        tuple(sources),
+    )
 
 
 def _purchase(row: sqlite3.Row) -> Purchase:

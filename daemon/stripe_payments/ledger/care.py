@@ -11,8 +11,8 @@ from typing import Final
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.journal import Journal
-from stripe_payments.ledger.store import Ledger
-from stripe_payments.ledger.transaction import Transaction
+from stripe_payments.ledger.store import CHECKED_WHOLE, Ledger
+from stripe_payments.ledger.transaction import WALKS, Transaction, Walk
 
 __all__ = ["LedgerCare", "Tidied"]
 
@@ -29,6 +29,9 @@ SIZE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes: an eighth of the free space on the smallest flash (128 MB SPI-NAND) of the supported boards."""
 KEPT_OF_A_TYPE: Final = 100
 """Newest objects of each type that stay whatever the size: all that polling looks at, and more."""
+
+_ROWS_AT_ONCE: Final = 500
+"""A moment of the ledger's thread: others get their turn in between."""
 
 _FIRST_AFTER: Final = (300.0, 900.0)
 _EVERY: Final = (0.95 * _DAY, 1.05 * _DAY)
@@ -87,9 +90,18 @@ class LedgerCare:
             size = await self._shrink()
             if size > self._size_limit:
                 _journal.warning("the ledger is larger than planned", size=size, planned=self._size_limit)
+        if size > CHECKED_WHOLE:
+            await self.read_through()
         if events or checkouts or packed or dropped:
             _journal.info("the ledger was tidied", events=events, packed=packed, dropped=dropped, size=size)
         return Tidied(events, checkouts, packed, dropped, size)
+
+    async def read_through(self) -> None:
+        """What the start leaves out of a large file: damage is found before somebody needs that page."""
+        for walk in WALKS:
+            after: tuple[object, ...] | None = ()
+            while after is not None:
+                after = await self._ledger.read(_piece(walk, after))
 
     async def _shrink(self) -> int:
         def shrink(tx: Transaction) -> int:
@@ -97,3 +109,7 @@ class LedgerCare:
             return tx.size()
 
         return await self._ledger.write(shrink)
+
+
+def _piece(walk: Walk, after: tuple[object, ...]) -> Callable[[Transaction], tuple[object, ...] | None]:
+    return lambda tx: tx.read_through(walk, after, _ROWS_AT_ONCE)

@@ -4,9 +4,11 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["Objects"]
+__all__ = ["Objects", "member_of"]
+
+_SESSION: Final = "checkout.session"
 
 
 class Objects:
@@ -24,21 +26,21 @@ class Objects:
         object_id, kind = raw.get("id"), raw.get("object")
         if not isinstance(object_id, str) or not isinstance(kind, str):
             raise ValueError("a Stripe object has an id and an object type")
-        created, status, customer = raw.get("created"), raw.get("status"), raw.get("customer")
-        if isinstance(customer, Mapping):  # expanded
-            customer = customer.get("id")
+        created, status = raw.get("created"), raw.get("status")
         self._connection.execute(
-            "INSERT INTO objects (id, type, created, status, customer, fetched_at, raw)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)"
+            "INSERT INTO objects (id, type, created, status, customer, payment_intent, fetched_at, raw)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET type = excluded.type, created = excluded.created,"
-            " status = excluded.status, customer = excluded.customer, fetched_at = excluded.fetched_at,"
+            " status = excluded.status, customer = excluded.customer,"
+            " payment_intent = excluded.payment_intent, fetched_at = excluded.fetched_at,"
             " raw = excluded.raw, packed = NULL",
             (
                 object_id,
                 kind,
                 created if isinstance(created, int) else 0,
                 status if isinstance(status, str) else None,
-                customer if isinstance(customer, str) else None,
+                _reference(raw, "customer"),
+                _reference(raw, "payment_intent") if kind == _SESSION else None,
                 fetched_at,
                 json.dumps(raw, ensure_ascii=False, separators=(",", ":")),
             ),
@@ -62,6 +64,14 @@ class Objects:
             (kind, limit),
         )
         return [_decoded(*row) for row in rows]
+
+    def session_of(self, payment_intent: str) -> dict[str, Any] | None:
+        """The Checkout session that was paid by a payment intent."""
+        row = self._connection.execute(
+            "SELECT raw, packed FROM objects WHERE payment_intent = ? ORDER BY created DESC, id DESC LIMIT 1",
+            (payment_intent,),
+        ).fetchone()
+        return None if row is None else _decoded(*row)
 
     def delete(self, object_id: str) -> None:
         """Forget an object."""
@@ -90,6 +100,18 @@ class Objects:
             " WHERE packed IS NOT NULL AND place > ? ORDER BY created LIMIT ?)",
             (kept, limit),
         ).rowcount
+
+
+def member_of(raw: str, packed: bytes | None, name: str) -> str | None:
+    """The id that a stored object's member is, or that of the object expanded there; a function of SQL's."""
+    return _reference(_decoded(raw, packed), name)
+
+
+def _reference(raw: Mapping[str, Any], name: str) -> str | None:
+    value = raw.get(name)
+    if isinstance(value, Mapping):  # expanded
+        value = value.get("id")
+    return value if isinstance(value, str) else None
 
 
 def _decoded(raw: str, packed: bytes | None) -> dict[str, Any]:

@@ -8,7 +8,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["MIGRATIONS", "NewerSchemaError", "migrate"]
+from stripe_payments.ledger.objects import member_of
+
+__all__ = ["MIGRATIONS", "STATE", "NewerSchemaError", "migrate"]
 
 MIGRATIONS: Final[Sequence[Sequence[str]]] = (
     (
@@ -150,7 +152,49 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
         # (zlib).
         "ALTER TABLE objects ADD COLUMN packed BLOB",
     ),
+    (
+        # What is over for good (given back, lost, ended) says no more of an entitlement than the first of its
+        # kind does, and only this grows with the years: `settled_as` names the kind, null for what is not
+        # over.
+        """
+        ALTER TABLE purchases ADD COLUMN settled_as TEXT GENERATED ALWAYS AS (
+            CASE WHEN paid AND (fully_refunded OR ifnull(dispute, '') = 'lost') THEN
+                (ifnull(dispute, '') = 'lost') || ' ' || price_id || ' ' || ifnull(price_alias, '') || ' '
+                || ifnull(product, '')
+            END
+        ) VIRTUAL
+        """,
+        "CREATE INDEX purchases_standing ON purchases (id) WHERE settled_as IS NULL",
+        "CREATE INDEX purchases_settled ON purchases (settled_as, id) WHERE settled_as IS NOT NULL",
+        """
+        ALTER TABLE subscriptions ADD COLUMN settled_as TEXT GENERATED ALWAYS AS (
+            CASE WHEN status IN ('canceled', 'incomplete_expired') THEN
+                status || ' ' || paused_collection || ' ' || price_id || ' ' || ifnull(price_alias, '') || ' '
+                || ifnull(plan, '')
+            END
+        ) VIRTUAL
+        """,
+        "CREATE INDEX subscriptions_standing ON subscriptions (id) WHERE settled_as IS NULL",
+        "CREATE INDEX subscriptions_settled ON subscriptions (settled_as, id) WHERE settled_as IS NOT NULL",
+        # The session that a payment belongs to, which the payment does not say.
+        "ALTER TABLE objects ADD COLUMN payment_intent TEXT",
+        "UPDATE objects SET payment_intent = member_of(raw, packed, 'payment_intent')"
+        " WHERE type = 'checkout.session'",
+        "CREATE INDEX objects_by_payment ON objects (payment_intent) WHERE payment_intent IS NOT NULL",
+    ),
 )
+
+STATE: Final = (
+    "meta",
+    "checkouts",
+    "inbox",
+    "purchases",
+    "subscriptions",
+    "features",
+    "grants",
+    "outbox",
+)
+"""All tables but `objects` and `transactions`, which grow for as long as somebody buys."""
 
 
 class NewerSchemaError(Exception):
@@ -172,6 +216,7 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] 
     found = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if found > len(migrations):
         raise NewerSchemaError(found, len(migrations))
+    connection.create_function("member_of", 3, member_of, deterministic=True)
     for number, statements in enumerate(migrations[found:], start=found + 1):
         connection.execute("BEGIN IMMEDIATE")
         try:

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 from stripe_payments.durable_file import make_private_directory, set_aside, sync_directory
 from stripe_payments.errors import PaymentError
 from stripe_payments.journal import Journal
-from stripe_payments.ledger.schema import NewerSchemaError, migrate
+from stripe_payments.ledger.schema import STATE, NewerSchemaError, migrate
 from stripe_payments.ledger.transaction import Transaction
 from stripe_payments.texts import Text
 
@@ -49,6 +49,8 @@ _BUSY_MS: Final = 3000
 _CACHE_KIB: Final = 1024
 _CHECKPOINT_PAGES: Final = 256
 _WAL_BYTES: Final = 2 * 1024 * 1024
+CHECKED_WHOLE: Final = 16 * 1024 * 1024
+"""Bytes that a router's flash gives in well under a second; a ledger is planned to be half of it."""
 
 # Primary result codes (https://sqlite.org/rescode.html): what ails the file or the flash, not the function.
 _CORRUPT: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -312,11 +314,7 @@ class Ledger:
             connection.execute("PRAGMA temp_store = MEMORY")
             connection.execute("PRAGMA trusted_schema = OFF")
             if not self._fresh:
-                found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-                if found != "ok":
-                    damage = sqlite3.DatabaseError(found)
-                    damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-                    raise damage
+                _look_for_damage(connection, self._path.stat().st_size)
             before = migrate(connection)
             if self._set_aside is not None:
                 connection.execute(
@@ -367,6 +365,19 @@ class Ledger:
                 job.future.set_exception(RuntimeError(repr(job.error)))
             else:
                 job.future.set_exception(job.error)
+
+
+def _look_for_damage(connection: sqlite3.Connection, size: int) -> None:
+    """Raises sqlite3.DatabaseError with SQLITE_CORRUPT. A large file is not read to its end before the daemon
+    may work: then the history is left to `LedgerCare`, which reads it a piece at a time.
+    """
+    checks = ["quick_check(1)"] if size <= CHECKED_WHOLE else [f"quick_check({table})" for table in STATE]
+    for check in checks:
+        found = connection.execute(f"PRAGMA {check}").fetchone()[0]
+        if found != "ok":
+            damage = sqlite3.DatabaseError(found)
+            damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise damage
 
 
 def _primary(error: BaseException) -> int:

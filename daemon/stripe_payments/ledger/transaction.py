@@ -2,6 +2,8 @@
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
 from stripe_payments.ledger.bought import Grants, Purchases, Subscriptions
 from stripe_payments.ledger.checkouts import Checkouts
@@ -12,7 +14,27 @@ from stripe_payments.ledger.objects import Objects
 from stripe_payments.ledger.outbox import Outbox
 from stripe_payments.ledger.transactions import Transactions
 
-__all__ = ["Transaction"]
+__all__ = ["WALKS", "Transaction", "Walk"]
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """A way through a table of the history by an index. `texts`: what else to read of each row; SQLite reads
+    a text to its end to tell its length, of a blob only the end itself.
+    """
+
+    table: str
+    keys: tuple[str, ...]
+    texts: tuple[str, ...] = ()
+
+
+WALKS: Final = (
+    Walk("objects", ("id",), ("raw", "substr(packed, -1)")),
+    Walk("objects", ("type", "created", "id")),
+    Walk("transactions", ("id",), ("description", "receipt_url", "invoice_pdf")),
+    Walk("transactions", ("date", "id")),
+)
+"""Together they touch every page of the tables that `schema.STATE` leaves out."""
 
 
 class Transaction:
@@ -39,6 +61,20 @@ class Transaction:
         except sqlite3.DatabaseError as error:  # so bad that the check itself cannot go on
             return str(error)
         return None if found == "ok" else found.removeprefix("*** in database main ***\n")
+
+    def read_through(self, walk: Walk, after: tuple[object, ...], limit: int) -> tuple[object, ...] | None:
+        """Read the next `limit` rows of the history in the order of one of its indexes, to their last byte;
+        gives where to go on, None at the end. Raises sqlite3.DatabaseError where the file is damaged.
+        """
+        keys = ", ".join(walk.keys)
+        lengths = "".join(f", length({column})" for column in walk.texts)
+        marks = ", ".join("?" * len(walk.keys))
+        rows = self._connection.execute(
+            f"SELECT {keys}{lengths} FROM {walk.table}"  # noqa: S608
+            f"{f' WHERE ({keys}) > ({marks})' if after else ''} ORDER BY {keys} LIMIT ?",
+            (*after, limit),
+        ).fetchall()
+        return tuple(rows[-1][: len(walk.keys)]) if rows else None
 
     def size(self) -> int:
         """The file's size in bytes, without its log."""

@@ -301,7 +301,7 @@ class CheckoutDesk:
             await self._mark(checkout, "expired")
             raise PaymentError("price_unavailable", price_id=checkout.price_alias)
         customer = await self.customers.ensure()
-        tried = await self._ledger.read(lambda tx: bool(tx.subscriptions.all()))
+        tried = await self._ledger.read(lambda tx: tx.subscriptions.any())
         try:
             session = await self._stripe.create_checkout_session(
                 self._parameters(checkout, customer, trial=not tried), checkout.idempotency_key

@@ -22,7 +22,7 @@ well. `incomplete` is not among them: its first payment failed, and Stripe ends 
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """Everything bought, and the features as they stand."""
+    """What was bought and is not over, and the features as they stand."""
 
     subscriptions: Sequence[Subscription] = ()
     purchases: Sequence[Purchase] = ()
@@ -35,9 +35,9 @@ class Holdings:
 
 
 def read_holdings(tx: Transaction) -> Holdings:
-    purchases = tuple(tx.purchases.all())
+    purchases = tuple(tx.purchases.deciding())
     pending = {held.id for held in purchases if not held.paid and _is_pending(tx, held)}
-    return Holdings(tuple(tx.subscriptions.all()), purchases, tx.features.all(), frozenset(pending))
+    return Holdings(tuple(tx.subscriptions.standing()), purchases, tx.features.all(), frozenset(pending))
 
 
 def _is_pending(tx: Transaction, purchase: Purchase) -> bool:

@@ -176,12 +176,6 @@ def _stored_payment(tx: Transaction, intent_id: str) -> derive.Payment | None:
     intent = assemble(tx.objects.get, intent_id)
     if intent is None:
         return None
-    purchase = next(
-        (
-            tx.purchases.get(str(session["id"]))
-            for session in tx.objects.of_type("checkout.session")
-            if session.get("payment_intent") == intent_id
-        ),
-        None,
-    )
+    session = tx.objects.session_of(intent_id)
+    purchase = tx.purchases.get(str(session["id"])) if session is not None else None
     return derive.payment(intent, None, purchase.dispute if purchase else None)

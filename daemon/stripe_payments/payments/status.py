@@ -211,8 +211,6 @@ def _root_id(tx: Transaction, payment_id: str, kind: str) -> str:
         charge = tx.objects.get(payment_id)
         intent = derive.reference(charge.get("payment_intent")) or "" if charge else ""
     if kind in ("charge", "payment_intent"):
-        for session in tx.objects.of_type("checkout.session"):
-            if session.get("payment_intent") == intent:
-                return str(session["id"])
-        return intent
+        session = tx.objects.session_of(intent)
+        return str(session["id"]) if session is not None else intent
     return payment_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.entitlements import Subscription, announced_end, grace_end
 from stripe_payments.reconcile import derive
@@ -18,10 +18,18 @@ if TYPE_CHECKING:
 Raw = Mapping[str, Any]
 
 
+LISTED: Final = 50
+"""Newest subscriptions that are listed, besides those that have not ended."""
+
+
 def list_subscriptions(tx: Transaction, settings: Settings, locale: str | None) -> list[dict[str, Any]]:
-    """All of this router's, running ones first, then the newest first."""
+    """All of this router's that have not ended, then the newest first, LISTED of them."""
+    rows = {row.id: row for row in tx.subscriptions.standing()}
+    for raw in tx.objects.newest("subscription", LISTED):
+        if (row := tx.subscriptions.get(str(raw["id"]))) is not None:
+            rows[row.id] = row
     found = []
-    for row in tx.subscriptions.all():
+    for row in rows.values():
         raw = tx.objects.get(row.id) or {}
         order = (row.status not in LIVING, -(derive.integer(raw.get("created")) or 0), row.id)
         found.append((order, _view(tx, row, raw, settings, locale)))

@@ -212,9 +212,10 @@ def recompute(tx: Transaction, book: Book, *, held: frozenset[str]) -> tuple[str
     were paid.
     """
     before = tx.features.all()
+    sources = {held.source for held in before.values()}
     after = entitlements(
-        tx.subscriptions.all(),
-        tx.purchases.all(),
+        tx.subscriptions.deciding(sources),
+        tx.purchases.deciding(sources),
         book.settings,
         book.now,
         last_contact=book.last_contact,

@@ -183,7 +183,7 @@ class Poller:
 
     async def _boundary(self, now: float) -> float | None:
         """A period, a trial or a grace may just have ended; gives the seconds until the next one does."""
-        held, features = await self._ledger.read(lambda tx: (tx.subscriptions.all(), tx.features.all()))
+        held, features = await self._ledger.read(lambda tx: (tx.subscriptions.standing(), tx.features.all()))
         due = self._boundaries.due(self._clock.now(), held, features.values())
         if due.recompute:
             await self._reconciler.recompute()
@@ -357,7 +357,8 @@ class Poller:
         return True
 
     async def _apply_sessions(self, sessions: list[dict[str, Any]], started: float) -> None:
-        held = await self._ledger.read(lambda tx: {p.id: p.dispute for p in tx.purchases.all()})
+        ids = [str(session["id"]) for session in sessions]
+        held = await self._ledger.read(lambda tx: tx.purchases.disputes(ids))
         for session in sessions:
             if (
                 derive.needs_disputes(session, held.get(session["id"]))

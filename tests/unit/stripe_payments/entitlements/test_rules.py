@@ -9,28 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stripe_payments.entitlements import Entitlement, ManualGrant, Purchase, Subscription, entitlements
-from stripe_payments.settings import Feature, Plan, Price, Product, Settings
-from stripe_payments.texts import Text
-
-DAY = 86_400
-NOW = 1_750_000_000
-GRACE, OFFLINE = 7, 30
-NOTHING = Text("", "")
-
-SETTINGS = Settings(
-    grace_days=GRACE,
-    offline_days=OFFLINE,
-    plans={
-        "small": Plan("small", NOTHING, NOTHING, ("a",)),
-        "large": Plan("large", NOTHING, NOTHING, ("a", "b")),
-    },
-    products={"once": Product("once", NOTHING, NOTHING, ("a", "b"))},
-    prices={
-        "small_m": Price("small_m", "small", "price_small", 100, "eur", "month"),
-        "large_m": Price("large_m", "large", "price_large", 200, "eur", "month"),
-        "once_1": Price("once_1", "once", "price_once", 900, "eur", None),
-    },
-    features={name: Feature(name, NOTHING, NOTHING) for name in ("a", "b", "c")},
+from stripe_payments.settings import Settings
+from tests.unit.stripe_payments.entitlements.catalogue_and_histories import (
+    DAY,
+    GRACE,
+    NOW,
+    OFFLINE,
+    SETTINGS,
+    History,
+    histories,
+    times,
 )
 
 
@@ -234,58 +222,13 @@ def test_the_best_of_several_sources_is_named() -> None:
 
 # Every history.
 
-_times = st.none() | st.integers(NOW - 60 * DAY, NOW + 60 * DAY)
-_statuses = st.sampled_from(
-    [
-        "active",
-        "trialing",
-        "past_due",
-        "canceled",
-        "unpaid",
-        "incomplete",
-        "incomplete_expired",
-        "paused",
-        "new",
-    ]
-)
-_subscriptions = st.builds(
-    Subscription,
-    id=st.sampled_from([f"sub_{n}" for n in range(6)]),
-    status=_statuses,
-    price_id=st.sampled_from(["price_small", "price_large", "price_gone"]),
-    price_alias=st.sampled_from([None, "small_m", "gone"]),
-    plan=st.sampled_from([None, "large", "gone"]),
-    current_period_end=_times,
-    cancel_at=_times,
-    cancel_at_period_end=st.booleans(),
-    trial_end=_times,
-    paused_collection=st.booleans(),
-    past_due_since=_times,
-)
-_purchases = st.builds(
-    Purchase,
-    id=st.sampled_from([f"cs_{n}" for n in range(4)]),
-    price_id=st.sampled_from(["price_once", "price_gone"]),
-    product=st.sampled_from([None, "once", "gone"]),
-    paid=st.booleans(),
-    fully_refunded=st.booleans(),
-    dispute=st.sampled_from([None, "open", "won", "lost"]),
-)
-_grants = st.builds(ManualGrant, feature=st.sampled_from(["a", "c", "z"]), until=_times)
-_histories = st.tuples(
-    st.lists(_subscriptions, max_size=4, unique_by=lambda s: s.id),
-    st.lists(_purchases, max_size=3, unique_by=lambda p: p.id),
-    st.lists(_grants, max_size=2, unique_by=lambda g: g.feature),
-)
-History = tuple[list[Subscription], list[Purchase], list[ManualGrant]]
-
 
 def of(history: History, now: int | None, **fields: Any) -> dict[str, Entitlement]:
     subscriptions, purchases, grants = history
     return decide(*subscriptions, *purchases, *grants, now=now, **fields)
 
 
-@given(_histories, _times, _times, st.randoms(use_true_random=False))
+@given(histories, times, times, st.randoms(use_true_random=False))
 def test_the_order_of_the_sources_never_matters(
     history: History, now: int | None, contact: int | None, shuffle: random.Random
 ) -> None:
@@ -295,7 +238,7 @@ def test_the_order_of_the_sources_never_matters(
     assert of(history, now, last_contact=contact) == expected
 
 
-@given(_histories, _times, _times)
+@given(histories, times, times)
 def test_deciding_again_changes_nothing(history: History, now: int | None, contact: int | None) -> None:
     once = of(history, now, last_contact=contact)
     assert of(history, now, last_contact=contact, previous=once) == once
@@ -318,7 +261,7 @@ def features_named(source: Subscription | Purchase) -> tuple[str, ...]:
     return SETTINGS.features_of(price) if price is not None else ()
 
 
-@given(_histories, st.integers(NOW - 60 * DAY, NOW + 60 * DAY))
+@given(histories, st.integers(NOW - 60 * DAY, NOW + 60 * DAY))
 def test_what_is_paid_is_never_locked(history: History, now: int) -> None:
     got = of(history, now, last_contact=now)
     sources: list[Subscription | Purchase] = [*history[0], *history[1]]
@@ -328,7 +271,7 @@ def test_what_is_paid_is_never_locked(history: History, now: int) -> None:
                 assert got[feature].unlocked, (source, got[feature])
 
 
-@given(_histories, _times, _times)
+@given(histories, times, times)
 def test_what_is_not_paid_is_never_unlocked(history: History, now: int | None, contact: int | None) -> None:
     got = of(history, now, last_contact=contact)
     sources: dict[str, Subscription | Purchase] = {}
@@ -357,7 +300,7 @@ def test_what_is_not_paid_is_never_unlocked(history: History, now: int | None, c
                 assert now < heard + OFFLINE * DAY
 
 
-@given(_histories, st.integers(NOW - 60 * DAY, NOW + 60 * DAY), _times)
+@given(histories, st.integers(NOW - 60 * DAY, NOW + 60 * DAY), times)
 def test_losing_the_time_neither_locks_nor_unlocks(history: History, now: int, contact: int | None) -> None:
     """The router decided with a trusted clock, then rebooted and has none."""
     if contact is not None:
@@ -371,7 +314,7 @@ def test_losing_the_time_neither_locks_nor_unlocks(history: History, now: int, c
             assert not after[feature].unlocked
 
 
-@given(_histories, _times, st.integers(0, 90 * DAY))
+@given(histories, times, st.integers(0, 90 * DAY))
 def test_time_alone_never_unlocks(history: History, now: int | None, later: int) -> None:
     if now is None:
         return

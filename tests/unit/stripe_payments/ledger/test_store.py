@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import resource
 import shutil
 import signal
@@ -9,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +19,10 @@ import pytest
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.ledger import Ledger, Transaction
+from stripe_payments.ledger.care import LedgerCare
+from stripe_payments.ledger.objects import Objects
 from stripe_payments.ledger.schema import MIGRATIONS, migrate
-from stripe_payments.ledger.store import META_REBUILDING
+from stripe_payments.ledger.store import CHECKED_WHOLE, META_REBUILDING
 
 DAEMON = Path(__file__).resolve().parents[4] / "daemon"
 
@@ -328,6 +332,64 @@ async def test_a_damaged_ledger_is_set_aside_and_begun_anew(path: Path, damage: 
     await ledger.close()
 
 
+async def grown(path: Path) -> None:
+    """Of a size that is not read to its end at the start."""
+    ledger = await Ledger.open(path)
+
+    def put(tx: Transaction) -> None:
+        for number in range(2000):
+            raw = {"id": f"in_{number:06}", "object": "invoice", "created": number, "text": "x" * 10_000}
+            tx.objects.put(raw, 0)
+        tx.inbox.accept("evt_old", "t", "o", 1)
+
+    await ledger.write(put)
+    await ledger.close()
+    assert path.stat().st_size > CHECKED_WHOLE
+
+
+def pages_with(path: Path, text: bytes) -> list[int]:
+    """Where the pages begin that hold `text`: of the table, and of its indexes."""
+    found = re.finditer(re.escape(text), path.read_bytes())
+    return sorted({match.start() // 4096 * 4096 for match in found})
+
+
+def scramble_page(path: Path, start: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(b"\xff" * 4096)
+
+
+async def test_damaged_state_in_a_large_ledger_is_found_at_the_start(path: Path) -> None:
+    await grown(path)
+    scramble_page(path, pages_with(path, b"evt_old")[0])
+    ledger = await Ledger.open(path)
+    assert ledger.rebuilt
+    await ledger.close()
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_damaged_history_in_a_large_ledger_is_found_by_reading_through(path: Path, place: int) -> None:
+    await grown(path)
+    pages = pages_with(path, b"in_001234")
+    assert len(pages) == 3  # the table and its two indexes
+    scramble_page(path, pages[place])
+    ledger = await Ledger.open(path)
+    try:
+        with pytest.raises(PaymentError) as caught:
+            await LedgerCare(ledger, lambda: 1_750_000_000, size_limit=CHECKED_WHOLE * 4).read_through()
+        assert caught.value.code == "ledger_unavailable"
+        assert "damaged" in caught.value.message_in("en")
+    finally:
+        await ledger.close()
+
+
+async def test_reading_through_a_sound_ledger_ends(path: Path) -> None:
+    await grown(path)
+    ledger = await Ledger.open(path)
+    await LedgerCare(ledger, lambda: 1_750_000_000).read_through()
+    await ledger.close()
+
+
 async def test_the_log_of_a_damaged_ledger_does_not_pour_into_the_new_one(path: Path) -> None:
     """A power cut left a log with the latest pages, and the file itself, with all the others, is gone bad."""
     await filled(path)
@@ -388,6 +450,27 @@ def test_a_migration_and_its_number_are_one_transaction(tmp_path: Path) -> None:
     assert migrate(connection, mended) == len(MIGRATIONS)
     assert schema(connection) == (len(MIGRATIONS) + 2, before[1] | {"extra", "extra_a"})
     assert migrate(connection, mended) == len(mended)
+    connection.close()
+
+
+def test_sessions_of_an_older_ledger_are_found_by_their_payment(tmp_path: Path) -> None:
+    """Also those that were compressed, which SQL alone cannot read."""
+    connection = sqlite3.connect(tmp_path / "db", isolation_level=None)
+    migrate(connection, MIGRATIONS[:2])
+    for number, payment in enumerate(('"pi_0"', '{"id":"pi_1","object":"payment_intent"}', "null")):
+        raw = f'{{"id":"cs_{number}","object":"checkout.session","payment_intent":{payment}}}'
+        packed = zlib.compress(raw.encode()) if number else None
+        connection.execute(
+            "INSERT INTO objects (id, type, created, fetched_at, raw, packed) VALUES (?, ?, 0, 0, ?, ?)",
+            (f"cs_{number}", "checkout.session", "" if packed else raw, packed),
+        )
+    migrate(connection)
+    objects = Objects(connection)
+    found = [objects.session_of(payment) for payment in ("pi_0", "pi_1", "pi_2")]
+    assert [session["id"] if session else None for session in found] == ["cs_0", "cs_1", None]
+    objects.put({"id": "cs_9", "object": "checkout.session", "created": 1, "payment_intent": "pi_2"}, 0)
+    objects.put({"id": "re_9", "object": "refund", "created": 9, "payment_intent": "pi_2"}, 0)
+    assert (objects.session_of("pi_2") or {})["id"] == "cs_9"
     connection.close()
 
 
