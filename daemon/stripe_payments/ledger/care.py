@@ -7,10 +7,12 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.journal import Journal
+from stripe_payments.ledger.schema import BOUGHT
 from stripe_payments.ledger.store import CHECKED_WHOLE, Ledger
 from stripe_payments.ledger.transaction import WALKS, Transaction, Walk
 
@@ -98,6 +100,9 @@ class LedgerCare:
 
     async def read_through(self) -> None:
         """What the start leaves out of a large file: damage is found before somebody needs that page."""
+        for table in BOUGHT:
+            if (found := await self._ledger.read(partial(Transaction.damage, table=table))) is not None:
+                raise PaymentError("ledger_unavailable", reason=found)
         for walk in WALKS:
             after: tuple[object, ...] | None = ()
             while after is not None:

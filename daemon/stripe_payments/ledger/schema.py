@@ -10,7 +10,7 @@ from typing import Final
 
 from stripe_payments.ledger.objects import member_of
 
-__all__ = ["MIGRATIONS", "STATE", "NewerSchemaError", "migrate"]
+__all__ = ["BOUGHT", "MIGRATIONS", "STATE", "NewerSchemaError", "migrate"]
 
 MIGRATIONS: Final[Sequence[Sequence[str]]] = (
     (
@@ -184,17 +184,11 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
     ),
 )
 
-STATE: Final = (
-    "meta",
-    "checkouts",
-    "inbox",
-    "purchases",
-    "subscriptions",
-    "features",
-    "grants",
-    "outbox",
-)
-"""All tables but `objects` and `transactions`, which grow for as long as somebody buys."""
+STATE: Final = ("meta", "inbox", "features", "grants", "outbox")
+"""The tables that stay small."""
+
+BOUGHT: Final = ("checkouts", "purchases", "subscriptions")
+"""Those that grow by a row with each purchase. `objects` and `transactions` grow by long rows, each month."""
 
 
 class NewerSchemaError(Exception):
