@@ -7,14 +7,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import bus_calls, large_ledger, report, slow_stripe, start_and_memory, webhooks
+from bench import bus_calls, flash, large_ledger, report, slow_stripe, start_and_memory, webhooks
 
 REPORT = Path("build/bench.json")
 
 
 async def _measure_all(folder: Path) -> list[report.Measurement]:
     measurements: list[report.Measurement] = []
-    for subject in (bus_calls, start_and_memory, slow_stripe, webhooks, large_ledger):
+    for subject in (bus_calls, start_and_memory, slow_stripe, webhooks, flash, large_ledger):
         sys.stderr.write(f"measuring {subject.__name__.removeprefix('bench.')}\n")
         own = folder / subject.__name__
         own.mkdir()

@@ -1,4 +1,4 @@
-"""What keeps the ledger small over the years: once a day, old events go, settled objects are compressed.
+"""What keeps the ledger small over the years: once a day old events go, and beyond a size the oldest objects.
 
 The history that people read (transactions), what was bought and what is unlocked are never touched.
 """
@@ -25,7 +25,7 @@ EVENTS_KEPT: Final = 90 * _DAY
 """Finished webhook events, and checkouts that came to nothing."""
 EVENTS_KEPT_AT_LEAST: Final = 7 * _DAY
 """Where space is short. Stripe delivers an event again for three days; later duplicates need not be known."""
-PACKED_AFTER: Final = 90 * _DAY
+RESTS_AFTER: Final = 90 * _DAY
 """An object that has not changed for so long belongs to something that has ended, or rests."""
 SIZE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes: an eighth of the free space on the smallest flash (128 MB SPI-NAND) of the supported boards."""
@@ -46,7 +46,6 @@ class Tidied:
 
     events: int = 0
     checkouts: int = 0
-    packed: int = 0
     dropped: int = 0
     size: int = 0
 
@@ -81,22 +80,22 @@ class LedgerCare:
         events, checkouts = await self._ledger.write(
             lambda tx: (tx.inbox.prune(now - EVENTS_KEPT), tx.checkouts.prune(now - EVENTS_KEPT))
         )
-        packed = dropped = 0
-        while count := await self._ledger.write(lambda tx: tx.objects.pack(now - PACKED_AFTER)):
-            packed += count
+        dropped = 0
         size = await self._shrink()
         if size > self._size_limit:
             events += await self._ledger.write(lambda tx: tx.inbox.prune(now - EVENTS_KEPT_AT_LEAST))
-            while count := await self._ledger.write(lambda tx: tx.objects.drop_oldest(KEPT_OF_A_TYPE)):
+            while count := await self._ledger.write(
+                lambda tx: tx.objects.drop_oldest(now - RESTS_AFTER, KEPT_OF_A_TYPE)
+            ):
                 dropped += count
             size = await self._shrink()
             if size > self._size_limit:
                 _journal.warning("the ledger is larger than planned", size=size, planned=self._size_limit)
         if size > CHECKED_WHOLE:
             await self.read_through()
-        if events or checkouts or packed or dropped:
-            _journal.info("the ledger was tidied", events=events, packed=packed, dropped=dropped, size=size)
-        return Tidied(events, checkouts, packed, dropped, size)
+        if events or checkouts or dropped:
+            _journal.info("the ledger was tidied", events=events, dropped=dropped, size=size)
+        return Tidied(events, checkouts, dropped, size)
 
     async def read_through(self) -> None:
         """What the start leaves out of a large file: damage is found before somebody needs that page."""

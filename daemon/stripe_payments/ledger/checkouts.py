@@ -27,13 +27,11 @@ class Checkout:
     url: str | None = None
     state: CheckoutState = "creating"
     expires_at: int | None = None
-    next_poll: int | None = None
-    polls: int = 0
 
 
 _COLUMNS: Final = (
     "local_id, idempotency_key, price_alias, price_id, mode, success_url, cancel_url, locale, created_at,"
-    " session_id, url, state, expires_at, next_poll, polls"
+    " session_id, url, state, expires_at"
 )
 
 
@@ -71,16 +69,16 @@ class Checkouts:
         url: str | None = None,
         state: CheckoutState | None = None,
         expires_at: int | None = None,
-        next_poll: int | None = None,
-        polls: int | None = None,
     ) -> Checkout:
-        """Note what is new; None leaves a column as it is. Raises KeyError for an unknown checkout."""
+        """Note what is new; None leaves a column, and its index, as it is. Raises KeyError for an unknown
+        checkout.
+        """
+        given = {"session_id": session_id, "url": url, "state": state, "expires_at": expires_at}
+        new = {column: value for column, value in given.items() if value is not None}
+        columns = ", ".join(f"{column} = ?" for column in new or ["local_id"])
         row = self._connection.execute(
-            "UPDATE checkouts SET session_id = coalesce(?, session_id), url = coalesce(?, url),"  # noqa: S608
-            " state = coalesce(?, state), expires_at = coalesce(?, expires_at),"
-            " next_poll = coalesce(?, next_poll), polls = coalesce(?, polls)"
-            f" WHERE local_id = ? RETURNING {_COLUMNS}",
-            (session_id, url, state, expires_at, next_poll, polls, local_id),
+            f"UPDATE checkouts SET {columns} WHERE local_id = ? RETURNING {_COLUMNS}",  # noqa: S608
+            (*(new.values() or [local_id]), local_id),
         ).fetchone()
         if row is None:
             raise KeyError(local_id)
@@ -110,9 +108,13 @@ class Checkouts:
         return [Checkout(*row) for row in rows]
 
     def prune(self, created_before: int) -> int:
-        """Forget checkouts that came to nothing, created before a time; gives their number."""
+        """Forget checkouts that came to nothing, created before a time; gives their number. The last one
+        stays: the next one's `local_id` is beyond it.
+        """
         return self._connection.execute(
-            "DELETE FROM checkouts WHERE state IN ('expired', 'failed') AND created_at < ?", (created_before,)
+            "DELETE FROM checkouts WHERE state IN ('expired', 'failed') AND created_at < ?"
+            " AND local_id < (SELECT max(local_id) FROM checkouts)",
+            (created_before,),
         ).rowcount
 
     def _one(self, condition: str, value: str) -> Checkout | None:

@@ -37,18 +37,23 @@ class FeatureChange:
         )
 
     def payload(self) -> dict[str, object]:
-        """What the outbox keeps of it (kind ``feature``)."""
+        """What the outbox keeps of it (kind ``feature``), in as little as it takes: all that one purchase
+        unlocks should lie in one page. Without them, `flipped` and `notable` are true, `until` is not known.
+        """
         after = self.after
-        return {
+        payload: dict[str, object] = {
             "feature": after.feature,
             "unlocked": after.unlocked,
             "source": after.source,
             "plan": after.plan,
-            "until": after.until,
             "reason": after.reason,
-            "flipped": self.flipped,
-            "notable": self.notable,
         }
+        if after.until is not None:
+            payload["until"] = after.until
+        for name in ("flipped", "notable"):
+            if not getattr(self, name):
+                payload[name] = False
+        return payload
 
 
 class Features:

@@ -1,4 +1,4 @@
-"""Stripe's objects as they came, by id. Those of things that ended long ago are kept compressed."""
+"""Stripe's objects as they came, by id; compressed, for flash is small and wears."""
 
 import json
 import sqlite3
@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["Objects", "member_of"]
+__all__ = ["Objects", "pack", "payment_of"]
 
 _SESSION: Final = "checkout.session"
 
@@ -23,35 +23,26 @@ class Objects:
 
         Raises ValueError for something that is no Stripe object (no ``id`` or ``object``).
         """
-        object_id, kind = raw.get("id"), raw.get("object")
+        object_id, kind, created = raw.get("id"), raw.get("object"), raw.get("created")
         if not isinstance(object_id, str) or not isinstance(kind, str):
             raise ValueError("a Stripe object has an id and an object type")
-        created, status = raw.get("created"), raw.get("status")
         self._connection.execute(
-            "INSERT INTO objects (id, type, created, status, customer, payment_intent, fetched_at, raw)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (id) DO UPDATE SET type = excluded.type, created = excluded.created,"
-            " status = excluded.status, customer = excluded.customer,"
-            " payment_intent = excluded.payment_intent, fetched_at = excluded.fetched_at,"
-            " raw = excluded.raw, packed = NULL",
+            "INSERT OR REPLACE INTO objects (id, type, created, fetched_at, payment_intent, packed)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
             (
                 object_id,
                 kind,
                 created if isinstance(created, int) else 0,
-                status if isinstance(status, str) else None,
-                _reference(raw, "customer"),
-                _reference(raw, "payment_intent") if kind == _SESSION else None,
                 fetched_at,
-                json.dumps(raw, ensure_ascii=False, separators=(",", ":")),
+                _payment(raw) if kind == _SESSION else None,
+                pack(json.dumps(raw, ensure_ascii=False, separators=(",", ":"))),
             ),
         )
 
     def get(self, object_id: str) -> dict[str, Any] | None:
         """The object as last stored."""
-        row = self._connection.execute(
-            "SELECT raw, packed FROM objects WHERE id = ?", (object_id,)
-        ).fetchone()
-        return None if row is None else _decoded(*row)
+        row = self._connection.execute("SELECT packed FROM objects WHERE id = ?", (object_id,)).fetchone()
+        return None if row is None else _unpacked(row[0])
 
     def of_type(self, kind: str) -> list[dict[str, Any]]:
         """All objects of a type (``payment_intent``), newest first."""
@@ -60,60 +51,51 @@ class Objects:
     def newest(self, kind: str, limit: int) -> list[dict[str, Any]]:
         """The newest objects of a type, at most `limit` (all of them if that is negative)."""
         rows = self._connection.execute(
-            "SELECT raw, packed FROM objects WHERE type = ? ORDER BY created DESC, id DESC LIMIT ?",
-            (kind, limit),
+            "SELECT packed FROM objects WHERE type = ? ORDER BY created DESC, id DESC LIMIT ?", (kind, limit)
         )
-        return [_decoded(*row) for row in rows]
+        return [_unpacked(packed) for (packed,) in rows]
 
     def session_of(self, payment_intent: str) -> dict[str, Any] | None:
         """The Checkout session that was paid by a payment intent."""
         row = self._connection.execute(
-            "SELECT raw, packed FROM objects WHERE payment_intent = ? ORDER BY created DESC, id DESC LIMIT 1",
+            "SELECT packed FROM objects WHERE payment_intent = ? ORDER BY created DESC, id DESC LIMIT 1",
             (payment_intent,),
         ).fetchone()
-        return None if row is None else _decoded(*row)
+        return None if row is None else _unpacked(row[0])
 
     def delete(self, object_id: str) -> None:
         """Forget an object."""
         self._connection.execute("DELETE FROM objects WHERE id = ?", (object_id,))
 
-    def pack(self, unchanged_since: int, *, limit: int = 200) -> int:
-        """Compress what was stored before a time and has not changed since; gives the number of objects.
-
-        Nothing is lost by it: they read the same, and one that Stripe changes after all is stored anew.
+    def drop_oldest(self, unchanged_since: int, kept: int, *, limit: int = 500) -> int:
+        """Forget the oldest objects that were stored before a time and have not changed since, but of each
+        type the newest `kept`; gives their number.
         """
-        rows = self._connection.execute(
-            "SELECT id, raw FROM objects WHERE fetched_at < ? AND packed IS NULL LIMIT ?",
-            (unchanged_since, limit),
-        ).fetchall()
-        self._connection.executemany(
-            "UPDATE objects SET raw = '', packed = ? WHERE id = ?",
-            [(zlib.compress(raw.encode(), 9), object_id) for object_id, raw in rows],
-        )
-        return len(rows)
-
-    def drop_oldest(self, kept: int, *, limit: int = 500) -> int:
-        """Forget the oldest compressed objects, but of each type the newest `kept`; gives their number."""
         return self._connection.execute(
-            "DELETE FROM objects WHERE id IN (SELECT id FROM (SELECT id, created, packed, row_number()"
+            "DELETE FROM objects WHERE id IN (SELECT id FROM (SELECT id, created, fetched_at, row_number()"
             " OVER (PARTITION BY type ORDER BY created DESC, id DESC) AS place FROM objects)"
-            " WHERE packed IS NOT NULL AND place > ? ORDER BY created LIMIT ?)",
-            (kept, limit),
+            " WHERE fetched_at < ? AND place > ? ORDER BY created LIMIT ?)",
+            (unchanged_since, kept, limit),
         ).rowcount
 
 
-def member_of(raw: str, packed: bytes | None, name: str) -> str | None:
-    """The id that a stored object's member is, or that of the object expanded there; a function of SQL's."""
-    return _reference(_decoded(raw, packed), name)
+def pack(text: str) -> bytes:
+    """An object's JSON as it is stored; also a function of SQL's."""
+    return zlib.compress(text.encode(), 9)
 
 
-def _reference(raw: Mapping[str, Any], name: str) -> str | None:
-    value = raw.get(name)
-    if isinstance(value, Mapping):  # expanded
-        value = value.get("id")
-    return value if isinstance(value, str) else None
+def payment_of(packed: bytes) -> str | None:
+    """The payment intent that a stored session names; a function of SQL's."""
+    return _payment(_unpacked(packed))
 
 
-def _decoded(raw: str, packed: bytes | None) -> dict[str, Any]:
-    decoded: dict[str, Any] = json.loads(raw if packed is None else zlib.decompress(packed))
+def _payment(session: Mapping[str, Any]) -> str | None:
+    intent = session.get("payment_intent")
+    if isinstance(intent, Mapping):  # expanded
+        intent = intent.get("id")
+    return intent if isinstance(intent, str) else None
+
+
+def _unpacked(packed: bytes) -> dict[str, Any]:
+    decoded: dict[str, Any] = json.loads(zlib.decompress(packed))
     return decoded

@@ -23,9 +23,6 @@ class Effect:
     kind: EffectKind
     payload: dict[str, Any]
     step: int
-    attempts: int
-    next_attempt: int
-    error: str | None
 
 
 class Outbox:
@@ -45,11 +42,9 @@ class Outbox:
     def pending(self, limit: int) -> list[Effect]:
         """The oldest effects that are not done or parked, in the order they were added."""
         rows = self._connection.execute(
-            "SELECT id, kind, payload, step, attempts, next_attempt, error FROM outbox"
-            " WHERE parked = 0 ORDER BY id LIMIT ?",
-            (limit,),
+            "SELECT id, kind, payload, step FROM outbox WHERE parked = 0 ORDER BY id LIMIT ?", (limit,)
         )
-        return [Effect(row[0], row[1], json.loads(row[2]), *row[3:]) for row in rows]
+        return [Effect(number, kind, json.loads(payload), step) for number, kind, payload, step in rows]
 
     def pending_count(self) -> int:
         """How many effects wait, parked ones included."""
@@ -58,20 +53,12 @@ class Outbox:
     def advance(self, ids: Iterable[int], step: int) -> None:
         """Note that these effects have been told up to `step`."""
         self._connection.executemany(
-            "UPDATE outbox SET step = ?, attempts = 0, error = NULL WHERE id = ?",
-            [(step, number) for number in ids],
+            "UPDATE outbox SET step = ? WHERE id = ?", [(step, number) for number in ids]
         )
 
     def done(self, effect_id: int) -> None:
         """Told wholly: forget it."""
         self._connection.execute("DELETE FROM outbox WHERE id = ?", (effect_id,))
-
-    def retry(self, effect_id: int, next_attempt: float, error: str) -> None:
-        """Could not be told for now."""
-        self._connection.execute(
-            "UPDATE outbox SET attempts = attempts + 1, next_attempt = ?, error = ? WHERE id = ?",
-            (int(next_attempt), error[:_ERROR_CHARS], effect_id),
-        )
 
     def park(self, effect_id: int, error: str) -> None:
         """Can never be told as it is: keep it out of the others' way, for the log and the next start."""
@@ -83,6 +70,4 @@ class Outbox:
         """Try the parked ones once more (at a start: the other side may have been mended); gives their
         number.
         """
-        return self._connection.execute(
-            "UPDATE outbox SET parked = 0, attempts = 0 WHERE parked = 1"
-        ).rowcount
+        return self._connection.execute("UPDATE outbox SET parked = 0 WHERE parked = 1").rowcount

@@ -8,9 +8,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-from stripe_payments.ledger.objects import member_of
+from stripe_payments.ledger.objects import pack, payment_of
 
-__all__ = ["BOUGHT", "MIGRATIONS", "STATE", "NewerSchemaError", "migrate"]
+__all__ = ["BOUGHT", "MIGRATIONS", "STATE", "NewerSchemaError", "migrate", "version_of"]
 
 MIGRATIONS: Final[Sequence[Sequence[str]]] = (
     (
@@ -153,34 +153,134 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
         "ALTER TABLE objects ADD COLUMN packed BLOB",
     ),
     (
+        # Everything anew in less space, for flash is written a page at a time: one tree a table where a row
+        # has an id of its own, objects compressed (zlib), no column that nobody asks for.
+        """
+        CREATE TABLE new_objects (
+            id TEXT PRIMARY KEY,
+            type TEXT NOT NULL,
+            created INTEGER NOT NULL,
+            fetched_at INTEGER NOT NULL,
+            payment_intent TEXT,
+            packed BLOB NOT NULL
+        ) STRICT, WITHOUT ROWID
+        """,
+        "INSERT INTO new_objects SELECT id, type, created, fetched_at,"
+        " CASE type WHEN 'checkout.session' THEN payment_of(packed) END, packed"
+        " FROM (SELECT id, type, created, fetched_at, coalesce(packed, pack(raw)) AS packed FROM objects)",
+        "DROP TABLE objects",
+        "ALTER TABLE new_objects RENAME TO objects",
+        "CREATE INDEX objects_by_type ON objects (type, created)",
+        # The session that a payment belongs to, which the payment does not say.
+        "CREATE INDEX objects_by_payment ON objects (payment_intent) WHERE payment_intent IS NOT NULL",
+        """
+        CREATE TABLE new_checkouts (
+            local_id INTEGER PRIMARY KEY,
+            idempotency_key TEXT NOT NULL UNIQUE,
+            price_alias TEXT NOT NULL,
+            price_id TEXT NOT NULL,
+            mode TEXT NOT NULL CHECK (mode IN ('payment', 'subscription')),
+            success_url TEXT NOT NULL,
+            cancel_url TEXT NOT NULL,
+            locale TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            session_id TEXT UNIQUE,
+            url TEXT,
+            state TEXT NOT NULL CHECK (state IN ('creating', 'open', 'complete', 'expired', 'failed')),
+            expires_at INTEGER
+        ) STRICT
+        """,
+        "INSERT INTO new_checkouts SELECT local_id, idempotency_key, price_alias, price_id, mode,"
+        " success_url, cancel_url, locale, created_at, session_id, url, state, expires_at FROM checkouts",
+        "DROP TABLE checkouts",
+        "ALTER TABLE new_checkouts RENAME TO checkouts",
+        "CREATE INDEX checkouts_open ON checkouts (local_id) WHERE state IN ('creating', 'open')",
         # What is over for good (given back, lost, ended) says no more of an entitlement than the first of its
         # kind does, and only this grows with the years: `settled_as` names the kind, null for what is not
         # over.
         """
-        ALTER TABLE purchases ADD COLUMN settled_as TEXT GENERATED ALWAYS AS (
-            CASE WHEN paid AND (fully_refunded OR ifnull(dispute, '') = 'lost') THEN
-                (ifnull(dispute, '') = 'lost') || ' ' || price_id || ' ' || ifnull(price_alias, '') || ' '
-                || ifnull(product, '')
-            END
-        ) VIRTUAL
+        CREATE TABLE new_purchases (
+            id TEXT PRIMARY KEY,
+            price_id TEXT NOT NULL,
+            price_alias TEXT,
+            product TEXT,
+            paid INTEGER NOT NULL,
+            fully_refunded INTEGER NOT NULL,
+            dispute TEXT CHECK (dispute IN ('open', 'won', 'lost')),
+            paid_at INTEGER,
+            settled_as TEXT GENERATED ALWAYS AS (
+                CASE WHEN paid AND (fully_refunded OR ifnull(dispute, '') = 'lost') THEN
+                    (ifnull(dispute, '') = 'lost') || ' ' || price_id || ' ' || ifnull(price_alias, '') || ' '
+                    || ifnull(product, '')
+                END
+            ) VIRTUAL
+        ) STRICT, WITHOUT ROWID
         """,
+        "INSERT INTO new_purchases SELECT id, price_id, price_alias, product, paid, fully_refunded, dispute,"
+        " paid_at FROM purchases",
+        "DROP TABLE purchases",
+        "ALTER TABLE new_purchases RENAME TO purchases",
         "CREATE INDEX purchases_standing ON purchases (id) WHERE settled_as IS NULL",
-        "CREATE INDEX purchases_settled ON purchases (settled_as, id) WHERE settled_as IS NOT NULL",
+        "CREATE INDEX purchases_settled ON purchases (settled_as) WHERE settled_as IS NOT NULL",
         """
-        ALTER TABLE subscriptions ADD COLUMN settled_as TEXT GENERATED ALWAYS AS (
-            CASE WHEN status IN ('canceled', 'incomplete_expired') THEN
-                status || ' ' || paused_collection || ' ' || price_id || ' ' || ifnull(price_alias, '') || ' '
-                || ifnull(plan, '')
-            END
-        ) VIRTUAL
+        CREATE TABLE new_subscriptions (
+            id TEXT PRIMARY KEY,
+            status TEXT NOT NULL,
+            price_id TEXT NOT NULL,
+            price_alias TEXT,
+            plan TEXT,
+            current_period_end INTEGER,
+            cancel_at INTEGER,
+            cancel_at_period_end INTEGER NOT NULL,
+            trial_end INTEGER,
+            paused_collection INTEGER NOT NULL,
+            past_due_since INTEGER,
+            returned TEXT CHECK (returned IN ('refunded', 'disputed')),
+            settled_as TEXT GENERATED ALWAYS AS (
+                CASE WHEN status IN ('canceled', 'incomplete_expired') THEN
+                    status || ' ' || paused_collection || ' ' || price_id || ' ' || ifnull(price_alias, '')
+                    || ' ' || ifnull(plan, '')
+                END
+            ) VIRTUAL
+        ) STRICT, WITHOUT ROWID
         """,
+        "INSERT INTO new_subscriptions SELECT id, status, price_id, price_alias, plan, current_period_end,"
+        " cancel_at, cancel_at_period_end, trial_end, paused_collection, past_due_since, returned"
+        " FROM subscriptions",
+        "DROP TABLE subscriptions",
+        "ALTER TABLE new_subscriptions RENAME TO subscriptions",
         "CREATE INDEX subscriptions_standing ON subscriptions (id) WHERE settled_as IS NULL",
-        "CREATE INDEX subscriptions_settled ON subscriptions (settled_as, id) WHERE settled_as IS NOT NULL",
-        # The session that a payment belongs to, which the payment does not say.
-        "ALTER TABLE objects ADD COLUMN payment_intent TEXT",
-        "UPDATE objects SET payment_intent = member_of(raw, packed, 'payment_intent')"
-        " WHERE type = 'checkout.session'",
-        "CREATE INDEX objects_by_payment ON objects (payment_intent) WHERE payment_intent IS NOT NULL",
+        "CREATE INDEX subscriptions_settled ON subscriptions (settled_as) WHERE settled_as IS NOT NULL",
+        """
+        CREATE TABLE new_transactions (
+            id TEXT PRIMARY KEY,
+            date INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            amount INTEGER NOT NULL,
+            currency TEXT NOT NULL,
+            status TEXT NOT NULL,
+            description TEXT NOT NULL,
+            receipt_url TEXT,
+            invoice_pdf TEXT
+        ) STRICT, WITHOUT ROWID
+        """,
+        "INSERT INTO new_transactions SELECT * FROM transactions",
+        "DROP TABLE transactions",
+        "ALTER TABLE new_transactions RENAME TO transactions",
+        "CREATE INDEX transactions_by_date ON transactions (date)",
+        """
+        CREATE TABLE new_outbox (
+            id INTEGER PRIMARY KEY,
+            kind TEXT NOT NULL CHECK (kind IN ('feature', 'payment', 'subscription')),
+            payload TEXT NOT NULL,
+            step INTEGER NOT NULL DEFAULT 0,
+            error TEXT,
+            parked INTEGER NOT NULL DEFAULT 0
+        ) STRICT
+        """,
+        "INSERT INTO new_outbox SELECT id, kind, payload, step, error, parked FROM outbox",
+        "DROP TABLE outbox",
+        "ALTER TABLE new_outbox RENAME TO outbox",
     ),
 )
 
@@ -200,6 +300,14 @@ class NewerSchemaError(Exception):
         self.known = known
 
 
+def version_of(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> int:
+    """The number of the file's schema. Raises NewerSchemaError."""
+    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if found > len(migrations):
+        raise NewerSchemaError(found, len(migrations))
+    return found
+
+
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> int:
     """Bring the file to the newest schema; gives the number it had before.
 
@@ -207,10 +315,9 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] 
     schema that is wholly one or the other. Raises NewerSchemaError, having touched nothing, and
     sqlite3.Error.
     """
-    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if found > len(migrations):
-        raise NewerSchemaError(found, len(migrations))
-    connection.create_function("member_of", 3, member_of, deterministic=True)
+    found = version_of(connection, migrations)
+    connection.create_function("pack", 1, pack, deterministic=True)
+    connection.create_function("payment_of", 1, payment_of, deterministic=True)
     for number, statements in enumerate(migrations[found:], start=found + 1):
         connection.execute("BEGIN IMMEDIATE")
         try:

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 from stripe_payments.durable_file import make_private_directory, set_aside, sync_directory
 from stripe_payments.errors import PaymentError
 from stripe_payments.journal import Journal
-from stripe_payments.ledger.schema import STATE, NewerSchemaError, migrate
+from stripe_payments.ledger.schema import STATE, NewerSchemaError, migrate, version_of
 from stripe_payments.ledger.transaction import Transaction
 from stripe_payments.texts import Text
 
@@ -47,7 +47,9 @@ _WAITING_AT_MOST: Final = 4096
 _BUSY_MS: Final = 3000
 """An earlier daemon that is just stopping holds the file a little longer."""
 _CACHE_KIB: Final = 1024
-_CHECKPOINT_PAGES: Final = 256
+_PAGE_BYTES: Final = 1024
+"""A commit writes every page that it touches whole, and most touch a row here and there in a dozen tables."""
+_CHECKPOINT_PAGES: Final = 1024
 _WAL_BYTES: Final = 2 * 1024 * 1024
 CHECKED_WHOLE: Final = 16 * 1024 * 1024
 """Bytes that a router's flash gives in well under a second; a ledger is planned to be half of it."""
@@ -81,6 +83,7 @@ class _Job:
     function: Callable[[Transaction], Any]
     future: "asyncio.Future[Any]"
     writes: bool
+    durable: bool = True
     result: Any = None
     error: BaseException | None = None
 
@@ -130,14 +133,17 @@ class Ledger:
         """Whether this `open` found a damaged file and set it aside."""
         return self._set_aside is not None
 
-    async def write(self, function: Callable[[Transaction], _T]) -> _T:
+    async def write(self, function: Callable[[Transaction], _T], *, durable: bool = True) -> _T:
         """Run `function` in the ledger's thread and give its value once what it wrote is durable.
+
+        `durable=False` is for a note whose loss costs a repetition and nothing else: the end of this process
+        does not undo it, a power cut within the next half a minute may. It spares the flash.
 
         What it raises is raised here, and nothing it wrote remains; other callers' writes are not touched.
         Raises PaymentError ``ledger_unavailable`` where the storage fails. A caller that is cancelled before
         its turn has written nothing; afterwards the write happens all the same.
         """
-        return await self._submit(function, writes=True)
+        return await self._submit(function, writes=True, durable=durable)
 
     async def read(self, function: Callable[[Transaction], _T]) -> _T:
         """Run `function`, which must not write, on the last durable state. Raises as `write` does."""
@@ -151,14 +157,16 @@ class Ledger:
         await asyncio.shield(self._ended)
         self._thread.join()
 
-    async def _submit(self, function: Callable[[Transaction], _T], *, writes: bool) -> _T:
+    async def _submit(
+        self, function: Callable[[Transaction], _T], *, writes: bool, durable: bool = True
+    ) -> _T:
         if self._closing:
             raise PaymentError("ledger_unavailable", reason=_CLOSED)
         if self._waiting >= _WAITING_AT_MOST:
             raise PaymentError("ledger_unavailable", reason=_OVERLOADED)
         future: asyncio.Future[_T] = self._loop.create_future()
         self._waiting += 1
-        self._jobs.put(_Job(function, future, writes))
+        self._jobs.put(_Job(function, future, writes, durable))
         return await future
 
     # In the ledger's thread.
@@ -232,6 +240,8 @@ class Ledger:
         callbacks: list[Callable[[], None]] = []
         broken: sqlite3.Error | None = None
         try:
+            # in a write-ahead log NORMAL leaves out the sync of a commit, never the order of commits
+            connection.execute(f"PRAGMA synchronous = {'FULL' if any(j.durable for j in jobs) else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
             for job in jobs:
                 done.append(job)
@@ -303,9 +313,8 @@ class Ledger:
         connection = sqlite3.connect(self._path, timeout=_BUSY_MS / 1000, isolation_level=None)
         try:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            if self._fresh:
-                # before the first page is written, or it has no effect: free pages can be given back later
-                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            version_of(connection)  # a newer version's file is left as it is
+            self._lay_out(connection)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB:d}")
@@ -340,6 +349,19 @@ class Ledger:
             connection.close()
             raise
         return connection
+
+    def _lay_out(self, connection: sqlite3.Connection) -> None:
+        """Before the first page is written, or while the whole file is written anew."""
+        found = connection.execute("PRAGMA page_size").fetchone()[0]
+        if not self._fresh and found == _PAGE_BYTES:
+            return
+        if not self._fresh:
+            _look_for_damage(connection, 0)
+            connection.execute("PRAGMA journal_mode = DELETE")  # a log has pages of one size
+        connection.execute(f"PRAGMA page_size = {_PAGE_BYTES:d}")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # free pages can be given back later
+        if not self._fresh:
+            connection.execute("VACUUM")
 
     def _tell(self, callback: Callable[..., None], *arguments: object) -> None:
         try:

@@ -29,7 +29,7 @@ class Walk:
 
 
 WALKS: Final = (
-    Walk("objects", ("id",), ("raw", "substr(packed, -1)")),
+    Walk("objects", ("id",), ("substr(packed, -1)",)),
     Walk("objects", ("type", "created", "id")),
     Walk("transactions", ("id",), ("description", "receipt_url", "invoice_pdf")),
     Walk("transactions", ("date", "id")),

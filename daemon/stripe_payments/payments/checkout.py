@@ -19,6 +19,7 @@ from stripe_payments.journal import Journal
 from stripe_payments.reconcile.fetching import units_of
 from stripe_payments.settings import Price, Settings
 from stripe_payments.stripe_api import StripeAPI, is_transient
+from stripe_payments.stripe_api.resources import expand
 
 from .customer import CustomerDesk
 from .holdings import read_holdings, refusal
@@ -301,6 +302,7 @@ class CheckoutDesk:
             await self._mark(checkout, "expired")
             raise PaymentError("price_unavailable", price_id=checkout.price_alias)
         customer = await self.customers.ensure()
+        started = time.monotonic()
         tried = await self._ledger.read(lambda tx: tx.subscriptions.any())
         try:
             session = await self._stripe.create_checkout_session(
@@ -329,17 +331,21 @@ class CheckoutDesk:
                 ) from error
             raise
         session_id, url, expires_at = str(session["id"]), str(session["url"]), session.get("expires_at")
+        noted: list[Checkout] = []
 
-        row = await self._ledger.write(
-            lambda tx: tx.checkouts.update(
-                checkout.local_id, session_id=session_id, url=url, state="open", expires_at=expires_at
-            )
-        )
+        def note(tx: Transaction) -> None:
+            noted[:] = [
+                tx.checkouts.update(
+                    checkout.local_id, session_id=session_id, url=url, state="open", expires_at=expires_at
+                )
+            ]
+
+        await self._reconciler.apply(units_of(session, started), "opened", along=note)
         self._compare(checkout, session)
         _journal.info("checkout opened", session=session_id, price=checkout.price_alias)
         if self._poller is not None:
             self._poller.notice()
-        return row
+        return noted[0]
 
     def _parameters(self, checkout: Checkout, customer: str, *, trial: bool) -> SessionCreateParams:
         """Built from what is recorded, so that a repeated request is the same request. `trial`: whether this
@@ -360,6 +366,7 @@ class CheckoutDesk:
             "cancel_url": checkout.cancel_url,
             "locale": checkout.locale,
             "metadata": marks,
+            "expand": expand("checkout.session"),  # the answer is stored as any later one would be
         }
         title = sold.title_in(checkout.locale) if sold is not None else item
         # an invoice for a single payment would cost the seller extra; the charge has a receipt of Stripe's

@@ -17,7 +17,7 @@ from stripe_payments.stripe_api import is_transient, object_kind
 from .declines import failure
 
 if TYPE_CHECKING:
-    from stripe_payments.ledger import Ledger, Transaction
+    from stripe_payments.ledger import Checkout, Ledger, Transaction
     from stripe_payments.reconcile import Reconciler, SyncOutcome
     from stripe_payments.settings import Settings
 
@@ -111,13 +111,33 @@ class PaymentStatusDesk:
 
         found = await self._ledger.read(find)
         if found is None:
-            return None
+            offer = await self._ledger.read(lambda tx: tx.checkouts.by_session(payment_id))
+            return self._of_offer(offer, locale) if offer is not None else None
         root, dispute, money = found
         if root.get("object") == "subscription":
             return self._of_subscription(root, money, locale)
         if root.get("object") == "invoice":
             return self._of_invoice(root, money, locale)
         return self._of_payment(derive.payment(root, None, dispute), derive.metadata(root), locale)
+
+    def _of_offer(self, checkout: Checkout, locale: str | None) -> dict[str, Any]:
+        """A session that nobody has tried to pay: all that is known of it is what was ordered."""
+        price = self._settings().price(checkout.price_alias)
+        expired = checkout.state in ("expired", "failed")
+        return self._answer(
+            status="expired" if expired else "unpaid",
+            amount=price.amount if price is not None else None,
+            currency=price.currency if price is not None else None,
+            paid_at=None,
+            id=checkout.session_id or "",
+            payment_id=checkout.session_id or "",
+            item=price.of if price is not None else None,
+            locale=locale,
+            amount_refunded=0,
+            receipt_url=None,
+            final=expired,
+            failure=None,
+        )
 
     def _of_payment(self, paid: derive.Payment, marks: dict[str, str], locale: str | None) -> dict[str, Any]:
         why = None

@@ -15,7 +15,7 @@ from .invoice_money import InvoiceMoney
 from .stored_objects import flatten
 
 if TYPE_CHECKING:
-    from stripe_payments.ledger import CheckoutState, Transaction, TransactionRow
+    from stripe_payments.ledger import Checkout, CheckoutState, Transaction, TransactionRow
 
 
 _STATES: Final[dict[str, CheckoutState]] = {"open": "open", "complete": "complete", "expired": "expired"}
@@ -57,6 +57,9 @@ def apply_unit(tx: Transaction, unit: Unit, book: Book) -> Applied:
     if not derive.is_ours(unit.root, book.router_id, book.customer):
         return Applied()
     applied = Applied(ours=True)
+    if unit.kind == "checkout.session" and _is_mere_offer(tx, unit.root):
+        _checkout_state(tx, unit.root, applied)
+        return applied
     for raw in [*flatten(unit.root), *(dict(dispute) for dispute in unit.disputes or ())]:
         # flash is written only for a difference; the same object is fetched again at every poll
         if tx.objects.get(raw["id"]) != raw:
@@ -97,13 +100,27 @@ def settle(tx: Transaction, applied: Applied, book: Book) -> None:
     applied.touched.clear()
 
 
-def _checkout(tx: Transaction, unit: Unit, book: Book, applied: Applied) -> None:
-    session = unit.root
-    checkout = tx.checkouts.by_session(unit.id)
+def _is_mere_offer(tx: Transaction, session: Mapping[str, Any]) -> bool:
+    """A session that nobody has tried to pay says nothing that its checkout does not: no flash for it."""
+    return (
+        derive.is_untouched(session)
+        and tx.checkouts.by_session(str(session["id"])) is not None
+        and tx.objects.get(str(session["id"])) is None
+    )
+
+
+def _checkout_state(tx: Transaction, session: Mapping[str, Any], applied: Applied) -> Checkout | None:
+    checkout = tx.checkouts.by_session(str(session["id"]))
     state = _STATES.get(str(session.get("status")))
     if checkout is not None and state is not None and checkout.state != state:
         tx.checkouts.update(checkout.local_id, state=state)
         applied.changed = True
+    return checkout
+
+
+def _checkout(tx: Transaction, unit: Unit, book: Book, applied: Applied) -> None:
+    session = unit.root
+    checkout = _checkout_state(tx, session, applied)
     known = tx.purchases.get(unit.id)
     paid = derive.payment(session, unit.disputes, known.dispute if known else None)
     bought = derive.purchase(session, paid, checkout.price_id if checkout else None)

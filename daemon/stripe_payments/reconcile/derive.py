@@ -136,6 +136,13 @@ def needs_disputes(session: Raw, known: DisputeState | None) -> bool:
     return bool(charge.get("disputed")) and known not in ("won", "lost")
 
 
+def is_untouched(session: Raw) -> bool:
+    """Whether nobody has tried to pay this Checkout session yet, nor will any more if it has expired."""
+    return session.get("status") in ("open", "expired") and not any(
+        session.get(name) for name in ("payment_intent", "subscription", "invoice", "setup_intent")
+    )
+
+
 def payment(
     root: Raw, disputes: Iterable[Raw] | None = None, known_dispute: DisputeState | None = None
 ) -> Payment:

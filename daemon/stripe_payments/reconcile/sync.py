@@ -120,13 +120,15 @@ class Reconciler:
                 break
         return outcome
 
-    async def apply(self, units: Iterable[Unit], reason: str) -> SyncOutcome:
-        """Apply objects that came in a list; those that were overtaken meanwhile are fetched by
-        themselves.
+    async def apply(
+        self, units: Iterable[Unit], reason: str, *, along: Callable[[Transaction], None] | None = None
+    ) -> SyncOutcome:
+        """Apply objects that came in a list, or as the answer to a request; those that were overtaken
+        meanwhile are fetched by themselves. `along`: what is written first, in the same transaction.
         """
         self._contacted()
         overtaken = _Overtaken()
-        outcome = await self._apply(list(units), reason, (), "ignored", overtaken)
+        outcome = await self._apply(list(units), reason, (), "ignored", overtaken, along)
         changed = list(outcome.changed)
         for object_id in overtaken.ids:
             changed.extend((await self.sync(object_id, reason)).changed)
@@ -182,11 +184,14 @@ class Reconciler:
         event_ids: Sequence[str],
         otherwise: str,
         overtaken: _Overtaken | None = None,
+        along: Callable[[Transaction], None] | None = None,
     ) -> SyncOutcome:
         book = self._book()
         contact = self._last_contact
 
         def run(tx: Transaction) -> tuple[SyncOutcome, bool]:
+            if along is not None:
+                along(tx)
             total = Applied()
             stored: list[str] = []
             for unit in units:

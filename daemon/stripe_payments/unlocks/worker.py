@@ -1,9 +1,10 @@
 """The worker that tells the rest of the system what the ledger decided, in order and at least once.
 
 A feature that changed is told in three steps: UCI `stripe-features` (what every other package asks), the
-hotplug scripts (when it was unlocked or locked), the ubus event. Each step is noted in the ledger before the
-next, so that a crash repeats one step at most; writing UCI twice writes the same. Payments and subscriptions
-are an event alone.
+hotplug scripts (when it was unlocked or locked), the ubus event. UCI is written where it differs; the steps
+after that are each noted in the ledger before the next, so that a crash repeats one at most. Payments and
+subscriptions are an event alone. Of a batch only the last note is synced: a power cut may repeat what it had
+just told, and a purchase does not cost the flash a page a step.
 
 rpcd away, a LuCI "apply" waiting for its confirmation (90 s of "permission denied"), ubusd restarting: all of
 these end by themselves, so the worker keeps trying, without wearing the flash.
@@ -27,8 +28,8 @@ _journal = Journal("unlocks")
 
 _HELPER: Final = "stripe-payments.uci"
 _HOTPLUG: Final = "hotplug.stripe-payments"
-_STORED: Final = 1
 _SCRIPTS_RUN: Final = 2
+"""The `step` of an effect whose scripts were run. (1 was noted by a version that noted more.)"""
 _TIMEOUT_S: Final = 30.0
 _BATCH: Final = 64
 _FIRST_DELAY_S: Final = 0.2
@@ -70,6 +71,7 @@ class Unlocks:
         self._wake.set()
         self._idle = asyncio.Event()
         self._agreed = False
+        self._in_uci: dict[str, dict[str, Value]] = {}
         self._hotplug_failures = 0
         self.trouble: str | None = None
         """What the last attempt to tell the router failed at; None while that works."""
@@ -162,6 +164,7 @@ class Unlocks:
             strangers = from_sections(sections).keys() - features.keys()
             wanted += [Entitlement(name) for name in strangers if from_sections(sections)[name].unlocked]
         wrong = differing(wanted, sections)
+        self._in_uci = {held.feature: as_option_values(held) for held in wanted if held not in wrong}
         if wrong:
             _journal.info("UCI is brought into line", features=",".join(sorted(e.feature for e in wrong)))
             for name in await self._store(wrong):
@@ -171,43 +174,45 @@ class Unlocks:
         while effects := await self._ledger.read(lambda tx: tx.outbox.pending(_BATCH)):
             effects = await self._store_changed(effects)
             for effect in effects:
-                await self._tell(effect)
+                await self._tell(effect, last=effect is effects[-1])
 
     async def _store_changed(self, effects: Sequence[Effect]) -> list[Effect]:
         """The first step of all features at once: one commit of the file. Gives the effects that go on."""
-        waiting = [effect for effect in effects if effect.kind == "feature" and effect.step < _STORED]
+        waiting = [effect for effect in effects if effect.kind == "feature" and effect.step < _SCRIPTS_RUN]
         names = {str(effect.payload.get("feature", "")) for effect in waiting}
         refused: set[str] = {name for name in names if not storable(name)}
         held = await self._ledger.read(lambda tx: tx.features.all())
         # What the ledger holds now, not what it held when the effect was queued: UCI never goes back in time.
         current = [held.get(name) or Entitlement(name) for name in sorted(names - refused)]
-        refused |= await self._store(current)
+        refused |= await self._store(
+            [held for held in current if as_option_values(held) != self._in_uci.get(held.feature)]
+        )
         parked = [effect for effect in waiting if effect.payload.get("feature") in refused]
-        stored = [effect.id for effect in waiting if effect not in parked]
 
-        def note(tx: Transaction) -> None:
-            tx.outbox.advance(stored, _STORED)
+        def park(tx: Transaction) -> None:
             for effect in parked:
                 tx.outbox.park(effect.id, "rpcd's helper refuses the feature")
 
-        if waiting:
-            await self._ledger.write(note)
+        if parked:
+            await self._ledger.write(park)
         for effect in parked:
             _journal.error("a feature cannot be written to UCI", feature=effect.payload.get("feature"))
         return [effect for effect in effects if effect not in parked]
 
-    async def _tell(self, effect: Effect) -> None:
+    async def _tell(self, effect: Effect, *, last: bool) -> None:
         payload = effect.payload
         if effect.kind != "feature":
             await self._send(f"stripe-payments.{effect.kind}", payload)
         else:
             if payload.get("flipped", True) and effect.step < _SCRIPTS_RUN:
                 await self._run_scripts(payload)
-                await self._ledger.write(lambda tx: tx.outbox.advance([effect.id], _SCRIPTS_RUN))
+                await self._ledger.write(
+                    lambda tx: tx.outbox.advance([effect.id], _SCRIPTS_RUN), durable=False
+                )
             if payload.get("notable", True):
                 told = {name: payload[name] for name in ("feature", "unlocked", "source", "reason")}
                 await self._send("stripe-payments.feature", told)
-        await self._ledger.write(lambda tx: tx.outbox.done(effect.id))
+        await self._ledger.write(lambda tx: tx.outbox.done(effect.id), durable=last)
 
     async def _send(self, event: str, data: Mapping[str, Value]) -> None:
         try:
@@ -249,13 +254,15 @@ class Unlocks:
 
     async def _store(self, entitlements: Sequence[Entitlement]) -> set[str]:
         """Write the features to UCI, all in one commit; gives the names that the helper refuses for good."""
-        features: dict[str, Value] = {
+        features: dict[str, dict[str, Value]] = {
             entitlement.feature: as_option_values(entitlement)
             for entitlement in entitlements
             if storable(entitlement.feature)
         }
         if not features:
             return set()
+        for name in features:  # until the answer has come nobody knows
+            self._in_uci.pop(name, None)
         try:
             await self._bus.call(_HELPER, "store", {"features": features}, timeout=_TIMEOUT_S)
         except StatusError as error:
@@ -268,6 +275,7 @@ class Unlocks:
             for entitlement in entitlements:
                 refused |= await self._store([entitlement])
             return refused
+        self._in_uci.update(features)
         return set()
 
 

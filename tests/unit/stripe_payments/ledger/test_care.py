@@ -1,5 +1,6 @@
 """What the ledger forgets, compresses and gives back, and what it never does."""
 
+import json
 from typing import Any
 
 from stripe_payments.ledger import Ledger, LedgerCare, Transaction, TransactionRow
@@ -39,21 +40,19 @@ async def test_old_events_and_orders_that_came_to_nothing_go(ledger: Ledger) -> 
     assert await ledger.read(lambda tx: tx.inbox.pending_count()) == 1
 
 
-async def test_settled_objects_are_compressed_and_read_the_same(ledger: Ledger) -> None:
-    await ledger.write(lambda tx: tx.objects.put(invoice(1), NOW - 91 * DAY))
-    await ledger.write(lambda tx: tx.objects.put(invoice(2), NOW - 89 * DAY))
-    care = LedgerCare(ledger, lambda: NOW)
-    done = await care.tidy()
-    assert done is not None
-    assert done.packed == 1
-    assert await ledger.read(lambda tx: tx.objects.get("in_00001")) == invoice(1)
-    assert await ledger.read(lambda tx: tx.objects.of_type("invoice")) == [invoice(2), invoice(1)]
-    again = await care.tidy()
-    assert again is not None
-    assert (again.packed, again.dropped) == (0, 0)
-    changed = {**invoice(1), "status": "void"}
-    await ledger.write(lambda tx: tx.objects.put(changed, NOW))
-    assert await ledger.read(lambda tx: tx.objects.get("in_00001")) == changed
+async def test_objects_take_a_fraction_of_their_text(ledger: Ledger) -> None:
+    before = await ledger.read(lambda tx: tx.size())
+
+    def put(tx: Transaction) -> None:
+        for number in range(100):
+            tx.objects.put(invoice(number), NOW)
+
+    await ledger.write(put)
+    text = 100 * len(json.dumps(invoice(1), ensure_ascii=False).encode())
+    assert await ledger.read(lambda tx: tx.size()) - before < text / 4
+    assert await ledger.read(lambda tx: tx.objects.of_type("invoice")) == [
+        invoice(n) for n in range(99, -1, -1)
+    ]
 
 
 async def test_beyond_its_size_the_oldest_objects_go_and_the_history_stays(ledger: Ledger) -> None:
@@ -68,12 +67,27 @@ async def test_beyond_its_size_the_oldest_objects_go_and_the_history_stays(ledge
     before = await ledger.read(lambda tx: tx.size())
     done = await LedgerCare(ledger, lambda: NOW, size_limit=600_000).tidy()
     assert done is not None
-    assert done.packed == 400
     assert done.dropped == 300
     assert done.size < before / 3, "free pages are given back to the file system"
     assert await ledger.read(lambda tx: tx.objects.get("in_00399")) is not None
     assert await ledger.read(lambda tx: tx.objects.get("in_00001")) is None
     assert (await ledger.read(lambda tx: tx.transactions.get("in_00001"))) == rows[1]
+
+
+async def test_what_changed_lately_stays_whatever_the_size(ledger: Ledger) -> None:
+    def put(tx: Transaction) -> None:
+        for number in range(400):
+            age = 100 if number % 2 else 80
+            tx.objects.put({**invoice(number), "noise": _noise(number)}, NOW - age * DAY)
+
+    await ledger.write(put)
+    done = await LedgerCare(ledger, lambda: NOW, size_limit=100_000).tidy()
+    assert done is not None
+    assert done.dropped == 150
+    assert await ledger.read(lambda tx: [tx.objects.get(f"in_{n:05}") is not None for n in (0, 1)]) == [
+        True,
+        False,
+    ]
 
 
 async def test_nothing_is_old_while_the_time_is_unknown(ledger: Ledger) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import re
 import resource
 import shutil
@@ -17,13 +18,14 @@ from pathlib import Path
 
 import pytest
 
+from stripe_payments.entitlements import Purchase
 from stripe_payments.errors import PaymentError
-from stripe_payments.ledger import Ledger, Transaction
+from stripe_payments.ledger import Effect, Ledger, Transaction, TransactionRow
 from stripe_payments.ledger.care import LedgerCare
-from stripe_payments.ledger.objects import Objects
 from stripe_payments.ledger.schema import MIGRATIONS, migrate
 from stripe_payments.ledger.store import CHECKED_WHOLE, META_REBUILDING
 
+PAGE = 1024
 DAEMON = Path(__file__).resolve().parents[4] / "daemon"
 
 
@@ -337,9 +339,10 @@ async def grown(path: Path) -> None:
     ledger = await Ledger.open(path)
 
     def put(tx: Transaction) -> None:
+        chance = random.Random(1)
         for number in range(2000):
-            raw = {"id": f"in_{number:06}", "object": "invoice", "created": number, "text": "x" * 10_000}
-            tx.objects.put(raw, 0)
+            text = chance.randbytes(9000).hex()
+            tx.objects.put({"id": f"in_{number:06}", "object": "invoice", "created": number, "text": text}, 0)
         tx.inbox.accept("evt_old", "t", "o", 1)
 
     await ledger.write(put)
@@ -350,13 +353,13 @@ async def grown(path: Path) -> None:
 def pages_with(path: Path, text: bytes) -> list[int]:
     """Where the pages begin that hold `text`: of the table, and of its indexes."""
     found = re.finditer(re.escape(text), path.read_bytes())
-    return sorted({match.start() // 4096 * 4096 for match in found})
+    return sorted({match.start() // PAGE * PAGE for match in found})
 
 
 def scramble_page(path: Path, start: int) -> None:
     with path.open("r+b") as file:
         file.seek(start)
-        file.write(b"\xff" * 4096)
+        file.write(b"\xff" * PAGE)
 
 
 async def test_damaged_state_in_a_large_ledger_is_found_at_the_start(path: Path) -> None:
@@ -367,11 +370,11 @@ async def test_damaged_state_in_a_large_ledger_is_found_at_the_start(path: Path)
     await ledger.close()
 
 
-@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("place", [0, 1])
 async def test_damaged_history_in_a_large_ledger_is_found_by_reading_through(path: Path, place: int) -> None:
     await grown(path)
     pages = pages_with(path, b"in_001234")
-    assert len(pages) == 3  # the table and its two indexes
+    assert len(pages) == 2  # the table and its index
     scramble_page(path, pages[place])
     ledger = await Ledger.open(path)
     try:
@@ -453,25 +456,75 @@ def test_a_migration_and_its_number_are_one_transaction(tmp_path: Path) -> None:
     connection.close()
 
 
-def test_sessions_of_an_older_ledger_are_found_by_their_payment(tmp_path: Path) -> None:
-    """Also those that were compressed, which SQL alone cannot read."""
-    connection = sqlite3.connect(tmp_path / "db", isolation_level=None)
-    migrate(connection, MIGRATIONS[:2])
+async def test_an_older_ledger_is_taken_over_whole(path: Path) -> None:
+    """Of the first shape: pages of 4 KiB, objects as text or, where they rested, compressed."""
+    path.parent.mkdir(mode=0o700)
+    older = sqlite3.connect(path, isolation_level=None)
+    older.execute("PRAGMA journal_mode = WAL")
+    migrate(older, MIGRATIONS[:2])
     for number, payment in enumerate(('"pi_0"', '{"id":"pi_1","object":"payment_intent"}', "null")):
         raw = f'{{"id":"cs_{number}","object":"checkout.session","payment_intent":{payment}}}'
         packed = zlib.compress(raw.encode()) if number else None
-        connection.execute(
-            "INSERT INTO objects (id, type, created, fetched_at, raw, packed) VALUES (?, ?, 0, 0, ?, ?)",
-            (f"cs_{number}", "checkout.session", "" if packed else raw, packed),
+        older.execute(
+            "INSERT INTO objects (id, type, created, fetched_at, raw, packed) VALUES (?, ?, ?, 0, ?, ?)",
+            (f"cs_{number}", "checkout.session", number, "" if packed else raw, packed),
         )
-    migrate(connection)
-    objects = Objects(connection)
-    found = [objects.session_of(payment) for payment in ("pi_0", "pi_1", "pi_2")]
-    assert [session["id"] if session else None for session in found] == ["cs_0", "cs_1", None]
-    objects.put({"id": "cs_9", "object": "checkout.session", "created": 1, "payment_intent": "pi_2"}, 0)
-    objects.put({"id": "re_9", "object": "refund", "created": 9, "payment_intent": "pi_2"}, 0)
-    assert (objects.session_of("pi_2") or {})["id"] == "cs_9"
-    connection.close()
+    older.execute("INSERT INTO purchases VALUES ('cs_0', 'price_1', 'once', 'product', 1, 0, 'open', 7)")
+    older.execute(
+        "INSERT INTO subscriptions"
+        " VALUES ('sub_0', 'canceled', 'price_2', NULL, 'plan', 1, 2, 1, 3, 0, 4, NULL)"
+    )
+    older.execute(
+        "INSERT INTO transactions VALUES ('pi_0', 5, 'payment', 499, 'eur', 'paid', 'x', NULL, NULL)"
+    )
+    older.execute("INSERT INTO outbox (id, kind, payload, step) VALUES (7, 'payment', '{}', 1)")
+    older.execute(
+        "INSERT INTO checkouts (idempotency_key, price_alias, price_id, mode, success_url, cancel_url,"
+        " locale, created_at, session_id, state)"
+        " VALUES ('k', 'once', 'price_1', 'payment', 's', 'c', 'it', 1, 'cs_0', 'open')"
+    )
+    older.close()
+
+    def look(tx: Transaction) -> tuple[object, ...]:
+        return (
+            [(tx.objects.session_of(intent) or {}).get("id") for intent in ("pi_0", "pi_1", "pi_2")],
+            [session["id"] for session in tx.objects.of_type("checkout.session")],
+            tx.purchases.all(),
+            [(held.id, held.status, held.past_due_since) for held in tx.subscriptions.all()],
+            tx.transactions.page(9)[0],
+            tx.outbox.pending(9),
+            [(held.idempotency_key, held.session_id) for held in tx.checkouts.open()],
+            tx.meta._connection.execute("PRAGMA page_size").fetchone()[0],
+            tx.damage(),
+        )
+
+    expected = (
+        ["cs_0", "cs_1", None],
+        ["cs_2", "cs_1", "cs_0"],
+        [Purchase("cs_0", "price_1", "once", "product", True, False, "open", 7)],
+        [("sub_0", "canceled", 4)],
+        [TransactionRow("pi_0", 5, "payment", 499, "eur", "paid", "x")],
+        [Effect(7, "payment", {}, 1)],
+        [("k", "cs_0")],
+        1024,
+        None,
+    )
+    for _ in range(2):
+        ledger = await Ledger.open(path)
+        assert not ledger.fresh
+        assert await ledger.read(look) == expected
+        await ledger.close()
+
+
+async def test_a_note_is_not_synced_unless_something_else_in_its_commit_is(ledger: Ledger) -> None:
+    def synchronous(tx: Transaction) -> int:
+        return int(tx.meta._connection.execute("PRAGMA synchronous").fetchone()[0])
+
+    normal, full = 1, 2
+    assert await ledger.write(synchronous, durable=False) == normal
+    assert await ledger.write(synchronous) == full
+    together = await asyncio.gather(ledger.write(synchronous), ledger.write(synchronous, durable=False))
+    assert together[0] == full  # the other one may have come too late for this commit
 
 
 # Power cuts.

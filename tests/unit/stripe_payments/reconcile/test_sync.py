@@ -56,6 +56,28 @@ async def test_syncing_again_writes_and_tells_nothing(seller: Seller) -> None:
     assert await seller.ledger.read(lambda tx: tx.objects.get(session_id)) == objects
 
 
+async def test_a_session_that_nobody_tried_to_pay_takes_no_room(seller: Seller, cloud: StripeCloud) -> None:
+    """Flash is for what was paid: of an offer, its checkout's row says all."""
+    session_id = await seller.checkout()
+    await seller.reconciler.sync(session_id)
+
+    async def stored() -> bool:
+        return await seller.ledger.read(lambda tx: tx.objects.get(session_id)) is not None
+
+    assert not await stored()
+    cloud.advance(25 * 3600)
+    outcome = await seller.reconciler.sync(session_id)
+    assert (outcome.status, outcome.ours) == ("applied", True)
+    row = await seller.ledger.read(lambda tx: tx.checkouts.by_session(session_id))
+    assert row is not None
+    assert row.state == "expired"
+    assert not await stored()
+    tried = await seller.checkout()
+    cloud.pay(tried, card="4000000000000002")
+    await seller.reconciler.sync(tried)
+    assert await seller.ledger.read(lambda tx: tx.objects.get(tried)) is not None
+
+
 @pytest.mark.parametrize("through", ["session", "payment_intent", "charge"])
 async def test_whatever_id_an_event_names_leads_to_the_purchase(
     seller: Seller, cloud: StripeCloud, through: str
