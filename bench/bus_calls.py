@@ -1,23 +1,46 @@
 """What a call of a method served by ubus_py costs, one after the other and fifty in flight.
 
-The bus daemon is the real `ubusd` where OPENWRT_STAGING names one, else the simulator's; server and bus
-run as processes of their own.
+Beside it, in the same run and called by the same client: the C binding (python3-ubus) where
+UBUS_BINDING_PYTHON names a Python that has it, and a bare blocking server, the floor of what Python and the
+bus cost. The bus daemon is the real `ubusd` where OPENWRT_STAGING names one, else the simulator's; server
+and bus run as processes of their own.
 """
 
 import asyncio
 import os
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.processes import appears, python, running
-from bench.report import Measurement
+from bench.report import Goal, Measurement
 from bench.served_method import ARGUMENTS, METHOD, OBJECT
 from ubus_py import Client
 
 SEQUENTIAL_CALLS = 1500
 PIPELINED_CALLS = 6000
 IN_FLIGHT = 50
-ROUNDS = 3
+ROUNDS = 5
+C_BINDING = Path(__file__).with_name("c_binding.py")
+
+
+@dataclass
+class _Server:
+    """One way of serving the method, and what each round measured of it."""
+
+    command: tuple[str, ...]
+    sequential: list[float] = field(default_factory=list)
+    """µs a call."""
+    pipelined: list[float] = field(default_factory=list)
+    """Calls a second."""
+
+    @property
+    def cost(self) -> float:
+        return min(self.sequential)
+
+    @property
+    def rate(self) -> float:
+        return max(self.pipelined)
 
 
 def _bus_command(socket: Path, acl: Path) -> tuple[tuple[str, ...], str]:
@@ -25,6 +48,19 @@ def _bus_command(socket: Path, acl: Path) -> tuple[tuple[str, ...], str]:
     if staging:
         return (f"{staging}/sbin/ubusd", "-s", str(socket), "-A", str(acl)), "real ubusd"
     return python("simulator.ubus_broker", "-s", str(socket), "-A", str(acl)), "simulated ubusd"
+
+
+def _servers(bus: Path) -> dict[str, _Server]:
+    served = {
+        "coroutine": _Server(python("bench.served_method", "--bus", str(bus))),
+        "function": _Server(python("bench.served_method", "--bus", str(bus), "--plain")),
+        "bare": _Server(python("bench.served_method", "--bus", str(bus), "--bare")),
+    }
+    binding = os.environ.get("UBUS_BINDING_PYTHON")
+    if binding:
+        named = ("--object", OBJECT, "--method", METHOD)
+        served["binding"] = _Server((binding, str(C_BINDING), "--bus", str(bus), *named))
+    return served
 
 
 async def _one_after_the_other(client: Client) -> float:
@@ -44,36 +80,53 @@ async def _many_in_flight(client: Client) -> float:
     return PIPELINED_CALLS / (time.perf_counter() - start)
 
 
-async def _measure(bus: Path, folder: Path, *options: str) -> tuple[float, float]:
-    """(µs per call one after the other, calls per second with fifty in flight)."""
-    server = python("bench.served_method", "--bus", str(bus), *options)
-    async with running(*server, log=folder / "server.log"), Client(str(bus)) as client:
+async def _measure(bus: Path, folder: Path, server: _Server) -> None:
+    async with running(*server.command, log=folder / "server.log"), Client(str(bus)) as client:
         async with asyncio.timeout(15):
             while not await client.lookup(OBJECT):
                 await asyncio.sleep(0.02)
         await client.call(OBJECT, METHOD, ARGUMENTS)
-        return await _one_after_the_other(client), await _many_in_flight(client)
+        server.sequential.append(await _one_after_the_other(client))
+        server.pipelined.append(await _many_in_flight(client))
+
+
+def _beside(served: dict[str, _Server], other: _Server, what: str, goal: Goal | None) -> list[Measurement]:
+    """Each way of ours beside another."""
+    measurements = []
+    for name in ("coroutine", "function"):
+        own, title = served[name], f"ubus call, {name} handler, beside the {what}"
+        measurements += [
+            Measurement(f"{title}: one at a time", own.cost, "µs/call", goal, other.cost, what),
+            Measurement(f"{title}: 50 in flight", 1e6 / own.rate, "µs/call", None, 1e6 / other.rate, what),
+        ]
+    return measurements
 
 
 async def measure(folder: Path) -> list[Measurement]:
-    """Alternates between ubus_py and the bare server; the best round of each counts: noise only adds."""
+    """Alternates between the servers; the best round of each counts: noise only adds."""
     bus = folder / "bus.sock"
     acl = folder / "acl.d"
     acl.mkdir()
     command, what = _bus_command(bus, acl)
-    ours: list[tuple[float, float]] = []
-    bare: list[tuple[float, float]] = []
+    served = _servers(bus)
     async with running(*command, log=folder / "bus.log"):
         await appears(bus)
         for _ in range(ROUNDS):
-            bare.append(await _measure(bus, folder, "--bare"))
-            ours.append(await _measure(bus, folder))
-    slow, slow_bare = min(m[0] for m in ours), min(m[0] for m in bare)
-    fast, fast_bare = max(m[1] for m in ours), max(m[1] for m in bare)
-    baseline = f"bare blocking server on the {what}"
-    return [
-        Measurement("ubus call, sequential", slow, "µs/call", None, slow_bare, baseline),
-        Measurement("ubus calls, sequential", 1e6 / slow, "calls/s", None, 1e6 / slow_bare, baseline),
-        Measurement("ubus call, 50 in flight", 1e6 / fast, "µs/call", None, 1e6 / fast_bare, baseline),
-        Measurement("ubus calls, 50 in flight", fast, "calls/s", None, fast_bare, baseline),
+            for server in served.values():
+                await _measure(bus, folder, server)
+    ours = served["coroutine"]
+    measurements = [
+        Measurement("ubus calls, one at a time", 1e6 / ours.cost, "calls/s"),
+        Measurement(f"ubus calls, 50 in flight, {what}", ours.rate, "calls/s"),
+        *_beside(served, served["bare"], "bare server", None),
     ]
+    if "binding" in served:
+        binding = served["binding"]
+        measurements += _beside(served, binding, "C binding", Goal("<=", 1.15, of_baseline=True))
+        alone, one_at_a_time = 1e6 / binding.cost, "C binding, one at a time"
+        measurements.append(
+            Measurement(
+                "ubus calls, 50 in flight", ours.rate, "calls/s", Goal(">=", 4, True), alone, one_at_a_time
+            )
+        )
+    return measurements

@@ -22,10 +22,15 @@ async def _has(call: Call) -> dict[str, bool]:
     return dict(REPLY)
 
 
-async def serve_with_ubus_py(path: str) -> None:
-    """Publishes the method with ubus_py and serves it until killed."""
+def _has_at_once(call: Call) -> dict[str, bool]:
+    return dict(REPLY)
+
+
+async def serve_with_ubus_py(path: str, *, plain: bool) -> None:
+    """Publishes the method with ubus_py and serves it until killed. `plain`: by a function, no coroutine."""
+    served = Method(METHOD, _has_at_once if plain else _has, {"feature": STRING})
     async with Client(path) as client:
-        await client.publish(Object(OBJECT, [Method(METHOD, _has, {"feature": STRING})]))
+        await client.publish(Object(OBJECT, [served]))
         await asyncio.Event().wait()
 
 
@@ -60,11 +65,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--bus", required=True)
     parser.add_argument("--bare", action="store_true")
+    parser.add_argument("--plain", action="store_true")
     options = parser.parse_args()
     if options.bare:
         serve_barely(options.bus)
     else:
-        asyncio.run(serve_with_ubus_py(options.bus))
+        asyncio.run(serve_with_ubus_py(options.bus, plain=options.plain))
 
 
 if __name__ == "__main__":

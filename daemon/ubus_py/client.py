@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
 
 from .blobmsg import Encodable, Table
+from .eager import EagerTasks
 from .errors import CallTimeout, ConnectionLost, ProtocolError, Status, StatusError, UbusError, UsageError
 from .events import Callback, Event, ObjectInfo, Receiver
 from .framing import MAX_MESSAGE, encode_frame
@@ -46,7 +46,8 @@ class Connection:
         self._publisher = Publisher(self._spawn, self._send, self._drain)
         self._ids: dict[str, int] = {}
         self._lookups: dict[str, asyncio.Task[int]] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._eager = EagerTasks(self._loop)
         self._greeted: asyncio.Future[None] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._reason: BaseException | None = None
@@ -88,6 +89,7 @@ class Connection:
     async def close(self) -> None:
         """End the connection. What runs is cancelled; callers are told "Connection failed"."""
         self._publisher.abandon_all()
+        self._eager.close()
         self._transport.close()
         try:
             await asyncio.wait_for(self._transport.closed.wait(), CLOSE_TIMEOUT)
@@ -452,6 +454,7 @@ class Connection:
             if not waiter.done():
                 waiter.set_exception(self._lost())
         self._publisher.withdraw_all()
+        self._eager.close()
 
     def _send(self, data: bytes) -> None:
         if not self.is_closed:
@@ -461,16 +464,11 @@ class Connection:
         if self._transport.congested:
             await self._transport.drain()
 
-    def _spawn(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-        if sys.version_info >= (3, 12):
-            # What never has to wait is done at once, without a turn of the event loop.
-            task = asyncio.Task(work, loop=self._loop, eager_start=True)
-            if task.done():
-                return task
-        else:
-            task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        task = self._eager.start(work)
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return task
 
 

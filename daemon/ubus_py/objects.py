@@ -227,14 +227,14 @@ class Publisher:
     ubusd tells a server nothing about its callers: when one goes away, its handler runs on, and ubusd
     drops the answer. Handlers are cancelled when the object is withdrawn or the connection ends.
 
-    :param spawn: runs a coroutine as a task that the connection owns.
+    :param spawn: runs a coroutine, as a task that the connection owns if it has to wait.
     :param send: writes bytes, or drops them when the connection ended.
     :param drain: waits while ubusd reads slower than we write.
     """
 
     def __init__(
         self,
-        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None] | None],
         send: Callable[[bytes], None],
         drain: Callable[[], Awaitable[None]],
     ) -> None:

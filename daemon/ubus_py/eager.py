@@ -1,0 +1,104 @@
+"""Tasks that take their first step at once: what never has to wait costs no task and no turn of the loop.
+
+Python 3.12 has them (``eager_start``). For 3.11 they are made here of documented parts: a task is kept ready
+that waits to be handed a coroutine. A coroutine takes its first step as that task (``current_task()`` says
+so, hence ``asyncio.timeout()`` works in it); if it has to wait, the task goes on with it, and another one is
+made ready. https://docs.python.org/3.11/library/asyncio-extending.html#task-lifetime-support
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+import types
+from asyncio.tasks import _enter_task, _leave_task
+from collections.abc import Coroutine, Generator
+from typing import Any, TypeAlias
+
+Work: TypeAlias = "Coroutine[Any, Any, None]"
+
+
+class EagerTasks:
+    """Starts coroutines on one event loop. They must not raise anything but CancelledError."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._ready: _Ready | None = None
+
+    def start(self, work: Work) -> asyncio.Task[None] | None:
+        """The task that goes on with it; None if nothing is left to be done."""
+        if sys.version_info >= (3, 12):
+            task = asyncio.Task(work, loop=self._loop, eager_start=True)
+            return None if task.done() else task
+        ready = self._ready
+        if ready is None or not ready.usable:
+            if ready is None or ready.spoilt:
+                self.close()
+                self._ready = _Ready(self._loop)
+            return self._loop.create_task(work)
+        _enter_task(self._loop, ready.task)
+        try:
+            waited_for = ready.context.run(work.send, None)
+        except (StopIteration, asyncio.CancelledError):
+            return None
+        finally:
+            _leave_task(self._loop, ready.task)
+        self._ready = None
+        ready.handed.set_result((work, waited_for))
+        return ready.task
+
+    def close(self) -> None:
+        """End the task that is kept ready."""
+        if self._ready is not None:
+            self._ready.task.cancel()
+            self._ready = None
+
+
+class _Ready:
+    """A task that waits for a coroutine which has begun."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.handed: asyncio.Future[tuple[Work, Any]] = loop.create_future()
+        self.context = contextvars.copy_context()
+        self._variables = dict(self.context)
+        self._waiting = False
+        self.task: asyncio.Task[None] = loop.create_task(self._go_on(), context=self.context)
+
+    @property
+    def usable(self) -> bool:
+        """Whether a coroutine may take its first step as this task, here and now."""
+        return self._waiting and not self.spoilt and asyncio.current_task() is None
+
+    @property
+    def spoilt(self) -> bool:
+        """Whether it is over, or a coroutine left something behind: a context variable, a cancellation."""
+        return self.task.done() or self.task.cancelling() > 0 or dict(self.context) != self._variables
+
+    async def _go_on(self) -> None:
+        refusal: BaseException | None = None
+        self._waiting = True  # a task that has not begun would not hear of its cancellation
+        try:
+            await self.handed
+        except asyncio.CancelledError as error:
+            if not self.handed.done() or self.handed.cancelled():
+                raise
+            refusal = error  # cancelled between the first step and now: it is the coroutine's to hear of it
+        work, waited_for = self.handed.result()
+        await _continued(work, waited_for, refusal)
+
+
+@types.coroutine
+def _continued(work: Work, waited_for: Any, refusal: BaseException | None) -> Generator[Any, Any, None]:
+    """What is left of a coroutine that waits for `waited_for`, as the task that awaits this."""
+    while True:
+        if refusal is None:
+            try:
+                yield waited_for
+            except BaseException as error:  # noqa: BLE001 - the coroutine's, whatever it is
+                refusal = error
+        try:
+            waited_for = work.send(None) if refusal is None else work.throw(refusal)
+        except StopIteration:
+            return
+        refusal = None
