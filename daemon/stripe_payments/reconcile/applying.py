@@ -207,18 +207,13 @@ def _charge(tx: Transaction, unit: Unit, book: Book, applied: Applied) -> None:
 
 
 def _invoice_item(invoice: Mapping[str, Any], book: Book) -> str:
-    """The name of the plan that an invoice is for, by the price on its lines."""
-    lines = invoice.get("lines")
-    for line in lines.get("data", []) if isinstance(lines, Mapping) else []:
-        pricing = line.get("pricing")
-        details = pricing.get("price_details") if isinstance(pricing, Mapping) else None
-        price_id = derive.reference(
-            details.get("price") if isinstance(details, Mapping) else line.get("price")
-        )
-        price = book.settings.price(price_id) if price_id else None
-        if price is not None:
-            return price.of
-    return ""
+    """The name of the plan that an invoice is for, by the price on its dearest line: that of a change of plan
+    has what is given back for the old one, too.
+    """
+    line = derive.dearest_line(invoice)
+    price_id = derive.price_of_line(line) if line is not None else None
+    price = book.settings.price(price_id) if price_id else None
+    return price.of if price is not None else ""
 
 
 def recompute(tx: Transaction, book: Book, *, held: frozenset[str]) -> tuple[str, ...]:

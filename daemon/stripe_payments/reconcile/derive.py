@@ -339,6 +339,20 @@ def subscription_of_invoice(invoice: Raw) -> str | None:
     )
 
 
+def dearest_line(invoice: Raw) -> Raw | None:
+    """What an invoice is above all for."""
+    lines = _expanded(invoice.get("lines"))
+    found = [line for line in lines.get("data", []) if isinstance(line, Mapping)] if lines else []
+    return max(found, key=lambda line: integer(line.get("amount")) or 0, default=None)
+
+
+def price_of_line(line: Raw) -> str | None:
+    """The price's id, in the new place or the old one."""
+    pricing = _expanded(line.get("pricing"))
+    details = _expanded(pricing.get("price_details")) if pricing else None
+    return reference(details.get("price") if details else line.get("price"))
+
+
 def payment_intent_of_invoice(invoice: Raw) -> str | None:
     """The payment intent that paid an invoice: among its payments since 2025-03-31, at its top level
     before.
@@ -407,10 +421,8 @@ def invoice_row(raw: Raw, title: str) -> TransactionRow | None:
         return None
     transitions = _expanded(raw.get("status_transitions")) or {}
     moments = (transitions.get("paid_at"), transitions.get("finalized_at"), raw.get("created"))
-    lines = raw.get("lines")
-    described = (
-        [line.get("description") for line in lines.get("data", [])] if isinstance(lines, Mapping) else []
-    )
+    line = dearest_line(raw)
+    described = line.get("description") if line is not None else None
     amount = raw.get("amount_paid") if status == "paid" else raw.get("amount_due")
     return TransactionRow(
         id=str(raw["id"]),
@@ -419,7 +431,7 @@ def invoice_row(raw: Raw, title: str) -> TransactionRow | None:
         amount=integer(amount) or 0,
         currency=str(raw.get("currency") or ""),
         status={"open": "unpaid", "uncollectible": "unpaid"}.get(status, status),
-        description=title or next((text for text in described if text), ""),
+        description=title or str(described or ""),
         receipt_url=raw.get("hosted_invoice_url"),
         invoice_pdf=raw.get("invoice_pdf"),
     )

@@ -56,6 +56,8 @@ async def test_the_previewed_amount_is_the_one_that_is_charged(seller: Seller, c
     assert raw["items"]["data"][0]["quantity"] == 1
     assert raw["metadata"]["item"] == "business"
     assert raw["metadata"]["price_alias"] == BUSINESS
+    newest = (await seller.history.page(1))["transactions"][0]
+    assert "business" in newest["description"], "what it was paid for, not what was given back for it"
 
 
 async def test_a_quote_that_is_too_old_is_made_anew(seller: Seller, cloud: StripeCloud) -> None:
