@@ -24,7 +24,8 @@ def main() -> int:
         log.error("STRIPE_API_BASE is not accepted", problem=problem)
         return 2
     try:
-        asyncio.run(Service(options.bus, options.state).run(signals=True))
+        service = Service(options.bus, options.state, sign_of_life=options.alive)
+        asyncio.run(service.run(signals=True))
     except AlreadyRunningError as error:
         log.error(str(error), hint="stop it first: /etc/init.d/stripe-payments stop")
         return 1
@@ -43,6 +44,9 @@ def _options() -> argparse.Namespace:
         default=Path("/etc/stripe-payments"),
         metavar="DIR",
         help="keys, identity and ledger; made if missing (%(default)s)",
+    )
+    parser.add_argument(
+        "--alive", type=Path, metavar="FILE", help="where to leave a sign of life, for watch.sh (nowhere)"
     )
     parser.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="(%(default)s)"

@@ -40,8 +40,16 @@ _BUS_FIRST_S: Final = 1.0
 class Service:
     """`run` returns after `stop` (or SIGTERM, SIGINT); SIGHUP, or `reload`, reads the settings again."""
 
-    def __init__(self, bus_path: str, state_dir: Path, *, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self,
+        bus_path: str,
+        state_dir: Path,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        sign_of_life: Path | None = None,
+    ) -> None:
         self._environ = environ
+        self._sign_of_life = sign_of_life
         self._state = StateDirectory(state_dir)
         self._bus = Client(bus_path)
         self.readiness = Readiness()
@@ -86,10 +94,9 @@ class Service:
             await self._shut_down()
 
     async def _watch(self) -> None:
-        """In a process of its own alone: whoever else shared it would be ended, too."""
         from stripe_payments.watchdog import Watchdog
 
-        await Watchdog().keep(lambda: self.readiness.now is not None)
+        await Watchdog(self._sign_of_life).keep(lambda: self.readiness.now is not None)
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()

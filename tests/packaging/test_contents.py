@@ -28,6 +28,7 @@ FILES_OF_PAYMENTS = {
     "usr/share/stripe-payments/gateway-mount.sh": READABLE,
     "usr/share/stripe-payments/gateway.uc": READABLE,
     "usr/share/stripe-payments/set-up.sh": EXECUTABLE,
+    "usr/share/stripe-payments/watch.sh": READABLE,
 }
 
 

@@ -24,7 +24,9 @@ ENVIRONMENT = {
 
 
 @contextlib.asynccontextmanager
-async def running(house: House, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def running(
+    house: House, *options: str, **environment: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -33,6 +35,7 @@ async def running(house: House, **environment: str) -> AsyncIterator[asyncio.sub
         str(house.bus_path),
         "--state",
         str(house.state),
+        *options,
         env={**ENVIRONMENT, **environment},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
