@@ -2,14 +2,14 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 import aiohttp
 import pytest
 
 from simulator.router.uci_file import parse
 from simulator.world import World
-from ubus_py import Event
+from ubus_py import Client, Event
 
 ONETIME = "price_premium_onetime"
 FEATURE = "remote_backup_daily"
@@ -30,6 +30,19 @@ class Buyer:
         script.write_text(HOTPLUG_SCRIPT.format(log=self.hotplug_log))
         script.chmod(0o755)
         world.bus.listen("stripe-payments.*", self.events.append)
+
+    async def listens(self) -> Self:
+        """Waits until the bus delivers events to them."""
+
+        async with Client(str(self.world.bus_path)) as another:  # nobody hears their own events
+
+            async def heard() -> bool:
+                await another.send("stripe-payments.probe")
+                return bool(self.events)
+
+            await self.world.wait_until(heard)
+        self.events.clear()
+        return self
 
     async def checkout(self, price: str = ONETIME) -> str:
         """Starts a purchase; returns the session id the buyer is sent away with."""
@@ -96,25 +109,41 @@ class Buyer:
         return await self.world.bus.call("stripe-payments", "payment_status", {"payment_id": payment_id})
 
 
+class WorldMaker(Protocol):
+    """Makes a world to enter; elsewhere (tests/interop) one with a real router in it."""
+
+    def __call__(self, *, webhooks: bool = True, configured: bool = True) -> World: ...
+
+
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+def make_world(tmp_path: Path) -> WorldMaker:
+    """Worlds of this test's own."""
+
+    def make(*, webhooks: bool = True, configured: bool = True) -> World:
+        return World(state=tmp_path, webhooks=webhooks, configured=configured)
+
+    return make
+
+
+@pytest.fixture
+async def world(make_world: WorldMaker) -> AsyncIterator[World]:
     """Stripe tells the router by webhook, and the router polls."""
-    async with World(state=tmp_path) as world:
+    async with make_world() as world:
         yield world
         assert world.stripe.drift == [], "the simulator answered what Stripe's SDK does not know"
 
 
 @pytest.fixture
-async def quiet_world(tmp_path: Path) -> AsyncIterator[World]:
+async def quiet_world(make_world: WorldMaker) -> AsyncIterator[World]:
     """Behind NAT: Stripe has no address to tell anything to."""
-    async with World(state=tmp_path, webhooks=False) as world:
+    async with make_world(webhooks=False) as world:
         yield world
 
 
 @pytest.fixture
 async def buyer(world: World) -> Buyer:
     """A buyer in `world`."""
-    return Buyer(world)
+    return await Buyer(world).listens()
 
 
 class LuciUser:

@@ -10,6 +10,7 @@ import pytest
 
 from simulator.router.uci_file import parse
 from simulator.world import World
+from tests.flows.conftest import WorldMaker
 from ubus_py import StatusError
 
 ALIASES = {
@@ -25,9 +26,9 @@ MONTHLY = "price_premium_monthly"
 
 
 @pytest.fixture
-async def new_router(tmp_path: Path) -> AsyncIterator[World]:
+async def new_router(make_world: WorldMaker) -> AsyncIterator[World]:
     """It has its secret key, and nothing else."""
-    async with World(state=tmp_path, configured=False) as world:
+    async with make_world(configured=False) as world:
         await world.bus.call("stripe-payments", "set_keys", {"secret_key": world.account.secret_key})
         yield world
         assert world.stripe.drift == []

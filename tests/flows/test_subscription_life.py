@@ -7,19 +7,20 @@ from typing import Any
 import pytest
 
 from simulator.world import World
+from tests.flows.conftest import WorldMaker
 from tests.flows.subscriber import BUSINESS, GOOD_CARD, PREMIUM, RENEWALS_FAIL, Subscriber
 
 NOTHING: frozenset[str] = frozenset()
 
 
 @pytest.fixture(params=["on", "off", "duplicate", "reorder"])
-async def subscriber(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Subscriber]:
+async def subscriber(request: pytest.FixtureRequest, make_world: WorldMaker) -> AsyncIterator[Subscriber]:
     """Once for each fate of webhooks; `off`: the router has none and lives by asking alone."""
     webhooks: str = request.param
-    async with World(state=tmp_path, webhooks=webhooks != "off") as world:
+    async with make_world(webhooks=webhooks != "off") as world:
         if webhooks != "off":
             await world.control("faults", {"webhooks": webhooks})
-        yield Subscriber(world, sees_webhooks=webhooks != "off")
+        yield await Subscriber(world, sees_webhooks=webhooks != "off").listens()
         assert world.stripe.drift == []
 
 

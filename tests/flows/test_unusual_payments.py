@@ -1,12 +1,11 @@
 """Payments that are not simply paid: given back, disputed, pending, free, tried first, confirmed again."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from simulator.world import World
+from tests.flows.conftest import WorldMaker
 from tests.flows.subscriber import GOOD_CARD, PREMIUM, Subscriber
 
 NOTHING: frozenset[str] = frozenset()
@@ -14,20 +13,22 @@ MONTHLY = "price_premium_monthly"
 
 
 @pytest.fixture
-async def subscriber(tmp_path: Path) -> AsyncIterator[Subscriber]:
-    async with World(state=tmp_path) as world:
-        yield Subscriber(world)
+async def subscriber(make_world: WorldMaker) -> AsyncIterator[Subscriber]:
+    async with make_world() as world:
+        yield await Subscriber(world).listens()
         assert world.stripe.drift == []
 
 
 async def configure(subscriber: Subscriber, section: str, **values: str) -> None:
-    """`uci set`, `uci commit`; returns when the catalogue shows a trial, or at once."""
+    """`uci set`, `uci commit`; returns when the daemon has read it."""
     bus = subscriber.world.bus
+    reread = "the settings were read again"
+    before = subscriber.world.daemon.log_text().count(reread)
     await bus.call("uci", "set", {"config": "stripe-payments", "section": section, "values": dict(values)})
     await bus.call("uci", "commit", {"config": "stripe-payments"})
 
     async def read() -> bool:
-        return "the settings were read again" in subscriber.world.daemon.log_text()
+        return subscriber.world.daemon.log_text().count(reread) > before
 
     await subscriber.world.wait_until(read)
 

@@ -10,16 +10,16 @@ import stripe
 
 from simulator.world import World
 from stripe_payments.provisioning.webhook_events import WEBHOOK_EVENTS
-from tests.flows.conftest import Buyer
+from tests.flows.conftest import Buyer, WorldMaker
 from ubus_py import StatusError
 
 PATH = "/api/payments/webhook"
 
 
 @pytest.fixture
-async def router(tmp_path: Path) -> AsyncIterator[World]:
+async def router(make_world: WorldMaker) -> AsyncIterator[World]:
     """A router that sells, with no webhook yet."""
-    async with World(state=tmp_path, webhooks=False) as world:
+    async with make_world(webhooks=False) as world:
         yield world
         assert world.stripe.drift == []
 

@@ -7,6 +7,7 @@
 # Prints "booted" when the bus and procd answer.
 
 set -e
+exec 3<&0 </dev/null
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 scratch=$1
 files=$2
@@ -50,6 +51,10 @@ logd -S 256 &
 procd -S &
 ubus -t 20 wait_for service log
 echo booted
+
+# whoever boots a router holds the other end of standard input: however the tests end, the router ends with them
+trap 'exit 0' TERM
+{ read -r _ || :; kill -TERM $$; } <&3 &
 
 # the first process of a PID namespace inherits every orphan of it
 while :; do

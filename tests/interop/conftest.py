@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from simulator.router import Router
-from tests.flows.conftest import Buyer, LuciUser, buyer, luci_user
+from tests.flows.conftest import Buyer, LuciUser, WorldMaker, buyer, luci_user, quiet_world, world
 from tests.interop.openwrt import OpenWrt
 from tests.interop.packages import install_payments, python_problem
 from tests.interop.world import OpenWrtWorld, add_viewer, set_up_payments, skip_reason
@@ -21,7 +21,7 @@ from ubus_py import Client
 collect_ignore_glob = ["test_[!s]*.py", "test_se*.py"] if skip_reason() else []
 """Without a stack one test is left, `test_stack.py`, which says once why nothing ran."""
 
-__all__ = ["Buyer", "LuciUser", "buyer", "luci_user"]
+__all__ = ["Buyer", "LuciUser", "buyer", "luci_user", "quiet_world", "world"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,20 +62,14 @@ def python_of_the_machine(staging: Path) -> None:
 
 
 @pytest.fixture
-async def world(staging: Path, python_of_the_machine: None) -> AsyncIterator[OpenWrtWorld]:
-    """A router that sells, and a simulated Stripe."""
+def make_world(staging: Path, python_of_the_machine: None) -> WorldMaker:
+    """A router that sells, and a simulated Stripe: for the flow tests, too, and for their fixtures."""
     del python_of_the_machine
-    async with OpenWrtWorld(staging) as world:
-        yield world
-        assert world.stripe.drift == [], "the simulator answered what Stripe's SDK does not know"
 
+    def make(*, webhooks: bool = True, configured: bool = True) -> OpenWrtWorld:
+        return OpenWrtWorld(staging, webhooks=webhooks, configured=configured)
 
-@pytest.fixture
-async def quiet_world(staging: Path, python_of_the_machine: None) -> AsyncIterator[OpenWrtWorld]:
-    """Behind NAT: Stripe has no address to tell anything to."""
-    del python_of_the_machine
-    async with OpenWrtWorld(staging, webhooks=False) as world:
-        yield world
+    return make
 
 
 CONFIGS_OF_THE_TRANSCRIPT = ("luci", "rpcd", "system", "uhttpd")

@@ -55,7 +55,7 @@ class OpenWrt:
         self._prepare(files)
         self._unshare = subprocess.Popen(
             [*UNSHARE, "/bin/sh", str(BOOT), str(mount), str(files), str(self.root)],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -78,8 +78,9 @@ class OpenWrt:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._init or self._unshare.pid, signal.SIGKILL)
             self._unshare.wait(20)
-            if self._unshare.stdout is not None:
-                self._unshare.stdout.close()
+            for pipe in (self._unshare.stdin, self._unshare.stdout):
+                if pipe is not None:
+                    pipe.close()
             self._unshare = None
         shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -92,7 +93,10 @@ class OpenWrt:
         timeout: float = 60.0,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command on the router, as root or as `user`; its exit code is the caller's to judge."""
-        drop = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
+        drop: list[str] = []
+        if user:
+            group = self.sh(f"id -g {user}").strip()  # a user's group may have another name: nogroup
+            drop = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups"]
         return subprocess.run(
             [*self.command(**(environment or {})), *drop, *command],
             input=text if text is not None else "",

@@ -147,12 +147,13 @@ class Provision {
 				E('div', { 'class': 'sp-actions' }, [
 					this.view.button('look', missing.length && this.report.dry_run ? '' : 'cbi-button-action important',
 						_('Look what is missing'), _('Asking Stripe…'), async () => { this.report = await payments.inspect(); }, off),
-					(missing.length && this.report.dry_run) ? this.view.button('create', 'cbi-button-action important',
-						_('Create at Stripe (%d)').format(missing.length), _('Creating…'), async () => { this.report = await payments.provision(); }, off) : '',
 					this.differing().length ? E('button', {
 						'class': 'btn cbi-button', 'data-focus': 'replace', 'disabled': (off || busy) ? '' : null,
 						'click': () => this.replace()
-					}, [ _('Replace what differs (%d)').format(this.differing().length) ]) : ''
+					}, [ _('Replace what differs (%d)').format(this.differing().length) ]) : '',
+					/* Last: when it is done and goes, nothing moves under a double click. */
+					(missing.length && this.report.dry_run) ? this.view.button('create', 'cbi-button-action important',
+						_('Create at Stripe (%d)').format(missing.length), _('Creating…'), async () => { this.report = await payments.provision(); }, off) : ''
 				])
 			]) ]);
 	}
