@@ -7,14 +7,34 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import bus_calls, flash, large_ledger, report, slow_stripe, start_and_memory, webhooks
+from bench import (
+    bus_calls,
+    flash,
+    imports,
+    large_ledger,
+    packages,
+    report,
+    slow_stripe,
+    start_and_memory,
+    webhooks,
+)
 
 REPORT = Path("build/bench.json")
+SUBJECTS = (
+    bus_calls,
+    start_and_memory,
+    imports,
+    slow_stripe,
+    webhooks,
+    flash,
+    large_ledger,
+    packages,
+)
 
 
 async def _measure_all(folder: Path) -> list[report.Measurement]:
     measurements: list[report.Measurement] = []
-    for subject in (bus_calls, start_and_memory, slow_stripe, webhooks, flash, large_ledger):
+    for subject in SUBJECTS:
         sys.stderr.write(f"measuring {subject.__name__.removeprefix('bench.')}\n")
         own = folder / subject.__name__
         own.mkdir()
