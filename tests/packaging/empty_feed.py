@@ -21,6 +21,7 @@ def write_empty_feed(folder: Path, packages: dict[str, IpkFile]) -> list[Path]:
         write_ipk(
             Package(
                 name=name,
+                source=name,
                 version="1-r1",
                 architecture="all",
                 section="base",

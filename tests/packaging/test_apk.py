@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.packaging.conftest import DOWNLOADS, TIME
+from tests.packaging.test_control import DEPENDS
 from tools.ipk.__main__ import build
 from tools.ipk.apk import Sdk
 from tools.ipk.makefiles import REPOSITORY
@@ -91,9 +92,18 @@ def test_fields(daemon: dict[str, Any]) -> None:
         "arch": "noarch",
         "license": "Apache-2.0",
     }
-    assert "python3-stripe" in info["depends"].split()
-    assert "," not in info["depends"]
+    assert set(info["depends"].split()) == DEPENDS["stripe-payments"]
+    assert info["provides"] == "stripe-payments-any"
     assert "\n" not in info["description"]
+
+
+def test_what_is_built_of_one_source_says_so(apks: dict[str, dict[str, Any]]) -> None:
+    assert [told["info"]["origin"] for file, told in sorted(apks.items())] == [
+        "luci-app-stripe-payments",
+        "luci-app-stripe-payments",
+        "python3-stripe",
+        "stripe-payments",
+    ]
 
 
 def test_files_belong_to_root_and_bear_the_release_s_time(apks: dict[str, dict[str, Any]]) -> None:
@@ -117,7 +127,12 @@ def test_the_files_are_those_of_the_other_format(apks: dict[str, dict[str, Any]]
 def test_openwrt_s_scripts_find_user_files_and_configuration(daemon: dict[str, Any]) -> None:
     records = daemon["records"]
     assert records["stripe-payments.rusers"] == "stripe-payments:stripe-payments\n"
-    assert "/etc/init.d/stripe-payments" in records["stripe-payments.list"].splitlines()
+    installed = {f"/{path}" for path in daemon["files"]} - {
+        f"/lib/apk/packages/stripe-payments.{record}" for record in ("list", "conffiles", "conffiles_static")
+    }
+    assert "/etc/init.d/stripe-payments" in installed
+    assert "/lib/apk/packages/stripe-payments.rusers" in installed
+    assert records["stripe-payments.list"].splitlines() == sorted(installed)
     conffiles = records["stripe-payments.conffiles"].splitlines()
     assert conffiles == ["/etc/config/stripe-features", "/etc/config/stripe-payments"]
     static = [line.split() for line in records["stripe-payments.conffiles_static"].splitlines()]
@@ -153,6 +168,21 @@ def test_scripts(daemon: dict[str, Any], tmp_path: Path, script: str, said: str)
         text=True,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
+
+
+@pytest.mark.parametrize("script", ["post-install", "post-upgrade"])
+def test_where_an_image_is_put_together_scripts_may_be_put_off(
+    daemon: dict[str, Any], tmp_path: Path, script: str
+) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/functions.sh").write_text(FUNCTIONS)
+    done = subprocess.run(
+        ["/bin/sh", "-c", daemon["scripts"][script]],
+        env={"PATH": os.environ["PATH"], "IPKG_INSTROOT": str(tmp_path), "IPKG_NO_SCRIPT": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_the_package_s_own_steps_come_after_openwrt_s(apks: dict[str, dict[str, Any]]) -> None:

@@ -10,17 +10,19 @@ from tests.packaging.test_archives import NAMES
 
 DEPENDS = {
     "stripe-payments": {
+        "libc",
         *("python3-light", "python3-asyncio", "python3-logging", "python3-openssl", "python3-sqlite3"),
         *("python3-urllib", "python3-uuid", "python3-jinja2", "python3-stripe"),
         *("rpcd", "rpcd-mod-ucode", "uhttpd", "uhttpd-mod-ucode"),
         *("ucode", "ucode-mod-fs", "ucode-mod-ubus", "ucode-mod-uci", "jsonfilter"),
     },
     "python3-stripe": {
+        "libc",
         *("python3-light", "python3-asyncio", "python3-decimal", "python3-logging", "python3-openssl"),
         *("python3-urllib", "python3-requests", "python3-typing-extensions"),
     },
-    "luci-app-stripe-payments": {"luci-base", "luci-lib-uqr", "stripe-payments"},
-    "luci-i18n-stripe-payments-it": {"luci-app-stripe-payments"},
+    "luci-app-stripe-payments": {"libc", "luci-base", "luci-lib-uqr", "stripe-payments"},
+    "luci-i18n-stripe-payments-it": {"libc", "luci-app-stripe-payments"},
 }
 
 CONTROL_FILES = {

@@ -70,6 +70,7 @@ def test_a_makefile_that_fails_is_told_with_make_s_words(tmp_path: Path) -> None
 
 def test_what_cannot_be_built_is_refused(tmp_path: Path) -> None:
     fields = {
+        "SOURCE": "s",
         "VERSION": "1-r1",
         "PKGARCH": "all",
         "SECTION": "net",

@@ -107,6 +107,7 @@ def test_an_upgrade_keeps_a_changed_configuration(
     (tmp_path / "next/etc/config/stripe-payments").write_text(shipped + "# of the next release\n")
     following = Package(
         name="stripe-payments",
+        source="stripe-payments",
         version="9.0.0-r1",
         architecture="all",
         section="net",

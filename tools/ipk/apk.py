@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -67,16 +68,20 @@ def write_apk(package: Package, folder: Path, mtime: int, sdk: Sdk) -> Path:
 
 
 def mkpkg_arguments(package: Package, files: Path, scripts: Path, output: Path) -> list[str]:
-    """The arguments of `apk` that make `output` of what lies in `files` and `scripts`."""
+    """The arguments of `apk` that make `output` of what lies in `files` and `scripts`.
+
+    Every package provides NAME-any: so do its variants, and others depend on that name, whichever it is.
+    """
     info = {
         "name": package.name,
         "version": package.version,
         "description": " ".join(package.description.split()),
         "arch": "noarch",
         "license": package.license,
-        "origin": package.name,
+        "origin": package.source,
         "url": package.url,
         "maintainer": package.maintainer,
+        "provides": f"{package.name}-any",
         "depends": " ".join(package.depends),
     }
     arguments = ["mkpkg"]
@@ -90,22 +95,24 @@ def mkpkg_arguments(package: Package, files: Path, scripts: Path, output: Path) 
 
 def add_records(package: Package, files: Path) -> None:
     """Lists the files, the user to make and the configuration to keep, where OpenWrt's scripts look."""
-    installed = sorted(f"/{path.relative_to(files)}" for path in files.rglob("*") if not path.is_dir())
-    records = {".list": installed}
-    if package.user:
-        records[".rusers"] = [package.user]
-    if package.conffiles:
-        records[".conffiles"] = sorted(package.conffiles)
-        records[".conffiles_static"] = [
-            f"{name} {sha256((files / name.lstrip('/')).read_bytes()).hexdigest()}"
-            for name in sorted(package.conffiles)
-        ]
     folder = files / _RECORDS
     folder.mkdir(parents=True, exist_ok=True)
-    for ending, lines in records.items():
+
+    def write(ending: str, lines: Iterable[str]) -> None:
         record = folder / f"{package.name}{ending}"
         record.write_text("".join(f"{line}\n" for line in lines), "utf-8")
         record.chmod(0o644)
+
+    if package.user:
+        write(".rusers", [package.user])
+    # Of the records the list has, like OpenWrt's, those alone that are there before it.
+    installed = [path for path in files.rglob("*") if not path.is_dir()]
+    write(".list", sorted(f"/{path.relative_to(files)}" for path in installed))
+    if package.conffiles:
+        names = sorted(package.conffiles)
+        write(".conffiles", names)
+        sums = [sha256((files / name.lstrip("/")).read_bytes()).hexdigest() for name in names]
+        write(".conffiles_static", [f"{name} {digest}" for name, digest in zip(names, sums, strict=True)])
     for made in (files / "lib", files / "lib/apk", folder):
         made.chmod(0o755)
 
@@ -114,27 +121,31 @@ def lifecycle_scripts(package: Package) -> dict[str, str]:
     """The scripts by apk's names: OpenWrt's own steps, then the package's.
 
     apk tells a script neither the file system's root nor the package's name: both are variables here.
+    An upgrade runs the new package's scripts alone, and what `default_postinst` does for one.
     """
     functions = '"${IPKG_INSTROOT}/lib/functions.sh"'
-    begin = (
-        "#!/bin/sh\n"
+    known = (
         f"[ -s {functions} ] || exit 0\n"
         f". {functions}\n"
         'export root="${IPKG_INSTROOT}"\n'
         f'export pkgname="{package.name}"\n'
     )
-    install = "add_group_and_user\ndefault_postinst\n" + _body(package, "postinst")
-    scripts = {
-        "post-install": begin.replace("\n", '\n[ "${IPKG_NO_SCRIPT}" = 1 ] && exit 0\n', 1) + install,
-        "post-upgrade": begin.replace("\n", "\nexport PKG_UPGRADE=1\n", 1) + install,
-        "pre-deinstall": begin + "default_prerm\n" + _body(package, "prerm"),
+    installed = (
+        f'[ "${{IPKG_NO_SCRIPT}}" = 1 ] && exit 0\n{known}add_group_and_user\ndefault_postinst\n'
+        + _body(package, "postinst")
+    )
+    upgrade = "export PKG_UPGRADE=1\n"
+    steps = {
+        "post-install": installed,
+        "post-upgrade": upgrade + installed,
+        "pre-deinstall": known + "default_prerm\n" + _body(package, "prerm"),
     }
     if "preinst" in package.scripts:
-        scripts["pre-install"] = "#!/bin/sh\n" + _body(package, "preinst")
-        scripts["pre-upgrade"] = "#!/bin/sh\nexport PKG_UPGRADE=1\n" + _body(package, "preinst")
+        steps["pre-install"] = _body(package, "preinst")
+        steps["pre-upgrade"] = upgrade + _body(package, "preinst")
     if "postrm" in package.scripts:
-        scripts["post-deinstall"] = "#!/bin/sh\n" + _body(package, "postrm")
-    return scripts
+        steps["post-deinstall"] = _body(package, "postrm")
+    return {name: f"#!/bin/sh\n{text}" for name, text in steps.items()}
 
 
 def _body(package: Package, name: str) -> str:

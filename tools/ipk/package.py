@@ -21,6 +21,8 @@ class Package:
     """One package, its files laid out below `root` with the modes that they are to have."""
 
     name: str
+    source: str
+    """The name of what it is built from, which other packages may be built from, too."""
     version: str
     architecture: str
     section: str
@@ -47,6 +49,7 @@ class Package:
 
         package = cls(
             name=folder.name,
+            source=field("SOURCE"),
             version=field("VERSION"),
             architecture=field("PKGARCH"),
             section=field("SECTION"),
@@ -65,7 +68,7 @@ class Package:
         return package
 
     def _check(self) -> None:
-        for what in ("version", "architecture", "section", "title", "license", "maintainer"):
+        for what in ("source", "version", "architecture", "section", "title", "license", "maintainer"):
             if not getattr(self, what):
                 raise PackageError(f"{self.name}: no {what}")
         if self.architecture != "all":

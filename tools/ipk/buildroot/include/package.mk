@@ -1,6 +1,6 @@
 # Stands in for OpenWrt's include/package.mk. What OpenWrt would put into a control file is written down, one file a
 # field; the install section is run. A section is expanded as often as OpenWrt expands it, so that a Makefile that needs
-# `$$$$` there needs it here.
+# `$$$$` there needs it here. As in OpenWrt every package depends on the C library first.
 
 PKG_BUILD_DIR?=$(BUILD_DIR)/$(PKG_NAME)
 VERSION:=$(PKG_VERSION)-r$(PKG_RELEASE)
@@ -25,7 +25,9 @@ define BuildPackage
   $(eval VERSION:=$(PKG_VERSION)-r$(PKG_RELEASE))
   $(eval $(Package/$(1)))
   $(shell mkdir -p $(OUT)/$(1)/root)
+  $(eval DEPENDS:=+libc $(DEPENDS))
   $(foreach field,$(FIELDS),$(file >$(OUT)/$(1)/$(field),$(strip $($(field)))))
+  $(file >$(OUT)/$(1)/SOURCE,$(PKG_NAME))
   $(file >$(OUT)/$(1)/LICENSE,$(PKG_LICENSE))
   $(file >$(OUT)/$(1)/MAINTAINER,$(PKG_MAINTAINER))
   $(foreach section,$(SECTIONS),$(call WriteSection,$(1),$(section)))
