@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from stripe_payments import __version__, journal
+from stripe_payments.bytecode import forget_other_releases
 from stripe_payments.service import Service
 from stripe_payments.single_instance import AlreadyRunningError
 from ubus_py import DEFAULT_SOCKET
@@ -23,6 +24,8 @@ def main() -> int:
     if problem := _api_base_problem():
         log.error("STRIPE_API_BASE is not accepted", problem=problem)
         return 2
+    if options.bytecode is not None:
+        forget_other_releases(options.bytecode)
     try:
         service = Service(options.bus, options.state, sign_of_life=options.alive)
         asyncio.run(service.run(signals=True))
@@ -47,6 +50,12 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--alive", type=Path, metavar="FILE", help="where to leave a sign of life, for watch.sh (nowhere)"
+    )
+    parser.add_argument(
+        "--bytecode",
+        type=Path,
+        metavar="DIR",
+        help="where each release has a folder for PYTHONPYCACHEPREFIX; those of other releases go (none)",
     )
     parser.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="(%(default)s)"

@@ -61,6 +61,23 @@ def test_paths_agree_with_the_init_script(packages: dict[str, IpkFile]) -> None:
     assert f"{stripe[1]}/stripe/__init__.py".lstrip("/") in packages["python3-stripe"].modes()
 
 
+def test_the_init_script_finds_the_versions_of_code_and_library(installed: Path) -> None:
+    """By them procd learns of an upgrade, and bytecode is kept apart."""
+    script = (REPOSITORY / "files/etc/init.d/stripe-payments").read_text()
+    asked = re.findall(r"sed -n '(.+)' \"\$(CODE|STRIPE)(/.+)\"", script)
+    folders = {"CODE": "usr/lib/stripe-payments", "STRIPE": "usr/lib/python3-stripe"}
+    found = [
+        subprocess.run(
+            ["sed", "-n", expression, f"{installed}/{folders[folder]}{file}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for expression, folder, file in asked
+    ]
+    assert found == [f"{stripe_payments.__version__}\n", f"{_variable('python3-stripe', 'PKG_VERSION')}\n"]
+
+
 def test_a_makefile_that_fails_is_told_with_make_s_words(tmp_path: Path) -> None:
     """python3-stripe without its source."""
     (tmp_path / "out").mkdir()
