@@ -27,7 +27,7 @@ DEPENDS = {
 
 CONTROL_FILES = {
     "stripe-payments": {"conffiles", "prerm-pkg", "postrm"},
-    "python3-stripe": set(),
+    "python3-stripe": {"postinst-pkg"},
     "luci-app-stripe-payments": {"postinst-pkg", "postrm"},
     "luci-i18n-stripe-payments-it": set(),
 }
@@ -112,6 +112,7 @@ def test_opkg_s_scripts_do_what_openwrt_s_functions_do(
 
 
 OWN_SCRIPTS = [
+    ("python3-stripe", "postinst-pkg"),
     ("stripe-payments", "prerm-pkg"),
     ("stripe-payments", "postrm"),
     ("luci-app-stripe-payments", "postinst-pkg"),
