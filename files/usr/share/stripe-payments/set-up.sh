@@ -29,6 +29,10 @@ for file in "$STATE"/*; do
 	fi
 done
 
+# An upgrade lays what a release ships beside what has changed. Of the state nobody is to compare or merge anything, and
+# to uci the one is a configuration of its own.
+rm -f /etc/config/stripe-features-opkg /etc/config/stripe-features.apk-new
+
 # ubusd reads its access rules at start and on SIGHUP, and a rule for a user that does not exist yet never matches;
 # rpcd finds a new plugin and new rights likewise.
 for program in ubusd rpcd; do
