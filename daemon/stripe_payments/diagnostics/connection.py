@@ -101,10 +101,12 @@ async def connection(probes: Probes) -> Finding:
 async def ca_bundle(probes: Probes) -> Finding:
     path = Path(await probes.stripe.ca_bundle())
     reinstall = Text(
-        "Install it again: opkg install --force-reinstall python3-stripe (on newer releases: apk fix "
-        "python3-stripe)",
-        "Reinstallalo: opkg install --force-reinstall python3-stripe (nelle versioni più recenti: apk fix "
-        "python3-stripe)",
+        "Install it again from its file: opkg install --force-reinstall FILE (OpenWrt 24.10). With apk: apk "
+        "fix python3-stripe; if that says 'skipped', apk del -r python3-stripe and apk add --allow-untrusted "
+        "with the files of all packages. Keys and purchases stay.",
+        "Reinstallalo dal suo file: opkg install --force-reinstall FILE (OpenWrt 24.10). Con apk: apk fix "
+        "python3-stripe; se risponde 'skipped', apk del -r python3-stripe e apk add --allow-untrusted con i "
+        "file di tutti i pacchetti. Chiavi e acquisti restano.",
     )
 
     def count() -> int:
