@@ -1,24 +1,29 @@
-"""What OpenWrt's feeds would bring, as packages without files: opkg then finds every dependency."""
+"""What OpenWrt's feeds would bring, as packages without files: every dependency is then found."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
-from tests.packaging.ipk_file import IpkFile
-from tools.ipk.opkg import write_ipk
 from tools.ipk.package import Package
 
-CONFIGURATION = """dest root /
+CONFIGURATION: Final = """dest root /
 lists_dir ext /var/opkg-lists
 arch all 1
 """
 """Of opkg, for packages that fit every processor."""
 
 
-def write_empty_feed(folder: Path, packages: dict[str, IpkFile]) -> list[Path]:
-    """Writes a package for everything that `packages` need and are not; returns the files."""
-    needed = {name for package in packages.values() for name in package.depends} - set(packages)
+def write_empty_feed(
+    folder: Path, depends: Mapping[str, set[str]], write: Callable[[Package, Path, int], Path]
+) -> list[Path]:
+    """Writes a package for everything that our packages depend on and are not; returns the files.
+
+    `depends`: by the name of a package of ours; `write` writes a package into a folder, with a time.
+    """
+    needed = {name for names in depends.values() for name in names} - set(depends)
     (folder / "empty").mkdir(parents=True)
     return [
-        write_ipk(
+        write(
             Package(
                 name=name,
                 source=name,

@@ -10,6 +10,7 @@ import pytest
 
 from tests.packaging.conftest import TIME
 from tests.packaging.empty_feed import CONFIGURATION, write_empty_feed
+from tests.packaging.installed_tree import assert_holds
 from tests.packaging.ipk_file import IpkFile
 from tools.ipk.opkg import write_ipk
 from tools.ipk.package import Package
@@ -50,7 +51,8 @@ class Opkg:
 def opkg(tmp_path: Path, packages: dict[str, IpkFile]) -> Opkg:
     """A router with everything of the feeds that is depended on."""
     opkg = Opkg(tmp_path / "root")
-    opkg("install", *write_empty_feed(tmp_path / "feed", packages))
+    depends = {name: package.depends for name, package in packages.items()}
+    opkg("install", *write_empty_feed(tmp_path / "feed", depends, write_ipk))
     return opkg
 
 
@@ -71,12 +73,7 @@ def test_it_installs_what_the_packages_hold(
     _install(opkg, built)
     listed = opkg("list-installed").splitlines()
     assert {line.split(" - ")[0] for line in listed} >= set(packages)
-    for expected in installed.rglob("*"):
-        file = opkg.root / expected.relative_to(installed)
-        assert file.is_dir() == expected.is_dir()
-        assert file.stat().st_mode == expected.stat().st_mode
-        if expected.is_file():
-            assert file.read_bytes() == expected.read_bytes()
+    assert_holds(opkg.root, installed)
     for name, package in packages.items():
         files = opkg("files", name).splitlines()[1:]
         assert {line.removeprefix(str(opkg.root)).lstrip("/") for line in files} == {

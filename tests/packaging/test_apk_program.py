@@ -1,0 +1,214 @@
+"""The packages as the real apk writes, reads and installs them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from tests.packaging.apk_program import ApkFile, apk_problem, find_apk, real_sdk, sdk_folder
+from tests.packaging.conftest import DOWNLOADS, TIME
+from tests.packaging.empty_feed import write_empty_feed
+from tests.packaging.installed_tree import assert_holds
+from tests.packaging.ipk_file import IpkFile
+from tests.packaging.test_archives import NAMES
+from tests.packaging.test_control import DEPENDS
+from tools.ipk.__main__ import build
+from tools.ipk.apk import write_apk
+from tools.ipk.makefiles import REPOSITORY
+
+pytestmark = [pytest.mark.interop, pytest.mark.skipif(apk_problem() is not None, reason=str(apk_problem()))]
+
+RECORDS = "lib/apk/packages"
+SCRIPTS = {
+    "stripe-payments": {"post-install", "post-upgrade", "pre-deinstall", "post-deinstall"},
+    "python3-stripe": {"post-install", "post-upgrade", "pre-deinstall"},
+    "luci-app-stripe-payments": {"post-install", "post-upgrade", "pre-deinstall", "post-deinstall"},
+    "luci-i18n-stripe-payments-it": {"post-install", "post-upgrade", "pre-deinstall"},
+}
+
+
+@pytest.fixture(scope="session")
+def built_apks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that `make apk` fills."""
+    output = tmp_path_factory.mktemp("apk")
+    build(output, DOWNLOADS, TIME, real_sdk(tmp_path_factory.mktemp("sdk")))
+    return output
+
+
+@pytest.fixture(scope="session")
+def apk_files(built_apks: Path) -> dict[str, ApkFile]:
+    """The packages by name."""
+    files = [ApkFile.read(file) for file in built_apks.iterdir()]
+    return {file.info["name"]: file for file in files}
+
+
+class Apk:
+    """apk over a folder that is a router's `/`, with a feed. It runs no scripts there."""
+
+    def __init__(self, root: Path, feed: Path | None) -> None:
+        self.root = root
+        (root / "etc/apk/repositories.d").mkdir(parents=True)
+        (root / "etc/apk/arch").write_text("aarch64_cortex-a53\n")
+        if feed is not None:
+            (root / "etc/apk/repositories.d/feed.list").write_text(f"{feed}/packages.adb\n")
+        self("add", "--initdb")
+
+    def __call__(self, command: str, *arguments: str | Path) -> str:
+        """Runs a command that must not fail; returns what it said."""
+        options: list[str | Path] = ["--root", self.root, "--allow-untrusted"]
+        words: list[str | Path] = [str(find_apk()), *options, command, *arguments]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def add(self, *packages: str | Path) -> str:
+        """Installs files, and from the feed what they need."""
+        return self("add", "--no-scripts", *packages)
+
+
+@pytest.fixture
+def apk(tmp_path: Path) -> Apk:
+    """A router whose feed has everything that our packages need."""
+    feed = tmp_path / "feed"
+    files = write_empty_feed(feed, DEPENDS, partial(write_apk, sdk=real_sdk(tmp_path / "sdk")))
+    index = [str(find_apk()), "mkndx", "--allow-untrusted", "--output", "packages.adb"]
+    subprocess.run([*index, *files], cwd=feed, check=True, capture_output=True, timeout=60)
+    return Apk(tmp_path / "root", feed)
+
+
+def test_building_again_gives_the_same_bytes(built_apks: Path, tmp_path: Path) -> None:
+    """Elsewhere, later, by somebody whose files are private, and with an older package in the way."""
+    sdk, output = sdk_folder(tmp_path / "sdk", Path(str(find_apk()))), tmp_path / "out"
+    output.mkdir()
+    (output / "stripe-payments-0.0.1-r1.apk").write_bytes(b"old")
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "tools.ipk", "--sdk", str(sdk)),
+            *("--output", str(output), "--downloads", str(DOWNLOADS)),
+        ],
+        cwd="/",
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "SOURCE_DATE_EPOCH": str(TIME),
+            "TZ": "Asia/Tokyo",
+            "MAKEFLAGS": "-j3",
+        },
+        umask=0o077,
+        capture_output=True,
+        check=True,
+    )
+    assert {file.name: file.read_bytes() for file in output.iterdir()} == {
+        file.name: file.read_bytes() for file in built_apks.iterdir()
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fields_are_those_of_the_other_format(
+    apk_files: dict[str, ApkFile], packages: dict[str, IpkFile], name: str
+) -> None:
+    info, fields = apk_files[name].info, packages[name].fields
+    assert {
+        field: info.get(field) for field in ("name", "version", "arch", "license", "maintainer", "url")
+    } == {
+        "name": name,
+        "version": fields["Version"],
+        "arch": "noarch",
+        "license": fields["License"],
+        "maintainer": fields["Maintainer"],
+        "url": fields.get("URL"),
+    }
+    assert info["description"].strip() == " ".join(fields["Description"].split())
+    assert set(info["depends"]) == DEPENDS[name]
+    assert info["provides"] == [f"{name}-any"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_are_those_of_the_other_format_and_of_root(
+    apk_files: dict[str, ApkFile], packages: dict[str, IpkFile], name: str
+) -> None:
+    package = apk_files[name]
+    records = {path for path in package.files if path.startswith(f"{RECORDS}/{name}.")}
+    assert {path: mode for path, mode in package.files.items() if path not in records} == {
+        path: mode for path, mode in packages[name].modes().items() if not path.endswith("/")
+    }
+    assert {package.files[record] for record in records} == {0o644}
+    assert set(package.directories.values()) == {0o755}
+    assert package.owners == {("root", "root")}
+    assert package.times == {TIME}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_scripts_are_such_that_a_shell_reads(apk_files: dict[str, ApkFile], name: str) -> None:
+    scripts = apk_files[name].scripts
+    assert set(scripts) == SCRIPTS[name]
+    for text in scripts.values():
+        assert text.startswith("#!/bin/sh\n")
+        subprocess.run(["/bin/sh", "-n"], input=text, text=True, check=True)
+
+
+def test_it_installs_what_the_packages_hold(apk: Apk, built_apks: Path, installed: Path) -> None:
+    apk.add(*built_apks.iterdir())
+    assert set(apk("info").split()) == set(DEPENDS) | {name for names in DEPENDS.values() for name in names}
+    assert_holds(apk.root, installed)
+    records = apk.root / RECORDS
+    for name in NAMES:
+        listed = (records / f"{name}.list").read_text().splitlines()
+        for path in listed:
+            assert (apk.root / path.lstrip("/")).is_file()
+    for line in (records / "stripe-payments.conffiles_static").read_text().splitlines():
+        path, digest = line.split()
+        assert sha256((apk.root / path.lstrip("/")).read_bytes()).hexdigest() == digest
+
+
+def test_it_says_what_is_missing(tmp_path: Path, built_apks: Path) -> None:
+    bare = Apk(tmp_path / "root", None)
+    (file,) = built_apks.glob("stripe-payments-*.apk")
+    with pytest.raises(AssertionError, match="python3-sqlite3"):
+        bare.add(file)
+
+
+def test_an_image_is_put_together_with_user_and_service(
+    apk: Apk, built_apks: Path, apk_files: dict[str, ApkFile], tmp_path: Path
+) -> None:
+    """As OpenWrt's image builder does it: the files first, then each script over the image's folder."""
+    rootfs = Path(os.environ.get("OPENWRT_STAGING", "/nowhere"), "rootfs")
+    if not rootfs.exists():
+        pytest.skip("OPENWRT_STAGING names no folder with rootfs")
+    apk.add(*built_apks.iterdir())
+    for source, target in (
+        ("usr/lib/functions", "lib/functions"),
+        ("usr/share/libubox", "usr/share/libubox"),
+        ("usr/lib/functions.sh", "lib/functions.sh"),
+        *((name, name) for name in ("etc/rc.common", "etc/passwd", "etc/group")),
+    ):
+        copy = shutil.copytree if (rootfs / source).is_dir() else shutil.copyfile
+        copy(rootfs / source, apk.root / target)
+    for folder in ("etc/rc.d", "var/lock"):
+        (apk.root / folder).mkdir()
+    for name in NAMES:
+        script = tmp_path / f"{name}.post-install"
+        script.write_text(apk_files[name].scripts["post-install"])
+        done = subprocess.run(
+            ["bash", script],
+            env={"PATH": os.environ["PATH"], "IPKG_INSTROOT": str(apk.root)},
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    assert "\nstripe-payments:" in (apk.root / "etc/passwd").read_text()
+    assert "\nstripe-payments:" in (apk.root / "etc/group").read_text()
+    assert sorted(link.name for link in (apk.root / "etc/rc.d").iterdir()) == [
+        "K10stripe-payments",
+        "S95stripe-payments",
+    ]
+    # These are for the router's first boot.
+    assert sorted(file.name for file in (apk.root / "etc/uci-defaults").iterdir()) == [
+        "50-stripe-payments",
+        "luci-i18n-stripe-payments-it",
+    ]
