@@ -6,8 +6,9 @@ after that are each noted in the ledger before the next, so that a crash repeats
 subscriptions are an event alone. Of a batch only the last note is synced: a power cut may repeat what it had
 just told, and a purchase does not cost the flash a page a step.
 
-rpcd away, a LuCI "apply" waiting for its confirmation (90 s of "permission denied"), ubusd restarting: all of
-these end by themselves, so the worker keeps trying, without wearing the flash.
+rpcd away, a LuCI "apply" waiting for its confirmation (90 s of "permission denied"), ubusd restarting, a full
+storage: all of these end by themselves, or by somebody's hand, so the worker keeps trying, without wearing the
+flash. What was told and could not be noted is remembered, and not told again.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from stripe_payments.entitlements import MANUAL, Entitlement, ManualGrant
+from stripe_payments.errors import PaymentError
 from stripe_payments.journal import Journal
 from stripe_payments.ledger import Effect, Ledger, Transaction
 from stripe_payments.ledger.store import META_HELD, META_REBUILDING
@@ -30,6 +32,7 @@ _HELPER: Final = "stripe-payments.uci"
 _HOTPLUG: Final = "hotplug.stripe-payments"
 _SCRIPTS_RUN: Final = 2
 """The `step` of an effect whose scripts were run. (1 was noted by a version that noted more.)"""
+_TOLD: Final = 3
 _TIMEOUT_S: Final = 30.0
 _BATCH: Final = 64
 _FIRST_DELAY_S: Final = 0.2
@@ -68,9 +71,9 @@ class Unlocks:
         self._ledger = ledger
         self._bus = bus
         self._wake = asyncio.Event()
-        self._wake.set()
         self._idle = asyncio.Event()
-        self._agreed = False
+        self._begun = False
+        self._told: dict[int, int] = {}  # up to which step, of those whose note has not been written yet
         self._in_uci: dict[str, dict[str, Value]] = {}
         self._hotplug_failures = 0
         self.trouble: str | None = None
@@ -122,18 +125,19 @@ class Unlocks:
 
     async def run(self) -> None:
         """Make UCI agree with the ledger, then work off the outbox whenever there is something in it."""
-        await self._ledger.write(lambda tx: tx.outbox.unpark())
         delay = _FIRST_DELAY_S
         failing = False
+        self._wake.set()
         while True:
             await self._wake.wait()
             self._wake.clear()
             try:
-                if not self._agreed:
+                if not self._begun:
+                    await self._ledger.write(lambda tx: tx.outbox.unpark())
                     await self._agree()
-                    self._agreed = True
+                    self._begun = True
                 await self._work_off()
-            except UbusError as error:
+            except (UbusError, PaymentError) as error:
                 if not failing:
                     _journal.warning("features cannot be told at the moment; trying on", reason=error)
                     failing = True
@@ -200,19 +204,23 @@ class Unlocks:
         return [effect for effect in effects if effect not in parked]
 
     async def _tell(self, effect: Effect, *, last: bool) -> None:
-        payload = effect.payload
+        payload, step = effect.payload, max(effect.step, self._told.get(effect.id, 0))
         if effect.kind != "feature":
-            await self._send(f"stripe-payments.{effect.kind}", payload)
+            if step < _TOLD:
+                await self._send(f"stripe-payments.{effect.kind}", payload)
         else:
-            if payload.get("flipped", True) and effect.step < _SCRIPTS_RUN:
+            if payload.get("flipped", True) and step < _SCRIPTS_RUN:
                 await self._run_scripts(payload)
+                self._told[effect.id] = _SCRIPTS_RUN
                 await self._ledger.write(
                     lambda tx: tx.outbox.advance([effect.id], _SCRIPTS_RUN), durable=False
                 )
-            if payload.get("notable", True):
+            if payload.get("notable", True) and step < _TOLD:
                 told = {name: payload[name] for name in ("feature", "unlocked", "source", "reason")}
                 await self._send("stripe-payments.feature", told)
+        self._told[effect.id] = _TOLD
         await self._ledger.write(lambda tx: tx.outbox.done(effect.id), durable=last)
+        del self._told[effect.id]
 
     async def _send(self, event: str, data: Mapping[str, Value]) -> None:
         try:

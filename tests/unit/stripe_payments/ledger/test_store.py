@@ -4,16 +4,12 @@ import asyncio
 import os
 import random
 import re
-import resource
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
 import threading
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +20,7 @@ from stripe_payments.ledger import Effect, Ledger, Transaction, TransactionRow
 from stripe_payments.ledger.care import LedgerCare
 from stripe_payments.ledger.schema import MIGRATIONS, migrate
 from stripe_payments.ledger.store import CHECKED_WHOLE, META_REBUILDING
+from tests.unit.stripe_payments.full_storage import storage_full_beyond
 
 PAGE = 1024
 DAEMON = Path(__file__).resolve().parents[4] / "daemon"
@@ -222,19 +219,6 @@ async def test_fifty_lives_leak_nothing(path: Path) -> None:
 
 
 # Faults of the storage.
-
-
-@contextmanager
-def storage_full_beyond(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond `size` bytes: a real failure of the real write."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 async def test_a_commit_that_fails_fails_all_its_writes_and_the_ledger_goes_on(

@@ -1,6 +1,7 @@
 """What the ledger decides reaches UCI, the scripts and the listeners: in order, at least once, none lost."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Literal
 
@@ -10,6 +11,7 @@ from stripe_payments.entitlements import Entitlement, ManualGrant
 from stripe_payments.ledger import Ledger, Transaction
 from stripe_payments.ledger.store import META_REBUILDING
 from stripe_payments.unlocks import Unlocks
+from tests.unit.stripe_payments.full_storage import storage_full_beyond
 from tests.unit.stripe_payments.unlocks.conftest import PATIENCE, World, until
 from ubus_py import TABLE, Call, Client, Encodable, Method, Object, Status, StatusError, Table
 
@@ -173,7 +175,7 @@ async def test_rpcd_may_come_later(world: World) -> None:
     await world.router.stop()
     await world.decide(BACKUP)
     async with world.working() as unlocks:
-        await until(lambda: unlocks._agreed is False)
+        await until(lambda: unlocks._begun is False)
         await asyncio.sleep(0.1)
         assert world.unlocked() == set()
         await world.router.start()
@@ -225,6 +227,57 @@ async def test_a_pending_apply_in_luci_only_delays(world: World) -> None:
     await other.close()
     assert refusals == []
     assert len(stored) >= 1
+    assert await world.ledger.read(lambda tx: tx.outbox.pending_count()) == 0
+
+
+class FillingBus:
+    """The real bus; at its n-th request, and for a while, the ledger's flash is full."""
+
+    def __init__(self, client: Client, number: int, limit: int) -> None:
+        self._client, self._left, self._limit = client, number, limit
+        self.full = contextlib.ExitStack()
+
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self.full.enter_context(storage_full_beyond(self._limit))
+
+    async def call(
+        self,
+        object: str,  # noqa: A002 - as the protocol has it
+        method: str,
+        args: Mapping[str, Encodable] | None = None,
+        *,
+        timeout: float | None = 30.0,
+    ) -> Table:
+        self._count()
+        return await self._client.call(object, method, args, timeout=timeout)
+
+    async def send(self, name: str, data: Mapping[str, Encodable] | None = None) -> None:
+        self._count()
+        await self._client.send(name, data)
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+async def test_a_full_storage_only_delays_and_tells_nothing_twice(world: World, number: int) -> None:
+    """Requests: load, store, then per feature the scripts and the event. None of them is asked for again once
+    there is space, for nobody comes to ask.
+    """
+    await world.decide(BACKUP, PHONE)
+    log = world.ledger_path.with_name("ledger.db-wal")
+    bus = FillingBus(world.client, number, log.stat().st_size)
+    with bus.full:
+        async with world.working(bus) as unlocks, asyncio.timeout(PATIENCE):
+            while unlocks.trouble is None:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)  # time to tell everything twice
+            bus.full.close()
+            await unlocks.drained()
+            assert unlocks.trouble is None
+    assert world.unlocked() == {"remote_backup_daily", "phone_support"}
+    await until(lambda: len(world.scripts()) == 2)
+    assert {line.split()[1] for line in world.scripts()} == world.unlocked()
+    assert sorted(str(data["feature"]) for _, data in world.events) == sorted(world.unlocked())
     assert await world.ledger.read(lambda tx: tx.outbox.pending_count()) == 0
 
 
