@@ -6,11 +6,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from stripe_payments.errors import PaymentError
+from stripe_payments.journal import Journal
 
 if TYPE_CHECKING:
     from stripe_payments.entitlements import Entitlement
     from stripe_payments.ledger import Ledger
+
+_journal = Journal("features")
+
+_FIRST_DELAY_S: Final = 0.2
+_LONGEST_DELAY_S: Final = 10.0
 
 
 class FeaturesInForce:
@@ -31,8 +39,18 @@ class FeaturesInForce:
         self.current = await self._ledger.read(lambda tx: tx.features.all())
 
     async def run(self) -> None:
+        """Until cancelled. While the ledger cannot be read, what it said last stays in force."""
+        delay = _FIRST_DELAY_S
         while True:
             await self._stale.wait()
             self._stale.clear()
-            await self.refresh()
+            try:
+                await self.refresh()
+            except PaymentError as error:
+                _journal.warning("the features cannot be read; trying on", reason=error)
+                self._stale.set()
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, _LONGEST_DELAY_S)
+                continue
+            delay = _FIRST_DELAY_S
             self._then()
