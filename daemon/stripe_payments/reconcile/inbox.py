@@ -48,19 +48,27 @@ class InboxWorker:
         await self._ledger.write(
             lambda tx: tx.inbox.rearm()
         )  # the clock that put them off ended with its boot
+        failures = 0
         while True:
             self._wake.clear()
             try:
                 pause = await self.work()
             except PaymentError as error:
-                _journal.error("the inbox cannot be read", error=error.code)
-                pause = IDLE
+                failures += 1
+                pause = min(IDLE, event_retry_delay(failures, self._chance))
+                _journal.error("the inbox cannot be worked off", error=error.code, again_in=round(pause))
+            else:
+                failures = 0
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
 
     async def work(self) -> float:
-        """Look at everything that is due; gives the seconds until something is due again."""
+        """Look at everything that is due; gives the seconds until something is due again.
+
+        Raises PaymentError `ledger_unavailable` where what came of it cannot be noted: then nothing is due
+        before that works, lest Stripe be asked again and again.
+        """
         now = time.monotonic()
         events = await self._ledger.read(lambda tx: tx.inbox.due(now, BATCH))
         by_object: dict[str, list[InboxEvent]] = defaultdict(list)
@@ -68,13 +76,20 @@ class InboxWorker:
             by_object[event.object_id].append(event)
         permits = asyncio.Semaphore(AT_ONCE)
 
+        unnoted: list[PaymentError] = []
+
         async def look(object_id: str, waiting: list[InboxEvent]) -> None:
             async with permits:
-                await self._look(object_id, waiting)
+                try:
+                    await self._look(object_id, waiting)
+                except PaymentError as error:
+                    unnoted.append(error)
 
         async with asyncio.TaskGroup() as looks:
             for object_id, waiting in by_object.items():
                 looks.create_task(look(object_id, waiting))
+        if unnoted:
+            raise unnoted[0]
         due = await self._ledger.read(lambda tx: tx.inbox.next_due())
         return IDLE if due is None else min(IDLE, max(SOONEST, due + 1 - time.monotonic()))
 

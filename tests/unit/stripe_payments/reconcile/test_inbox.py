@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
+import pytest
+
 from simulator.stripe_cloud import StripeCloud
+from tests.unit.stripe_payments.full_storage import storage_full_beyond
 from tests.unit.stripe_payments.seller import Seller, eventually, selling
 
 BOUGHT = {"updates", "backups"}
@@ -64,6 +68,29 @@ async def test_an_outage_only_puts_off(seller: Seller, cloud: StripeCloud) -> No
     cloud.set_faults()
     await empties(seller)
     assert await seller.unlocked() == BOUGHT
+
+
+async def test_a_full_storage_only_puts_off_and_stripe_is_not_asked_without_end(
+    seller: Seller, cloud: StripeCloud, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    session_id = await seller.checkout()
+    cloud.pay(session_id)
+    await deliver(seller, ("evt_1", session_id))
+    (log,) = tmp_path.rglob("ledger.db-wal")
+    with storage_full_beyond(log.stat().st_size):
+        before = seller.asked()
+        seller.run(seller.inbox.run())
+
+        async def asked() -> bool:
+            return seller.asked() > before
+
+        await eventually(asked, "Stripe is asked")
+        await asyncio.sleep(1.5)
+        assert seller.asked() <= before + 3
+        assert await seller.unlocked() == set()
+    await empties(seller)
+    assert await seller.unlocked() == BOUGHT
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 async def test_an_accepted_event_survives_a_restart(cloud: StripeCloud, tmp_path: Path) -> None:
