@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from stripe_payments.errors import PaymentError
 from stripe_payments.journal import Journal
 
 _journal = Journal("service")
@@ -49,6 +50,8 @@ class Supervisor:
                 if once:
                     return
                 _journal.warning("a worker ended by itself", worker=name)
+            except PaymentError as error:  # known, and told to whoever asks: no fault of the program's
+                _journal.error("a worker cannot go on for now and is started again", worker=name, reason=error)
             except Exception as error:  # noqa: BLE001 - whatever it was, the worker has to run
                 _journal.error("a worker broke and is started again", exc=error, worker=name)
             if time.monotonic() - started >= _HEALTHY_AFTER_S:

@@ -2,6 +2,9 @@
 
 import asyncio
 
+import pytest
+
+from stripe_payments.errors import PaymentError
 from stripe_payments.supervision import Supervisor
 
 
@@ -22,6 +25,29 @@ async def test_a_worker_that_breaks_is_started_again() -> None:
     await asyncio.wait_for(running.wait(), 10)
     assert starts == 3
     await supervisor.stop(10)
+
+
+async def test_one_that_cannot_store_is_started_again_without_a_trace_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    starts = 0
+    running = asyncio.Event()
+
+    async def without_storage() -> None:
+        nonlocal starts
+        starts += 1
+        if starts < 3:
+            raise PaymentError("ledger_unavailable", reason="the storage is full")
+        running.set()
+        await asyncio.Event().wait()
+
+    supervisor = Supervisor(first_delay=0.001)
+    supervisor.start("storing", without_storage)
+    await asyncio.wait_for(running.wait(), 10)
+    await supervisor.stop(10)
+    assert len(caplog.records) == 2
+    assert not any(record.exc_info for record in caplog.records)
+    assert all("the storage is full" in str(record.journal_fields) for record in caplog.records)  # type: ignore[attr-defined]
 
 
 async def test_what_has_its_work_done_is_left_alone() -> None:
