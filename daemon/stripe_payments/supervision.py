@@ -51,7 +51,9 @@ class Supervisor:
                     return
                 _journal.warning("a worker ended by itself", worker=name)
             except PaymentError as error:  # known, and told to whoever asks: no fault of the program's
-                _journal.error("a worker cannot go on for now and is started again", worker=name, reason=error)
+                _journal.error(
+                    "a worker cannot go on for now and is started again", worker=name, reason=error
+                )
             except Exception as error:  # noqa: BLE001 - whatever it was, the worker has to run
                 _journal.error("a worker broke and is started again", exc=error, worker=name)
             if time.monotonic() - started >= _HEALTHY_AFTER_S:

@@ -90,7 +90,8 @@ class Wiring:
         if self._stripe is None:
             self._stripe = StripeAPI(keys.current, clock, self._api_base)
         stripe = self._stripe
-        unlocks = Unlocks(ledger, self._bus)
+        runtime = self._environ.get("TMPDIR")  # the init script's: in memory, so that a reboot empties it
+        unlocks = Unlocks(ledger, self._bus, Path(runtime) if runtime else None)
         features = FeaturesInForce(ledger, unlocks.kick)
         reconciler = Reconciler(ledger, stripe, clock, settings, identity, features.changed)
         await ledger.write(lambda tx: tx.inbox.rearm())  # put off by a clock that may be gone

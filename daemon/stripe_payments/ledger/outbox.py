@@ -8,9 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-__all__ = ["Effect", "EffectKind", "Outbox"]
+__all__ = ["TOLD", "Effect", "EffectKind", "Outbox"]
 
 EffectKind = Literal["feature", "payment", "subscription"]
+
+TOLD: Final = 3
+"""The step from which on nothing of an effect waits any more; it may be kept a while all the same."""
 
 _ERROR_CHARS: Final = 200
 
@@ -40,15 +43,24 @@ class Outbox:
         return int(cursor.lastrowid or 0)
 
     def pending(self, limit: int) -> list[Effect]:
-        """The oldest effects that are not done or parked, in the order they were added."""
+        """The oldest effects that are not told or parked, in the order they were added."""
+        return self._effects("parked = 0 AND step < ? ORDER BY id LIMIT ?", TOLD, limit)
+
+    def told_from(self, step: int) -> list[Effect]:
+        """The effects that have been told up to `step` at least, in the order they were added."""
+        return self._effects("step >= ? ORDER BY id", step)
+
+    def _effects(self, which: str, *values: int) -> list[Effect]:
         rows = self._connection.execute(
-            "SELECT id, kind, payload, step FROM outbox WHERE parked = 0 ORDER BY id LIMIT ?", (limit,)
+            f"SELECT id, kind, payload, step FROM outbox WHERE {which}",  # noqa: S608
+            values,
         )
         return [Effect(number, kind, json.loads(payload), step) for number, kind, payload, step in rows]
 
     def pending_count(self) -> int:
         """How many effects wait, parked ones included."""
-        return int(self._connection.execute("SELECT count(*) FROM outbox").fetchone()[0])
+        waiting = self._connection.execute("SELECT count(*) FROM outbox WHERE step < ?", (TOLD,))
+        return int(waiting.fetchone()[0])
 
     def advance(self, ids: Iterable[int], step: int) -> None:
         """Note that these effects have been told up to `step`."""

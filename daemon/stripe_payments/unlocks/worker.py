@@ -6,20 +6,26 @@ after that are each noted in the ledger before the next, so that a crash repeats
 subscriptions are an event alone. Of a batch only the last note is synced: a power cut may repeat what it had
 just told, and a purchase does not cost the flash a page a step.
 
+procd runs the scripts after it has answered, and tells nobody when they have ended. So what they were run
+for is kept a minute longer, and at the first start after a reboot they are run for it once more: the power
+may have gone while they ran.
+
 rpcd away, a LuCI "apply" waiting for its confirmation (90 s of "permission denied"), ubusd restarting, a full
-storage: all of these end by themselves, or by somebody's hand, so the worker keeps trying, without wearing the
-flash. What was told and could not be noted is remembered, and not told again.
+storage: all of these end by themselves, or by somebody's hand, so the worker keeps trying, without wearing
+the flash. What was told and could not be noted is remembered, and not told again.
 """
 
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final, Protocol
 
 from stripe_payments.entitlements import MANUAL, Entitlement, ManualGrant
 from stripe_payments.errors import PaymentError
 from stripe_payments.journal import Journal
 from stripe_payments.ledger import Effect, Ledger, Transaction
+from stripe_payments.ledger.outbox import TOLD
 from stripe_payments.ledger.store import META_HELD, META_REBUILDING
 from stripe_payments.unlocks.uci_features import as_option_values, differing, from_sections, storable
 from ubus_py import Encodable, Status, StatusError, Table, UbusError, UsageError, Value
@@ -32,7 +38,9 @@ _HELPER: Final = "stripe-payments.uci"
 _HOTPLUG: Final = "hotplug.stripe-payments"
 _SCRIPTS_RUN: Final = 2
 """The `step` of an effect whose scripts were run. (1 was noted by a version that noted more.)"""
-_TOLD: Final = 3
+_SCRIPTS_TAKE_S: Final = 60.0
+"""After so long the scripts have ended, or have at least left their mark."""
+_BOOTED: Final = "unlocks-booted"
 _TIMEOUT_S: Final = 30.0
 _BATCH: Final = 64
 _FIRST_DELAY_S: Final = 0.2
@@ -65,11 +73,16 @@ class Bus(Protocol):
 class Unlocks:
     """`run` works until it is cancelled; `kick` after a commit that queued something, or when the bus is
     back.
+
+    `runtime`: a directory that a reboot empties (on a router /var/run is in memory). Without one a reboot is
+    not noticed.
     """
 
-    def __init__(self, ledger: Ledger, bus: Bus) -> None:
+    def __init__(self, ledger: Ledger, bus: Bus, runtime: Path | None = None) -> None:
         self._ledger = ledger
         self._bus = bus
+        self._runtime = runtime
+        self._forget_at: float | None = None
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._begun = False
@@ -129,12 +142,11 @@ class Unlocks:
         failing = False
         self._wake.set()
         while True:
-            await self._wake.wait()
-            self._wake.clear()
             try:
+                await self._wait()
+                self._wake.clear()
                 if not self._begun:
-                    await self._ledger.write(lambda tx: tx.outbox.unpark())
-                    await self._agree()
+                    await self._begin()
                     self._begun = True
                 await self._work_off()
             except (UbusError, PaymentError) as error:
@@ -151,6 +163,39 @@ class Unlocks:
             failing, delay, self.trouble = False, _FIRST_DELAY_S, None
             if not self._wake.is_set():
                 self._idle.set()
+
+    async def _wait(self) -> None:
+        """For a kick. Meanwhile, what was told long enough ago is forgotten."""
+        while self._forget_at is not None:
+            try:
+                async with asyncio.timeout_at(self._forget_at):
+                    await self._wake.wait()
+                    return
+            except TimeoutError:
+                await self._ledger.write(_forget, durable=False)
+                self._forget_at = None
+        await self._wake.wait()
+
+    async def _begin(self) -> None:
+        booted = self._runtime / _BOOTED if self._runtime is not None else None
+        rebooted = booted is not None and not booted.exists()
+
+        def begin(tx: Transaction) -> list[str]:
+            tx.outbox.unpark()
+            return _run_again(tx) if rebooted else []
+
+        if again := await self._ledger.write(begin):
+            _journal.info("after a reboot scripts are run once more", features=",".join(again))
+        if booted is not None and rebooted:
+            try:
+                booted.touch()
+            except OSError as error:  # then scripts may run once more at the next start too
+                _journal.warning("the reboot cannot be noted", path=booted, reason=error.strerror)
+        self._forget_later()
+        await self._agree()
+
+    def _forget_later(self) -> None:
+        self._forget_at = asyncio.get_running_loop().time() + _SCRIPTS_TAKE_S
 
     async def _wait_for_kick(self, seconds: float) -> None:
         try:
@@ -206,7 +251,7 @@ class Unlocks:
     async def _tell(self, effect: Effect, *, last: bool) -> None:
         payload, step = effect.payload, max(effect.step, self._told.get(effect.id, 0))
         if effect.kind != "feature":
-            if step < _TOLD:
+            if step < TOLD:
                 await self._send(f"stripe-payments.{effect.kind}", payload)
         else:
             if payload.get("flipped", True) and step < _SCRIPTS_RUN:
@@ -215,11 +260,15 @@ class Unlocks:
                 await self._ledger.write(
                     lambda tx: tx.outbox.advance([effect.id], _SCRIPTS_RUN), durable=False
                 )
-            if payload.get("notable", True) and step < _TOLD:
+            if payload.get("notable", True) and step < TOLD:
                 told = {name: payload[name] for name in ("feature", "unlocked", "source", "reason")}
                 await self._send("stripe-payments.feature", told)
-        self._told[effect.id] = _TOLD
-        await self._ledger.write(lambda tx: tx.outbox.done(effect.id), durable=last)
+        self._told[effect.id] = TOLD
+        if effect.kind == "feature" and payload.get("flipped", True):
+            await self._ledger.write(lambda tx: tx.outbox.advance([effect.id], TOLD), durable=last)
+            self._forget_later()
+        else:
+            await self._ledger.write(lambda tx: tx.outbox.done(effect.id), durable=last)
         del self._told[effect.id]
 
     async def _send(self, event: str, data: Mapping[str, Value]) -> None:
@@ -289,6 +338,23 @@ class Unlocks:
 
 def _is_new(tx: Transaction) -> bool:
     return tx.meta.get(META_REBUILDING) is not None and not tx.features.all()
+
+
+def _forget(tx: Transaction) -> None:
+    for effect in tx.outbox.told_from(TOLD):
+        tx.outbox.done(effect.id)
+
+
+def _run_again(tx: Transaction) -> list[str]:
+    """Those whose scripts the reboot may have interrupted wait again; of a feature only the last change."""
+    last: dict[str, Effect] = {}
+    for effect in tx.outbox.told_from(_SCRIPTS_RUN):
+        before = last.get(feature := str(effect.payload.get("feature")))
+        if before is not None:
+            tx.outbox.done(before.id)
+        last[feature] = effect
+    tx.outbox.advance([effect.id for effect in last.values()], 0)
+    return list(last)
 
 
 def _jittered(delay: float) -> float:

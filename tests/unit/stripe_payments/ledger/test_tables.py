@@ -110,7 +110,7 @@ def everything(tx: Transaction) -> dict[str, object]:
         "grants": tx.grants.all(),
         "transactions": tx.transactions.page(9),
         "features": tx.features.all(),
-        "outbox": [tx.outbox.pending(9), tx.outbox.pending_count()],
+        "outbox": [tx.outbox.pending(9), tx.outbox.pending_count(), tx.outbox.told_from(2)],
     }
 
 
@@ -152,7 +152,7 @@ async def test_every_mutator_is_in_the_list(ledger: Ledger) -> None:
     """A method that is added without a test of its rollback fails here."""
     readers = {"get", "all", "of_type", "by_session", "by_key", "open", "latest", "due", "next_due"}
     readers |= {"pending_count", "pending", "page", "newest", "session_of", "deciding", "standing", "any"}
-    readers |= {"disputes"}
+    readers |= {"disputes", "told_from"}
 
     def mutators(tx: Transaction) -> set[str]:
         return {

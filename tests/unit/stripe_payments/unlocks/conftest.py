@@ -60,8 +60,10 @@ class World:
         assert self.scripts() == expected
 
     @asynccontextmanager
-    async def working(self, bus: worker.Bus | None = None) -> AsyncIterator[Unlocks]:
-        unlocks = Unlocks(self.ledger, bus or self.client)
+    async def working(
+        self, bus: worker.Bus | None = None, runtime: Path | None = None
+    ) -> AsyncIterator[Unlocks]:
+        unlocks = Unlocks(self.ledger, bus or self.client, runtime)
         task = asyncio.create_task(unlocks.run())
         try:
             yield unlocks

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from stripe_payments.entitlements import Entitlement, ManualGrant
 from stripe_payments.ledger import Ledger, Transaction
 from stripe_payments.ledger.store import META_REBUILDING
-from stripe_payments.unlocks import Unlocks
+from stripe_payments.unlocks import Unlocks, worker
 from tests.unit.stripe_payments.full_storage import storage_full_beyond
 from tests.unit.stripe_payments.unlocks.conftest import PATIENCE, World, until
 from ubus_py import TABLE, Call, Client, Encodable, Method, Object, Status, StatusError, Table
@@ -169,6 +170,68 @@ async def test_a_power_cut_at_any_step_loses_nothing(
     assert await world.ledger.read(lambda tx: tx.outbox.pending_count()) == 0
     # At most one step was repeated.
     assert len(world.scripts()) + len(world.events) <= 5
+
+
+# The power goes while a script runs: procd has answered, and what the script would have done is not done.
+
+
+async def kept(world: World) -> list[str]:
+    effects = await world.ledger.read(lambda tx: tx.outbox.told_from(2))
+    return [str(effect.payload["feature"]) for effect in effects]
+
+
+async def work_off(world: World, runtime: Path) -> None:
+    async with world.working(runtime=runtime) as unlocks, asyncio.timeout(PATIENCE):
+        await unlocks.drained()
+
+
+async def test_after_a_reboot_scripts_are_run_once_more_for_what_had_just_changed(
+    world: World, tmp_path: Path
+) -> None:
+    await work_off(world, tmp_path)
+    await world.decide(BACKUP)
+    await work_off(world, tmp_path)
+    assert await world.ledger.read(lambda tx: tx.outbox.pending_count()) == 0
+    told = ["unlock remote_backup_daily cs_1 router_os_premium"]
+    await world.scripts_are(told)
+    await work_off(world, tmp_path)  # the daemon alone was started again
+    await world.scripts_are(told)
+    for number in (2, 3):
+        for entry in tmp_path.iterdir():
+            entry.unlink()
+        await work_off(world, tmp_path)
+        await world.scripts_are(told * number)
+        await work_off(world, tmp_path)
+    await world.scripts_are(told * 3)
+
+
+async def test_only_the_last_change_of_a_feature_is_repeated(world: World, tmp_path: Path) -> None:
+    await world.decide(BACKUP)
+    await work_off(world, tmp_path)
+    await world.decide(
+        Entitlement("remote_backup_daily", False, "cs_1", "router_os_premium", None, "refunded")
+    )
+    await work_off(world, tmp_path)
+    (tmp_path / "unlocks-booted").unlink()
+    await work_off(world, tmp_path)
+    await until(lambda: [line.split()[0] for line in world.scripts()] == ["unlock", "lock", "lock"])
+    assert await kept(world) == ["remote_backup_daily"]
+
+
+async def test_what_changed_long_ago_is_not_repeated(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_SCRIPTS_TAKE_S", 0.05)
+    async with world.working(runtime=tmp_path) as unlocks, asyncio.timeout(PATIENCE):
+        await unlocks.drained()
+        await world.decide(BACKUP)
+        unlocks.kick()
+        await unlocks.drained()
+        while await kept(world):
+            await asyncio.sleep(0.02)
+    (tmp_path / "unlocks-booted").unlink()
+    await work_off(world, tmp_path)
+    await world.scripts_are(["unlock remote_backup_daily cs_1 router_os_premium"])
 
 
 async def test_rpcd_may_come_later(world: World) -> None:
