@@ -17,7 +17,7 @@ class DaemonProcess:
 
     `log` receives its standard error (the system log on a router). With `respawn` a process that ended by
     itself is started again after a second, as procd's `respawn` does; one that was stopped or killed through
-    this class is not.
+    this class is not. `environment` counts from the next start on.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class DaemonProcess:
         self._bus = bus
         self._state = state
         self._log = log
-        self._environment = dict(environment)
+        self.environment = dict(environment)
         self._respawn = respawn
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -61,7 +61,7 @@ class DaemonProcess:
                     **inherited,
                     "PYTHONPATH": str(REPOSITORY / "daemon"),
                     "PYTHONUNBUFFERED": "1",
-                    **self._environment,
+                    **self.environment,
                 },
                 start_new_session=True,
             )
@@ -78,6 +78,12 @@ class DaemonProcess:
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGHUP)
+
+    async def ended(self) -> int:
+        """Waits until the process that runs now has ended; its exit status, or minus the signal's number."""
+        if self._process is None:
+            raise RuntimeError("the daemon has not been started")
+        return await self._process.wait()
 
     async def kill(self) -> None:
         """A power cut: SIGKILL, and gone when this returns."""

@@ -97,6 +97,14 @@ class World:
         """Returns when the daemon is registered, has its keys and sells."""
         # A kept world has its account, prices and keys already: they are the router's own, as after a reboot.
         to_set_up = self._configured and not (self._stripe_state and self._stripe_state.exists())
+        await self.start_surroundings()
+        await self.daemon.start()
+        await self.daemon_answers()
+        if to_set_up:
+            await self.set_payments_up()
+
+    async def start_surroundings(self) -> None:
+        """Everything but the daemon, which is there to be started."""
         if not (self.root / "etc/config").exists():
             prepare_root(self.root)
         if not self._shares_stripe:
@@ -114,10 +122,6 @@ class World:
             environment={"STRIPE_API_BASE": self.stripe.url, **self._environment},
             respawn=self._respawn,
         )
-        await self.daemon.start()
-        await self.daemon_answers()
-        if to_set_up:
-            await self.set_payments_up()
 
     async def stop(self) -> None:
         """Ends everything it started; what was begun is ended even after a start that failed half way."""

@@ -24,6 +24,7 @@ from .clock import Clock
 from .faults import Fault, Faults
 from .form_encoding import decode
 from .idempotency import IdempotencyStore
+from .mangling import MANGLED
 from .rendering import render
 from .request_log import LoggedRequest, RequestLog
 from .routes import Route, find_route
@@ -96,12 +97,14 @@ class StripeApi:
                 if fault.when == "before":
                     if fault.drop_connection:
                         return Answer(0, b"")
-                    if fault.status is not None:
-                        return _refusal(_injected(fault))
+                    if (instead := _instead(fault)) is not None:
+                        return instead
             answer = self._carry_out(request, raw, entry, self.accounts[livemode], key)
-            if fault is not None and fault.when == "after" and fault.status is not None:
-                return _refusal(_injected(fault))
-            return answer
+            if fault is None:
+                return answer
+            if fault.mangle is not None and answer.status == 200:
+                answer.body = json.dumps(MANGLED[fault.mangle](json.loads(answer.body))).encode()
+            return (_instead(fault) if fault.when == "after" else None) or answer
         finally:
             if idempotency_key is not None:
                 self.idempotency.end(livemode, idempotency_key)
@@ -177,7 +180,7 @@ class StripeApi:
     ) -> web.StreamResponse:
         headers = {
             "Content-Type": "application/json",
-            "Date": self.clock.http_date(),
+            "Date": self.clock.http_date(fault.date_ahead if fault is not None else 0),
             "Request-Id": entry.id,
             "Stripe-Version": API_VERSION,
             "Cache-Control": "no-cache, no-store",
@@ -202,6 +205,13 @@ def _refusal(error: StripeApiError) -> Answer:
     return Answer(error.status, json.dumps(body, indent=2).encode(), dict(error.headers), body["error"])
 
 
+def _instead(fault: Fault) -> Answer | None:
+    """What is sent in the place of the real answer; None if that is."""
+    if fault.body is not None:
+        return Answer(fault.status or 200, fault.body.encode(), {"Content-Type": fault.content_type})
+    return None if fault.status is None else _refusal(_injected(fault))
+
+
 def _injected(fault: Fault) -> StripeApiError:
     status = fault.status or 500
     headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
@@ -223,4 +233,7 @@ def _named(fault: Fault) -> str:
     parts += [str(fault.status)] if fault.status else []
     parts += ["dropped"] if fault.drop_connection else []
     parts += ["truncated"] if fault.truncate else []
+    parts += [f"dated {fault.date_ahead:+d} s"] if fault.date_ahead else []
+    parts += ["another body"] if fault.body is not None else []
+    parts += [fault.mangle] if fault.mangle is not None else []
     return ", ".join(parts)

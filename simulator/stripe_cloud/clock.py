@@ -36,6 +36,6 @@ class Clock:
         """Jump to `moment` if that lies ahead; stay otherwise."""
         self.advance(max(0.0, moment - self.precise()))
 
-    def http_date(self) -> str:
-        """The value of a `Date` header (RFC 9110)."""
-        return formatdate(self.precise(), usegmt=True)
+    def http_date(self, ahead: float = 0.0) -> str:
+        """The value of a `Date` header (RFC 9110), wrong by `ahead` seconds."""
+        return formatdate(self.precise() + ahead, usegmt=True)

@@ -9,6 +9,11 @@ all off:
     retry_after      seconds, sent as Retry-After along with `status`
     drop_connection  true: close the connection without an answer
     truncate         true: send half of the answer, then close the connection
+    body             send this text instead: a captive portal's page, or some proxy's along with `status`
+    content_type     of `body`; text/html if absent
+    date_ahead       seconds by which the answer's Date header is wrong
+    mangle           send the answer's JSON as something that it must not be: one of MANGLED. The request is
+                     carried out
     when             "before" (default): the request is not carried out; "after": only its answer is lost
     count            how many requests are hit; unlimited if absent
     method, path     only these: GET/POST/DELETE, and a pattern such as /v1/refunds*
@@ -23,6 +28,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from .api_errors import Json, invalid
+from .mangling import MANGLED
 
 WEBHOOK_MODES = ("on", "drop", "duplicate", "reorder")
 
@@ -36,6 +42,10 @@ class Fault:
     retry_after: int | None = None
     drop_connection: bool = False
     truncate: bool = False
+    body: str | None = None
+    content_type: str = "text/html; charset=utf-8"
+    date_ahead: int = 0
+    mangle: str | None = None
     when: str = "before"
     count: int | None = None
     method: str | None = None
@@ -56,6 +66,10 @@ _CHECKS: dict[str, Any] = {
     "retry_after": lambda value: isinstance(value, int) and value >= 0,
     "drop_connection": lambda value: isinstance(value, bool),
     "truncate": lambda value: isinstance(value, bool),
+    "body": lambda value: isinstance(value, str),
+    "content_type": lambda value: isinstance(value, str),
+    "date_ahead": lambda value: isinstance(value, int) and abs(value) <= 100 * 366 * 86_400,
+    "mangle": lambda value: value in MANGLED,
     "when": lambda value: value in {"before", "after"},
     "count": lambda value: isinstance(value, int) and value >= 0,
     "method": lambda value: value in {"GET", "POST", "DELETE"},
@@ -97,7 +111,11 @@ class Faults:
 
     def describe(self) -> Json:
         rules = [
-            {name: value for name, value in asdict(rule).items() if value not in (None, False)}
+            {
+                name: value
+                for name, value in asdict(rule).items()
+                if value not in (None, False) and (name != "content_type" or rule.body is not None)
+            }
             for rule in self.rules
         ]
         return {"webhooks": self.webhooks, "rules": rules}

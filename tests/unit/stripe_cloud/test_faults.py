@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
 import pytest
 import stripe
+
+from simulator.stripe_cloud.mangling import MANGLED
 
 from .conftest import KEY, Shop
 
@@ -41,6 +45,47 @@ async def test_a_lost_answer_is_replayed_not_repeated(shop: Shop, how: dict[str,
         await shop.call(create, {"name": "A"}, {"idempotency_key": "once"})
     assert len(list(shop.cloud.account.newest_first("customer"))) == 1
     assert shop.cloud.requests()[-1]["replayed"]
+
+
+async def test_a_page_of_somebody_elses_takes_the_place_of_the_answer(shop: Shop) -> None:
+    page = "<html>Please log in</html>"
+    shop.cloud.set_faults(body=page, count=1)
+    error = await shop.refused(shop.client.v1.customers.create, {"name": "A"})
+    assert isinstance(error, stripe.APIError)
+    assert (error.http_body, error.http_status) == (page, 200)
+    assert list(shop.cloud.account.newest_first("customer")) == []
+    shop.cloud.set_faults(body="{}", status=502, content_type="application/json", when="after", count=1)
+    assert (await shop.refused(shop.client.v1.customers.create, {"name": "A"})).http_status == 502
+    assert len(list(shop.cloud.account.newest_first("customer"))) == 1
+
+
+@pytest.mark.parametrize("mangle", MANGLED)
+async def test_a_mangled_answer_is_json_and_no_such_object_and_its_request_is_carried_out(
+    shop: Shop, mangle: str
+) -> None:
+    async def create() -> Any:
+        async with (
+            aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as http,
+            http.post(f"{shop.cloud.url}/v1/customers", data={"name": "A"}) as answer,
+        ):
+            return await answer.json()
+
+    whole = await create()
+    shop.cloud.set_faults(mangle=mangle, count=1)
+    mangled = await create()
+    assert len(list(shop.cloud.account.newest_first("customer"))) == 2
+    assert not (isinstance(mangled, dict) and mangled.keys() >= whole.keys() and _same_types(mangled, whole))
+
+
+def _same_types(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return all(type(one[name]) is type(value) for name, value in other.items())
+
+
+async def test_the_date_of_an_answer_can_be_wrong(shop: Shop) -> None:
+    shop.cloud.set_faults(date_ahead=-86_400, status=503, count=1)
+    error = await shop.refused(shop.client.v1.balance.retrieve)
+    said = parsedate_to_datetime((error.headers or {})["Date"]).timestamp()
+    assert said == pytest.approx(time.time() - 86_400, abs=60)
 
 
 async def test_a_dropped_connection_before_leaves_nothing_behind(shop: Shop) -> None:
