@@ -22,7 +22,8 @@ from stripe_payments.journal import Journal
 from stripe_payments.texts import Text
 
 from .faults import date_header, is_transient, translate
-from .resources import PATHS, expand, object_kind
+from .resources import PATHS, answer_kind, expand, object_kind
+from .shapes import misshapen
 from .worker_threads import OverloadError, WorkerThreads
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ THREADS: Final = 4
 CONNECT_TIMEOUT: Final = 10.0
 READ_TIMEOUT: Final = 30.0
 NETWORK_RETRIES: Final = 2
+_NOT_STRIPES = Text(
+    "what came was not Stripe's answer; something on the way to it is broken",
+    "ciò che è arrivato non era la risposta di Stripe; qualcosa lungo il percorso è guasto",
+)
 _OTHER_KEYS = Text("the keys were changed meanwhile", "nel frattempo le chiavi sono state cambiate")
 
 
@@ -370,14 +375,17 @@ class StripeAPI:
             )
             raise fault from error
         self._observe(response.headers)
+        answer = json.loads(response.body)
+        if (problem := misshapen(answer, answer_kind(method, path))) is not None:
+            fault = PaymentError("stripe_error", reason=_NOT_STRIPES, transient=True)
+            self._note(fault)
+            _journal.warning("an answer is not Stripe's", call=f"{method.upper()} {path}", problem=problem)
+            raise fault
         self._note(None)
         _journal.info(
             "call", call=f"{method.upper()} {path}", request_id=response.request_id, ms=_elapsed(started)
         )
-        answer = json.loads(response.body)
-        if not isinstance(answer, dict):
-            raise PaymentError("stripe_error", reason="the answer is no JSON object", transient=True)
-        return answer
+        return cast("dict[str, Any]", answer)
 
     def _client(self, key: str) -> StripeClient:
         import stripe
@@ -417,7 +425,8 @@ class StripeAPI:
         elif fault.code in ("stripe_key_invalid", "stripe_key_permission"):
             status, detail = "unauthorized", fault.code
         elif fault.code == "stripe_unreachable" or fault.details.get("transient"):
-            status, detail = "unreachable", str(fault.details.get("reason", ""))
+            reason = fault.details.get("reason", "")
+            status, detail = "unreachable", reason.en if isinstance(reason, Text) else str(reason)
         else:
             status, detail = "ok", ""  # Stripe is there and refused this one call
         if (status, detail) != (self._state.status, self._state.detail):

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import subprocess
 import sys
 import threading
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import stripe
 
 from simulator.stripe_cloud import StripeCloud
+from simulator.stripe_cloud.mangling import MANGLED
 from stripe_payments.errors import PaymentError
 from stripe_payments.keys import Keys
 from stripe_payments.reconcile.trusted_clock import TrustedClock
@@ -248,3 +251,42 @@ async def test_opening_and_closing_leaves_no_thread(cloud: StripeCloud) -> None:
         await stripe_api.retrieve("cs_test_x")
         stripe_api.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("stripe-")]
+
+
+@pytest.mark.parametrize("bought", ["one-time", "subscription"])
+@pytest.mark.parametrize("mangle", MANGLED)
+async def test_nothing_is_concluded_from_an_answer_that_is_not_whole(
+    seller: Seller, cloud: StripeCloud, mangle: str, bought: str
+) -> None:
+    first = await (seller.buy() if bought == "one-time" else seller.subscribe())
+    held = await seller.unlocked()
+    assert held
+    there = cloud.account.find(first) or {}
+    for object_id in (first, there.get("payment_intent") or there["latest_invoice"]):
+        cloud.set_faults(mangle=mangle)
+        error = await refusal(seller.reconciler.sync(object_id))
+        assert error.code == "stripe_error"
+        assert is_transient(error)
+        assert seller.stripe.state.status == "unreachable"
+        assert await seller.unlocked() == held
+        cloud.set_faults()
+        await seller.reconciler.sync(object_id)
+        assert await seller.unlocked() == held
+    verbs: tuple[Callable[[], Awaitable[object]], ...] = (
+        lambda: seller.stripe.list_checkout_sessions({"limit": 5}),
+        lambda: seller.stripe.find_customer("0" * 32),
+        lambda: seller.stripe.list_webhook_endpoints(),
+    )
+    for verb in verbs:
+        cloud.set_faults(mangle=mangle)
+        assert is_transient(await refusal(verb()))
+        cloud.set_faults()
+        await verb()
+
+
+async def test_one_object_is_no_answer_for_another(seller: Seller, cloud: StripeCloud) -> None:
+    """What some cache might give: a well-formed customer where a list of sessions was asked for."""
+    customer = json.dumps({"id": "cus_1", "object": "customer", "metadata": {}})
+    cloud.set_faults(body=customer, content_type="application/json")
+    assert is_transient(await refusal(seller.stripe.list_checkout_sessions({"limit": 5})))
+    assert is_transient(await refusal(seller.stripe.find_customer("0" * 32)))
