@@ -1,8 +1,8 @@
 """Who this router is to Stripe: its own id, made once and kept for ever, and its customer.
 
 ``identity.json``: ``{"router_id": 32 hex digits, "customer": "cus_…" or null}``. Every object that the router
-creates at Stripe carries the router_id, and the customer is found again by it, so losing this file means
-losing the purchases: it is listed in keep.d and written durably.
+creates at Stripe carries the router_id, and the customer is found again by it, so losing it means losing the
+purchases: the file is listed in keep.d and written durably, and the ledger remembers the id as well.
 """
 
 import json
@@ -10,14 +10,18 @@ import re
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from stripe_payments.durable_file import make_private_directory, set_aside, write_durably
 from stripe_payments.errors import PaymentError
 from stripe_payments.journal import Journal
 
-__all__ = ["Identity", "IdentityStore"]
+__all__ = ["META_ROUTER_ID", "Identity", "IdentityStore"]
 
 _journal = Journal("identity")
+
+META_ROUTER_ID: Final = "router_id"
+"""Ledger meta: the id, for the day on which the file is lost or damaged."""
 
 _ROUTER_ID = re.compile(r"[0-9a-f]{32}")
 _CUSTOMER = re.compile(r"cus_[A-Za-z0-9_]+")
@@ -38,15 +42,24 @@ class IdentityStore:
         self._path = state_dir / "identity.json"
         self._loaded: Identity | None = None
 
-    def load(self) -> Identity:
+    @property
+    def loaded(self) -> Identity | None:
+        """What `load` gave; None before the first time: a question that comes early must not make an id."""
+        return self._loaded
+
+    def load(self, remembered: Identity | None = None) -> Identity:
         """The identity; made and durably stored when there is none.
 
-        Raises PaymentError ``ledger_unavailable`` where the storage fails: an id that might not last is never
-        used.
+        `remembered`: what the ledger knows; it counts where the file is lost or damaged. Raises PaymentError
+        ``ledger_unavailable`` where the storage fails: an id that might not last is never used.
         """
         if self._loaded is None:
             try:
-                self._loaded = self._read() or self._write(Identity(uuid.uuid4().hex))
+                self._loaded = self._read()
+                if self._loaded is None:
+                    if remembered is not None:
+                        _journal.warning("the identity is the ledger's", router_id=remembered.router_id)
+                    self._loaded = self._write(remembered or Identity(uuid.uuid4().hex))
             except OSError as error:
                 raise PaymentError("ledger_unavailable", reason=error.strerror) from error
         return self._loaded
@@ -77,7 +90,7 @@ class IdentityStore:
                 known = isinstance(customer, str) and _CUSTOMER.fullmatch(customer) is not None
                 return Identity(router_id, customer if known else None)
         aside = set_aside(self._path)
-        _journal.error("identity.json is damaged: this router gets a new id", kept_as=aside.name)
+        _journal.error("identity.json is damaged", kept_as=aside.name)
         return None
 
     def _write(self, identity: Identity) -> Identity:

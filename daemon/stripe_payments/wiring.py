@@ -14,10 +14,10 @@ from stripe_payments.configuration import Configuration
 from stripe_payments.diagnostics import Situation
 from stripe_payments.errors import PaymentError
 from stripe_payments.features_in_force import FeaturesInForce
-from stripe_payments.identity import IdentityStore
+from stripe_payments.identity import META_ROUTER_ID, Identity, IdentityStore
 from stripe_payments.journal import Journal
 from stripe_payments.keys import KeyStore
-from stripe_payments.ledger import Ledger, LedgerCare
+from stripe_payments.ledger import Ledger, LedgerCare, Transaction
 from stripe_payments.payments import (
     CheckoutDesk,
     GrantDesk,
@@ -76,10 +76,12 @@ class Wiring:
     async def open(self, ready: Callable[[Parts], None]) -> None:
         """Open everything, tell `ready`, start the workers. Raises PaymentError or OSError."""
         identity, keys = self._identity, self._keys
-        await asyncio.to_thread(identity.load)
         if self._ledger is None:
             self._ledger = await Ledger.open(self._state_dir / "ledger.db")
         ledger = self._ledger
+        remembered = await ledger.read(_remembered_identity)
+        router_id = (await asyncio.to_thread(identity.load, remembered)).router_id
+        await ledger.write(lambda tx: tx.meta.set(META_ROUTER_ID, router_id))
         floor = await ledger.read(lambda tx: tx.meta.get(META_CLOCK_FLOOR))
         clock = TrustedClock(int(floor) if floor and floor.isdigit() else None)
         await self._configuration.load()
@@ -189,3 +191,12 @@ class Wiring:
                 await asyncio.wait_for(self._ledger.close(), _LEDGER_PATIENCE_S)
             except TimeoutError:
                 _journal.warning("the ledger does not close in time")
+
+
+def _remembered_identity(tx: Transaction) -> Identity | None:
+    """The router's id, and the customer of what it bought last."""
+    router_id = tx.meta.get(META_ROUTER_ID)
+    if router_id is None:
+        return None
+    customer = next((one.get("customer") for one in tx.objects.newest("checkout.session", 1)), None)
+    return Identity(router_id, customer if isinstance(customer, str) else None)

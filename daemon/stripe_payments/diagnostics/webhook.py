@@ -24,7 +24,8 @@ _SETUP: Final = Text(
 
 async def webhook_endpoint(probes: Probes) -> Finding:
     situation = probes.situation
-    if situation.ledger is None:
+    identity = situation.identity.loaded
+    if situation.ledger is None or identity is None:
         return STARTING
     keys = situation.keys.current()
     if keys.secret_key is None:
@@ -39,12 +40,11 @@ async def webhook_endpoint(probes: Probes) -> Finding:
                 "Non controllato: la chiave non può leggere gli endpoint dei webhook.",
             )
         return STRIPE_AWAY
-    router_id = (await probes.off_the_loop(situation.identity.load)).router_id
     mine = next(
         (
             one
             for one in sorted(endpoints, key=lambda one: known is None or one.get("id") != known.id)
-            if owner(one) == router_id or (known is not None and one.get("id") == known.id)
+            if owner(one) == identity.router_id or (known is not None and one.get("id") == known.id)
         ),
         None,
     )

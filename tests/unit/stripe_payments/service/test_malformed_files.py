@@ -1,4 +1,6 @@
-"""A configuration that somebody spoilt by hand, or a power cut did: what was bought stays unlocked."""
+"""A file that somebody spoilt by hand, or the flash did: what was bought stays unlocked."""
+
+import pytest
 
 from tests.unit.stripe_payments.house import FEATURE, Shop
 
@@ -50,3 +52,29 @@ async def test_a_damaged_state_file_is_made_again(shop: Shop) -> None:
         return f"config feature '{FEATURE}'\n\toption unlocked '1'" in file.read_text(errors="replace")
 
     await shop.house.until(made_again)
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b'{"router_id": "0', bytes(60)], ids=["gone", "empty", "cut short", "zeros"]
+)
+async def test_a_router_whose_identity_is_lost_is_the_same_and_keeps_its_purchases(
+    shop: Shop, content: bytes | None
+) -> None:
+    session_id = await shop.buy()
+    before = await shop.house.call("status")
+    file = shop.house.state / "identity.json"
+    await shop.house.stop_daemon()
+    if content is None:
+        file.unlink()
+    else:
+        file.write_bytes(content)
+    await shop.house.start_daemon()
+    after = await shop.house.call("status")
+    assert (after["router_id"], after["customer"]) == (before["router_id"], before["customer"])
+    assert (await shop.house.call("payment_status", payment_id=session_id))["status"] == "paid"
+    await shop.house.call("refund", payment_id=session_id)
+
+    async def locked() -> bool:
+        return (await shop.house.call("has", feature=FEATURE))["unlocked"] is False
+
+    await shop.house.until(locked)
