@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.entitlements import entitlements
+from stripe_payments.ledger.store import META_REBUILDING
 from stripe_payments.settings import Settings
 
 from . import derive
@@ -17,6 +18,9 @@ from .stored_objects import flatten
 if TYPE_CHECKING:
     from stripe_payments.ledger import Checkout, CheckoutState, Transaction, TransactionRow
 
+
+_NEWS_FOR: Final = 86_400
+"""Seconds."""
 
 _STATES: Final[dict[str, CheckoutState]] = {"open": "open", "complete": "complete", "expired": "expired"}
 
@@ -143,7 +147,7 @@ def _payment(
     )
     for row in rows:
         before = _history(tx, row, applied)
-        if row.kind == "payment" and (before is None or before.status != row.status):
+        if row.kind == "payment" and _is_news(tx, before, row, book):
             payload: dict[str, Any] = {
                 "id": paid.id,
                 "payment_intent": paid.payment_intent or "",
@@ -186,7 +190,7 @@ def _invoice(tx: Transaction, invoice: Mapping[str, Any], book: Book, applied: A
     for line in derive.money_back_rows(money.charge, item or row.description, money.disputes):
         _history(tx, line, applied)
     # nothing has been asked of anybody for a trial or a voucher; a draft that nobody paid is no news either
-    if (before is None or before.status != row.status) and row.amount:
+    if _is_news(tx, before, row, book) and row.amount:
         payload = {
             "id": row.id,
             "payment_intent": derive.payment_intent_of_invoice(invoice) or "",
@@ -197,6 +201,17 @@ def _invoice(tx: Transaction, invoice: Mapping[str, Any], book: Book, applied: A
         }
         tx.outbox.add("payment", payload)
         applied.effects = True
+
+
+def _is_news(tx: Transaction, before: TransactionRow | None, row: TransactionRow, book: Book) -> bool:
+    """Whether listeners hear of it. A ledger that is being filled anew meets the payments of years, of which
+    they heard when those were made.
+    """
+    if before is not None:
+        return before.status != row.status
+    if tx.meta.get(META_REBUILDING) is None or book.now is None:
+        return True
+    return book.now - row.date < _NEWS_FOR
 
 
 def _charge(tx: Transaction, unit: Unit, book: Book, applied: Applied) -> None:

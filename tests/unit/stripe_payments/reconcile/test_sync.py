@@ -255,3 +255,21 @@ async def test_whoever_asks_among_many_learns_that_the_payment_is_ours(seller: S
     outcomes = await asyncio.gather(*(seller.reconciler.sync(session_id, f"asked {n}") for n in range(24)))
     assert [outcome.ours for outcome in outcomes] == [True] * 24
     assert {outcome.status for outcome in outcomes} == {"applied"}
+
+
+async def test_a_ledger_that_is_filled_anew_tells_no_old_payments_again(
+    cloud: StripeCloud, tmp_path: Path
+) -> None:
+    state = tmp_path / "router"
+    async with selling(cloud, state) as seller:
+        await seller.subscribe()
+        cloud.advance(31 * 86_400)
+        await seller.poller.look_now()
+        assert len(await seller.told("payment")) == 2
+    (state / "ledger.db").unlink()
+    async with selling(cloud, state, rebuilding=True) as seller:
+        await seller.poller.look_now()
+        (renewed,) = await seller.told("payment")
+        page = await seller.ledger.read(lambda tx: tx.transactions.page(9)[0])
+    newest, oldest = (row for row in page if row.kind == "invoice")
+    assert newest.id == renewed["id"] != oldest.id
