@@ -146,7 +146,8 @@ class Poller:
         self._routine_at = self._monotonic() + first_routine_delay(
             self._settings().poll_interval, self._chance
         )
-        if await self._ledger.read(_is_rebuilding):
+        lost_customer = self._identity.load().customer is None and await self._ledger.read(_has_begun_to_buy)
+        if lost_customer or await self._ledger.read(_is_rebuilding):
             self._routine_at = 0.0
         while True:
             self._wake.clear()
@@ -437,6 +438,11 @@ class Poller:
             if not self._catching_up or turn in self._catching_up:
                 return turn
         return "subscriptions"
+
+
+def _has_begun_to_buy(tx: Transaction) -> bool:
+    """So that there is a customer, of which the identity knows nothing if it was lost meanwhile."""
+    return bool(tx.checkouts.latest(1))
 
 
 def _is_rebuilding(tx: Transaction) -> bool:

@@ -237,3 +237,20 @@ async def test_a_cancelled_plan_locks_at_its_end_without_asking_anybody(
 
     await eventually(locked, "the end")
     assert await seller.reason("backups") == "canceled"
+
+
+async def test_a_customer_that_the_identity_lost_is_looked_for_at_the_start(
+    cloud: StripeCloud, tmp_path: Path
+) -> None:
+    async with selling(cloud, tmp_path / "r") as seller:
+        await seller.checkout()
+        customer = seller.identity.load().customer
+        assert customer is not None
+        seller.identity.set_customer(None)
+    async with selling(cloud, tmp_path / "r") as seller:
+        seller.run(seller.poller.run())
+
+        async def found() -> bool:
+            return seller.identity.load().customer == customer
+
+        await eventually(found, "the customer is known again")
