@@ -90,6 +90,11 @@ class Readiness:
         self._refusal = error
         self._changed.set()
 
+    def reopen(self) -> None:
+        """The parts are being made anew; who comes meanwhile waits for them."""
+        self._parts, self._refusal = None, None
+        self._changed.clear()
+
     def close(self) -> None:
         """The daemon stops: whoever comes now is told `starting`, and finds the next one."""
         self._parts, self._refusal = None, PaymentError("starting")

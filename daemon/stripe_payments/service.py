@@ -2,7 +2,8 @@
 
 Start: the two objects are on the bus first, within moments; then what does the work is loaded, the state
 directory opened and the settings asked of rpcd, for as long as that takes (`wiring`). A call that comes
-earlier waits at the gate (`readiness`). Stop: no new work, the workers leave, the ledger closes, within
+earlier waits at the gate (`readiness`). A ledger that turns out to be damaged later on ends all of that, and
+it is done once more, with a new ledger. Stop: no new work, the workers leave, the ledger closes, within
 two seconds.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -35,6 +37,8 @@ _FIRST_RETRY_S: Final = 1.0
 _LONGEST_RETRY_S: Final = 60.0
 _BUS_FIRST_S: Final = 1.0
 """How long the rest of the start waits for ubusd."""
+_BETWEEN_LEDGERS_S: Final = 60.0
+"""A damaged ledger is replaced once in so long: each time Stripe is asked for everything."""
 
 
 class Service:
@@ -58,6 +62,7 @@ class Service:
         self._wiring: Wiring | None = None
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Event()
+        self._anew_at = -_BETWEEN_LEDGERS_S
 
     def stop(self) -> None:
         self._stopping.set()
@@ -117,6 +122,8 @@ class Service:
             await asyncio.wait({connecting}, timeout=_BUS_FIRST_S)
             await self._open_until_it_works()
             await connecting
+            while True:
+                await self._begin_anew(await self._opened().ledger_is_damaged())
         finally:
             connecting.cancel()
 
@@ -124,18 +131,37 @@ class Service:
         await self._bus.start()
         _journal.info("on the bus")
 
-    async def _open_until_it_works(self) -> None:
+    def _opened(self) -> Wiring:
+        if self._wiring is None:
+            raise RuntimeError("nothing is open")
+        return self._wiring
+
+    async def _begin_anew(self, damage: str) -> None:
+        """A restart in place: nothing that is kept in memory outlives the ledger that it came from."""
+        wiring = self._opened()
+        self.readiness.reopen()
+        await wiring.stop_working()
+        await wiring.close()
+        pause = self._anew_at + _BETWEEN_LEDGERS_S - time.monotonic()
+        if pause > 0:  # the flash itself is failing
+            self.readiness.refuse(PaymentError("ledger_unavailable", reason=damage))
+            await asyncio.sleep(pause)
+            self.readiness.reopen()
+        self._anew_at = time.monotonic()
+        await self._open_until_it_works(condemned=damage)
+
+    async def _open_until_it_works(self, condemned: str | None = None) -> None:
         from stripe_payments.diagnostics import Diagnostics
         from stripe_payments.wiring import Wiring
 
-        self._wiring = Wiring(self._bus, self._state.path, self._environ, self._reloading)
-        wiring = self._wiring
+        wiring = Wiring(self._bus, self._state.path, self._environ, self._reloading, condemned)
+        self._wiring = wiring
         self.readiness.diagnostics = Diagnostics(lambda: wiring.situation(self.readiness.refusal))
         delay = _FIRST_RETRY_S
         while True:
             try:
                 self._state.hold()
-                await self._wiring.open(self.readiness.open)
+                await wiring.open(self.readiness.open)
                 return
             except PaymentError as error:
                 reason = error.details.get("reason")

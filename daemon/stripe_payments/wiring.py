@@ -49,16 +49,23 @@ _LEDGER_PATIENCE_S: Final = 0.8
 class Wiring:
     """`open` may be called again after it raised; `close` ends whatever was opened.
 
-    `reloading` is set by whoever wants the settings read again.
+    `reloading` is set by whoever wants the settings read again. `condemned`: how the ledger was found to be
+    damaged; it is begun anew then.
     """
 
     def __init__(
-        self, bus: Client, state_dir: Path, environ: Mapping[str, str], reloading: asyncio.Event
+        self,
+        bus: Client,
+        state_dir: Path,
+        environ: Mapping[str, str],
+        reloading: asyncio.Event,
+        condemned: str | None = None,
     ) -> None:
         self._bus = bus
         self._state_dir = state_dir
         self._environ = environ
         self._reloading = reloading
+        self._condemned = condemned
         self._configuration = Configuration(bus)
         self._keys = KeyStore(state_dir, environ)
         self._identity = IdentityStore(state_dir)
@@ -77,7 +84,7 @@ class Wiring:
         """Open everything, tell `ready`, start the workers. Raises PaymentError or OSError."""
         identity, keys = self._identity, self._keys
         if self._ledger is None:
-            self._ledger = await Ledger.open(self._state_dir / "ledger.db")
+            self._ledger = await Ledger.open(self._state_dir / "ledger.db", condemned=self._condemned)
         ledger = self._ledger
         remembered = await ledger.read(_remembered_identity)
         router_id = (await asyncio.to_thread(identity.load, remembered)).router_id
@@ -147,6 +154,13 @@ class Wiring:
         workers.start("checkouts", checkout.resume, once=True)
         workers.start("ledger care", LedgerCare(ledger, clock.now).run)
         _journal.info("ready", router_id=identity.load().router_id, mode=keys.current().mode)
+
+    async def ledger_is_damaged(self) -> str:
+        """Waits, once `open` has succeeded, until the ledger turns out to be damaged; gives how."""
+        if self._ledger is None:
+            raise RuntimeError("nothing is open")
+        await self._ledger.damaged.wait()
+        return str(self._ledger.damage)
 
     def situation(self, refusal: PaymentError | None) -> Situation:
         """What diagnostics look at; also while `open` has not succeeded."""

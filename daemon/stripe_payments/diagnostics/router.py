@@ -130,10 +130,10 @@ async def ledger(probes: Probes) -> Finding:
         return STARTING if situation.refusal is None else of_error(situation.refusal)
     path = situation.state_dir / "ledger.db"
     restart = Text(
-        "Restart the service: service stripe-payments restart. A damaged ledger is set aside then and filled "
-        "from Stripe again; nothing is locked meanwhile.",
-        "Riavvia il servizio: service stripe-payments restart. Un registro danneggiato viene messo da parte "
-        "e ricostruito da Stripe; nel frattempo nulla viene bloccato.",
+        "Restart the service: service stripe-payments restart. The ledger is filled from Stripe again then; "
+        "nothing is locked meanwhile.",
+        "Riavvia il servizio: service stripe-payments restart. Il registro viene ricostruito da Stripe; nel "
+        "frattempo nulla viene bloccato.",
     )
     try:
         size = (await probes.off_the_loop(path.stat)).st_size
@@ -149,7 +149,15 @@ async def ledger(probes: Probes) -> Finding:
     except PaymentError as error:
         return of_error(error)
     if damage is not None:
-        return fault(f"The ledger is damaged: {damage}.", f"Il registro è danneggiato: {damage}.", restart)
+        situation.ledger.condemn(damage)
+        return fault(
+            f"The ledger is damaged: {damage}.",
+            f"Il registro è danneggiato: {damage}.",
+            Text(
+                "It is being set aside and filled from Stripe again; nothing is locked meanwhile.",
+                "Viene messo da parte e ricostruito da Stripe; nel frattempo nulla viene bloccato.",
+            ),
+        )
     if situation.ledger.rebuilt:
         return warning(
             "The ledger was damaged and has been begun anew from Stripe's data.",

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from stripe_payments.errors import PaymentError
 from stripe_payments.journal import Journal
 from stripe_payments.texts import Text
 
@@ -62,7 +63,7 @@ class Diagnostics:
 
 
 async def _carry_out(check: Check, probes: Probes) -> Finding:
-    from .finding import fault
+    from .finding import fault, of_error
 
     log = Text(
         "The system log may tell more: logread -e stripe-payments",
@@ -78,6 +79,8 @@ async def _carry_out(check: Check, probes: Probes) -> Finding:
             f"Nessuna risposta entro {seconds} secondi.",
             Text("Try again in a moment. " + log.en, "Riprova tra qualche istante. " + log.it),
         )
+    except PaymentError as error:  # of the ledger, mostly: it says itself what is wrong
+        return of_error(error)
     except Exception as error:  # noqa: BLE001 - a check that fails is a finding too
         _journal.error("a check failed", exc=error, check=check.id)
         return fault("The check itself failed.", "Il controllo stesso non è riuscito.", log)

@@ -101,6 +101,7 @@ class LedgerCare:
         """What the start leaves out of a large file: damage is found before somebody needs that page."""
         for table in BOUGHT:
             if (found := await self._ledger.read(partial(Transaction.damage, table=table))) is not None:
+                self._ledger.condemn(found)
                 raise PaymentError("ledger_unavailable", reason=found)
         for walk in WALKS:
             after: tuple[object, ...] | None = ()

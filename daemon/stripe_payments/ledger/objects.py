@@ -6,6 +6,8 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
+from stripe_payments.ledger.damage import unpacked
+
 __all__ = ["Objects", "pack", "payment_of"]
 
 _SESSION: Final = "checkout.session"
@@ -42,7 +44,7 @@ class Objects:
     def get(self, object_id: str) -> dict[str, Any] | None:
         """The object as last stored."""
         row = self._connection.execute("SELECT packed FROM objects WHERE id = ?", (object_id,)).fetchone()
-        return None if row is None else _unpacked(row[0])
+        return None if row is None else unpacked(row[0])
 
     def of_type(self, kind: str) -> list[dict[str, Any]]:
         """All objects of a type (``payment_intent``), newest first."""
@@ -53,7 +55,7 @@ class Objects:
         rows = self._connection.execute(
             "SELECT packed FROM objects WHERE type = ? ORDER BY created DESC, id DESC LIMIT ?", (kind, limit)
         )
-        return [_unpacked(packed) for (packed,) in rows]
+        return [unpacked(packed) for (packed,) in rows]
 
     def session_of(self, payment_intent: str) -> dict[str, Any] | None:
         """The Checkout session that was paid by a payment intent."""
@@ -61,7 +63,7 @@ class Objects:
             "SELECT packed FROM objects WHERE payment_intent = ? ORDER BY created DESC, id DESC LIMIT 1",
             (payment_intent,),
         ).fetchone()
-        return None if row is None else _unpacked(row[0])
+        return None if row is None else unpacked(row[0])
 
     def delete(self, object_id: str) -> None:
         """Forget an object."""
@@ -86,7 +88,7 @@ def pack(text: str) -> bytes:
 
 def payment_of(packed: bytes) -> str | None:
     """The payment intent that a stored session names; a function of SQL's."""
-    return _payment(_unpacked(packed))
+    return _payment(unpacked(packed))
 
 
 def _payment(session: Mapping[str, Any]) -> str | None:
@@ -94,8 +96,3 @@ def _payment(session: Mapping[str, Any]) -> str | None:
     if isinstance(intent, Mapping):  # expanded
         intent = intent.get("id")
     return intent if isinstance(intent, str) else None
-
-
-def _unpacked(packed: bytes) -> dict[str, Any]:
-    decoded: dict[str, Any] = json.loads(zlib.decompress(packed))
-    return decoded

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from stripe_payments.ledger.damage import decoded
+
 __all__ = ["TOLD", "Effect", "EffectKind", "Outbox"]
 
 EffectKind = Literal["feature", "payment", "subscription"]
@@ -55,7 +57,7 @@ class Outbox:
             f"SELECT id, kind, payload, step FROM outbox WHERE {which}",  # noqa: S608
             values,
         )
-        return [Effect(number, kind, json.loads(payload), step) for number, kind, payload, step in rows]
+        return [Effect(number, kind, decoded(payload), step) for number, kind, payload, step in rows]
 
     def pending_count(self) -> int:
         """How many effects wait, parked ones included."""

@@ -22,6 +22,7 @@ from typing import Any, Final, TypeVar
 from stripe_payments.durable_file import make_private_directory, set_aside, sync_directory
 from stripe_payments.errors import PaymentError
 from stripe_payments.journal import Journal
+from stripe_payments.ledger.damage import is_damage
 from stripe_payments.ledger.schema import STATE, NewerSchemaError, migrate, version_of
 from stripe_payments.ledger.transaction import Transaction
 from stripe_payments.texts import Text
@@ -55,8 +56,9 @@ CHECKED_WHOLE: Final = 16 * 1024 * 1024
 """Bytes that a router's flash gives in well under a second; a ledger is planned to be half of it."""
 
 # Primary result codes (https://sqlite.org/rescode.html): what ails the file or the flash, not the function.
-_CORRUPT: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_STORAGE: Final = _CORRUPT | {
+_STORAGE: Final = {
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_CANTOPEN,
@@ -100,18 +102,25 @@ class Ledger:
         self._closing = False
         self._fresh = False
         self._set_aside: Path | None = None
+        self._damage: str | None = None
+        self.damaged = asyncio.Event()
+        """Set as soon as the file turns out not to be what was written; then it is to be closed, and opened
+        as `condemned`.
+        """
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._thread = threading.Thread(target=self._own, name="ledger", daemon=True)
 
     @classmethod
-    async def open(cls, path: Path) -> "Ledger":
+    async def open(cls, path: Path, *, condemned: str | None = None) -> "Ledger":
         """Open the file, making or migrating it as needed; a damaged one is set aside and a new one begun.
+        `condemned`: what made it known as damaged, whatever a look at it may say now.
 
         Raises PaymentError ``ledger_unavailable``, which names the reason: no storage, another daemon, or a
         file written by a newer version (which is left untouched).
         """
         ledger = cls(path)
+        ledger._damage = condemned
         ledger._thread.start()
         try:
             await asyncio.shield(ledger._opened)
@@ -132,6 +141,18 @@ class Ledger:
     def rebuilt(self) -> bool:
         """Whether this `open` found a damaged file and set it aside."""
         return self._set_aside is not None
+
+    @property
+    def damage(self) -> str | None:
+        """What is wrong with the file, once `damaged` is set."""
+        return self._damage
+
+    def condemn(self, damage: str) -> None:
+        """Somebody has looked at the file and found it damaged."""
+        if self._damage is None:
+            self._damage = damage
+            _journal.error("the ledger is damaged", reason=damage)
+            self.damaged.set()
 
     async def write(self, function: Callable[[Transaction], _T], *, durable: bool = True) -> _T:
         """Run `function` in the ledger's thread and give its value once what it wrote is durable.
@@ -161,7 +182,8 @@ class Ledger:
         self, function: Callable[[Transaction], _T], *, writes: bool, durable: bool = True
     ) -> _T:
         if self._closing:
-            raise PaymentError("ledger_unavailable", reason=_CLOSED)
+            damaged = _REASONS[sqlite3.SQLITE_CORRUPT]
+            raise PaymentError("ledger_unavailable", reason=_CLOSED if self._damage is None else damaged)
         if self._waiting >= _WAITING_AT_MOST:
             raise PaymentError("ledger_unavailable", reason=_OVERLOADED)
         future: asyncio.Future[_T] = self._loop.create_future()
@@ -227,7 +249,7 @@ class Ledger:
             try:
                 job.result = job.function(transaction)
             except BaseException as error:  # noqa: BLE001 - it belongs to whoever asked
-                job.error = _translated(error)
+                job.error = self._failed(error)
         connection.execute("PRAGMA query_only = OFF")
         transaction.taken_callbacks()
         self._tell(self._deliver, jobs, [])
@@ -249,7 +271,7 @@ class Ledger:
                 try:
                     job.result = job.function(transaction)
                 except BaseException as error:  # noqa: BLE001 - it belongs to whoever asked
-                    job.error = _translated(error)
+                    job.error = self._failed(error)
                     transaction.taken_callbacks()
                     if not connection.in_transaction:
                         # SQLite gives up the whole transaction when the storage fails within it.
@@ -270,7 +292,7 @@ class Ledger:
                     _journal.error("the ledger could not roll back", reason=error)
             transaction.taken_callbacks()
             callbacks = []
-            failure = _translated(broken)
+            failure = self._failed(broken)
             _journal.error("the ledger could not be written", reason=broken, lost=len(done))
             if not done:
                 done = jobs
@@ -281,19 +303,27 @@ class Ledger:
         self._tell(self._deliver, done, callbacks)
         return jobs[len(done) :]
 
+    def _failed(self, error: BaseException) -> BaseException:
+        """As whoever asked is told; damage is everybody's matter."""
+        if is_damage(error):
+            self._tell(self.condemn, str(error))
+        return _translated(error)
+
     def _open(self) -> sqlite3.Connection:
         try:
             make_private_directory(self._path.parent)
             self._fresh = not self._path.exists() or self._path.stat().st_size == 0
         except OSError as error:
             raise PaymentError("ledger_unavailable", reason=error.strerror) from error
-        try:
-            return self._connect()
-        except sqlite3.Error as error:
-            if _primary(error) not in _CORRUPT:
-                _journal.error("the ledger could not be opened", reason=error)
-                raise _unavailable(error) from error
-            damage = error
+        damage, self._damage = self._damage, None
+        if damage is None or self._fresh:
+            try:
+                return self._connect()
+            except sqlite3.Error as error:
+                if not is_damage(error):
+                    _journal.error("the ledger could not be opened", reason=error)
+                    raise _unavailable(error) from error
+                damage = str(error)
         try:
             self._set_aside = set_aside(self._path)
             log = self._path.with_name(f"{self._path.name}-wal")
@@ -403,7 +433,9 @@ def _look_for_damage(connection: sqlite3.Connection, size: int) -> None:
 
 
 def _primary(error: BaseException) -> int:
-    """SQLite's primary result code, 0 where there is none."""
+    """SQLite's primary result code, CORRUPT for all kinds of damage, 0 where there is none."""
+    if is_damage(error):
+        return sqlite3.SQLITE_CORRUPT
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from stripe_payments.diagnostics import Diagnostics
 from stripe_payments.diagnostics.finding import Finding, fine
 from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.diagnostics.table import CHECKS, Check
+from stripe_payments.errors import PaymentError
+from stripe_payments.texts import Text
 from tests.unit.stripe_payments.house import House, Shop
 
 
@@ -42,6 +46,20 @@ async def test_one_check_that_hangs_or_crashes_spoils_no_other(house: House) -> 
     assert "0.05 secondi" in italian[1]["detail"]
     assert "logread" in english[2]["hint"]
     assert "sk_test" not in str(english)
+
+
+async def without_storage(_: Probes) -> Finding:
+    raise PaymentError("ledger_unavailable", reason=Text("the storage is full", "la memoria è piena"))
+
+
+async def test_a_check_that_meets_a_known_error_says_what_that_says(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    await house.parts()
+    (italian,) = await diagnostics(house, Check("storing", without_storage, 5)).run("it")
+    assert "la memoria è piena" in italian["detail"]
+    assert "Libera spazio" in italian["hint"]
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 async def test_people_who_ask_at_once_share_a_run(shop: Shop) -> None:

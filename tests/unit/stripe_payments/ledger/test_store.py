@@ -1,6 +1,7 @@
 """The one writer: durable answers, shared commits, faults that stay where they belong."""
 
 import asyncio
+import json
 import os
 import random
 import re
@@ -18,6 +19,7 @@ from stripe_payments.entitlements import Purchase
 from stripe_payments.errors import PaymentError
 from stripe_payments.ledger import Effect, Ledger, Transaction, TransactionRow
 from stripe_payments.ledger.care import LedgerCare
+from stripe_payments.ledger.objects import pack
 from stripe_payments.ledger.schema import MIGRATIONS, migrate
 from stripe_payments.ledger.store import CHECKED_WHOLE, META_REBUILDING
 from tests.unit.stripe_payments.full_storage import storage_full_beyond
@@ -391,6 +393,77 @@ async def test_the_log_of_a_damaged_ledger_does_not_pour_into_the_new_one(path: 
     assert anew.rebuilt
     assert await anew.read(lambda tx: tx.inbox.pending_count()) == 0
     await anew.write(lambda tx: tx.inbox.accept("evt_2", "t", "o", 1))
+    await anew.close()
+
+
+def garble(path: Path, old: bytes, new: bytes) -> None:
+    """Other bytes of the same length, which the structure of the file says nothing about."""
+    content = path.read_bytes()
+    assert old in content
+    assert len(old) == len(new)
+    path.write_bytes(content.replace(old, new))
+
+
+STORED = {"id": "pi_1", "object": "payment_intent", "note": "old"}
+PACKED = pack(json.dumps(STORED, ensure_ascii=False, separators=(",", ":")))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"years ago", b"y\xff\xfers ago"),
+        (b'{"told":"once"}', b'{"told";"once"}'),
+        (PACKED, PACKED[:9] + bytes(4) + PACKED[13:]),
+    ],
+    ids=["text", "JSON", "compressed"],
+)
+async def test_bytes_within_a_row_that_nobody_wrote_condemn_the_file(
+    path: Path, old: bytes, new: bytes
+) -> None:
+    def everything(tx: Transaction) -> object:
+        return tx.transactions.page(9), tx.outbox.pending(9), tx.objects.get("pi_1")
+
+    def store(tx: Transaction) -> None:
+        tx.transactions.put(TransactionRow("pi_1", 1, "payment", 1, "eur", "paid", "years ago"))
+        tx.outbox.add("payment", {"told": "once"})
+        tx.objects.put(STORED, 1)
+
+    ledger = await Ledger.open(path)
+    await ledger.write(store)
+    await ledger.close()
+    garble(path, old, new)
+    ledger = await Ledger.open(path)
+    assert not ledger.rebuilt
+    with pytest.raises(PaymentError, match="damaged") as caught:
+        await ledger.read(everything)
+    assert caught.value.code == "ledger_unavailable"
+    await asyncio.wait_for(ledger.damaged.wait(), 30)
+    await ledger.close()
+    anew = await Ledger.open(path, condemned=ledger.damage)
+    assert anew.rebuilt
+    assert not anew.damaged.is_set()
+    assert await anew.read(everything) == (([], None), [], None)
+    assert await anew.read(lambda tx: tx.meta.get(META_REBUILDING)) == "ledger.db.corrupt-1"
+    await anew.close()
+
+
+async def test_pages_that_rot_under_the_open_ledger_condemn_it(path: Path) -> None:
+    ledger = await Ledger.open(path)
+
+    def fill(tx: Transaction) -> None:  # more than SQLite keeps of it in memory
+        for number in range(6000):
+            tx.inbox.accept(f"evt_{number}", "t" * 250, "o" * 250, number)
+
+    await ledger.write(fill)
+    await ledger.close()
+    ledger = await Ledger.open(path)
+    scramble(path)
+    with pytest.raises(PaymentError, match="damaged"):
+        await ledger.read(lambda tx: tx.inbox.due(2**60, 6000))
+    await asyncio.wait_for(ledger.damaged.wait(), 30)
+    await ledger.close()
+    anew = await Ledger.open(path, condemned=ledger.damage)
+    assert anew.rebuilt
     await anew.close()
 
 

@@ -1,8 +1,14 @@
 """A file that somebody spoilt by hand, or the flash did: what was bought stays unlocked."""
 
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from tests.unit.stripe_payments.house import FEATURE, Shop
+from ubus_py import StatusError
 
 HALF = "config feature 'half\n"
 
@@ -78,3 +84,45 @@ async def test_a_router_whose_identity_is_lost_is_the_same_and_keeps_its_purchas
         return (await shop.house.call("has", feature=FEATURE))["unlocked"] is False
 
     await shop.house.until(locked)
+
+
+def rot(ledger: Path) -> None:
+    """Every page but the first ones is other bytes, in place."""
+    with ledger.open("r+b") as file:
+        for page in range(8, ledger.stat().st_size // 4096):
+            file.seek(page * 4096)
+            file.write(os.urandom(4096))
+
+
+async def test_a_ledger_that_rots_under_the_daemon_is_begun_anew_with_nobody_doing_anything(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    session_id = await shop.buy()
+    await shop.house.call("grant", feature="phone_support")
+
+    def years(tx: Any) -> None:
+        for number in range(3000):
+            raw = {"id": f"ch_{number}", "object": "charge", "created": number, "x": os.urandom(900).hex()}
+            tx.objects.put(raw, 0)
+
+    parts = await shop.house.parts()
+    await parts.ledger.write(years)
+    # Opened once more, so that it holds no page in memory.
+    await shop.house.stop_daemon()
+    await shop.house.start_daemon()
+    before = await shop.house.call("features")
+    rot(shop.house.state / "ledger.db")
+
+    # What everybody does anyway finds it out; whoever asks is told, or waits, and is never given nonsense.
+    async def healed() -> bool:
+        with contextlib.suppress(StatusError):
+            await shop.house.call("sync")
+            return (await shop.house.parts()) is not parts and (await shop.house.parts()).ledger.rebuilt
+        return False
+
+    parts = await shop.house.parts()
+    await shop.house.until(healed)
+    assert await shop.house.call("features") == before
+    assert (await shop.house.call("payment_status", payment_id=session_id))["status"] == "paid"
+    assert [grant["feature"] for grant in (await shop.house.call("grants"))["grants"]] == ["phone_support"]
+    assert not [record for record in caplog.records if record.exc_info]
