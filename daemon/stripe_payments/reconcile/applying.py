@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from stripe_payments.ledger import Checkout, CheckoutState, Transaction, TransactionRow
 
 
-_NEWS_FOR: Final = 86_400
-"""Seconds."""
+_NEWS_FOR: Final = 3 * 86_400
+"""Seconds: for as long as Stripe delivers an event again."""
 
 _STATES: Final[dict[str, CheckoutState]] = {"open": "open", "complete": "complete", "expired": "expired"}
 
