@@ -23,11 +23,12 @@ from stripe_payments.durable_file import make_private_directory, set_aside, sync
 from stripe_payments.errors import PaymentError
 from stripe_payments.journal import Journal
 from stripe_payments.ledger.damage import is_damage
+from stripe_payments.ledger.log import has_unreplayed_frames
 from stripe_payments.ledger.schema import STATE, NewerSchemaError, migrate, version_of
 from stripe_payments.ledger.transaction import Transaction
 from stripe_payments.texts import Text
 
-__all__ = ["META_HELD", "META_REBUILDING", "Ledger"]
+__all__ = ["LOG_LEFT_OVER", "META_HELD", "META_REBUILDING", "Ledger"]
 
 META_HELD: Final = "held"
 """Meta key: the features (names, comma-separated) that a new ledger took over from UCI. They do not lock
@@ -36,8 +37,11 @@ before it is known what was paid; see `META_REBUILDING`.
 
 META_REBUILDING: Final = "rebuilding"
 """Meta key, present from a new file's first commit until reconciliation has filled it from Stripe. Its value:
-`new`, or the name that the damaged file before it was kept under.
+`new`, the name that the damaged file before it was kept under, or `LOG_LEFT_OVER`.
 """
+
+LOG_LEFT_OVER: Final = "log"
+"""Value of `META_REBUILDING`: the file is whole, but may be older than what it has confirmed; see `log`."""
 
 _journal = Journal("ledger")
 
@@ -354,12 +358,13 @@ class Ledger:
             connection.execute("PRAGMA trusted_schema = OFF")
             if not self._fresh:
                 _look_for_damage(connection, self._path.stat().st_size)
+            of_yesterday = not self._fresh and self._may_be_of_yesterday(connection)
             before = migrate(connection)
             if self._set_aside is not None:
-                connection.execute(
-                    "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)",
-                    (META_REBUILDING, self._set_aside.name),
-                )
+                _rebuild(connection, self._set_aside.name)
+            elif of_yesterday:
+                _journal.warning("the ledger may lack its last changes: Stripe is asked for all")
+                _rebuild(connection, LOG_LEFT_OVER)
             if self._fresh:
                 self._path.chmod(0o600)
                 sync_directory(self._path.parent)
@@ -379,6 +384,13 @@ class Ledger:
             connection.close()
             raise
         return connection
+
+    def _may_be_of_yesterday(self, connection: sqlite3.Connection) -> bool:
+        replayed = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+        try:
+            return has_unreplayed_frames(self._path.with_name(f"{self._path.name}-wal"), max(replayed, 0))
+        except OSError as error:
+            raise PaymentError("ledger_unavailable", reason=error.strerror) from error
 
     def _lay_out(self, connection: sqlite3.Connection) -> None:
         """Before the first page is written, or while the whole file is written anew."""
@@ -430,6 +442,10 @@ def _look_for_damage(connection: sqlite3.Connection, size: int) -> None:
             damage = sqlite3.DatabaseError(found)
             damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
             raise damage
+
+
+def _rebuild(connection: sqlite3.Connection, why: str) -> None:
+    connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (META_REBUILDING, why))
 
 
 def _primary(error: BaseException) -> int:

@@ -26,7 +26,7 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.journal import Journal
 from stripe_payments.ledger import Effect, Ledger, Transaction
 from stripe_payments.ledger.outbox import TOLD
-from stripe_payments.ledger.store import META_HELD, META_REBUILDING
+from stripe_payments.ledger.store import LOG_LEFT_OVER, META_HELD, META_REBUILDING
 from stripe_payments.unlocks.uci_features import as_option_values, differing, from_sections, storable
 from ubus_py import Encodable, Status, StatusError, Table, UbusError, UsageError, Value
 
@@ -102,14 +102,15 @@ class Unlocks:
         await self._idle.wait()
 
     async def adopt(self) -> None:
-        """For a new ledger, before the first entitlements: take over what UCI says is unlocked.
+        """For a ledger that is new, or may lack its last changes, before the first entitlements: take over
+        what UCI says is unlocked.
 
         After a lost or damaged ledger this is all that the router knows, so it is what `entitlements` has as
         `previous` until Stripe has been asked; an administrator's grants are kept for good. Does nothing for
-        a ledger that was filled from Stripe once, or that has features already: one that a power cut left
-        between its beginning and this is still a new one. Tries until rpcd answers.
+        a ledger that was filled from Stripe once, or a new one that has features already: one that a power
+        cut left between its beginning and this is still a new one. Tries until rpcd answers.
         """
-        if not await self._ledger.read(_is_new):
+        if not await self._ledger.read(_may_know_less_than_uci):
             return
         delay = _FIRST_DELAY_S
         while True:
@@ -123,18 +124,25 @@ class Unlocks:
         known = from_sections(sections)
         unlocked = {name: entitlement for name, entitlement in known.items() if entitlement.unlocked}
 
-        def take_over(tx: Transaction) -> bool:
-            if not unlocked or tx.features.all():
-                return False
-            tx.features.replace(unlocked)
-            tx.meta.set(META_HELD, ",".join(sorted(unlocked)))
-            for entitlement in unlocked.values():
+        def take_over(tx: Transaction) -> list[str]:
+            held = tx.features.all()
+            waiting = {effect.payload.get("feature") for effect in tx.outbox.pending(_BATCH)}
+            missing = {
+                name: entitlement
+                for name, entitlement in unlocked.items()
+                if name not in waiting and not (name in held and held[name].unlocked)
+            }
+            if not missing or not _may_know_less_than_uci(tx):
+                return []
+            tx.features.replace({**held, **missing})
+            tx.meta.set(META_HELD, ",".join(sorted(missing)))
+            for entitlement in missing.values():
                 if entitlement.source == MANUAL:
                     tx.grants.put(ManualGrant(entitlement.feature, entitlement.until))
-            return True
+            return sorted(missing)
 
-        if await self._ledger.write(take_over):
-            _journal.info("a new ledger took over the features of UCI", features=",".join(unlocked))
+        if taken := await self._ledger.write(take_over):
+            _journal.info("the ledger took over features of UCI", features=",".join(taken))
 
     async def run(self) -> None:
         """Make UCI agree with the ledger, then work off the outbox whenever there is something in it."""
@@ -336,8 +344,9 @@ class Unlocks:
         return set()
 
 
-def _is_new(tx: Transaction) -> bool:
-    return tx.meta.get(META_REBUILDING) is not None and not tx.features.all()
+def _may_know_less_than_uci(tx: Transaction) -> bool:
+    rebuilding = tx.meta.get(META_REBUILDING)
+    return rebuilding is not None and (rebuilding == LOG_LEFT_OVER or not tx.features.all())
 
 
 def _forget(tx: Transaction) -> None:

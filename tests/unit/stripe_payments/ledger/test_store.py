@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from stripe_payments.ledger import Effect, Ledger, Transaction, TransactionRow
 from stripe_payments.ledger.care import LedgerCare
 from stripe_payments.ledger.objects import pack
 from stripe_payments.ledger.schema import MIGRATIONS, migrate
-from stripe_payments.ledger.store import CHECKED_WHOLE, META_REBUILDING
+from stripe_payments.ledger.store import CHECKED_WHOLE, LOG_LEFT_OVER, META_REBUILDING
 from tests.unit.stripe_payments.full_storage import storage_full_beyond
 
 PAGE = 1024
@@ -445,6 +446,98 @@ async def test_bytes_within_a_row_that_nobody_wrote_condemn_the_file(
     assert await anew.read(everything) == (([], None), [], None)
     assert await anew.read(lambda tx: tx.meta.get(META_REBUILDING)) == "ledger.db.corrupt-1"
     await anew.close()
+
+
+# The log of a daemon that was killed, and what the flash made of it.
+
+Spoil = Callable[[bytearray], bytes | bytearray]
+
+
+def _frames(log: bytearray) -> int:
+    return (len(log) - 32) // (24 + PAGE)
+
+
+def _at(number: int) -> int:
+    """Where a frame's page begins."""
+    return 32 + number * (24 + PAGE) + 24
+
+
+def other_bytes_in_the_middle(log: bytearray) -> bytes:
+    place = _at(_frames(log) // 2) + 100
+    return (
+        bytes(log[:place]) + bytes(byte ^ 0x55 for byte in log[place : place + 64]) + bytes(log[place + 64 :])
+    )
+
+
+def other_bytes_in_the_header(log: bytearray) -> bytes:
+    return bytes(log[:18]) + bytes([log[18] ^ 1]) + bytes(log[19:])
+
+
+def all_zeros(log: bytearray) -> bytes:
+    return bytes(len(log))
+
+
+def a_commit_that_a_power_cut_left_half_written(log: bytearray) -> bytes:
+    return bytes(log[: _at(_frames(log) - 1) + 200]) + bytes(PAGE - 200)
+
+
+def nothing(log: bytearray) -> bytes:
+    return bytes(log)
+
+
+def the_end_cut_off(log: bytearray) -> bytes:
+    return bytes(log[: _at(_frames(log) - 1)])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "left_over"),
+    [
+        (other_bytes_in_the_middle, True),
+        (other_bytes_in_the_header, True),
+        (all_zeros, True),
+        (a_commit_that_a_power_cut_left_half_written, True),
+        (nothing, False),
+        (the_end_cut_off, False),
+    ],
+)
+async def test_a_log_that_cannot_be_replayed_to_its_end_makes_the_ledger_doubt_itself(
+    path: Path, spoil: Spoil, left_over: bool
+) -> None:
+    ledger = await Ledger.open(path)
+    await ledger.write(lambda tx: tx.meta.delete(META_REBUILDING))
+    for number in range(6):
+        await ledger.write(lambda tx, n=number: tx.meta.set(f"key {n}", "x"))  # type: ignore[misc]
+    crashed = path.parent.parent / "crashed"
+    shutil.copytree(path.parent, crashed)
+    await ledger.close()
+    log = crashed / "ledger.db-wal"
+    log.write_bytes(spoil(bytearray(log.read_bytes())))
+
+    again = await Ledger.open(crashed / "ledger.db")
+    assert not again.rebuilt
+    doubt = await again.read(lambda tx: tx.meta.get(META_REBUILDING))
+    assert doubt == (LOG_LEFT_OVER if left_over else None)
+    await again.write(lambda tx: tx.meta.delete(META_REBUILDING))
+    await again.close()
+    again = await Ledger.open(crashed / "ledger.db")
+    assert await again.read(lambda tx: tx.meta.get(META_REBUILDING)) is None
+    await again.close()
+
+
+async def test_frames_of_an_earlier_round_of_the_log_cause_no_doubt(path: Path) -> None:
+    ledger = await Ledger.open(path)
+    await ledger.write(lambda tx: tx.meta.delete(META_REBUILDING))
+    for number in range(60):
+        await ledger.write(lambda tx, n=number: tx.meta.set(f"key {n}", "x" * 30_000))  # type: ignore[misc]
+    crashed = path.parent.parent / "crashed"
+    shutil.copytree(path.parent, crashed)
+    await ledger.close()
+    log = (crashed / "ledger.db-wal").read_bytes()
+    assert len({log[place - 16 : place - 8] for place in map(_at, range(_frames(bytearray(log))))}) > 1
+    again = await Ledger.open(crashed / "ledger.db")
+    assert await again.read(lambda tx: tx.meta.get(META_REBUILDING)) is None
+    assert await again.read(lambda tx: tx.meta.get("key 59")) == "x" * 30_000
+    await again.close()
 
 
 async def test_pages_that_rot_under_the_open_ledger_condemn_it(path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from stripe_payments.entitlements import Entitlement, ManualGrant
 from stripe_payments.ledger import Ledger, Transaction
-from stripe_payments.ledger.store import META_REBUILDING
+from stripe_payments.ledger.store import LOG_LEFT_OVER, META_HELD, META_REBUILDING
 from stripe_payments.unlocks import Unlocks, worker
 from tests.unit.stripe_payments.full_storage import storage_full_beyond
 from tests.unit.stripe_payments.unlocks.conftest import PATIENCE, World, until
@@ -451,6 +451,28 @@ async def test_a_ledger_that_was_there_takes_over_nothing(world: World) -> None:
     (world.root / "etc/config/stripe-features").write_text(KNOWN)
     await Unlocks(world.ledger, world.client).adopt()
     assert await world.ledger.read(lambda tx: tx.features.all()) == {}
+
+
+async def test_a_ledger_that_may_be_of_yesterday_takes_over_only_what_it_does_not_know(world: World) -> None:
+    """It has the purchase of long ago, a refund that is still to be told, and not what was bought last."""
+    (world.root / "etc/config/stripe-features").write_text(
+        KNOWN.replace("'email_support'\n\toption unlocked '0'", "'email_support'\n\toption unlocked '1'")
+    )
+    refunded = Entitlement("email_support", False, "cs_1", "", None, "refunded")
+    for told in (BACKUP, Entitlement("email_support", True, "cs_1", "", None, "paid")):
+        await world.decide(told)
+        for effect in await world.ledger.read(lambda tx: tx.outbox.pending(9)):
+            await world.ledger.write(lambda tx, number=effect.id: tx.outbox.done(number))  # type: ignore[misc]
+    await world.decide(refunded)
+    await world.ledger.write(lambda tx: tx.meta.set(META_REBUILDING, LOG_LEFT_OVER))
+    await Unlocks(world.ledger, world.client).adopt()
+    assert await world.ledger.read(lambda tx: tx.features.all()) == {
+        "email_support": refunded,
+        "phone_support": Entitlement("phone_support", True, "manual", "", None, "granted"),
+        "remote_backup_daily": BACKUP,
+    }
+    assert await world.ledger.read(lambda tx: tx.meta.get(META_HELD)) == "phone_support"
+    assert await world.ledger.read(lambda tx: tx.grants.all()) == [ManualGrant("phone_support")]
 
 
 async def test_taking_over_waits_for_rpcd(world: World) -> None:
