@@ -9,6 +9,8 @@ STATE ?=
 # More than the two cores of the smallest machine: most tests wait for a clock or a socket.
 JOBS ?= 4
 SDK ?=
+# Arguments of the fault campaign: FAULTS='--only kill power --share 10' (--help tells all).
+FAULTS ?=
 SHELL_FILES = $(shell git ls-files 'files/etc/init.d/*' 'files/etc/uci-defaults/*' 'files/etc/hotplug.d/*' '*.sh' .ci/run \
   'docs/examples/*/init.d/*' 'docs/examples/*/hotplug.d/*' 'docs/examples/*/sbin/*')
 
@@ -16,12 +18,13 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/daemon
 export PYTHONDONTWRITEBYTECODE ?=
 unexport PIP_USER
 
-.PHONY: help demo test lint bench ipk apk clean format
+.PHONY: help demo test lint faults bench ipk apk clean format
 
 help:
 	@echo 'make demo   a simulated router with a simulated Stripe, in the browser (PORT=8080 STRIPE_PORT=8081 STATE=dir)'
 	@echo 'make test   every test: unit, recorded vectors, fuzz, flows, browser'
 	@echo 'make lint   ruff, mypy --strict, eslint, shellcheck, translations, JSON'
+	@echo 'make faults what a router may go through, tried at every write: power cuts, bad storage, bad answers; two hours'
 	@echo 'make ipk    the packages for opkg (OpenWrt 24.10), written to build/ipk'
 	@echo 'make apk    the same for apk (OpenWrt 25.12); SDK=dir names an unpacked OpenWrt SDK'
 	@echo 'make bench  timings as ratios, written to build/bench.json'
@@ -48,16 +51,19 @@ node_modules/.package-lock.json: package-lock.json package.json
 	@touch $@
 
 # Programs that come from the distribution, installed where we may, named where we may not.
-.PHONY: have-chromium have-shellcheck
+.PHONY: have-chromium have-shellcheck have-gcc
 have-chromium: PROGRAM = chromium
 have-shellcheck: PROGRAM = shellcheck
-have-chromium have-shellcheck:
+have-gcc: PROGRAM = gcc
+have-gcc: PACKAGES = gcc libc6-dev
+have-chromium have-shellcheck have-gcc: PACKAGES ?= $(PROGRAM)
+have-chromium have-shellcheck have-gcc:
 	@command -v $(PROGRAM) >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "installing $(PROGRAM)"; \
-	    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(PROGRAM); } \
+	    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(PACKAGES); } \
 	      >/tmp/apt-$(PROGRAM).log 2>&1 || { tail -n 20 /tmp/apt-$(PROGRAM).log >&2; exit 1; }; \
-	  else echo "$(PROGRAM) is needed: apt-get install $(PROGRAM)" >&2; exit 1; fi; }
+	  else echo "$(PROGRAM) is needed: apt-get install $(PACKAGES)" >&2; exit 1; fi; }
 
 # Debian 12's shellcheck does not know busybox yet: its dash dialect is the nearest to ash.
 
@@ -66,7 +72,7 @@ have-chromium have-shellcheck:
 demo: $(VENV)/.demo
 	@exec $(VENV)/bin/python -m simulator --port $(PORT) --stripe-port $(STRIPE_PORT) $(if $(STATE),--state '$(STATE)')
 
-test: $(VENV)/.dev node_modules/.package-lock.json have-chromium
+test: $(VENV)/.dev node_modules/.package-lock.json have-chromium have-gcc
 	$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(VENV)/.dev node_modules/.package-lock.json have-shellcheck
@@ -76,6 +82,9 @@ lint: $(VENV)/.dev node_modules/.package-lock.json have-shellcheck
 	npx --no-install eslint .
 	$(VENV)/bin/python -m tests.luci.texts --check
 	$(if $(SHELL_FILES),shellcheck --shell=dash $(SHELL_FILES))
+
+faults: $(VENV)/.dev have-gcc
+	$(VENV)/bin/python -m tests.faults $(FAULTS)
 
 bench: $(VENV)/.dev
 	$(VENV)/bin/python -m bench

@@ -53,6 +53,11 @@ class Campaign:
         """Whether every line is."""
         return bool(self._lines) and all(line.ok for line in self._lines.values())
 
+    @property
+    def lines(self) -> list[Line]:
+        """In the order in which they were begun."""
+        return list(self._lines.values())
+
     def line(self, name: str, what: str) -> Line:
         """The line of that name, begun with a sentence on what is done."""
         return self._lines.setdefault(name, Line(name, what))
