@@ -418,7 +418,7 @@ CODES: Final[Mapping[str, Code]] = {
 
 _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 _NAME = re.compile(r"\{(\w+)\}")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _DETAIL_CHARS = 200
 
 
@@ -484,7 +484,8 @@ def _fill(template: str, details: Mapping[str, object], locale: str | None) -> s
     def value(name: re.Match[str]) -> str:
         detail = details.get(name.group(1))
         said = detail.in_locale(locale) if isinstance(detail, Text) else str(detail)
-        # A caller's own words come back to a screen or a terminal: one line, no control characters.
+        # A caller's own words come back to a screen or a terminal: one line, no control characters, and no
+        # stand-ins for bytes that are no text.
         said = _UNPRINTABLE.sub(" ", said).strip()
         return said if len(said) <= _DETAIL_CHARS else said[: _DETAIL_CHARS - 1] + "…"
 

@@ -132,3 +132,9 @@ def test_a_detail_that_no_sentence_names_stays_out_of_it() -> None:
     error = PaymentError("stripe_unreachable", secret="sk_live_verysecret", retry_after=7)
     assert "secret" not in str(error.body())
     assert error.details["retry_after"] == 7
+
+
+def test_bytes_that_are_no_text_do_not_spoil_the_answer() -> None:
+    error = PaymentError("method_not_allowed", method="GET\udcff\ud800")
+    for locale in ("en", "it"):
+        assert "GET" in error.message_in(locale).encode("utf-8").decode()
