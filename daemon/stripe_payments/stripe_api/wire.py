@@ -8,6 +8,7 @@ classes to hand out what we keep as plain JSON.
 from __future__ import annotations
 
 import ipaddress
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -203,8 +204,7 @@ class Wire:
 
     def _ask(self, key: str, method: str, path: str, sent: Mapping[str, Any]) -> Any:
         """The SDK's response; what it raises comes out as PaymentError or MalformedAnswerError."""
-        import stripe
-
+        stripe = _sdk()
         client = self._client(key)
         try:
             # raw_request has no annotations in the SDK
@@ -231,8 +231,7 @@ class Wire:
         )
 
     def _client(self, key: str) -> StripeClient:
-        import stripe
-
+        stripe = _sdk()
         with self._lock:
             client = self._clients.get(key)
             if client is None:
@@ -280,16 +279,20 @@ def _said(fault: PaymentError) -> str:
     return reason.en if isinstance(reason, Text) else str(reason)
 
 
-def _pinned_version() -> str:
+def _sdk() -> Any:
+    # With STRIPE_LOG the SDK prints requests and answers past the journal: a new webhook's secret among them.
+    os.environ.pop("STRIPE_LOG", None)
     import stripe
 
-    return stripe.api_version
+    return stripe
+
+
+def _pinned_version() -> str:
+    return str(_sdk().api_version)
 
 
 def _ca_bundle() -> str:
-    import stripe
-
-    return stripe.ca_bundle_path
+    return str(_sdk().ca_bundle_path)
 
 
 def _elapsed(started: float) -> int:
