@@ -223,6 +223,17 @@ async def test_the_sdk_prints_nothing_past_the_log(empty_house: House) -> None:
     assert "API response body" not in log
 
 
+async def test_a_crash_leaves_no_core_file_with_the_keys_in_it(empty_house: House) -> None:
+    async with running(empty_house) as process:
+        await empty_house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
+        limits = Path(f"/proc/{process.pid}/limits").read_text().splitlines()
+        (core,) = [line.split()[4:6] for line in limits if line.startswith("Max core file size")]
+        assert core == ["0", "0"]
+        process.send_signal(signal.SIGABRT)
+        code, _ = await ended(process)
+    assert code == -signal.SIGABRT
+
+
 async def test_idle_it_is_small_and_has_not_loaded_what_it_does_not_need(empty_house: House) -> None:
     house = empty_house
     async with running(house) as process:
