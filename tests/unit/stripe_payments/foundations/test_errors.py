@@ -138,3 +138,12 @@ def test_bytes_that_are_no_text_do_not_spoil_the_answer() -> None:
     error = PaymentError("method_not_allowed", method="GET\udcff\ud800")
     for locale in ("en", "it"):
         assert "GET" in error.message_in(locale).encode("utf-8").decode()
+
+
+def test_a_key_in_the_wrong_field_is_not_repeated() -> None:
+    key = "sk_live_51ABCDEFGHIJKLMNOPQRSTUVWXYZabcd"
+    for error in (PaymentError("unknown_price", price_id=key), PaymentError("unknown_feature", feature=key)):
+        for locale in ("en", "it"):
+            assert "sk_live_…abcd" in error.message_in(locale)
+            assert "ABCDEFGHIJ" not in error.message_in(locale)
+        assert "ABCDEFGHIJ" not in str(error)
