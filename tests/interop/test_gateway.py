@@ -56,6 +56,17 @@ async def test_a_slow_body_is_waited_for(openwrt: OpenWrt) -> None:
     assert daemon.told[0]["body"] == "abcdef"
 
 
+async def test_more_at_once_than_uhttpd_runs_are_all_answered(openwrt: OpenWrt) -> None:
+    """Those that have to queue (max_requests is 3) never hear that their empty body has ended."""
+    daemon = EchoingDaemon()
+    async with Client(openwrt.bus) as bus:
+        await bus.publish(daemon.object())
+        for case in (HEALTH, Case("no body", "/api/payments/webhook", method="POST")):
+            answers = await asyncio.gather(*(exchange(*address(openwrt), case) for _ in range(24)))
+            assert [answer.status for (answer,) in answers] == [200] * 24
+    assert len(daemon.told) == 48
+
+
 async def test_half_a_body_never_reaches_the_daemon(openwrt: OpenWrt) -> None:
     daemon = EchoingDaemon()
     async with Client(openwrt.bus) as bus:

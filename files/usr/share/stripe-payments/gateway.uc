@@ -22,9 +22,14 @@ let ascii = '';
 for (let byte = 1; byte < 0x80; byte++)
 	ascii += chr(byte);
 
-// Everything the client sends, or null beyond the cap. What is not read would be taken for the next request.
-function receive() {
+// Everything the client sends, or null beyond the cap. What is not read would be taken for the next request. Where
+// there is nothing to read it is not waited for: to a request that had to queue (uhttpd's max_requests) uhttpd never
+// says that its empty body has ended.
+function receive(env) {
 	let chunks = [], size = 0;
+
+	if (!(+env.CONTENT_LENGTH > 0) && !env.headers['transfer-encoding'])
+		return '';
 
 	for (let chunk = uhttpd.recv(65536); length(chunk); chunk = uhttpd.recv(65536)) {
 		size += length(chunk);
@@ -129,7 +134,7 @@ function carry_back(reply) {
 }
 
 global.handle_request = function(env) {
-	const body = receive();
+	const body = receive(env);
 	const target = split(env.REQUEST_URI, '?', 2);
 	const path = target[0], query = target[1] ?? '';
 
