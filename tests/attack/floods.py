@@ -30,10 +30,6 @@ __all__ = ["floods", "real_floods"]
 
 WEBHOOK = "/api/payments/webhook"
 AT_ONCE = 32
-UHTTPD_AT_ONCE = 3
-"""`max_requests` of LuCI's uhttpd: so many scripts it runs at a time. The simulator's web server has no
-such limit, and ubusd drops what is more than 1 MiB on its way to one process.
-"""
 GROWTH_MIB = 24
 """Resident memory that a flood may cost the daemon: what the pages' templates and a thousand addresses
 need.
@@ -144,20 +140,18 @@ class _Target:
             await response.read()
             return response.status
 
-    async def many(
-        self, one: Callable[[aiohttp.ClientSession, int], Awaitable[int]], at_once: int = AT_ONCE
-    ) -> set[int]:
-        """The statuses of `count` requests, so many at a time."""
+    async def many(self, one: Callable[[aiohttp.ClientSession, int], Awaitable[int]]) -> set[int]:
+        """The statuses of `count` requests, `AT_ONCE` at a time."""
         numbers = iter(range(self.count))
         statuses: set[int] = set()
-        connector = aiohttp.TCPConnector(limit=at_once)
+        connector = aiohttp.TCPConnector(limit=AT_ONCE)
         async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as http:
 
             async def work() -> None:
                 for number in numbers:
                     statuses.add(await one(http, number))
 
-            await asyncio.gather(*(work() for _ in range(at_once)))
+            await asyncio.gather(*(work() for _ in range(AT_ONCE)))
         return statuses
 
 
@@ -208,7 +202,7 @@ async def _large(target: _Target) -> str | None:
         return await target.post(http, WEBHOOK, b"x" * size, {"Stripe-Signature": "t=1,v1=00"})
 
     few = _Target(target.url, target.secret, max(20, target.count // 10))
-    return _wrong(await few.many(one, UHTTPD_AT_ONCE), {400, 413, 429})
+    return _wrong(await few.many(one), {400, 413, 429})
 
 
 async def _unknown_ids(target: _Target) -> str | None:
