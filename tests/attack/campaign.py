@@ -152,7 +152,7 @@ ATTACKS: Final = (
         "luci-pages",
         "LuCI's pages with every text hostile, in Chromium: nothing runs or leads away",
         luci_pages.pages,
-        3,
+        6,
         4,
     ),
     Attack(

@@ -121,16 +121,15 @@ async def trespasses(page: Page, said: Watch, errors: Sequence[str] = ()) -> str
 
 async def pages(trials: Trials) -> None:
     """Every view, with all texts of all answers hostile; then the same with what they look things up by."""
-    texts = [" ".join(MARKUP[:13]), " ".join(MARKUP[13:]), " ".join(reversed(MARKUP))]
-    texts += list(MARKUP) if trials.count >= len(MARKUP) else []
+    joined = (" ".join(MARKUP[:13]), " ".join(MARKUP[13:]), " ".join(reversed(MARKUP)))
+    rounds = [(text, everywhere) for text in (*joined, *MARKUP) for everywhere in (False, True)]
     async with open_browser() as browser:
-        for text in texts[: max(1, trials.count)]:
-            for everywhere in (False, True):
-                async with scripted_router() as router:
-                    await _poison(router, text, everywhere=everywhere)
-                    await _visit(browser, router, trials, text, everywhere=everywhere)
-            if trials.over and len(texts) <= 3:
+        for number, (text, everywhere) in enumerate(rounds):
+            if number >= trials.count and trials.over:
                 break
+            async with scripted_router() as router:
+                await _poison(router, text, everywhere=everywhere)
+                await _visit(browser, router, trials, text, everywhere=everywhere)
 
 
 async def _poison(router: ScriptedRouter, text: str, *, everywhere: bool) -> None:

@@ -21,7 +21,7 @@ async def test_the_pages_after_paying(short: Short) -> None:
 
 
 async def test_other_sites(short: Short) -> None:
-    await short(browser_sites.other_sites, 3)
+    await short(browser_sites.other_sites, 2)
 
 
 async def test_return_addresses(short: Short) -> None:
