@@ -106,8 +106,10 @@ def many(kind: str) -> Check:
     def check(value: object) -> bool:
         if not isinstance(value, dict):
             return False
-        data, more = value.get("data"), value.get("has_more")
-        return isinstance(data, list) and all(is_object(one, kind) for one in data) and maybe(flag)(more)
+        if value.get("object") not in ("list", "search_result") or not flag(value.get("has_more")):
+            return False
+        data = value.get("data")
+        return isinstance(data, list) and all(is_object(one, kind) for one in data)
 
     return check
 
@@ -158,7 +160,7 @@ SHAPES: Final[Mapping[str, Mapping[str, Check]]] = {
         "currency": currency,
         "customer": reference("customer"),
         "description": text,
-        "metadata": maybe(marks),
+        "metadata": marks,
         "latest_charge": reference("charge"),
         "last_payment_error": maybe(record(code=maybe(word), decline_code=maybe(word))),
     },
@@ -166,16 +168,16 @@ SHAPES: Final[Mapping[str, Mapping[str, Check]]] = {
         "id": identity,
         "paid": flag,
         "refunded": flag,
-        "disputed": maybe(flag),
+        "disputed": flag,
         "livemode": flag,
         "created": moment,
         "amount": count,
-        "amount_captured": maybe(count),
+        "amount_captured": count,
         "amount_refunded": count,
         "currency": currency,
         "customer": reference("customer"),
         "failure_code": maybe(word),
-        "metadata": maybe(marks),
+        "metadata": marks,
         "payment_intent": reference("payment_intent"),
         "receipt_url": maybe(document),
         "refunds": maybe(many("refund")),
@@ -241,7 +243,7 @@ SHAPES: Final[Mapping[str, Mapping[str, Check]]] = {
         "created": moment,
         "currency": maybe(currency),
         "customer": reference("customer"),
-        "metadata": maybe(marks),
+        "metadata": marks,
         "items": many("subscription_item"),
         "latest_invoice": reference("invoice"),
         "cancel_at": maybe(moment),
@@ -266,12 +268,12 @@ SHAPES: Final[Mapping[str, Mapping[str, Check]]] = {
         "active": flag,
         "currency": currency,
         "lookup_key": text,
-        "metadata": maybe(marks),
+        "metadata": marks,
         "product": reference("product"),
         "recurring": maybe(record(interval=word, interval_count=maybe(count), usage_type=maybe(word))),
         "unit_amount": maybe(count),
     },
-    "product": {"active": maybe(flag), "metadata": maybe(marks)},
+    "product": {"active": flag, "metadata": marks},
     "customer": {"id": customer_identity, "created": maybe(moment), "metadata": maybe(marks)},
     "webhook_endpoint": {
         "id": identity,
@@ -280,7 +282,7 @@ SHAPES: Final[Mapping[str, Mapping[str, Check]]] = {
         "livemode": flag,
         "api_version": maybe(word),
         "enabled_events": names,
-        "metadata": maybe(marks),
+        "metadata": marks,
         "secret": text,
     },
     "billing_portal.configuration": {"id": identity, "metadata": maybe(marks)},

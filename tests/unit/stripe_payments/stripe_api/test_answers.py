@@ -35,14 +35,18 @@ SESSION: dict[str, Any] = {
         "created": 1_700_000_000,
         "amount": 4999,
         "currency": "eur",
+        "metadata": {},
         "latest_charge": {
             "id": "ch_1",
             "object": "charge",
             "paid": True,
             "refunded": False,
+            "disputed": False,
+            "metadata": {},
             "livemode": False,
             "created": 1_700_000_000,
             "amount": 4999,
+            "amount_captured": 4999,
             "amount_refunded": 0,
             "currency": "eur",
             "receipt_url": "https://pay.stripe.com/receipts/x",
@@ -87,15 +91,18 @@ def test_a_session_as_documented_is_believed() -> None:
         ("url", "data:text/html,x"),
         ("metadata", {"router_id": {}}),
         ("metadata", []),
-        ("line_items", {"data": None}),
-        ("line_items", {"data": [None]}),
+        ("line_items", {"object": "list", "data": None, "has_more": False}),
+        ("line_items", {"object": "list", "data": [None], "has_more": False}),
         ("payment_intent", {}),
         ("payment_intent", 7),
         ("payment_intent.status", []),
+        ("payment_intent.metadata", None),
         ("payment_intent.latest_charge.refunded", None),
         ("payment_intent.latest_charge.refunded", "no"),
+        ("payment_intent.latest_charge.disputed", None),
+        ("payment_intent.latest_charge.amount_captured", None),
         ("payment_intent.latest_charge.amount_refunded", None),
-        ("payment_intent.latest_charge.refunds", {"data": ["re_1"]}),
+        ("payment_intent.latest_charge.refunds", {"object": "list", "data": ["re_1"], "has_more": False}),
         ("payment_intent.latest_charge.receipt_url", "file:///etc/passwd"),
         ("payment_intent.last_payment_error", {"code": ["x"]}),
     ],
@@ -112,9 +119,20 @@ def test_what_was_to_be_whole_is_no_mere_id() -> None:
     for path in ("payment_intent", "payment_intent.latest_charge"):
         with pytest.raises(MalformedAnswerError, match="not expanded"):
             checked(changed(path, "pi_1"), None, expanded=expanded)
-    listed = {"object": "list", "data": [SESSION, changed("payment_intent", "pi_1")]}
+    listed = {"object": "list", "data": [SESSION, changed("payment_intent", "pi_1")], "has_more": False}
     with pytest.raises(MalformedAnswerError, match="not expanded"):
         checked(listed, "list:checkout.session", expanded=[f"data.{path}" for path in expanded])
+
+
+@pytest.mark.parametrize("kind", ["list", "search_result"])
+def test_an_empty_page_is_only_what_says_that_it_is_one(kind: str) -> None:
+    """Of half a page one would conclude that Stripe has no such customer, and make a second one."""
+    page: dict[str, Any] = {"object": kind, "data": [], "has_more": False}
+    assert checked(page, "list:customer") is page
+    for name in page:
+        for half in ({**page, name: None}, {key: page[key] for key in page if key != name}):
+            with pytest.raises(MalformedAnswerError):
+                checked(half, "list:customer")
 
 
 @pytest.mark.parametrize(
