@@ -8,6 +8,9 @@ STRIPE_PORT ?= 8081
 STATE ?=
 # More than the two cores of the smallest machine: most tests wait for a clock or a socket.
 JOBS ?= 4
+MINUTES ?= 4
+SEED ?=
+ONLY ?=
 SDK ?=
 SHELL_FILES = $(shell git ls-files 'files/etc/init.d/*' 'files/etc/uci-defaults/*' 'files/etc/hotplug.d/*' '*.sh' .ci/run \
   'docs/examples/*/init.d/*' 'docs/examples/*/hotplug.d/*' 'docs/examples/*/sbin/*')
@@ -16,16 +19,17 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/daemon
 export PYTHONDONTWRITEBYTECODE ?=
 unexport PIP_USER
 
-.PHONY: help demo test lint bench ipk apk clean format
+.PHONY: help demo test lint bench attack ipk apk clean format
 
 help:
-	@echo 'make demo   a simulated router with a simulated Stripe, in the browser (PORT=8080 STRIPE_PORT=8081 STATE=dir)'
-	@echo 'make test   every test: unit, recorded vectors, fuzz, flows, browser'
-	@echo 'make lint   ruff, mypy --strict, eslint, shellcheck, translations, JSON'
-	@echo 'make ipk    the packages for opkg (OpenWrt 24.10), written to build/ipk'
-	@echo 'make apk    the same for apk (OpenWrt 25.12); SDK=dir names an unpacked OpenWrt SDK'
-	@echo 'make bench  timings as ratios, written to build/bench.json'
-	@echo 'make clean  removes what the commands above made'
+	@echo 'make demo    a simulated router with a simulated Stripe, in the browser (PORT=8080 STRIPE_PORT=8081 STATE=dir)'
+	@echo 'make test    every test: unit, recorded vectors, fuzz, flows, browser'
+	@echo 'make lint    ruff, mypy --strict, eslint, shellcheck, translations, JSON'
+	@echo 'make ipk     the packages for opkg (OpenWrt 24.10), written to build/ipk'
+	@echo 'make apk     the same for apk (OpenWrt 25.12); SDK=dir names an unpacked OpenWrt SDK'
+	@echo 'make bench   timings as ratios, written to build/bench.json'
+	@echo 'make attack  everything that somebody might try against it, as a table (MINUTES=4 SEED= ONLY=names)'
+	@echo 'make clean   removes what the commands above made'
 
 # -- set-up: each command makes what it needs -------------------------------------------------------------------
 
@@ -79,6 +83,9 @@ lint: $(VENV)/.dev node_modules/.package-lock.json have-shellcheck
 
 bench: $(VENV)/.dev
 	$(VENV)/bin/python -m bench
+
+attack: $(VENV)/.dev have-chromium
+	$(VENV)/bin/python -m tests.attack --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 ipk: $(VENV)/.demo
 	@$(VENV)/bin/python -m tools.ipk --output build/ipk
