@@ -8,6 +8,9 @@ STRIPE_PORT ?= 8081
 STATE ?=
 # More than the two cores of the smallest machine: most tests wait for a clock or a socket.
 JOBS ?= 4
+MINUTES ?= 4
+SEED ?=
+ONLY ?=
 SDK ?=
 # Arguments of the fault campaign: FAULTS='--only kill power --share 10' (--help tells all).
 FAULTS ?=
@@ -18,17 +21,18 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/daemon
 export PYTHONDONTWRITEBYTECODE ?=
 unexport PIP_USER
 
-.PHONY: help demo test lint faults bench ipk apk clean format
+.PHONY: help demo test lint faults attack bench ipk apk clean format
 
 help:
-	@echo 'make demo   a simulated router with a simulated Stripe, in the browser (PORT=8080 STRIPE_PORT=8081 STATE=dir)'
-	@echo 'make test   every test: unit, recorded vectors, fuzz, flows, browser'
-	@echo 'make lint   ruff, mypy --strict, eslint, shellcheck, translations, JSON'
-	@echo 'make faults what a router may go through, tried at every write: power cuts, bad storage, bad answers; two hours'
-	@echo 'make ipk    the packages for opkg (OpenWrt 24.10), written to build/ipk'
-	@echo 'make apk    the same for apk (OpenWrt 25.12); SDK=dir names an unpacked OpenWrt SDK'
-	@echo 'make bench  timings as ratios, written to build/bench.json'
-	@echo 'make clean  removes what the commands above made'
+	@echo 'make demo    a simulated router with a simulated Stripe, in the browser (PORT=8080 STRIPE_PORT=8081 STATE=dir)'
+	@echo 'make test    every test: unit, recorded vectors, fuzz, flows, browser'
+	@echo 'make lint    ruff, mypy --strict, eslint, shellcheck, translations, JSON'
+	@echo 'make faults  what a router may go through, tried at every write: power cuts, bad storage, bad answers; two hours'
+	@echo 'make attack  everything that somebody might try against it, as a table (MINUTES=4 SEED= ONLY=names)'
+	@echo 'make bench   timings as ratios, written to build/bench.json'
+	@echo 'make ipk     the packages for opkg (OpenWrt 24.10), written to build/ipk'
+	@echo 'make apk     the same for apk (OpenWrt 25.12); SDK=dir names an unpacked OpenWrt SDK'
+	@echo 'make clean   removes what the commands above made'
 
 # -- set-up: each command makes what it needs -------------------------------------------------------------------
 
@@ -88,6 +92,9 @@ faults: $(VENV)/.dev have-gcc
 
 bench: $(VENV)/.dev
 	$(VENV)/bin/python -m bench
+
+attack: $(VENV)/.dev have-chromium
+	$(VENV)/bin/python -m tests.attack --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 ipk: $(VENV)/.demo
 	@$(VENV)/bin/python -m tools.ipk --output build/ipk

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ def main() -> int:
     """0 after SIGTERM; 1 where another daemon is running; 2 for what no restart would mend."""
     options = _options()
     journal.set_up(options.log_level)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the keys
     log = journal.Journal("service")
     if problem := _api_base_problem():
         log.error("STRIPE_API_BASE is not accepted", problem=problem)

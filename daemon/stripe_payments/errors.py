@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from stripe_payments.journal import redact
 from stripe_payments.texts import Text
 from ubus_py import Status
 
@@ -418,7 +419,7 @@ CODES: Final[Mapping[str, Code]] = {
 
 _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 _NAME = re.compile(r"\{(\w+)\}")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _DETAIL_CHARS = 200
 
 
@@ -483,8 +484,10 @@ def _fill(template: str, details: Mapping[str, object], locale: str | None) -> s
 
     def value(name: re.Match[str]) -> str:
         detail = details.get(name.group(1))
-        said = detail.in_locale(locale) if isinstance(detail, Text) else str(detail)
-        # A caller's own words come back to a screen or a terminal: one line, no control characters.
+        # a key that somebody pasted into the wrong field must not end up on a page or in a ticket
+        said = redact(detail.in_locale(locale) if isinstance(detail, Text) else str(detail))
+        # A caller's own words come back to a screen or a terminal: one line, no control characters, and no
+        # stand-ins for bytes that are no text.
         said = _UNPRINTABLE.sub(" ", said).strip()
         return said if len(said) <= _DETAIL_CHARS else said[: _DETAIL_CHARS - 1] + "…"
 

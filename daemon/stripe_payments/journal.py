@@ -8,6 +8,7 @@ Standard logging lies underneath, so that what libraries log passes the same red
 finished text, an exception's included: there is no way around it by nesting a key in an argument.
 """
 
+import io
 import logging
 import re
 import sys
@@ -17,6 +18,7 @@ __all__ = ["Journal", "escape", "redact", "set_up"]
 
 ROOT: Final = "stripe_payments"
 _LINE_CHARS: Final = 4096
+_VALUE_CHARS: Final = (3000, 800, 100)  # each as long as it may be, until the line is short enough
 
 # Stripe's keys: https://docs.stripe.com/keys. Prefix and the last four characters tell which one it was.
 _KEY = re.compile(r"\b((?:sk|rk|pk)_(?:test|live|org)_|whsec_)([A-Za-z0-9_+/=-]+)")
@@ -30,9 +32,12 @@ _SESSION = re.compile(
 _LAST: Final = 4
 _ENOUGH: Final = 12  # a shorter secret would be half told by its last four characters
 
-# C0, DEL, C1, the two Unicode line ends, and what turns the direction of a line on a terminal.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+# C0, DEL, C1, the two Unicode line ends, what turns the direction of a line on a terminal, and halves of
+# surrogate pairs (bytes that were no text); the backslash, or a text could end its own quotation.
+_CONTROL = re.compile(
+    r"[\\\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 _BARE = re.compile(r"[^\s\"=\\]+")
 
 
@@ -50,7 +55,9 @@ def redact(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    """`text` on one line: control characters and line ends written out (``\\n``, ``\\x1b``)."""
+    """`text` on one line: control characters and line ends written out (``\\n``, ``\\x1b``), backslashes
+    doubled.
+    """
     return _CONTROL.sub(lambda found: _NAMED.get(found[0]) or _code(ord(found[0])), text)
 
 
@@ -58,9 +65,14 @@ def _code(point: int) -> str:
     return f"\\x{point:02x}" if point < 0x100 else f"\\u{point:04x}"
 
 
-def _value(given: object) -> str:
-    text = given if isinstance(given, str) else _described(given)
-    text = escape(redact(text))
+def _value(given: object, longest: int) -> str:
+    """Redacted before it is shortened, and shortened before it is quoted: neither half a key nor half an
+    escape is left of what was cut.
+    """
+    text = redact(given if isinstance(given, str) else _described(given))
+    if len(text) > longest:  # the end of a trace names the fault, the beginning the place
+        text = f"{text[: longest // 2]} … {text[-(longest // 2) :]}"
+    text = escape(text)
     return text if _BARE.fullmatch(text) else '"' + text.replace('"', '\\"') + '"'
 
 
@@ -85,10 +97,10 @@ class _Logfmt(logging.Formatter):
         }
         if record.exc_info and record.exc_info[0] is not None:
             fields["trace"] = self.formatException(record.exc_info)
-        line = " ".join(f"{name}={_value(value)}" for name, value in fields.items())
-        if len(line) > _LINE_CHARS:  # the end of a trace names the fault, the beginning the place
-            half = _LINE_CHARS // 2
-            line = f"{line[:half]} … {line[-half:]}"
+        for longest in _VALUE_CHARS:
+            line = " ".join(f"{name}={_value(value, longest)}" for name, value in fields.items())
+            if len(line) <= _LINE_CHARS:
+                break
         return line
 
     @staticmethod
@@ -133,6 +145,9 @@ def set_up(level: str = "info", stream: IO[str] | None = None) -> None:
     and the other as ``daemon.info``. Replaces what an earlier call set up. `level` is the daemon's; libraries
     are heard from ``warning`` on.
     """
+    for printed in (sys.stdout, sys.stderr):
+        if stream is None and isinstance(printed, io.TextIOWrapper):
+            printed.reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the locale
     root = logging.getLogger()
     for old in list(root.handlers):
         if isinstance(old.formatter, _Logfmt):

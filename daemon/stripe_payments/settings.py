@@ -31,6 +31,7 @@ _CURRENCY = re.compile(r"[a-z]{3}")
 _LONGEST_TRIAL: Final = 730  # https://docs.stripe.com/api/checkout/sessions/create: trial_period_days
 _LARGEST_AMOUNT: Final = 99_999_999  # https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
 _HOST = re.compile(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]")
+_NO_TEXT = re.compile("[\ud800-\udfff]")  # what ubus_py puts in the place of other bytes
 _LISTEN = re.compile(r"(?:(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):)?([0-9]{1,5})")
 
 
@@ -404,7 +405,7 @@ class _Reading:
         if value is None:
             return ""
         if isinstance(value, str):
-            return value.strip()
+            return self._readable(section, option, value.strip())
         self._report(
             section,
             option,
@@ -412,6 +413,18 @@ class _Reading:
             "deve essere una sola “option”, non una lista; è ignorata",
         )
         return ""
+
+    def _readable(self, section: str, option: str, value: str) -> str:
+        """libuci keeps bytes as they are; those that are no UTF-8 can be shown nowhere."""
+        readable = _NO_TEXT.sub("\ufffd", value)
+        if readable != value:
+            self._report(
+                section,
+                option,
+                "it is not UTF-8 text: save the file in that encoding",
+                "non è testo UTF-8: salva il file con questa codifica",
+            )
+        return readable
 
     def _list(self, section: str, option: str) -> Sequence[str]:
         value = self._sections.get(section, {}).get(option)

@@ -8,13 +8,15 @@ that is no text (400), the daemon away or silent (503).
 ``tests/conformance/gateway_cases.py`` states all this as data; the ucode gateway is held to the same table.
 """
 
+import asyncio
+import contextlib
 import json
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 
-from ubus_py import Client, StatusError, UbusError
+from ubus_py import Client, Encodable, StatusError, UbusError
 
 MOUNTS: Final = ("/api/payments", "/payment-success", "/payment-cancel")
 """The prefixes that uhttpd hands to the gateway, matched against the path as the client wrote it."""
@@ -23,6 +25,8 @@ PAGES: Final = ("/payment-success", "/payment-cancel")
 """Mounts that people look at: their errors are pages, not JSON."""
 
 MAX_BODY: Final = 512 * 1024
+LONG_BODY: Final = 64 * 1024
+"""Longer ones are carried one at a time: ubusd drops what is more than 1 MiB on its way to one process."""
 CALL_TIMEOUT: Final = 60.0
 
 _NOT_FORWARDED: Final = frozenset(
@@ -44,6 +48,7 @@ class Gateway:
 
     def __init__(self, bus: Client) -> None:
         self._bus = bus
+        self._turn = asyncio.Lock()
 
     async def handle(self, request: web.Request) -> web.Response:
         """Carry one request."""
@@ -62,19 +67,16 @@ class Gateway:
             request.raw_path.encode("utf-8")
         except UnicodeEncodeError:  # the server keeps bytes that are no UTF-8 as surrogates
             return _refusal(400, "Bad Request", "invalid_argument", "The address is not UTF-8 text.")
+        told: dict[str, Encodable] = {
+            "method": request.method,
+            "path": path,
+            "query": query,
+            "headers": self._headers(request),
+            "body": text,
+        }
         try:
-            reply = await self._bus.call(
-                "stripe-payments.http",
-                "request",
-                {
-                    "method": request.method,
-                    "path": path,
-                    "query": query,
-                    "headers": self._headers(request),
-                    "body": text,
-                },
-                timeout=CALL_TIMEOUT,
-            )
+            async with self._turn if len(body) > LONG_BODY else contextlib.nullcontext():
+                reply = await self._bus.call("stripe-payments.http", "request", told, timeout=CALL_TIMEOUT)
         except (UbusError, StatusError):
             return _away(page)
         return _response(dict(reply))

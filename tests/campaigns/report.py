@@ -47,6 +47,7 @@ class Campaign:
     def __init__(self, verb: str) -> None:
         self._verb = verb
         self._lines: dict[str, Line] = {}
+        self._left_out: dict[str, tuple[str, str]] = {}
 
     @property
     def ok(self) -> bool:
@@ -62,10 +63,16 @@ class Campaign:
         """The line of that name, begun with a sentence on what is done."""
         return self._lines.setdefault(name, Line(name, what))
 
+    def leave_out(self, name: str, what: str, reason: str) -> None:
+        """A line that cannot be tried here, and why: it is told, and proves nothing either way."""
+        self._left_out[name] = (what, reason)
+
     def write(self, file: Path, say: Callable[[str], object]) -> None:
-        """Says the table, and writes `{name: {what, tried, VERB, ok, failures}}` to `file`."""
+        """Says the table, and writes `{name: {what, tried, VERB, ok, failures}}` to `file`; of a line that
+        was left out `{what, not_run}`.
+        """
         file.parent.mkdir(parents=True, exist_ok=True)
-        told = {
+        told: dict[str, dict[str, object]] = {
             line.name: {
                 "what": line.what,
                 "tried": line.tried,
@@ -75,6 +82,7 @@ class Campaign:
             }
             for line in self._lines.values()
         }
+        told |= {name: {"what": what, "not_run": why} for name, (what, why) in self._left_out.items()}
         file.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
         kernel = f"{platform.system()} {platform.release()}"
         say(f"{platform.machine()}, Python {platform.python_version()}, {kernel}")
@@ -86,6 +94,8 @@ class Campaign:
             say(f"{line.name:{width}}  {line.tried:9,} {line.held:9,} {mark:7} {line.what}")
             for failure in line.failures[:_FAILURES_SHOWN]:
                 say(f"{'':{width}}    {failure}")
+        for name, (_, reason) in self._left_out.items():
+            say(f"{name:{width}}  {reason}")
         tried, held = (
             sum(getattr(line, name) for line in self._lines.values()) for name in ("tried", "held")
         )

@@ -1,5 +1,6 @@
 """The simulator's gateway is held to the table that the router's is held to."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +12,7 @@ from simulator.browser_front import BrowserFront
 from simulator.ubus_broker import UbusBroker
 from tests.conformance.echoing_daemon import EchoingDaemon
 from tests.conformance.exchange import check, exchange
-from tests.conformance.gateway_cases import CASES, Case
+from tests.conformance.gateway_cases import CAP, CASES, LONG, Case
 from ubus_py import Client
 
 
@@ -49,3 +50,14 @@ async def test_case(front: BrowserFront, case: Case) -> None:
         assert part is not None
         check(part, answer, daemon.told.pop(0) if part.reaches_daemon else None)
     assert daemon.told == []  # nothing of a body was taken for a request
+
+
+async def test_long_bodies_at_once_do_not_push_each_other_off_the_bus(front: BrowserFront) -> None:
+    daemon = EchoingDaemon()
+    address = urlsplit(front.url)
+    async with Client(str(front.bus_path)) as bus:
+        await bus.publish(daemon.object())
+        exchanges = (exchange(str(address.hostname), int(address.port or 0), LONG) for _ in range(12))
+        answers = await asyncio.gather(*exchanges)
+    assert [answer.status for (answer,) in answers] == [200] * 12
+    assert [len(told["body"]) for told in daemon.told] == [CAP] * 12

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conformance.echoing_daemon import EchoingDaemon
 from tests.conformance.exchange import check, exchange, hang_up
-from tests.conformance.gateway_cases import CASES, HEALTH, Case
+from tests.conformance.gateway_cases import CAP, CASES, HEALTH, LONG, Case
 from tests.interop.openwrt import OpenWrt, free_port
 from ubus_py import Client
 
@@ -54,6 +54,27 @@ async def test_a_slow_body_is_waited_for(openwrt: OpenWrt) -> None:
         assert b"200 OK" in await reader.readline()
         await hang_up(writer)
     assert daemon.told[0]["body"] == "abcdef"
+
+
+async def test_more_at_once_than_uhttpd_runs_are_all_answered(openwrt: OpenWrt) -> None:
+    """Those that have to queue (max_requests is 3) never hear that their empty body has ended."""
+    daemon = EchoingDaemon()
+    async with Client(openwrt.bus) as bus:
+        await bus.publish(daemon.object())
+        for case in (HEALTH, Case("no body", "/api/payments/webhook", method="POST")):
+            answers = await asyncio.gather(*(exchange(*address(openwrt), case) for _ in range(24)))
+            assert [answer.status for (answer,) in answers] == [200] * 24
+    assert len(daemon.told) == 48
+
+
+async def test_long_bodies_at_once_do_not_push_each_other_off_the_bus(openwrt: OpenWrt) -> None:
+    """ubusd drops what is more than 1 MiB on its way to one process."""
+    daemon = EchoingDaemon()
+    async with Client(openwrt.bus) as bus:
+        await bus.publish(daemon.object())
+        answers = await asyncio.gather(*(exchange(*address(openwrt), LONG) for _ in range(12)))
+    assert [answer.status for (answer,) in answers] == [200] * 12
+    assert [len(told["body"]) for told in daemon.told] == [CAP] * 12
 
 
 async def test_half_a_body_never_reaches_the_daemon(openwrt: OpenWrt) -> None:

@@ -3,6 +3,7 @@
 import inspect
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -63,8 +64,9 @@ class ScriptedRouter:
         await self.payments.publish(self.bus)
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def router() -> AsyncIterator[ScriptedRouter]:
+@asynccontextmanager
+async def scripted_router() -> AsyncIterator[ScriptedRouter]:
+    """Bus, rpcd and web server, and the script that is the daemon."""
     with TemporaryDirectory(prefix="luci-") as folder:
         root, socket = Path(folder) / "root", Path(folder) / "ubus.sock"
         prepare_root(root)
@@ -87,14 +89,27 @@ async def router() -> AsyncIterator[ScriptedRouter]:
             await broker.stop()
 
 
-@pytest_asyncio.fixture(loop_scope="session", scope="session")
-async def browser() -> AsyncIterator[Browser]:
+@asynccontextmanager
+async def open_browser() -> AsyncIterator[Browser]:
+    """A Chromium without a window."""
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
         try:
             yield chromium
         finally:
             await chromium.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def router() -> AsyncIterator[ScriptedRouter]:
+    async with scripted_router() as router:
+        yield router
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    async with open_browser() as chromium:
+        yield chromium
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 from stripe_payments.errors import PaymentError
 from stripe_payments.payments.prices import MAX_LOOKUP_KEYS
 from stripe_payments.settings import Price, Settings
-from stripe_payments.stripe_api import StripeAPI, is_missing
+from stripe_payments.stripe_api import Expected, StripeAPI, is_missing
 
 from .catalogue_wanted import differences, is_active
 
@@ -66,7 +66,8 @@ async def read_prices(stripe: StripeAPI, settings: Settings) -> dict[str, PriceA
 
 async def _retrieve(stripe: StripeAPI, price_id: str) -> tuple[Raw | None, bool]:
     try:
-        return await stripe.get(f"/v1/prices/{price_id}", {"expand": ["product"]}), False
+        expected = Expected("price", object_id=price_id, expanded=("product",))
+        return await stripe.get(f"/v1/prices/{price_id}", {"expand": ["product"]}, expected), False
     except PaymentError as error:
         if not is_missing(error):
             raise

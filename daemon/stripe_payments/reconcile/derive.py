@@ -17,6 +17,9 @@ from stripe_payments.ledger import TransactionRow
 Raw = Mapping[str, Any]
 DisputeState = Literal["open", "won", "lost"]
 
+LONGEST_TITLE: Final = 250
+"""Characters of what a line of the history is for: a hundred lines have to go into one answer on the bus."""
+
 # A plain "won" also stands for an inquiry that was closed and a dispute that was prevented: no money has
 # moved.
 _DISPUTES: Final[dict[str, DisputeState]] = {
@@ -382,7 +385,7 @@ def payment_rows(
                 amount=paid.amount or 0,
                 currency=paid.currency or "",
                 status=paid.status,
-                description=title,
+                description=title[:LONGEST_TITLE],
                 receipt_url=paid.receipt_url,
                 invoice_pdf=None,
             )
@@ -408,7 +411,7 @@ def _money_back(raw: Raw, kind: Literal["refund", "dispute"], title: str) -> Tra
         amount=-(integer(raw.get("amount")) or 0),
         currency=str(raw.get("currency") or ""),
         status=str(raw.get("status") or ""),
-        description=title,
+        description=title[:LONGEST_TITLE],
         receipt_url=None,
         invoice_pdf=None,
     )
@@ -431,7 +434,7 @@ def invoice_row(raw: Raw, title: str) -> TransactionRow | None:
         amount=integer(amount) or 0,
         currency=str(raw.get("currency") or ""),
         status={"open": "unpaid", "uncollectible": "unpaid"}.get(status, status),
-        description=title or str(described or ""),
+        description=(title or str(described or ""))[:LONGEST_TITLE],
         receipt_url=raw.get("hosted_invoice_url"),
         invoice_pdf=raw.get("invoice_pdf"),
     )

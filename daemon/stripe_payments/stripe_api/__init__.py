@@ -8,9 +8,11 @@ what goes wrong comes out as `PaymentError`.
 from .api import StripeAPI, StripeState, api_base_problem, is_missing, is_transient, object_kind
 from .permissions import PERMISSIONS, Permission
 from .webhook_signature import sign, verify
+from .wire import Expected
 
 __all__ = [
     "PERMISSIONS",
+    "Expected",
     "Permission",
     "StripeAPI",
     "StripeState",

@@ -10,10 +10,11 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.journal import redact
+from stripe_payments.texts import Text
 
 from .permissions import missing_permission
 
@@ -24,6 +25,9 @@ MAX_RETRY_AFTER = 3600
 """Seconds. A Retry-After beyond an hour is a mistake or a maintenance page; asking once an hour hammers
 nobody.
 """
+
+_LONGEST_TEXT: Final = 1000
+"""Characters of a reason that are kept: a proxy's page can be of any length."""
 
 _TRANSIENT_CODES = frozenset(
     {"stripe_unreachable", "rate_limited", "timeout", "ledger_unavailable", "starting"}
@@ -110,10 +114,29 @@ def connection_fault(error: BaseException) -> str:
     return "network"
 
 
+def _told(body: object) -> Mapping[str, object]:
+    """What an answer's `error` says."""
+    error = body.get("error") if isinstance(body, Mapping) else None
+    return error if isinstance(error, Mapping) else {}
+
+
 def _code_in(body: object) -> object:
     """The code of an answer's error: the SDK leaves it out of the exceptions for 401 and 403."""
-    error = body.get("error") if isinstance(body, Mapping) else None
-    return error.get("code") if isinstance(error, Mapping) else None
+    return _told(body).get("code")
+
+
+def malformed(where: str, request_id: str | None) -> PaymentError:
+    """For an answer that is not what Stripe documents; `where`: `charge.created`."""
+    reason = Text(
+        f"its answer is not what it documents ({where})",
+        f"la sua risposta non è quella documentata ({where})",
+    )
+    return PaymentError("stripe_error", reason=reason, request_id=request_id, transient=True)
+
+
+def _text(value: object) -> str | None:
+    """A part of an error that is text as it should be; anything else is of no use."""
+    return value[:_LONGEST_TEXT] if isinstance(value, str) else None
 
 
 def translate(error: StripeError, now: int | None) -> PaymentError:
@@ -123,15 +146,17 @@ def translate(error: StripeError, now: int | None) -> PaymentError:
     import stripe
 
     facts: dict[str, object] = {
-        "stripe_code": error.code or _code_in(error.json_body),
-        "param": getattr(error, "param", None),
-        "request_id": error.request_id,
+        "stripe_code": _text(error.code or _code_in(error.json_body)),
+        "param": _text(getattr(error, "param", None)),
+        "request_id": _text(error.request_id),
         "http_status": error.http_status,
-        "reason": redact(error.user_message or type(error).__name__),
+        "reason": redact(_text(error.user_message) or type(error).__name__),
     }
+    if isinstance(error, stripe.InvalidRequestError):
+        # said by Stripe: a 404 that is a page of something in between says nothing of any object
+        facts["missing"] = facts["stripe_code"] == "resource_missing" or error.http_status == 404
     if isinstance(error, stripe.CardError):
-        said: Any = error.json_body if isinstance(error.json_body, Mapping) else {}
-        facts["decline_code"] = (said.get("error") or {}).get("decline_code")
+        facts["decline_code"] = _text(_told(error.json_body).get("decline_code"))
     if isinstance(error, stripe.APIConnectionError):
         return PaymentError("stripe_unreachable", **{**facts, "reason": connection_fault(error)})
     if isinstance(error, stripe.AuthenticationError):
@@ -142,7 +167,9 @@ def translate(error: StripeError, now: int | None) -> PaymentError:
     if isinstance(error, stripe.RateLimitError):
         return PaymentError("rate_limited", **facts, retry_after=retry_after(error.headers, now))
     if isinstance(error, stripe.IdempotencyError):
-        return PaymentError("stripe_error", **{**facts, "stripe_code": error.code or "idempotency_error"})
+        return PaymentError(
+            "stripe_error", **{**facts, "stripe_code": facts["stripe_code"] or "idempotency_error"}
+        )
     if isinstance(error, stripe.APIError):
         # a 5xx of Stripe's, or a page of some proxy in between: nothing we sent was wrong
         return PaymentError(

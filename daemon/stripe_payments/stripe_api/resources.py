@@ -56,24 +56,6 @@ EXPAND: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-_COLLECTIONS: Final = {
-    **{path: kind for kind, path in PATHS.items()},
-    "/v1/invoice_payments": "invoice_payment",
-    "/v1/webhook_endpoints": "webhook_endpoint",
-    "/v1/billing_portal/sessions": "billing_portal.session",
-    "/v1/billing_portal/configurations": "billing_portal.configuration",
-}
-
-
-def answer_kind(method: str, path: str) -> str | None:
-    """The `object` that answers a request; None where that is not known here."""
-    if method == "get" and path in _COLLECTIONS:
-        return "list"
-    if method == "get" and path.endswith("/search"):
-        return "search_result"
-    return next((kind for base, kind in _COLLECTIONS.items() if f"{path}/".startswith(f"{base}/")), None)
-
-
 def object_kind(object_id: str) -> str | None:
     """The resource that an id belongs to ("checkout.session"), or None if it is none that we know."""
     match = _ID.fullmatch(object_id)

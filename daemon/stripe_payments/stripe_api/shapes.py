@@ -1,169 +1,291 @@
-"""Whether an answer is Stripe's: the fields that this program decides by, with their types.
+"""What is relied on in Stripe's objects: of each, the fields that are read here and what they may hold.
 
-A broken proxy, a captive portal or a bug in between may send JSON that is no such object, or half of one.
-From a charge without `refunded` one would conclude that nothing was refunded, from a subscription without
-`status` that it has ended; so an answer that is not whole is treated as none, and asked for again later. A
-field may be null where Stripe says so; more fields, and objects not listed here, are no matter of ours.
-
-The shapes are those of the pinned API version (https://docs.stripe.com/api), which never lose a field.
+Types and which fields there always are: the annotations of the SDK's resource classes. A field that is not
+listed is nobody's business and may hold anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+import re
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
 
-__all__ = ["misshapen"]
+__all__ = ["SHAPES", "Check", "many", "reference"]
 
-_Check = Callable[[object], bool]
+Check: TypeAlias = "Callable[[object], bool]"
+
+LONGEST_TEXT: Final = 5000
+"""Characters; Stripe's own longest field (metadata, descriptions, addresses of pages) is shorter."""
+
+LARGEST_AMOUNT: Final = 10**15
+"""Minor units. Stripe takes twelve digits at most; https://docs.stripe.com/currencies#minimum-and-maximum"""
+
+LAST_MOMENT: Final = 253_402_300_799
+"""Epoch seconds of the end of the year 9999, the last that RFC 3339 can write."""
+
+_ID = re.compile(r"[A-Za-z0-9_]{1,255}")
+_CUSTOM_ID = re.compile(r"[!-~]{1,255}")  # products, and prices that once were plans, are named by people
+_WORD = re.compile(r"[a-zA-Z0-9_.-]{1,100}")
+_CURRENCY = re.compile(r"[a-z]{3}")
+_PAGE = re.compile(r"https?://[!-~]+")
 
 
-def _text(value: object) -> bool:
-    return isinstance(value, str)
+def text(value: object) -> bool:
+    return value is None or (isinstance(value, str) and len(value) <= LONGEST_TEXT)
 
 
-def _number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def word(value: object) -> bool:
+    """A status, a code, a kind: Stripe may invent new ones, but they are words."""
+    return isinstance(value, str) and _WORD.fullmatch(value) is not None
 
 
-def _flag(value: object) -> bool:
+def flag(value: object) -> bool:
     return isinstance(value, bool)
 
 
-def _mapping(value: object) -> bool:
-    return isinstance(value, dict)
+def count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_AMOUNT
 
 
-def _object(value: object) -> bool:
-    return isinstance(value, dict) and _text(value.get("id")) and _text(value.get("object"))
+def moment(value: object) -> bool:
+    return count(value) and 0 <= value <= LAST_MOMENT  # type: ignore[operator]
 
 
-def _reference(value: object) -> bool:
-    """An id, or the object itself where it is expanded."""
-    return (_text(value) and value != "") or _object(value)
+def currency(value: object) -> bool:
+    return isinstance(value, str) and _CURRENCY.fullmatch(value) is not None
 
 
-def _list(value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and value.get("object") == "list"
-        and isinstance(found := value.get("data"), list)
-        and all(isinstance(one, dict) and _text(one.get("object")) for one in found)
-    )
+def page(value: object, longest: int = LONGEST_TEXT) -> bool:
+    """An address that a browser is sent to: no other scheme may get into a link."""
+    return isinstance(value, str) and len(value) <= longest and _PAGE.fullmatch(value) is not None
 
 
-def _or_null(check: _Check) -> _Check:
+def document(value: object) -> bool:
+    """The address of a receipt or an invoice: a hundred of them have to go into one answer on the bus."""
+    return page(value, 2048)
+
+
+def identity(value: object) -> bool:
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
+def customer_identity(value: object) -> bool:
+    return identity(value) and str(value).startswith("cus_")
+
+
+def custom_identity(value: object) -> bool:
+    return isinstance(value, str) and _CUSTOM_ID.fullmatch(value) is not None
+
+
+def marks(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(held, str) for held in value.values())
+
+
+def names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def maybe(check: Check) -> Check:
+    """May be null or absent."""
     return lambda value: value is None or check(value)
 
 
-_SHAPES: Final[Mapping[str, Mapping[str, _Check]]] = {
-    "list": {"data": lambda value: isinstance(value, list), "has_more": _flag},
-    "search_result": {"data": lambda value: isinstance(value, list)},
-    "customer": {"id": _text, "metadata": _or_null(_mapping)},
+def is_object(value: object, kind: str) -> bool:
+    """Whether it is a whole object of that kind; its own fields are looked at by themselves."""
+    return isinstance(value, dict) and value.get("object") == kind and custom_identity(value.get("id"))
+
+
+def reference(kind: str) -> Check:
+    """The id of an object, or the object; null where there is none."""
+    return lambda value: value is None or custom_identity(value) or is_object(value, kind)
+
+
+def many(kind: str) -> Check:
+    """One page of a list of whole objects."""
+
+    def check(value: object) -> bool:
+        if not isinstance(value, dict):
+            return False
+        if value.get("object") not in ("list", "search_result") or not flag(value.get("has_more")):
+            return False
+        data = value.get("data")
+        return isinstance(data, list) and all(is_object(one, kind) for one in data)
+
+    return check
+
+
+def record(**fields: Check) -> Check:
+    """A part of an object, with these fields in it."""
+    return lambda value: (
+        isinstance(value, dict) and all(check(value.get(name)) for name, check in fields.items())
+    )
+
+
+def rows(**fields: Check) -> Check:
+    """A plain list of such parts."""
+    part = record(**fields)
+    return lambda value: isinstance(value, list) and all(part(one) for one in value)
+
+
+_OF_SUBSCRIPTION: Final = record(subscription=reference("subscription"), metadata=maybe(marks))
+
+SHAPES: Final[Mapping[str, Mapping[str, Check]]] = {
     "checkout.session": {
-        "id": _text,
-        "created": _number,
-        "mode": _text,
-        "status": _or_null(_text),
-        "payment_status": _text,
-        "amount_total": _or_null(_number),
-        "currency": _or_null(_text),
-        "client_reference_id": _or_null(_text),
-        "metadata": _or_null(_mapping),
-        "customer": _or_null(_reference),
-        "payment_intent": _or_null(_reference),
-        "subscription": _or_null(_reference),
+        "id": identity,
+        "status": maybe(word),
+        "payment_status": word,
+        "mode": word,
+        "livemode": flag,
+        "created": moment,
+        "expires_at": maybe(moment),
+        "amount_total": maybe(count),
+        "amount_subtotal": maybe(count),
+        "currency": maybe(currency),
+        "url": maybe(page),
+        "customer": reference("customer"),
+        "client_reference_id": text,
+        "metadata": maybe(marks),
+        "payment_intent": reference("payment_intent"),
+        "subscription": reference("subscription"),
+        "invoice": reference("invoice"),
+        "line_items": maybe(many("item")),
     },
+    "item": {"price": reference("price")},
     "payment_intent": {
-        "id": _text,
-        "created": _number,
-        "status": _text,
-        "amount": _number,
-        "currency": _text,
-        "metadata": _mapping,
-        "customer": _or_null(_reference),
-        "latest_charge": _or_null(_reference),
-        "last_payment_error": _or_null(_mapping),
+        "id": identity,
+        "status": word,
+        "livemode": flag,
+        "created": moment,
+        "amount": count,
+        "currency": currency,
+        "customer": reference("customer"),
+        "description": text,
+        "metadata": marks,
+        "latest_charge": reference("charge"),
+        "last_payment_error": maybe(record(code=maybe(word), decline_code=maybe(word))),
     },
     "charge": {
-        "id": _text,
-        "created": _number,
-        "paid": _flag,
-        "refunded": _flag,
-        "disputed": _flag,
-        "amount": _number,
-        "amount_captured": _number,
-        "amount_refunded": _number,
-        "payment_intent": _or_null(_reference),
+        "id": identity,
+        "paid": flag,
+        "refunded": flag,
+        "disputed": flag,
+        "livemode": flag,
+        "created": moment,
+        "amount": count,
+        "amount_captured": count,
+        "amount_refunded": count,
+        "currency": currency,
+        "customer": reference("customer"),
+        "failure_code": maybe(word),
+        "metadata": marks,
+        "payment_intent": reference("payment_intent"),
+        "receipt_url": maybe(document),
+        "refunds": maybe(many("refund")),
     },
-    "refund": {"id": _text, "amount": _number, "status": _or_null(_text), "charge": _or_null(_reference)},
-    "dispute": {"id": _text, "amount": _number, "status": _text, "charge": _reference},
+    "refund": {
+        "id": identity,
+        "status": maybe(word),
+        "created": moment,
+        "amount": count,
+        "currency": currency,
+        "charge": reference("charge"),
+        "payment_intent": reference("payment_intent"),
+        "reason": maybe(word),
+    },
+    "dispute": {
+        "id": identity,
+        "status": word,
+        "livemode": flag,
+        "created": moment,
+        "amount": count,
+        "currency": currency,
+        "charge": reference("charge"),
+        "payment_intent": reference("payment_intent"),
+    },
     "invoice": {
-        "id": _text,
-        "created": _number,
-        "status": _or_null(_text),
-        "amount_due": _number,
-        "amount_paid": _number,
-        "currency": _text,
-        "customer": _or_null(_reference),
-        "parent": _or_null(_mapping),
+        "status": maybe(word),
+        "created": moment,
+        "amount_due": count,
+        "amount_paid": count,
+        "total": maybe(count),
+        "total_taxes": maybe(rows(amount=count)),
+        "currency": currency,
+        "customer": reference("customer"),
+        "metadata": maybe(marks),
+        "hosted_invoice_url": maybe(document),
+        "invoice_pdf": maybe(document),
+        "status_transitions": maybe(record(paid_at=maybe(moment), finalized_at=maybe(moment))),
+        "lines": maybe(many("line_item")),
+        "parent": maybe(record(subscription_details=maybe(_OF_SUBSCRIPTION))),
+        "payments": maybe(many("invoice_payment")),
+        # before 2025-03-31
+        "subscription": reference("subscription"),
+        "subscription_details": maybe(record(metadata=maybe(marks))),
+        "payment_intent": reference("payment_intent"),
     },
-    "invoice_payment": {"payment": _mapping},
+    "line_item": {
+        "amount": count,
+        "description": text,
+        "period": maybe(record(end=maybe(moment))),
+        "pricing": maybe(record(price_details=maybe(record(price=reference("price"))))),
+        "parent": maybe(record(subscription_item_details=maybe(record(proration=maybe(flag))))),
+        "price": reference("price"),
+        "proration": maybe(flag),
+    },
+    "invoice_payment": {
+        "invoice": reference("invoice"),
+        "payment": maybe(record(payment_intent=reference("payment_intent"))),
+    },
     "subscription": {
-        "id": _text,
-        "created": _number,
-        "status": _text,
-        "items": _list,
-        "cancel_at": _or_null(_number),
-        "cancel_at_period_end": _flag,
-        "trial_end": _or_null(_number),
-        "pause_collection": _or_null(_mapping),
-        "latest_invoice": _or_null(_reference),
-        "metadata": _mapping,
-        "customer": _reference,
+        "id": identity,
+        "status": word,
+        "livemode": flag,
+        "created": moment,
+        "currency": maybe(currency),
+        "customer": reference("customer"),
+        "metadata": marks,
+        "items": many("subscription_item"),
+        "latest_invoice": reference("invoice"),
+        "cancel_at": maybe(moment),
+        "cancel_at_period_end": flag,
+        "ended_at": maybe(moment),
+        "trial_end": maybe(moment),
+        "pause_collection": maybe(record()),
+        "pending_update": maybe(
+            record(expires_at=maybe(moment), subscription_items=maybe(rows(price=reference("price"))))
+        ),
+        # before 2025-03-31
+        "current_period_start": maybe(moment),
+        "current_period_end": maybe(moment),
     },
     "subscription_item": {
-        "current_period_start": _number,
-        "current_period_end": _number,
-        "price": _object,
+        "price": reference("price"),
+        "quantity": maybe(count),
+        "current_period_start": maybe(moment),
+        "current_period_end": maybe(moment),
     },
-    "price": {"id": _text, "active": _flag, "currency": _text, "product": _reference},
-    "product": {"id": _text, "active": _flag, "metadata": _mapping},
-    "webhook_endpoint": {"id": _text, "url": _text, "status": _text},
-    "billing_portal.session": {"url": _text},
-    "billing_portal.configuration": {"id": _text, "metadata": _or_null(_mapping)},
+    "price": {
+        "active": flag,
+        "currency": currency,
+        "lookup_key": text,
+        "metadata": marks,
+        "product": reference("product"),
+        "recurring": maybe(record(interval=word, interval_count=maybe(count), usage_type=maybe(word))),
+        "unit_amount": maybe(count),
+    },
+    "product": {"active": flag, "metadata": marks},
+    "customer": {"id": customer_identity, "created": maybe(moment), "metadata": maybe(marks)},
+    "webhook_endpoint": {
+        "id": identity,
+        "url": text,
+        "status": word,
+        "livemode": flag,
+        "api_version": maybe(word),
+        "enabled_events": names,
+        "metadata": marks,
+        "secret": text,
+    },
+    "billing_portal.configuration": {"id": identity, "metadata": maybe(marks)},
+    "billing_portal.session": {"url": page},
 }
-
-_WHERE_EXPANDED: Final[Mapping[str, Mapping[str, _Check]]] = {
-    "checkout.session": {"line_items": _list},
-    "charge": {"refunds": _list},
-    "invoice": {"payments": _list},
-}
-"""Fields that are only there because they were asked for."""
-
-
-def misshapen(answer: object, kind: str | None) -> str | None:
-    """What is wrong with an answer of the API that has to be a `kind`, for the log; None if nothing is."""
-    if not isinstance(answer, dict) or not _text(answer.get("object")):
-        return "no object"
-    if kind is not None and answer["object"] != kind:
-        return f"{answer['object']} instead of {kind}"
-    return next(_problems(answer), None)
-
-
-def _problems(value: Any) -> Iterator[str]:
-    if isinstance(value, list):
-        for one in value:
-            yield from _problems(one)
-    if not isinstance(value, dict):
-        return
-    kind = value.get("object")
-    if isinstance(kind, str) and value.get("deleted") is not True:
-        for name, check in _SHAPES.get(kind, {}).items():
-            if name not in value or not check(value[name]):
-                yield f"{kind} without a proper {name}"
-        for name, check in _WHERE_EXPANDED.get(kind, {}).items():
-            if name in value and not check(value[name]):
-                yield f"{kind} without a proper {name}"
-    for inner in value.values():
-        yield from _problems(inner)
+"""By the object's own `object`. What is not `maybe` is always there."""

@@ -16,6 +16,7 @@ TOLERANCE = 300
 """Seconds that a timestamp may lie in the past (Stripe's default tolerance)."""
 
 _MAX_HEADER = 4096
+_DIGITS = hashlib.sha256().digest_size * 2
 _MAX_SIGNATURES = 16  # Stripe sends one for every secret that is being rolled: two at most in practice
 
 
@@ -42,7 +43,7 @@ def verify(body: bytes, header: str | None, secret: str | None, now: int, tolera
     expected = sign(body, secret, timestamp).encode("ascii")
     genuine = False
     for signature in signatures:  # all of them, so that the time taken does not tell which one matched
-        genuine |= hmac.compare_digest(expected, signature.encode("utf-8", "surrogatepass"))
+        genuine |= hmac.compare_digest(expected, signature.encode("ascii"))
     if not genuine:
         raise PaymentError("invalid_signature")
     if now - timestamp > tolerance:
@@ -61,8 +62,8 @@ def _parse(header: str | None) -> tuple[int, list[str]]:
             if not (value.isascii() and value.isdigit() and len(value) <= 12):
                 raise PaymentError("invalid_signature")
             timestamp = int(value)
-        elif name == "v1" and len(signatures) < _MAX_SIGNATURES:
-            signatures.append(value)
+        elif name == "v1" and len(signatures) < _MAX_SIGNATURES and len(value) == _DIGITS and value.isascii():
+            signatures.append(value)  # of another length none is compared at all: that leaves nothing to time
     if timestamp is None or not signatures:
         raise PaymentError("invalid_signature")
     return timestamp, signatures

@@ -35,3 +35,15 @@ def test_what_was_never_tried_is_not_ok() -> None:
     assert campaign.ok
     campaign.line("floods", "")
     assert not campaign.ok
+
+
+def test_what_cannot_be_tried_here_is_told_with_its_reason(tmp_path: Path) -> None:
+    campaign = Campaign("held")
+    campaign.line("forged webhooks", "").note(None)
+    campaign.leave_out("real uhttpd", "floods", "not run: no OpenWrt stack")
+    said: list[str] = []
+    campaign.write(tmp_path / "attack.json", said.append)
+    told = json.loads((tmp_path / "attack.json").read_text())
+    assert told["real uhttpd"] == {"what": "floods", "not_run": "not run: no OpenWrt stack"}
+    assert "not run: no OpenWrt stack" in "\n".join(said)
+    assert campaign.ok

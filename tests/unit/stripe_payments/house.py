@@ -44,6 +44,10 @@ class Reply:
     def json(self) -> Any:
         return json.loads(self.body)
 
+    def as_told(self) -> dict[str, Any]:
+        """As the gateway was told it."""
+        return {"status": self.status, "reason": self.reason, "headers": self.headers, "body": self.body}
+
     @property
     def error(self) -> tuple[int, str]:
         body = self.json()

@@ -5,11 +5,16 @@
 
 'use strict';
 
-import { readfile } from 'fs';
+import { open, readfile } from 'fs';
 import { connect } from 'ubus';
 
 const MAX_BODY = 512 * 1024;
 const CALL_TIMEOUT = 60;
+
+// ubusd drops what is more than 1 MiB on its way to one process, whoever sent it, and the sender waits in vain. So
+// long bodies are carried one at a time.
+const LONG_BODY = 64 * 1024;
+const TURN = '/var/run/stripe-payments-gateway.lock';
 
 // About the connection, or what only the gateway may say. `URL` is uhttpd's own addition.
 const NOT_FORWARDED = [ 'URL', 'x-remote-addr', 'connection', 'transfer-encoding', 'content-length', 'expect' ];
@@ -22,9 +27,14 @@ let ascii = '';
 for (let byte = 1; byte < 0x80; byte++)
 	ascii += chr(byte);
 
-// Everything the client sends, or null beyond the cap. What is not read would be taken for the next request.
-function receive() {
+// Everything the client sends, or null beyond the cap. What is not read would be taken for the next request. Where
+// there is nothing to read it is not waited for: to a request that had to queue (uhttpd's max_requests) uhttpd never
+// says that its empty body has ended.
+function receive(env) {
 	let chunks = [], size = 0;
+
+	if (!(+env.CONTENT_LENGTH > 0) && !env.headers['transfer-encoding'])
+		return '';
 
 	for (let chunk = uhttpd.recv(65536); length(chunk); chunk = uhttpd.recv(65536)) {
 		size += length(chunk);
@@ -129,7 +139,7 @@ function carry_back(reply) {
 }
 
 global.handle_request = function(env) {
-	const body = receive();
+	const body = receive(env);
 	const target = split(env.REQUEST_URI, '?', 2);
 	const path = target[0], query = target[1] ?? '';
 
@@ -145,6 +155,10 @@ global.handle_request = function(env) {
 	if (!is_text(path) || !is_text(query))
 		return refuse(400, 'Bad Request', 'invalid_argument', 'The address is not UTF-8 text.');
 
+	const turn = length(body) > LONG_BODY ? open(TURN, 'w', 0600) : null;
+
+	turn?.lock?.('x');
+
 	const reply = connect(null, CALL_TIMEOUT)?.call('stripe-payments.http', 'request', {
 		method: env.REQUEST_METHOD,
 		path,
@@ -152,6 +166,8 @@ global.handle_request = function(env) {
 		headers: forwarded_headers(env),
 		body
 	});
+
+	turn?.close();
 
 	if (type(reply) == 'object')
 		carry_back(reply);

@@ -132,3 +132,18 @@ def test_a_detail_that_no_sentence_names_stays_out_of_it() -> None:
     error = PaymentError("stripe_unreachable", secret="sk_live_verysecret", retry_after=7)
     assert "secret" not in str(error.body())
     assert error.details["retry_after"] == 7
+
+
+def test_bytes_that_are_no_text_do_not_spoil_the_answer() -> None:
+    error = PaymentError("method_not_allowed", method="GET\udcff\ud800")
+    for locale in ("en", "it"):
+        assert "GET" in error.message_in(locale).encode("utf-8").decode()
+
+
+def test_a_key_in_the_wrong_field_is_not_repeated() -> None:
+    key = "sk_live_51ABCDEFGHIJKLMNOPQRSTUVWXYZabcd"
+    for error in (PaymentError("unknown_price", price_id=key), PaymentError("unknown_feature", feature=key)):
+        for locale in ("en", "it"):
+            assert "sk_live_…abcd" in error.message_in(locale)
+            assert "ABCDEFGHIJ" not in error.message_in(locale)
+        assert "ABCDEFGHIJ" not in str(error)

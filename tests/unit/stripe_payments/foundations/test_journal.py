@@ -2,7 +2,10 @@
 
 import io
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,6 +13,9 @@ from hypothesis import strategies as st
 
 from stripe_payments import journal
 from stripe_payments.journal import Journal, escape, redact
+from tests.attack.log_lines import entry
+
+DAEMON = Path(__file__).resolve().parents[4] / "daemon"
 
 SECRET = "sk_test_51ABCDEFGHIJKLMNOPQRSTUVWXYZabcd"
 
@@ -86,6 +92,56 @@ def test_a_forged_entry_stays_inside_its_own(stream: io.StringIO) -> None:
 @given(st.text())
 def test_no_text_breaks_the_line(text: str) -> None:
     assert len(escape(text).splitlines()) <= 1
+
+
+@given(st.lists(st.text() | st.text('"\\\\ =x\n\ud800'), max_size=4))
+def test_every_text_is_read_back_as_it_was_and_adds_no_field(texts: list[str]) -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(journal._Logfmt())
+    record = logging.makeLogRecord({"name": "stripe_payments.x", "levelname": "INFO", "msg": "said"})
+    record.journal_fields = {f"text_{'abcd'[number]}": text for number, text in enumerate(texts)}
+    handler.handle(record)
+    (line,) = stream.getvalue().encode().splitlines()
+    fields = entry(line)
+    assert [fields.pop(name) for name in ("level", "part", "msg")] == ["info", "x", "said"]
+    assert list(fields.values()) == texts
+
+
+@pytest.mark.parametrize("back", range(30))
+def test_where_a_long_entry_is_cut_nothing_is_forged(stream: io.StringIO, back: int) -> None:
+    forged = '" level=error part=keys msg="the key was given away'
+    Journal("x").info("said", text="a" * 5000 + forged + "b" * (1490 - len(forged) + back))
+    Journal("x").info("said", **dict.fromkeys(("one", "two", "three"), forged * 40 + "\\" * back))
+    for line in stream.getvalue().splitlines():
+        assert entry(line.encode())["level"] == "info"
+        assert len(line) < 5000
+
+
+def test_a_key_that_is_cut_through_is_not_shown(stream: io.StringIO) -> None:
+    for before in range(1480, 1510):
+        Journal("x").info("said", text="a" * before + " " + SECRET + " " + "b" * 5000)
+    assert "ABCDEFGHIJ" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("locale", ["C.UTF-8", "POSIX"])
+def test_no_locale_loses_an_entry_or_breaks_its_line(locale: str) -> None:
+    """As the daemon's own process prints: on its standard output and error."""
+    program = (
+        "from stripe_payments import journal; journal.set_up()\n"
+        "for say in (journal.Journal('x').info, journal.Journal('x').warning):\n"
+        "    say('said', text='\\ud800 \\udcff \\u00e8 \\n', other='end')\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": str(DAEMON), "LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    for printed in (ran.stdout, ran.stderr):
+        (line,) = printed.splitlines()
+        assert entry(line)["text"] == "\ud800 \udcff \u00e8 \n"
 
 
 def test_a_trace_goes_on_the_same_line_and_is_bounded(stream: io.StringIO) -> None:

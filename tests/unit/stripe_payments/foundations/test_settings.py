@@ -228,6 +228,17 @@ def test_anonymous_sections_are_reported_not_sold() -> None:
     assert len(settings.problems) == 1
 
 
+def test_a_file_in_another_encoding_is_reported_and_stays_readable() -> None:
+    latin = (
+        "config plan 'p'\n\toption title 'Funzionalit\udce0'\n\tlist feature 'f'\nconfig payments 'main'\n"
+    )
+    settings = read(latin)
+    assert settings.plans["p"].title == "Funzionalit\ufffd"
+    (problem,) = [one for one in settings.problems if one.option == "title"]
+    assert "UTF-8" in problem.text.en
+    assert "UTF-8" in problem.text.it
+
+
 def test_an_empty_configuration_is_the_defaults_with_a_word() -> None:
     settings = Settings.from_uci({})
     assert problems(settings) == {("main", "")}

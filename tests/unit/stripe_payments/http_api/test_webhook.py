@@ -183,6 +183,19 @@ async def test_without_a_secret_nothing_is_believed(house: House) -> None:
     assert (await deliver(house, event())).error == (503, "webhook_not_configured")
 
 
+async def test_before_the_time_is_known_only_a_genuine_webhook_has_stripe_asked(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.call("set_keys", webhook_secret=SECRET)
+    reasons: list[str] = []
+    monkeypatch.setattr((await house.parts()).poller, "kick", reasons.append)
+    for secret in ("whsec_guess", ""):
+        assert (await deliver(house, event(), secret=secret)).error == (503, "clock_not_trusted")
+    assert reasons == []
+    assert (await deliver(house, event())).error == (503, "clock_not_trusted")
+    assert len(reasons) == 1
+
+
 async def test_before_the_time_is_known_stripe_is_asked_to_come_again(house: House) -> None:
     await house.call("set_keys", webhook_secret=SECRET)
     reply = await house.http("POST", WEBHOOK, event(), stripe_signature="t=1,v1=00")

@@ -97,3 +97,21 @@ def test_the_session_id_is_added_once() -> None:
     assert added == "https://a.example/x?y=1&session_id={CHECKOUT_SESSION_ID}#z"
     assert with_session_id(added) == added
     assert with_session_id("https://a.example/") == "https://a.example/?session_id={CHECKOUT_SESSION_ID}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[fd00::1]evil.example/",
+        "http://evil.example[fd00::1]/",
+        "http://[fd00::1]%2f/",
+        "http://[fd00::1]tp://[fd00::",
+        "http://[fd00::1]-:80/",
+    ],
+)
+def test_nothing_stands_beside_the_brackets(url: str) -> None:
+    """urllib takes the host out of the brackets and passes over the rest."""
+    assert origin_of(url) is None
+    with pytest.raises(PaymentError):
+        resolve(url, base=LAN, allowed_origins=["http://[fd00::1]"])
+    assert resolve("http://[fd00::1]:80/x", base=LAN, allowed_origins=["http://[fd00::1]"])

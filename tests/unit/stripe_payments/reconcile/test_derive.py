@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from stripe_payments.reconcile import derive
+from ubus_py.blobmsg import encode_table
 
 US = "a" * 32
 
@@ -212,3 +213,26 @@ def test_drafts_are_no_history() -> None:
     row = derive.invoice_row({"id": "in_1", "status": "open", "created": 3, "amount_due": 499}, "premium")
     assert row is not None
     assert (row.status, row.amount, row.date, row.kind) == ("unpaid", 499, 3, "invoice")
+
+
+def test_a_hundred_lines_of_the_longest_fit_into_one_answer_on_the_bus() -> None:
+    """The bus takes 1 MiB; Stripe's texts may have thousands of characters."""
+    address = "https://pay.stripe.com/" + "x" * 2020
+    raw = {
+        "id": "in_1",
+        "status": "paid",
+        "created": 100,
+        "amount_paid": 499,
+        "currency": "eur",
+        "lines": {"data": [{"description": "€" * 5000}]},
+        "hosted_invoice_url": address,
+        "invoice_pdf": address,
+    }
+    line = derive.invoice_row(raw, "")
+    assert line is not None
+    assert line.description
+    told = [{"description": line.description, "url": line.receipt_url, "pdf": line.invoice_pdf}] * 100
+    assert len(encode_table({"transactions": told})) < 900_000
+    (refund,) = derive.money_back_rows({"refunds": {"data": [{"id": "re_1"}]}}, "€" * 5000, None)
+    (payment,) = derive.payment_rows(session(), derive.payment(session()), "€" * 5000, None)
+    assert refund.description == payment.description == line.description

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from simulator.stripe_cloud import StripeCloud
 from tests.unit.stripe_payments.house import PATIENCE_S, House
 from ubus_py import StatusError
 
@@ -202,6 +204,34 @@ async def test_keys_of_the_environment_count_and_are_not_logged(empty_house: Hou
         _, log = await ended(process)
     assert secret not in log
     assert not (empty_house.state / "secrets.json").exists()
+
+
+async def test_the_sdk_prints_nothing_past_the_log(empty_house: House) -> None:
+    """STRIPE_LOG makes it print every answer; that to a new webhook endpoint has the signing secret."""
+    async with StripeCloud() as cloud:
+        environment = {"STRIPE_API_BASE": cloud.url, "STRIPE_LOG": "debug"}
+        async with running(empty_house, **environment) as process:
+            await empty_house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
+            await empty_house.call("set_keys", secret_key="sk_test_router_os_demo_4eC39HqLyjWDarjtT1zdp7dc")
+            await empty_house.call("setup_webhook", url=f"{cloud.url}/hook")
+            process.terminate()
+            _, log = await ended(process)
+    kept = json.loads((empty_house.state / "secrets.json").read_text())
+    assert kept["webhook_secret"].startswith("whsec_")
+    assert 'call="POST /v1/webhook_endpoints"' in log
+    assert kept["webhook_secret"] not in log
+    assert "API response body" not in log
+
+
+async def test_a_crash_leaves_no_core_file_with_the_keys_in_it(empty_house: House) -> None:
+    async with running(empty_house) as process:
+        await empty_house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
+        limits = Path(f"/proc/{process.pid}/limits").read_text().splitlines()
+        (core,) = [line.split()[4:6] for line in limits if line.startswith("Max core file size")]
+        assert core == ["0", "0"]
+        process.send_signal(signal.SIGABRT)
+        code, _ = await ended(process)
+    assert code == -signal.SIGABRT
 
 
 async def test_idle_it_is_small_and_has_not_loaded_what_it_does_not_need(empty_house: House) -> None:

@@ -74,6 +74,23 @@ def test_what_is_no_signature_is_refused(given: str | None) -> None:
     assert refusal(BODY, given) == "invalid_signature"
 
 
+def test_only_what_is_as_long_as_a_digest_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`compare_digest` hides where two texts differ, but not that their lengths do."""
+    compared: list[tuple[int, int]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((len(one), len(other)))
+        return one == other
+
+    monkeypatch.setattr("hmac.compare_digest", compare)
+    right = sign(BODY, SECRET, NOW)
+    for guess in ("", "0", right[:-1], right + "0", "è" * 64):
+        assert refusal(BODY, f"t={NOW},v1={guess}") == "invalid_signature"
+    assert compared == []
+    assert verify(BODY, f"t={NOW},v1={'0' * 64},v1={right},v1={right[::-1]}", SECRET, NOW) == NOW
+    assert compared == [(64, 64)] * 3
+
+
 def test_a_webhook_without_a_secret_is_never_believed() -> None:
     for missing in (None, "", "  "):
         assert refusal(BODY, header(secret=""), missing) == "webhook_not_configured"

@@ -1,0 +1,250 @@
+"""What is no answer of Stripe's is refused as a whole: nothing of it is stored, shown or followed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from stripe_payments.errors import PaymentError
+from stripe_payments.keys import Keys
+from stripe_payments.reconcile.trusted_clock import TrustedClock
+from stripe_payments.stripe_api import StripeAPI, is_transient
+from stripe_payments.stripe_api.answers import MAX_DEPTH, MalformedAnswerError, checked, parsed
+from tests.unit.stripe_payments.seller import KEY, Seller
+
+SESSION: dict[str, Any] = {
+    "id": "cs_test_1",
+    "object": "checkout.session",
+    "status": "complete",
+    "payment_status": "paid",
+    "mode": "payment",
+    "livemode": False,
+    "created": 1_700_000_000,
+    "amount_total": 4999,
+    "currency": "eur",
+    "metadata": {},
+    "payment_intent": {
+        "id": "pi_1",
+        "object": "payment_intent",
+        "status": "succeeded",
+        "livemode": False,
+        "created": 1_700_000_000,
+        "amount": 4999,
+        "currency": "eur",
+        "metadata": {},
+        "latest_charge": {
+            "id": "ch_1",
+            "object": "charge",
+            "paid": True,
+            "refunded": False,
+            "disputed": False,
+            "metadata": {},
+            "livemode": False,
+            "created": 1_700_000_000,
+            "amount": 4999,
+            "amount_captured": 4999,
+            "amount_refunded": 0,
+            "currency": "eur",
+            "receipt_url": "https://pay.stripe.com/receipts/x",
+            "refunds": {"object": "list", "data": [], "has_more": False},
+        },
+    },
+}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The session with another value at a dotted path."""
+    session: dict[str, Any] = json.loads(json.dumps(SESSION))
+    *above, last = path.split(".")
+    holder = session
+    for step in above:
+        holder = holder[step]
+    holder[last] = value
+    return session
+
+
+def test_a_session_as_documented_is_believed() -> None:
+    session = checked(SESSION, "checkout.session", object_id="cs_test_1")
+    assert session is SESSION
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("id", None),
+        ("id", "cs_test_2"),
+        ("object", "charge"),
+        ("payment_status", None),
+        ("payment_status", "<b>paid</b>"),
+        ("created", "yesterday"),
+        ("created", -1),
+        ("created", 253_402_300_800),
+        ("created", True),
+        ("amount_total", 10**30),
+        ("amount_total", 49.99),
+        ("currency", "€"),
+        ("url", "javascript:alert(1)"),
+        ("url", "data:text/html,x"),
+        ("metadata", {"router_id": {}}),
+        ("metadata", []),
+        ("line_items", {"object": "list", "data": None, "has_more": False}),
+        ("line_items", {"object": "list", "data": [None], "has_more": False}),
+        ("payment_intent", {}),
+        ("payment_intent", 7),
+        ("payment_intent.status", []),
+        ("payment_intent.metadata", None),
+        ("payment_intent.latest_charge.refunded", None),
+        ("payment_intent.latest_charge.refunded", "no"),
+        ("payment_intent.latest_charge.disputed", None),
+        ("payment_intent.latest_charge.amount_captured", None),
+        ("payment_intent.latest_charge.amount_refunded", None),
+        ("payment_intent.latest_charge.refunds", {"object": "list", "data": ["re_1"], "has_more": False}),
+        ("payment_intent.latest_charge.receipt_url", "file:///etc/passwd"),
+        ("payment_intent.last_payment_error", {"code": ["x"]}),
+    ],
+)
+def test_whatever_is_not_as_documented_is_refused(path: str, value: Any) -> None:
+    with pytest.raises(MalformedAnswerError):
+        checked(changed(path, value), "checkout.session", object_id="cs_test_1")
+
+
+def test_what_was_to_be_whole_is_no_mere_id() -> None:
+    """Only the charge says whether the money went back."""
+    expanded = ("payment_intent.latest_charge.refunds",)
+    checked(SESSION, None, expanded=expanded)
+    for path in ("payment_intent", "payment_intent.latest_charge"):
+        with pytest.raises(MalformedAnswerError, match="not expanded"):
+            checked(changed(path, "pi_1"), None, expanded=expanded)
+    listed = {"object": "list", "data": [SESSION, changed("payment_intent", "pi_1")], "has_more": False}
+    with pytest.raises(MalformedAnswerError, match="not expanded"):
+        checked(listed, "list:checkout.session", expanded=[f"data.{path}" for path in expanded])
+
+
+@pytest.mark.parametrize("kind", ["list", "search_result"])
+def test_an_empty_page_is_only_what_says_that_it_is_one(kind: str) -> None:
+    """Of half a page one would conclude that Stripe has no such customer, and make a second one."""
+    page: dict[str, Any] = {"object": kind, "data": [], "has_more": False}
+    assert checked(page, "list:customer") is page
+    for name in page:
+        for half in ({**page, name: None}, {key: page[key] for key in page if key != name}):
+            with pytest.raises(MalformedAnswerError):
+                checked(half, "list:customer")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "null",
+        "[]",
+        '{"a": NaN}',
+        '{"a": -Infinity}',
+        '{"a": 1e999}',
+        '{"a": ' + "9" * 5000 + "}",
+        '{"a":' * (MAX_DEPTH + 1) + "1" + "}" * (MAX_DEPTH + 1),
+        '{"a":' + "[" * 100_000 + "]" * 100_000 + "}",
+    ],
+    ids=lambda body: body[:20],
+)
+def test_what_is_no_json_object(body: str) -> None:
+    with pytest.raises(MalformedAnswerError):
+        parsed(body)
+
+
+def test_text_that_nothing_here_can_hold_is_mended() -> None:
+    read = parsed('{"a\\u0000": ["\\ud800x", {"b": "\\ud83d\\ude00 \\udc00"}], "c": "\\\\u0000"}')
+    assert read == {"a\ufffd": ["\ufffdx", {"b": "😀 \ufffd"}], "c": "\\u0000"}
+
+
+Serve = Callable[..., None]
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[tuple[StripeAPI, Serve]]:
+    """A Stripe that answers whatever it is told to, and who asks it."""
+    answer: dict[str, Any] = {}
+
+    async def handle(request: web.Request) -> web.Response:
+        del request
+        return web.Response(**answer)
+
+    def serve(body: bytes | str, status: int = 200, **headers: str) -> None:
+        raw = body.encode() if isinstance(body, str) else body
+        answer.update(body=raw, status=status, headers=headers)
+
+    application = web.Application()
+    application.router.add_route("*", "/{rest:.*}", handle)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = "http://{}:{}".format(*runner.addresses[0][:2])
+    stripe = StripeAPI(lambda: Keys(secret_key=KEY), TrustedClock(None), url, network_retries=0)
+    yield stripe, serve
+    stripe.close()
+    await runner.cleanup()
+
+
+async def refused(stripe: StripeAPI) -> PaymentError:
+    with pytest.raises(PaymentError) as raised:
+        await stripe.retrieve("cs_test_1")
+    return raised.value
+
+
+async def test_an_answer_that_is_none_says_which_field_and_can_be_asked_for_again(
+    served: tuple[StripeAPI, Serve],
+) -> None:
+    stripe, serve = served
+    serve(json.dumps(SESSION))
+    assert (await stripe.retrieve("cs_test_1") or {})["payment_status"] == "paid"
+    serve(json.dumps(changed("payment_intent.latest_charge.created", "soon")))
+    error = await refused(stripe)
+    assert (error.code, is_transient(error)) == ("stripe_error", True)
+    assert "charge.created" in error.message_in("en")
+    assert "charge.created" in error.message_in("it")
+    assert stripe.state.status == "unreachable"
+    assert "charge.created" in stripe.state.detail
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 409, 429, 500])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff\xfe",
+        b"[]",
+        b'{"error": []}',
+        b'{"error": "invalid_request"}',
+        b'{"error": {"code": ["x"], "message": {"a": 1}, "type": 7, "param": {}, "decline_code": []}}',
+    ],
+)
+async def test_an_error_of_any_shape_is_a_documented_one(
+    served: tuple[StripeAPI, Serve], status: int, body: bytes
+) -> None:
+    stripe, serve = served
+    serve(body, status)
+    if status == 404 and b'"code"' in body:
+        assert await stripe.retrieve("cs_test_1") is None
+        return
+    error = await refused(stripe)
+    assert error.code in ("stripe_error", "stripe_key_invalid", "stripe_key_permission", "rate_limited")
+    assert error.body("it")["error"]["message"]
+    for name in ("stripe_code", "param", "decline_code"):
+        assert error.details.get(name) is None or isinstance(error.details[name], str)
+
+
+async def test_a_long_page_of_a_proxy_is_not_kept_whole(served: tuple[StripeAPI, Serve]) -> None:
+    stripe, serve = served
+    serve("<html>" + "Log in to the Wi-Fi. " * 100_000)
+    error = await refused(stripe)
+    assert len(str(error.details["reason"])) <= 1000
+    assert len(stripe.state.detail) <= 200
+
+
+async def test_a_title_that_is_no_text_is_the_callers_mistake(seller: Seller) -> None:
+    with pytest.raises(PaymentError) as raised:
+        await seller.stripe.create_product({"name": "Premi\udcfcm"}, "k")
+    assert raised.value.code == "invalid_argument"
