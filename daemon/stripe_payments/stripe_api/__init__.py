@@ -5,12 +5,13 @@ and never on the way to the bus. What comes out are plain dictionaries in the sh
 what goes wrong comes out as `PaymentError`.
 """
 
-from .api import StripeAPI, StripeState, api_base_problem, is_missing, is_transient, object_kind
+from .api import Page, StripeAPI, StripeState, api_base_problem, is_missing, is_transient, object_kind
 from .permissions import PERMISSIONS, Permission
 from .webhook_signature import sign, verify
 
 __all__ = [
     "PERMISSIONS",
+    "Page",
     "Permission",
     "StripeAPI",
     "StripeState",

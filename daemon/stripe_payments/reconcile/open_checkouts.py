@@ -1,0 +1,71 @@
+"""When each open checkout is looked at. Pure, as schedule.py."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .schedule import FAST, open_checkout_delay
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Monotonic seconds: when the buyer was sent away, when the next look is due, when the last one was."""
+
+    since: float
+    due: float
+    looked_at: float = 0.0
+
+
+class OpenCheckouts:
+    """Places in the schedule by the checkouts' local ids."""
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, _Waiting] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    @property
+    def next_at(self) -> float:
+        """When the first of them is due; infinity without any."""
+        return min((one.due for one in self._waiting.values()), default=math.inf)
+
+    def note(
+        self, now: float, trusted: int | None, found: Iterable[tuple[int, int]], *, starting: bool
+    ) -> None:
+        """All that are open: local id and epoch seconds of creation. `starting`: they may have been open
+        before we were there.
+        """
+        current = dict(found)
+        for gone in self._waiting.keys() - current.keys():
+            del self._waiting[gone]
+        for local_id, created_at in current.items():
+            if local_id not in self._waiting:
+                age = max(0, trusted - created_at) if trusted is not None and created_at else 0
+                # just opened: nobody pays within 2 s; found at the start: it may have been paid meanwhile
+                self._waiting[local_id] = _Waiting(now - age, now if starting else now + FAST)
+
+    def due(self, now: float) -> list[int]:
+        return [local_id for local_id, one in self._waiting.items() if one.due <= now]
+
+    def longest_unseen(self, local_ids: Iterable[int]) -> list[int]:
+        """The same ones, the one that nobody has looked at for the longest time first."""
+
+        def seen(local_id: int) -> float:
+            one = self._waiting.get(local_id)
+            return one.looked_at if one is not None else 0.0
+
+        return sorted(local_ids, key=seen)
+
+    def put_off(self, local_id: int, now: float) -> None:
+        """To when its age has it looked at again."""
+        if (one := self._waiting.get(local_id)) is not None:
+            one.due = now + open_checkout_delay(now - one.since)
+
+    def looked_at(self, local_id: int, now: float) -> None:
+        if (one := self._waiting.get(local_id)) is not None:
+            one.looked_at = now
