@@ -11,10 +11,13 @@ from .schedule import FAST, open_checkout_delay
 
 @dataclass(slots=True)
 class _Waiting:
-    """Monotonic seconds: when the buyer was sent away, when the next look is due, when the last one was."""
+    """Monotonic seconds: when the buyer was sent away, when the next look is due, when the last one was.
+    found: it was there before we were, so that its age is known only once the time is.
+    """
 
     since: float
     due: float
+    found: bool
     looked_at: float = 0.0
 
 
@@ -37,17 +40,20 @@ class OpenCheckouts:
     def note(
         self, now: float, trusted: int | None, found: Iterable[tuple[int, int]], *, starting: bool
     ) -> None:
-        """All that are open: local id and epoch seconds of creation. `starting`: they may have been open
-        before we were there.
+        """All that are open: local id and the epoch seconds at which they were opened. `starting`: they may
+        have been open before we were there.
         """
         current = dict(found)
         for gone in self._waiting.keys() - current.keys():
             del self._waiting[gone]
-        for local_id, created_at in current.items():
-            if local_id not in self._waiting:
-                age = max(0, trusted - created_at) if trusted is not None and created_at else 0
+        for local_id, opened_at in current.items():
+            one = self._waiting.get(local_id)
+            if one is None:
                 # just opened: nobody pays within 2 s; found at the start: it may have been paid meanwhile
-                self._waiting[local_id] = _Waiting(now - age, now if starting else now + FAST)
+                one = self._waiting[local_id] = _Waiting(now, now if starting else now + FAST, starting)
+            if one.found and trusted is not None:
+                one.since = now - max(0, trusted - opened_at)
+                one.found = False
 
     def due(self, now: float) -> list[int]:
         return [local_id for local_id, one in self._waiting.items() if one.due <= now]

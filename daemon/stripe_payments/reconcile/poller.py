@@ -49,6 +49,11 @@ PAGE: Final = 20
 LOOKS: Final = 8
 """Rounds that follow each other at once when a person asks for a look at everything."""
 
+SESSION_LASTS: Final = 86_400
+"""Seconds after which Stripe ends a session that names no other end; ours do not.
+https://docs.stripe.com/api/checkout/sessions/create#create_checkout_session-expires_at
+"""
+
 ASLEEP: Final = 3600.0
 """Seconds after which the schedule is looked at, whatever it said before."""
 
@@ -169,7 +174,7 @@ class Poller:
         found = await self._ledger.read(lambda tx: tx.checkouts.open())
         checkouts = [held for held in found if held.session_id is not None]
         self._plan.checkouts_are(
-            now, self._clock.now(), [(held.local_id, held.created_at) for held in checkouts]
+            now, self._clock.now(), [(held.local_id, _opened_at(held)) for held in checkouts]
         )
         return checkouts
 
@@ -356,3 +361,8 @@ class Poller:
 
 def _is_rebuilding(tx: Transaction) -> bool:
     return tx.meta.get(META_REBUILDING) is not None
+
+
+def _opened_at(held: Checkout) -> int:
+    """Epoch seconds, by Stripe's clock: ours may have been wrong then."""
+    return held.created_at if held.expires_at is None else held.expires_at - SESSION_LASTS
