@@ -39,11 +39,12 @@ class OpenCheckouts:
 
     def note(
         self, now: float, trusted: int | None, found: Iterable[tuple[int, int]], *, starting: bool
-    ) -> None:
-        """All that are open: local id and the epoch seconds at which they were opened. `starting`: they may
-        have been open before we were there.
+    ) -> bool:
+        """All that are open: local id and the epoch seconds at which they were opened. Gives whether one of
+        them has just been. `starting`: they may have been open before we were there.
         """
         current = dict(found)
+        opened = False
         for gone in self._waiting.keys() - current.keys():
             del self._waiting[gone]
         for local_id, opened_at in current.items():
@@ -51,9 +52,11 @@ class OpenCheckouts:
             if one is None:
                 # just opened: nobody pays within 2 s; found at the start: it may have been paid meanwhile
                 one = self._waiting[local_id] = _Waiting(now, now if starting else now + FAST, starting)
+                opened |= not starting
             if one.found and trusted is not None:
                 one.since = now - max(0, trusted - opened_at)
                 one.found = False
+        return opened
 
     def due(self, now: float) -> list[int]:
         return [local_id for local_id, one in self._waiting.items() if one.due <= now]

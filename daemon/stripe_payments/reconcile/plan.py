@@ -158,7 +158,8 @@ class Plan:
         """All open checkouts that have a session: local id and epoch seconds of creation. `trusted`: epoch
         seconds, or None.
         """
-        self._checkouts.note(now, trusted, found, starting=self._starting)
+        if self._checkouts.note(now, trusted, found, starting=self._starting):
+            self.backoff.forgive(now)  # Stripe was there just now, whatever we thought
         self._starting = False
 
     def time_passed(

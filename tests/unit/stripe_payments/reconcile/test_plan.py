@@ -64,3 +64,18 @@ def test_a_checkout_that_was_left_lying_is_not_hurried_after_a_start() -> None:
     asked.open = [(1, OPENED - 7200)]
     looks = [kind for kind in asked.until(300.0) if kind == "checkout"]
     assert 4 <= len(looks) <= 7
+
+
+def test_a_purchase_after_an_outage_is_looked_at_at_once() -> None:
+    """That it could be begun shows that Stripe is there again."""
+    asked = a_plan()
+    asked.until(1000.0)
+    for _ in range(12):
+        asked.now += 600.0
+        asked.plan.failed(asked.now, "transient")
+    assert asked.plan.wake_at() > asked.now + 600.0
+    asked.open = [(1, OPENED + int(asked.now))]
+    began = asked.now
+    asked.until(began + 60.0)
+    looks = [at for at, kind in asked.asked if kind == "checkout" and at >= began]
+    assert looks[0] <= began + 3.0
