@@ -112,6 +112,7 @@ class Plan:
         "_now",
         "_routine_at",
         "_starting",
+        "_timed_for",
         "_turns",
         "backoff",
         "missing",
@@ -121,6 +122,7 @@ class Plan:
     def __init__(self, interval: Callable[[], float], chance: Random) -> None:
         self._interval = interval
         self._chance = chance
+        self._timed_for = interval()
         self.backoff = Backoff()
         self.missing: tuple[Kind, ...] = TURNS
         self.older_than: str | None = None
@@ -172,6 +174,7 @@ class Plan:
         """Whether something has just ended by itself, so that entitlements are to be computed anew; and in
         how many seconds something will end, or may have news.
         """
+        self._retimed(now)
         due = self._boundaries.due(trusted, subscriptions, features)
         if due.look:
             self._routine_at = now
@@ -311,6 +314,13 @@ class Plan:
 
     def _taken(self, turn: Kind) -> None:
         self.missing = tuple(left for left in self.missing if left != turn)
+
+    def _retimed(self, now: float) -> None:
+        """A new poll_interval counts at once, not when the old one is over."""
+        interval = self._interval()
+        if interval != self._timed_for:
+            self._timed_for = interval
+            self._routine_at = min(self._routine_at, now + first_routine_delay(interval, self._chance))
 
     def _plan_routine(self) -> None:
         delay = routine_delay(self._interval(), self._chance) if self.settled else FOLLOW_UP

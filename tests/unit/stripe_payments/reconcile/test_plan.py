@@ -79,3 +79,14 @@ def test_a_purchase_after_an_outage_is_looked_at_at_once() -> None:
     asked.until(began + 60.0)
     looks = [at for at, kind in asked.asked if kind == "checkout" and at >= began]
     assert looks[0] <= began + 3.0
+
+
+def test_a_new_poll_interval_counts_at_once() -> None:
+    interval = [86_400.0]
+    plan = Plan(lambda: interval[0], Random(1))
+    plan.started(0.0)
+    asked = Asked(plan)
+    asked.until(100_000.0)
+    assert plan.wake_at() > asked.now + 1000.0
+    interval[0] = 60.0
+    assert asked.until(asked.now + 120.0)
