@@ -5,8 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from random import Random
+from typing import Final
 
 from .schedule import FAST, open_checkout_delay
+
+WITHIN: Final = 5.0
+"""Seconds over which routers are spread that find an open checkout when they start, or come back: a buyer who
+waited for a router to boot does not notice them.
+"""
 
 
 @dataclass(slots=True)
@@ -35,15 +42,23 @@ class OpenCheckouts:
     @property
     def next_at(self) -> float:
         """When the first of them is due; infinity without any."""
-        return min((one.due for one in self._waiting.values()), default=math.inf)
+        if not self._waiting:
+            return math.inf
+        return min(one.due for one in self._waiting.values())
 
     def note(
-        self, now: float, trusted: int | None, found: Iterable[tuple[int, int]], *, starting: bool
+        self,
+        now: float,
+        trusted: int | None,
+        open_ones: Iterable[tuple[int, int]],
+        chance: Random,
+        *,
+        starting: bool,
     ) -> bool:
         """All that are open: local id and the epoch seconds at which they were opened. Gives whether one of
         them has just been. `starting`: they may have been open before we were there.
         """
-        current = dict(found)
+        current = dict(open_ones)
         opened = False
         for gone in self._waiting.keys() - current.keys():
             del self._waiting[gone]
@@ -51,7 +66,8 @@ class OpenCheckouts:
             one = self._waiting.get(local_id)
             if one is None:
                 # just opened: nobody pays within 2 s; found at the start: it may have been paid meanwhile
-                one = self._waiting[local_id] = _Waiting(now, now if starting else now + FAST, starting)
+                due = now + (chance.uniform(0, WITHIN) if starting else FAST)
+                one = self._waiting[local_id] = _Waiting(now, due, starting)
                 opened |= not starting
             if one.found and trusted is not None:
                 one.since = now - max(0, trusted - opened_at)
@@ -78,3 +94,8 @@ class OpenCheckouts:
     def looked_at(self, local_id: int, now: float) -> None:
         if (one := self._waiting.get(local_id)) is not None:
             one.looked_at = now
+
+    def spread(self, now: float, chance: Random) -> None:
+        """All are looked at soon, but those of many routers not in the same second."""
+        for one in self._waiting.values():
+            one.due = now + chance.uniform(0, WITHIN)

@@ -3,10 +3,10 @@
 A round makes two requests at most. The first lists our customer's completed sessions with their payments,
 charges, refunds and subscriptions expanded: purchases that nobody noted, refunds and changed subscriptions
 are all in it. The second takes turns: an openly disputed payment, the subscriptions, the invoices, the
-charges (whose refunds and disputes no invoice tells of), older sessions. After a start, an outage or a kick,
-and when a period has ended, rounds follow each other in seconds until every turn has been taken once.
+charges (whose refunds and disputes no invoice tells of), older sessions. After a start, an outage or a kick
+rounds follow each other in seconds until everything has been asked once.
 
-When, and what: plan.py decides. Here it is done.
+When, and what: plan.py and questions.py decide. Here it is done.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from stripe_payments.stripe_api import StripeAPI, is_transient, object_kind
 from . import derive
 from .fetching import Fetcher, units_of
 from .invoice_money import InvoiceMoney
-from .plan import REQUESTS, SPACING, Answer, Fault, Plan, Question, Round
+from .plan import SPACING, Fault, Plan
+from .questions import REQUESTS, Answer, Kind, Question, Round
 from .schedule import SLOWEST_OPEN
 from .sync import META_REBUILDING, Reconciler
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from stripe_payments.identity import IdentityStore
     from stripe_payments.ledger import Checkout, Ledger, Transaction
     from stripe_payments.stripe_api import Page
+    from stripe_payments.stripe_api.parameters import SessionListParams
 
     from .trusted_clock import TrustedClock
 
@@ -64,8 +66,8 @@ Stripe.
 
 
 class Poller:
-    """Runs until cancelled. `kick(reason)` asks for a full round now (success page, WAN up, new keys,
-    `sync`).
+    """Runs until cancelled. `kick(reason)` asks for a look at everything now, `nudge(reason)` for one when it
+    suits a whole street of routers.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Poller:
         self._monotonic = monotonic
         self._wake = asyncio.Event()
         self._kicked: str | None = None
+        self._nudged: str | None = None
         self._pause_until = 0.0
         self._round = asyncio.Lock()
         self._fetcher = Fetcher(stripe)
@@ -104,6 +107,11 @@ class Poller:
         honoured.
         """
         self._kicked = reason
+        self._wake.set()
+
+    def nudge(self, reason: str) -> None:
+        """The way to Stripe may be open again, here and at the neighbours'."""
+        self._nudged = reason
         self._wake.set()
 
     def keys_changed(self) -> None:
@@ -132,7 +140,7 @@ class Poller:
         self._wake.set()
 
     async def run(self) -> None:
-        self._plan.started(self._monotonic(), urgent=await self._ledger.read(_is_rebuilding))
+        self._plan.started(self._monotonic(), urgent=await self._is_urgent())
         while True:
             self._wake.clear()
             try:
@@ -154,12 +162,22 @@ class Poller:
             _journal.debug("kicked", reason=self._kicked)
             self._kicked = None
             self._plan.kicked(now)
+        if self._nudged is not None:
+            reason, self._nudged = self._nudged, None
+            self._plan.nudged(now, urgent=await self._is_urgent())
+            look_in = max(0, round(self._plan.wake_at() - now))
+            _journal.info("the way to Stripe may be open again", reason=reason, look_in=look_in)
         boundary = await self._boundary(now)
         if self._plan.wake_at() <= now:
             await self._guarded({held.local_id: held for held in checkouts})
             now = self._monotonic()
             self._pause_until = now + SPACING
         return max(0.1, min(self._plan.wake_at() - now, ASLEEP if boundary is None else boundary, ASLEEP))
+
+    async def _is_urgent(self) -> bool:
+        """Whether somebody may be missing what they paid for, here and now."""
+        customer = self._identity.load().customer is not None
+        return await self._ledger.read(lambda tx: _is_cut_off(tx) or (customer and _is_rebuilding(tx)))
 
     async def _boundary(self, now: float) -> float | None:
         """A period, a trial or a grace may just have ended; gives the seconds until the next one does."""
@@ -192,6 +210,8 @@ class Poller:
             fault: Fault = "transient"
             if error.code == "not_configured":
                 fault = "unconfigured"  # set_keys kicks
+            elif error.code == "rate_limited":
+                fault = "rate_limited"
             elif not is_transient(error):
                 fault = "refused"
                 _journal.warning("polling refused", error=error.code, reason=error.details.get("reason"))
@@ -218,7 +238,7 @@ class Poller:
         while (question := due.question) is not None:
             due.answered(await self._answer(question, checkouts))
             asked |= question.kind not in ("checkout", "dispute")
-        if asked and not self._plan.missing:
+        if asked and self._plan.complete:
             await self._reconciler.rebuilt()
 
     async def _answer(self, question: Question, checkouts: Mapping[int, Checkout]) -> Answer:
@@ -234,16 +254,23 @@ class Poller:
             case "dispute":
                 await self._settle_dispute(str(question.subject))
                 return Answer(self._monotonic())
-            case "sessions":
-                return await self._newest_sessions(started)
-            case turn:
-                try:
-                    return await self._take_turn(turn, started)
-                except PaymentError as error:
-                    if is_transient(error) or error.code == "stripe_key_invalid":
-                        raise
-                    _journal.warning("polling refused", error=error.code, reason=error.details.get("reason"))
-                    return Answer(self._monotonic(), refused=True)
+            case kind:
+                return await self._list(kind, started)
+
+    async def _list(self, kind: Kind, started: float) -> Answer:
+        """What belongs to our customer, one page."""
+        customer = self._customer()
+        try:
+            return await self._lists_of(kind, customer, started)
+        except PaymentError as error:
+            named = error.details.get("param")
+            if error.details.get("stripe_code") == "resource_missing" and named in (None, "customer"):
+                await self._forget(customer)
+                return Answer(self._monotonic(), there=False)
+            if kind == "sessions" or is_transient(error) or error.code == "stripe_key_invalid":
+                raise
+            _journal.warning("polling refused", error=error.code, reason=error.details.get("reason"))
+            return Answer(self._monotonic(), refused=True)
 
     async def _look(self, held: Checkout) -> None:
         """At one open checkout."""
@@ -289,18 +316,26 @@ class Poller:
         """Ours, while a question is about it."""
         return self._identity.load().customer or ""
 
-    async def _newest_sessions(self, started: float) -> Answer:
-        customer = self._customer()
-        try:
-            page = await self._stripe.list_checkout_sessions(
-                {"customer": customer, "status": "complete", "limit": PAGE}
+    async def _lists_of(self, kind: Kind, customer: str, started: float) -> Answer:
+        if kind in ("sessions", "older_sessions"):
+            wanted: SessionListParams = {"customer": customer, "status": "complete", "limit": PAGE}
+            if kind == "older_sessions":
+                wanted["starting_after"] = self._plan.older_than or ""
+            return await self._apply_sessions(await self._stripe.list_checkout_sessions(wanted), started)
+        if kind == "subscriptions":
+            page = await self._stripe.list_subscriptions(
+                {"customer": customer, "status": "all", "limit": PAGE}
             )
-        except PaymentError as error:
-            if error.details.get("stripe_code") != "resource_missing":
-                raise
-            await self._forget(customer)
-            return Answer(self._monotonic(), there=False)
-        return await self._apply_sessions(page, started)
+        elif kind == "invoices":
+            page = await self._stripe.list_invoices({"customer": customer, "limit": PAGE})
+        else:
+            page = await self._stripe.list_charges({"customer": customer, "limit": PAGE})
+        await self._reconciler.apply([unit for root in page.data for unit in units_of(root, started)], "poll")
+        disputed: list[str] = []
+        if kind == "charges":
+            disputed = await self._disputed_among([str(charge["id"]) for charge in page.data])
+        subscribed = await self._ledger.read(lambda tx: tx.subscriptions.any())
+        return Answer(self._monotonic(), disputed=disputed, subscribed=subscribed)
 
     async def _apply_sessions(self, page: Page, started: float) -> Answer:
         ids = [str(session["id"]) for session in page.data]
@@ -315,32 +350,6 @@ class Poller:
         )
         more = str(page.data[-1]["id"]) if page.has_more and page.data else None
         return Answer(self._monotonic(), more=more, disputed=disputed)
-
-    async def _take_turn(self, turn: str, started: float) -> Answer:
-        customer = self._customer()
-        disputed: list[str] = []
-        if turn == "subscriptions":
-            page = await self._stripe.list_subscriptions(
-                {"customer": customer, "status": "all", "limit": PAGE}
-            )
-        elif turn == "invoices":
-            page = await self._stripe.list_invoices({"customer": customer, "limit": PAGE})
-        elif turn == "charges":
-            page = await self._stripe.list_charges({"customer": customer, "limit": PAGE})
-        else:
-            page = await self._stripe.list_checkout_sessions(
-                {
-                    "customer": customer,
-                    "status": "complete",
-                    "limit": PAGE,
-                    "starting_after": self._plan.older_than or "",
-                }
-            )
-            return await self._apply_sessions(page, started)
-        await self._reconciler.apply([unit for root in page.data for unit in units_of(root, started)], "poll")
-        if turn == "charges":
-            disputed = await self._disputed_among([str(charge["id"]) for charge in page.data])
-        return Answer(self._monotonic(), disputed=disputed)
 
     async def _disputed_among(self, charges: list[str]) -> list[str]:
         """Those that paid an invoice and are disputed, unless it is known how that ended."""
@@ -361,6 +370,11 @@ class Poller:
 
 def _is_rebuilding(tx: Transaction) -> bool:
     return tx.meta.get(META_REBUILDING) is not None
+
+
+def _is_cut_off(tx: Transaction) -> bool:
+    """Something is locked for nothing but that Stripe was not heard for too long."""
+    return any(held.reason == "offline" and not held.unlocked for held in tx.features.all().values())
 
 
 def _opened_at(held: Checkout) -> int:
