@@ -19,6 +19,7 @@ from .questions import OF_A_PERIOD, Agenda, Round, round_about
 from .schedule import (
     DAY,
     FIRST_RETRY,
+    JITTER,
     SLOWEST_OPEN,
     Backoff,
     first_routine_delay,
@@ -37,11 +38,21 @@ PATIENT_RETRY: Final = 30
 that ran into it must not come back all in the same seconds.
 """
 
+RETRY_WITHIN: Final = 0.95
+"""Of poll_interval: the longest wait between two tries, so that after an outage everything has been looked at
+within one.
+"""
+
 SLOWER: Final = 2.0
 FASTER: Final = 0.95
 """What a refusal for too many requests, and a round that was let through, do to the pace: a fleet that is too
 large for its poll_interval slows down, to one look a day at most, until about one request in fifteen is
 refused, and buyers get through.
+"""
+
+WIDELY: Final = 0.8
+"""The part by which a try after too many requests may be earlier: routers that were refused together would
+else double their waits in step, and be refused together again.
 """
 
 Fault = Literal["transient", "rate_limited", "unconfigured", "refused", "broken"]
@@ -204,16 +215,17 @@ class Plan:
 
     def failed(self, now: float, fault: Fault, retry_after: float | None = None) -> None:
         """A round did not; `retry_after`: seconds that Stripe asked for."""
-        interval = usual_interval(self._interval(), customer=self._customer)
-        ceiling, first = interval, max(FIRST_RETRY, self._interval() / PATIENT_RETRY)
+        interval = self._interval()
+        ceiling, first = RETRY_WITHIN * interval, max(FIRST_RETRY, interval / PATIENT_RETRY)
         if fault == "rate_limited":
             if self._pace == 1.0:
                 self._backoff.forgive(now)  # Stripe answers: whatever failed before has ended
             self._pace = min(self._pace * SLOWER, max(SLOWER, DAY / interval))
-            ceiling = max(interval, min(DAY, interval * self._pace))
+            ceiling = self._paced()
         if fault == "broken" or (self._checkouts and fault in ("transient", "rate_limited")):
             ceiling, first = SLOWEST_OPEN, FIRST_RETRY
-        self._backoff.failed(now, ceiling, self._chance, retry_after, first=first)
+        jitter = WIDELY if fault == "rate_limited" else JITTER
+        self._backoff.failed(now, ceiling, self._chance, retry_after, first=first, jitter=jitter)
 
     # -- inside -----------------------------------------------------------------------------------
 
@@ -234,11 +246,15 @@ class Plan:
             self._timed_for = interval
             self._routine_at = min(self._routine_at, now + first_routine_delay(interval, self._chance))
 
+    def _paced(self) -> float:
+        """Seconds between two looks, as things are."""
+        usual = usual_interval(self._interval(), customer=self._customer)
+        return max(usual, min(DAY, usual * self._pace))
+
     def _plan_routine(self, now: float, *, customer: bool) -> None:
         if not self._agenda.settled:
             self._routine_at = now + FOLLOW_UP
             return
         self._customer = customer
-        interval = usual_interval(self._interval(), customer=customer)
-        self._routine_at = now + routine_delay(max(interval, min(DAY, interval * self._pace)), self._chance)
+        self._routine_at = now + routine_delay(self._paced(), self._chance)
         self._pace = max(1.0, self._pace * FASTER)

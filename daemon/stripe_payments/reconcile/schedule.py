@@ -61,12 +61,14 @@ def usual_interval(poll_interval: float, *, customer: bool) -> float:
     return poll_interval if customer else max(poll_interval, min(SEARCHES * poll_interval, DAY))
 
 
-def failure_delay(failures: int, ceiling: float, chance: Random, first: float = FIRST_RETRY) -> float:
+def failure_delay(
+    failures: int, ceiling: float, chance: Random, first: float = FIRST_RETRY, jitter: float = JITTER
+) -> float:
     """Seconds to wait after the given number of failures in a row: doubling from `first` up to `ceiling`,
-    with jitter.
+    and up to the part `jitter` less than that.
     """
     delay = min(ceiling, first * 2.0 ** min(max(failures - 1, 0), 30))
-    return delay * chance.uniform(1 - JITTER, 1.0)
+    return delay * chance.uniform(1 - jitter, 1.0)
 
 
 def event_retry_delay(attempts: int, chance: Random) -> float:
@@ -97,11 +99,12 @@ class Backoff:
         retry_after: float | None = None,
         *,
         first: float = FIRST_RETRY,
+        jitter: float = JITTER,
     ) -> None:
         if not self.failures:
             self.since = now
         self.failures += 1
-        delay = failure_delay(self.failures, ceiling, chance, first)
+        delay = failure_delay(self.failures, ceiling, chance, first, jitter)
         if retry_after is not None:
             # never sooner than asked, and not all routers at the very same second
             asked = retry_after * chance.uniform(1.0, 1.0 + JITTER / 2)
