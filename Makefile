@@ -9,6 +9,8 @@ STATE ?=
 # More than the two cores of the smallest machine: most tests wait for a clock or a socket.
 JOBS ?= 4
 SDK ?=
+DAYS ?= 7
+MINUTES ?= 10
 SHELL_FILES = $(shell git ls-files 'files/etc/init.d/*' 'files/etc/uci-defaults/*' 'files/etc/hotplug.d/*' '*.sh' .ci/run \
   'docs/examples/*/init.d/*' 'docs/examples/*/hotplug.d/*' 'docs/examples/*/sbin/*')
 
@@ -16,7 +18,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/daemon
 export PYTHONDONTWRITEBYTECODE ?=
 unexport PIP_USER
 
-.PHONY: help demo test lint bench ipk apk clean format
+.PHONY: help demo test lint bench fleet soak ipk apk clean format
 
 help:
 	@echo 'make demo   a simulated router with a simulated Stripe, in the browser (PORT=8080 STRIPE_PORT=8081 STATE=dir)'
@@ -25,6 +27,8 @@ help:
 	@echo 'make ipk    the packages for opkg (OpenWrt 24.10), written to build/ipk'
 	@echo 'make apk    the same for apk (OpenWrt 25.12); SDK=dir names an unpacked OpenWrt SDK'
 	@echo 'make bench  timings as ratios, written to build/bench.json'
+	@echo 'make fleet  up to a million routers on one Stripe account, simulated, written to build/fleet.json (DAYS=7)'
+	@echo 'make soak   months of a household in minutes; fails on growth, written to build/soak.json (MINUTES=10)'
 	@echo 'make clean  removes what the commands above made'
 
 # -- set-up: each command makes what it needs -------------------------------------------------------------------
@@ -79,6 +83,13 @@ lint: $(VENV)/.dev node_modules/.package-lock.json have-shellcheck
 
 bench: $(VENV)/.dev
 	$(VENV)/bin/python -m bench
+
+# With DAYS= the million is followed for so long; PUBLISH=1 puts the pictures into docs/images.
+fleet: $(VENV)/.dev
+	$(VENV)/bin/python -m bench.fleet --days $(DAYS) $(if $(PUBLISH),--publish)
+
+soak: $(VENV)/.dev
+	$(VENV)/bin/python -m tests.soak --minutes $(MINUTES)
 
 ipk: $(VENV)/.demo
 	@$(VENV)/bin/python -m tools.ipk --output build/ipk
