@@ -349,7 +349,8 @@ class Poller:
             [unit for session in page.data for unit in units_of(session, started)], "poll"
         )
         more = str(page.data[-1]["id"]) if page.has_more and page.data else None
-        return Answer(self._monotonic(), more=more, disputed=disputed)
+        subscribed = await self._ledger.read(lambda tx: tx.subscriptions.any())
+        return Answer(self._monotonic(), more=more, disputed=disputed, subscribed=subscribed)
 
     async def _disputed_among(self, charges: list[str]) -> list[str]:
         """Those that paid an invoice and are disputed, unless it is known how that ended."""

@@ -132,7 +132,9 @@ class Agenda:
             self.older_than = answer.more
         elif kind == "older_sessions" and not answer.refused:
             self.older_than = answer.more  # past the last page it begins anew
-        if kind == "subscriptions" and not answer.refused:
+        if kind == "sessions":
+            self.subscribed |= answer.subscribed
+        elif kind == "subscriptions" and not answer.refused:
             self.subscribed = answer.subscribed
             if not answer.subscribed:
                 self.missing = tuple(left for left in self.missing if left not in _ONLY_WITH_A_SUBSCRIPTION)

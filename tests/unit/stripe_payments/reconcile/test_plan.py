@@ -142,6 +142,15 @@ def test_a_customer_without_a_subscription_is_mostly_asked_about_its_sessions() 
     assert 8 <= kinds.total() <= 13
 
 
+def test_a_first_subscription_has_everything_asked_in_turns_again() -> None:
+    asked = a_plan(subscribed=False)
+    asked.until(1000.0)
+    asked.subscribed = True
+    kinds = Counter(asked.until(1000.0 + 10 * INTERVAL))
+    assert kinds.pop("sessions") <= kinds.total() + 1
+    assert kinds.keys() == {"subscriptions", "invoices", "charges"}
+
+
 def test_a_router_that_never_bought_anything_is_searched_for_once_and_then_seldom() -> None:
     asked = a_plan(customer=False)
     assert asked.until(INTERVAL) == ["find_customer"]
