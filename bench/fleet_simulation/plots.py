@@ -155,7 +155,12 @@ def draw_million(spread: Fleet, crowded: Fleet, scale: float, folder: Path) -> N
             if axes is right:
                 bars, lines = axes.get_legend_handles_labels(), share.get_legend_handles_labels()
                 axes.legend(
-                    bars[0] + lines[0], bars[1] + lines[1], loc="upper right", fontsize=7.5, frameon=False
+                    bars[0] + lines[0],
+                    bars[1] + lines[1],
+                    loc="upper right",
+                    bbox_to_anchor=(1, 0.93),
+                    fontsize=7.5,
+                    frameon=False,
                 )
         left.set_ylabel(REQUESTS[language])
         _save(figure, folder, "fleet-million", language)
