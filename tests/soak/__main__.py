@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import math
 import shutil
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from typing import Final
 
 from bench.report import Goal, Measurement, write
 from stripe_payments.ledger.care import Tidied
+from tests.soak.household import DAYS_A_MONTH
 from tests.soak.luci import REAL_INTERVAL_S
 from tests.soak.run import Rest, Soak, Soaked
 from tests.soak.trend import Trend, trend
@@ -52,6 +54,7 @@ def figures(soaked: Soaked) -> list[Measurement]:
         *_slope("memory (anonymous)", memory, "MiB", days_an_hour, Goal("<=", 1.0)),
         Measurement("memory at rest, when warm", first.resident / MIB, "MiB"),
         Measurement("memory at rest, at the end", last.resident / MIB, "MiB"),
+        *_monthly(soaked),
         *_slope("descriptors", descriptors, "", days_an_hour, Goal("<=", 1.0)),
         Measurement(
             "descriptors at rest, more than when warm",
@@ -116,15 +119,26 @@ def _waiting(rest: Rest) -> float:
 
 
 def _slope(what: str, found: Trend, unit: str, days_an_hour: float, goal: Goal) -> list[Measurement]:
-    """An hour and a day at Stripe; only growth that the error does not explain away counts."""
-    daily = found * (1 / days_an_hour)
+    """An hour, and a thousand days at Stripe; only growth that the error does not explain away counts."""
     return [
         Measurement(f"{what}: slope", found.slope, f"{unit}/h"),
         Measurement(f"{what}: may be off by (95 %)", found.error, f"{unit}/h"),
         Measurement(f"{what}: grows by at least", found.at_least, f"{unit}/h", goal),
-        Measurement(
-            f"{what}: slope, for each day at Stripe", daily.slope * 1024, f"K{unit}/d" if unit else "/1024 d"
-        ),
+        Measurement(f"{what}: slope, a thousand days at Stripe", found.slope / days_an_hour * 1000, unit),
+    ]
+
+
+def _monthly(soaked: Soaked) -> list[Measurement]:
+    """Of the memory at rest, which is steadier than in the middle of the traffic."""
+    rests = soaked.rests[soaked.warm_rests :]
+    found = trend([float(rest.month) for rest in rests], [rest.resident / 1024 for rest in rests])
+    if math.isinf(found.error):
+        return []  # too few months to say anything
+    what = f"memory at rest, a month of the household ({DAYS_A_MONTH} days)"
+    return [
+        Measurement(f"{what}: slope", found.slope, "KiB"),
+        Measurement(f"{what}: may be off by (95 %)", found.error, "KiB"),
+        Measurement(f"{what}: grows by at least", found.at_least, "KiB", Goal("<=", 16)),
     ]
 
 
