@@ -8,12 +8,13 @@ STRIPE_PORT ?= 8081
 STATE ?=
 # More than the two cores of the smallest machine: most tests wait for a clock or a socket.
 JOBS ?= 4
-MINUTES ?= 4
+MINUTES ?=
 SEED ?=
 ONLY ?=
 SDK ?=
 # Arguments of the fault campaign: FAULTS='--only kill power --share 10' (--help tells all).
 FAULTS ?=
+DAYS ?= 7
 SHELL_FILES = $(shell git ls-files 'files/etc/init.d/*' 'files/etc/uci-defaults/*' 'files/etc/hotplug.d/*' '*.sh' .ci/run \
   'docs/examples/*/init.d/*' 'docs/examples/*/hotplug.d/*' 'docs/examples/*/sbin/*')
 
@@ -21,7 +22,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/daemon
 export PYTHONDONTWRITEBYTECODE ?=
 unexport PIP_USER
 
-.PHONY: help demo test lint faults attack bench ipk apk clean format
+.PHONY: help demo test lint faults attack bench fleet soak ipk apk clean format
 
 help:
 	@echo 'make demo    a simulated router with a simulated Stripe, in the browser (PORT=8080 STRIPE_PORT=8081 STATE=dir)'
@@ -30,6 +31,8 @@ help:
 	@echo 'make faults  what a router may go through, tried at every write: power cuts, bad storage, bad answers; two hours'
 	@echo 'make attack  everything that somebody might try against it, as a table (MINUTES=4 SEED= ONLY=names)'
 	@echo 'make bench   timings as ratios, written to build/bench.json'
+	@echo 'make fleet   up to a million routers on one Stripe account, simulated, written to build/fleet.json (DAYS=7)'
+	@echo 'make soak    months of a household in minutes; fails on growth, written to build/soak.json (MINUTES=10)'
 	@echo 'make ipk     the packages for opkg (OpenWrt 24.10), written to build/ipk'
 	@echo 'make apk     the same for apk (OpenWrt 25.12); SDK=dir names an unpacked OpenWrt SDK'
 	@echo 'make clean   removes what the commands above made'
@@ -94,7 +97,15 @@ bench: $(VENV)/.dev
 	$(VENV)/bin/python -m bench
 
 attack: $(VENV)/.dev have-chromium
-	$(VENV)/bin/python -m tests.attack --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+	$(VENV)/bin/python -m tests.attack $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(ONLY),--only $(ONLY))
+
+# With DAYS= the million is followed for so long; PUBLISH=1 puts the pictures into docs/images.
+fleet: $(VENV)/.dev
+	$(VENV)/bin/python -m bench.fleet --days $(DAYS) $(if $(PUBLISH),--publish)
+
+soak: $(VENV)/.dev
+	$(VENV)/bin/python -m tests.soak $(if $(MINUTES),--minutes $(MINUTES))
 
 ipk: $(VENV)/.demo
 	@$(VENV)/bin/python -m tools.ipk --output build/ipk

@@ -141,10 +141,14 @@ async def create_checkout_session(question: Question) -> Reply:
 
 async def sync(question: Question) -> Reply:
     """Ask Stripe about everything now: `changed` (the names of the features whose state changed) and
-    `last_sync`.
+    `last_sync`. `background`: nobody waits, and whole streets may call at the same moment (the way to the
+    internet is back); Stripe is asked when it suits, and the answer comes at once.
     """
     parts = question.parts
     before = parts.features.current
+    if question.args.flag("background"):
+        parts.poller.nudge("sync in the background")
+        return {"changed": [], "last_sync": _time(parts.reconciler.last_sync)}
     await parts.poller.look_now()
     await parts.features.refresh()
     after = parts.features.current

@@ -48,7 +48,7 @@ METHODS: Final = (
     BusMethod("cancel_subscription", {"subscription": STRING, "at_period_end": BOOLEAN}, asks_stripe=True),
     BusMethod("resume_subscription", {"subscription": STRING}, asks_stripe=True),
     BusMethod("portal", {"return_url": STRING}, asks_stripe=True),
-    BusMethod("sync", asks_stripe=True),
+    BusMethod("sync", {"background": BOOLEAN}, asks_stripe=True),
     BusMethod("grants"),
     BusMethod("grant", {"feature": STRING, "until": STRING, "note": STRING}),
     BusMethod("revoke", {"feature": STRING}),

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from stripe_payments.ledger import Transaction
 from stripe_payments.payments.declines import failure
+from stripe_payments.reconcile.schedule import usual_interval
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.texts import Text
 
@@ -43,7 +44,8 @@ async def polling(probes: Probes) -> Finding:
         )
     age = max(0, situation.now - last)
     when = format_time(last)
-    if age > 3 * situation.settings.poll_interval + 600:
+    customer = (await probes.off_the_loop(situation.identity.load)).customer is not None
+    if age > 3 * usual_interval(situation.settings.poll_interval, customer=customer) + 600:
         days = situation.settings.offline_days
         return warning(
             f"Stripe was last heard at {when} ({age // 60} min ago).",

@@ -21,6 +21,11 @@ CHARGED_AFTER: Final = 3900
 https://docs.stripe.com/billing/subscriptions/webhooks#understand
 """
 
+_AHEAD: Final = 2 * CHARGED_AFTER
+"""Seconds for which a moment stays known although the subscription speaks of it no more: until the renewal
+has been charged, for somebody who looks once an hour.
+"""
+
 _RUNNING: Final = frozenset({"active", "trialing", "past_due"})
 
 
@@ -52,9 +57,12 @@ class Boundaries:
     than the others whose periods end at the same moment.
     """
 
+    __slots__ = ("_ahead", "_done", "spread")
+
     def __init__(self, spread: float) -> None:
-        self._spread = spread
+        self.spread = spread
         self._done: float | None = None
+        self._ahead: tuple[int, ...] = ()
 
     def due(
         self, now: int | None, subscriptions: Iterable[Subscription], features: Iterable[Entitlement]
@@ -66,9 +74,12 @@ class Boundaries:
             return Due(look=False, recompute=False, next_in=None)
         if self._done is None or self._done > now:
             self._done = now  # the first round after a start looks at everything anyway
+        moments = {*looks(subscriptions), *self._ahead}
         ends = [float(held.until) for held in features if held.unlocked and held.until is not None]
-        asks = [moment + self._spread for moment in looks(subscriptions)]
+        asks = [moment + self.spread for moment in moments]
         look = any(self._done < moment <= now for moment in asks)
         recompute = any(self._done < moment <= now for moment in ends)
         self._done = now
+        # one that has renewed speaks of its next end only; the charge for this one is still to come
+        self._ahead = tuple(sorted(m for m in moments if m + self.spread > now and m <= now + _AHEAD))
         return Due(look, recompute, min((m - now for m in (*ends, *asks) if m > now), default=None))

@@ -3,19 +3,20 @@
 A round makes two requests at most. The first lists our customer's completed sessions with their payments,
 charges, refunds and subscriptions expanded: purchases that nobody noted, refunds and changed subscriptions
 are all in it. The second takes turns: an openly disputed payment, the subscriptions, the invoices, the
-charges (whose refunds and disputes no invoice tells of), older sessions. After a start, an outage or a kick,
-and when a period has ended, rounds follow each other in seconds until every turn has been taken once.
+charges (whose refunds and disputes no invoice tells of), older sessions. After a start, an outage or a kick
+rounds follow each other in seconds until everything has been asked once.
+
+When, and what: plan.py and questions.py decide. Here it is done.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.journal import Journal
@@ -23,39 +24,40 @@ from stripe_payments.settings import Settings
 from stripe_payments.stripe_api import StripeAPI, is_transient, object_kind
 
 from . import derive
-from .boundaries import Boundaries
 from .fetching import Fetcher, units_of
 from .invoice_money import InvoiceMoney
-from .schedule import FAST, SLOWEST_OPEN, Backoff, first_routine_delay, open_checkout_delay, routine_delay
+from .plan import SPACING, Fault, Plan
+from .questions import REQUESTS, Answer, Kind, Question, Round
+from .schedule import SLOWEST_OPEN
 from .sync import META_REBUILDING, Reconciler
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from stripe_payments.identity import IdentityStore
     from stripe_payments.ledger import Checkout, Ledger, Transaction
+    from stripe_payments.stripe_api import Page
+    from stripe_payments.stripe_api.parameters import SessionListParams
 
     from .trusted_clock import TrustedClock
+
+__all__ = ["REQUESTS", "Poller"]
 
 _journal = Journal("poller")
 
 PAGE: Final = 20
 """Objects a list request asks for: a household's purchases of years, and still a small answer."""
 
-REQUESTS: Final = 2
-"""In a round, whatever there is to ask."""
-
 LOOKS: Final = 8
 """Rounds that follow each other at once when a person asks for a look at everything."""
 
-FOLLOW_UP: Final = 5.0
-"""Seconds between rounds while turns are still to be taken after a start, an outage or a kick."""
+SESSION_LASTS: Final = 86_400
+"""Seconds after which Stripe ends a session that names no other end; ours do not.
+https://docs.stripe.com/api/checkout/sessions/create#create_checkout_session-expires_at
+"""
 
-SPACING: Final = 1.0
-"""Seconds between the end of a round and the next one, whoever asks for it."""
-
-TURNS: Final = ("subscriptions", "invoices", "charges", "older_sessions")
-
-SPREAD: Final = 60.0
-"""Seconds over which routers whose periods end at the same moment ask about it."""
+ASLEEP: Final = 3600.0
+"""Seconds after which the schedule is looked at, whatever it said before."""
 
 Withdraw = Callable[["Checkout"], Awaitable[bool]]
 """Takes an open checkout back at Stripe if its purchase must not be made any more; gives whether it asked
@@ -64,8 +66,8 @@ Stripe.
 
 
 class Poller:
-    """Runs until cancelled. `kick(reason)` asks for a full round now (success page, WAN up, new keys,
-    `sync`).
+    """Runs until cancelled. `kick(reason)` asks for a look at everything now, `nudge(reason)` for one when it
+    suits a whole street of routers.
     """
 
     def __init__(
@@ -88,25 +90,17 @@ class Poller:
         self._identity = identity
         self._clock = clock
         self._withdraw = withdraw
-        self._chance = chance or Random()  # noqa: S311 - jitter
         self._monotonic = monotonic
         self._wake = asyncio.Event()
         self._kicked: str | None = None
-        self._backoff = Backoff()
-        self._routine_at = 0.0
-        self._noted: dict[int, float] = {}  # open checkouts: when they were opened, on the monotonic clock
-        self._due: dict[int, float] = {}
-        self._turns: deque[str] = deque(TURNS)
-        self._catching_up: set[str] = set(TURNS)
-        self._disputed: deque[str] = deque()
-        self._looked_at: dict[int, float] = {}
+        self._nudged: str | None = None
         self._pause_until = 0.0
-        self._starting = True
-        self._older_than: str | None = None
-        self._customer_in_doubt = False
         self._round = asyncio.Lock()
         self._fetcher = Fetcher(stripe)
-        self._boundaries = Boundaries(self._chance.uniform(0.0, SPREAD))
+        self._plan = Plan(
+            lambda: self._settings().poll_interval,
+            chance or Random(),  # noqa: S311 - jitter
+        )
 
     def kick(self, reason: str) -> None:
         """Look at everything now, whatever the schedule says; only a Retry-After of Stripe's is still
@@ -115,13 +109,16 @@ class Poller:
         self._kicked = reason
         self._wake.set()
 
+    def nudge(self, reason: str) -> None:
+        """The way to Stripe may be open again, here and at the neighbours'."""
+        self._nudged = reason
+        self._wake.set()
+
     def keys_changed(self) -> None:
         """As `kick`, for an account that may be another one: nothing of what was found so far is taken for
         granted, not even the customer.
         """
-        self._customer_in_doubt = True
-        self._older_than = None
-        self._disputed.clear()
+        self._plan.account_changed()
         self.kick("new keys")
 
     def notice(self) -> None:
@@ -132,23 +129,18 @@ class Poller:
         """Rounds for a person who waits for them, until every turn has been taken; what is left over after
         LOOKS of them follows by itself. Raises PaymentError where Stripe cannot be asked.
         """
-        self._catching_up = set(TURNS)
+        self._plan.look_at_everything()
         for _ in range(LOOKS):
             checkouts = await self._open_checkouts(self._monotonic())
             async with self._round:
                 await self.round(checkouts, routine=True)
-            if not self._catching_up and not self._disputed:
+            if self._plan.settled:
                 break
-        self._backoff.succeeded()
+        self._plan.succeeded()
         self._wake.set()
 
     async def run(self) -> None:
-        self._routine_at = self._monotonic() + first_routine_delay(
-            self._settings().poll_interval, self._chance
-        )
-        lost_customer = self._identity.load().customer is None and await self._ledger.read(_has_begun_to_buy)
-        if lost_customer or await self._ledger.read(_is_rebuilding):
-            self._routine_at = 0.0
+        self._plan.started(self._monotonic(), urgent=await self._is_urgent())
         while True:
             self._wake.clear()
             try:
@@ -169,125 +161,118 @@ class Poller:
         if self._kicked is not None:
             _journal.debug("kicked", reason=self._kicked)
             self._kicked = None
-            self._routine_at = now
-            self._catching_up = set(TURNS)
-            self._backoff.forgive(now)
+            self._plan.kicked(now)
+        if self._nudged is not None:
+            reason, self._nudged = self._nudged, None
+            self._plan.nudged(now, urgent=await self._is_urgent())
+            look_in = max(0, round(self._plan.wake_at() - now))
+            _journal.info("the way to Stripe may be open again", reason=reason, look_in=look_in)
         boundary = await self._boundary(now)
-        if now >= self._backoff.until:
-            due = [held for held in checkouts if self._due[held.local_id] <= now]
-            if due or now >= self._routine_at:
-                await self._guarded(due, routine=now >= self._routine_at, waiting=bool(checkouts))
-                now = self._monotonic()
-                self._pause_until = now + SPACING
-        wake_at = max(min([self._routine_at, *self._due.values()]), self._backoff.until)
-        return max(0.1, min(wake_at - now, 3600.0 if boundary is None else boundary, 3600.0))
+        if self._plan.wake_at() <= now:
+            await self._guarded({held.local_id: held for held in checkouts})
+            now = self._monotonic()
+            self._pause_until = now + SPACING
+        return max(0.1, min(self._plan.wake_at() - now, ASLEEP if boundary is None else boundary, ASLEEP))
+
+    async def _is_urgent(self) -> bool:
+        """Whether somebody may be missing what they paid for, here and now."""
+        customer = self._identity.load().customer is not None
+        return await self._ledger.read(
+            lambda tx: _is_cut_off(tx) or (_is_rebuilding(tx) if customer else _has_begun_to_buy(tx))
+        )
 
     async def _boundary(self, now: float) -> float | None:
         """A period, a trial or a grace may just have ended; gives the seconds until the next one does."""
         held, features = await self._ledger.read(lambda tx: (tx.subscriptions.standing(), tx.features.all()))
-        due = self._boundaries.due(self._clock.now(), held, features.values())
-        if due.recompute:
+        ended, next_in = self._plan.time_passed(now, self._clock.now(), held, features.values())
+        if ended:
             await self._reconciler.recompute()
-        if due.look:
-            self._routine_at = now
-            self._catching_up = set(TURNS)
-        return due.next_in
+        return next_in
 
     async def _open_checkouts(self, now: float) -> list[Checkout]:
-        """The open ones that have a session, and their places in the schedule."""
+        """The open ones that have a session; the plan knows of them then."""
         found = await self._ledger.read(lambda tx: tx.checkouts.open())
         checkouts = [held for held in found if held.session_id is not None]
-        current = {held.local_id for held in checkouts}
-        for gone in (self._noted.keys() | self._due.keys()) - current:
-            for kept in (self._noted, self._due, self._looked_at):
-                kept.pop(gone, None)
-        trusted = self._clock.now()
-        for held in checkouts:
-            if held.local_id not in self._noted:
-                age = max(0, trusted - held.created_at) if trusted is not None and held.created_at else 0
-                self._noted[held.local_id] = now - age
-                # just opened: nobody pays within 2 s; found at the start: it may have been paid meanwhile
-                self._due[held.local_id] = now if self._starting else now + FAST
-        self._starting = False
+        self._plan.checkouts_are(
+            now, self._clock.now(), [(held.local_id, _opened_at(held)) for held in checkouts]
+        )
         return checkouts
 
-    async def _guarded(self, due: list[Checkout], *, routine: bool, waiting: bool) -> None:
-        ceiling = SLOWEST_OPEN if waiting else float(self._settings().poll_interval)
+    async def _guarded(self, checkouts: Mapping[int, Checkout]) -> None:
+        """The round that is due, if it still is when those that a person waits for are over."""
         try:
             async with self._round:
-                await self.round(due, routine=routine)
+                customer = self._identity.load().customer is not None
+                due = self._plan.due(self._monotonic(), customer=customer)
+                if due is None:
+                    return
+                await self._carry_out(due, checkouts)
         except PaymentError as error:
             asked = error.details.get("retry_after")
+            fault: Fault = "transient"
             if error.code == "not_configured":
-                ceiling = float(self._settings().poll_interval)  # set_keys kicks
+                fault = "unconfigured"  # set_keys kicks
+            elif error.code == "rate_limited":
+                fault = "rate_limited"
             elif not is_transient(error):
-                ceiling = float(self._settings().poll_interval)
+                fault = "refused"
                 _journal.warning("polling refused", error=error.code, reason=error.details.get("reason"))
-            self._backoff.failed(
-                self._monotonic(), ceiling, self._chance, asked if isinstance(asked, int) else None
-            )
-            self._catching_up = set(TURNS)  # after an outage everything is looked at again
+            self._plan.failed(self._monotonic(), fault, asked if isinstance(asked, int) else None)
         except Exception as error:  # noqa: BLE001 - polling must outlive any single answer
             _journal.error("a polling round broke", exc=error)
-            self._backoff.failed(self._monotonic(), SLOWEST_OPEN, self._chance)
+            self._plan.failed(self._monotonic(), "broken")
         else:
-            self._backoff.succeeded()
+            self._plan.succeeded()
         await self._reconciler.recompute()  # time has passed, whether or not Stripe answered
 
     async def round(self, due: list[Checkout], *, routine: bool) -> None:
         """At most two requests."""
-        now = self._monotonic()
-        budget = REQUESTS
-        if routine:
-            budget -= await self._routine()
-            self._plan_routine()
-        elif len(due) > budget and (customer := self._identity.load().customer) is not None:
-            # one list answers for any number of checkouts that were completed
-            await self._newest_sessions(customer)
-            budget -= 1
-        else:
-            due = due[:budget]
-        for held in due:
-            self._plan(held, now)
-        for held in sorted(due, key=lambda held: self._looked_at.get(held.local_id, 0.0))[:budget]:
-            self._looked_at[held.local_id] = now
-            await self._look(held)
+        checkouts = {held.local_id: held for held in due}
+        customer = self._identity.load().customer is not None
+        await self._carry_out(
+            self._plan.round(self._monotonic(), checkouts, routine=routine, customer=customer), checkouts
+        )
 
-    async def _routine(self) -> int:
-        """What is due every poll_interval; gives the number of requests it took."""
-        if self._disputed:
-            # the charge says that it is disputed; how it ended takes it, or its session, and its disputes
-            disputed = self._disputed.popleft()
-            if object_kind(disputed) == "charge":
-                await self._reconciler.apply(await self._fetcher.charge(disputed), "poll")
-            else:
-                await self._reconciler.sync(disputed, "poll")
-            return 2
-        customer = self._identity.load().customer
-        if customer is not None and self._customer_in_doubt:
-            if await self._is_known(customer):
-                await self._newest_sessions(customer)
-            else:
-                await self._find_customer()
-            return 2
-        if customer is None:
-            customer = await self._find_customer()
-            if customer is None:
-                return 1
-            await self._newest_sessions(customer)
-            return 2
-        if not await self._newest_sessions(customer):
-            await self._find_customer()
-            return 2
+    # -- asking -----------------------------------------------------------------------------------
+
+    async def _carry_out(self, due: Round, checkouts: Mapping[int, Checkout]) -> None:
+        asked = False
+        while (question := due.question) is not None:
+            due.answered(await self._answer(question, checkouts))
+            asked |= question.kind not in ("checkout", "dispute")
+        if asked and self._plan.complete:
+            await self._reconciler.rebuilt()
+
+    async def _answer(self, question: Question, checkouts: Mapping[int, Checkout]) -> Answer:
+        started = time.monotonic()
+        match question.kind:
+            case "find_customer":
+                return Answer(self._monotonic(), there=await self._find_customer())
+            case "is_customer":
+                return Answer(self._monotonic(), there=await self._is_known())
+            case "checkout":
+                await self._look(checkouts[int(question.subject or 0)])
+                return Answer(self._monotonic())
+            case "dispute":
+                await self._settle_dispute(str(question.subject))
+                return Answer(self._monotonic())
+            case kind:
+                return await self._list(kind, started)
+
+    async def _list(self, kind: Kind, started: float) -> Answer:
+        """What belongs to our customer, one page."""
+        customer = self._customer()
         try:
-            await self._take_turn(customer)
+            return await self._lists_of(kind, customer, started)
         except PaymentError as error:
-            if is_transient(error) or error.code == "stripe_key_invalid":
+            named = error.details.get("param")
+            if error.details.get("stripe_code") == "resource_missing" and named in (None, "customer"):
+                await self._forget(customer)
+                return Answer(self._monotonic(), there=False)
+            if kind == "sessions" or is_transient(error) or error.code == "stripe_key_invalid":
                 raise
-            # a restricted key that may not list invoices, say, must not keep us from all the rest
             _journal.warning("polling refused", error=error.code, reason=error.details.get("reason"))
-            self._catching_up.discard(self._turns[-1])
-        return 2
+            return Answer(self._monotonic(), refused=True)
 
     async def _look(self, held: Checkout) -> None:
         """At one open checkout."""
@@ -298,35 +283,27 @@ class Poller:
             # made with the keys of another account or mode: it will never come to anything here
             await self._ledger.write(lambda tx: tx.checkouts.update(held.local_id, state="failed"))
 
-    def _plan(self, held: Checkout, now: float) -> None:
-        self._due[held.local_id] = now + open_checkout_delay(now - self._noted.get(held.local_id, now))
-
-    def _plan_routine(self) -> None:
-        now = self._monotonic()
-        if self._catching_up or self._disputed:
-            self._routine_at = now + FOLLOW_UP
+    async def _settle_dispute(self, disputed: str) -> None:
+        if object_kind(disputed) == "charge":
+            await self._reconciler.apply(await self._fetcher.charge(disputed), "poll")
         else:
-            self._routine_at = now + routine_delay(self._settings().poll_interval, self._chance)
+            await self._reconciler.sync(disputed, "poll")
 
-    async def _find_customer(self) -> str | None:
-        """Our customer by its metadata, where the identity was restored without it; None if nothing was ever
+    async def _find_customer(self) -> bool:
+        """Our customer by its metadata, where the identity was restored without it; False if nothing was ever
         bought.
         """
         found = await self._stripe.find_customer(self._identity.load().router_id)
         if found is None:
-            self._catching_up.clear()
             await self._reconciler.apply([], "poll")
-            await self._reconciler.rebuilt()
-            return None
-        self._catching_up = set(TURNS)
-        customer = str(found["id"])
-        await asyncio.to_thread(self._identity.set_customer, customer)
-        return customer
+            return False
+        await asyncio.to_thread(self._identity.set_customer, str(found["id"]))
+        return True
 
-    async def _is_known(self, customer: str) -> bool:
+    async def _is_known(self) -> bool:
         """Whether the account of the keys has our customer; one that it has not is forgotten."""
+        customer = self._customer()
         found = await self._stripe.retrieve(customer)
-        self._customer_in_doubt = False
         if found is not None and not found.get("deleted"):
             return True
         await self._forget(customer)
@@ -337,64 +314,47 @@ class Poller:
         _journal.warning("our customer does not exist at Stripe", customer=customer)
         await asyncio.to_thread(self._identity.set_customer, None)
 
-    async def _newest_sessions(self, customer: str) -> bool:
-        """False if Stripe does not know the customer; it is forgotten then."""
-        started = time.monotonic()
-        try:
-            page = await self._stripe.list_checkout_sessions(
-                {"customer": customer, "status": "complete", "limit": PAGE}
-            )
-        except PaymentError as error:
-            if error.details.get("stripe_code") != "resource_missing":
-                raise
-            await self._forget(customer)
-            return False
-        await self._apply_sessions(page.data, started)
-        if page.has_more and self._older_than is None:
-            self._older_than = str(page.data[-1]["id"])
-        if not page.has_more:
-            self._older_than = None
-            self._catching_up.discard("older_sessions")
-        return True
+    def _customer(self) -> str:
+        """Ours, while a question is about it."""
+        return self._identity.load().customer or ""
 
-    async def _apply_sessions(self, sessions: list[dict[str, Any]], started: float) -> None:
-        ids = [str(session["id"]) for session in sessions]
-        held = await self._ledger.read(lambda tx: tx.purchases.disputes(ids))
-        for session in sessions:
-            if (
-                derive.needs_disputes(session, held.get(session["id"]))
-                and session["id"] not in self._disputed
-            ):
-                self._disputed.append(session["id"])
-        await self._reconciler.apply(
-            [unit for session in sessions for unit in units_of(session, started)], "poll"
-        )
-
-    async def _take_turn(self, customer: str) -> None:
-        turn = self._next_turn()
-        started = time.monotonic()
-        if turn == "subscriptions":
+    async def _lists_of(self, kind: Kind, customer: str, started: float) -> Answer:
+        if kind in ("sessions", "older_sessions"):
+            wanted: SessionListParams = {"customer": customer, "status": "complete", "limit": PAGE}
+            if kind == "older_sessions":
+                wanted["starting_after"] = self._plan.older_than or ""
+            return await self._apply_sessions(await self._stripe.list_checkout_sessions(wanted), started)
+        if kind == "subscriptions":
             page = await self._stripe.list_subscriptions(
                 {"customer": customer, "status": "all", "limit": PAGE}
             )
-        elif turn == "invoices":
+        elif kind == "invoices":
             page = await self._stripe.list_invoices({"customer": customer, "limit": PAGE})
-        elif turn == "charges":
-            page = await self._stripe.list_charges({"customer": customer, "limit": PAGE})
         else:
-            await self._older_sessions(customer, started)
-            page = None
-        if page is not None:
-            await self._reconciler.apply(
-                [unit for root in page.data for unit in units_of(root, started)], "poll"
-            )
-            self._catching_up.discard(turn)
-            if turn == "charges":
-                await self._look_out_for_disputes([str(charge["id"]) for charge in page.data])
-        if not self._catching_up:
-            await self._reconciler.rebuilt()
+            page = await self._stripe.list_charges({"customer": customer, "limit": PAGE})
+        await self._reconciler.apply([unit for root in page.data for unit in units_of(root, started)], "poll")
+        disputed: list[str] = []
+        if kind == "charges":
+            disputed = await self._disputed_among([str(charge["id"]) for charge in page.data])
+        subscribed = await self._ledger.read(lambda tx: tx.subscriptions.any())
+        return Answer(self._monotonic(), disputed=disputed, subscribed=subscribed)
 
-    async def _look_out_for_disputes(self, charges: list[str]) -> None:
+    async def _apply_sessions(self, page: Page, started: float) -> Answer:
+        ids = [str(session["id"]) for session in page.data]
+        held = await self._ledger.read(lambda tx: tx.purchases.disputes(ids))
+        disputed = [
+            str(session["id"])
+            for session in page.data
+            if derive.needs_disputes(session, held.get(session["id"]))
+        ]
+        await self._reconciler.apply(
+            [unit for session in page.data for unit in units_of(session, started)], "poll"
+        )
+        more = str(page.data[-1]["id"]) if page.has_more and page.data else None
+        subscribed = await self._ledger.read(lambda tx: tx.subscriptions.any())
+        return Answer(self._monotonic(), more=more, disputed=disputed, subscribed=subscribed)
+
+    async def _disputed_among(self, charges: list[str]) -> list[str]:
         """Those that paid an invoice and are disputed, unless it is known how that ended."""
 
         def in_doubt(tx: Transaction) -> list[str]:
@@ -408,36 +368,7 @@ class Poller:
                 and money.invoice_of(charge) is not None
             ]
 
-        self._disputed.extend(
-            charge for charge in await self._ledger.read(in_doubt) if charge not in self._disputed
-        )
-
-    async def _older_sessions(self, customer: str, started: float) -> None:
-        """One page further back; past the last one it begins anew."""
-        page = await self._stripe.list_checkout_sessions(
-            {
-                "customer": customer,
-                "status": "complete",
-                "limit": PAGE,
-                "starting_after": self._older_than or "",
-            }
-        )
-        await self._apply_sessions(page.data, started)
-        self._older_than = str(page.data[-1]["id"]) if page.has_more and page.data else None
-        if self._older_than is None:
-            self._catching_up.discard("older_sessions")
-
-    def _next_turn(self) -> str:
-        """The turn that waits longest; while catching up, one that has not been taken yet."""
-        for _ in range(len(self._turns)):
-            turn = self._turns[0]
-            self._turns.rotate(-1)
-            if turn == "older_sessions" and self._older_than is None:
-                self._catching_up.discard(turn)
-                continue
-            if not self._catching_up or turn in self._catching_up:
-                return turn
-        return "subscriptions"
+        return await self._ledger.read(in_doubt)
 
 
 def _has_begun_to_buy(tx: Transaction) -> bool:
@@ -447,3 +378,13 @@ def _has_begun_to_buy(tx: Transaction) -> bool:
 
 def _is_rebuilding(tx: Transaction) -> bool:
     return tx.meta.get(META_REBUILDING) is not None
+
+
+def _is_cut_off(tx: Transaction) -> bool:
+    """Something is locked for nothing but that Stripe was not heard for too long."""
+    return any(held.reason == "offline" and not held.unlocked for held in tx.features.all().values())
+
+
+def _opened_at(held: Checkout) -> int:
+    """Epoch seconds, by Stripe's clock: ours may have been wrong then."""
+    return held.created_at if held.expires_at is None else held.expires_at - SESSION_LASTS

@@ -5,7 +5,7 @@ and never on the way to the bus. What comes out are plain dictionaries in the sh
 what goes wrong comes out as `PaymentError`.
 """
 
-from .api import StripeAPI, StripeState, api_base_problem, is_missing, is_transient, object_kind
+from .api import Page, StripeAPI, StripeState, api_base_problem, is_missing, is_transient, object_kind
 from .permissions import PERMISSIONS, Permission
 from .webhook_signature import sign, verify
 from .wire import Expected
@@ -13,6 +13,7 @@ from .wire import Expected
 __all__ = [
     "PERMISSIONS",
     "Expected",
+    "Page",
     "Permission",
     "StripeAPI",
     "StripeState",

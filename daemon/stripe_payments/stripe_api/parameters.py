@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     )
     from stripe.params.billing_portal import ConfigurationCreateParams
     from stripe.params.billing_portal import SessionCreateParams as PortalSessionCreateParams
-    from stripe.params.checkout import SessionCreateParams
+    from stripe.params.checkout import SessionCreateParams, SessionListParams
 
     __all__ = [
         "ConfigurationCreateParams",
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         "ProductCreateParams",
         "RefundCreateParams",
         "SessionCreateParams",
+        "SessionListParams",
         "SubscriptionUpdateParams",
         "WebhookEndpointCreateParams",
         "WebhookEndpointUpdateParams",

@@ -27,7 +27,7 @@ PUBLISHED = {
     "grants": set(),
     "grant": {"feature", "until", "note"},
     "revoke": {"feature"},
-    "sync": set(),
+    "sync": {"background"},
     "refund": {"payment_id", "amount", "reason"},
     "check": set(),
     "provision": {"dry_run", "replace"},
@@ -229,6 +229,15 @@ async def test_a_purchase_from_order_to_refund(shop: Shop) -> None:
     status = await house.call("status")
     assert (status["stripe"], status["clock"]) == ("ok", "trusted")
     assert status["customer"].startswith("cus_")
+
+
+async def test_a_sync_in_the_background_waits_for_nobody(shop: Shop) -> None:
+    """As hotplug calls it: what a person would be told is no concern of a script's."""
+    house = shop.house
+    synced = await house.call("sync")
+    shop.stripe.set_faults(drop_connection=True)
+    assert (await house.refusal("sync"))["code"] == "stripe_unreachable"
+    assert await house.call("sync", background=True) == {"changed": [], "last_sync": synced["last_sync"]}
 
 
 async def locked(house: House) -> bool:

@@ -19,6 +19,20 @@ async def test_polling(shop: Shop) -> None:
     await told(shop.house, "polling", "warning", says="last heard", hint="stripe-payments sync")
 
 
+async def test_a_router_that_never_bought_anything_need_not_hear_often(shop: Shop) -> None:
+    await shop.house.call("sync")
+    shop.stripe.advance(7200)
+    shop.stripe.set_faults(status=503)
+    await row(shop.house, "clock")
+    await fine(shop.house, "polling")
+    shop.stripe.set_faults()
+    await shop.buy()
+    shop.stripe.advance(7200)
+    shop.stripe.set_faults(status=503)
+    await row(shop.house, "clock")
+    await told(shop.house, "polling", "warning", says="last heard", hint="stripe-payments sync")
+
+
 async def test_never_polled(offline: House) -> None:
     await told(offline, "polling", "info", says="not been asked", hint="sync")
 

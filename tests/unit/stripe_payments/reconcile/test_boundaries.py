@@ -47,6 +47,17 @@ def test_each_boundary_is_due_once() -> None:
     )
 
 
+def test_a_renewal_that_was_seen_to_begin_is_looked_at_again_when_it_has_been_charged() -> None:
+    """By then the subscription speaks of its next end only."""
+    boundaries = Boundaries(10)
+    boundaries.due(END - 3000, [sub()], [])
+    renewed = sub(current_period_end=END + 30 * 86_400)
+    assert boundaries.due(END + 500, [sub()], []).look
+    assert boundaries.due(END + 600, [renewed], []).next_in == CHARGED_AFTER + 10 - 600
+    assert boundaries.due(END + CHARGED_AFTER + 10, [renewed], []).look
+    assert not boundaries.due(END + CHARGED_AFTER + 20, [renewed], []).look
+
+
 def test_what_passed_before_the_time_was_known_is_the_first_rounds_business() -> None:
     boundaries = Boundaries(0)
     assert not boundaries.due(END + 10_000, [sub()], []).look

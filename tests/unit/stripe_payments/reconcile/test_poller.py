@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from simulator.stripe_cloud import StripeCloud
-from stripe_payments.reconcile import META_LAST_CONTACT
+from stripe_payments.reconcile import META_LAST_CONTACT, Poller
 from stripe_payments.reconcile.poller import REQUESTS
 from tests.unit.stripe_payments.seller import ONE_TIME, Seller, eventually, selling
 
@@ -131,6 +134,83 @@ async def test_after_an_outage_everything_is_right_within_one_round(
     cloud.set_faults()
     seller.poller.kick("wan up")
     await unlocks(seller)
+
+
+class Soonest(Random):
+    """Chance that always takes the first moment."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return a
+
+
+class Latest(Random):
+    """Chance that always takes the last one."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+def poller_of(seller: Seller, chance: Random) -> Poller:
+    return Poller(
+        seller.ledger,
+        seller.reconciler,
+        seller.stripe,
+        lambda: seller.settings,
+        seller.identity,
+        seller.clock,
+        chance=chance,
+    )
+
+
+async def test_a_nudge_after_an_outage_ends_the_wait_for_the_next_try(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    seller.change(poll_interval=86_400)
+    await seller.buy()
+    cloud.set_faults(drop_connection=True)
+    poller = poller_of(seller, Soonest())
+    seller.run(poller.run())
+
+    async def noticed() -> bool:
+        return seller.stripe.state.status == "unreachable"
+
+    await eventually(noticed, "the outage is noticed")
+    cloud.set_faults()
+    asked = seller.asked("/v1/subscriptions")
+    poller.nudge("the way is back")
+
+    async def looked() -> bool:
+        return seller.asked("/v1/subscriptions") > asked
+
+    await eventually(looked, "everything is looked at")
+
+
+@pytest.mark.parametrize("way", ["start", "nudge"])
+async def test_who_is_locked_out_for_silence_alone_does_not_wait_for_the_neighbours(
+    seller: Seller, way: str
+) -> None:
+    await seller.subscribe()
+    poller = poller_of(seller, Latest())
+    if way == "nudge":
+        seller.run(poller.run())
+        await asyncio.sleep(0.1)  # it has planned its first look by now, or plans it at once
+    held = await seller.ledger.read(lambda tx: tx.features.all())
+    offline = {name: replace(one, unlocked=False, reason="offline") for name, one in held.items()}
+    await seller.ledger.write(lambda tx: tx.features.replace(offline))
+    if way == "nudge":
+        poller.nudge("the way is back")
+    else:
+        seller.run(poller.run())
+    await unlocks(seller)
+
+
+async def test_a_new_router_has_no_hurry(cloud: StripeCloud, tmp_path: Path) -> None:
+    """Nor have the thousand others that are unpacked with it: nothing was bought that could be missing."""
+    async with selling(cloud, tmp_path / "new", rebuilding=True) as seller:
+        before = seller.asked()
+        seller.run(poller_of(seller, Latest()).run())
+        await asyncio.sleep(0.5)
+        assert seller.asked() == before
 
 
 async def test_a_retry_after_is_waited_for(seller: Seller, cloud: StripeCloud) -> None:
