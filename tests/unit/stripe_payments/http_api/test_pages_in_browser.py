@@ -20,6 +20,7 @@ async def test_the_page_follows_the_payment_without_a_reload(shop: Shop) -> None
             page = await browser.new_page(locale="it-IT")
             faults: list[str] = []
             page.on("pageerror", lambda error: faults.append(str(error)))
+            page.on("console", lambda message: faults.append(message.text))
             await page.goto(f"{front.url}/payment-success?session_id={session_id}")
             await page.evaluate("window.stillTheSamePage = true")
             assert await page.get_attribute("#outcome", "data-state") == "open"
