@@ -146,10 +146,13 @@ async def ledger(probes: Probes) -> Finding:
     try:
         await situation.ledger.write(lambda tx: tx.meta.set(META_CHECKED, str(situation.now)))
         damage = await situation.ledger.read(lambda tx: tx.damage()) if size <= INTEGRITY_BYTES else None
+        if damage is not None:
+            situation.ledger.condemn(damage)
     except PaymentError as error:
-        return of_error(error)
+        damage = situation.ledger.damage  # a page that somebody else, or these very lines, came upon
+        if damage is None:
+            return of_error(error)
     if damage is not None:
-        situation.ledger.condemn(damage)
         return fault(
             f"The ledger is damaged: {damage}.",
             f"Il registro è danneggiato: {damage}.",

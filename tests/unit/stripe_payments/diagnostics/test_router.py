@@ -17,6 +17,7 @@ import pytest
 
 from simulator.ubus_broker import UbusBroker
 from stripe_payments.diagnostics import Diagnostics
+from stripe_payments.ledger import Ledger
 from tests.unit.stripe_payments.diagnostics.rows import fine, row, told
 from tests.unit.stripe_payments.house import House, open_house
 from tests.unit.ubus_broker.people import People
@@ -137,6 +138,24 @@ async def test_a_ledger_damaged_while_open(house: House) -> None:
         return False
 
     await house.until(begun_anew)
+
+
+async def test_a_ledger_in_which_somebody_else_came_upon_damage(house: House, tmp_path: Path) -> None:
+    await house.parts()
+    assert house.service is not None
+    wiring: Any = house.service._wiring
+    damaged = await Ledger.open(tmp_path / "damaged.db")
+    damaged.condemn("page 7 is never used")
+    await damaged.close()  # as the service does at once
+    for locale, says, hint in (
+        ("en", "damaged: page 7", "set aside"),
+        ("it", "danneggiato: page 7", "da parte"),
+    ):
+        found = await Diagnostics(lambda: replace(wiring.situation(None), ledger=damaged)).run(locale)
+        (ledger,) = [one for one in found if one["id"] == "ledger"]
+        assert ledger["severity"] == "error"
+        assert says in ledger["detail"]
+        assert hint in ledger["hint"]
 
 
 async def test_a_ledger_that_had_to_be_begun_anew(house: House) -> None:
