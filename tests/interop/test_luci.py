@@ -8,13 +8,13 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from tests.interop.world import OpenWrtWorld
-from tests.luci.conftest import PATIENCE_MS, Visitor, browser, open_visitor, visitor
+from tests.luci.conftest import PATIENCE_MS, Visitor, browser, open_visitor, visitor, window
 from tests.luci.test_purchase import *  # noqa: F403
 from tests.luci.test_purchase import PRODUCT
 
 del world  # noqa: F821  # the simulated one
 
-__all__ = ["browser", "visitor"]
+__all__ = ["browser", "visitor", "window"]
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_MS)

@@ -8,7 +8,7 @@ import pytest_asyncio
 from playwright.async_api import expect
 
 from tests.interop.world import OpenWrtWorld
-from tests.luci.conftest import PATIENCE_MS, Visitor, browser, visitor
+from tests.luci.conftest import PATIENCE_MS, Visitor, browser, visitor, window
 from tests.luci.test_settings import CBID, TAB
 from tests.luci.test_subscription_life import (
     test_a_daemon_killed_while_it_changes_the_plan_changes_it_once,
@@ -24,6 +24,7 @@ __all__ = [
     "test_a_router_out_of_the_box_is_set_up_in_the_browser",
     "test_the_portal_and_the_way_back",
     "visitor",
+    "window",
 ]
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]

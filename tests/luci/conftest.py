@@ -158,8 +158,23 @@ async def open_visitor(browser: Browser, locale: str = "en-GB", **options: objec
     return Visitor(context, page, complaints)
 
 
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def window(browser: Browser) -> AsyncIterator[Visitor]:
+    """The browser window that one visitor leaves to the next: opening one costs more than most tests do in it."""
+    opened = await open_visitor(browser)
+    yield opened
+    await opened.context.close()
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def visitor(browser: Browser) -> AsyncIterator[Visitor]:
-    person = await open_visitor(browser)
-    yield person
-    await person.context.close()
+async def visitor(window: Visitor) -> AsyncIterator[Visitor]:
+    """A person who has never been here: nothing of the last one's is left in the window."""
+    window.complaints.clear()
+    yield window
+    for page in window.context.pages:
+        if page is not window.page:
+            await page.close()
+    if window.page.url.startswith("http"):
+        await window.page.evaluate("localStorage.clear(); sessionStorage.clear()")
+    await window.page.goto("about:blank")
+    await window.context.clear_cookies()
