@@ -160,7 +160,7 @@ async def open_visitor(browser: Browser, locale: str = "en-GB", **options: objec
 
 @pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def window(browser: Browser) -> AsyncIterator[Visitor]:
-    """The browser window that one visitor leaves to the next: opening one costs more than most tests do in it."""
+    """A browser window that one visitor leaves to the next: opening it costs more than most tests in it."""
     opened = await open_visitor(browser)
     yield opened
     await opened.context.close()

@@ -8,10 +8,11 @@ leave and abandons a call in flight (it is repeated under the same idempotency k
 from __future__ import annotations
 
 import asyncio
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -31,15 +32,13 @@ class _Job:
         self.loop = loop
         self.future = future
 
-    def run(self) -> None:
-        if self.future.cancelled():  # the caller left while this waited its turn
-            return
+    def run(self) -> Callable[[], None]:
+        """What tells the caller how it went, whoever that is by then."""
         try:
             result = self.call()
         except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the caller, not to the thread
-            self._settle(None, error)
-        else:
-            self._settle(result, None)
+            return partial(self._settle, None, error)
+        return partial(self._settle, result, None)
 
     def _settle(self, result: Any, error: BaseException | None) -> None:
         def settle() -> None:
@@ -66,10 +65,10 @@ class WorkerThreads:
         self._name = name
         self._on_exit = on_exit
         self._max_waiting = max_waiting
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._changed = threading.Condition()
+        self._waiting: deque[_Job] = deque()
+        self._running = 0
         self._threads: list[threading.Thread] = []
-        self._unfinished = 0
-        self._lock = threading.Lock()
         self._closed = False
 
     async def run(self, call: Callable[[], T]) -> T:
@@ -78,44 +77,58 @@ class WorkerThreads:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        with self._lock:
+        job = _Job(call, loop, future)
+        with self._changed:
             if self._closed:
                 raise RuntimeError(f"{self._name} threads are closed")
-            if self._unfinished >= self._count + self._max_waiting:
+            if self._running + len(self._waiting) >= self._count + self._max_waiting:
                 raise OverloadError
-            self._unfinished += 1
-            if len(self._threads) < min(self._count, self._unfinished):
+            self._waiting.append(job)
+            if len(self._threads) < min(self._count, self._running + len(self._waiting)):
                 thread = threading.Thread(
                     target=self._work, name=f"{self._name}-{len(self._threads) + 1}", daemon=True
                 )
                 self._threads.append(thread)
                 thread.start()
-        self._jobs.put(_Job(call, loop, future))
-        return await future
+            self._changed.notify()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            with self._changed, suppress(ValueError):
+                self._waiting.remove(job)
+            raise
 
     def _work(self) -> None:
         try:
-            while (job := self._jobs.get()) is not None:
-                try:
-                    job.run()
-                finally:
-                    with self._lock:
-                        self._unfinished -= 1
-                    del job
+            while (job := self._next()) is not None:
+                tell = job.run()
+                with self._changed:
+                    self._running -= 1  # first: whoever hears the answer may ask the next thing at once
+                tell()
+                del job, tell
         finally:
             if self._on_exit is not None:
                 self._on_exit()
+
+    def _next(self) -> _Job | None:
+        """Waits; None once there will be nothing more to do."""
+        with self._changed:
+            while not self._waiting:
+                if self._closed:
+                    return None
+                self._changed.wait()
+            self._running += 1
+            return self._waiting.popleft()
 
     def close(self, timeout: float = 1.0) -> None:
         """Let the threads leave; wait at most `timeout` seconds in all for those that are idle.
         Idempotent.
         """
-        with self._lock:
+        with self._changed:
             if self._closed:
                 return
             self._closed = True
             threads = list(self._threads)
-        for _ in threads:
-            self._jobs.put(None)
+            self._changed.notify_all()
         for thread in threads:
             thread.join(timeout / len(threads))

@@ -234,7 +234,10 @@ async def test_threads_are_bounded_and_a_cancelled_call_never_begins() -> None:
         await threads.run(lambda: ran.append(3))
     second.cancel()
     await asyncio.gather(second, return_exceptions=True)
+    third = asyncio.create_task(threads.run(lambda: 3))  # it has the place of the one that left
+    await asyncio.sleep(0)
     go.set()
+    assert await third == 3
     assert await first
     with pytest.raises(ZeroDivisionError):
         await threads.run(lambda: 1 / 0)
