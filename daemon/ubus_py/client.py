@@ -15,7 +15,7 @@ from .errors import CallTimeout, ConnectionLost, ProtocolError, Status, StatusEr
 from .events import Callback, Event, ObjectInfo, Receiver
 from .framing import MAX_MESSAGE, encode_frame
 from .messages import Attr, MessageType, encode_attrs, table_payload
-from .objects import Object, Publisher, Served
+from .objects import Answer, Object, Publisher, Served
 from .session import Hello, Invocation, Request, Session, SubscribersChanged, TargetRemoved
 from .transport import DEFAULT_SOCKET, Transport
 
@@ -43,10 +43,10 @@ class Connection:
         self._transport = Transport(self._on_data, self._on_lost)
         self._waiters: dict[Request, asyncio.Future[None]] = {}
         self._adopting: dict[Request, Served] = {}
-        self._publisher = Publisher(self._spawn, self._send, self._drain)
+        self._publisher = Publisher(self._spawn, self._send)
         self._ids: dict[str, int] = {}
         self._lookups: dict[str, asyncio.Task[int]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Answer]] = set()
         self._eager = EagerTasks(self._loop)
         self._greeted: asyncio.Future[None] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
@@ -464,12 +464,12 @@ class Connection:
         if self._transport.congested:
             await self._transport.drain()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
-        task = self._eager.start(work)
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return task
+    def _spawn(self, work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer] | Answer:
+        begun = self._eager.start(work)
+        if isinstance(begun, asyncio.Task):
+            self._tasks.add(begun)
+            begun.add_done_callback(self._tasks.discard)
+        return begun
 
 
 def _expire(waiter: asyncio.Future[None], timeout: float) -> None:

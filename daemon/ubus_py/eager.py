@@ -14,23 +14,26 @@ import sys
 import types
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Coroutine, Generator
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
-Work: TypeAlias = "Coroutine[Any, Any, None]"
+T = TypeVar("T")
+Work: TypeAlias = "Coroutine[Any, Any, T]"
 
 
 class EagerTasks:
-    """Starts coroutines on one event loop. They must not raise anything but CancelledError."""
+    """Starts coroutines on one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._ready: _Ready | None = None
+        self._ready: _Ready[Any] | None = None
 
-    def start(self, work: Work) -> asyncio.Task[None] | None:
-        """The task that goes on with it; None if nothing is left to be done."""
+    def start(self, work: Work[T]) -> asyncio.Task[T] | T:
+        """What it gives, if it never had to wait; otherwise the task that goes on with it. Raises what it
+        raises in its first step.
+        """
         if sys.version_info >= (3, 12):
             task = asyncio.Task(work, loop=self._loop, eager_start=True)
-            return None if task.done() else task
+            return task.result() if task.done() else task
         ready = self._ready
         if ready is None or not ready.usable:
             if ready is None or ready.spoilt:
@@ -40,8 +43,9 @@ class EagerTasks:
         _enter_task(self._loop, ready.task)
         try:
             waited_for = ready.context.run(work.send, None)
-        except (StopIteration, asyncio.CancelledError):
-            return None
+        except StopIteration as end:
+            value: T = end.value
+            return value
         finally:
             _leave_task(self._loop, ready.task)
         self._ready = None
@@ -55,15 +59,15 @@ class EagerTasks:
             self._ready = None
 
 
-class _Ready:
+class _Ready(Generic[T]):
     """A task that waits for a coroutine which has begun."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.handed: asyncio.Future[tuple[Work, Any]] = loop.create_future()
+        self.handed: asyncio.Future[tuple[Work[T], Any]] = loop.create_future()
         self.context = contextvars.copy_context()
-        self._variables = dict(self.context)
+        self._untouched = self.context.copy()
         self._waiting = False
-        self.task: asyncio.Task[None] = loop.create_task(self._go_on(), context=self.context)
+        self.task: asyncio.Task[T] = loop.create_task(self._go_on(), context=self.context)
 
     @property
     def usable(self) -> bool:
@@ -73,9 +77,10 @@ class _Ready:
     @property
     def spoilt(self) -> bool:
         """Whether it is over, or a coroutine left something behind: a context variable, a cancellation."""
-        return self.task.done() or self.task.cancelling() > 0 or dict(self.context) != self._variables
+        task = self.task
+        return task.done() or task.cancelling() > 0 or self.context != self._untouched
 
-    async def _go_on(self) -> None:
+    async def _go_on(self) -> T:
         refusal: BaseException | None = None
         self._waiting = True  # a task that has not begun would not hear of its cancellation
         try:
@@ -85,11 +90,11 @@ class _Ready:
                 raise
             refusal = error  # cancelled between the first step and now: it is the coroutine's to hear of it
         work, waited_for = self.handed.result()
-        await _continued(work, waited_for, refusal)
+        return await _continued(work, waited_for, refusal)
 
 
 @types.coroutine
-def _continued(work: Work, waited_for: Any, refusal: BaseException | None) -> Generator[Any, Any, None]:
+def _continued(work: Work[T], waited_for: Any, refusal: BaseException | None) -> Generator[Any, Any, T]:
     """What is left of a coroutine that waits for `waited_for`, as the task that awaits this."""
     while True:
         if refusal is None:
@@ -99,6 +104,7 @@ def _continued(work: Work, waited_for: Any, refusal: BaseException | None) -> Ge
                 refusal = error
         try:
             waited_for = work.send(None) if refusal is None else work.throw(refusal)
-        except StopIteration:
-            return
+        except StopIteration as end:
+            value: T = end.value
+            return value
         refusal = None

@@ -6,6 +6,8 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from .blobmsg import ArgType, Encodable, Int8, Int16, Table, Value, decode_table
@@ -212,10 +214,10 @@ class Running:
 
     __slots__ = ("answered", "call", "task")
 
-    def __init__(self, call: Invocation) -> None:
+    def __init__(self, call: Invocation, task: asyncio.Task[Answer]) -> None:
         self.call = call
+        self.task = task
         self.answered = False
-        self.task: asyncio.Task[None] | None = None
 
 
 Served: TypeAlias = "Object | Receiver"
@@ -227,20 +229,18 @@ class Publisher:
     ubusd tells a server nothing about its callers: when one goes away, its handler runs on, and ubusd
     drops the answer. Handlers are cancelled when the object is withdrawn or the connection ends.
 
-    :param spawn: runs a coroutine, as a task that the connection owns if it has to wait.
+    :param spawn: runs a coroutine: gives (or raises) what it does at once, or the task, which the connection
+        owns, that goes on with it.
     :param send: writes bytes, or drops them when the connection ended.
-    :param drain: waits while ubusd reads slower than we write.
     """
 
     def __init__(
         self,
-        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None] | None],
+        spawn: Callable[[Coroutine[Any, Any, Answer]], asyncio.Task[Answer] | Answer],
         send: Callable[[bytes], None],
-        drain: Callable[[], Awaitable[None]],
     ) -> None:
         self._spawn = spawn
         self._send = send
-        self._drain = drain
         self._served: dict[int, Served] = {}
 
     # what is served
@@ -274,8 +274,7 @@ class Publisher:
     def _abandon(self, obj: Object) -> None:
         for running in tuple(obj.calls):
             self._finish(obj, running, Status.CONNECTION_FAILED, None)
-            if running.task is not None:
-                running.task.cancel()
+            running.task.cancel()
 
     # what comes in
 
@@ -309,28 +308,35 @@ class Publisher:
             seen = Call(served, call.method, args, user=call.user, group=call.group, peer=call.peer)
             try:
                 result = method.handler(seen)
+                if result is not None and not isinstance(result, dict | Mapping):
+                    begun = self._spawn(result if isinstance(result, CoroutineType) else _awaited(result))
+                    if isinstance(begun, asyncio.Task):
+                        self._follow(served, method, call, begun)
+                        return
+                    result = begun
+            except asyncio.CancelledError:
+                self.answer(call, Status.CONNECTION_FAILED)
             except Exception as error:  # noqa: BLE001 - logged by _refusal()
                 self.answer(call, *_refusal(served, method, error))
-                return
-            if result is None or isinstance(result, Mapping):
-                self.answer(call, 0, result)
             else:
-                running = Running(call)
-                served.calls.add(running)
-                running.task = self._spawn(self._serve(served, method, result, running))
+                self.answer(call, 0, result)
 
-    async def _serve(self, obj: Object, method: Method, work: Awaitable[Answer], running: Running) -> None:
-        data: Answer = None
-        status: int = 0
-        try:
-            data = await work
-        except asyncio.CancelledError:
-            self._finish(obj, running, Status.CONNECTION_FAILED, None)
-            raise
-        except Exception as error:  # noqa: BLE001 - logged by _refusal()
-            status, data = _refusal(obj, method, error)
-        self._finish(obj, running, status, data)
-        await self._drain()
+    def _follow(self, obj: Object, method: Method, call: Invocation, task: asyncio.Task[Answer]) -> None:
+        """Answer when the handler, which has to wait, has ended."""
+        running = Running(call, task)
+        obj.calls.add(running)
+
+        def ended(task: asyncio.Task[Answer]) -> None:
+            if task.cancelled():
+                self._finish(obj, running, Status.CONNECTION_FAILED, None)
+            elif (error := task.exception()) is None:
+                self._finish(obj, running, 0, task.result())
+            else:
+                self._finish(obj, running, *_refusal(obj, method, error))
+
+        task.add_done_callback(ended)
+        if self._served.get(call.objid) is not obj:  # its own handler has withdrawn it
+            self._abandon(obj)
 
     def _finish(self, obj: Object, running: Running, status: int, data: Answer) -> None:
         if not running.answered:  # else the object was withdrawn meanwhile
@@ -361,16 +367,21 @@ class Publisher:
             log.exception("the callback for %s failed", call.method)
         else:
             if inspect.isawaitable(result):
-                self._spawn(_attend(result, call.method))
+                with suppress(asyncio.CancelledError):
+                    self._spawn(_attend(result, call.method))
         self.answer(call, Status.OK)
 
 
-def _refusal(obj: Object, method: Method, error: Exception) -> tuple[int, Answer]:
+def _refusal(obj: Object, method: Method, error: BaseException) -> tuple[int, Answer]:
     """The answer that an exception out of a handler is."""
     if isinstance(error, StatusError):
         return error.code, error.data
     log.error("%s %s failed", obj.name, method.name, exc_info=error)
     return Status.UNKNOWN_ERROR, None
+
+
+async def _awaited(answer: Awaitable[Answer]) -> Answer:
+    return await answer
 
 
 async def _attend(work: Awaitable[object], what: str) -> None:

@@ -36,6 +36,32 @@ async def test_what_never_waits_is_done_at_once() -> None:
     assert await started(start) == (None, ["done"])
 
 
+async def test_what_it_gives_or_raises_comes_at_once_or_from_the_task() -> None:
+    async def give(value: str, waits: bool) -> str:
+        if waits:
+            await asyncio.sleep(0)
+        if value == "nothing":
+            raise LookupError(value)
+        return value
+
+    def start(tasks: EagerTasks) -> list[object]:
+        with pytest.raises(LookupError):
+            tasks.start(give("nothing", False))
+        return [
+            tasks.start(give("a", False)),
+            tasks.start(give("a", True)),
+            tasks.start(give("nothing", True)),
+        ]
+
+    begun = await started(start)
+    assert isinstance(begun, list)
+    at_once, later, failing = begun
+    assert at_once == "a"
+    assert await later == "a"
+    with pytest.raises(LookupError):
+        await failing
+
+
 async def test_what_waits_goes_on_as_the_task_it_began_as() -> None:
     tasks_seen: list[asyncio.Task[None] | None] = []
     gate = asyncio.Event()
