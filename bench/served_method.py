@@ -12,7 +12,6 @@ from ubus_py import STRING, Call, Client, Method, Object, blobmsg
 from ubus_py.framing import CHUNK, FrameReader, encode_message
 from ubus_py.messages import Attr, AttrValue, Message, MessageType
 
-OBJECT = "bench.served"
 METHOD = "has"
 ARGUMENTS = {"feature": "remote_backup_daily"}
 REPLY = {"unlocked": True}
@@ -26,15 +25,15 @@ def _has_at_once(call: Call) -> dict[str, bool]:
     return dict(REPLY)
 
 
-async def serve_with_ubus_py(path: str, *, plain: bool) -> None:
+async def serve_with_ubus_py(path: str, name: str, *, plain: bool) -> None:
     """Publishes the method with ubus_py and serves it until killed. `plain`: by a function, no coroutine."""
     served = Method(METHOD, _has_at_once if plain else _has, {"feature": STRING})
     async with Client(path) as client:
-        await client.publish(Object(OBJECT, [served]))
+        await client.publish(Object(name, [served]))
         await asyncio.Event().wait()
 
 
-def serve_barely(path: str) -> None:
+def serve_barely(path: str, name: str) -> None:
     """Publishes the same method with a blocking loop and prepared replies."""
     signature = blobmsg.encode_table({METHOD: {"feature": int(STRING)}})
     reply = blobmsg.encode_table(REPLY)
@@ -42,7 +41,7 @@ def serve_barely(path: str) -> None:
         bus.connect(path)
         bus.sendall(
             encode_message(
-                Message(MessageType.ADD_OBJECT, 1, 0, {Attr.OBJPATH: OBJECT, Attr.SIGNATURE: signature})
+                Message(MessageType.ADD_OBJECT, 1, 0, {Attr.OBJPATH: name, Attr.SIGNATURE: signature})
             )
         )
         reader = FrameReader()
@@ -64,13 +63,14 @@ def main() -> None:
     """Serves until killed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--bus", required=True)
+    parser.add_argument("--object", required=True)
     parser.add_argument("--bare", action="store_true")
     parser.add_argument("--plain", action="store_true")
     options = parser.parse_args()
     if options.bare:
-        serve_barely(options.bus)
+        serve_barely(options.bus, options.object)
     else:
-        asyncio.run(serve_with_ubus_py(options.bus, plain=options.plain))
+        asyncio.run(serve_with_ubus_py(options.bus, options.object, plain=options.plain))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import asyncio
 import contextvars
 import sys
 import types
-from asyncio.tasks import _enter_task, _leave_task
+from asyncio.tasks import _enter_task, _leave_task, current_task
 from collections.abc import Coroutine, Generator
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -35,10 +35,11 @@ class EagerTasks:
             task = asyncio.Task(work, loop=self._loop, eager_start=True)
             return task.result() if task.done() else task
         ready = self._ready
-        if ready is None or not ready.usable:
-            if ready is None or ready.spoilt:
-                self.close()
-                self._ready = _Ready(self._loop)
+        if ready is None or ready.spoilt:
+            self.close()
+            self._ready = _Ready(self._loop)
+            return self._loop.create_task(work)
+        if not ready.waiting or current_task(self._loop) is not None:  # none may begin inside another's step
             return self._loop.create_task(work)
         _enter_task(self._loop, ready.task)
         try:
@@ -66,13 +67,8 @@ class _Ready(Generic[T]):
         self.handed: asyncio.Future[tuple[Work[T], Any]] = loop.create_future()
         self.context = contextvars.copy_context()
         self._untouched = self.context.copy()
-        self._waiting = False
+        self.waiting = False
         self.task: asyncio.Task[T] = loop.create_task(self._go_on(), context=self.context)
-
-    @property
-    def usable(self) -> bool:
-        """Whether a coroutine may take its first step as this task, here and now."""
-        return self._waiting and not self.spoilt and asyncio.current_task() is None
 
     @property
     def spoilt(self) -> bool:
@@ -82,7 +78,7 @@ class _Ready(Generic[T]):
 
     async def _go_on(self) -> T:
         refusal: BaseException | None = None
-        self._waiting = True  # a task that has not begun would not hear of its cancellation
+        self.waiting = True  # a task that has not begun would not hear of its cancellation
         try:
             await self.handed
         except asyncio.CancelledError as error:

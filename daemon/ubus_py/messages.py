@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import IntEnum
+from functools import lru_cache
 from struct import Struct
 from typing import Any, Final, TypeAlias
 
@@ -209,9 +210,17 @@ def _read_u8(body: bytes, start: int, end: int) -> bool:
 
 
 def _read_string(body: bytes, start: int, end: int) -> str:
-    if end <= start or body[end - 1]:
+    return _known_text(body[start:end]) if end - start <= 64 else _text(body[start:end])
+
+
+def _text(raw: bytes) -> str:
+    if not raw or raw[-1]:
         raise ProtocolError("malformed message: a string without its NUL")
-    return body[start : body.index(0, start, end)].decode("utf-8", "surrogateescape")
+    return raw[: raw.index(0)].decode("utf-8", "surrogateescape")
+
+
+_known_text = lru_cache(256)(_text)
+"""For the few that come with every call: its method, its caller's user and group."""
 
 
 def _read_raw(body: bytes, start: int, end: int) -> bytes:
