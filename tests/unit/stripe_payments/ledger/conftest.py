@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from stripe_payments.ledger import Ledger
+from stripe_payments.ledger import Ledger, Transaction
+from stripe_payments.ledger.store import META_REBUILDING
 
 
 @pytest.fixture
@@ -18,3 +19,18 @@ async def ledger(path: Path) -> AsyncIterator[Ledger]:
     ledger = await Ledger.open(path)
     yield ledger
     await ledger.close()
+
+
+@pytest.fixture
+async def filled(path: Path) -> Path:
+    """The file of a closed ledger that is complete and has some hundred pages."""
+    ledger = await Ledger.open(path)
+
+    def fill(tx: Transaction) -> None:
+        for number in range(2000):
+            tx.inbox.accept(f"evt_{number}", "charge.refunded", f"ch_{number}", number)
+        tx.meta.delete(META_REBUILDING)
+
+    await ledger.write(fill)
+    await ledger.close()
+    return path

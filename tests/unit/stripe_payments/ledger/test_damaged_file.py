@@ -1,0 +1,202 @@
+"""A ledger whose file has gone bad: it is found, told, set aside and begun anew."""
+
+import asyncio
+import json
+import os
+import random
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from stripe_payments.errors import PaymentError
+from stripe_payments.ledger import Ledger, Transaction, TransactionRow
+from stripe_payments.ledger.care import LedgerCare
+from stripe_payments.ledger.objects import pack
+from stripe_payments.ledger.store import CHECKED_WHOLE, META_REBUILDING
+
+PAGE = 1024
+
+
+def overwrite(path: Path) -> None:
+    path.write_bytes(b"no database at all " * 1000)
+
+
+def scramble(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    for start in range(4096 * 2, len(content), 4096):
+        content[start : start + 512] = b"\xff" * 512
+    path.write_bytes(content)
+
+
+def cut_short(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("damage", [overwrite, scramble, cut_short])
+async def test_a_damaged_ledger_is_set_aside_and_begun_anew(filled: Path, damage: object) -> None:
+    assert callable(damage)
+    damage(filled)
+    broken = filled.read_bytes()
+    ledger = await Ledger.open(filled)
+    try:
+        assert ledger.rebuilt
+        assert ledger.fresh
+        assert await ledger.read(lambda tx: tx.meta.get(META_REBUILDING)) == "ledger.db.corrupt-1"
+        assert await ledger.read(lambda tx: tx.inbox.pending_count()) == 0
+        await ledger.write(lambda tx: tx.inbox.accept("evt_1", "t", "o", 1))
+    finally:
+        await ledger.close()
+    assert filled.with_name("ledger.db.corrupt-1").read_bytes() == broken
+    # A restart before all is fetched again still knows that it is not complete.
+    ledger = await Ledger.open(filled)
+    assert not ledger.rebuilt
+    assert await ledger.read(lambda tx: tx.meta.get(META_REBUILDING)) == "ledger.db.corrupt-1"
+    await ledger.close()
+
+
+async def test_the_log_of_a_damaged_ledger_does_not_pour_into_the_new_one(filled: Path) -> None:
+    """A power cut left a log with the latest pages, and the file itself, with all the others, is gone bad."""
+    ledger = await Ledger.open(filled)
+    await ledger.write(lambda tx: tx.inbox.accept("evt_new", "t", "o", 1))
+    crashed = filled.parent.parent / "crashed"
+    shutil.copytree(filled.parent, crashed)
+    await ledger.close()
+    assert (crashed / "ledger.db-wal").stat().st_size > 0
+    overwrite(crashed / "ledger.db")
+    anew = await Ledger.open(crashed / "ledger.db")
+    assert anew.rebuilt
+    assert await anew.read(lambda tx: tx.inbox.pending_count()) == 0
+    await anew.write(lambda tx: tx.inbox.accept("evt_2", "t", "o", 1))
+    await anew.close()
+
+
+async def grown(path: Path) -> None:
+    """Of a size that is not read to its end at the start."""
+    ledger = await Ledger.open(path)
+
+    def put(tx: Transaction) -> None:
+        chance = random.Random(1)
+        for number in range(2000):
+            text = chance.randbytes(9000).hex()
+            tx.objects.put({"id": f"in_{number:06}", "object": "invoice", "created": number, "text": text}, 0)
+        tx.inbox.accept("evt_old", "t", "o", 1)
+
+    await ledger.write(put)
+    await ledger.close()
+    assert path.stat().st_size > CHECKED_WHOLE
+
+
+def pages_with(path: Path, text: bytes) -> list[int]:
+    """Where the pages begin that hold `text`: of the table, and of its indexes."""
+    found = re.finditer(re.escape(text), path.read_bytes())
+    return sorted({match.start() // PAGE * PAGE for match in found})
+
+
+def scramble_page(path: Path, start: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(b"\xff" * PAGE)
+
+
+async def test_damaged_state_in_a_large_ledger_is_found_at_the_start(path: Path) -> None:
+    await grown(path)
+    scramble_page(path, pages_with(path, b"evt_old")[0])
+    ledger = await Ledger.open(path)
+    assert ledger.rebuilt
+    await ledger.close()
+
+
+@pytest.mark.parametrize("place", [0, 1])
+async def test_damaged_history_in_a_large_ledger_is_found_by_reading_through(path: Path, place: int) -> None:
+    await grown(path)
+    pages = pages_with(path, b"in_001234")
+    assert len(pages) == 2  # the table and its index
+    scramble_page(path, pages[place])
+    ledger = await Ledger.open(path)
+    try:
+        with pytest.raises(PaymentError) as caught:
+            await LedgerCare(ledger, lambda: 1_750_000_000, size_limit=CHECKED_WHOLE * 4).read_through()
+        assert caught.value.code == "ledger_unavailable"
+        assert "damaged" in caught.value.message_in("en")
+    finally:
+        await ledger.close()
+
+
+async def test_reading_through_a_sound_ledger_ends(path: Path) -> None:
+    await grown(path)
+    ledger = await Ledger.open(path)
+    await LedgerCare(ledger, lambda: 1_750_000_000).read_through()
+    await ledger.close()
+
+
+async def test_pages_that_rot_under_the_open_ledger_condemn_it(path: Path) -> None:
+    ledger = await Ledger.open(path)
+
+    def fill(tx: Transaction) -> None:  # more than SQLite keeps of it in memory
+        for number in range(6000):
+            tx.inbox.accept(f"evt_{number}", "t" * 250, "o" * 250, number)
+
+    await ledger.write(fill)
+    await ledger.close()
+    ledger = await Ledger.open(path)
+    scramble(path)
+    with pytest.raises(PaymentError, match="damaged"):
+        await ledger.read(lambda tx: tx.inbox.due(2**60, 6000))
+    await asyncio.wait_for(ledger.damaged.wait(), 30)
+    await ledger.close()
+    anew = await Ledger.open(path, condemned=ledger.damage)
+    assert anew.rebuilt
+    await anew.close()
+
+
+def garble(path: Path, old: bytes, new: bytes) -> None:
+    """Other bytes of the same length, which the structure of the file says nothing about."""
+    content = path.read_bytes()
+    assert old in content
+    assert len(old) == len(new)
+    path.write_bytes(content.replace(old, new))
+
+
+STORED = {"id": "pi_1", "object": "payment_intent", "note": "old"}
+PACKED = pack(json.dumps(STORED, ensure_ascii=False, separators=(",", ":")))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"years ago", b"y\xff\xfers ago"),
+        (b'{"told":"once"}', b'{"told";"once"}'),
+        (PACKED, PACKED[:9] + bytes(4) + PACKED[13:]),
+    ],
+    ids=["text", "JSON", "compressed"],
+)
+async def test_bytes_within_a_row_that_nobody_wrote_condemn_the_file(
+    path: Path, old: bytes, new: bytes
+) -> None:
+    def everything(tx: Transaction) -> object:
+        return tx.transactions.page(9), tx.outbox.pending(9), tx.objects.get("pi_1")
+
+    def store(tx: Transaction) -> None:
+        tx.transactions.put(TransactionRow("pi_1", 1, "payment", 1, "eur", "paid", "years ago"))
+        tx.outbox.add("payment", {"told": "once"})
+        tx.objects.put(STORED, 1)
+
+    ledger = await Ledger.open(path)
+    await ledger.write(store)
+    await ledger.close()
+    garble(path, old, new)
+    ledger = await Ledger.open(path)
+    assert not ledger.rebuilt
+    with pytest.raises(PaymentError, match="damaged") as caught:
+        await ledger.read(everything)
+    assert caught.value.code == "ledger_unavailable"
+    await asyncio.wait_for(ledger.damaged.wait(), 30)
+    await ledger.close()
+    anew = await Ledger.open(path, condemned=ledger.damage)
+    assert anew.rebuilt
+    assert not anew.damaged.is_set()
+    assert await anew.read(everything) == (([], None), [], None)
+    assert await anew.read(lambda tx: tx.meta.get(META_REBUILDING)) == "ledger.db.corrupt-1"
+    await anew.close()
