@@ -6,7 +6,6 @@
 ((window, document) => {
 	const env = {};
 	const instances = {};
-	const NO_SESSION = '0'.repeat(32);
 
 	/* Classes: extend() takes members, instances know super(). */
 
@@ -124,45 +123,6 @@
 		}
 	});
 
-	const session = Base.singleton({
-		getID() {
-			return env.sessionid ?? NO_SESSION;
-		},
-
-		getToken() {
-			return env.token ?? null;
-		},
-
-		store() {
-			try {
-				const stored = JSON.parse(window.sessionStorage.getItem('luci-session-store')) ?? {};
-
-				return { [this.getID()]: stored[this.getID()] ?? {} };
-			}
-			catch {
-				return { [this.getID()]: {} };
-			}
-		},
-
-		getLocalData(key) {
-			const data = this.store()[this.getID()];
-
-			return (key != null) ? (data[key] ?? null) : data;
-		},
-
-		setLocalData(key, value) {
-			const store = this.store();
-
-			if (value != null)
-				store[this.getID()][key] = value;
-			else
-				delete store[this.getID()][key];
-
-			window.sessionStorage.setItem('luci-session-store', JSON.stringify(store));
-			return true;
-		}
-	});
-
 	class Response {
 		constructor(reply, body, url) {
 			this.ok = reply.ok;
@@ -272,73 +232,6 @@
 		}
 	});
 
-	const poll = Base.singleton({
-		queue: [],
-
-		add(fn, interval) {
-			if (this.queue.some(entry => entry.fn === fn))
-				return false;
-
-			this.queue.push({ fn, interval: (interval || env.pollinterval) >>> 0, ready: true });
-
-			if (this.tick != null && !this.active())
-				this.start();
-
-			return true;
-		},
-
-		remove(fn) {
-			const before = this.queue.length;
-
-			this.queue = this.queue.filter(entry => entry.fn !== fn);
-
-			if (!this.queue.length && this.stop())
-				this.tick = 0;
-
-			return this.queue.length != before;
-		},
-
-		start() {
-			if (this.active())
-				return false;
-
-			this.tick = 0;
-
-			if (this.queue.length) {
-				this.timer = window.setInterval(() => this.step(), 1000);
-				this.step();
-				document.dispatchEvent(new CustomEvent('poll-start'));
-			}
-
-			return true;
-		},
-
-		stop() {
-			if (!this.active())
-				return false;
-
-			document.dispatchEvent(new CustomEvent('poll-stop'));
-			window.clearInterval(this.timer);
-			delete this.timer;
-			delete this.tick;
-			return true;
-		},
-
-		step() {
-			for (const entry of [ ...this.queue ])
-				if (this.tick % entry.interval == 0 && entry.ready) {
-					entry.ready = false;
-					Promise.resolve(entry.fn()).finally(() => { entry.ready = true; });
-				}
-
-			this.tick++;
-		},
-
-		active() {
-			return this.timer != null;
-		}
-	});
-
 	const view = Base.extend({
 		__init__() {
 			const port = document.getElementById('view');
@@ -378,7 +271,7 @@
 		}
 	});
 
-	Object.assign(instances, { baseclass: Base, dom, poll, request, session, view });
+	Object.assign(instances, { baseclass: Base, dom, request, view });
 
 	/* The directives that a class file begins with: ['require x as y', …] */
 	function directives(source) {
@@ -404,17 +297,18 @@
 			const script = document.querySelector('script[src*="/luci.js"]').getAttribute('src');
 
 			env.base_url = script.replace(/\/luci\.js.*$/, '');
-			Object.assign(this, { env, dom, Poll: poll, Request: request, Class: Base, view, loaded: false });
+			Object.assign(this, { env, dom, Request: request, Class: Base, view, loaded: false });
 
 			const parsed = new Promise(resolve => document.addEventListener('DOMContentLoaded', resolve));
 
-			Promise.all([ parsed, this.require('ui'), this.require('rpc') ])
-				.then(([ , ui, rpc ]) => this.setUp(ui, rpc))
+			Promise.all([ this.require('ui'), this.require('rpc'), this.require('poll'), parsed ])
+				.then(([ ui, rpc, poll ]) => this.setUp(ui, rpc, poll))
 				.catch(error => this.error(error));
 		}
 
-		async setUp(ui, rpc) {
+		async setUp(ui, rpc, poll) {
 			this.ui = ui;
+			this.Poll = poll;
 			rpc.setBaseURL(env.ubuspath);
 
 			/* Denied: was it this call, or has the whole session gone? */
@@ -448,7 +342,7 @@
 		}
 
 		sessionExpired() {
-			poll.stop();
+			this.Poll.stop();
 			instances.ui.showModal(_('Session expired'), [
 				E('div', { 'class': 'alert-message warning' }, [
 					_('A new login is required since the authentication session expired.')
