@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
 from stripe_payments.settings.catalogue import Feature, Interval, Plan, Price, Product
-from stripe_payments.settings.uci_options import NAME, OptionReader
+from stripe_payments.settings.uci_options import NAME, OptionReader, whole_number
 from stripe_payments.texts import Text
 
 __all__ = ["Catalogue", "read_catalogue"]
@@ -144,14 +144,15 @@ def _price(
             f"non esiste un piano o prodotto “{of}”; il prezzo non è in vendita",
         )
         return None
-    amount = options.string(alias, "amount")
-    if not (amount.isascii() and amount.isdecimal()) or int(amount[:12]) > _LARGEST_AMOUNT:
+    written = options.string(alias, "amount")
+    amount = whole_number(written)
+    if amount is None or amount > _LARGEST_AMOUNT:
         options.report(
             alias,
             "amount",
-            f"“{amount}” is not an amount in the smallest unit of the currency (4999 for €49.99); "
+            f"“{written}” is not an amount in the smallest unit of the currency (4999 for €49.99); "
             "the price is not for sale",
-            f"“{amount}” non è un importo nell'unità più piccola della valuta (4999 per 49,99 €); "
+            f"“{written}” non è un importo nell'unità più piccola della valuta (4999 per 49,99 €); "
             "il prezzo non è in vendita",
         )
         return None
@@ -181,7 +182,7 @@ def _price(
         alias,
         of,
         price_id,
-        int(amount),
+        amount,
         currency,
         interval,
         trial_days=_trial_days(options, alias, interval),

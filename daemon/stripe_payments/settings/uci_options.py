@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from stripe_payments.texts import Text
 
-__all__ = ["NAME", "Locale", "OptionReader", "Problem", "Sections"]
+__all__ = ["NAME", "Locale", "OptionReader", "Problem", "Sections", "whole_number"]
 
 Locale = Literal["auto", "en", "it"]
 Sections = Mapping[str, Mapping[str, object]]
@@ -17,6 +17,7 @@ Sections = Mapping[str, Mapping[str, object]]
 NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 """The name of a section, and so of all that is sold and unlocked."""
 
+_DIGITS = re.compile(r"0*([0-9]{1,12})")
 _HOST = re.compile(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]")
 _NO_TEXT = re.compile("[\ud800-\udfff]")  # what ubus_py puts in the place of other bytes
 _LISTEN = re.compile(r"(?:(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):)?([0-9]{1,5})")
@@ -134,8 +135,9 @@ class OptionReader:
         value = self.string(section, option)
         if not value:
             return default
-        if value.isascii() and value.isdecimal() and least <= int(value[:12]) <= most:
-            return int(value)
+        number = whole_number(value)
+        if number is not None and least <= number <= most:
+            return number
         self.report(
             section,
             option,
@@ -211,6 +213,12 @@ class OptionReader:
         """Adds a problem; the sentences come without the place and the full stop."""
         where = f"{section}.{option}" if option else section
         self._problems.append(Problem(section, option, Text(f"{where}: {en}.", f"{where}: {it}.")))
+
+
+def whole_number(value: str) -> int | None:
+    """The number that `value` is, of up to twelve digits after leading zeros; None for anything else."""
+    shape = _DIGITS.fullmatch(value)
+    return int(shape.group(1)) if shape is not None else None
 
 
 def _origin(url: str) -> str | None:

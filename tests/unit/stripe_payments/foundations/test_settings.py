@@ -140,6 +140,8 @@ def test_the_options_of_main_are_taken() -> None:
         ("poll_interval", "1", "poll_interval"),
         ("poll_interval", "-900", "poll_interval"),
         ("poll_interval", "9" * 5000, "poll_interval"),
+        ("grace_days", "0" * 12 + "366", "grace_days"),
+        ("grace_days", "0" * 12 + "9" * 5000, "grace_days"),
         ("grace_days", "1.5", "grace_days"),
         ("offline_days", "٣", "offline_days"),
         ("locale", "fr", "locale"),
@@ -168,6 +170,8 @@ def test_a_bad_value_keeps_the_default_and_is_reported(option: str, value: str, 
         ("amount", "-1"),
         ("amount", ""),
         ("amount", "100000000"),
+        ("amount", "0" * 12 + "100000000"),
+        ("amount", "0" * 12 + "9" * 5000),
         ("amount", "٣"),
         ("currency", "euro"),
         ("currency", "€"),
@@ -187,6 +191,17 @@ def test_a_price_that_cannot_be_right_is_not_for_sale(option: str, value: str) -
 
 def test_a_product_is_not_sold_by_the_month() -> None:
     assert read(MINIMAL.replace("config plan", "config product")).prices == {}
+
+
+@pytest.mark.parametrize("zeros", [1, 12, 5000])
+def test_zeros_before_a_number_change_nothing(zeros: int) -> None:
+    given_sections = sections(MINIMAL)
+    given_sections["main"]["grace_days"] = "0" * zeros + "8"
+    given_sections["main"]["offline_days"] = "0" * zeros
+    given_sections["monthly"]["amount"] = "0" * zeros + "199"
+    settings = Settings.from_uci(given_sections)
+    assert settings.problems == ()
+    assert (settings.grace_days, settings.offline_days, settings.prices["monthly"].amount) == (8, 0, 199)
 
 
 def test_a_price_id_that_is_none_is_ignored_but_the_price_stays() -> None:
