@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, Literal, NamedTuple
 
 from stripe_payments.settings.catalogue import Feature, Interval, Plan, Price, Product
@@ -125,7 +126,7 @@ def _prices(
                 f"“{price.price_id}” is already the price “{taken[price.price_id]}”; it is ignored here",
                 f"“{price.price_id}” è già il prezzo “{taken[price.price_id]}”; qui è ignorato",
             )
-            price = Price(alias, price.of, None, price.amount, price.currency, price.interval)
+            price = replace(price, price_id=None)
         if price.price_id is not None:
             taken[price.price_id] = alias
         prices[alias] = price

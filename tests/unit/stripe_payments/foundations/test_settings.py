@@ -219,10 +219,14 @@ def test_two_prices_cannot_be_one_at_stripe() -> None:
 	option price_id 'price_1'
 	option amount '900'
 	option interval 'year'
+	option trial_days '14'
+	option trial_requires_card '0'
 """
     settings = read(text + again)
     assert settings.price("price_1") == settings.prices["monthly"]
-    assert settings.prices["yearly"].price_id is None
+    assert settings.prices["yearly"] == Price(
+        "yearly", "p", None, 900, "eur", "year", trial_days=14, trial_requires_card=False
+    )
     assert problems(settings) == {("yearly", "price_id")}
 
 
