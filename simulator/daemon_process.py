@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import sys
 from collections.abc import Mapping
@@ -37,6 +38,12 @@ class DaemonProcess:
         if self._process is None or self._process.returncode is not None:
             return None
         return self._process.pid
+
+    def limit_files(self, size: int | None) -> None:
+        """Let the kernel refuse what makes a file of the daemon's larger than `size` bytes; None: no more."""
+        if self.pid is not None:
+            _, hard = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
 
     async def start(self) -> None:
         """Starts the process; returns at once, before it has registered on the bus."""

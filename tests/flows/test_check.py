@@ -1,7 +1,6 @@
 """`check` in a whole world: a healthy router has nothing to complain of, and a sick one still answers."""
 
 import json
-import resource
 from typing import Any
 
 from simulator.world import World
@@ -34,15 +33,13 @@ async def test_stripe_is_asked_little(world: World) -> None:
 
 async def test_a_ledger_that_cannot_be_written(world: World) -> None:
     """The kernel refuses every byte that would make a file of the daemon's larger than one page."""
-    pid = world.daemon.pid
-    assert pid is not None
-    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (1024, before[1]))
+    assert world.daemon.pid is not None
+    world.daemon.limit_files(1024)
     english, italian = (await check(world))["ledger"], (await check(world, "it"))["ledger"]
     assert english["severity"] == italian["severity"] == "error"
     assert "cannot store payments" in english["detail"]
     assert "non può salvare" in italian["detail"]
     assert "Free some space" in english["hint"]
     assert "Libera spazio" in italian["hint"]
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+    world.daemon.limit_files(None)
     assert (await check(world))["ledger"]["ok"]

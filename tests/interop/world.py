@@ -101,6 +101,13 @@ class ServiceOfProcd:
             return jail
         return int(inside[0]) if inside else None
 
+    def limit_files(self, size: int | None) -> None:
+        """Let the kernel refuse what makes a file of the daemon's larger than `size` bytes; None: no more."""
+        soft = "unlimited" if size is None else size
+        # As the daemon's own user: even root may not, where it lacks a capability.
+        done = self._openwrt.run("prlimit", "--pid", str(self.pid), f"--fsize={soft}:", user=SERVICE)
+        assert done.returncode == 0, done.stderr
+
     async def kill(self) -> None:
         """SIGKILL to the daemon; returns when it is gone."""
 

@@ -114,8 +114,9 @@ alive=$1; living=$2; python=$3; watch=$4; shift 4
 "$python" -c "$living" "$alive" stripe_payments & daemon=$!
 "$@" "$watch" "$alive" & watch=$!
 state() { sed -n 's/^State:[[:space:]]*\\(.\\).*/\\1/p' /proc/$1/status; }
+runs() { case "$(state $1)" in [SRD]) ;; *) return 1;; esac; }
 sleep 8
-[ "$(state $daemon)" = S ] && echo "left alone while it lives"
+runs $daemon && echo "left alone while it lives"
 kill -STOP $daemon
 for second in $(seq 60); do
     case "$(state $daemon 2>/dev/null)" in ''|Z) [ -e "$alive" ] || break;; esac
@@ -123,7 +124,7 @@ for second in $(seq 60); do
 done
 case "$(state $daemon 2>/dev/null)" in ''|Z) echo "ended when it was stopped";; esac
 [ -e "$alive" ] || echo "its sign is gone"
-[ "$(state $watch)" = S ] && echo "the watch goes on"
+runs $watch && echo "the watch goes on"
 """
 
 
