@@ -12,14 +12,16 @@ class Disturbance:
     """Begins before a step of a scenario, and ends while that step, or what follows from it, is under way.
     Each trial has a copy of its own.
 
-    `hold_s`: how long it lasts; `events_may_be_missed`: it cuts the listeners' connection too; `damages`: a
-    file of the daemon's is damaged by it, and may be set aside; `wants_history`: the ledger has to be larger
-    than what SQLite keeps of it in memory.
+    `hold_s`: how long it lasts; `events_may_be_missed`: it cuts the listeners' connection too;
+    `answers_may_be_lost`: a script has run, and who asked for it does not hear so; `damages`: a file of the
+    daemon's is damaged by it, and may be set aside; `wants_history`: the ledger has to be larger than what
+    SQLite keeps of it in memory.
     """
 
     name: str
     hold_s: float = 1.0
     events_may_be_missed: ClassVar[bool] = False
+    answers_may_be_lost: ClassVar[bool] = False
     damages: ClassVar[bool] = False
     wants_history: ClassVar[bool] = False
 
@@ -43,6 +45,7 @@ class BusAway(Disturbance):
 
     name = "ubusd away"
     events_may_be_missed = True
+    answers_may_be_lost = True
 
     async def begin(self, router: OnTrial) -> None:
         await router.world.broker.stop()
@@ -55,6 +58,7 @@ class RpcdAway(Disturbance):
     """rpcd and procd's objects are gone: no UCI, no sessions, no hotplug scripts."""
 
     name = "rpcd away"
+    answers_may_be_lost = True
 
     async def begin(self, router: OnTrial) -> None:
         await router.world.router.stop()

@@ -114,6 +114,7 @@ async def _live_through(trial: Trial, router: OnTrial, disturbance: Disturbance 
             await scenario.do(step)
     leniency = Leniency(
         events_missed=disturbance is not None and disturbance.events_may_be_missed,
+        answers_lost=disturbance is not None and disturbance.answers_may_be_lost,
         damaged=disturbance is not None and disturbance.damages,
     )
     await comes_right(router, scenario.after, leniency)
