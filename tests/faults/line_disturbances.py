@@ -67,8 +67,9 @@ class Relay:
         self._server = None
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)  # at once: it has to be cut even while the way on from here is being opened
         upstream, sink = await asyncio.open_connection("127.0.0.1", self._stripe_port)
-        self._open |= {writer, sink}
+        self._open.add(sink)
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._copy(reader, sink))
