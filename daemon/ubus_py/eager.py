@@ -34,24 +34,25 @@ class EagerTasks:
         if sys.version_info >= (3, 12):
             task = asyncio.Task(work, loop=self._loop, eager_start=True)
             return task.result() if task.done() else task
-        ready = self._ready
-        if ready is None or ready.spoilt:
+        ready, loop = self._ready, self._loop
+        if ready is None or ready.spoilt():
             self.close()
-            self._ready = _Ready(self._loop)
-            return self._loop.create_task(work)
-        if not ready.waiting or current_task(self._loop) is not None:  # none may begin inside another's step
-            return self._loop.create_task(work)
-        _enter_task(self._loop, ready.task)
+            self._ready = _Ready(loop)
+            return loop.create_task(work)
+        if not ready.waiting or current_task(loop) is not None:  # none may begin inside another's step
+            return loop.create_task(work)
+        task = ready.task
+        _enter_task(loop, task)
         try:
-            waited_for = ready.context.run(work.send, None)
+            waited_for = ready.run(work.send, None)
         except StopIteration as end:
             value: T = end.value
             return value
         finally:
-            _leave_task(self._loop, ready.task)
+            _leave_task(loop, task)
         self._ready = None
         ready.handed.set_result((work, waited_for))
-        return ready.task
+        return task
 
     def close(self) -> None:
         """End the task that is kept ready."""
@@ -63,18 +64,20 @@ class EagerTasks:
 class _Ready(Generic[T]):
     """A task that waits for a coroutine which has begun."""
 
+    __slots__ = ("_cancelling", "_context", "_done", "_untouched", "handed", "run", "task", "waiting")
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.handed: asyncio.Future[tuple[Work[T], Any]] = loop.create_future()
-        self.context = contextvars.copy_context()
-        self._untouched = self.context.copy()
+        self._context = contextvars.copy_context()
+        self._untouched = self._context.copy()
+        self.run = self._context.run
         self.waiting = False
-        self.task: asyncio.Task[T] = loop.create_task(self._go_on(), context=self.context)
+        self.task: asyncio.Task[T] = loop.create_task(self._go_on(), context=self._context)
+        self._done, self._cancelling = self.task.done, self.task.cancelling
 
-    @property
     def spoilt(self) -> bool:
         """Whether it is over, or a coroutine left something behind: a context variable, a cancellation."""
-        task = self.task
-        return task.done() or task.cancelling() > 0 or self.context != self._untouched
+        return self._done() or self._cancelling() > 0 or self._context != self._untouched
 
     async def _go_on(self) -> T:
         refusal: BaseException | None = None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from functools import lru_cache
 from struct import Struct
 from typing import Any, Final, TypeAlias
 
@@ -210,17 +209,20 @@ def _read_u8(body: bytes, start: int, end: int) -> bool:
 
 
 def _read_string(body: bytes, start: int, end: int) -> str:
-    return _known_text(body[start:end]) if end - start <= 64 else _text(body[start:end])
-
-
-def _text(raw: bytes) -> str:
+    raw = body[start:end]
+    known = _known_texts.get(raw)
+    if known is not None:
+        return known
     if not raw or raw[-1]:
         raise ProtocolError("malformed message: a string without its NUL")
-    return raw[: raw.index(0)].decode("utf-8", "surrogateescape")
+    text = raw[: raw.index(0)].decode("utf-8", "surrogateescape")
+    if len(raw) <= 64 and len(_known_texts) < 256:
+        _known_texts[raw] = text
+    return text
 
 
-_known_text = lru_cache(256)(_text)
-"""For the few that come with every call: its method, its caller's user and group."""
+_known_texts: dict[bytes, str] = {}
+"""The few that come with every call: its method, its caller's user and group."""
 
 
 def _read_raw(body: bytes, start: int, end: int) -> bytes:
@@ -265,6 +267,9 @@ _READ: dict[int, Callable[[bytes, int, int], Any]] = {
 }
 
 
+_TEXTS: Final = frozenset((4, 12, 13))
+
+
 def encode_attrs(attrs: Mapping[int, AttrValue]) -> bytes:
     """The message's attributes, in their order, without the blob around them."""
     parts: list[bytes] = []
@@ -301,6 +306,10 @@ def decode_attrs(body: bytes) -> dict[int, Any]:
             attrs[7] = body[position + 4 : position + length]
         elif attr == 3 and length == 8:
             attrs[3] = unpack(body, position + 4)[0]
+        elif (
+            attr in _TEXTS and (text := _known_texts.get(body[position + 4 : position + length])) is not None
+        ):
+            attrs[attr] = text
         else:
             reader = _READ.get(attr)
             if reader is not None:
