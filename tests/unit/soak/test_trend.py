@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from stripe_payments.ledger.care import Tidied
-from tests.soak.__main__ import figures
+from tests.soak.__main__ import WARM_MONTHS, figures, is_long_enough
 from tests.soak.run import Rest, Soaked
 from tests.soak.samples import Sample
 from tests.soak.trend import trend
@@ -40,8 +40,17 @@ def test_two_samples_prove_nothing() -> None:
     assert math.isinf(trend([1.0] * 50, [2.0] * 50).error)
 
 
-def soaked(*, leaks: float = 0.0, descriptors: int = 0, threads: int = 0, kept_kib: int = 40) -> Soaked:
-    """Ten minutes, an hour's worth of household; `leaks` in MiB an hour, the others in all of it."""
+def soaked(
+    *,
+    leaks: float = 0.0,
+    descriptors: int = 0,
+    threads: int = 0,
+    kept_kib: int = 40,
+    warm_at: int = WARM_MONTHS,
+) -> Soaked:
+    """Ten minutes, an hour's worth of household; `leaks` in MiB an hour, the others in all of it; `warm_at`:
+    the month from which on it counts.
+    """
     chance = Random(1)
 
     def rest(month: int, share: float) -> Rest:
@@ -65,7 +74,7 @@ def soaked(*, leaks: float = 0.0, descriptors: int = 0, threads: int = 0, kept_k
             )
             for second in range(600)
         ],
-        rests=[rest(month, month / 100) for month in range(101)],
+        rests=[rest(warm_at + month, month / 100) for month in range(101)],
         done=Counter({"purchases": 202, "simulated days": 6400}),
         done_when_warm=Counter({"purchases": 2, "simulated days": 64}),
         requests=Counter({"LuCI requests": 12_000}),
@@ -92,3 +101,10 @@ def test_whatever_grows_is_said() -> None:
     assert missed(soaked(descriptors=1)) == {"descriptors at rest, more than when warm"}
     assert missed(soaked(threads=1)) == {"threads at rest, more than when warm"}
     assert missed(soaked(kept_kib=70)) == {"ledger, for each purchase with its renewals and changes"}
+
+
+def test_one_that_was_not_warm_says_nothing_about_memory_and_the_rest_all_the_same() -> None:
+    cold = soaked(leaks=20.0, descriptors=1, warm_at=WARM_MONTHS - 1)
+    assert not is_long_enough(cold)
+    assert is_long_enough(soaked())
+    assert missed(cold) == {"descriptors at rest, more than when warm"}
