@@ -210,9 +210,6 @@ def _read_u8(body: bytes, start: int, end: int) -> bool:
 
 def _read_string(body: bytes, start: int, end: int) -> str:
     raw = body[start:end]
-    known = _known_texts.get(raw)
-    if known is not None:
-        return known
     if not raw or raw[-1]:
         raise ProtocolError("malformed message: a string without its NUL")
     text = raw[: raw.index(0)].decode("utf-8", "surrogateescape")
@@ -222,7 +219,7 @@ def _read_string(body: bytes, start: int, end: int) -> str:
 
 
 _known_texts: dict[bytes, str] = {}
-"""The few that come with every call: its method, its caller's user and group."""
+"""The few that come with every call: its method, its caller's user and group. `decode_attrs` looks here first."""
 
 
 def _read_raw(body: bytes, start: int, end: int) -> bytes:

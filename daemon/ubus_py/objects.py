@@ -308,7 +308,7 @@ class Publisher:
             seen = Call(served, call.method, args, user=call.user, group=call.group, peer=call.peer)
             try:
                 result = method.handler(seen)
-                if type(result) is CoroutineType or not (result is None or isinstance(result, Mapping)):
+                if result is not None and not isinstance(result, Mapping):
                     begun = self._spawn(result if isinstance(result, CoroutineType) else _awaited(result))
                     if isinstance(begun, asyncio.Task):
                         self._follow(served, method, call, begun)
