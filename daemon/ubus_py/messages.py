@@ -219,7 +219,7 @@ def _read_string(body: bytes, start: int, end: int) -> str:
 
 
 _known_texts: dict[bytes, str] = {}
-"""The few that come with every call: its method, its caller's user and group. `decode_attrs` looks here first."""
+"""The few that come with every call (method, user, group); `decode_attrs` looks here first."""
 
 
 def _read_raw(body: bytes, start: int, end: int) -> bytes:

@@ -215,6 +215,29 @@ async def test_unpublishing_cancels_handlers_and_tells_their_callers(connect: Co
     assert len(await client.lookup("demo")) == 1
 
 
+async def test_a_handler_that_withdraws_its_own_object_is_cancelled(connect: Connect) -> None:
+    cancelled = asyncio.Event()
+    server, client = await connect(), await connect()
+
+    async def leave(call: Call) -> None:
+        try:
+            await server.unpublish(call.object)
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    await server.publish(Object("warm", [Method("echo", echo)]))
+    await client.call("warm", "echo", {"n": 1})  # from now on a first step is taken at once
+    obj = Object("demo", [Method("leave", leave)])
+    await server.publish(obj)
+    call = asyncio.create_task(client.call("demo", "leave"))
+    await asyncio.wait_for(cancelled.wait(), SOON)
+    assert not obj.calls
+    call.cancel()
+    await asyncio.wait([call])
+
+
 async def test_losing_the_connection_cancels_handlers(connect: Connect) -> None:
     cancelled = asyncio.Event()
 
