@@ -12,12 +12,13 @@ may have gone while they ran.
 
 rpcd away, a LuCI "apply" waiting for its confirmation (90 s of "permission denied"), ubusd restarting, a full
 storage: all of these end by themselves, or by somebody's hand, so the worker keeps trying, without wearing
-the flash. What was told and could not be noted is remembered, and not told again.
+the flash. What was told and could not be noted is remembered, and not told again; a stop in good order waits
+for what is just being told.
 """
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -45,6 +46,8 @@ _TIMEOUT_S: Final = 30.0
 _BATCH: Final = 64
 _FIRST_DELAY_S: Final = 0.2
 _LONGEST_DELAY_S: Final = 10.0
+_LEAVING_S: Final = 0.5
+"""How long a stop waits for what is just being told; the whole stop has two seconds."""
 _HOTPLUG_ATTEMPTS: Final = 8
 """procd publishes the object only where /etc/hotplug.d/stripe-payments exists: without it nobody wants to be
 told.
@@ -231,7 +234,7 @@ class Unlocks:
         while effects := await self._ledger.read(lambda tx: tx.outbox.pending(_BATCH)):
             effects = await self._store_changed(effects)
             for effect in effects:
-                await self._tell(effect, last=effect is effects[-1])
+                await _to_its_end(self._tell(effect, last=effect is effects[-1]))
 
     async def _store_changed(self, effects: Sequence[Effect]) -> list[Effect]:
         """The first step of all features at once: one commit of the file. Gives the effects that go on."""
@@ -364,6 +367,18 @@ def _run_again(tx: Transaction) -> list[str]:
         last[feature] = effect
     tx.outbox.advance([effect.id for effect in last.values()], 0)
     return list(last)
+
+
+async def _to_its_end(telling: Coroutine[object, object, None]) -> None:
+    """A stop waits for it: told and not noted, it would be told once more at the next start."""
+    task = asyncio.ensure_future(telling)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=_LEAVING_S)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
 
 
 def _jittered(delay: float) -> float:

@@ -321,6 +321,77 @@ class FillingBus:
         await self._client.send(name, data)
 
 
+class SlowBus:
+    """The real bus, whose answers come late; `asked` is set once something was asked for after `begin`."""
+
+    def __init__(self, client: Client, seconds: float) -> None:
+        self._client, self._seconds = client, seconds
+        self._begun = False
+        self.asked = asyncio.Event()
+
+    def begin(self) -> None:
+        self._begun = True
+
+    async def _answer_late(self) -> None:
+        if self._begun:
+            self.asked.set()
+            await asyncio.sleep(self._seconds)
+
+    async def call(
+        self,
+        object: str,  # noqa: A002 - as the protocol has it
+        method: str,
+        args: Mapping[str, Encodable] | None = None,
+        *,
+        timeout: float | None = 30.0,
+    ) -> Table:
+        reply = await self._client.call(object, method, args, timeout=timeout)
+        if object.startswith("hotplug."):
+            await self._answer_late()
+        return reply
+
+    async def send(self, name: str, data: Mapping[str, Encodable] | None = None) -> None:
+        await self._client.send(name, data)
+        await self._answer_late()
+
+
+@pytest.mark.parametrize("effect", ["feature", "payment"])
+async def test_a_stop_in_good_order_tells_nothing_twice(
+    world: World, effect: Literal["feature", "payment"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes while scripts run, or an event is on its way: told, and not noted yet."""
+    monkeypatch.setattr(worker, "_LEAVING_S", PATIENCE)  # a loaded machine is slow
+    bus = SlowBus(world.client, 0.1)
+    async with world.working(bus) as unlocks, asyncio.timeout(PATIENCE):
+        await unlocks.drained()
+        bus.begin()
+        if effect == "feature":
+            await world.decide(BACKUP)
+        else:
+            await world.ledger.write(lambda tx: tx.outbox.add("payment", {"id": "cs_1"}))
+        unlocks.kick()
+        await bus.asked.wait()
+    await world.work_off()
+    await until(lambda: len(world.events) >= 1)
+    await asyncio.sleep(0.1)
+    assert len(world.events) == 1
+    assert len(world.scripts()) == (effect == "feature")
+
+
+async def test_a_stop_does_not_wait_for_a_bus_that_does_not_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_LEAVING_S", 0.05)
+    bus = SlowBus(world.client, 1000)
+    bus.begin()
+    await world.decide(BACKUP)
+    async with asyncio.timeout(PATIENCE):
+        async with world.working(bus) as unlocks:
+            unlocks.kick()
+            await bus.asked.wait()
+    assert await world.ledger.read(lambda tx: tx.outbox.pending_count()) == 1
+
+
 @pytest.mark.parametrize("number", range(1, 7))
 async def test_a_full_storage_only_delays_and_tells_nothing_twice(world: World, number: int) -> None:
     """Requests: load, store, then per feature the scripts and the event. None of them is asked for again once
