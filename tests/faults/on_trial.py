@@ -278,3 +278,7 @@ class OnTrial:
         self._tasks.clear()
         with contextlib.suppress(ProcessLookupError):
             await self.world.daemon.stop()
+
+    async def start_daemon_again(self) -> None:
+        """After `stop_daemon`; whatever happens now, nobody starts it once more."""
+        await self._start_daemon()

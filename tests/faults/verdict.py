@@ -14,7 +14,7 @@ from tests.faults.pasts import PREMIUM
 from tests.faults.scenarios import After
 from ubus_py import UbusError
 
-__all__ = ["Leniency", "comes_right", "files_are_whole"]
+__all__ = ["Leniency", "comes_right", "files_are_whole", "left_over"]
 
 _STAYS_RIGHT_S = 0.3
 
@@ -152,13 +152,20 @@ def _whole_ledger(router: OnTrial) -> None:
     with sqlite3.connect(router.state / "ledger.db") as ledger:
         found = ledger.execute("PRAGMA integrity_check").fetchall()
         unlocked = {name for (name,) in ledger.execute("SELECT feature FROM features WHERE unlocked = 1")}
-        waiting = ledger.execute("SELECT count(*) FROM outbox WHERE step < 3").fetchone()[0]
-        creating = ledger.execute("SELECT count(*) FROM checkouts WHERE state = 'creating'").fetchone()[0]
     ledger.close()
     if found != [("ok",)]:
         raise NotRightError(f"the ledger is damaged: {found[:3]}")
     in_uci = {name for name, held in router.onlooker.in_uci().items() if held["unlocked"]}
     if in_uci != unlocked:
         raise NotRightError(f"UCI unlocks {sorted(in_uci)}, the ledger {sorted(unlocked)}")
-    if waiting or creating:
-        raise NotRightError(f"left over in the ledger: {waiting} effects, {creating} checkouts")
+    if left := left_over(router):
+        raise NotRightError(f"left over in the ledger: {left}")
+
+
+def left_over(router: OnTrial) -> str | None:
+    """What the ledger of a stopped daemon has still to do."""
+    with sqlite3.connect(router.state / "ledger.db") as ledger:
+        waiting = ledger.execute("SELECT kind, payload, step FROM outbox WHERE step < 3").fetchall()
+        creating = ledger.execute("SELECT count(*) FROM checkouts WHERE state = 'creating'").fetchone()[0]
+    ledger.close()
+    return f"effects {waiting}, {creating} checkouts" if waiting or creating else None
