@@ -268,7 +268,7 @@ def encode_table(table: Mapping[str, Encodable]) -> bytes:
     :raises UsageError: a value that no wire type holds, text with NUL, a key that is no string, nesting
         deeper than :data:`MAX_DEPTH`.
     """
-    if not isinstance(table, Mapping):
+    if type(table) is not dict and not isinstance(table, Mapping):
         raise UsageError(f"a table is a mapping, not {type(table).__name__}")
     out = bytearray()
     _write_table(out, table, 1)
@@ -308,16 +308,10 @@ _NO_NAME = b"\0\0\0\0"
 def _write_table(out: bytearray, table: Mapping[str, Encodable], depth: int) -> None:
     if depth > MAX_DEPTH:
         raise UsageError(f"nested deeper than {MAX_DEPTH} (or a table that contains itself)")
-    known = _name_headers.get
+    known, writers = _name_headers.get, _WRITERS.get
     for name, value in table.items():
-        _write_value(out, known(name) or _name_header(name), value, depth)
-
-
-def _write_value(out: bytearray, header: bytes, value: Any, depth: int) -> None:
-    writer = _WRITERS.get(type(value))
-    if writer is None:
-        writer = _writer_for(value)
-    writer(out, header, value, depth)
+        writer = writers(type(value)) or _writer_for(value)
+        writer(out, known(name) or _name_header(name), value, depth)
 
 
 def _write_str(out: bytearray, header: bytes, value: str, depth: int) -> None:
@@ -391,7 +385,8 @@ def _write_sequence(out: bytearray, header: bytes, value: Sequence[Encodable], d
     out += b"\0\0\0\0"
     out += header
     for item in value:
-        _write_value(out, _NO_NAME, item, depth + 1)
+        writer = _WRITERS.get(type(item)) or _writer_for(item)
+        writer(out, _NO_NAME, item, depth + 1)
     _close(out, position, 0x81000000)
 
 

@@ -43,11 +43,11 @@ class Connection:
         self._transport = Transport(self._on_data, self._on_lost)
         self._waiters: dict[Request, asyncio.Future[None]] = {}
         self._adopting: dict[Request, Served] = {}
-        self._publisher = Publisher(self._spawn, self._send)
+        self._eager = EagerTasks(self._loop)
+        self._publisher = Publisher(self._eager.start, self._own, self._send)
         self._ids: dict[str, int] = {}
         self._lookups: dict[str, asyncio.Task[int]] = {}
         self._tasks: set[asyncio.Task[Answer]] = set()
-        self._eager = EagerTasks(self._loop)
         self._greeted: asyncio.Future[None] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._reason: BaseException | None = None
@@ -457,19 +457,16 @@ class Connection:
         self._eager.close()
 
     def _send(self, data: bytes) -> None:
-        if not self.is_closed:
+        if self._transport.open:
             self._transport.write(data)
 
     async def _drain(self) -> None:
         if self._transport.congested:
             await self._transport.drain()
 
-    def _spawn(self, work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer] | Answer:
-        begun = self._eager.start(work)
-        if isinstance(begun, asyncio.Task):
-            self._tasks.add(begun)
-            begun.add_done_callback(self._tasks.discard)
-        return begun
+    def _own(self, task: asyncio.Task[Answer]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 def _expire(waiter: asyncio.Future[None], timeout: float) -> None:

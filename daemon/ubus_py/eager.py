@@ -27,32 +27,38 @@ class EagerTasks:
         self._loop = loop
         self._ready: _Ready[Any] | None = None
 
-    def start(self, work: Work[T]) -> asyncio.Task[T] | T:
-        """What it gives, if it never had to wait; otherwise the task that goes on with it. Raises what it
-        raises in its first step.
-        """
-        if sys.version_info >= (3, 12):
+    if sys.version_info >= (3, 12):
+
+        def start(self, work: Work[T]) -> asyncio.Task[T] | T:
+            """What it gives, if it never had to wait; otherwise the task that goes on with it. Raises what
+            it raises in its first step.
+            """
             task = asyncio.Task(work, loop=self._loop, eager_start=True)
             return task.result() if task.done() else task
-        ready, loop = self._ready, self._loop
-        if ready is None or ready.spoilt():
-            self.close()
-            self._ready = _Ready(loop)
-            return loop.create_task(work)
-        if not ready.waiting or current_task(loop) is not None:  # none may begin inside another's step
-            return loop.create_task(work)
-        task = ready.task
-        _enter_task(loop, task)
-        try:
-            waited_for = ready.run(work.send, None)
-        except StopIteration as end:
-            value: T = end.value
-            return value
-        finally:
-            _leave_task(loop, task)
-        self._ready = None
-        ready.handed.set_result((work, waited_for))
-        return task
+
+    else:
+
+        def start(self, work: Work[T]) -> asyncio.Task[T] | T:
+            """As above."""
+            ready, loop = self._ready, self._loop
+            if ready is None or ready.done() or ready.cancelling() or ready.context != ready.untouched:
+                self.close()
+                self._ready = _Ready(loop)
+                return loop.create_task(work)
+            if not ready.waiting or current_task(loop) is not None:  # none may begin inside another's step
+                return loop.create_task(work)
+            task = ready.task
+            _enter_task(loop, task)
+            try:
+                waited_for = ready.run(work.send, None)
+            except StopIteration as end:
+                value: T = end.value
+                return value
+            finally:
+                _leave_task(loop, task)
+            self._ready = None
+            ready.handed.set_result((work, waited_for))
+            return task
 
     def close(self) -> None:
         """End the task that is kept ready."""
@@ -64,20 +70,17 @@ class EagerTasks:
 class _Ready(Generic[T]):
     """A task that waits for a coroutine which has begun."""
 
-    __slots__ = ("_cancelling", "_context", "_done", "_untouched", "handed", "run", "task", "waiting")
+    __slots__ = ("cancelling", "context", "done", "handed", "run", "task", "untouched", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.handed: asyncio.Future[tuple[Work[T], Any]] = loop.create_future()
-        self._context = contextvars.copy_context()
-        self._untouched = self._context.copy()
-        self.run = self._context.run
+        self.context = contextvars.copy_context()
+        self.untouched = self.context.copy()
+        """What the context was like before a coroutine may have left a variable behind in it."""
+        self.run = self.context.run
         self.waiting = False
-        self.task: asyncio.Task[T] = loop.create_task(self._go_on(), context=self._context)
-        self._done, self._cancelling = self.task.done, self.task.cancelling
-
-    def spoilt(self) -> bool:
-        """Whether it is over, or a coroutine left something behind: a context variable, a cancellation."""
-        return self._done() or self._cancelling() > 0 or self._context != self._untouched
+        self.task: asyncio.Task[T] = loop.create_task(self._go_on(), context=self.context)
+        self.done, self.cancelling = self.task.done, self.task.cancelling
 
     async def _go_on(self) -> T:
         refusal: BaseException | None = None

@@ -37,7 +37,6 @@ class Call:
         object: Object,  # noqa: A002
         method: str,
         args: Table,
-        *,
         user: str | None = None,
         group: str | None = None,
         peer: int = 0,
@@ -229,17 +228,19 @@ class Publisher:
     ubusd tells a server nothing about its callers: when one goes away, its handler runs on, and ubusd
     drops the answer. Handlers are cancelled when the object is withdrawn or the connection ends.
 
-    :param spawn: runs a coroutine: gives (or raises) what it does at once, or the task, which the connection
-        owns, that goes on with it.
+    :param start: runs a coroutine: gives (or raises) what it does at once, or the task that goes on with it.
+    :param own: takes such a task, to cancel it when the connection ends.
     :param send: writes bytes, or drops them when the connection ended.
     """
 
     def __init__(
         self,
-        spawn: Callable[[Coroutine[Any, Any, Answer]], asyncio.Task[Answer] | Answer],
+        start: Callable[[Coroutine[Any, Any, Answer]], asyncio.Task[Answer] | Answer],
+        own: Callable[[asyncio.Task[Answer]], None],
         send: Callable[[bytes], None],
     ) -> None:
-        self._spawn = spawn
+        self._start = start
+        self._own = own
         self._send = send
         self._served: dict[int, Served] = {}
 
@@ -305,24 +306,29 @@ class Publisher:
         elif len(served.calls) >= MAX_RUNNING:
             self.answer(call, Status.NO_MEMORY)
         else:
-            seen = Call(served, call.method, args, user=call.user, group=call.group, peer=call.peer)
+            seen = Call(served, call.method, args, call.user, call.group, call.peer)
             try:
                 result = method.handler(seen)
-                if result is not None and not isinstance(result, Mapping):
-                    begun = self._spawn(result if isinstance(result, CoroutineType) else _awaited(result))
-                    if isinstance(begun, asyncio.Task):
-                        self._follow(served, method, call, begun)
-                        return
-                    result = begun
+                answer: asyncio.Task[Answer] | Answer
+                if type(result) is CoroutineType:
+                    answer = self._start(result)
+                elif result is None or isinstance(result, Mapping):
+                    answer = result
+                else:
+                    answer = self._start(_awaited(result))
+                if isinstance(answer, asyncio.Task):
+                    self._follow(served, method, call, answer)
+                    return
             except asyncio.CancelledError:
                 self.answer(call, Status.CONNECTION_FAILED)
             except Exception as error:  # noqa: BLE001 - logged by _refusal()
                 self.answer(call, *_refusal(served, method, error))
             else:
-                self.answer(call, 0, result)
+                self.answer(call, 0, answer)
 
     def _follow(self, obj: Object, method: Method, call: Invocation, task: asyncio.Task[Answer]) -> None:
         """Answer when the handler, which has to wait, has ended."""
+        self._own(task)
         running = Running(call, task)
         obj.calls.add(running)
 
@@ -368,7 +374,9 @@ class Publisher:
         else:
             if inspect.isawaitable(result):
                 with suppress(asyncio.CancelledError):
-                    self._spawn(_attend(result, call.method))
+                    attending = self._start(_attend(result, call.method))
+                    if isinstance(attending, asyncio.Task):
+                        self._own(attending)
         self.answer(call, Status.OK)
 
 

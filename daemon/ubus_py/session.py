@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
 
-from .blobmsg import Encodable, Int32, Table, decode_table
+from .blobmsg import Encodable, Int32, Table, decode_table, encode_table
 from .errors import ProtocolError, Status, UsageError
 from .framing import FORWARD_GROWTH, MAX_MESSAGE, Frame, FrameReader, encode_frame
 from .messages import (
@@ -41,6 +41,9 @@ from .messages import (
 MAX_ANSWER: Final = 16 << 20
 """How many bytes the data of one request may add up to, over all its DATA messages."""
 _MAX_ABANDONED: Final = 4096
+_MAX_HEADS: Final = 256
+_LONGEST_HEAD: Final = 256
+_Head: TypeAlias = "tuple[int, str, str | None, str | None]"
 
 # The frames that make up a call, written out: header, blob length, then each attribute's word and number.
 # A named tuple's own constructor takes its arguments by name, in Python: three times as long.
@@ -152,6 +155,8 @@ class Session:
         self._pending: dict[int, Request] = {}
         self._abandoned: dict[int, None] = {}
         self._methods: dict[str, bytes] = {}  # METHOD attributes, encoded: names repeat
+        self._heads: dict[bytes, _Head] = {}  # what stands before a call's arguments, decoded: it repeats
+        self._head_length = 0  # the last one's: calls often come in runs of alike ones
         self.client_id: int | None = None
         """Our id on the bus, once ubusd said hello."""
 
@@ -228,15 +233,48 @@ class Session:
         request.error = error
         return request
 
-    @staticmethod
-    def _invocation(frame: Frame) -> Invocation | None:
-        get = decode_attrs(frame.body).get
-        objid, method = get(3), get(4)
+    def _invocation(self, frame: Frame) -> Invocation | None:
+        body = frame.body
+        length = self._head_length
+        known = self._heads.get(body[:length])
+        if known is not None and len(body) > length + 3:
+            (word,) = _WORD.unpack_from(body, length)
+            size = word & 0xFFFFFF
+            if (word >> 24) & 0x7F == 7 and size > 3 and length + ((size + 3) & ~3) == len(body):
+                its_object, called, user, group = known
+                arguments = body[length + 4 : length + size]
+                return _new_tuple(
+                    Invocation, (its_object, called, arguments, frame.seq, frame.peer, user, group, False)
+                )
+        get = decode_attrs(body).get
+        objid, method, data, no_reply = get(3), get(4), get(7, b""), get(10, False)
         if objid is None or method is None:
             return None
+        if not no_reply:
+            self._remember_head(body, len(data))
         return _new_tuple(
-            Invocation, (objid, method, get(7, b""), frame.seq, frame.peer, get(12), get(13), get(10, False))
+            Invocation, (objid, method, data, frame.seq, frame.peer, get(12), get(13), no_reply)
         )
+
+    def _remember_head(self, body: bytes, size: int) -> None:
+        """ubusd writes a call's arguments last. What stands before them is the same in every call that one
+        user makes of one method.
+        """
+        length = len(body) - ((size + 7) & ~3)
+        head = body[:length]
+        if head not in self._heads:
+            if length > _LONGEST_HEAD:
+                return
+            try:
+                attrs = decode_attrs(head)
+            except ProtocolError:  # it ends in the middle of an attribute: the arguments were not the last
+                return
+            if Attr.OBJID not in attrs or Attr.METHOD not in attrs:
+                return
+            if len(self._heads) >= _MAX_HEADS:
+                self._heads.clear()
+            self._heads[head] = (attrs[3], attrs[4], attrs.get(12), attrs.get(13))
+        self._head_length = length
 
     @staticmethod
     def _change(frame: Frame) -> SubscribersChanged | TargetRemoved | None:
@@ -358,7 +396,7 @@ class Session:
         )
         if data is None:
             return end
-        payload = table_payload(data)
+        payload = encode_table(data)
         length = 16 + len(payload)
         if length > MAX_MESSAGE:
             raise UsageError(f"an answer of {length} bytes; ubus takes at most {MAX_MESSAGE}")

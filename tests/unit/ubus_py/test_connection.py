@@ -391,10 +391,3 @@ async def test_a_peer_that_does_not_read_does_not_stop_the_loop(
     await connection.close()
     peer.close()
     listener.close()
-
-
-async def test_sockets_never_block(connect: Connect) -> None:
-    connection = await connect()
-    transport = connection._transport._transport
-    assert transport is not None
-    assert transport.get_extra_info("socket").gettimeout() == 0

@@ -7,7 +7,7 @@ import pytest
 from ubus_py import ProtocolError, Status, UsageError
 from ubus_py.blobmsg import decode_table, encode_table
 from ubus_py.framing import MAX_MESSAGE, FrameReader, encode_frame, encode_message
-from ubus_py.messages import Attr, AttrValue, Message, MessageType
+from ubus_py.messages import Attr, AttrValue, Message, MessageType, decode_attrs, encode_attrs
 from ubus_py.session import (
     MAX_ANSWER,
     Hello,
@@ -182,6 +182,69 @@ def test_what_ubusd_tells_unasked() -> None:
     assert hear(session, MessageType.INVOKE, 9, 3, call) == Invocation(
         7, "m", b"", 9, 3, "root", "root", True
     )
+
+
+_ARGUMENTS = encode_table({"a": 1})
+_HEADS: tuple[dict[int, AttrValue], ...] = (
+    {Attr.OBJID: 7, Attr.METHOD: "m"},
+    {Attr.OBJID: 8, Attr.METHOD: "m"},
+    {Attr.OBJID: 7, Attr.METHOD: "m", Attr.USER: "root", Attr.GROUP: "root"},
+    {Attr.OBJID: 7, Attr.METHOD: "m", Attr.NO_REPLY: True},
+    {Attr.OBJID: 7, Attr.METHOD: "m", Attr.DATA: b"abc"},
+    {Attr.METHOD: "m"},
+    {Attr.OBJID: 7},
+)
+_TAILS = (
+    *(encode_attrs({Attr.DATA: data}) for data in (b"", b"abc", _ARGUMENTS, b"\4\0\0\6n\0\0\0")),
+    encode_attrs({Attr.DATA: _ARGUMENTS, Attr.NO_REPLY: True}),
+    encode_attrs({Attr.DATA: _ARGUMENTS, Attr.USER: "somebody with a name"}),
+    encode_attrs({Attr.METHOD: "other", Attr.DATA: _ARGUMENTS}),
+    encode_attrs({Attr.SIGNATURE: _ARGUMENTS}),
+    encode_attrs({Attr.OBJID: 9}),
+    encode_attrs({Attr.DATA: b"abcd", Attr.OBJID: 9}),
+    encode_attrs({Attr.DATA: b"abcd", Attr.METHOD: "abc"}),
+    b"",
+    b"\x07",
+    b"\x07\0\0\3",
+    b"\x07\0\0\x10",
+    b"\x07\0\0\6ab",
+)
+
+
+def test_how_a_call_is_read_does_not_depend_on_those_before() -> None:
+    """What repeats from call to call is read once only. Whatever stands in whatever order, and repeated."""
+
+    def heard(session: Session, body: bytes) -> object:
+        session.receive_data(encode_frame(MessageType.INVOKE, 9, 3, body))
+        try:
+            return session.next_event()
+        except ProtocolError as error:
+            return str(error)
+
+    def there(body: bytes) -> object:
+        try:
+            get = decode_attrs(body).get
+        except ProtocolError as error:
+            return str(error)
+        if get(Attr.OBJID) is None or get(Attr.METHOD) is None:
+            return None
+        callers = get(Attr.USER), get(Attr.GROUP), get(Attr.NO_REPLY, False)
+        return Invocation(get(Attr.OBJID, 0), get(Attr.METHOD, ""), get(Attr.DATA, b""), 9, 3, *callers)
+
+    bodies = [encode_attrs(head) + tail for head in _HEADS for tail in _TAILS]
+    for before in bodies:
+        for body in bodies:
+            session = greeted()
+            heard(session, before)
+            assert heard(session, body) == there(body)
+
+
+def test_what_callers_send_does_not_pile_up() -> None:
+    session = greeted()
+    for number in range(1000):
+        call: dict[int, AttrValue] = {Attr.OBJID: 7, Attr.METHOD: f"m{number}" * 4, Attr.DATA: b""}
+        assert hear(session, MessageType.INVOKE, 1, 3, call) is not None
+    assert 0 < len(session._heads) <= 256
 
 
 @pytest.mark.parametrize("kind", [MessageType.PING, MessageType.LOOKUP, MessageType.MONITOR, 200])
