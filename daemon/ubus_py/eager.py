@@ -52,6 +52,8 @@ class EagerTasks:
             try:
                 waited_for = ready.run(work.send, None)
             except StopIteration as end:
+                if ready.cancelling():  # by itself: as a task, it is cancelled then, whatever it returns
+                    raise asyncio.CancelledError from None
                 value: T = end.value
                 return value
             finally:

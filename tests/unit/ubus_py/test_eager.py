@@ -165,7 +165,8 @@ async def test_one_that_cancels_itself_leaves_the_others_alone() -> None:
         heard.append("steady")
 
     def start(tasks: EagerTasks) -> object:
-        tasks.start(rash())
+        with pytest.raises(asyncio.CancelledError):
+            tasks.start(rash())
         return tasks.start(steady())
 
     task = await started(start)
