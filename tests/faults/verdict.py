@@ -91,8 +91,11 @@ def _not_told(router: OnTrial, after: After, leniency: Leniency) -> str | None:
 
 
 def _told_wrongly(router: OnTrial, after: After, leniency: Leniency) -> str | None:
-    """Once, and for each violent end once more; never of a lock in between."""
+    """Once, and for each violent end once more; never of a lock in between. Where the end left a ledger
+    that may lack its last changes, so that UCI was believed instead, the change is decided once more as well.
+    """
     repeats = router.deaths + len(list(router.state.glob("ledger.db.corrupt-*[0-9]")))
+    repeats += router.world.daemon.log_text().count('msg="the ledger took over features of UCI"')
     for name, scripts in router.onlooker.scripts().items():
         expected = list(after.scripts) if name in PREMIUM else []
         at_most = (1 + repeats + leniency.answers_lost) * len(expected)
