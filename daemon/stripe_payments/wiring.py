@@ -44,6 +44,7 @@ _journal = Journal("service")
 
 _WORKERS_PATIENCE_S: Final = 0.8
 _LEDGER_PATIENCE_S: Final = 0.8
+_RELOAD_PATIENCE_S: Final = 5.0
 
 
 class Wiring:
@@ -73,6 +74,7 @@ class Wiring:
         self._refused_webhooks = RefusedWebhooks()
         self._clock: TrustedClock | None = None
         self._reconciler: Reconciler | None = None
+        self._poller: Poller | None = None
         self._unlocks: Unlocks | None = None
         self._supervisor = Supervisor()
         self._ledger: Ledger | None = None
@@ -117,7 +119,7 @@ class Wiring:
         subscriptions = SubscriptionDesk(ledger, stripe, reconciler, settings, clock, checkout.prices)
         self._subscriptions = subscriptions
         self._checkout, self._clock = checkout, clock
-        self._reconciler, self._unlocks = reconciler, unlocks
+        self._reconciler, self._poller, self._unlocks = reconciler, poller, unlocks
         ready(
             Parts(
                 settings=settings,
@@ -138,7 +140,7 @@ class Wiring:
                 portal=PortalDesk(ledger, stripe, settings, identity, checkout.customers, lan),
                 grants=GrantDesk(ledger, reconciler, settings, clock),
                 provisioner=Provisioner(
-                    stripe, settings, self._bus, lambda: keys.current().mode, self._reloading.set
+                    stripe, settings, self._bus, lambda: keys.current().mode, self._read_settings
                 ),
                 webhook_setup=WebhookSetup(stripe, keys, identity, ledger),
                 refused_webhooks=self._refused_webhooks,
@@ -150,7 +152,7 @@ class Wiring:
         workers.start("unlocks", unlocks.run)
         workers.start("inbox", inbox.run)
         workers.start("poller", poller.run)
-        workers.start("reload", lambda: self._keep_reloading(reconciler, poller))
+        workers.start("reload", self._keep_reloading)
         workers.start("checkouts", checkout.resume, once=True)
         workers.start("ledger care", LedgerCare(ledger, clock.now).run)
         _journal.info("ready", router_id=identity.load().router_id, mode=keys.current().mode)
@@ -179,14 +181,27 @@ class Wiring:
             refusal=refusal,
         )
 
-    async def _keep_reloading(self, reconciler: Reconciler, poller: Poller) -> None:
+    async def _keep_reloading(self) -> None:
         while True:
             await self._reloading.wait()
             self._reloading.clear()
-            if await self._configuration.load():
-                changed = await reconciler.recompute()
-                poller.notice()
-                _journal.info("the settings were read again", changed_features=",".join(changed))
+            await self._reload()
+
+    async def _read_settings(self) -> None:
+        """Now; or later, where rpcd is not there now."""
+        try:
+            async with asyncio.timeout(_RELOAD_PATIENCE_S):
+                await self._reload()
+        except TimeoutError:
+            self._reloading.set()
+
+    async def _reload(self) -> None:
+        if self._reconciler is None or self._poller is None:
+            raise RuntimeError("nothing is open")
+        if await self._configuration.load():
+            changed = await self._reconciler.recompute()
+            self._poller.notice()
+            _journal.info("the settings were read again", changed_features=",".join(changed))
 
     async def stop_working(self) -> None:
         """No worker runs after this; the bus can be left."""

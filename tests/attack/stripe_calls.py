@@ -37,7 +37,7 @@ class Past:
         self._keys = KeyStore(folder / "keys", {"STRIPE_SECRET_KEY": KEY})
         self._bus = Client(str(folder / "no-bus"))
         self.provisioner = Provisioner(
-            seller.stripe, lambda: seller.settings, self._bus, lambda: "test", lambda: None
+            seller.stripe, lambda: seller.settings, self._bus, lambda: "test", _nothing_to_read
         )
         self._own_keys = KeyStore(folder / "own-keys", {})
         self.webhook_setup = WebhookSetup(seller.stripe, self._own_keys, seller.identity, seller.ledger)
@@ -219,3 +219,7 @@ async def _there_and_back(past: Past) -> object:
     row = await past.seller.ledger.read(lambda tx: tx.subscriptions.get(held))
     other = MONTHLY if row is not None and row.price_alias == YEARLY else YEARLY
     return await desk.change_plan(held, other, "it")
+
+
+async def _nothing_to_read() -> None:
+    """The seller's settings are in memory."""

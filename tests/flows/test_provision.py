@@ -2,16 +2,18 @@
 again.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from simulator.router.payments_uci import PaymentsUci, Reply
 from simulator.router.uci_file import parse
 from simulator.world import World
 from tests.flows.conftest import WorldMaker
-from ubus_py import StatusError
+from ubus_py import Call, StatusError
 
 ALIASES = {
     "price_base_monthly",
@@ -23,6 +25,18 @@ ALIASES = {
     "price_business_yearly",
 }
 MONTHLY = "price_premium_monthly"
+
+
+@pytest.fixture
+def slow_rpcd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The simulator's takes its time to hand the settings out. (A real one does as it likes.)"""
+    load = PaymentsUci._load
+
+    async def load_slowly(helper: PaymentsUci, call: Call) -> Reply:
+        await asyncio.sleep(0.3)
+        return await load(helper, call)
+
+    monkeypatch.setattr(PaymentsUci, "_load", load_slowly)
 
 
 @pytest.fixture
@@ -127,6 +141,15 @@ async def test_the_second_run_makes_nothing(new_router: World) -> None:
     assert posts(new_router) == before
     assert (new_router.root / "etc/config/stripe-payments").stat().st_mtime_ns == written
     assert {price["price_id"] for price in second["prices"]} == set(first["stored"].values())
+
+
+@pytest.mark.usefixtures("slow_rpcd")
+async def test_what_is_stored_is_in_force_when_the_answer_comes(new_router: World) -> None:
+    """Whoever asks next, at once, finds it: nobody has to wait for the daemon to read its settings again."""
+    stored = (await provision(new_router))["stored"]
+    catalog: Any = await new_router.bus.call("stripe-payments", "catalog", {})
+    sold = [price for item in (*catalog["plans"], *catalog["products"]) for price in item["prices"]]
+    assert {price["id"]: price["price_id"] for price in sold} == stored
 
 
 async def test_what_was_provisioned_can_be_bought(new_router: World) -> None:

@@ -49,7 +49,7 @@ ubusd &
 until [ -S /var/run/ubus/ubus.sock ]; do sleep 0.05; done
 logd -S 256 &
 procd -S &
-ubus -t 20 wait_for service log
+ubus -t 60 wait_for service log
 echo booted
 
 # whoever boots a router holds the other end of standard input: however the tests end, the router ends with them

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -135,7 +135,9 @@ class _Report:
 
 
 class Provisioner:
-    """`on_stored` is called when price ids were written into the configuration, so that it is read again."""
+    """`on_stored` reads the configuration again, into which price ids were written: they are in force when
+    whoever asked for them is answered.
+    """
 
     def __init__(
         self,
@@ -143,7 +145,7 @@ class Provisioner:
         settings: Callable[[], Settings],
         bus: Client,
         mode: Callable[[], str],
-        on_stored: Callable[[], None],
+        on_stored: Callable[[], Awaitable[None]],
     ) -> None:
         self._stripe = stripe
         self._settings = settings
@@ -256,7 +258,7 @@ class Provisioner:
         except (ConnectionLost, CallTimeout, ProtocolError) as error:
             raise PaymentError("settings_not_stored", reason=_AWAY) from error
         _journal.info("price ids stored", prices=",".join(prices))
-        self._on_stored()
+        await self._on_stored()
 
 
 def _judge(price: Price, raw: Raw | None) -> tuple[Text | None, Text | None, str]:
