@@ -1,8 +1,6 @@
 """What the ledger decides reaches UCI, the scripts and the listeners: in order, at least once, none lost."""
 
 import asyncio
-import contextlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -12,9 +10,9 @@ from stripe_payments.entitlements import Entitlement, ManualGrant
 from stripe_payments.ledger import Ledger, Transaction
 from stripe_payments.ledger.store import LOG_LEFT_OVER, META_HELD, META_REBUILDING
 from stripe_payments.unlocks import Unlocks, worker
-from tests.unit.stripe_payments.full_storage import storage_full_beyond
+from tests.unit.stripe_payments.unlocks.buses import Crash, CrashingBus, FillingBus, SlowBus
 from tests.unit.stripe_payments.unlocks.conftest import PATIENCE, World, until
-from ubus_py import TABLE, Call, Client, Encodable, Method, Object, Status, StatusError, Table
+from ubus_py import TABLE, Call, Client, Method, Object, Status, StatusError, Table
 
 BACKUP = Entitlement("remote_backup_daily", True, "cs_1", "router_os_premium", None, "paid")
 PHONE = Entitlement("phone_support", True, "sub_1", "business", 1_700_058_600, "active")
@@ -114,41 +112,6 @@ async def test_payments_and_subscriptions_are_events(world: World) -> None:
 
 
 # What can go wrong.
-
-
-class Crash(BaseException):
-    """The power goes."""
-
-
-class CrashingBus:
-    """The real bus, until the power goes before or after its n-th request."""
-
-    def __init__(self, client: Client, number: int, when: Literal["before", "after"]) -> None:
-        self._client, self._left, self._when = client, number, when
-
-    async def call(
-        self,
-        object: str,  # noqa: A002 - as the protocol has it
-        method: str,
-        args: Mapping[str, Encodable] | None = None,
-        *,
-        timeout: float | None = 30.0,
-    ) -> Table:
-        self._count("before")
-        answer = await self._client.call(object, method, args, timeout=timeout)
-        self._count("after")
-        return answer
-
-    async def send(self, name: str, data: Mapping[str, Encodable] | None = None) -> None:
-        self._count("before")
-        await self._client.send(name, data)
-        self._count("after")
-
-    def _count(self, now: str) -> None:
-        if now == "before":
-            self._left -= 1
-        if self._left == 0 and now == self._when:
-            raise Crash
 
 
 @pytest.mark.parametrize("number", range(1, 7))
@@ -293,68 +256,6 @@ async def test_a_pending_apply_in_luci_only_delays(world: World) -> None:
     assert await world.ledger.read(lambda tx: tx.outbox.pending_count()) == 0
 
 
-class FillingBus:
-    """The real bus; at its n-th request, and for a while, the ledger's flash is full."""
-
-    def __init__(self, client: Client, number: int, limit: int) -> None:
-        self._client, self._left, self._limit = client, number, limit
-        self.full = contextlib.ExitStack()
-
-    def _count(self) -> None:
-        self._left -= 1
-        if self._left == 0:
-            self.full.enter_context(storage_full_beyond(self._limit))
-
-    async def call(
-        self,
-        object: str,  # noqa: A002 - as the protocol has it
-        method: str,
-        args: Mapping[str, Encodable] | None = None,
-        *,
-        timeout: float | None = 30.0,
-    ) -> Table:
-        self._count()
-        return await self._client.call(object, method, args, timeout=timeout)
-
-    async def send(self, name: str, data: Mapping[str, Encodable] | None = None) -> None:
-        self._count()
-        await self._client.send(name, data)
-
-
-class SlowBus:
-    """The real bus, whose answers come late; `asked` is set once something was asked for after `begin`."""
-
-    def __init__(self, client: Client, seconds: float) -> None:
-        self._client, self._seconds = client, seconds
-        self._begun = False
-        self.asked = asyncio.Event()
-
-    def begin(self) -> None:
-        self._begun = True
-
-    async def _answer_late(self) -> None:
-        if self._begun:
-            self.asked.set()
-            await asyncio.sleep(self._seconds)
-
-    async def call(
-        self,
-        object: str,  # noqa: A002 - as the protocol has it
-        method: str,
-        args: Mapping[str, Encodable] | None = None,
-        *,
-        timeout: float | None = 30.0,
-    ) -> Table:
-        reply = await self._client.call(object, method, args, timeout=timeout)
-        if object.startswith("hotplug."):
-            await self._answer_late()
-        return reply
-
-    async def send(self, name: str, data: Mapping[str, Encodable] | None = None) -> None:
-        await self._client.send(name, data)
-        await self._answer_late()
-
-
 @pytest.mark.parametrize("effect", ["feature", "payment"])
 async def test_a_stop_in_good_order_tells_nothing_twice(
     world: World, effect: Literal["feature", "payment"], monkeypatch: pytest.MonkeyPatch
@@ -364,13 +265,12 @@ async def test_a_stop_in_good_order_tells_nothing_twice(
     bus = SlowBus(world.client, 0.1)
     async with world.working(bus) as unlocks, asyncio.timeout(PATIENCE):
         await unlocks.drained()
-        bus.begin()
         if effect == "feature":
             await world.decide(BACKUP)
         else:
             await world.ledger.write(lambda tx: tx.outbox.add("payment", {"id": "cs_1"}))
         unlocks.kick()
-        await bus.asked.wait()
+        await bus.told.wait()
     await world.work_off()
     await until(lambda: len(world.events) >= 1)
     await asyncio.sleep(0.1)
@@ -383,12 +283,11 @@ async def test_a_stop_does_not_wait_for_a_bus_that_does_not_answer(
 ) -> None:
     monkeypatch.setattr(worker, "_LEAVING_S", 0.05)
     bus = SlowBus(world.client, 1000)
-    bus.begin()
     await world.decide(BACKUP)
     async with asyncio.timeout(PATIENCE):
         async with world.working(bus) as unlocks:
             unlocks.kick()
-            await bus.asked.wait()
+            await bus.told.wait()
     assert await world.ledger.read(lambda tx: tx.outbox.pending_count()) == 1
 
 
