@@ -41,8 +41,8 @@ class Configuration:
         self._bus = bus
         self.current: Settings = Settings.DEFAULTS
 
-    async def load(self) -> bool:
-        """Read the settings, trying until rpcd is there; gives whether they differ from `current`.
+    async def load(self) -> None:
+        """Read the settings, trying until rpcd is there.
 
         Those of a file that cannot be read stay what they were, with a problem noted.
         """
@@ -51,9 +51,8 @@ class Configuration:
             loaded = replace(self.current, problems=(_MALFORMED,))
         else:
             loaded = Settings.from_uci(sections_of(answer.get("settings")))
-        changed = loaded != self.current
-        self.current = loaded
-        if changed:
+        before, self.current = self.current, loaded
+        if loaded != before:
             for problem in loaded.problems:
                 _journal.warning(
                     "a setting is wrong",
@@ -61,7 +60,6 @@ class Configuration:
                     option=problem.option,
                     problem=problem.text.en,
                 )
-        return changed
 
     async def _ask(self) -> Table | None:
         """The helper's answer; None where it keeps failing to read the file."""

@@ -34,6 +34,7 @@ from stripe_payments.reconcile import META_CLOCK_FLOOR, InboxWorker, Poller, Rec
 from stripe_payments.reconcile.mode_change import settle_mode
 from stripe_payments.reconcile.trusted_clock import TrustedClock
 from stripe_payments.refused_webhooks import RefusedWebhooks
+from stripe_payments.reloading import Reloading
 from stripe_payments.settings import Settings
 from stripe_payments.stripe_api import StripeAPI
 from stripe_payments.supervision import Supervisor
@@ -44,7 +45,6 @@ _journal = Journal("service")
 
 _WORKERS_PATIENCE_S: Final = 0.8
 _LEDGER_PATIENCE_S: Final = 0.8
-_RELOAD_PATIENCE_S: Final = 5.0
 
 
 class Wiring:
@@ -74,7 +74,6 @@ class Wiring:
         self._refused_webhooks = RefusedWebhooks()
         self._clock: TrustedClock | None = None
         self._reconciler: Reconciler | None = None
-        self._poller: Poller | None = None
         self._unlocks: Unlocks | None = None
         self._supervisor = Supervisor()
         self._ledger: Ledger | None = None
@@ -116,10 +115,11 @@ class Wiring:
         checkout = CheckoutDesk(ledger, stripe, reconciler, settings, identity, clock, lan)
         poller = Poller(ledger, reconciler, stripe, settings, identity, clock, withdraw=checkout.withdraw)
         checkout.tell(poller)
+        reloading = Reloading(self._configuration, reconciler, poller, self._reloading)
         subscriptions = SubscriptionDesk(ledger, stripe, reconciler, settings, clock, checkout.prices)
         self._subscriptions = subscriptions
         self._checkout, self._clock = checkout, clock
-        self._reconciler, self._poller, self._unlocks = reconciler, poller, unlocks
+        self._reconciler, self._unlocks = reconciler, unlocks
         ready(
             Parts(
                 settings=settings,
@@ -140,7 +140,7 @@ class Wiring:
                 portal=PortalDesk(ledger, stripe, settings, identity, checkout.customers, lan),
                 grants=GrantDesk(ledger, reconciler, settings, clock),
                 provisioner=Provisioner(
-                    stripe, settings, self._bus, lambda: keys.current().mode, self._read_settings
+                    stripe, settings, self._bus, lambda: keys.current().mode, reloading.now
                 ),
                 webhook_setup=WebhookSetup(stripe, keys, identity, ledger),
                 refused_webhooks=self._refused_webhooks,
@@ -152,7 +152,7 @@ class Wiring:
         workers.start("unlocks", unlocks.run)
         workers.start("inbox", inbox.run)
         workers.start("poller", poller.run)
-        workers.start("reload", self._keep_reloading)
+        workers.start("reload", reloading.run)
         workers.start("checkouts", checkout.resume, once=True)
         workers.start("ledger care", LedgerCare(ledger, clock.now).run)
         _journal.info("ready", router_id=identity.load().router_id, mode=keys.current().mode)
@@ -180,28 +180,6 @@ class Wiring:
             unlocks_trouble=self._unlocks.trouble if self._unlocks is not None else None,
             refusal=refusal,
         )
-
-    async def _keep_reloading(self) -> None:
-        while True:
-            await self._reloading.wait()
-            self._reloading.clear()
-            await self._reload()
-
-    async def _read_settings(self) -> None:
-        """Now; or later, where rpcd is not there now."""
-        try:
-            async with asyncio.timeout(_RELOAD_PATIENCE_S):
-                await self._reload()
-        except TimeoutError:
-            self._reloading.set()
-
-    async def _reload(self) -> None:
-        if self._reconciler is None or self._poller is None:
-            raise RuntimeError("nothing is open")
-        if await self._configuration.load():
-            changed = await self._reconciler.recompute()
-            self._poller.notice()
-            _journal.info("the settings were read again", changed_features=",".join(changed))
 
     async def stop_working(self) -> None:
         """No worker runs after this; the bus can be left."""

@@ -12,7 +12,7 @@
 The names below are the public ones. The rooms: :mod:`~ubus_py.blobmsg`, :mod:`~ubus_py.messages`,
 :mod:`~ubus_py.framing` and :mod:`~ubus_py.session` do the protocol without IO; :mod:`~ubus_py.transport`,
 :mod:`~ubus_py.client`, :mod:`~ubus_py.objects` and :mod:`~ubus_py.reconnect` do it with asyncio;
-``python -m ubus_py`` is the ``ubus`` tool.
+``python -m ubus_py`` (:mod:`~ubus_py.cli`, :mod:`~ubus_py.program`) is the ``ubus`` tool.
 """
 
 from .blobmsg import (

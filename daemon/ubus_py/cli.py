@@ -24,9 +24,10 @@ from typing import TypeAlias
 
 from .blobmsg import Encodable, Table
 from .blobmsg_json import format_signature, format_table, parse_table
-from .client import Connection, run
+from .client import Connection
 from .errors import CallTimeout, ConnectionLost, ProtocolError, Status, StatusError, UsageError, status_text
 from .events import Event
+from .program import run
 from .transport import DEFAULT_SOCKET
 
 USAGE = """\

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any, TypeVar
 
 from .blobmsg import Encodable, Table
 from .eager import EagerTasks
@@ -26,36 +24,6 @@ CONTROL_TIMEOUT = 30.0
 """Seconds for what ubusd itself answers: look-ups, publishing, registering, sending events."""
 CLOSE_TIMEOUT = 5.0
 """Seconds that closing waits for ubusd to take what was written, and for handlers to end."""
-
-_T = TypeVar("_T")
-
-
-def run(main: Coroutine[Any, Any, _T]) -> _T:
-    """Run a program's main coroutine on an event loop of its own. Raises ``KeyboardInterrupt`` on SIGINT.
-
-    (``asyncio.run`` alone sleeps over one that comes in the moment before the loop begins to wait: its own
-    handler needs Python to run, and only a handler of the loop's wakes it.)
-    """
-    interrupted = False
-
-    async def interruptible() -> _T:
-        task = asyncio.current_task()
-
-        def interrupt() -> None:
-            nonlocal interrupted
-            interrupted = True
-            if task is not None:
-                task.cancel()
-
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
-        return await main
-
-    try:
-        return asyncio.run(interruptible())
-    except asyncio.CancelledError:
-        if interrupted:
-            raise KeyboardInterrupt from None
-        raise
 
 
 class Connection:

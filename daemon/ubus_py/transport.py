@@ -77,7 +77,6 @@ class Transport:
         if not data:
             self._end(None)
             return
-        flushes_itself = not self._in_burst
         self._in_burst = True
         try:
             self._on_data(data)
@@ -85,8 +84,7 @@ class Transport:
             self._end(error)  # whatever comes next would be out of step
             raise
         finally:
-            if flushes_itself:
-                self._flush()
+            self._flush()
 
     def _writable(self) -> None:
         unsent = self._unsent

@@ -12,7 +12,7 @@ UBUS_PY = DAEMON / "ubus_py"
 PAYMENTS = DAEMON / "stripe_payments"
 
 # The parts of ubus_py that do IO. Everything else in it must run without an event loop.
-UBUS_PY_WITH_IO = {"transport.py", "client.py", "connection.py", "eager.py", "reconnect.py", "objects.py"}
+UBUS_PY_WITH_IO = {"transport.py", "client.py", "eager.py", "program.py", "reconnect.py", "objects.py"}
 
 
 def _imports(file: Path) -> Iterator[str]:

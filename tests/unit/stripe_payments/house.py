@@ -242,12 +242,6 @@ async def open_shop(folder: Path) -> AsyncIterator[Shop]:
             account = StripeAccount(url)
             await house.call("set_keys", secret_key=account.secret_key)
             await house.call("provision")
-
-            async def priced() -> bool:
-                price = (await house.parts()).settings().price(ONETIME)
-                return price is not None and price.price_id is not None
-
-            await house.until(priced)
             yield Shop(house, stripe, account)
     finally:
         await stripe.stop()

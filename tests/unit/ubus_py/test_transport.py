@@ -112,6 +112,15 @@ async def test_aborting_waits_for_nobody(folder: Path) -> None:
             owner.transport.write(b"late")
 
 
+async def test_what_waits_for_the_turn_s_end_is_not_sent_after_an_abort(folder: Path) -> None:
+    async with connected(folder) as owner:
+        owner.transport.write(b"sent at once")
+        owner.transport.write(b"lost")
+        owner.transport.abort()
+        assert await owner.ended() is None
+        assert await owner.reads(100) == b"sent at once"
+
+
 async def test_the_peer_goes(folder: Path) -> None:
     async with connected(folder) as owner:
         await asyncio.get_running_loop().sock_sendall(owner.peer, b"last words")

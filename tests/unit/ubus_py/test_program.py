@@ -9,7 +9,7 @@ from tests.unit.ubus_py.test_replay import DAEMON
 INTERRUPTED = textwrap.dedent(
     """
     import asyncio, ctypes, functools, operator, os, selectors, signal
-    from ubus_py.client import run
+    from ubus_py.program import run
 
     kill = functools.partial(ctypes.CDLL(None).kill, os.getpid(), signal.SIGINT)
 
@@ -56,7 +56,7 @@ def test_an_interrupt_in_the_moment_before_the_loop_waits_is_heard() -> None:
 
 def test_what_the_program_gives_and_raises_comes_out() -> None:
     code = (
-        "from ubus_py.client import run\n"
+        "from ubus_py.program import run\n"
         "async def give(): return 7\n"
         "async def fail(): raise ZeroDivisionError\n"
         "assert run(give()) == 7\n"

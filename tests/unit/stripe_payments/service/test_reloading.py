@@ -1,0 +1,71 @@
+"""Settings that changed are in force: at once for whoever waits, later where something is in the way."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from simulator.router.payments_uci import PaymentsUci, Reply
+from stripe_payments import reloading
+from tests.unit.stripe_payments.full_storage import storage_full_beyond
+from tests.unit.stripe_payments.house import House, Shop, open_shop
+from ubus_py import Call
+
+MONTHLY = "price_base_monthly"
+
+
+async def test_provision_does_not_wait_for_ever_for_rpcd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers, and what it stored is in force as soon as rpcd hands it out."""
+    monkeypatch.setattr(reloading, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(House, "_config_changed", lambda house, config: None)  # procd asks for no reload
+    load, hands_out = PaymentsUci._load, asyncio.Event()
+    hands_out.set()
+
+    async def load_later(helper: PaymentsUci, call: Call) -> Reply:
+        await hands_out.wait()
+        return await load(helper, call)
+
+    monkeypatch.setattr(PaymentsUci, "_load", load_later)
+    async with open_shop(tmp_path) as shop:
+        house = shop.house
+
+        async def price_id() -> str | None:
+            price = (await house.parts()).settings().price(MONTHLY)
+            assert price is not None
+            return price.price_id
+
+        async def provisioned() -> bool:
+            return await price_id() is not None
+
+        await house.until(provisioned)
+        before = await price_id()
+        await shop.account.request("POST", f"prices/{before}", active="false")
+        hands_out.clear()
+        stored = (await house.call("provision", replace=True))["stored"]
+        assert list(stored) == [MONTHLY]
+        assert await price_id() == before
+
+        async def in_force() -> bool:
+            return await price_id() == str(stored[MONTHLY])
+
+        hands_out.set()
+        await house.until(in_force)
+
+
+async def test_what_could_not_be_followed_is_followed_when_there_is_space(shop: Shop) -> None:
+    """A feature that is added to a product is unlocked for who has bought it: a full storage only delays."""
+    house = shop.house
+    await shop.buy()
+    features = [*(await house.parts()).settings().products["router_os_premium"].features, "phone_support"]
+    log = house.state / "ledger.db-wal"
+
+    async def unlocked() -> bool:
+        return (await house.call("has", feature="phone_support"))["unlocked"] is True
+
+    with storage_full_beyond(log.stat().st_size):
+        await house.configure("router_os_premium", feature=features)
+        await asyncio.sleep(0.3)
+        assert not await unlocked()
+    await house.until(unlocked)
