@@ -12,10 +12,10 @@ ROUNDS = 3
 STEPS = (
     ("asyncio", "before the bus"),
     ("ubus_py", "before the bus"),
-    ("stripe_payments.service", "before the bus"),
+    ("stripe_payments.app", "before the bus"),
     ("sqlite3", "before the first answer"),
     ("stripe_payments.wiring", "before the first answer"),
-    ("stripe_payments.http_api.face", "at the first HTTP request"),
+    ("stripe_payments.http_api.app", "at the first HTTP request"),
     ("jinja2", "at the first page"),
     ("requests", "at the first Stripe call"),
     ("stripe", "at the first Stripe call"),

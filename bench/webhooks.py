@@ -17,9 +17,9 @@ from bench.flask_sample import make_app
 from bench.processes import python, running, spare_port
 from bench.report import Goal, Measurement
 from simulator.world import World
-from stripe_payments.http_api.face import HttpFace
-from stripe_payments.http_api.messages import Request
-from stripe_payments.service import Service
+from stripe_payments.app import Service
+from stripe_payments.http_api.app import HttpApp
+from stripe_payments.http_api.http import Request
 from stripe_payments.stripe_api import sign
 
 PATH = "/api/payments/webhook"
@@ -91,7 +91,7 @@ async def _in_process(world: World, secret: str) -> tuple[float, float]:
     )
     running_service = asyncio.create_task(service.run())
     try:
-        face = HttpFace(service.readiness, world.bus)
+        face = HttpApp(service.readiness, world.bus)
         await world.daemon_answers()
         await world.bus.call("stripe-payments", "sync", {})
 

@@ -10,8 +10,8 @@ from functools import partial
 from random import Random
 from typing import Final
 
-from stripe_payments.reconcile.plan import Plan
 from stripe_payments.stripe_api.wire import NETWORK_RETRIES
+from stripe_payments.sync.poll_plan import Plan
 
 from .router import BOUGHT_ONCE, MONTH, NEVER_BOUGHT, SUBSCRIBES, Look, Router
 from .stripe import (

@@ -7,9 +7,9 @@ from enum import IntFlag
 from typing import TYPE_CHECKING, Final
 
 from stripe_payments.entitlements import Subscription
-from stripe_payments.reconcile.plan import SPACING, Plan
-from stripe_payments.reconcile.poller import LOOKS
-from stripe_payments.reconcile.questions import Answer, Kind, Round
+from stripe_payments.sync.poll_plan import SPACING, Plan
+from stripe_payments.sync.poller import LOOKS
+from stripe_payments.sync.questions import Answer, Kind, Round
 
 from .stripe import ENDPOINTS, OK, TOO_MANY
 

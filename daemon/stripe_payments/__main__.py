@@ -10,9 +10,10 @@ import signal
 import sys
 from pathlib import Path
 
-from stripe_payments import __version__, journal
+from stripe_payments import __version__
+from stripe_payments import log as journal
+from stripe_payments.app import Service
 from stripe_payments.bytecode import forget_other_releases
-from stripe_payments.service import Service
 from stripe_payments.single_instance import AlreadyRunningError
 from ubus_py import DEFAULT_SOCKET
 
@@ -22,7 +23,7 @@ def main() -> int:
     options = _options()
     journal.set_up(options.log_level)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the keys
-    log = journal.Journal("service")
+    log = journal.Log("service")
     if problem := _api_base_problem():
         log.error("STRIPE_API_BASE is not accepted", problem=problem)
         return 2

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final, NoReturn, overload
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.texts import Text
+from stripe_payments.i18n import Text
 from ubus_py import Method, Table
 
 LONGEST_TEXT: Final = 2048

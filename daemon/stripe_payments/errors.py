@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from stripe_payments.journal import redact
-from stripe_payments.texts import Text
+from stripe_payments.i18n import Text
+from stripe_payments.log import redact
 from ubus_py import Status
 
 __all__ = ["CODES", "Code", "ErrorBody", "PaymentError"]

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from stripe_payments.durable_file import make_private_directory, set_aside, write_durably
 from stripe_payments.errors import PaymentError
-from stripe_payments.journal import Journal
+from stripe_payments.files import make_private_directory, set_aside, write_durably
+from stripe_payments.log import Log
 
 __all__ = ["META_ROUTER_ID", "Identity", "IdentityStore"]
 
-_journal = Journal("identity")
+_log = Log("identity")
 
 META_ROUTER_ID: Final = "router_id"
 """Ledger meta: the id, for the day on which the file is lost or damaged."""
@@ -58,7 +58,7 @@ class IdentityStore:
                 self._loaded = self._read()
                 if self._loaded is None:
                     if remembered is not None:
-                        _journal.warning("the identity is the ledger's", router_id=remembered.router_id)
+                        _log.warning("the identity is the ledger's", router_id=remembered.router_id)
                     self._loaded = self._write(remembered or Identity(uuid.uuid4().hex))
             except OSError as error:
                 raise PaymentError("ledger_unavailable", reason=error.strerror) from error
@@ -90,7 +90,7 @@ class IdentityStore:
                 known = isinstance(customer, str) and _CUSTOMER.fullmatch(customer) is not None
                 return Identity(router_id, customer if known else None)
         aside = set_aside(self._path)
-        _journal.error("identity.json is damaged", kept_as=aside.name)
+        _log.error("identity.json is damaged", kept_as=aside.name)
         return None
 
     def _write(self, identity: Identity) -> Identity:

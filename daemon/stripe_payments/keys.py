@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from stripe_payments.durable_file import make_private_directory, set_aside, write_durably
 from stripe_payments.errors import PaymentError
-from stripe_payments.journal import Journal, redact
-from stripe_payments.texts import Text
+from stripe_payments.files import make_private_directory, set_aside, write_durably
+from stripe_payments.i18n import Text
+from stripe_payments.log import Log, redact
 
 __all__ = ["KeyStore", "Keys", "Mode"]
 
 Mode = Literal["test", "live", "unconfigured"]
 
-_journal = Journal("keys")
+_log = Log("keys")
 
 _FIELDS: Final = {
     "secret_key": "STRIPE_SECRET_KEY",
@@ -136,9 +136,9 @@ class KeyStore:
             make_private_directory(self._path.parent)
             write_durably(self._path, json.dumps(stored, indent=1).encode() + b"\n")
         except OSError as error:
-            _journal.error("the keys could not be stored", reason=error.strerror)
+            _log.error("the keys could not be stored", reason=error.strerror)
             raise PaymentError("ledger_unavailable", reason=error.strerror) from error
-        _journal.info("keys stored", mode=in_force.mode)
+        _log.info("keys stored", mode=in_force.mode)
         return in_force
 
     def _read(self) -> dict[str, str]:
@@ -148,24 +148,24 @@ class KeyStore:
             self._seen, self._stored = None, {}
             return self._stored
         except OSError as error:
-            _journal.error("the keys cannot be read", reason=error.strerror)
+            _log.error("the keys cannot be read", reason=error.strerror)
             return {}
         seen = (found.st_ino, found.st_size, found.st_mtime_ns)
         if seen == self._seen:
             return self._stored
         if found.st_mode & 0o077:
-            _journal.warning("secrets.json was readable by others; its mode is set to 0600")
+            _log.warning("secrets.json was readable by others; its mode is set to 0600")
             self._path.chmod(0o600)
         try:
             content = json.loads(self._path.read_bytes())
         except OSError as error:
-            _journal.error("the keys cannot be read", reason=error.strerror)
+            _log.error("the keys cannot be read", reason=error.strerror)
             return {}
         except ValueError:
             content = None
         if not isinstance(content, dict):
             aside = set_aside(self._path)
-            _journal.error("secrets.json is damaged: set the keys again", kept_as=aside.name)
+            _log.error("secrets.json is damaged: set the keys again", kept_as=aside.name)
             self._seen, self._stored = None, {}
             return self._stored
         self._seen = seen
@@ -176,7 +176,7 @@ class KeyStore:
         }
         for name in _FIELDS:
             if content.get(name) and name not in self._stored:
-                _journal.error("a stored key has the wrong shape and is ignored", key=name)
+                _log.error("a stored key has the wrong shape and is ignored", key=name)
         return self._stored
 
     @staticmethod
@@ -189,9 +189,7 @@ class KeyStore:
             if _fits(name, value):
                 keys[name] = value
             else:
-                _journal.error(
-                    "a key of the environment has the wrong shape and is ignored", variable=variable
-                )
+                _log.error("a key of the environment has the wrong shape and is ignored", variable=variable)
         return keys
 
 

@@ -15,28 +15,28 @@ from typing import TYPE_CHECKING, Final
 from stripe_payments.errors import PaymentError
 
 if TYPE_CHECKING:
+    from stripe_payments.billing import (
+        CheckoutService,
+        GrantService,
+        History,
+        PaymentStatusService,
+        PortalService,
+        RefundService,
+        SubscriptionService,
+    )
+    from stripe_payments.clock import TrustedClock
     from stripe_payments.diagnostics import Diagnostics
-    from stripe_payments.features_in_force import FeaturesInForce
+    from stripe_payments.feature_cache import FeatureCache
     from stripe_payments.identity import IdentityStore
     from stripe_payments.keys import KeyStore
     from stripe_payments.ledger import Ledger
-    from stripe_payments.payments import (
-        CheckoutDesk,
-        GrantDesk,
-        History,
-        PaymentStatusDesk,
-        PortalDesk,
-        RefundDesk,
-        SubscriptionDesk,
-    )
-    from stripe_payments.provisioning import Provisioner, WebhookSetup
-    from stripe_payments.reconcile.inbox import InboxWorker
-    from stripe_payments.reconcile.poller import Poller
-    from stripe_payments.reconcile.sync import Reconciler
-    from stripe_payments.reconcile.trusted_clock import TrustedClock
     from stripe_payments.refused_webhooks import RefusedWebhooks
     from stripe_payments.settings import Settings
+    from stripe_payments.setup import Provisioner, WebhookSetup
     from stripe_payments.stripe_api import StripeAPI
+    from stripe_payments.sync.inbox_worker import InboxWorker
+    from stripe_payments.sync.poller import Poller
+    from stripe_payments.sync.reconciler import Reconciler
 
 PATIENCE_S: Final = 10.0
 """How long a call waits for the parts; below uhttpd's and `ubus call`'s own limit of 30 s."""
@@ -47,7 +47,7 @@ class Parts:
     """Everything the faces may reach once the daemon runs."""
 
     settings: Callable[[], Settings]
-    features: FeaturesInForce
+    features: FeatureCache
     keys: KeyStore
     identity: IdentityStore
     ledger: Ledger
@@ -56,13 +56,13 @@ class Parts:
     reconciler: Reconciler
     inbox: InboxWorker
     poller: Poller
-    checkout: CheckoutDesk
-    payment_status: PaymentStatusDesk
+    checkout: CheckoutService
+    payment_status: PaymentStatusService
     history: History
-    refunds: RefundDesk
-    subscriptions: SubscriptionDesk
-    portal: PortalDesk
-    grants: GrantDesk
+    refunds: RefundService
+    subscriptions: SubscriptionService
+    portal: PortalService
+    grants: GrantService
     provisioner: Provisioner
     webhook_setup: WebhookSetup
     refused_webhooks: RefusedWebhooks

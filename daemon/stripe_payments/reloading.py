@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from stripe_payments.configuration import Configuration
-from stripe_payments.journal import Journal
-from stripe_payments.reconcile import Poller, Reconciler
+from stripe_payments.log import Log
+from stripe_payments.settings.loader import Configuration
+from stripe_payments.sync import Poller, Reconciler
 
-_journal = Journal("service")
+_log = Log("service")
 
 PATIENCE_S: Final = 5.0
 """How long somebody who is waiting for an answer waits for rpcd."""
@@ -57,4 +57,4 @@ class Reloading:
         changed = await self._reconciler.recompute()
         self._followed = settings
         self._poller.notice()
-        _journal.info("the settings were read again", changed_features=",".join(changed))
+        _log.info("the settings were read again", changed_features=",".join(changed))

@@ -8,7 +8,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from stripe_payments.durable_file import make_private_directory
+from stripe_payments.files import make_private_directory
 
 
 class AlreadyRunningError(Exception):

@@ -10,38 +10,38 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from stripe_payments.configuration import Configuration
+from stripe_payments.billing import (
+    CheckoutService,
+    GrantService,
+    History,
+    PaymentStatusService,
+    PortalService,
+    RefundService,
+    SubscriptionService,
+)
+from stripe_payments.billing.lan_address import LanAddress
+from stripe_payments.clock import TrustedClock
 from stripe_payments.diagnostics import Situation
 from stripe_payments.errors import PaymentError
-from stripe_payments.features_in_force import FeaturesInForce
+from stripe_payments.feature_cache import FeatureCache
 from stripe_payments.identity import META_ROUTER_ID, Identity, IdentityStore
-from stripe_payments.journal import Journal
 from stripe_payments.keys import KeyStore
 from stripe_payments.ledger import Ledger, LedgerCare, Transaction
-from stripe_payments.payments import (
-    CheckoutDesk,
-    GrantDesk,
-    History,
-    PaymentStatusDesk,
-    PortalDesk,
-    RefundDesk,
-    SubscriptionDesk,
-)
-from stripe_payments.payments.lan_address import LanAddress
-from stripe_payments.provisioning import Provisioner, WebhookSetup
+from stripe_payments.log import Log
 from stripe_payments.readiness import Parts
-from stripe_payments.reconcile import META_CLOCK_FLOOR, InboxWorker, Poller, Reconciler
-from stripe_payments.reconcile.mode_change import settle_mode
-from stripe_payments.reconcile.trusted_clock import TrustedClock
 from stripe_payments.refused_webhooks import RefusedWebhooks
 from stripe_payments.reloading import Reloading
 from stripe_payments.settings import Settings
+from stripe_payments.settings.loader import Configuration
+from stripe_payments.setup import Provisioner, WebhookSetup
 from stripe_payments.stripe_api import StripeAPI
-from stripe_payments.supervision import Supervisor
+from stripe_payments.supervisor import Supervisor
+from stripe_payments.sync import META_CLOCK_FLOOR, InboxWorker, Poller, Reconciler
+from stripe_payments.sync.mode_change import settle_mode
 from stripe_payments.unlocks import Unlocks
 from ubus_py import Client
 
-_journal = Journal("service")
+_log = Log("service")
 
 _WORKERS_PATIENCE_S: Final = 0.8
 _LEDGER_PATIENCE_S: Final = 0.8
@@ -78,8 +78,8 @@ class Wiring:
         self._supervisor = Supervisor()
         self._ledger: Ledger | None = None
         self._stripe: StripeAPI | None = None
-        self._checkout: CheckoutDesk | None = None
-        self._subscriptions: SubscriptionDesk | None = None
+        self._checkout: CheckoutService | None = None
+        self._subscriptions: SubscriptionService | None = None
 
     async def open(self, ready: Callable[[Parts], None]) -> None:
         """Open everything, tell `ready`, start the workers. Raises PaymentError or OSError."""
@@ -102,7 +102,7 @@ class Wiring:
         stripe = self._stripe
         runtime = self._environ.get("TMPDIR")  # the init script's: in memory, so that a reboot empties it
         unlocks = Unlocks(ledger, self._bus, Path(runtime) if runtime else None)
-        features = FeaturesInForce(ledger, unlocks.kick)
+        features = FeatureCache(ledger, unlocks.kick)
         reconciler = Reconciler(ledger, stripe, clock, settings, identity, features.changed)
         await ledger.write(lambda tx: tx.inbox.rearm())  # put off by a clock that may be gone
         await unlocks.adopt()
@@ -112,11 +112,11 @@ class Wiring:
         await features.refresh()
         inbox = InboxWorker(ledger, reconciler)
         lan = LanAddress(self._bus)
-        checkout = CheckoutDesk(ledger, stripe, reconciler, settings, identity, clock, lan)
+        checkout = CheckoutService(ledger, stripe, reconciler, settings, identity, clock, lan)
         poller = Poller(ledger, reconciler, stripe, settings, identity, clock, withdraw=checkout.withdraw)
         checkout.tell(poller)
         reloading = Reloading(self._configuration, reconciler, poller, self._reloading)
-        subscriptions = SubscriptionDesk(ledger, stripe, reconciler, settings, clock, checkout.prices)
+        subscriptions = SubscriptionService(ledger, stripe, reconciler, settings, clock, checkout.prices)
         self._subscriptions = subscriptions
         self._checkout, self._clock = checkout, clock
         self._reconciler, self._unlocks = reconciler, unlocks
@@ -133,12 +133,12 @@ class Wiring:
                 inbox=inbox,
                 poller=poller,
                 checkout=checkout,
-                payment_status=PaymentStatusDesk(ledger, reconciler, settings),
+                payment_status=PaymentStatusService(ledger, reconciler, settings),
                 history=History(ledger, settings),
-                refunds=RefundDesk(ledger, stripe, reconciler),
+                refunds=RefundService(ledger, stripe, reconciler),
                 subscriptions=subscriptions,
-                portal=PortalDesk(ledger, stripe, settings, identity, checkout.customers, lan),
-                grants=GrantDesk(ledger, reconciler, settings, clock),
+                portal=PortalService(ledger, stripe, settings, identity, checkout.customers, lan),
+                grants=GrantService(ledger, reconciler, settings, clock),
                 provisioner=Provisioner(
                     stripe, settings, self._bus, lambda: keys.current().mode, reloading.now
                 ),
@@ -155,7 +155,7 @@ class Wiring:
         workers.start("reload", reloading.run)
         workers.start("checkouts", checkout.resume, once=True)
         workers.start("ledger care", LedgerCare(ledger, clock.now).run)
-        _journal.info("ready", router_id=identity.load().router_id, mode=keys.current().mode)
+        _log.info("ready", router_id=identity.load().router_id, mode=keys.current().mode)
 
     async def ledger_is_damaged(self) -> str:
         """Waits, once `open` has succeeded, until the ledger turns out to be damaged; gives how."""
@@ -197,7 +197,7 @@ class Wiring:
                 # What is written is durable anyhow: a flash that hangs must not hold up the stop.
                 await asyncio.wait_for(self._ledger.close(), _LEDGER_PATIENCE_S)
             except TimeoutError:
-                _journal.warning("the ledger does not close in time")
+                _log.warning("the ledger does not close in time")
 
 
 def _remembered_identity(tx: Transaction) -> Identity | None:

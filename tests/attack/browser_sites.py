@@ -16,9 +16,9 @@ from playwright.async_api import Browser, Page
 from playwright.async_api import Error as BrowserError
 
 from stripe_payments.arguments import Arguments
+from stripe_payments.billing.return_urls import resolve
 from stripe_payments.errors import PaymentError
-from stripe_payments.http_api.access import COOKIE
-from stripe_payments.payments.return_urls import resolve
+from stripe_payments.http_api.auth import COOKIE
 from tests.attack.complaints import listening
 from tests.attack.hostile_texts import MARKUP
 from tests.attack.luci_pages import Watch, trespasses

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from simulator.router import Router, prepare_root
 from simulator.ubus_broker import UbusBroker
+from stripe_payments.app import Service
 from stripe_payments.bus_api.table import METHODS
-from stripe_payments.service import Service
 from tests.attack.complaints import listening
 from tests.attack.trials import Trials
 from tests.unit.ubus_broker.people import ROOT, People

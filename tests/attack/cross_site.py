@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from stripe_payments.http_api.access import COOKIE
+from stripe_payments.http_api.auth import COOKIE
 from tests.attack.complaints import listening
 from tests.attack.trials import Trials
 from tests.unit.stripe_payments.house import ONETIME, House, Reply, open_house

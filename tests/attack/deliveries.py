@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator.stripe_cloud import StripeCloud
-from stripe_payments.reconcile.events import EVENT_TYPES
 from stripe_payments.stripe_api import sign
+from stripe_payments.sync.events import EVENT_TYPES
 from tests.attack.complaints import listening
 from tests.attack.trials import Trials
 from tests.unit.stripe_payments.house import FEATURE, House, Reply, Shop, open_house, open_shop

@@ -23,10 +23,10 @@ TESTS = (
     "tests/unit/ubus_broker/test_hostile_clients.py",
     "tests/unit/ubus_broker/test_acl.py",
     "tests/unit/stripe_payments/http_api",
-    "tests/unit/stripe_payments/payments/test_return_urls.py",
+    "tests/unit/stripe_payments/billing/test_return_urls.py",
     "tests/unit/stripe_payments/stripe_api/test_answers.py",
     "tests/unit/stripe_payments/stripe_api/test_webhook_signature.py",
-    "tests/unit/stripe_payments/foundations/test_journal.py",
+    "tests/unit/stripe_payments/foundations/test_log.py",
     "tests/flows/test_http_api.py",
     "tests/luci/test_transactions.py::test_the_file_holds_everything_and_no_formula",
 )

@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 from random import Random
 from typing import Any, Self
 
+from stripe_payments.i18n import Text
 from stripe_payments.settings import Feature, Settings
-from stripe_payments.texts import Text
 from tests.attack.complaints import listening
 from tests.attack.fuzzing import Target
 from tests.attack.gateway_requests import fault_of, sendable

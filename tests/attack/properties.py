@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis import strategies as st
 
 from simulator.stripe_cloud import StripeCloud
-from stripe_payments import journal
-from stripe_payments.reconcile.fetching import units_of
+from stripe_payments import log as journal
 from stripe_payments.settings import Settings
-from stripe_payments.stripe_api.answers import MalformedAnswerError, checked, parsed
 from stripe_payments.stripe_api.shapes import SHAPES
+from stripe_payments.stripe_api.validation import MalformedAnswerError, checked, parsed
+from stripe_payments.sync.fetch import units_of
 from tests.attack.complaints import listening
 from tests.attack.json_mutations import DELETED, JUNK, paths, placed
 from tests.attack.log_lines import ForgedLogError, entry

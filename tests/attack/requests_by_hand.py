@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from stripe_payments.http_api.access import COOKIE
+from stripe_payments.http_api.auth import COOKIE
 from tests.attack.complaints import listening
 from tests.attack.gateway_requests import fault_of, sendable
 from tests.attack.hostile_texts import HEADER_BREAKS, MARKUP

@@ -6,8 +6,8 @@ import re
 from random import Random
 
 from stripe_payments.arguments import Arguments
+from stripe_payments.billing.return_urls import SESSION_PLACEHOLDER, resolve, with_session_id
 from stripe_payments.errors import CODES, PaymentError
-from stripe_payments.payments.return_urls import SESSION_PLACEHOLDER, resolve, with_session_id
 from tests.attack.byte_mutations import mutated
 from tests.attack.fuzzing import Target
 

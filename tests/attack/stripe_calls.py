@@ -12,8 +12,8 @@ from simulator.stripe_cloud import StripeCloud
 from stripe_payments.diagnostics import Diagnostics, Situation
 from stripe_payments.errors import PaymentError
 from stripe_payments.keys import KeyStore
-from stripe_payments.provisioning import Provisioner, WebhookSetup
 from stripe_payments.refused_webhooks import RefusedWebhooks
+from stripe_payments.setup import Provisioner, WebhookSetup
 from tests.unit.stripe_payments.seller import BUSINESS, KEY, MONTHLY, ONE_TIME, YEARLY, Seller
 from ubus_py import Client
 

@@ -6,10 +6,10 @@ import asyncio
 from random import Random
 from typing import Any, Self
 
-from stripe_payments.configuration import sections_of
 from stripe_payments.entitlements import Entitlement
 from stripe_payments.errors import CODES
 from stripe_payments.settings import Settings
+from stripe_payments.settings.loader import sections_of
 from stripe_payments.unlocks.uci_features import as_option_values, differing, from_sections, storable
 from tests.attack.byte_mutations import mutated
 from tests.attack.complaints import listening

@@ -6,8 +6,8 @@ import json
 from random import Random
 from typing import Any, Self
 
-from stripe_payments.reconcile.events import EVENT_TYPES
 from stripe_payments.stripe_api import sign
+from stripe_payments.sync.events import EVENT_TYPES
 from tests.attack.byte_mutations import mutated as mutated_bytes
 from tests.attack.complaints import listening
 from tests.attack.fuzzing import Target

@@ -9,18 +9,18 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from simulator.router.uci_file import UciError, parse
-from stripe_payments import journal
+from stripe_payments import log as journal
 from stripe_payments.errors import PaymentError
 from stripe_payments.http_api import webhook
-from stripe_payments.http_api.access import credential
-from stripe_payments.http_api.messages import Request
+from stripe_payments.http_api.auth import credential
+from stripe_payments.http_api.http import Request
 from stripe_payments.http_api.pages import page_language
-from stripe_payments.reconcile import derive
-from stripe_payments.reconcile.fetching import units_of
-from stripe_payments.reconcile.stored_objects import flatten
 from stripe_payments.settings import Settings
 from stripe_payments.stripe_api import sign, verify
-from stripe_payments.stripe_api.answers import MalformedAnswerError, checked, parsed
+from stripe_payments.stripe_api.validation import MalformedAnswerError, checked, parsed
+from stripe_payments.sync import projection as derive
+from stripe_payments.sync.fetch import units_of
+from stripe_payments.sync.stored_objects import flatten
 from tests.attack.bus_bytes import Blobmsg, BusFrames
 from tests.attack.log_lines import ForgedLogError, entry
 from tests.attack.return_addresses import ReturnAddresses

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from stripe_payments.entitlements import Entitlement, ManualGrant, Purchase, Subscription, entitlements
+from stripe_payments.i18n import Text
 from stripe_payments.settings import Feature, Plan, Price, Product, Settings
-from stripe_payments.texts import Text
 
 DAY: Final = 86_400
 NOW: Final = 1_750_000_000

@@ -2,8 +2,8 @@
 
 import pytest
 
-from stripe_payments.reconcile.events import EVENTS, Event
-from stripe_payments.reconcile.fetching import FOLLOWED
+from stripe_payments.sync.events import EVENTS, Event
+from stripe_payments.sync.fetch import FOLLOWED
 from tests.docs.markdown import DOCS, table
 
 HEADERS = {

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from stripe_payments.reconcile.open_checkouts import WITHIN
-from stripe_payments.reconcile.plan import FASTER, PATIENT_RETRY, RETRY_WITHIN, SLOWER
-from stripe_payments.reconcile.questions import REQUESTS, SELDOM
-from stripe_payments.reconcile.schedule import FIRST_RETRY, SEARCHES, SLOWEST_OPEN, SPREAD, usual_interval
 from stripe_payments.settings import Settings
+from stripe_payments.sync.open_checkouts import WITHIN
+from stripe_payments.sync.poll_plan import FASTER, PATIENT_RETRY, RETRY_WITHIN, SLOWER
+from stripe_payments.sync.questions import REQUESTS, SELDOM
+from stripe_payments.sync.schedule import FIRST_RETRY, SEARCHES, SLOWEST_OPEN, SPREAD, usual_interval
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = {"en": DOCS / "fleet.md", "it": DOCS / "fleet.it.md"}

@@ -104,7 +104,7 @@ def test_the_daemon_s_service_is_imported_from_the_package(installed: Path, feed
         installed,
         feeds,
         "-c",
-        "import stripe_payments.service, stripe; print(stripe_payments.__file__, stripe.__file__)",
+        "import stripe_payments.app, stripe; print(stripe_payments.__file__, stripe.__file__)",
     )
     assert done.stdout.split() == [
         f"{installed / CODE}/stripe_payments/__init__.py",

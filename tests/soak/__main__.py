@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.report import Goal, Measurement, write
-from stripe_payments.ledger.care import Tidied
+from stripe_payments.ledger.retention import Tidied
 from tests.soak.household import DAYS_A_MONTH
 from tests.soak.luci import REAL_INTERVAL_S
 from tests.soak.run import Rest, Soak, Soaked

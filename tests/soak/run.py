@@ -15,7 +15,7 @@ from typing import Final
 from simulator.stripe_cloud import StripeCloud
 from simulator.world import World
 from stripe_payments.ledger import Ledger
-from stripe_payments.ledger.care import LedgerCare, Tidied
+from stripe_payments.ledger.retention import LedgerCare, Tidied
 from tests.soak import samples
 from tests.soak.household import Household
 from tests.soak.luci import Luci

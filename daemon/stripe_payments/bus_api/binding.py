@@ -11,12 +11,12 @@ from typing import Final
 from stripe_payments.arguments import Arguments, CheckedMethod
 from stripe_payments.bus_api.table import BusMethod
 from stripe_payments.errors import PaymentError
-from stripe_payments.journal import Journal
 from stripe_payments.languages import language
+from stripe_payments.log import Log
 from stripe_payments.readiness import Parts, Readiness
 from ubus_py import STRING, Call, Encodable, Method, StatusError
 
-_journal = Journal("bus")
+_log = Log("bus")
 
 #: rpcd and `ubus call` give up after 30 s; an answer in words has to come before.
 PATIENCE_S: Final = 25.0
@@ -65,7 +65,7 @@ class Binding:
             except StatusError:
                 raise
             except Exception as error:  # noqa: BLE001 - its trace is for the log, never for the caller
-                _journal.error("a method failed", exc=error, method=row.name)
+                _log.error("a method failed", exc=error, method=row.name)
                 raise self._refusal(PaymentError("internal_error"), call) from None
 
         return CheckedMethod(row.name, answer, {**row.args, "locale": STRING})
@@ -98,7 +98,7 @@ class Binding:
         task.add_done_callback(self._ended)
         done, _ = await asyncio.wait({task}, timeout=self._patience)
         if not done:
-            _journal.warning("a caller was told to ask again", method=row.name)
+            _log.warning("a caller was told to ask again", method=row.name)
             raise PaymentError("timeout")
         return task.result()
 

@@ -13,19 +13,19 @@ from collections.abc import Mapping
 from typing import Final
 
 from stripe_payments import __version__
+from stripe_payments.billing import catalog_view
+from stripe_payments.billing.eligibility import read_ownership
+from stripe_payments.billing.history import MAX_LIMIT
 from stripe_payments.bus_api import subscription_methods
 from stripe_payments.bus_api.binding import Handler, Question, Reply
 from stripe_payments.entitlements import Entitlement
 from stripe_payments.errors import PaymentError
-from stripe_payments.journal import Journal, redact
 from stripe_payments.ledger import Transaction
-from stripe_payments.payments import catalog_view
-from stripe_payments.payments.history import MAX_LIMIT
-from stripe_payments.payments.holdings import read_holdings
-from stripe_payments.reconcile.mode_change import settle_mode
+from stripe_payments.log import Log, redact
 from stripe_payments.rfc3339 import format_time
+from stripe_payments.sync.mode_change import settle_mode
 
-_journal = Journal("bus")
+_log = Log("bus")
 
 _LARGEST_AMOUNT: Final = 99_999_999
 
@@ -80,7 +80,7 @@ async def catalog(question: Question) -> Reply:
     `catalog_view`.
     """
     parts = question.parts
-    holdings = await parts.ledger.read(read_holdings)
+    holdings = await parts.ledger.read(read_ownership)
     return catalog_view(parts.settings(), holdings, question.locale)
 
 
@@ -206,7 +206,7 @@ async def set_keys(question: Question) -> Reply:
     names = ("secret_key", "webhook_secret", "publishable_key")
     given = {name: args.text(name, trimmed=True) for name in names}
     keys = await asyncio.to_thread(lambda: parts.keys.store(**given))
-    _journal.info("the keys were changed", mode=keys.mode)
+    _log.info("the keys were changed", mode=keys.mode)
     if keys.secret_key != before.secret_key:
         await parts.checkout.keys_changed()
         await settle_mode(keys.mode, parts.ledger, parts.identity, parts.reconciler)

@@ -17,7 +17,7 @@ async def subscriptions(question: Question) -> Reply:
 
 async def preview_change(question: Question) -> Reply:
     """What changing a `subscription` to the price `price_id` (an alias of the catalogue, or Stripe's id)
-    costs: `amount_due`, `proration`, `credit`, …; see `SubscriptionDesk.preview_change`.
+    costs: `amount_due`, `proration`, `credit`, …; see `SubscriptionService.preview_change`.
     """
     args = question.args
     return await question.parts.subscriptions.preview_change(

@@ -3,7 +3,7 @@
 `table` lists the checks; each is a function in the room of its subject and finds out one thing.
 """
 
-from .runner import Diagnostics
-from .situation import Situation
+from stripe_payments.diagnostics.checks import Diagnostics
+from stripe_payments.diagnostics.situation import Situation
 
 __all__ = ["Diagnostics", "Situation"]

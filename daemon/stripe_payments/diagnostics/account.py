@@ -5,13 +5,21 @@ from __future__ import annotations
 import contextlib
 from typing import Final
 
+from stripe_payments.diagnostics.finding import (
+    NO_KEY,
+    STRIPE_AWAY,
+    Finding,
+    fault,
+    fine,
+    joined,
+    note,
+    warning,
+)
+from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.errors import PaymentError
-from stripe_payments.provisioning.catalogue_wanted import describe, differences, is_active
-from stripe_payments.provisioning.webhook_setup import KnownEndpoint
-from stripe_payments.texts import Text
-
-from .finding import NO_KEY, STRIPE_AWAY, Finding, fault, fine, joined, note, warning
-from .probes import Probes
+from stripe_payments.i18n import Text
+from stripe_payments.setup.catalogue_wanted import describe, differences, is_active
+from stripe_payments.setup.webhook_endpoint import KnownEndpoint
 
 _ENTER: Final = Text(
     "Enter the key under Payments in LuCI, or with: /etc/init.d/stripe-payments set_keys",

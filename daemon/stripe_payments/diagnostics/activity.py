@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from stripe_payments.billing.declines import failure
+from stripe_payments.diagnostics.finding import NO_KEY, STARTING, Finding, fine, joined, note, warning
+from stripe_payments.diagnostics.probes import Probes
+from stripe_payments.i18n import Text
 from stripe_payments.ledger import Transaction
-from stripe_payments.payments.declines import failure
-from stripe_payments.reconcile.schedule import usual_interval
 from stripe_payments.rfc3339 import format_time
-from stripe_payments.texts import Text
-
-from .finding import NO_KEY, STARTING, Finding, fine, joined, note, warning
-from .probes import Probes
+from stripe_payments.sync.schedule import usual_interval
 
 DAY_S: Final = 86_400
 RECENT_DAYS: Final = 30

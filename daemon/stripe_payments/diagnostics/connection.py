@@ -12,12 +12,11 @@ import ssl
 from pathlib import Path
 from typing import Final
 
+from stripe_payments.diagnostics.finding import NO_KEY, Finding, fault, fine, note, of_error, warning
+from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.errors import PaymentError
+from stripe_payments.i18n import Text
 from stripe_payments.rfc3339 import format_time
-from stripe_payments.texts import Text
-
-from .finding import NO_KEY, Finding, fault, fine, note, of_error, warning
-from .probes import Probes
 
 SKEW_S: Final = 300
 """As much as a webhook's signature may be old."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.texts import Text
+from stripe_payments.i18n import Text
 
 Severity = Literal["ok", "info", "warning", "error"]
 

@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
+from stripe_payments.clock import TrustedClock
+from stripe_payments.diagnostics.situation import Situation
 from stripe_payments.errors import PaymentError
-from stripe_payments.provisioning.prices_at_stripe import PriceAtStripe, read_prices
-from stripe_payments.reconcile.trusted_clock import TrustedClock
+from stripe_payments.setup.prices_at_stripe import PriceAtStripe, read_prices
 from stripe_payments.stripe_api import PERMISSIONS, Permission, StripeAPI
 from stripe_payments.stripe_api.worker_threads import WorkerThreads
-
-from .situation import Situation
 
 T = TypeVar("T")
 

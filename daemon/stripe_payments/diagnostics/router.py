@@ -6,14 +6,22 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from stripe_payments.configuration import sections_of
+from stripe_payments.diagnostics.finding import (
+    STARTING,
+    Finding,
+    fault,
+    fine,
+    joined,
+    note,
+    of_error,
+    warning,
+)
+from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.errors import PaymentError
+from stripe_payments.i18n import Text
 from stripe_payments.settings import Settings
-from stripe_payments.texts import Text
+from stripe_payments.settings.loader import sections_of
 from ubus_py import CallTimeout, ConnectionLost, ProtocolError, Status, StatusError
-
-from .finding import STARTING, Finding, fault, fine, joined, note, of_error, warning
-from .probes import Probes
 
 LOW_BYTES: Final = 2 * 1024 * 1024
 """The write-ahead log may grow to this before it is folded in."""

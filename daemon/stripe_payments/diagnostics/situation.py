@@ -14,10 +14,10 @@ from stripe_payments.refused_webhooks import RefusedWebhooks
 from stripe_payments.settings import Settings
 
 if TYPE_CHECKING:
+    from stripe_payments.clock import TrustedClock
     from stripe_payments.identity import IdentityStore
     from stripe_payments.keys import KeyStore
     from stripe_payments.ledger import Ledger
-    from stripe_payments.reconcile.trusted_clock import TrustedClock
     from ubus_py import Client
 
 

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from . import account, activity, connection, router, webhook
-from .finding import Finding
-from .probes import Probes
+from stripe_payments.diagnostics import account, activity, connection, router, webhook
+from stripe_payments.diagnostics.finding import Finding
+from stripe_payments.diagnostics.probes import Probes
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from stripe_payments.diagnostics.finding import (
+    NO_KEY,
+    STARTING,
+    STRIPE_AWAY,
+    Finding,
+    fine,
+    joined,
+    note,
+    warning,
+)
+from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.errors import PaymentError
-from stripe_payments.provisioning.webhook_events import WEBHOOK_EVENTS
-from stripe_payments.provisioning.webhook_setup import KnownEndpoint, owner
+from stripe_payments.i18n import Text
 from stripe_payments.rfc3339 import format_time
-from stripe_payments.texts import Text
-
-from .finding import NO_KEY, STARTING, STRIPE_AWAY, Finding, fine, joined, note, warning
-from .probes import Probes
+from stripe_payments.setup.webhook_endpoint import KnownEndpoint, owner
+from stripe_payments.setup.webhook_events import WEBHOOK_EVENTS
 
 _SETUP: Final = Text(
     'Run: ubus call stripe-payments setup_webhook \'{"url":"https://…/api/payments/webhook"}\'',

@@ -8,10 +8,10 @@ from typing import NoReturn
 
 from stripe_payments.arguments import Arguments
 from stripe_payments.errors import PaymentError
-from stripe_payments.http_api.access import Gatekeeper
-from stripe_payments.http_api.messages import Request, Response
+from stripe_payments.http_api.auth import Gatekeeper
+from stripe_payments.http_api.http import Request, Response
+from stripe_payments.i18n import Text
 from stripe_payments.readiness import Readiness
-from stripe_payments.texts import Text
 
 _NO_OBJECT = Text("it must be a JSON object", "deve essere un oggetto JSON")
 

@@ -11,13 +11,13 @@ from ubus_py import STRING, TABLE, Call, Encodable, Object
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from stripe_payments.http_api.face import HttpFace
+    from stripe_payments.http_api.app import HttpApp
 
 OBJECT: Final = "stripe-payments.http"
 _REQUEST: Final = {"method": STRING, "path": STRING, "query": STRING, "headers": TABLE, "body": STRING}
 
 
-def gateway_object(face: Callable[[], HttpFace]) -> Object:
+def gateway_object(face: Callable[[], HttpApp]) -> Object:
     """What to publish. Text comes raw: a webhook is verified over the very bytes that came."""
 
     async def request(call: Call) -> Mapping[str, Encodable]:

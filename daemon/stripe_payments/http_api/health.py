@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.http_api.messages import Request, Response
+from stripe_payments.http_api.http import Request, Response
 from stripe_payments.readiness import Readiness
 
 

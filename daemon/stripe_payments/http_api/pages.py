@@ -11,20 +11,20 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
+from stripe_payments.billing.return_urls import origin_of
 from stripe_payments.errors import PaymentError
-from stripe_payments.http_api.messages import Request, Response
+from stripe_payments.http_api.http import Request, Response
 from stripe_payments.http_api.money import day_and_time, money
 from stripe_payments.http_api.outcome import TONES, Outcome, State, outcome
 from stripe_payments.http_api.page_texts import TEXTS
 from stripe_payments.http_api.rate_limit import Budget
 from stripe_payments.http_api.templating import Pages
-from stripe_payments.journal import Journal
 from stripe_payments.languages import accepted_language, language
 from stripe_payments.ledger import Checkout
-from stripe_payments.payments.return_urls import origin_of
+from stripe_payments.log import Log
 from stripe_payments.readiness import Parts, Readiness
 
-_journal = Journal("pages")
+_log = Log("pages")
 
 SHOP: Final = "/cgi-bin/luci/admin/payments/shop"
 _PATIENCE_S: Final = 1.5
@@ -122,7 +122,7 @@ async def _payment(parts: Parts, session_id: str, locale: str) -> dict[str, Any]
     try:
         return asking.result()
     except PaymentError as error:
-        _journal.info("a page cannot tell of its payment yet", session=session_id, code=error.code)
+        _log.info("a page cannot tell of its payment yet", session=session_id, code=error.code)
         return {}
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.http_api.messages import Request, Response
+from stripe_payments.http_api.http import Request, Response
 
 Handler = Callable[[Request, Mapping[str, str]], Awaitable[Response]]
 Kind = Literal["json", "page"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.http_api.access import Gatekeeper, cookie_header, require_same_origin
-from stripe_payments.http_api.messages import Request, Response
+from stripe_payments.http_api.auth import Gatekeeper, cookie_header, require_same_origin
+from stripe_payments.http_api.http import Request, Response
 
 
 class SessionEndpoint:

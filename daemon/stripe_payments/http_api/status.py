@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.http_api.messages import Request, Response
+from stripe_payments.http_api.http import Request, Response
 from stripe_payments.http_api.rate_limit import Budget
 from stripe_payments.readiness import Parts, Readiness
 

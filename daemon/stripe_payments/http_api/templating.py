@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stripe_payments.http_api.messages import Response
+from stripe_payments.http_api.http import Response
 from stripe_payments.http_api.page_texts import TEXTS
 
 if TYPE_CHECKING:

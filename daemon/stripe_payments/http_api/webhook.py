@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.http_api.messages import Request, Response
+from stripe_payments.http_api.http import Request, Response
 from stripe_payments.http_api.rate_limit import Budget
-from stripe_payments.journal import Journal
+from stripe_payments.log import Log
 from stripe_payments.readiness import Parts, Readiness
-from stripe_payments.reconcile.events import EVENT_TYPES
 from stripe_payments.stripe_api.webhook_signature import TOLERANCE, verify
+from stripe_payments.sync.events import EVENT_TYPES
 
-_journal = Journal("webhook")
+_log = Log("webhook")
 
 _ID = re.compile(r"[A-Za-z0-9_]{3,255}")
 _RECEIVED: Final = {"received": True}
@@ -74,25 +74,23 @@ class WebhookEndpoint:
             wait = self._failures.spend(request.remote)
             if wait:
                 raise PaymentError("rate_limited", retry_after=wait) from error
-            _journal.warning("a webhook was refused", code=error.code, remote=request.remote)
+            _log.warning("a webhook was refused", code=error.code, remote=request.remote)
             raise
         parts.refused_webhooks.clear()
         if signed_at - now > TOLERANCE:
             # no replay (`verify` says why): it is our clock that lags, and any answer of Stripe's corrects it
-            _journal.warning("the clock lags: Stripe is asked for the time", seconds=signed_at - now)
+            _log.warning("the clock lags: Stripe is asked for the time", seconds=signed_at - now)
             parts.poller.kick("a webhook came from the future")
         event = _event(request.body)
         hint = _hint(event)
         if hint is None:
-            _journal.info("an event that names no object", event=event.get("id"), type=event.get("type"))
+            _log.info("an event that names no object", event=event.get("id"), type=event.get("type"))
         elif hint.type not in EVENT_TYPES:
-            _journal.info("an event that means nothing here", event=hint.event_id, type=hint.type)
+            _log.info("an event that means nothing here", event=hint.event_id, type=hint.type)
         elif event.get("livemode") is not (keys.mode == "live"):
-            _journal.warning(
-                "an event of the other mode", event=hint.event_id, livemode=event.get("livemode")
-            )
+            _log.warning("an event of the other mode", event=hint.event_id, livemode=event.get("livemode"))
         elif _is_of_another_router(event, parts):
-            _journal.debug("an event of another router", event=hint.event_id, type=hint.type)
+            _log.debug("an event of another router", event=hint.event_id, type=hint.type)
         else:
             await self._accept(parts, hint, now)
         return Response.json(_RECEIVED)
@@ -102,7 +100,7 @@ class WebhookEndpoint:
         fresh = await parts.ledger.write(
             lambda tx: tx.inbox.accept(hint.event_id, hint.type, hint.object_id, now)
         )
-        _journal.info(
+        _log.info(
             "an event was accepted" if fresh else "an event came again", event=hint.event_id, type=hint.type
         )
         if fresh:

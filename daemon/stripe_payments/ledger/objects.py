@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from stripe_payments.ledger.damage import unpacked
+from stripe_payments.ledger.corruption import unpacked
 
 __all__ = ["Objects", "pack", "payment_of"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from stripe_payments.ledger.damage import decoded
+from stripe_payments.ledger.corruption import decoded
 
 __all__ = ["TOLD", "Effect", "EffectKind", "Outbox"]
 

@@ -8,11 +8,11 @@ from typing import Final
 from stripe_payments.ledger.bought import Grants, Purchases, Subscriptions
 from stripe_payments.ledger.checkouts import Checkouts
 from stripe_payments.ledger.features import Features
+from stripe_payments.ledger.history import Transactions
 from stripe_payments.ledger.inbox import Inbox
 from stripe_payments.ledger.meta import Meta
 from stripe_payments.ledger.objects import Objects
 from stripe_payments.ledger.outbox import Outbox
-from stripe_payments.ledger.transactions import Transactions
 
 __all__ = ["WALKS", "Transaction", "Walk"]
 

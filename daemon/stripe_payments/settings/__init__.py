@@ -9,7 +9,7 @@ it of the sections.
 """
 
 from stripe_payments.settings.catalogue import Feature, Interval, Plan, Price, Product, Sellable
-from stripe_payments.settings.configured import Settings
-from stripe_payments.settings.uci_options import Problem, Sections
+from stripe_payments.settings.model import Settings
+from stripe_payments.settings.uci import Problem, Sections
 
 __all__ = ["Feature", "Interval", "Plan", "Price", "Problem", "Product", "Sections", "Sellable", "Settings"]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from stripe_payments.texts import Text
+from stripe_payments.i18n import Text
 
 __all__ = ["Feature", "Interval", "Plan", "Price", "Product", "Sellable"]
 

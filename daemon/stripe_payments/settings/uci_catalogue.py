@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, Literal, NamedTuple
 
+from stripe_payments.i18n import Text
 from stripe_payments.settings.catalogue import Feature, Interval, Plan, Price, Product
-from stripe_payments.settings.uci_options import NAME, OptionReader, whole_number
-from stripe_payments.texts import Text
+from stripe_payments.settings.uci import NAME, OptionReader, whole_number
 
 __all__ = ["Catalogue", "read_catalogue"]
 

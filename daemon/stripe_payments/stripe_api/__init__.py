@@ -5,10 +5,18 @@ and never on the way to the bus. What comes out are plain dictionaries in the sh
 what goes wrong comes out as `PaymentError`.
 """
 
-from .api import Page, StripeAPI, StripeState, api_base_problem, is_missing, is_transient, object_kind
-from .permissions import PERMISSIONS, Permission
-from .webhook_signature import sign, verify
-from .wire import Expected
+from stripe_payments.stripe_api.client import (
+    Page,
+    StripeAPI,
+    StripeState,
+    api_base_problem,
+    is_missing,
+    is_transient,
+    object_kind,
+)
+from stripe_payments.stripe_api.permissions import PERMISSIONS, Permission
+from stripe_payments.stripe_api.webhook_signature import sign, verify
+from stripe_payments.stripe_api.wire import Expected
 
 __all__ = [
     "PERMISSIONS",

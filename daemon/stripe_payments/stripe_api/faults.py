@@ -13,10 +13,9 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.journal import redact
-from stripe_payments.texts import Text
-
-from .permissions import missing_permission
+from stripe_payments.i18n import Text
+from stripe_payments.log import redact
+from stripe_payments.stripe_api.permissions import missing_permission
 
 if TYPE_CHECKING:
     from stripe import StripeError

@@ -17,22 +17,21 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.journal import Journal
-from stripe_payments.texts import Text
-
-from .answers import MalformedAnswerError, checked, parsed
-from .faults import date_header, malformed, translate
-from .worker_threads import OverloadError, WorkerThreads
+from stripe_payments.i18n import Text
+from stripe_payments.log import Log
+from stripe_payments.stripe_api.faults import date_header, malformed, translate
+from stripe_payments.stripe_api.validation import MalformedAnswerError, checked, parsed
+from stripe_payments.stripe_api.worker_threads import OverloadError, WorkerThreads
 
 if TYPE_CHECKING:
     from stripe import StripeClient
 
+    from stripe_payments.clock import TrustedClock
     from stripe_payments.keys import Keys
-    from stripe_payments.reconcile.trusted_clock import TrustedClock
 
 __all__ = ["Expected", "StripeState", "Wire", "api_base_problem"]
 
-_journal = Journal("stripe_api")
+_log = Log("stripe_api")
 
 THREADS: Final = 4
 CONNECT_TIMEOUT: Final = 10.0
@@ -199,7 +198,7 @@ class Wire:
             self._failed(fault, call, started)
             raise
         self._note(None)
-        _journal.info("call", call=call, request_id=request_id, ms=_elapsed(started))
+        _log.info("call", call=call, request_id=request_id, ms=_elapsed(started))
         return answer
 
     def _ask(self, key: str, method: str, path: str, sent: Mapping[str, Any]) -> Any:
@@ -220,7 +219,7 @@ class Wire:
 
     def _failed(self, fault: PaymentError, call: str, started: float) -> None:
         self._note(fault)
-        _journal.warning(
+        _log.warning(
             "call failed",
             call=call,
             error=fault.code,

@@ -24,16 +24,16 @@ from typing import Final, Protocol
 
 from stripe_payments.entitlements import MANUAL, Entitlement, ManualGrant
 from stripe_payments.errors import PaymentError
-from stripe_payments.journal import Journal
 from stripe_payments.ledger import Effect, Ledger, Transaction
+from stripe_payments.ledger.database import LOG_LEFT_OVER, META_HELD, META_REBUILDING
 from stripe_payments.ledger.outbox import TOLD
-from stripe_payments.ledger.store import LOG_LEFT_OVER, META_HELD, META_REBUILDING
+from stripe_payments.log import Log
 from stripe_payments.unlocks.uci_features import as_option_values, differing, from_sections, storable
 from ubus_py import Encodable, Status, StatusError, Table, UbusError, UsageError, Value
 
 __all__ = ["Bus", "Unlocks"]
 
-_journal = Journal("unlocks")
+_log = Log("unlocks")
 
 _HELPER: Final = "stripe-payments.uci"
 _HOTPLUG: Final = "hotplug.stripe-payments"
@@ -121,7 +121,7 @@ class Unlocks:
                 sections = await self._load()
                 break
             except UbusError as error:
-                _journal.info("waiting for rpcd to tell the features", reason=error)
+                _log.info("waiting for rpcd to tell the features", reason=error)
                 await asyncio.sleep(_jittered(delay))
                 delay = min(delay * 2, _LONGEST_DELAY_S)
         known = from_sections(sections)
@@ -145,7 +145,7 @@ class Unlocks:
             return sorted(missing)
 
         if taken := await self._ledger.write(take_over):
-            _journal.info("the ledger took over features of UCI", features=",".join(taken))
+            _log.info("the ledger took over features of UCI", features=",".join(taken))
 
     async def run(self) -> None:
         """Make UCI agree with the ledger, then work off the outbox whenever there is something in it."""
@@ -162,7 +162,7 @@ class Unlocks:
                 await self._work_off()
             except (UbusError, PaymentError) as error:
                 if not failing:
-                    _journal.warning("features cannot be told at the moment; trying on", reason=error)
+                    _log.warning("features cannot be told at the moment; trying on", reason=error)
                     failing = True
                 self.trouble = str(error)
                 await self._wait_for_kick(_jittered(delay))
@@ -170,7 +170,7 @@ class Unlocks:
                 self._wake.set()
                 continue
             if failing:
-                _journal.info("features can be told again")
+                _log.info("features can be told again")
             failing, delay, self.trouble = False, _FIRST_DELAY_S, None
             if not self._wake.is_set():
                 self._idle.set()
@@ -196,12 +196,12 @@ class Unlocks:
             return _run_again(tx) if rebooted else []
 
         if again := await self._ledger.write(begin):
-            _journal.info("after a reboot scripts are run once more", features=",".join(again))
+            _log.info("after a reboot scripts are run once more", features=",".join(again))
         if booted is not None and rebooted:
             try:
                 booted.touch()
             except OSError as error:  # then scripts may run once more at the next start too
-                _journal.warning("the reboot cannot be noted", path=booted, reason=error.strerror)
+                _log.warning("the reboot cannot be noted", path=booted, reason=error.strerror)
         self._forget_later()
         await self._agree()
 
@@ -226,9 +226,9 @@ class Unlocks:
         wrong = differing(wanted, sections)
         self._in_uci = {held.feature: as_option_values(held) for held in wanted if held not in wrong}
         if wrong:
-            _journal.info("UCI is brought into line", features=",".join(sorted(e.feature for e in wrong)))
+            _log.info("UCI is brought into line", features=",".join(sorted(e.feature for e in wrong)))
             for name in await self._store(wrong):
-                _journal.error("a feature cannot be written to UCI", feature=name)
+                _log.error("a feature cannot be written to UCI", feature=name)
 
     async def _work_off(self) -> None:
         while effects := await self._ledger.read(lambda tx: tx.outbox.pending(_BATCH)):
@@ -256,7 +256,7 @@ class Unlocks:
         if parked:
             await self._ledger.write(park)
         for effect in parked:
-            _journal.error("a feature cannot be written to UCI", feature=effect.payload.get("feature"))
+            _log.error("a feature cannot be written to UCI", feature=effect.payload.get("feature"))
         return [effect for effect in effects if effect not in parked]
 
     async def _tell(self, effect: Effect, *, last: bool) -> None:
@@ -286,7 +286,7 @@ class Unlocks:
         try:
             await self._bus.send(event, {name: value for name, value in data.items() if value is not None})
         except UsageError as error:  # no other attempt would do better
-            _journal.error("an event cannot be sent", event=event, exc=error)
+            _log.error("an event cannot be sent", event=event, exc=error)
 
     async def _run_scripts(self, payload: Mapping[str, Value]) -> None:
         feature, until = str(payload["feature"]), payload.get("until")
@@ -311,7 +311,7 @@ class Unlocks:
             self._hotplug_failures += 1
             if error.status is not Status.NOT_FOUND or self._hotplug_failures < _HOTPLUG_ATTEMPTS:
                 raise
-            _journal.warning("there is no hotplug object; the scripts are not run", feature=feature)
+            _log.warning("there is no hotplug object; the scripts are not run", feature=feature)
         else:
             self._hotplug_failures = 0
 

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from stripe_payments.ledger.care import Tidied
+from stripe_payments.ledger.retention import Tidied
 from tests.soak.__main__ import WARM_MONTHS, figures, is_long_enough
 from tests.soak.run import Rest, Soaked
 from tests.soak.samples import Sample

@@ -23,8 +23,8 @@ from simulator.router import Router, prepare_root
 from simulator.stripe_account import StripeAccount
 from simulator.stripe_cloud import StripeCloud
 from simulator.ubus_broker import UbusBroker
+from stripe_payments.app import Service
 from stripe_payments.readiness import Parts
-from stripe_payments.service import Service
 from ubus_py import Client, StatusError
 
 ONETIME = "price_premium_onetime"

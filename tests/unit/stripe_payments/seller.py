@@ -12,23 +12,23 @@ from random import Random
 from typing import Any
 
 from simulator.stripe_cloud import StripeCloud
+from stripe_payments.billing import (
+    CheckoutService,
+    GrantService,
+    History,
+    PaymentStatusService,
+    PortalService,
+    RefundService,
+    SubscriptionService,
+)
+from stripe_payments.billing.lan_address import LanAddress
+from stripe_payments.clock import TrustedClock
 from stripe_payments.identity import IdentityStore
 from stripe_payments.keys import Keys
 from stripe_payments.ledger import Ledger
-from stripe_payments.payments import (
-    CheckoutDesk,
-    GrantDesk,
-    History,
-    PaymentStatusDesk,
-    PortalDesk,
-    RefundDesk,
-    SubscriptionDesk,
-)
-from stripe_payments.payments.lan_address import LanAddress
-from stripe_payments.reconcile import META_CLOCK_FLOOR, InboxWorker, Poller, Reconciler
-from stripe_payments.reconcile.trusted_clock import TrustedClock
 from stripe_payments.settings import Sections, Settings
 from stripe_payments.stripe_api import StripeAPI
+from stripe_payments.sync import META_CLOCK_FLOOR, InboxWorker, Poller, Reconciler
 from ubus_py import ConnectionLost, Table
 
 KEY = "sk_test_51SellerSellerSeller"
@@ -136,13 +136,13 @@ class Seller:
     reconciler: Reconciler
     inbox: InboxWorker
     poller: Poller
-    desk: CheckoutDesk
-    status: PaymentStatusDesk
+    desk: CheckoutService
+    status: PaymentStatusService
     history: History
-    refunds: RefundDesk
-    subscriptions: SubscriptionDesk
-    portal: PortalDesk
-    grants: GrantDesk
+    refunds: RefundService
+    subscriptions: SubscriptionService
+    portal: PortalService
+    grants: GrantService
     effects: list[None] = field(default_factory=list)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -179,7 +179,7 @@ class Seller:
         reconciler = Reconciler(ledger, stripe, clock, current, identity, lambda: effects.append(None))
         await reconciler.load()
         lan = LanAddress(NoBus())
-        desk = CheckoutDesk(ledger, stripe, reconciler, current, identity, clock, lan)
+        desk = CheckoutService(ledger, stripe, reconciler, current, identity, clock, lan)
         poller = Poller(
             ledger, reconciler, stripe, current, identity, clock, withdraw=desk.withdraw, chance=Random(7)
         )
@@ -196,12 +196,12 @@ class Seller:
             inbox=InboxWorker(ledger, reconciler, chance=Random(7)),
             poller=poller,
             desk=desk,
-            status=PaymentStatusDesk(ledger, reconciler, current),
+            status=PaymentStatusService(ledger, reconciler, current),
             history=History(ledger, current),
-            refunds=RefundDesk(ledger, stripe, reconciler),
-            subscriptions=SubscriptionDesk(ledger, stripe, reconciler, current, clock, desk.prices),
-            portal=PortalDesk(ledger, stripe, current, identity, desk.customers, lan),
-            grants=GrantDesk(ledger, reconciler, current, clock),
+            refunds=RefundService(ledger, stripe, reconciler),
+            subscriptions=SubscriptionService(ledger, stripe, reconciler, current, clock, desk.prices),
+            portal=PortalService(ledger, stripe, current, identity, desk.customers, lan),
+            grants=GrantService(ledger, reconciler, current, clock),
             effects=effects,
         )
         box.append(seller)

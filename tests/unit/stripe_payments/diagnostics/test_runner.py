@@ -12,7 +12,7 @@ from stripe_payments.diagnostics.finding import Finding, fine
 from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.diagnostics.table import CHECKS, Check
 from stripe_payments.errors import PaymentError
-from stripe_payments.texts import Text
+from stripe_payments.i18n import Text
 from tests.unit.stripe_payments.house import House, Shop
 
 

@@ -3,8 +3,8 @@
 from hypothesis import strategies as st
 
 from stripe_payments.entitlements import ManualGrant, Purchase, Subscription
+from stripe_payments.i18n import Text
 from stripe_payments.settings import Feature, Plan, Price, Product, Settings
-from stripe_payments.texts import Text
 
 DAY = 86_400
 NOW = 1_750_000_000

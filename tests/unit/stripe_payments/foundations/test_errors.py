@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stripe_payments.errors import CODES, PaymentError
-from stripe_payments.texts import Text
+from stripe_payments.i18n import Text
 from ubus_py import Status
 
 CONTRACT = {

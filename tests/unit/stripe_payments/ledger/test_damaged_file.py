@@ -12,9 +12,9 @@ import pytest
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.ledger import Ledger, Transaction, TransactionRow
-from stripe_payments.ledger.care import LedgerCare
+from stripe_payments.ledger.database import CHECKED_WHOLE, META_REBUILDING
 from stripe_payments.ledger.objects import pack
-from stripe_payments.ledger.store import CHECKED_WHOLE, META_REBUILDING
+from stripe_payments.ledger.retention import LedgerCare
 
 PAGE = 1024
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.ledger import Ledger, Transaction, TransactionRow
+from stripe_payments.ledger.history import Transactions
 from stripe_payments.ledger.schema import migrate
-from stripe_payments.ledger.transactions import Transactions
 
 
 def row(number: int, date: int) -> TransactionRow:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from stripe_payments.clock import TrustedClock
 from stripe_payments.errors import PaymentError
 from stripe_payments.keys import Keys
-from stripe_payments.reconcile.trusted_clock import TrustedClock
 from stripe_payments.stripe_api import StripeAPI, is_transient
-from stripe_payments.stripe_api.answers import MAX_DEPTH, MalformedAnswerError, checked, parsed
+from stripe_payments.stripe_api.validation import MAX_DEPTH, MalformedAnswerError, checked, parsed
 from tests.unit.stripe_payments.seller import KEY, Seller
 
 SESSION: dict[str, Any] = {

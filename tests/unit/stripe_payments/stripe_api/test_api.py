@@ -14,9 +14,9 @@ import stripe
 
 from simulator.stripe_cloud import StripeCloud
 from simulator.stripe_cloud.mangling import MANGLED
+from stripe_payments.clock import TrustedClock
 from stripe_payments.errors import PaymentError
 from stripe_payments.keys import Keys
-from stripe_payments.reconcile.trusted_clock import TrustedClock
 from stripe_payments.stripe_api import StripeAPI, api_base_problem, is_transient, object_kind
 from stripe_payments.stripe_api.faults import MAX_RETRY_AFTER, retry_after
 from stripe_payments.stripe_api.worker_threads import OverloadError, WorkerThreads
@@ -41,7 +41,7 @@ def api(url: str, key: str | None = KEY, clock: TrustedClock | None = None, retr
 
 def test_importing_the_package_does_not_import_the_sdk() -> None:
     code = (
-        "import sys; import stripe_payments.stripe_api, stripe_payments.reconcile, stripe_payments.payments;"
+        "import sys; import stripe_payments.stripe_api, stripe_payments.sync, stripe_payments.billing;"
         "sys.exit('stripe' in sys.modules or 'requests' in sys.modules)"
     )
     root = Path(__file__).parents[4]

@@ -1,0 +1,134 @@
+"""Why a payment failed, in a sentence for the person who tried to pay.
+
+Stripe's decline codes (documentation: "Decline codes") in groups that a buyer can act on. `fraudulent`,
+`lost_card` and `stolen_card` are told as a plain decline, as Stripe asks: the person at the router need not
+be the card's owner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from stripe_payments.i18n import Text
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """code, decline_code: Stripe's own (`card_declined`, `insufficient_funds`); reason: the group they
+    fall into (`declined`); message: what to tell.
+    """
+
+    code: str
+    decline_code: str | None
+    reason: str
+    message: Text
+
+
+_SENTENCES: Final[dict[str, Text]] = {
+    "declined": Text(
+        "The bank declined the payment. Try another card, or ask your bank.",
+        "La banca ha rifiutato il pagamento. Prova con un'altra carta o chiedi alla tua banca.",
+    ),
+    "insufficient_funds": Text(
+        "There is not enough money on the card. Try another card.",
+        "La carta non ha fondi sufficienti. Prova con un'altra carta.",
+    ),
+    "expired_card": Text(
+        "The card has expired. Use a card that is still valid.",
+        "La carta è scaduta. Usa una carta ancora valida.",
+    ),
+    "authentication_required": Text(
+        "The bank wants you to confirm the payment (3-D Secure), and that was not done. "
+        "Pay again and confirm it.",
+        "La banca chiede di confermare il pagamento (3-D Secure) e la conferma non è arrivata. "
+        "Riprova e completa la verifica.",
+    ),
+    "country": Text(
+        "This card cannot be used for a payment in this country or currency. Try another card.",
+        "Questa carta non può essere usata per un pagamento in questo Paese o in questa valuta. "
+        "Prova con un'altra carta.",
+    ),
+    "incorrect_details": Text(
+        "The card's number, expiry date or security code is not right. Check them and try again.",
+        "Il numero, la scadenza o il codice di sicurezza della carta non sono corretti. "
+        "Controllali e riprova.",
+    ),
+    "limit_exceeded": Text(
+        "The card's limit has been reached. Try another card, or wait a day.",
+        "Il limite della carta è stato raggiunto. Prova con un'altra carta o aspetta un giorno.",
+    ),
+    "not_supported": Text(
+        "This card does not support this kind of payment. Try another card.",
+        "Questa carta non supporta questo tipo di pagamento. Prova con un'altra carta.",
+    ),
+    "try_again": Text(
+        "The bank could not process the payment just now. Nothing was charged: try again in a few minutes.",
+        "In questo momento la banca non ha potuto elaborare il pagamento. Non è stato addebitato nulla: "
+        "riprova tra qualche minuto.",
+    ),
+    "debit_failed": Text(
+        "The bank debit did not go through. Nothing was unlocked: pay again, or with another method.",
+        "L'addebito bancario non è andato a buon fine. Non è stato sbloccato nulla: "
+        "paga di nuovo o con un altro metodo.",
+    ),
+    "canceled": Text(
+        "The payment was canceled. Nothing was charged.",
+        "Il pagamento è stato annullato. Non è stato addebitato nulla.",
+    ),
+}
+
+_REASONS: Final[dict[str, str]] = {
+    "insufficient_funds": "insufficient_funds",
+    "expired_card": "expired_card",
+    "invalid_expiry_month": "incorrect_details",
+    "invalid_expiry_year": "incorrect_details",
+    "incorrect_cvc": "incorrect_details",
+    "invalid_cvc": "incorrect_details",
+    "incorrect_number": "incorrect_details",
+    "invalid_number": "incorrect_details",
+    "invalid_account": "incorrect_details",
+    "incorrect_zip": "incorrect_details",
+    "incorrect_address": "incorrect_details",
+    "incorrect_pin": "incorrect_details",
+    "invalid_pin": "incorrect_details",
+    "authentication_required": "authentication_required",
+    "payment_intent_authentication_failure": "authentication_required",
+    "authentication_not_handled": "authentication_required",
+    "offline_pin_required": "authentication_required",
+    "online_or_offline_pin_required": "authentication_required",
+    "mobile_device_authentication_required": "authentication_required",
+    "country_code_invalid": "country",
+    "country_unsupported": "country",
+    "currency_not_supported": "country",
+    "card_velocity_exceeded": "limit_exceeded",
+    "withdrawal_count_limit_exceeded": "limit_exceeded",
+    "pin_try_exceeded": "limit_exceeded",
+    "card_not_supported": "not_supported",
+    "transaction_not_allowed": "not_supported",
+    "service_not_allowed": "not_supported",
+    "testmode_decline": "not_supported",
+    "test_mode_live_card": "not_supported",
+    "live_mode_test_card": "not_supported",
+    "processing_error": "try_again",
+    "issuer_not_available": "try_again",
+    "reenter_transaction": "try_again",
+    "try_again_later": "try_again",
+    "approve_with_id": "try_again",
+    "account_closed": "debit_failed",
+    "bank_account_restricted": "debit_failed",
+    "debit_not_authorized": "debit_failed",
+    "no_account": "debit_failed",
+    "payment_intent_payment_attempt_failed": "debit_failed",
+    "canceled": "canceled",
+}
+
+
+def failure(code: str | None, decline_code: str | None = None) -> Failure:
+    """The failure that Stripe's `code` and, where there is one, `decline_code` tell of.
+
+    The decline code is the more precise one; a code that is not in the table is an ordinary decline.
+    """
+    found = (_REASONS.get(candidate or "") for candidate in (decline_code, code))
+    reason = next((reason for reason in found if reason is not None), "declined")
+    return Failure(code or "card_declined", decline_code, reason, _SENTENCES[reason])

@@ -1,0 +1,107 @@
+"""What this router holds already, and what it therefore must not buy again. The rules are pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from stripe_payments.entitlements import MANUAL, Entitlement, Purchase, Subscription
+from stripe_payments.errors import PaymentError
+from stripe_payments.settings import Price, Settings
+from stripe_payments.sync.projection import payment
+from stripe_payments.sync.stored_objects import assemble
+
+if TYPE_CHECKING:
+    from stripe_payments.ledger import Transaction
+
+LIVING: Final = frozenset({"active", "trialing", "past_due", "unpaid", "paused"})
+"""Statuses of a subscription that is still there, paid or not: a second one beside it would be charged as
+well. `incomplete` is not among them: its first payment failed, and Stripe ends it by itself within a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """What was bought and is not over, and the features as they stand."""
+
+    subscriptions: Sequence[Subscription] = ()
+    purchases: Sequence[Purchase] = ()
+    features: Mapping[str, Entitlement] | None = None
+    pending: frozenset[str] = frozenset()
+    """The purchases (cs_…) whose payment, a bank debit, is still under way."""
+
+    def living(self) -> list[Subscription]:
+        return [held for held in self.subscriptions if held.status in LIVING]
+
+
+def read_ownership(tx: Transaction) -> Ownership:
+    purchases = tuple(tx.purchases.deciding())
+    pending = {held.id for held in purchases if not held.paid and _is_pending(tx, held)}
+    return Ownership(tuple(tx.subscriptions.standing()), purchases, tx.features.all(), frozenset(pending))
+
+
+def _is_pending(tx: Transaction, purchase: Purchase) -> bool:
+    session = assemble(tx.objects.get, purchase.id)
+    return session is not None and payment(session).status == "pending"
+
+
+def stands(purchase: Purchase) -> bool:
+    """Whether a purchase is paid and was neither given back nor lost."""
+    return purchase.paid and not purchase.fully_refunded and purchase.dispute != "lost"
+
+
+def features_of_purchase(purchase: Purchase, settings: Settings) -> tuple[str, ...]:
+    price = settings.price(purchase.price_id) or (
+        settings.price(purchase.price_alias) if purchase.price_alias else None
+    )
+    name = price.of if price is not None else purchase.product
+    sold = settings.sellable(name) if name else None
+    return sold.features if sold is not None else ()
+
+
+def owned_for_good(holdings: Ownership, settings: Settings) -> set[str]:
+    """The features that no end and no missed payment takes away: bought once, or granted by the
+    administrator.
+    """
+    owned = {
+        feature
+        for purchase in holdings.purchases
+        if stands(purchase)
+        for feature in features_of_purchase(purchase, settings)
+    }
+    for name, held in (holdings.features or {}).items():
+        if held.unlocked and held.source == MANUAL and held.until is None:
+            owned.add(name)
+    return owned
+
+
+def is_held(price: Price, holdings: Ownership, settings: Settings) -> bool:
+    """The catalogue's `owned`: subscribed to at this very price, or bought for good."""
+    if price.interval is not None:
+        return any(
+            price in (settings.price(held.price_id), settings.price(held.price_alias or ""))
+            for held in holdings.living()
+        )
+    features = settings.features_of(price)
+    return bool(features) and set(features) <= owned_for_good(holdings, settings)
+
+
+def refusal(price: Price, holdings: Ownership, settings: Settings) -> PaymentError | None:
+    """`already_owned` if buying this would be paying twice, else None.
+
+    A second subscription; anything whose features are all owned for good; a one-time purchase whose payment
+    (a bank debit) is still under way.
+    """
+    sold = settings.sellable(price.of)
+    title = sold.titles if sold is not None else price.of
+    if price.interval is not None and (living := holdings.living()):
+        return PaymentError("already_owned", item=title, subscription=living[0].id)
+    features = set(settings.features_of(price))
+    if features and features <= owned_for_good(holdings, settings):
+        return PaymentError("already_owned", item=title)
+    for purchase in holdings.purchases:
+        if purchase.id in holdings.pending and price.interval is None:
+            under_way = settings.price(purchase.price_id) or settings.price(purchase.price_alias or "")
+            if under_way == price:
+                return PaymentError("already_owned", item=title, payment_id=purchase.id)
+    return None

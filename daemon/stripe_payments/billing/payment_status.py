@@ -1,0 +1,235 @@
+"""How a payment stands: `payment_status` for the id of anything that stands for a payment."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from stripe_payments.billing.declines import failure
+from stripe_payments.errors import PaymentError
+from stripe_payments.rfc3339 import format_time
+from stripe_payments.stripe_api import is_transient, object_kind
+from stripe_payments.sync import projection as derive
+from stripe_payments.sync.invoice_money import InvoiceMoney, Money
+from stripe_payments.sync.stored_objects import assemble
+
+if TYPE_CHECKING:
+    from stripe_payments.ledger import Checkout, Ledger, Transaction
+    from stripe_payments.settings import Settings
+    from stripe_payments.sync import Reconciler, SyncOutcome
+
+FRESH_FOR: Final = 1.5
+"""Seconds in which what Stripe has just told is told again without asking."""
+
+# https://docs.stripe.com/api/subscriptions/object#subscription_object-status
+_SUBSCRIPTION: Final = {
+    "active": "paid",
+    "trialing": "no_payment_required",
+    "past_due": "unpaid",
+    "unpaid": "unpaid",
+    "paused": "unpaid",
+    "incomplete": "pending",
+    "incomplete_expired": "expired",
+    "canceled": "expired",
+}
+_INVOICE: Final = {"paid": "paid", "draft": "pending", "void": "expired"}
+
+
+class PaymentStatusService:
+    """`show` answers from the ledger once a payment is settled; before that it has Stripe looked at first."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        reconciler: Reconciler,
+        settings: Callable[[], Settings],
+    ) -> None:
+        self._ledger = ledger
+        self._reconciler = reconciler
+        self._settings = settings
+        self._asked: dict[str, tuple[float, asyncio.Task[SyncOutcome]]] = {}
+
+    async def show(self, payment_id: str, locale: str | None = None) -> dict[str, Any]:
+        """The payment: {status, amount, currency, payment_date, id, payment_id, item, title, amount_refunded,
+        receipt_url, final, failure}.
+
+        status: paid, pending, unpaid, failed, expired, refunded, partially_refunded, disputed,
+        no_payment_required; amounts in minor units; payment_date RFC 3339, null until paid; id: the
+        Checkout session, payment_id: its payment intent, once it has one; final false while this may
+        still change by itself (an open session after a declined card can be paid with another one);
+        failure {code, decline_code, reason, message} or null. Raises invalid_argument, payment_not_found,
+        and what Stripe may answer.
+        """
+        kind = object_kind(payment_id)
+        if kind not in ("checkout.session", "payment_intent", "charge", "invoice", "subscription"):
+            raise PaymentError("invalid_argument", argument="payment_id")
+        known = await self._known(payment_id, kind, locale)
+        if known is not None and known["final"]:
+            return known
+        try:
+            outcome = await self._look(payment_id)
+        except PaymentError as error:
+            if known is not None and is_transient(error):
+                return known  # the last that Stripe told; the poller keeps asking
+            raise
+        if not outcome.ours:
+            raise PaymentError("payment_not_found", payment_id=payment_id)
+        current = await self._known(payment_id, kind, locale)
+        if current is None:
+            raise PaymentError("payment_not_found", payment_id=payment_id)
+        return current
+
+    async def _look(self, payment_id: str) -> SyncOutcome:
+        """One look for everybody who asks within the same moment."""
+        now = time.monotonic()
+        self._asked = {
+            asked: (at, task)
+            for asked, (at, task) in self._asked.items()
+            if not task.done() or now - at < FRESH_FOR
+        }
+        _, task = self._asked.get(payment_id, (0.0, None))
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = asyncio.create_task(self._reconciler.sync(payment_id, "payment status"))
+            self._asked[payment_id] = (now, task)
+        return await asyncio.shield(task)
+
+    async def _known(self, payment_id: str, kind: str, locale: str | None) -> dict[str, Any] | None:
+        """What the ledger holds of it, None if nothing."""
+        identity = self._reconciler.identity
+
+        def find(tx: Transaction) -> tuple[dict[str, Any], derive.DisputeState | None, Money] | None:
+            root = assemble(tx.objects.get, _root_id(tx, payment_id, kind))
+            if root is None or not derive.is_ours(root, identity.router_id, identity.customer):
+                return None
+            held = tx.purchases.get(str(root["id"]))
+            invoice = root.get("latest_invoice") if root.get("object") == "subscription" else root
+            money = InvoiceMoney(tx).of(invoice) if isinstance(invoice, dict) else Money()
+            return root, held.dispute if held else None, money
+
+        found = await self._ledger.read(find)
+        if found is None:
+            offer = await self._ledger.read(lambda tx: tx.checkouts.by_session(payment_id))
+            return self._of_offer(offer, locale) if offer is not None else None
+        root, dispute, money = found
+        if root.get("object") == "subscription":
+            return self._of_subscription(root, money, locale)
+        if root.get("object") == "invoice":
+            return self._of_invoice(root, money, locale)
+        return self._of_payment(derive.payment(root, None, dispute), derive.metadata(root), locale)
+
+    def _of_offer(self, checkout: Checkout, locale: str | None) -> dict[str, Any]:
+        """A session that nobody has tried to pay: all that is known of it is what was ordered."""
+        price = self._settings().price(checkout.price_alias)
+        expired = checkout.state in ("expired", "failed")
+        return self._answer(
+            status="expired" if expired else "unpaid",
+            amount=price.amount if price is not None else None,
+            currency=price.currency if price is not None else None,
+            paid_at=None,
+            id=checkout.session_id or "",
+            payment_id=checkout.session_id or "",
+            item=price.of if price is not None else None,
+            locale=locale,
+            amount_refunded=0,
+            receipt_url=None,
+            final=expired,
+            failure=None,
+        )
+
+    def _of_payment(self, paid: derive.Payment, marks: dict[str, str], locale: str | None) -> dict[str, Any]:
+        why = None
+        if paid.failure_code or paid.decline_code:
+            cause = failure(paid.failure_code, paid.decline_code)
+            why = {
+                "code": cause.code,
+                "decline_code": cause.decline_code,
+                "reason": cause.reason,
+                "message": cause.message.in_locale(locale),
+            }
+        return self._answer(
+            status=paid.status,
+            amount=paid.amount,
+            currency=paid.currency,
+            paid_at=paid.paid_at,
+            id=paid.id,
+            payment_id=paid.payment_intent or paid.id,
+            item=marks.get("item"),
+            locale=locale,
+            amount_refunded=paid.amount_refunded,
+            receipt_url=paid.receipt_url,
+            final=paid.final,
+            failure=why,
+        )
+
+    def _of_invoice(self, root: dict[str, Any], money: Money, locale: str | None) -> dict[str, Any]:
+        status = str(root.get("status"))
+        row = derive.invoice_row(root, "")
+        return self._answer(
+            status=money.status(_INVOICE.get(status, "unpaid")),
+            amount=row.amount if row is not None else root.get("amount_due"),
+            currency=root.get("currency"),
+            paid_at=row.date if row is not None and status == "paid" else None,
+            id=str(root["id"]),
+            payment_id=str(root["id"]),
+            item=None,
+            locale=locale,
+            amount_refunded=money.refunded,
+            receipt_url=root.get("hosted_invoice_url"),
+            final=status in ("paid", "void") and money.dispute != "open",
+            failure=None,
+        )
+
+    def _of_subscription(self, root: dict[str, Any], money: Money, locale: str | None) -> dict[str, Any]:
+        held = derive.subscription(root)
+        invoice = root.get("latest_invoice")
+        last = self._of_invoice(invoice, money, locale) if isinstance(invoice, dict) else {}
+        return self._answer(
+            status=_SUBSCRIPTION.get(held.status, "unpaid"),
+            amount=last.get("amount"),
+            currency=root.get("currency"),
+            paid_at=None,
+            id=held.id,
+            payment_id=held.id,
+            item=held.plan,
+            locale=locale,
+            amount_refunded=0,
+            receipt_url=last.get("receipt_url"),
+            final=False,  # it renews: every question is worth a look
+            failure=None,
+        ) | {"payment_date": last.get("payment_date")}
+
+    def _answer(
+        self,
+        *,
+        status: str,
+        amount: int | None,
+        currency: str | None,
+        paid_at: int | None,
+        item: str | None,
+        locale: str | None,
+        **rest: Any,
+    ) -> dict[str, Any]:
+        sold = self._settings().sellable(item) if item else None
+        return {
+            "status": status,
+            "amount": amount if amount is not None else 0,
+            "currency": currency,
+            "payment_date": format_time(paid_at) if paid_at is not None else None,
+            "item": item,
+            "title": sold.title_in(locale) if sold is not None else item,
+            **rest,
+        }
+
+
+def _root_id(tx: Transaction, payment_id: str, kind: str) -> str:
+    """The stored object that tells of the whole payment: the session of a payment intent or of a charge."""
+    intent = payment_id
+    if kind == "charge":
+        charge = tx.objects.get(payment_id)
+        intent = derive.reference(charge.get("payment_intent")) or "" if charge else ""
+    if kind in ("charge", "payment_intent"):
+        session = tx.objects.session_of(intent)
+        return str(session["id"]) if session is not None else intent
+    return payment_id

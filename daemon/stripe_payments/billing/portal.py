@@ -1,0 +1,130 @@
+"""The way to Stripe's customer portal: invoices, ways to pay, cancellation.
+
+Plans are changed here and not there: the portal knows nothing of what the catalogue sells, nor that one of a
+plan is enough. So sessions use a configuration of ours, one for all routers of the account.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from stripe_payments.billing.customer import CustomerService
+from stripe_payments.billing.lan_address import LanAddress
+from stripe_payments.billing.return_urls import resolve
+from stripe_payments.errors import PaymentError
+from stripe_payments.log import Log
+from stripe_payments.settings import Settings
+from stripe_payments.stripe_api import StripeAPI
+
+if TYPE_CHECKING:
+    from stripe_payments.identity import IdentityStore
+    from stripe_payments.ledger import Ledger
+    from stripe_payments.stripe_api.parameters import ConfigurationCreateParams, PortalSessionCreateParams
+
+_log = Log("portal")
+
+SHOP_PATH: Final = "/cgi-bin/luci/admin/payments/shop"
+MARK: Final = "router_os_portal"
+VERSION: Final = "1"
+"""In the configuration's metadata; another number, and routers make a configuration of their own kind."""
+META_CONFIGURATION: Final = "portal_configuration"
+
+CONFIGURATION: Final[ConfigurationCreateParams] = {
+    "name": "Router OS",
+    "features": {
+        "customer_update": {"enabled": True, "allowed_updates": ["email", "name", "address", "tax_id"]},
+        "invoice_history": {"enabled": True},
+        "payment_method_update": {"enabled": True},
+        "subscription_cancel": {"enabled": True, "mode": "at_period_end"},
+        "subscription_update": {"enabled": False},
+    },
+    "metadata": {MARK: VERSION},
+}
+
+
+class PortalService:
+    def __init__(
+        self,
+        ledger: Ledger,
+        stripe: StripeAPI,
+        settings: Callable[[], Settings],
+        identity: IdentityStore,
+        customers: CustomerService,
+        lan: LanAddress,
+    ) -> None:
+        self._ledger = ledger
+        self._stripe = stripe
+        self._settings = settings
+        self._identity = identity
+        self._customers = customers
+        self._lan = lan
+        self._lock = asyncio.Lock()
+
+    async def open(self, return_url: str | None = None, locale: str | None = None) -> dict[str, str]:
+        """`{url}` of a portal session, good for a few minutes. `return_url`: any http(s) address, or a path
+        of this router's; the shop if it is not given.
+
+        Raises nothing_bought for a router that is no customer yet, invalid_argument, and what Stripe may
+        answer.
+        """
+        settings = self._settings()
+        if self._stripe.state.status == "unconfigured":
+            raise PaymentError("not_configured")
+        base = settings.public_url or await self._lan.origin()
+        back = resolve(return_url or SHOP_PATH, base=base, allowed_origins=None, argument="return_url")
+        customer = self._identity.load().customer
+        if customer is None:
+            raise PaymentError("nothing_bought")
+        async with self._lock:
+            configuration = await self._configuration()
+        try:
+            session = await self._session(customer, back, locale, configuration)
+        except PaymentError as error:
+            if error.details.get("stripe_code") != "resource_missing":
+                raise
+            if error.details.get("param") == "customer":
+                await self._customers.forget(customer)
+                raise PaymentError("nothing_bought") from error
+            # somebody deleted the configuration, or the keys are of another account now
+            await self._ledger.write(lambda tx: tx.meta.delete(META_CONFIGURATION))
+            async with self._lock:
+                configuration = await self._configuration()
+            session = await self._session(customer, back, locale, configuration)
+        return {"url": str(session["url"])}
+
+    async def _session(
+        self, customer: str, back: str, locale: str | None, configuration: str | None
+    ) -> dict[str, Any]:
+        params: PortalSessionCreateParams = {"customer": customer, "return_url": back}
+        if locale in ("en", "it"):
+            params["locale"] = locale
+        if configuration is not None:
+            params["configuration"] = configuration
+        # an address is good for one visit: every request wants another
+        return await self._stripe.create_portal_session(params, f"portal-{uuid.uuid4().hex}")
+
+    async def _configuration(self) -> str | None:
+        """The id of ours; None if the key may not make one: then the account's own default is used."""
+        known = await self._ledger.read(lambda tx: tx.meta.get(META_CONFIGURATION))
+        if known:
+            return known
+        try:
+            for found in await self._stripe.list_portal_configurations():
+                if (found.get("metadata") or {}).get(MARK) == VERSION:
+                    return await self._remember(str(found["id"]))
+            made = await self._stripe.create_portal_configuration(
+                CONFIGURATION, f"portal-configuration-{VERSION}-{self._identity.load().router_id}"
+            )
+        except PaymentError as error:
+            if error.code != "stripe_key_permission":
+                raise
+            _log.warning("the portal is that of the account", reason=error.details.get("permission"))
+            return None
+        return await self._remember(str(made["id"]))
+
+    async def _remember(self, configuration: str) -> str:
+        await self._ledger.write(lambda tx: tx.meta.set(META_CONFIGURATION, configuration))
+        return configuration

@@ -1,0 +1,181 @@
+"""Giving money back, in part or in full."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from stripe_payments.errors import PaymentError
+from stripe_payments.i18n import Text
+from stripe_payments.log import Log
+from stripe_payments.stripe_api import StripeAPI, is_transient, object_kind
+from stripe_payments.sync import projection as derive
+from stripe_payments.sync.stored_objects import assemble
+
+if TYPE_CHECKING:
+    from stripe_payments.ledger import Ledger, Transaction
+    from stripe_payments.stripe_api.parameters import RefundCreateParams
+    from stripe_payments.sync import Reconciler
+
+_log = Log("refunds")
+
+_KEYS_LAST: Final = 23 * 3600
+"""Seconds for which Stripe surely remembers an idempotency key (a day), less an hour for our clock."""
+
+_Wish: TypeAlias = "tuple[str, int | None, str | None]"
+
+REASONS: Final = ("duplicate", "fraudulent", "requested_by_customer")
+
+_WHY: Final = {
+    "refunded": Text("it has been refunded in full already", "è già stato rimborsato per intero"),
+    "disputed": Text("it is disputed", "è contestato"),
+    "no_payment_required": Text("nothing was paid", "non è stato pagato nulla"),
+}
+_NOT_PAID: Final = Text("it has not been paid", "non è stato pagato")
+_UNKNOWN_REASON: Final = Text(
+    "one of duplicate, fraudulent, requested_by_customer",
+    "uno fra duplicate, fraudulent, requested_by_customer",
+)
+_AMOUNT: Final = Text(
+    "a whole number above zero, in the smallest unit of the currency",
+    "un numero intero maggiore di zero, nell'unità più piccola della valuta",
+)
+
+
+class RefundService:
+    def __init__(self, ledger: Ledger, stripe: StripeAPI, reconciler: Reconciler) -> None:
+        self._ledger = ledger
+        self._stripe = stripe
+        self._reconciler = reconciler
+        self._under_way: dict[_Wish, asyncio.Task[dict[str, Any]]] = {}
+        self._turn = asyncio.Lock()
+
+    async def refund(
+        self, payment_id: str, amount: int | None = None, reason: str | None = None
+    ) -> dict[str, Any]:
+        """Refund `amount` minor units of a payment (cs_, pi_, ch_, in_), or all that is left of it.
+
+        Whoever asks for the same while it is under way gets that same refund: a double click gives back once.
+
+        Gives {id, payment_id, amount, currency, status, reason}. Raises invalid_argument, payment_not_found,
+        not_refundable, amount_too_large, and what Stripe may answer.
+        """
+        if object_kind(payment_id) not in ("checkout.session", "payment_intent", "charge", "invoice"):
+            raise PaymentError("invalid_argument", argument="payment_id")
+        if reason and reason not in REASONS:
+            raise PaymentError("invalid_argument", argument="reason", reason=_UNKNOWN_REASON)
+        if amount is not None and amount <= 0:
+            raise PaymentError("invalid_argument", argument="amount", reason=_AMOUNT)
+        wish = (payment_id, amount, reason)
+        task = self._under_way.get(wish)
+        if task is None:
+            task = self._under_way[wish] = asyncio.create_task(self._in_turn(*wish))
+            task.add_done_callback(lambda done: self._done(wish, done))
+        # a caller that goes away must not interrupt what may already be under way at Stripe
+        return await asyncio.shield(task)
+
+    async def _in_turn(self, payment_id: str, amount: int | None, reason: str | None) -> dict[str, Any]:
+        async with self._turn:  # each is judged by what the one before has left
+            return await self._refund(payment_id, amount, reason)
+
+    def _done(self, wish: _Wish, task: asyncio.Task[dict[str, Any]]) -> None:
+        self._under_way.pop(wish, None)
+        if not task.cancelled():
+            task.exception()  # taken note of, should every caller have gone away
+
+    async def _refund(self, payment_id: str, amount: int | None, reason: str | None) -> dict[str, Any]:
+        paid = await self._payment(payment_id)
+        note = f"refund {paid.payment_intent} {amount or 'all'} {reason or ''}"
+        unheard = await self._ledger.read(lambda tx: _unheard(tx, note))
+        if unheard is not None and paid.payment_intent is not None:
+            return await self._give_back(payment_id, paid.payment_intent, amount, reason, note, unheard)
+        if paid.status not in ("paid", "partially_refunded") or paid.payment_intent is None:
+            why = _WHY.get(paid.status, _NOT_PAID)
+            raise PaymentError("not_refundable", payment_id=payment_id, reason=why)
+        left = (paid.amount or 0) - paid.amount_refunded
+        if amount is not None and amount > left:
+            raise PaymentError("amount_too_large", amount=amount, available=left)
+        key = uuid.uuid4().hex
+        return await self._give_back(payment_id, paid.payment_intent, amount, reason, note, key)
+
+    async def _give_back(
+        self, payment_id: str, intent: str, amount: int | None, reason: str | None, note: str, key: str
+    ) -> dict[str, Any]:
+        """Ask Stripe. Until it has answered, the key stays noted under what was asked: whoever asks again
+        after a lost answer, or after a power cut, asks for that same refund.
+        """
+        await self._ledger.write(lambda tx: tx.meta.set(note, f"{key} {int(time.time())}"))
+        params: RefundCreateParams = {
+            "payment_intent": intent,
+            "metadata": {"router_id": self._reconciler.identity.router_id},
+        }
+        if amount is not None:
+            params["amount"] = amount
+        if reason:
+            params["reason"] = reason
+        try:
+            refund = await self._stripe.create_refund(params, f"refund-{key}")
+        except PaymentError as error:
+            if not is_transient(error):
+                await self._ledger.write(lambda tx: tx.meta.delete(note))
+            if error.details.get("stripe_code") in ("charge_already_refunded", "charge_disputed"):
+                raise PaymentError(
+                    "not_refundable", payment_id=payment_id, reason=error.details.get("reason")
+                ) from error
+            raise
+        await self._ledger.write(lambda tx: tx.meta.delete(note))
+        _log.info("refunded", payment=intent, refund=refund["id"], amount=refund.get("amount"))
+        await self._settle(intent)
+        return {
+            "id": refund["id"],
+            "payment_id": payment_id,
+            "amount": refund.get("amount"),
+            "currency": refund.get("currency"),
+            "status": refund.get("status"),
+            "reason": refund.get("reason"),
+        }
+
+    async def _payment(self, payment_id: str) -> derive.Payment:
+        """The payment as Stripe has it now; only one of ours can be refunded here."""
+        outcome = await self._reconciler.sync(payment_id, "refund")
+        if not outcome.ours:
+            raise PaymentError("payment_not_found", payment_id=payment_id)
+        stored = await self._ledger.read(lambda tx: tx.objects.get(payment_id)) or {}
+        kind = object_kind(payment_id)
+        if kind == "invoice":
+            # its payment is no object of its own in the ledger: the invoice stands for it
+            intent_id = derive.payment_intent_of_invoice(stored)
+            intent = await self._stripe.retrieve(intent_id) if intent_id else None
+            paid = derive.payment(intent) if intent else None
+        else:
+            intent_id = (
+                payment_id if kind == "payment_intent" else derive.reference(stored.get("payment_intent"))
+            )
+            paid = await self._ledger.read(lambda tx: _stored_payment(tx, intent_id)) if intent_id else None
+        if paid is None:
+            raise PaymentError("not_refundable", payment_id=payment_id, reason=_NOT_PAID)
+        return paid
+
+    async def _settle(self, intent: str) -> None:
+        """Take in the effect now; should Stripe be gone at this very moment, polling will."""
+        try:
+            await self._reconciler.sync(intent, "refund")
+        except PaymentError as error:
+            _log.warning("the refund's effect is left to the poller", error=error.code)
+
+
+def _unheard(tx: Transaction, note: str) -> str | None:
+    """The key under which that refund was asked for without an answer, while Stripe remembers it."""
+    key, _, at = (tx.meta.get(note) or "").partition(" ")
+    return key if at.isdigit() and abs(time.time() - int(at)) < _KEYS_LAST else None
+
+
+def _stored_payment(tx: Transaction, intent_id: str) -> derive.Payment | None:
+    intent = assemble(tx.objects.get, intent_id)
+    if intent is None:
+        return None
+    session = tx.objects.session_of(intent_id)
+    purchase = tx.purchases.get(str(session["id"])) if session is not None else None
+    return derive.payment(intent, None, purchase.dispute if purchase else None)

@@ -1,0 +1,132 @@
+"""A subscription as the faces show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from stripe_payments.billing.eligibility import LIVING
+from stripe_payments.entitlements import Subscription, announced_end, grace_end
+from stripe_payments.rfc3339 import format_time
+from stripe_payments.settings import Price, Settings
+from stripe_payments.sync import projection as derive
+
+if TYPE_CHECKING:
+    from stripe_payments.ledger import Transaction
+
+Raw = Mapping[str, Any]
+
+
+LISTED: Final = 50
+"""Newest subscriptions that are listed, besides those that have not ended."""
+
+
+def list_subscriptions(tx: Transaction, settings: Settings, locale: str | None) -> list[dict[str, Any]]:
+    """All of this router's that have not ended, then the newest first, LISTED of them."""
+    rows = {row.id: row for row in tx.subscriptions.standing()}
+    for raw in tx.objects.newest("subscription", LISTED):
+        if (row := tx.subscriptions.get(str(raw["id"]))) is not None:
+            rows[row.id] = row
+    found = []
+    for row in rows.values():
+        raw = tx.objects.get(row.id) or {}
+        order = (row.status not in LIVING, -(derive.integer(raw.get("created")) or 0), row.id)
+        found.append((order, _view(tx, row, raw, settings, locale)))
+    return [view for _, view in sorted(found, key=lambda entry: entry[0])]
+
+
+def show_subscription(
+    tx: Transaction, subscription_id: str, settings: Settings, locale: str | None
+) -> dict[str, Any] | None:
+    """One of them, None if the ledger has none of that id."""
+    row = tx.subscriptions.get(subscription_id)
+    if row is None:
+        return None
+    return _view(tx, row, tx.objects.get(subscription_id) or {}, settings, locale)
+
+
+def price_of(row: Subscription, settings: Settings) -> Price | None:
+    """The catalogue's price that a subscription is at; None for one that is not sold any more."""
+    return settings.price(row.price_id) or settings.price(row.price_alias or "")
+
+
+def _view(
+    tx: Transaction, row: Subscription, raw: Raw, settings: Settings, locale: str | None
+) -> dict[str, Any]:
+    """{id, plan, title, status, price, amount, currency, interval, current_period_end, cancel_at,
+    cancel_at_period_end, ends_at, trial_end, grace_until, paused, pending_change, latest_invoice}.
+
+    price: our alias, or Stripe's id; amount: what a period costs, minor units; ends_at: when it ends if
+    nothing more happens, null while it renews; grace_until: when its features lock unless it is paid;
+    paused: it collects no payments and unlocks nothing; pending_change {price, expires_at, invoice_url} or
+    null: a change of plan that waits for its payment; latest_invoice {id, status, amount_due, currency, url,
+    pdf} or null.
+    """
+    price = price_of(row, settings)
+    plan = price.of if price is not None else row.plan
+    sold = settings.sellable(plan) if plan else None
+    at_stripe = _item_price(raw)
+    recurring = at_stripe.get("recurring")
+    invoice = tx.objects.get(str(derive.reference(raw.get("latest_invoice"))))
+    ended = row.status in ("canceled", "incomplete_expired")
+    return {
+        "id": row.id,
+        "plan": plan,
+        "title": sold.title_in(locale) if sold is not None else plan,
+        "status": row.status,
+        "price": price.alias if price is not None else row.price_alias or row.price_id,
+        "amount": derive.integer(at_stripe.get("unit_amount")) or (price.amount if price is not None else 0),
+        "currency": raw.get("currency") or (price.currency if price is not None else ""),
+        "interval": recurring.get("interval") if isinstance(recurring, Mapping) else None,
+        "current_period_end": _time(row.current_period_end),
+        "cancel_at": _time(row.cancel_at),
+        "cancel_at_period_end": row.cancel_at_period_end,
+        "ends_at": _time(derive.integer(raw.get("ended_at")) if ended else announced_end(row)),
+        "trial_end": _time(row.trial_end),
+        "grace_until": _time(grace_end(row, settings)),
+        "paused": row.paused_collection or row.status == "paused",
+        "pending_change": _pending_change(raw, invoice, settings),
+        "latest_invoice": _invoice(invoice),
+    }
+
+
+def _item_price(raw: Raw) -> Raw:
+    items = raw.get("items")
+    for item in items.get("data", []) if isinstance(items, Mapping) else []:
+        price = item.get("price")
+        if isinstance(price, Mapping):
+            return price
+    return {}
+
+
+def _pending_change(raw: Raw, invoice: Raw | None, settings: Settings) -> dict[str, Any] | None:
+    pending = raw.get("pending_update")
+    if not isinstance(pending, Mapping):
+        return None
+    wanted: Raw = next(iter(pending.get("subscription_items") or []), {})
+    at_stripe = wanted.get("price")
+    price_id = derive.reference(at_stripe) or ""
+    key = at_stripe.get("lookup_key") if isinstance(at_stripe, Mapping) else None
+    price = settings.price(price_id) or settings.price(str(key or ""))
+    return {
+        "price": price.alias if price is not None else price_id,
+        "expires_at": _time(derive.integer(pending.get("expires_at"))),
+        "invoice_url": invoice.get("hosted_invoice_url") if invoice else None,
+    }
+
+
+def _invoice(invoice: Raw | None) -> dict[str, Any] | None:
+    if invoice is None:
+        return None
+    return {
+        "id": invoice["id"],
+        "status": invoice.get("status"),
+        "amount_due": derive.integer(invoice.get("amount_due")) or 0,
+        "currency": invoice.get("currency"),
+        "url": invoice.get("hosted_invoice_url"),
+        "pdf": invoice.get("invoice_pdf"),
+    }
+
+
+def _time(epoch: int | None) -> str | None:
+    return None if epoch is None else format_time(epoch)

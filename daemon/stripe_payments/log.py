@@ -1,0 +1,167 @@
+"""The log: one line an entry in logfmt on stderr, which procd hands to logd; no secret and no control
+character in it.
+
+    journal = Log("ledger")
+    journal.info("opened", path=path, schema=1)      →  level=info part=ledger msg=opened path=/etc/… schema=1
+
+Standard logging lies underneath, so that what libraries log passes the same redaction. Redaction acts on the
+finished text, an exception's included: there is no way around it by nesting a key in an argument.
+"""
+
+import io
+import logging
+import re
+import sys
+from typing import IO, Final
+
+__all__ = ["Log", "escape", "redact", "set_up"]
+
+ROOT: Final = "stripe_payments"
+_LINE_CHARS: Final = 4096
+_VALUE_CHARS: Final = (3000, 800, 100)  # each as long as it may be, until the line is short enough
+
+# Stripe's keys: https://docs.stripe.com/keys. Prefix and the last four characters tell which one it was.
+_KEY = re.compile(r"\b((?:sk|rk|pk)_(?:test|live|org)_|whsec_)([A-Za-z0-9_+/=-]+)")
+_CLIENT_SECRET = re.compile(r"\b((?:pi|seti|cs)_[A-Za-z0-9_]+?_secret_)[A-Za-z0-9]+")
+_AUTHORIZATION = re.compile(r"\b(Bearer|Basic)(\s+)[^\s\"',;]+", re.IGNORECASE)
+# A login of LuCI: whoever has the id is logged in.
+_SESSION = re.compile(
+    r"((?:ubus_rpc_session|stripe_payments_session|sysauth(?:_https?)?)[\"']?\s*[=:]\s*[\"']?)[0-9A-Za-z]+",
+    re.IGNORECASE,
+)
+_LAST: Final = 4
+_ENOUGH: Final = 12  # a shorter secret would be half told by its last four characters
+
+# C0, DEL, C1, the two Unicode line ends, what turns the direction of a line on a terminal, and halves of
+# surrogate pairs (bytes that were no text); the backslash, or a text could end its own quotation.
+_CONTROL = re.compile(
+    r"[\\\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
+_BARE = re.compile(r"[^\s\"=\\]+")
+
+
+def redact(text: str) -> str:
+    """`text` with every key, webhook secret, client secret and login session made unusable."""
+
+    def shortened(key: re.Match[str]) -> str:
+        prefix, rest = key.groups()
+        return f"{prefix}…{rest[-_LAST:]}" if len(rest) >= _ENOUGH else f"{prefix}…"
+
+    text = _KEY.sub(shortened, text)
+    text = _CLIENT_SECRET.sub(r"\1…", text)
+    text = _AUTHORIZATION.sub(r"\1\2…", text)
+    return _SESSION.sub(r"\1…", text)
+
+
+def escape(text: str) -> str:
+    """`text` on one line: control characters and line ends written out (``\\n``, ``\\x1b``), backslashes
+    doubled.
+    """
+    return _CONTROL.sub(lambda found: _NAMED.get(found[0]) or _code(ord(found[0])), text)
+
+
+def _code(point: int) -> str:
+    return f"\\x{point:02x}" if point < 0x100 else f"\\u{point:04x}"
+
+
+def _value(given: object, longest: int) -> str:
+    """Redacted before it is shortened, and shortened before it is quoted: neither half a key nor half an
+    escape is left of what was cut.
+    """
+    text = redact(given if isinstance(given, str) else _described(given))
+    if len(text) > longest:  # the end of a trace names the fault, the beginning the place
+        text = f"{text[: longest // 2]} … {text[-(longest // 2) :]}"
+    text = escape(text)
+    return text if _BARE.fullmatch(text) else '"' + text.replace('"', '\\"') + '"'
+
+
+def _described(given: object) -> str:
+    if isinstance(given, bool):
+        return "true" if given else "false"
+    if isinstance(given, BaseException):
+        return f"{type(given).__name__}: {given}"
+    try:
+        return str(given)
+    except Exception:  # noqa: BLE001 - an entry must not be lost because its subject cannot describe itself
+        return f"<{type(given).__name__}>"
+
+
+class _Logfmt(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, object] = {
+            "level": record.levelname.lower(),
+            "part": record.name.removeprefix(f"{ROOT}."),
+            "msg": self._message(record),
+            **getattr(record, "journal_fields", {}),
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            fields["trace"] = self.formatException(record.exc_info)
+        for longest in _VALUE_CHARS:
+            line = " ".join(f"{name}={_value(value, longest)}" for name, value in fields.items())
+            if len(line) <= _LINE_CHARS:
+                break
+        return line
+
+    @staticmethod
+    def _message(record: logging.LogRecord) -> str:
+        try:
+            return record.getMessage()
+        except Exception:  # noqa: BLE001 - a library's broken arguments still say something
+            return f"{record.msg} {record.args!r}"
+
+
+class Log:
+    """The log of one part of the daemon. Fields are keyword arguments; their values may be anything."""
+
+    def __init__(self, part: str) -> None:
+        self._logger = logging.getLogger(f"{ROOT}.{part}")
+
+    def debug(self, message: str, **fields: object) -> None:
+        """What only a developer asks for."""
+        self._write(logging.DEBUG, message, fields, None)
+
+    def info(self, message: str, **fields: object) -> None:
+        """What happened, for whoever reads the log later."""
+        self._write(logging.INFO, message, fields, None)
+
+    def warning(self, message: str, **fields: object) -> None:
+        """What went wrong and is being dealt with."""
+        self._write(logging.WARNING, message, fields, None)
+
+    def error(self, message: str, *, exc: BaseException | None = None, **fields: object) -> None:
+        """What went wrong and needs someone; with `exc` its trace goes to the log (and only there)."""
+        self._write(logging.ERROR, message, fields, exc)
+
+    def _write(self, level: int, message: str, fields: dict[str, object], exc: BaseException | None) -> None:
+        if self._logger.isEnabledFor(level):
+            self._logger.log(level, "%s", message, exc_info=exc, extra={"journal_fields": fields})
+
+
+def set_up(level: str = "info", stream: IO[str] | None = None) -> None:
+    """Send everything logged in this process to `stream`, redacted, one line an entry.
+
+    Without one, warnings and worse go to stderr and the rest to stdout: procd logs the one as ``daemon.err``
+    and the other as ``daemon.info``. Replaces what an earlier call set up. `level` is the daemon's; libraries
+    are heard from ``warning`` on.
+    """
+    for printed in (sys.stdout, sys.stderr):
+        if stream is None and isinstance(printed, io.TextIOWrapper):
+            printed.reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the locale
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        if isinstance(old.formatter, _Logfmt):
+            root.removeHandler(old)
+    grave = logging.StreamHandler(sys.stderr if stream is None else stream)
+    handlers = [grave]
+    if stream is None:
+        light = logging.StreamHandler(sys.stdout)
+        light.addFilter(lambda record: record.levelno < logging.WARNING)
+        grave.setLevel(logging.WARNING)
+        handlers.append(light)
+    for handler in handlers:
+        handler.setFormatter(_Logfmt())
+        root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logging.getLogger(ROOT).setLevel(level.upper())
+    logging.captureWarnings(True)

@@ -1,0 +1,237 @@
+"""UCI sections, read option by option: what is wrong is reported, and read as if it were not there."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from stripe_payments.i18n import Text
+
+__all__ = ["NAME", "Locale", "OptionReader", "Problem", "Sections", "whole_number"]
+
+Locale = Literal["auto", "en", "it"]
+Sections = Mapping[str, Mapping[str, object]]
+"""UCI sections by name; options as strings or lists of strings, rpcd's own under ``.type``, ``.name`` …"""
+
+NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
+"""The name of a section, and so of all that is sold and unlocked."""
+
+_DIGITS = re.compile(r"0*([0-9]{1,12})")
+_HOST = re.compile(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]")
+_NO_TEXT = re.compile("[\ud800-\udfff]")  # what ubus_py puts in the place of other bytes
+_LISTEN = re.compile(r"(?:(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):)?([0-9]{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in the configuration: where it is and what to do about it."""
+
+    section: str
+    option: str
+    text: Text
+
+
+class OptionReader:
+    """One pass over the sections; collects the problems on the way.
+
+    Sections and options that are not there are read as empty ones.
+    """
+
+    def __init__(self, sections: Sections) -> None:
+        self._sections = sections
+        self._problems: list[Problem] = []
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What was reported so far, in that order."""
+        return tuple(self._problems)
+
+    def __contains__(self, section: str) -> bool:
+        """Whether there is a section of that name."""
+        return section in self._sections
+
+    def type_of(self, section: str) -> object:
+        """``plan`` of ``config plan 'base'``; None where there is no such section."""
+        return self._sections.get(section, {}).get(".type")
+
+    def of_type(self, kind: str) -> Iterator[str]:
+        """The names of the sections ``config kind 'name'``, in the order of the file."""
+        for name, section in self._sections.items():
+            if section.get(".type") != kind:
+                continue
+            if section.get(".anonymous") is True or not NAME.fullmatch(name):
+                self.report(
+                    name,
+                    "",
+                    f"a section “config {kind}” needs a name of letters, digits and underscores; it is "
+                    "ignored",
+                    f"una sezione “config {kind}” richiede un nome di lettere, cifre e trattini bassi; è "
+                    "ignorata",
+                )
+                continue
+            yield name
+
+    def string(self, section: str, option: str) -> str:
+        """One text without the blanks around it."""
+        value = self._sections.get(section, {}).get(option)
+        if value is None:
+            return ""
+        if isinstance(value, str):
+            return self._readable(section, option, value.strip())
+        self.report(
+            section,
+            option,
+            "it must be one “option”, not a list; it is ignored",
+            "deve essere una sola “option”, non una lista; è ignorata",
+        )
+        return ""
+
+    def _readable(self, section: str, option: str, value: str) -> str:
+        """libuci keeps bytes as they are; those that are no UTF-8 can be shown nowhere."""
+        readable = _NO_TEXT.sub("\ufffd", value)
+        if readable != value:
+            self.report(
+                section,
+                option,
+                "it is not UTF-8 text: save the file in that encoding",
+                "non è testo UTF-8: salva il file con questa codifica",
+            )
+        return readable
+
+    def strings(self, section: str, option: str) -> Sequence[str]:
+        """The entries of a list; of one text, its words."""
+        value = self._sections.get(section, {}).get(option)
+        if isinstance(value, str):  # `option` where `list` was meant is the commonest slip: meant the same
+            return value.split()
+        if isinstance(value, list | tuple):
+            return [entry.strip() for entry in value if isinstance(entry, str) and entry.strip()]
+        return []
+
+    def text(self, section: str, option: str, default: str) -> Text:
+        """`option` and `option`_it; where there is no Italian, the English one stands for both."""
+        english = self.string(section, option) or default
+        return Text(english, self.string(section, f"{option}_it") or english)
+
+    def flag(self, section: str, option: str, *, default: bool) -> bool:
+        """1 or 0, or a word for it."""
+        # The words that OpenWrt's own config_get_bool accepts.
+        value = self.string(section, option).lower()
+        if value in ("1", "on", "true", "yes", "enabled"):
+            return True
+        if value in ("0", "off", "false", "no", "disabled"):
+            return False
+        if value:
+            self.report(
+                section,
+                option,
+                f"“{value}” is neither 1 nor 0; {int(default)} is in force",
+                f"“{value}” non è né 1 né 0; vale {int(default)}",
+            )
+        return default
+
+    def number(self, section: str, option: str, default: int, least: int, most: int) -> int:
+        """A whole number from `least` to `most`, else `default`."""
+        value = self.string(section, option)
+        if not value:
+            return default
+        number = whole_number(value)
+        if number is not None and least <= number <= most:
+            return number
+        self.report(
+            section,
+            option,
+            f"“{value}” is not a whole number from {least} to {most}; {default} is in force",
+            f"“{value}” non è un numero intero da {least} a {most}; vale {default}",
+        )
+        return default
+
+    def url(self, section: str, option: str) -> str | None:
+        """An absolute http or https address."""
+        value = self.string(section, option)
+        if not value:
+            return None
+        if _origin(value) is None:
+            self.report(
+                section,
+                option,
+                f"“{value}” is not an http or https address; it is ignored",
+                f"“{value}” non è un indirizzo http o https; è ignorato",
+            )
+            return None
+        return value
+
+    def origins(self, section: str, option: str) -> tuple[str, ...]:
+        """A list of ``scheme://host[:port]``, each once."""
+        origins: dict[str, None] = {}
+        for value in self.strings(section, option):
+            origin = _origin(value)
+            if origin is None or urlsplit(value).path not in ("", "/"):
+                self.report(
+                    section,
+                    option,
+                    f"“{value}” is not an origin such as https://router.example.org; it is ignored",
+                    f"“{value}” non è un'origine come https://router.example.org; è ignorata",
+                )
+                continue
+            origins[origin] = None
+        return tuple(origins)
+
+    def addresses(self, section: str, option: str) -> tuple[str, ...]:
+        """A list of ``[host:]port``, each once."""
+        addresses: dict[str, None] = {}
+        for value in self.strings(section, option):
+            shape = _LISTEN.fullmatch(value)
+            if shape is None or not 0 < int(shape.group(1)) < 65_536:
+                self.report(
+                    section,
+                    option,
+                    f"“{value}” is not an address with a port such as 0.0.0.0:8443; it is ignored",
+                    f"“{value}” non è un indirizzo con porta come 0.0.0.0:8443; è ignorato",
+                )
+                continue
+            addresses[value] = None
+        return tuple(addresses)
+
+    def locale(self, section: str, option: str) -> Locale:
+        """A language that there is, else ``auto``."""
+        value = self.string(section, option).lower()
+        if value == "en":
+            return "en"
+        if value == "it":
+            return "it"
+        if value not in ("", "auto"):
+            self.report(
+                section,
+                option,
+                f"“{value}” is not one of auto, en, it; auto is in force",
+                f"“{value}” non è fra auto, en, it; vale auto",
+            )
+        return "auto"
+
+    def report(self, section: str, option: str, en: str, it: str) -> None:
+        """Adds a problem; the sentences come without the place and the full stop."""
+        where = f"{section}.{option}" if option else section
+        self._problems.append(Problem(section, option, Text(f"{where}: {en}.", f"{where}: {it}.")))
+
+
+def whole_number(value: str) -> int | None:
+    """The number that `value` is, of up to twelve digits after leading zeros; None for anything else."""
+    shape = _DIGITS.fullmatch(value)
+    return int(shape.group(1)) if shape is not None else None
+
+
+def _origin(url: str) -> str | None:
+    """``scheme://host[:port]`` of an absolute http(s) address, None for anything else."""
+    if not url.isprintable() or any(c in url for c in " \\\"'<>"):
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    host = parts.netloc.rpartition(":")[0] if port is not None else parts.netloc
+    if parts.scheme not in ("http", "https") or "@" in parts.netloc or not _HOST.fullmatch(host):
+        return None
+    default = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{host.lower()}" + (f":{port}" if port not in (None, default) else "")

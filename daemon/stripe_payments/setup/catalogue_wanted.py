@@ -1,0 +1,152 @@
+"""What the configuration wants Stripe to have, and in what a price there differs from it. Pure.
+
+Every plan and product of the configuration has a product at Stripe, unless its option `stripe_product` names
+another one of them, whose product it then shares, or a product at Stripe by its id (prod_…).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stripe_payments.i18n import Text
+from stripe_payments.settings import Price, Sellable, Settings
+
+Raw = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WantedProduct:
+    """One product at Stripe. `name` is its mark there (metadata `item`); `product_id` where it was
+    configured.
+    """
+
+    name: str
+    product_id: str | None
+    title: str
+    description: str
+    prices: tuple[Price, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`field`: amount (minor units), currency or interval; None stands for "paid once"."""
+
+    field: str
+    configured: str | int | None
+    at_stripe: str | int | None
+
+
+def wanted_products(settings: Settings) -> list[WantedProduct]:
+    """The products with their prices, in the order of the configuration; named in the settings' language."""
+    locale = None if settings.locale == "auto" else settings.locale
+    sharing: dict[str, list[Sellable]] = {}
+    for sold in (*settings.plans.values(), *settings.products.values()):
+        sharing.setdefault(_product_of(sold, settings), []).append(sold)
+    wanted = []
+    for name, members in sharing.items():
+        shown = settings.sellable(name) or members[0]
+        prices = tuple(price for sold in members for price in settings.prices_of(sold.name))
+        if prices:
+            wanted.append(
+                WantedProduct(
+                    name=name,
+                    product_id=name if name.startswith("prod_") else None,
+                    title=shown.title_in(locale),
+                    description=shown.description_in(locale),
+                    prices=prices,
+                )
+            )
+    return wanted
+
+
+def _product_of(sold: Sellable, settings: Settings) -> str:
+    """The end of a chain of `stripe_product` options; a circle ends where it began to repeat."""
+    seen = [sold.name]
+    while (follow := settings.sellable(seen[-1])) is not None and follow.stripe_product:
+        if follow.stripe_product in seen:
+            return min(seen)
+        seen.append(follow.stripe_product)
+    return seen[-1]
+
+
+def differences(price: Price, raw: Raw) -> tuple[Difference, ...]:
+    """In what Stripe's price is not the configured one."""
+    at_stripe: dict[str, Any] = {
+        "amount": raw.get("unit_amount"),
+        "currency": raw.get("currency"),
+        "interval": _interval(raw),
+    }
+    configured: dict[str, Any] = {
+        "amount": price.amount,
+        "currency": price.currency,
+        "interval": price.interval,
+    }
+    return tuple(
+        Difference(name, configured[name], at_stripe[name])
+        for name in configured
+        if configured[name] != at_stripe[name]
+    )
+
+
+def _interval(raw: Raw) -> str | None:
+    """`month`; `3 month` and `metered month` for what the configuration cannot express; None if paid once."""
+    recurring = raw.get("recurring")
+    if not isinstance(recurring, Mapping):
+        return None
+    count, usage = recurring.get("interval_count", 1), recurring.get("usage_type", "licensed")
+    parts = [str(count)] if count not in (1, None) else []
+    parts += [str(usage)] if usage not in ("licensed", None) else []
+    return " ".join([*parts, str(recurring.get("interval"))])
+
+
+def is_active(raw: Raw) -> bool:
+    """Whether the price can be bought: neither it nor its product is archived."""
+    return bool(raw.get("active")) and is_sold(raw)
+
+
+def is_sold(raw: Raw) -> bool:
+    """Whether the price's product, where it is expanded, is neither archived nor deleted."""
+    product = raw.get("product")
+    if not isinstance(product, Mapping):
+        return True
+    return bool(product.get("active", True)) and not product.get("deleted")
+
+
+def product_id_of(raw: Raw) -> str | None:
+    """The id of a price's product, expanded or not."""
+    product = raw.get("product")
+    found = product.get("id") if isinstance(product, Mapping) else product
+    return found if isinstance(found, str) else None
+
+
+_INTERVALS = {
+    None: Text("paid once", "una tantum"),
+    "month": Text("monthly", "mensile"),
+    "year": Text("yearly", "annuale"),
+}
+
+
+def describe(difference: Difference, currency: str) -> Text:
+    """`amount: 499 eur configured, 599 eur at Stripe`. Amounts stay in minor units, as in the
+    configuration.
+    """
+
+    def shown(value: str | int | None) -> Text:
+        if difference.field == "amount":
+            return Text(f"{value} {currency}", f"{value} {currency}")
+        if difference.field == "interval" and value in _INTERVALS:
+            return _INTERVALS[value if value is None else str(value)]
+        return Text(str(value), str(value))
+
+    here, there = shown(difference.configured), shown(difference.at_stripe)
+    name = {
+        "amount": Text("amount", "importo"),
+        "currency": Text("currency", "valuta"),
+        "interval": Text("interval", "periodicità"),
+    }[difference.field]
+    return Text(
+        f"{name.en}: {here.en} configured, {there.en} at Stripe",
+        f"{name.it}: {here.it} nella configurazione, {there.it} su Stripe",
+    )

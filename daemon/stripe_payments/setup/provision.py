@@ -1,0 +1,326 @@
+"""`provision`: the configured products and prices at Stripe, found or made, and their ids stored.
+
+A second run finds what the first one made. A price that differs from the configuration is reported and left
+alone: its amount is what somebody may be paying every month. Only `replace` makes a new price and hands the
+lookup key over to it (Stripe's prices cannot be changed); subscriptions that run keep the old one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from stripe_payments.errors import PaymentError
+from stripe_payments.i18n import Text
+from stripe_payments.log import Log
+from stripe_payments.settings import Price, Settings
+from stripe_payments.setup.catalogue_wanted import (
+    Raw,
+    WantedProduct,
+    describe,
+    differences,
+    is_active,
+    is_sold,
+    product_id_of,
+    wanted_products,
+)
+from stripe_payments.setup.prices_at_stripe import PriceAtStripe, read_prices
+from stripe_payments.stripe_api import StripeAPI, is_missing
+from ubus_py import CallTimeout, Client, ConnectionLost, ProtocolError, Status, StatusError
+
+if TYPE_CHECKING:
+    from stripe_payments.stripe_api.parameters import PriceCreateParams, ProductCreateParams
+
+_log = Log("provision")
+
+_PAGES: Final = 10
+"""Of a hundred products each: an account with more than a thousand names its products in the
+configuration.
+"""
+_STORE_TIMEOUT_S: Final = 10.0
+
+_REPLACE_HINT: Final = Text(
+    "Correct the price in /etc/config/stripe-payments. Or call “provision” with replace=true: it creates a "
+    "new price at Stripe, and running subscriptions keep the old one.",
+    "Correggi il prezzo in /etc/config/stripe-payments. Oppure chiama “provision” con replace=true: crea un "
+    "nuovo prezzo su Stripe, e gli abbonamenti in corso mantengono quello vecchio.",
+)
+_INACTIVE: Final = Text(
+    "it is archived at Stripe, or its product is", "su Stripe è archiviato, o lo è il suo prodotto"
+)
+_INACTIVE_HINT: Final = Text(
+    "Make it active again in Stripe's Dashboard. Or call “provision” with "
+    "replace=true to create a new price.",
+    "Riattivalo nella Dashboard di Stripe. Oppure chiama “provision” con "
+    "replace=true per creare un nuovo prezzo.",
+)
+_AWAY: Final = Text("rpcd does not offer “stripe-payments.uci”", "rpcd non offre “stripe-payments.uci”")
+
+
+@dataclass(slots=True)
+class _Report:
+    """What a run found and did, product by product and price by price, in words for one reader."""
+
+    locale: str | None
+    dry_run: bool
+    products: list[dict[str, Any]] = field(default_factory=list)
+    prices: list[dict[str, Any]] = field(default_factory=list)
+    to_store: dict[str, str] = field(default_factory=dict)
+
+    def product(self, wanted: WantedProduct, product_id: str | None, *, created: bool) -> None:
+        self.products.append(
+            {
+                "id": wanted.name,
+                "title": wanted.title,
+                "product_id": product_id,
+                "state": "missing" if created else "found",
+                "action": "create" if created else "",
+            }
+        )
+
+    def price(
+        self,
+        wanted: Price,
+        raw: Raw | None,
+        *,
+        state: str,
+        action: str = "",
+        detail: Text | None = None,
+        hint: Text | None = None,
+    ) -> None:
+        found = differences(wanted, raw) if raw is not None and state == "different" else ()
+        self.prices.append(
+            {
+                "id": wanted.alias,
+                "price_id": str(raw["id"]) if raw is not None else None,
+                "product_id": product_id_of(raw) if raw is not None else None,
+                "amount": wanted.amount,
+                "currency": wanted.currency,
+                "interval": wanted.interval,
+                "state": state,
+                "action": action,
+                "differences": [
+                    {"field": one.field, "configured": one.configured, "at_stripe": one.at_stripe}
+                    for one in found
+                ],
+                "detail": detail.in_locale(self.locale) if detail is not None else "",
+                "hint": hint.in_locale(self.locale) if hint is not None else "",
+            }
+        )
+
+    def reply(self, mode: str) -> dict[str, Any]:
+        def products(**wanted: str) -> list[str]:
+            return [row["id"] for row in self.products if all(row[key] == wanted[key] for key in wanted)]
+
+        def prices(**wanted: str) -> list[str]:
+            return [row["id"] for row in self.prices if all(row[key] == wanted[key] for key in wanted)]
+
+        return {
+            "dry_run": self.dry_run,
+            "mode": mode,
+            "created": {"products": products(action="create"), "prices": prices(action="create")},
+            "found": {"products": products(state="found"), "prices": prices(state="found")},
+            "replaced": prices(action="replace"),
+            "different": [row["id"] for row in self.prices if row["detail"] and not row["action"]],
+            "products": self.products,
+            "prices": self.prices,
+            "stored": {} if self.dry_run else self.to_store,
+        }
+
+
+class Provisioner:
+    """`on_stored` reads the configuration again, into which price ids were written: they are in force when
+    whoever asked for them is answered.
+    """
+
+    def __init__(
+        self,
+        stripe: StripeAPI,
+        settings: Callable[[], Settings],
+        bus: Client,
+        mode: Callable[[], str],
+        on_stored: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._stripe = stripe
+        self._settings = settings
+        self._bus = bus
+        self._mode = mode
+        self._on_stored = on_stored
+        self._lock = asyncio.Lock()
+
+    async def provision(
+        self, *, dry_run: bool = False, replace: bool = False, locale: str | None = None
+    ) -> dict[str, Any]:
+        """`{dry_run, mode, created {products[], prices[]}, found {products[], prices[]}, replaced[],
+        different[], products[], prices[], stored {alias: price_id}}`; with `dry_run` it says what it would do
+        and does nothing.
+
+        A product row is {id, title, product_id, state, action}, a price row {id, price_id, product_id,
+        amount, currency, interval, state, action, differences[] {field, configured, at_stripe}, detail,
+        hint}; state: found, missing, different, inactive; action: empty, create, replace. Raises what Stripe
+        answers (`stripe_key_permission` names the permission) and `settings_not_stored`; what was made by
+        then is found by the next run.
+        """
+        async with self._lock:
+            settings = self._settings()
+            report = _Report(locale, dry_run)
+            at_stripe = await read_prices(self._stripe, settings)
+            products = _Products(self._stripe)
+            try:
+                for wanted in wanted_products(settings):
+                    await self._product(wanted, at_stripe, products, report, replace=replace)
+            finally:
+                if not dry_run and report.to_store:
+                    await self._store(report.to_store)
+            return report.reply(self._mode())
+
+    async def _product(
+        self,
+        wanted: WantedProduct,
+        at_stripe: Mapping[str, PriceAtStripe],
+        products: _Products,
+        report: _Report,
+        *,
+        replace: bool,
+    ) -> None:
+        chosen = {price.alias: at_stripe[price.alias].chosen for price in wanted.prices}
+        product_id = await products.find(wanted, [raw for raw in chosen.values() if raw is not None])
+        created = product_id is None
+        if product_id is None and not report.dry_run:
+            product_id = await products.create(wanted)
+        report.product(wanted, product_id, created=created)
+        for price in wanted.prices:
+            raw = chosen[price.alias]
+            detail, hint, state = _judge(price, raw)
+            if state == "found" or (raw is not None and not replace):
+                report.price(price, raw, state=state, detail=detail, hint=hint)
+                if state == "found" and raw is not None and raw["id"] != price.price_id:
+                    report.to_store[price.alias] = str(raw["id"])
+                continue
+            action = "create" if raw is None else "replace"
+            made = raw
+            if not report.dry_run and product_id is not None:
+                made, product_id = await self._make_price(
+                    price, wanted, product_id, products, transfer=action == "replace"
+                )
+                report.to_store[price.alias] = str(made["id"])
+            report.price(price, made, state=state, action=action, detail=detail)
+
+    async def _make_price(
+        self, price: Price, wanted: WantedProduct, product_id: str, products: _Products, *, transfer: bool
+    ) -> tuple[Raw, str]:
+        try:
+            return await self._create_price(price, product_id, transfer=transfer), product_id
+        except PaymentError as error:
+            if error.details.get("param") == "product" and is_missing(error) and not wanted.product_id:
+                # the idempotency key brought a product back that was deleted since
+                product_id = await products.create(wanted, instead_of=product_id)
+                return await self._create_price(price, product_id, transfer=transfer), product_id
+            if error.details.get("param") == "lookup_key" and not transfer:
+                # another router of the fleet, set up at the same moment, was faster
+                page = await self._stripe.list_prices({"lookup_keys": [price.alias], "limit": 1})
+                if page.data:
+                    return page.data[0], product_id
+            raise
+
+    async def _create_price(self, price: Price, product_id: str, *, transfer: bool) -> Raw:
+        params: PriceCreateParams = {
+            "product": product_id,
+            "currency": price.currency,
+            "unit_amount": price.amount,
+            "lookup_key": price.alias,
+            "nickname": price.alias,
+            "metadata": {"price_alias": price.alias, "item": price.of},
+        }
+        if price.interval is not None:
+            params["recurring"] = {"interval": price.interval}
+        if transfer:
+            params["transfer_lookup_key"] = True
+        # a key for this attempt alone: yesterday's would bring back a price that was archived since
+        made = await self._stripe.create_price(params, f"price-{uuid.uuid4().hex}")
+        _log.info("price created", price=price.alias, id=made["id"], product=product_id)
+        return made
+
+    async def _store(self, prices: Mapping[str, str]) -> None:
+        try:
+            await self._bus.call(
+                "stripe-payments.uci", "store_prices", {"prices": dict(prices)}, timeout=_STORE_TIMEOUT_S
+            )
+        except StatusError as error:
+            reason = _AWAY if error.status is Status.NOT_FOUND else error.status.name
+            raise PaymentError("settings_not_stored", reason=reason) from error
+        except (ConnectionLost, CallTimeout, ProtocolError) as error:
+            raise PaymentError("settings_not_stored", reason=_AWAY) from error
+        _log.info("price ids stored", prices=",".join(prices))
+        await self._on_stored()
+
+
+def _judge(price: Price, raw: Raw | None) -> tuple[Text | None, Text | None, str]:
+    """A sentence, what to do, and the state: found, missing, different, inactive."""
+    if raw is None:
+        return None, None, "missing"
+    if found := differences(price, raw):
+        told = [describe(one, str(raw.get("currency") if one.field == "amount" else "")) for one in found]
+        return (
+            Text("; ".join(one.en for one in told), "; ".join(one.it for one in told)),
+            _REPLACE_HINT,
+            "different",
+        )
+    if not is_active(raw):
+        return _INACTIVE, _INACTIVE_HINT, "inactive"
+    return None, None, "found"
+
+
+class _Products:
+    """Finds a product by its prices, else by its mark (metadata `item`); makes it."""
+
+    def __init__(self, stripe: StripeAPI) -> None:
+        self._stripe = stripe
+        self._marked: dict[str, str] | None = None
+
+    async def find(self, wanted: WantedProduct, prices: list[Raw]) -> str | None:
+        """Its id, None where there is none. `prices`: those of its prices that exist; one product sells them
+        all.
+        """
+        if wanted.product_id is not None:
+            return wanted.product_id
+        for raw in (*filter(is_active, prices), *prices):
+            if (product_id := product_id_of(raw)) is not None and is_sold(raw):
+                return product_id
+        if self._marked is None:
+            self._marked = await self._read_marks()
+        return self._marked.get(wanted.name)
+
+    async def create(self, wanted: WantedProduct, *, instead_of: str | None = None) -> str:
+        """Two routers of a fleet that are set up at the same moment get the same product: the idempotency key
+        is made of what is asked for. `instead_of`: what that key brought back does not exist any more.
+        """
+        params: ProductCreateParams = {"name": wanted.title, "metadata": {"item": wanted.name}}
+        if wanted.description:
+            params["description"] = wanted.description
+        digest = hashlib.sha256(json.dumps([params, instead_of], sort_keys=True).encode()).hexdigest()
+        made = await self._stripe.create_product(params, f"product-{digest[:40]}")
+        _log.info("product created", product=wanted.name, id=made["id"])
+        return str(made["id"])
+
+    async def _read_marks(self) -> dict[str, str]:
+        """A list and no search: Stripe's search is a minute behind and would make a second product."""
+        marked: dict[str, str] = {}
+        after: str | None = None
+        for _ in range(_PAGES):
+            page = await self._stripe.list_products(
+                {"active": True, "limit": 100, **({"starting_after": after} if after else {})}
+            )
+            for product in page.data:
+                item = (product.get("metadata") or {}).get("item")
+                if isinstance(item, str):
+                    marked[item] = str(product["id"])  # newest first: the oldest one wins
+            if not page.has_more or not page.data:
+                break
+            after = str(page.data[-1]["id"])
+        return marked

@@ -1,0 +1,259 @@
+"""`setup_webhook`: this router's endpoint at Stripe, with our events, the pinned version and a secret that we
+hold.
+
+Stripe shows an endpoint's secret once, in the answer to its creation, and never changes its API version. So
+an endpoint is kept only if the secret in the key store is known to be its own and its version is the pinned
+one; otherwise a new one takes its place. Endpoints that carry another router's mark are left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ipaddress
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import urlsplit, urlunsplit
+
+from stripe_payments.errors import PaymentError
+from stripe_payments.i18n import Text
+from stripe_payments.log import Log
+from stripe_payments.setup.webhook_events import WEBHOOK_EVENTS
+
+if TYPE_CHECKING:
+    from stripe_payments.identity import IdentityStore
+    from stripe_payments.keys import KeyStore
+    from stripe_payments.ledger import Ledger, Transaction
+    from stripe_payments.stripe_api import StripeAPI
+    from stripe_payments.stripe_api.parameters import WebhookEndpointCreateParams, WebhookEndpointUpdateParams
+
+_log = Log("webhook_setup")
+
+WEBHOOK_PATH: Final = "/api/payments/webhook"
+META_ENDPOINT: Final = "webhook_endpoint"
+
+Raw = Mapping[str, Any]
+
+_NO_URL: Final = Text(
+    "an address such as https://router.example.org/api/payments/webhook is needed",
+    "serve un indirizzo come https://router.example.org/api/payments/webhook",
+)
+_NOT_HTTPS: Final = Text(
+    "Stripe sends live events to https addresses alone", "Stripe invia gli eventi live solo a indirizzi https"
+)
+_NOT_PUBLIC: Final = Text(
+    "Stripe cannot reach this address from the internet; without a webhook "
+    "payments are noticed by asking Stripe",
+    "Stripe non può raggiungere questo indirizzo da Internet; senza webhook i "
+    "pagamenti vengono rilevati interrogando Stripe",
+)
+_FROM_ENVIRONMENT: Final = Text(
+    "STRIPE_WEBHOOK_SECRET is set in the environment of the service and would win over the new secret",
+    "STRIPE_WEBHOOK_SECRET è impostata nell'ambiente del servizio e prevarrebbe sul nuovo segreto",
+)
+_SAID: Final = {
+    "created": Text("The endpoint was created.", "L'endpoint è stato creato."),
+    "updated": Text("The endpoint was brought up to date.", "L'endpoint è stato aggiornato."),
+    "unchanged": Text("The endpoint is as it should be.", "L'endpoint è già a posto."),
+    "recreated": Text(
+        "The endpoint was deleted and created anew: its secret was not known "
+        "here, or its API version was another one.",
+        "L'endpoint è stato eliminato e creato di nuovo: il suo segreto non "
+        "era noto, oppure la versione dell'API era un'altra.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KnownEndpoint:
+    """The endpoint that the stored secret belongs to; `secret` is a digest of that secret."""
+
+    id: str
+    url: str
+    livemode: bool
+    secret: str
+
+    @classmethod
+    def read(cls, tx: Transaction) -> KnownEndpoint | None:
+        try:
+            return cls(**json.loads(tx.meta.get(META_ENDPOINT) or ""))
+        except (ValueError, TypeError):
+            return None
+
+    def write(self, tx: Transaction) -> None:
+        tx.meta.set(META_ENDPOINT, json.dumps(asdict(self), sort_keys=True))
+
+    def holds(self, secret: str | None) -> bool:
+        """Whether `secret` is this endpoint's."""
+        return secret is not None and self.secret == digest(secret)
+
+
+def digest(secret: str) -> str:
+    """To tell secrets apart without keeping them in the ledger."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def owner(endpoint: Raw) -> str | None:
+    """The router that an endpoint is marked with."""
+    marked = (endpoint.get("metadata") or {}).get("router_id")
+    return marked if isinstance(marked, str) and marked else None
+
+
+def is_local(host: str) -> bool:
+    """Whether a host is known to be out of the internet's reach: loopback, private, link-local, .lan, no
+    dot.
+    """
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        name = host.rstrip(".").lower()
+        return "." not in name or name.endswith((".lan", ".local", ".localhost", ".home.arpa", ".internal"))
+
+
+class WebhookSetup:
+    def __init__(self, stripe: StripeAPI, keys: KeyStore, identity: IdentityStore, ledger: Ledger) -> None:
+        self._stripe = stripe
+        self._keys = keys
+        self._identity = identity
+        self._ledger = ledger
+        self._lock = asyncio.Lock()
+
+    async def set_up(self, url: str, *, replace: bool = False, locale: str | None = None) -> dict[str, Any]:
+        """`{id, url, action, events[], api_version, removed[], detail}`; action: created, updated, unchanged,
+        recreated; removed: the endpoints that were deleted. The secret goes to the key store and nowhere
+        else.
+
+        An address without a path gets the usual one. `replace`: take over an address that is registered for
+        another router. Raises invalid_argument for an address that Stripe would not or may not use, and what
+        Stripe answers (`stripe_key_permission` names the permission).
+        """
+        async with self._lock:
+            keys = self._keys.current()
+            if not keys.secret_key:
+                raise PaymentError("not_configured")
+            if "webhook_secret" in self._keys.fixed:
+                raise PaymentError("invalid_argument", argument="webhook_secret", reason=_FROM_ENVIRONMENT)
+            url = self._checked(url, live=keys.mode == "live")
+            version = await self._stripe.api_version()
+            router_id = (await asyncio.to_thread(self._identity.load)).router_id
+            known = await self._ledger.read(KnownEndpoint.read)
+            ours, keep = [], None
+            for endpoint in await self._stripe.list_webhook_endpoints():
+                if endpoint.get("url") == url and owner(endpoint) not in (None, router_id) and not replace:
+                    raise _foreign(str(owner(endpoint)))
+                if endpoint.get("url") != url and owner(endpoint) != router_id:
+                    continue
+                ours.append(endpoint)
+                if (
+                    known is not None
+                    and known.id == endpoint["id"]
+                    and known.holds(keys.webhook_secret)
+                    and endpoint.get("api_version") == version
+                ):
+                    keep = endpoint
+            stale = [str(endpoint["id"]) for endpoint in ours if endpoint is not keep]
+            if keep is not None:
+                action = await self._update(keep, url, router_id)
+                endpoint_id = str(keep["id"])
+            else:
+                action = "recreated" if stale else "created"
+                endpoint_id = await self._create(url, version, router_id, stale)
+            for old in stale:
+                await self._stripe.delete_webhook_endpoint(old)
+        _log.info("webhook endpoint", id=endpoint_id, action=action, removed=",".join(stale))
+        return {
+            "id": endpoint_id,
+            "url": url,
+            "action": action,
+            "events": list(WEBHOOK_EVENTS),
+            "api_version": version,
+            "removed": stale,
+            "detail": _SAID[action].in_locale(locale),
+        }
+
+    def _checked(self, url: str, *, live: bool) -> str:
+        try:
+            parts = urlsplit(url.strip())
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            raise PaymentError("invalid_argument", argument="url", reason=_NO_URL) from None
+        if (
+            parts.scheme not in ("http", "https")
+            or not host
+            or parts.username
+            or parts.fragment
+            or " " in url
+        ):
+            raise PaymentError("invalid_argument", argument="url", reason=_NO_URL)
+        # live: https alone; test mode takes http too. Neither takes this machine's own network, which only a
+        # Stripe that is itself simulated on it can reach. https://docs.stripe.com/webhooks
+        if parts.scheme == "http" and live:
+            raise PaymentError("invalid_argument", argument="url", reason=_NOT_HTTPS)
+        if is_local(host) and not is_local(urlsplit(self._stripe.base).hostname or ""):
+            raise PaymentError("invalid_argument", argument="url", reason=_NOT_PUBLIC)
+        if parts.path in ("", "/"):
+            parts = parts._replace(path=WEBHOOK_PATH)
+        return urlunsplit(parts)
+
+    async def _update(self, endpoint: Raw, url: str, router_id: str) -> str:
+        params: WebhookEndpointUpdateParams = {}
+        if endpoint.get("url") != url:
+            params["url"] = url
+        if set(endpoint.get("enabled_events") or ()) != set(WEBHOOK_EVENTS):
+            params["enabled_events"] = cast("Any", list(WEBHOOK_EVENTS))
+        if endpoint.get("status") != "enabled":
+            params["disabled"] = False
+        if owner(endpoint) != router_id:
+            params["metadata"] = {"router_id": router_id}
+        if not params:
+            return "unchanged"
+        await self._stripe.update_webhook_endpoint(str(endpoint["id"]), params, f"webhook-{uuid.uuid4().hex}")
+        return "updated"
+
+    async def _create(self, url: str, version: str, router_id: str, stale: list[str]) -> str:
+        """The new one first, so that a power cut in between leaves one that works; the old ones go before it
+        only where the account has no room for one more.
+        """
+        params: WebhookEndpointCreateParams = {
+            "url": url,
+            "enabled_events": cast("Any", list(WEBHOOK_EVENTS)),
+            "api_version": cast("Any", version),  # the SDK's type is a list of all versions there were
+            "description": f"Router OS {router_id[:8]}",
+            "metadata": {"router_id": router_id},
+        }
+        try:
+            created = await self._stripe.create_webhook_endpoint(params, f"webhook-{uuid.uuid4().hex}")
+        except PaymentError as error:
+            if error.code != "stripe_error" or error.details.get("transient") or not stale:
+                raise
+            for old in stale:
+                await self._stripe.delete_webhook_endpoint(old)
+            created = await self._stripe.create_webhook_endpoint(params, f"webhook-{uuid.uuid4().hex}")
+        endpoint_id, secret = str(created["id"]), str(created["secret"])
+        known = KnownEndpoint(endpoint_id, url, bool(created.get("livemode")), digest(secret))
+        try:
+            await asyncio.to_thread(lambda: self._keys.store(webhook_secret=secret))
+        except PaymentError:
+            # nobody could verify what it sends
+            await self._stripe.delete_webhook_endpoint(endpoint_id)
+            raise
+        await self._ledger.write(known.write)
+        return endpoint_id
+
+
+def _foreign(router_id: str) -> PaymentError:
+    short = router_id[:8]
+    return PaymentError(
+        "invalid_argument",
+        argument="url",
+        reason=Text(
+            f"this address is registered for the router {short}…; if that was "
+            "this router before it was reset, "
+            "call again with replace=true",
+            f"questo indirizzo è registrato per il router {short}…; se è questo stesso router prima di un "
+            "ripristino, richiama con replace=true",
+        ),
+    )

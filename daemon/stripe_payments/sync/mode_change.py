@@ -1,0 +1,83 @@
+"""From test keys to live ones, and back: what the router knows belongs to the side of Stripe it came from.
+
+Test and live mode share nothing at Stripe: no customer, no session, no purchase. What was paid with a test
+card must not unlock anything on a router that sells for money, so it is forgotten with the change to live
+keys (Stripe keeps it, and polling finds it again under test keys). What was paid for in live mode stays: a
+look at the shop with test keys takes nothing from anybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from stripe_payments.log import Log
+from stripe_payments.sync.projection import reference
+
+if TYPE_CHECKING:
+    from stripe_payments.identity import IdentityStore
+    from stripe_payments.keys import Mode
+    from stripe_payments.ledger import Ledger, Transaction
+    from stripe_payments.sync.reconciler import Reconciler
+
+_log = Log("reconcile")
+
+META_MODE: Final = "mode"
+"""Ledger meta: the mode (`test` or `live`) of the keys that its contents were fetched with."""
+
+_KINDS: Final = (
+    "checkout.session",
+    "payment_intent",
+    "charge",
+    "dispute",
+    "invoice",
+    "subscription",
+    "refund",
+)
+
+
+async def settle_mode(mode: Mode, ledger: Ledger, identity: IdentityStore, reconciler: Reconciler) -> bool:
+    """Bring ledger and identity to the mode of the keys in force; gives whether it had been another one. At
+    the start, and whenever keys were set; without keys nothing is decided.
+
+    Repeatable at any point where it was interrupted: the mode is noted last.
+    """
+    known = await ledger.read(lambda tx: tx.meta.get(META_MODE))
+    if mode == "unconfigured" or known == mode:
+        return False
+    if known is not None:
+        await asyncio.to_thread(identity.set_customer, None)
+
+    def settle(tx: Transaction) -> int:
+        tx.meta.set(META_MODE, mode)
+        return _forget_tests(tx) if mode == "live" else 0
+
+    forgotten = await ledger.write(settle)
+    if forgotten:
+        await reconciler.recompute()
+    if known is not None:
+        _log.info("the keys are of another mode", before=known, mode=mode, forgotten=forgotten)
+    return known is not None
+
+
+def _forget_tests(tx: Transaction) -> int:
+    """Everything of test mode; gives the number of objects."""
+    gone = set(_of_test_mode(raw for kind in _KINDS for raw in tx.objects.of_type(kind)))
+    gone.update(held.id for held in tx.purchases.all() if held.id.startswith("cs_test_"))
+    for object_id in gone:
+        tx.objects.delete(object_id)
+        tx.purchases.delete(object_id)
+        tx.subscriptions.delete(object_id)
+        tx.transactions.delete(object_id)
+    return len(gone)
+
+
+def _of_test_mode(objects: Iterable[dict[str, Any]]) -> Iterable[str]:
+    """The ids of those that are; a refund does not say so itself, but its payment does."""
+    found: set[str] = set()
+    for raw in objects:
+        paid = {reference(raw.get("payment_intent")), reference(raw.get("charge"))}
+        if raw.get("livemode") is False or (raw.get("object") == "refund" and paid & found):
+            found.add(str(raw["id"]))
+    return found

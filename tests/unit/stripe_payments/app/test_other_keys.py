@@ -1,0 +1,118 @@
+"""Keys of another mode or account: test and live share nothing at Stripe, and neither may the router."""
+
+from simulator.stripe_cloud import StripeCloud
+from stripe_payments.sync.mode_change import META_MODE
+from tests.unit.stripe_payments.house import FEATURE, ONETIME, Shop
+
+LIVE = "sk_live_51TheSameAccountForMoney"
+
+
+async def customer(shop: Shop) -> str | None:
+    found = (await shop.house.call("status"))["customer"]
+    assert found is None or isinstance(found, str)
+    return found
+
+
+async def locked(shop: Shop) -> bool:
+    return (await shop.house.call("has", feature=FEATURE))["unlocked"] is False
+
+
+async def go_live(shop: Shop) -> None:
+    assert await shop.house.call("set_keys", secret_key=LIVE) == {"mode": "live"}
+    await shop.house.call("provision")
+    house = shop.house
+
+    async def priced() -> bool:
+        price = (await house.parts()).settings().price(ONETIME)
+        return price is not None and shop.stripe.live.find(price.price_id) is not None
+
+    await house.until(priced)
+
+
+async def test_a_live_customer_is_made_and_used(shop: Shop) -> None:
+    await shop.buy()
+    of_test = await customer(shop)
+    await go_live(shop)
+    session_id = await shop.checkout()
+    assert session_id.startswith("cs_live_")
+    of_live = await customer(shop)
+    assert of_live not in (None, of_test)
+
+
+async def test_what_a_test_card_paid_unlocks_nothing_on_a_live_router(shop: Shop) -> None:
+    await shop.buy()
+    await go_live(shop)
+    await shop.house.until(lambda: locked(shop))
+    assert (await shop.house.call("transactions"))["transactions"] == []
+    catalog = await shop.house.call("catalog")
+    assert not any(price["owned"] for one in catalog["products"] for price in one["prices"])
+    await shop.buy()  # it can be bought, for money
+    await shop.house.call("sync")
+    assert not await locked(shop)
+
+
+async def test_what_was_paid_for_stays_while_test_keys_are_tried(shop: Shop) -> None:
+    await go_live(shop)
+    await shop.buy()
+    await shop.house.call("set_keys", secret_key=shop.account.secret_key)
+    await shop.house.call("sync")
+    assert not await locked(shop)
+    await shop.house.call("set_keys", secret_key=LIVE)
+    await shop.house.call("sync")
+    assert not await locked(shop)
+    [row] = (await shop.house.call("transactions"))["transactions"]
+    assert row["status"] == "paid"
+
+
+async def test_back_to_test_keys_finds_the_same_customer_and_purchases_again(shop: Shop) -> None:
+    session_id = await shop.buy()
+    of_test = await customer(shop)
+    await go_live(shop)
+    await shop.house.call("set_keys", secret_key=shop.account.secret_key)
+    await shop.house.call("sync")
+    assert await customer(shop) == of_test
+    features = (await shop.house.call("features"))["features"]
+    assert (features[FEATURE]["unlocked"], features[FEATURE]["source"]) == (True, session_id)
+
+
+async def test_an_open_checkout_of_the_other_mode_is_not_offered_again(shop: Shop) -> None:
+    before = await shop.checkout()
+    assert await shop.checkout() == before
+    await go_live(shop)
+    after = await shop.checkout()
+    assert after.startswith("cs_live_")
+    assert await shop.checkout() == after
+
+
+async def test_the_mode_may_change_while_the_daemon_is_away(shop: Shop) -> None:
+    await shop.buy()
+    of_test = await customer(shop)
+    await shop.house.stop_daemon()
+    shop.house.environ["STRIPE_SECRET_KEY"] = LIVE
+    await shop.house.start_daemon()
+    await shop.house.until(lambda: locked(shop))
+    assert await customer(shop) is None
+    ledger = (await shop.house.parts()).ledger
+    assert await ledger.read(lambda tx: tx.meta.get(META_MODE)) == "live"
+    assert of_test is not None
+
+
+async def test_another_account_of_the_same_mode_has_another_customer(shop: Shop) -> None:
+    """Nothing tells two accounts apart but that one does not know the other's customer."""
+    session_id = await shop.buy()
+    before = await customer(shop)
+    async with StripeCloud() as other:
+        await shop.house.stop_daemon()
+        shop.house.environ["STRIPE_API_BASE"] = other.url
+        await shop.house.start_daemon()
+        await shop.house.call("set_keys", secret_key="sk_test_51AnotherAccount")
+        await shop.house.call("sync")
+        assert await customer(shop) is None
+        await shop.house.call("provision", replace=True)
+        features = (await shop.house.call("features"))["features"]
+        # paid for at an account that is not asked any more: it stays paid for
+        assert (features[FEATURE]["unlocked"], features[FEATURE]["source"]) == (True, session_id)
+        reply = await shop.house.call("create_checkout_session", price_id="price_business_monthly")
+        assert other.account.find(reply["session_id"]) is not None
+        after = await customer(shop)
+        assert after not in (None, before)

@@ -1,0 +1,161 @@
+"""Who may: the guide's checkout request with a bearer, with our cookie, from another site, from nobody."""
+
+import re
+
+import pytest
+
+from stripe_payments.http_api.auth import COOKIE
+from tests.unit.stripe_payments.house import ONETIME, House
+
+CREATE = "/api/payments/create-checkout-session"
+SESSION = "/api/payments/session"
+ORDER = {"price_id": ONETIME}
+OWN = "http://192.168.1.1"
+
+# Nothing is configured in `house`: whoever gets past the gatekeeper is told so.
+LET_IN = (503, "not_configured")
+
+
+async def test_a_bearer_is_let_in_from_anywhere(house: House) -> None:
+    sid = await house.login()
+    for headers in ({}, {"origin": "https://app.example"}, {"sec_fetch_site": "cross-site"}):
+        assert (
+            await house.http("POST", CREATE, ORDER, authorization=f"Bearer {sid}", **headers)
+        ).error == LET_IN
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "",
+        "Bearer",
+        "Bearer x",
+        f"Bearer {'0' * 32}",
+        f"Bearer {'a' * 32}",
+        f"Bearer {'A' * 32}",
+        f"Bearer {'a' * 31}\n",
+        "Basic cm9vdDpyb3V0ZXI=",
+        "Bearer " + "a" * 5000,
+    ],
+)
+async def test_who_is_not_logged_in_is_told_so(house: House, authorization: str) -> None:
+    reply = await house.http("POST", CREATE, ORDER, authorization=authorization)
+    assert reply.error == (401, "login_required")
+    assert reply.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+async def test_a_session_that_has_ended_is_no_login(house: House) -> None:
+    sid = await house.login()
+    await house.bus.call("session", "destroy", {"ubus_rpc_session": sid})
+    assert (await house.http("POST", CREATE, ORDER, authorization=f"Bearer {sid}")).error == (
+        401,
+        "login_required",
+    )
+
+
+async def test_who_may_only_look_may_not_buy(house: House) -> None:
+    sid = await house.login("viewer")
+    assert (await house.http("POST", CREATE, ORDER, authorization=f"Bearer {sid}")).error == (
+        403,
+        "permission_denied",
+    )
+
+
+async def test_while_rpcd_is_away_nobody_is_sent_to_log_in(house: House) -> None:
+    sid = await house.login()
+    await house.router.stop()
+    assert (await house.http("POST", CREATE, ORDER, authorization=f"Bearer {sid}")).error == (503, "starting")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": OWN},
+        {"origin": "http://192.168.1.1:80"},
+        {"sec_fetch_site": "same-origin"},
+        {"sec_fetch_site": "same-origin", "origin": "https://192.168.1.1"},
+        {"origin": "https://192.168.1.1", "x_forwarded_proto": "https"},
+        {"origin": "http://router.lan:8080", "host": "Router.LAN:8080"},
+    ],
+)
+async def test_the_cookie_counts_on_pages_of_this_origin(house: House, headers: dict[str, str]) -> None:
+    sid = await house.login()
+    assert (await house.http("POST", CREATE, ORDER, cookie=f"a=1; {COOKIE}={sid}", **headers)).error == LET_IN
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"origin": "null"},
+        {"origin": "https://evil.example"},
+        {"origin": "https://192.168.1.1"},
+        {"origin": "http://192.168.1.1:8080"},
+        {"origin": "http://192.168.1.1.evil.example"},
+        {"origin": "http://user@192.168.1.1"},
+        {"sec_fetch_site": "cross-site", "origin": OWN},
+        {"sec_fetch_site": "same-site", "origin": OWN},
+        {"sec_fetch_site": "none"},
+        {"origin": OWN, "host": "192.168.1.1/"},
+    ],
+)
+async def test_the_cookie_does_not_count_anywhere_else(house: House, headers: dict[str, str]) -> None:
+    sid = await house.login()
+    reply = await house.http("POST", CREATE, ORDER, cookie=f"{COOKIE}={sid}", **headers)
+    assert reply.error == (403, "cross_origin")
+
+
+async def test_a_foreign_page_without_any_login_is_foreign_all_the_same(house: House) -> None:
+    assert (await house.http("POST", CREATE, ORDER, origin="https://evil.example")).error == (
+        403,
+        "cross_origin",
+    )
+
+
+async def test_the_hand_over_gives_a_cookie_that_works(house: House) -> None:
+    sid = await house.login()
+    reply = await house.http("POST", SESSION, authorization=f"Bearer {sid}")
+    assert reply.json() == {"logged_in": True}
+    assert reply.headers["Set-Cookie"] == f"{COOKIE}={sid}; Path=/api/payments; HttpOnly; SameSite=Strict"
+    pair = reply.headers["Set-Cookie"].partition(";")[0]
+    assert (await house.http("POST", CREATE, ORDER, cookie=pair, origin=OWN)).error == LET_IN
+
+
+async def test_over_tls_the_cookie_stays_on_tls(house: House) -> None:
+    sid = await house.login()
+    reply = await house.http("POST", SESSION, authorization=f"Bearer {sid}", x_forwarded_proto="https")
+    assert re.search(r"; Secure$", reply.headers["Set-Cookie"])
+
+
+async def test_who_may_only_look_gets_a_cookie_that_buys_nothing(house: House) -> None:
+    sid = await house.login("viewer")
+    reply = await house.http("POST", SESSION, authorization=f"Bearer {sid}")
+    assert reply.status == 200
+    refused = await house.http("POST", CREATE, ORDER, cookie=f"{COOKIE}={sid}", origin=OWN)
+    assert refused.error == (403, "permission_denied")
+
+
+async def test_only_a_bearer_hands_over(house: House) -> None:
+    sid = await house.login()
+    reply = await house.http("POST", SESSION, cookie=f"{COOKIE}={sid}", origin=OWN)
+    assert reply.error == (401, "login_required")
+    assert "Set-Cookie" not in reply.headers
+    invented = await house.http("POST", SESSION, authorization=f"Bearer {'b' * 32}")
+    assert invented.error == (401, "login_required")
+
+
+async def test_a_session_without_any_right_of_ours_gets_no_cookie(house: House) -> None:
+    created = await house.bus.call("session", "create", {"timeout": 60})
+    reply = await house.http("POST", SESSION, authorization=f"Bearer {created['ubus_rpc_session']}")
+    assert reply.error == (403, "permission_denied")
+    assert "Set-Cookie" not in reply.headers
+
+
+async def test_the_cookie_is_cleared_by_the_own_page_alone(house: House) -> None:
+    cleared = await house.http("DELETE", SESSION, origin=OWN)
+    assert cleared.json() == {"logged_in": False}
+    assert cleared.headers["Set-Cookie"].startswith(f"{COOKIE}=; Path=/api/payments;")
+    assert "Max-Age=0" in cleared.headers["Set-Cookie"]
+    foreign = await house.http("DELETE", SESSION, origin="https://evil.example")
+    assert foreign.error == (403, "cross_origin")
+    assert "Set-Cookie" not in foreign.headers

@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from simulator.stripe_cloud import StripeCloud
+from stripe_payments.sync import META_LAST_CONTACT, Poller
+from stripe_payments.sync.poller import REQUESTS
+from tests.unit.stripe_payments.seller import ONE_TIME, Seller, eventually, selling
+
+BOUGHT = {"updates", "backups"}
+
+
+async def unlocks(seller: Seller) -> None:
+    async def holds() -> bool:
+        return await seller.unlocked() == BOUGHT
+
+    await eventually(holds, "the purchase unlocks")
+
+
+async def locks(seller: Seller) -> None:
+    async def holds() -> bool:
+        return not await seller.unlocked()
+
+    await eventually(holds, "everything is locked")
+
+
+async def test_a_payment_is_noticed_without_any_webhook_or_return(seller: Seller, cloud: StripeCloud) -> None:
+    seller.run(seller.poller.run())
+    session_id = await seller.checkout()
+    cloud.pay(session_id)
+    await unlocks(seller)
+    assert await seller.ledger.read(lambda tx: tx.checkouts.open()) == []
+
+
+async def test_a_payment_made_while_the_router_was_off_is_noticed_at_boot(
+    cloud: StripeCloud, tmp_path: Path
+) -> None:
+    async with selling(cloud, tmp_path / "r") as seller:
+        session_id = await seller.checkout()
+    cloud.pay(session_id)
+    async with selling(cloud, tmp_path / "r") as seller:
+        seller.run(seller.poller.run())
+        await unlocks(seller)
+
+
+async def test_a_kick_finds_purchases_that_nobody_noted(cloud: StripeCloud, tmp_path: Path) -> None:
+    """The ledger was lost, or the session was made by another installation with the same identity."""
+    state = tmp_path / "r"
+    async with selling(cloud, state) as seller:
+        session_id = await seller.checkout()
+    cloud.pay(session_id)
+    for leftover in state.glob("ledger.db*"):
+        leftover.unlink()
+    async with selling(cloud, state) as seller:
+        seller.run(seller.poller.run())
+        seller.poller.kick("test")
+        await unlocks(seller)
+
+
+async def test_the_customer_is_found_again_by_its_metadata(cloud: StripeCloud, tmp_path: Path) -> None:
+    state = tmp_path / "r"
+    async with selling(cloud, state) as seller:
+        session_id = await seller.checkout()
+        customer = seller.identity.load().customer
+        seller.identity.set_customer(None)
+    cloud.pay(session_id)
+    for leftover in state.glob("ledger.db*"):
+        leftover.unlink()
+    async with selling(cloud, state) as seller:
+        seller.run(seller.poller.run())
+        seller.poller.kick("test")
+        await unlocks(seller)
+        assert seller.identity.load().customer == customer
+
+
+async def test_refunds_and_lost_disputes_are_seen_by_polling_alone(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    session_id = await seller.buy()
+    seller.run(seller.poller.run())
+    cloud.dispute(session_id)
+    seller.poller.kick("test")
+
+    async def disputed() -> bool:
+        purchase = await seller.ledger.read(lambda tx: tx.purchases.get(session_id))
+        return purchase is not None and purchase.dispute == "open"
+
+    await eventually(disputed, "the dispute is known")
+    assert await seller.unlocked() == BOUGHT
+    cloud.dispute(session_id, "lost")
+    seller.poller.kick("test")
+    await locks(seller)
+
+
+async def test_a_round_makes_two_requests_at_most(seller: Seller, cloud: StripeCloud) -> None:
+    sessions = [await seller.checkout(price) for price in seller.settings.prices]
+    rows = await seller.ledger.read(lambda tx: tx.checkouts.open())
+    assert len(rows) == len(sessions) == 4
+    for routine in (True, False, True, True, True, False):
+        before = seller.asked()
+        await seller.poller.round(list(rows), routine=routine)
+        assert seller.asked() - before <= REQUESTS
+
+
+async def test_the_one_that_was_paid_is_found_among_many_open_ones(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    seller.run(seller.poller.run())
+    for price in seller.settings.prices:
+        if price != ONE_TIME:
+            await seller.checkout(price)
+    session_id = await seller.checkout()
+    cloud.pay(session_id)
+    await unlocks(seller)
+
+
+async def test_after_an_outage_everything_is_right_within_one_round(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    session_id = await seller.checkout()
+    seller.run(seller.poller.run())
+    cloud.set_faults(drop_connection=True)
+    cloud.pay(session_id)
+
+    async def noticed() -> bool:
+        return seller.stripe.state.status == "unreachable"
+
+    await eventually(noticed, "the outage is noticed")
+    cloud.set_faults()
+    seller.poller.kick("wan up")
+    await unlocks(seller)
+
+
+class Soonest(Random):
+    """Chance that always takes the first moment."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return a
+
+
+class Latest(Random):
+    """Chance that always takes the last one."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+def poller_of(seller: Seller, chance: Random) -> Poller:
+    return Poller(
+        seller.ledger,
+        seller.reconciler,
+        seller.stripe,
+        lambda: seller.settings,
+        seller.identity,
+        seller.clock,
+        chance=chance,
+    )
+
+
+async def test_a_nudge_after_an_outage_ends_the_wait_for_the_next_try(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    seller.change(poll_interval=86_400)
+    await seller.buy()
+    cloud.set_faults(drop_connection=True)
+    poller = poller_of(seller, Soonest())
+    seller.run(poller.run())
+
+    async def noticed() -> bool:
+        return seller.stripe.state.status == "unreachable"
+
+    await eventually(noticed, "the outage is noticed")
+    cloud.set_faults()
+    asked = seller.asked("/v1/subscriptions")
+    poller.nudge("the way is back")
+
+    async def looked() -> bool:
+        return seller.asked("/v1/subscriptions") > asked
+
+    await eventually(looked, "everything is looked at")
+
+
+@pytest.mark.parametrize("way", ["start", "nudge"])
+async def test_who_is_locked_out_for_silence_alone_does_not_wait_for_the_neighbours(
+    seller: Seller, way: str
+) -> None:
+    await seller.subscribe()
+    poller = poller_of(seller, Latest())
+    if way == "nudge":
+        seller.run(poller.run())
+        await asyncio.sleep(0.1)  # it has planned its first look by now, or plans it at once
+    held = await seller.ledger.read(lambda tx: tx.features.all())
+    offline = {name: replace(one, unlocked=False, reason="offline") for name, one in held.items()}
+    await seller.ledger.write(lambda tx: tx.features.replace(offline))
+    if way == "nudge":
+        poller.nudge("the way is back")
+    else:
+        seller.run(poller.run())
+    await unlocks(seller)
+
+
+async def test_a_new_router_has_no_hurry(cloud: StripeCloud, tmp_path: Path) -> None:
+    """Nor have the thousand others that are unpacked with it: nothing was bought that could be missing."""
+    async with selling(cloud, tmp_path / "new", rebuilding=True) as seller:
+        before = seller.asked()
+        seller.run(poller_of(seller, Latest()).run())
+        await asyncio.sleep(0.5)
+        assert seller.asked() == before
+
+
+async def test_a_retry_after_is_waited_for(seller: Seller, cloud: StripeCloud) -> None:
+    await seller.checkout()
+    cloud.set_faults(status=429, retry_after=3600)
+    seller.run(seller.poller.run())
+
+    async def refused() -> bool:
+        return any(request["status"] == 429 for request in cloud.requests())
+
+    await eventually(refused, "Stripe refuses once")
+    asked = seller.asked()
+    cloud.set_faults()
+    seller.poller.kick("impatience")
+    # a request of somebody else's passes, the poller's own do not
+    await seller.stripe.retrieve("cs_test_x")
+    assert seller.asked() == asked + 1
+
+
+async def test_without_a_customer_one_search_is_the_whole_round(seller: Seller, cloud: StripeCloud) -> None:
+    before = seller.asked()
+    await seller.poller.round([], routine=True)
+    assert seller.asked() - before == 1
+    assert seller.asked("/v1/customers/search") == 1
+    assert seller.clock.trusted
+    assert seller.reconciler.last_sync is not None
+
+
+async def test_a_session_of_another_account_is_given_up(seller: Seller, cloud: StripeCloud) -> None:
+    session_id = await seller.checkout()
+    row = await seller.ledger.read(lambda tx: tx.checkouts.by_session(session_id))
+    assert row is not None
+    await seller.ledger.write(lambda tx: tx.checkouts.update(row.local_id, session_id="cs_live_elsewhere"))
+    seller.run(seller.poller.run())
+
+    async def closed() -> bool:
+        return not await seller.ledger.read(lambda tx: tx.checkouts.open())
+
+    await eventually(closed, "the session is given up")
+
+
+async def test_polling_the_same_state_again_writes_nothing(
+    seller: Seller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await seller.buy()
+    await seller.poller.round([], routine=True)
+    for _ in range(4):
+        await seller.poller.round([], routine=True)
+
+    def changes(tx: object) -> int:
+        return int(tx.meta._connection.total_changes)  # type: ignore[attr-defined]
+
+    before = await seller.ledger.read(changes)
+    for _ in range(4):
+        await seller.poller.round([], routine=True)
+        await seller.reconciler.recompute()
+    assert await seller.ledger.read(changes) == before
+
+
+async def test_the_last_contact_survives_a_restart(cloud: StripeCloud, tmp_path: Path) -> None:
+    async with selling(cloud, tmp_path / "r") as seller:
+        await seller.buy()
+        stored = await seller.ledger.read(lambda tx: tx.meta.get(META_LAST_CONTACT))
+        assert stored is not None
+    async with selling(cloud, tmp_path / "r") as seller:
+        assert seller.reconciler.last_sync == int(stored)
+        assert seller.clock.floor is not None
+        assert not seller.clock.trusted
+
+
+async def test_a_renewal_is_noticed_although_the_next_poll_is_a_day_away(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    seller.change(poll_interval=86_400)
+    await seller.buy("price_premium_monthly")
+    seller.run(seller.poller.run())
+    await seller.poller.look_now()
+    (before,) = await seller.ledger.read(lambda tx: tx.subscriptions.all())
+    cloud.advance(32 * 86_400)
+    seller.clock.observe(cloud.clock.now())  # the month passes here too
+    seller.poller.notice()
+
+    async def renewed() -> bool:
+        (held,) = await seller.ledger.read(lambda tx: tx.subscriptions.all())
+        return held.current_period_end != before.current_period_end
+
+    await eventually(renewed, "the renewal")
+
+
+async def test_a_cancelled_plan_locks_at_its_end_without_asking_anybody(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    subscription = await seller.subscribe()
+    await seller.subscriptions.cancel(subscription)
+    seller.run(seller.poller.run())
+    await seller.poller.look_now()
+    cloud.set_faults(drop_connection=True)
+    cloud.advance(32 * 86_400)
+    seller.clock.observe(cloud.clock.now())
+    seller.poller.notice()
+
+    async def locked() -> bool:
+        return await seller.unlocked() == set()
+
+    await eventually(locked, "the end")
+    assert await seller.reason("backups") == "canceled"
+
+
+async def test_a_customer_that_the_identity_lost_is_looked_for_at_the_start(
+    cloud: StripeCloud, tmp_path: Path
+) -> None:
+    async with selling(cloud, tmp_path / "r") as seller:
+        await seller.checkout()
+        customer = seller.identity.load().customer
+        assert customer is not None
+        seller.identity.set_customer(None)
+    async with selling(cloud, tmp_path / "r") as seller:
+        seller.run(seller.poller.run())
+
+        async def found() -> bool:
+            return seller.identity.load().customer == customer
+
+        await eventually(found, "the customer is known again")
