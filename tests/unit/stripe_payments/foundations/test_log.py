@@ -129,7 +129,7 @@ def test_no_locale_loses_an_entry_or_breaks_its_line(locale: str) -> None:
     """As the daemon's own process prints: on its standard output and error."""
     program = (
         "from stripe_payments import log; log.set_up()\n"
-        "for say in (journal.Log('x').info, journal.Log('x').warning):\n"
+        "for say in (log.Log('x').info, log.Log('x').warning):\n"
         "    say('said', text='\\ud800 \\udcff \\u00e8 \\n', other='end')\n"
     )
     ran = subprocess.run(
