@@ -24,9 +24,9 @@ Three things to try:
   1. Open LuCI, log in, buy "Router OS Premium" with the card 4242 4242 4242 4242, and go back to the shop.
 
   2. Ask the bus, as a shell on the router would ({python} is this demo's own Python):
-     export PYTHONPATH=daemon
-     {python} -m ubus_py -s {bus} call stripe-payments has '{{"feature":"remote_backup_daily"}}'
-     {python} -m ubus_py -s {bus} listen 'stripe-payments.*'
+     export PYTHONPATH=.:daemon
+     {python} -m tools.ubus -s {bus} call stripe-payments has '{{"feature":"remote_backup_daily"}}'
+     {python} -m tools.ubus -s {bus} listen 'stripe-payments.*'
      cat {root}/etc/config/stripe-features
 
   3. Make it hard: let Stripe drop every webhook, then buy the plan "Business"; it unlocks all the same.

@@ -9,10 +9,9 @@
         await client.publish(Object("greeter", [Method("greet", greet, {"name": STRING})]))
         board = await client.call("system", "board")
 
-The names below are the public ones. The rooms: :mod:`~ubus_py.blobmsg`, :mod:`~ubus_py.messages`,
+The names below are the public ones. The modules: :mod:`~ubus_py.blobmsg`, :mod:`~ubus_py.messages`,
 :mod:`~ubus_py.framing` and :mod:`~ubus_py.session` do the protocol without IO; :mod:`~ubus_py.transport`,
-:mod:`~ubus_py.client`, :mod:`~ubus_py.objects` and :mod:`~ubus_py.reconnect` do it with asyncio;
-``python -m ubus_py`` (:mod:`~ubus_py.cli`, :mod:`~ubus_py.program`) is the ``ubus`` tool.
+:mod:`~ubus_py.client`, :mod:`~ubus_py.objects` and :mod:`~ubus_py.reconnect` do it with asyncio.
 """
 
 from .blobmsg import (

@@ -6,11 +6,11 @@ from random import Random
 
 from tests.attack.byte_mutations import mutated
 from tests.attack.fuzzing import Target
+from tools.ubus.blobmsg_json import format_table
+from tools.ubus.json_text import parse_json
 from ubus_py import ProtocolError, UsageError
 from ubus_py.blobmsg import Table, Value, decode_table, encode_table
-from ubus_py.blobmsg_json import format_table
 from ubus_py.framing import encode_message
-from ubus_py.json_text import parse_json
 from ubus_py.messages import Message, MessageType
 from ubus_py.session import Invocation, Request, Session
 

@@ -30,7 +30,7 @@ Judge = Callable[[bytes], "str | None"]
 TARGETS = {
     "blobmsg": "ubus_py",
     "bus-frames": "ubus_py",
-    "json-text": "ubus_py",
+    "json-text": "tools",
     "return-addresses": "stripe_payments",
     "signatures": "stripe_payments",
     "webhook-bodies": "stripe_payments",

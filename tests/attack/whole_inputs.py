@@ -25,9 +25,9 @@ from tests.attack.bus_bytes import Blobmsg, BusFrames
 from tests.attack.log_lines import ForgedLogError, entry
 from tests.attack.return_addresses import ReturnAddresses
 from tests.attack.uci_content import unsound
+from tools.ubus.json_text import parse_json
 from ubus_py import StatusError, UsageError
 from ubus_py.blobmsg import encode_table
-from ubus_py.json_text import parse_json
 
 __all__ = ["JUDGES"]
 

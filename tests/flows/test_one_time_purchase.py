@@ -37,10 +37,10 @@ async def test_the_ubus_tool_prints_it(world: World, buyer: Buyer) -> None:
     await buyer.everywhere(unlocked=True)
     tool = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "ubus_py", "-s", str(world.bus_path)),
+        *("-m", "tools.ubus", "-s", str(world.bus_path)),
         *("call", "stripe-payments", "has", f'{{"feature":"{FEATURE}"}}'),
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "daemon")},
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'daemon'}"},
     )
     printed, _ = await tool.communicate()
     assert tool.returncode == 0

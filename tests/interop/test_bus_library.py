@@ -1,12 +1,14 @@
-"""ubus_py on a real ubusd: its command line beside the real tool's, its objects as that one sees them."""
+"""ubus_py on a real ubusd: the tool made with it beside the real one, its objects as that one sees them."""
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
 
+from simulator.daemon_process import REPOSITORY
 from tests.interop.openwrt import OpenWrt
 from tests.interop.packages import CODE, python_problem
 from tests.interop.world import restart_bus
@@ -31,6 +33,7 @@ from ubus_py import (
     Table,
 )
 
+TOOLS = "usr/lib/ubus-tool"
 ECHO = {"s": STRING, "b": BOOLEAN, "i": INT32, "l": INT64, "d": DOUBLE, "a": ARRAY, "t": TABLE}
 
 
@@ -43,9 +46,10 @@ class Printed:
 
 @pytest.fixture(autouse=True)
 def python(openwrt: OpenWrt) -> None:
-    del openwrt
+    """A Python on the router, and the tool, which no package brings."""
     if problem := python_problem():
         pytest.skip(problem)
+    shutil.copytree(REPOSITORY / "tools/ubus", openwrt.root / TOOLS / "tools/ubus", dirs_exist_ok=True)
 
 
 @pytest.fixture
@@ -96,8 +100,8 @@ async def real(openwrt: OpenWrt, *arguments: str) -> Printed:
 async def ours(openwrt: OpenWrt, *arguments: str) -> Printed:
     done = await asyncio.to_thread(
         openwrt.run,
-        *("/usr/bin/python3", "-m", "ubus_py", *arguments),
-        environment={"PYTHONPATH": f"/{CODE}", "PYTHONDONTWRITEBYTECODE": "1"},
+        *("/usr/bin/python3", "-m", "tools.ubus", *arguments),
+        environment={"PYTHONPATH": f"/{CODE}:/{TOOLS}", "PYTHONDONTWRITEBYTECODE": "1"},
     )
     return Printed(done.stdout, done.stderr, done.returncode)
 

@@ -77,12 +77,12 @@ async def run(bus: Bus, arguments: list[str]) -> tuple[str, int]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "ubus_py",
+        "tools.ubus",
         "-s",
         str(bus.socket),
         *arguments,
         cwd=REPOSITORY,
-        env={"PYTHONPATH": str(REPOSITORY / "daemon")},
+        env={"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'daemon'}"},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

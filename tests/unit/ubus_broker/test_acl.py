@@ -270,7 +270,7 @@ async def test_the_kernel_says_who_connects(folder: Path) -> None:
     assert await root.listen("*", own) == 0
     program = (
         "import os, sys\n"
-        "from ubus_py.cli import main\n"
+        "from tools.ubus.cli import main\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "codes = [main(['-s', sys.argv[1], 'send', name]) for name in ('allowed', 'denied')]\n"
         "sys.exit(codes != [0, 6])\n"
@@ -281,8 +281,8 @@ async def test_the_kernel_says_who_connects(folder: Path) -> None:
             "-c",
             program,
             str(broker.socket_path),
-            cwd=REPOSITORY / "daemon",
-            env={"PYTHONPATH": str(REPOSITORY / "daemon"), "PYTHONDONTWRITEBYTECODE": "1"},
+            cwd=REPOSITORY,
+            env={"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'daemon'}", "PYTHONDONTWRITEBYTECODE": "1"},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )

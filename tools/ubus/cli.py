@@ -1,4 +1,4 @@
-"""``python -m ubus_py``: the ``ubus`` tool, with its output and its exit codes.
+"""``python -m tools.ubus``: the ``ubus`` tool on :mod:`ubus_py`, with its output and its exit codes.
 
     list [PATTERN]                 the objects; with -v their methods
     call OBJECT METHOD [JSON]      call a method, print its answer
@@ -22,13 +22,22 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from .blobmsg import Encodable, Table
-from .blobmsg_json import format_signature, format_table, parse_table
-from .client import Connection
-from .errors import CallTimeout, ConnectionLost, ProtocolError, Status, StatusError, UsageError, status_text
-from .events import Event
-from .program import run
-from .transport import DEFAULT_SOCKET
+from tools.ubus.blobmsg_json import format_signature, format_table, parse_table
+from tools.ubus.program import run
+from ubus_py import (
+    DEFAULT_SOCKET,
+    CallTimeout,
+    Connection,
+    ConnectionLost,
+    Encodable,
+    Event,
+    ProtocolError,
+    Status,
+    StatusError,
+    Table,
+    UsageError,
+    status_text,
+)
 
 USAGE = """\
 Usage: {program} [OPTIONS] COMMAND [ARGUMENTS]
@@ -227,7 +236,7 @@ def _seconds(text: str) -> float | None:
     return float(digits.group()) or None if digits else None
 
 
-def main(arguments: Sequence[str] | None = None, program: str = "python -m ubus_py") -> int:
+def main(arguments: Sequence[str] | None = None, program: str = "python -m tools.ubus") -> int:
     """Run a command line; the exit code, 0 to 255."""
     options = Options()
     usage = USAGE.format(program=program, socket=DEFAULT_SOCKET)

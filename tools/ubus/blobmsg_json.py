@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .blobmsg import ArgType, Encodable, Int8, Table
-from .errors import UsageError
-from .json_text import parse_json
+from tools.ubus.json_text import parse_json
+from ubus_py import ArgType, Encodable, Int8, Table, UsageError
 
 _ESCAPES = {ord(char): f"\\{letter}" for char, letter in zip('\b\n\t\r"\\', 'bntr"\\', strict=True)}
 _ESCAPES.update({code: f"\\u{code:04x}" for code in range(1, 32) if code not in _ESCAPES})
@@ -81,7 +80,7 @@ def _element(value: Any, level: int) -> str:
 
 
 def parse_table(text: str) -> Table:
-    """A table given as JSON text, read as json-c reads it (see :mod:`ubus_py.json_text`).
+    """A table given as JSON text, read as json-c reads it (see :mod:`tools.ubus.json_text`).
 
     Raises :class:`UsageError` when it is no JSON object.
     """

@@ -1,10 +1,9 @@
-"""`python -m ubus_py` on a live bus: what test_replay.py's recordings do not hold."""
+"""`python -m tools.ubus` on a live bus: what test_replay.py's recordings do not hold."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +14,8 @@ from hypothesis import strategies as st
 from simulator.ubus_broker import UbusBroker
 from tests.unit.ubus_py.conftest import Connect
 from tests.unit.ubus_py.test_connection import SOON, echo, eventually, forever
-from tests.unit.ubus_py.test_replay import DAEMON
+from tests.unit.ubus_tool.conftest import ENVIRONMENT, TOOL
+from tools.ubus.blobmsg_json import format_table, parse_table
 from ubus_py import (
     INT64,
     STRING,
@@ -29,7 +29,6 @@ from ubus_py import (
     StatusError,
     UsageError,
 )
-from ubus_py.blobmsg_json import format_table, parse_table
 
 
 @dataclass
@@ -41,8 +40,8 @@ class Result:
 
 async def start(broker: UbusBroker, *arguments: str | bytes) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "ubus_py", "-s", str(broker.socket_path), *arguments,
-        cwd=DAEMON, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        *TOOL, "-s", str(broker.socket_path), *arguments,
+        env=ENVIRONMENT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
 
 
@@ -174,7 +173,7 @@ async def _line(stream: asyncio.StreamReader) -> bytes:
 async def test_wrong_usage(broker: UbusBroker, arguments: tuple[str, ...], code: int) -> None:
     result = await ubus(broker, *arguments)
     assert (result.code, result.out) == (code, "")
-    assert "Usage: python -m ubus_py" in result.err
+    assert "Usage: python -m tools.ubus" in result.err
 
 
 async def test_no_ubusd(broker: UbusBroker) -> None:

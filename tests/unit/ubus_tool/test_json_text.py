@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tools.ubus.blobmsg_json import parse_table
+from tools.ubus.json_text import parse_json
 from ubus_py import UsageError
-from ubus_py.blobmsg_json import parse_table
-from ubus_py.json_text import parse_json
 
 TAKEN = [
     ("{}", {}),

@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from .blobmsg import Value
-from .errors import UsageError
+from ubus_py import UsageError, Value
 
 MAX_DEPTH: Final = 32
 """Values inside each other, the innermost number or text included (``JSON_TOKENER_DEFAULT_DEPTH``)."""

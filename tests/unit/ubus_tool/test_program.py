@@ -4,12 +4,12 @@ import subprocess
 import sys
 import textwrap
 
-from tests.unit.ubus_py.test_replay import DAEMON
+from tests.unit.ubus_tool.conftest import ENVIRONMENT
 
 INTERRUPTED = textwrap.dedent(
     """
     import asyncio, ctypes, functools, operator, os, selectors, signal
-    from ubus_py.program import run
+    from tools.ubus.program import run
 
     kill = functools.partial(ctypes.CDLL(None).kill, os.getpid(), signal.SIGINT)
 
@@ -44,7 +44,7 @@ INTERRUPTED = textwrap.dedent(
 def test_an_interrupt_in_the_moment_before_the_loop_waits_is_heard() -> None:
     program = subprocess.run(
         [sys.executable, "-c", INTERRUPTED],
-        cwd=DAEMON,
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=60,
@@ -56,12 +56,12 @@ def test_an_interrupt_in_the_moment_before_the_loop_waits_is_heard() -> None:
 
 def test_what_the_program_gives_and_raises_comes_out() -> None:
     code = (
-        "from ubus_py.program import run\n"
+        "from tools.ubus.program import run\n"
         "async def give(): return 7\n"
         "async def fail(): raise ZeroDivisionError\n"
         "assert run(give()) == 7\n"
         "try: run(fail())\n"
         "except ZeroDivisionError: raise SystemExit(3)\n"
     )
-    program = subprocess.run([sys.executable, "-c", code], cwd=DAEMON, timeout=60, check=False)
+    program = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, timeout=60, check=False)
     assert program.returncode == 3

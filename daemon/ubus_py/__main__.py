@@ -1,8 +1,0 @@
-"""``python -m ubus_py``; see :mod:`ubus_py.cli`."""
-
-import sys
-
-from .cli import main
-
-if __name__ == "__main__":
-    sys.exit(main())

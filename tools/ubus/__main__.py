@@ -1,0 +1,8 @@
+"""``python -m tools.ubus``; see :mod:`tools.ubus.cli`."""
+
+import sys
+
+from tools.ubus.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
