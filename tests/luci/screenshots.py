@@ -52,7 +52,7 @@ async def _transactions(page: Page) -> None:
 
 
 async def _settings(page: Page) -> None:
-    await page.get_by_role("button", name=re.compile("Look what is missing|Guarda cosa manca")).click(
+    await page.get_by_role("button", name=re.compile("Check products|Verifica i prodotti")).click(
         timeout=PATIENCE_MS
     )
     await expect(page.locator("[data-provision]").first).to_be_visible(timeout=PATIENCE_MS)

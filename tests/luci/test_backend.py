@@ -48,9 +48,9 @@ async def test_pages_are_there_before_a_slow_answer(
     for tab in tabs:
         for button in await tab.locator(".sp-page .sp-actions .btn, .sp-page [data-action]").all():
             await expect(button).to_be_disabled()
-    await _told(tabs[-1:], "Asking the router…")
+    await _told(tabs[-1:], "Loading…")
     gate.set()
-    await _told_no_more(tabs, "Asking the router…")
+    await _told_no_more(tabs, "Loading…")
     await _told_no_more(tabs, "took too long")
     assert visitor.complaints == []
 
@@ -114,7 +114,7 @@ async def test_a_slow_refusal_leaves_the_page_usable(router: ScriptedRouter, vis
     page = visitor.page
     await page.evaluate("L.env.rpctimeout = 3")
     await page.click("[data-offer=premium] [data-way=change]")
-    await expect(page.locator(".sp-modal .sp-cost")).to_contain_text("Asking Stripe what it costs…")
+    await expect(page.locator(".sp-modal .sp-cost")).to_contain_text("Calculating the cost…")
     await expect(page.locator(RUN)).to_be_disabled()
     await page.locator(".sp-modal").get_by_role("button", name="Cancel").click()
     await expect(page.locator(".sp-modal")).not_to_be_visible()

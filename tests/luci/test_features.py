@@ -26,15 +26,15 @@ async def _open(router: ScriptedRouter, visitor: Visitor, username: str = "root"
 @pytest.mark.parametrize(
     ("reason", "until", "words", "badge"),
     [
-        ("paid", None, "Yours for ever.", "Unlocked"),
+        ("paid", None, "Yours forever.", "Unlocked"),
         ("active", "2031-05-17T12:00:00Z", "Renews on 17 May 2031.", "Unlocked"),
-        ("active", "2021-05-17T12:00:00Z", "is not confirmed yet; it stays unlocked", "Unlocked"),
+        ("active", "2021-05-17T12:00:00Z", "not confirmed yet; stays unlocked", "Unlocked"),
         ("ending", "2031-05-17T12:00:00Z", "Locks on 17 May 2031: the subscription ends.", "Unlocked"),
         ("grace", "2031-05-17T12:00:00Z", "Locks on 17 May 2031 unless it is paid.", "Unlocked"),
-        ("granted", None, "Granted for ever.", "Unlocked"),
-        ("offline", "2021-05-17T12:00:00Z", "could not be asked for too long", "Locked"),
+        ("granted", None, "Granted by the administrator.", "Unlocked"),
+        ("offline", "2021-05-17T12:00:00Z", "has been unreachable for too long", "Locked"),
         ("refunded", None, "the payment was refunded", "Locked"),
-        ("none", None, "Not bought.", "Locked"),
+        ("none", None, "Not purchased.", "Locked"),
         ("of_tomorrow", None, "Locked.", "Locked"),
     ],
 )
@@ -62,8 +62,8 @@ async def test_a_change_of_plan_costs_what_was_said(router: ScriptedRouter, visi
     await page.get_by_label("Premium €4.99 per month").check()
     await page.click(RUN)
     cost = page.locator(".sp-modal .sp-cost")
-    await expect(cost).to_contain_text("€3.21 is due now.")
-    await expect(cost).to_contain_text("€0.50 that you have paid already")
+    await expect(cost).to_contain_text("Due today: €3.21")
+    await expect(cost).to_contain_text("You have a credit of €0.50")
     await expect(cost).to_contain_text("Next payment: €4.49 on 17 May 2031, then €4.99 per month.")
     await page.dblclick(RUN)
     await expect(page.locator(f"{CARD} h4")).to_have_text("Premium")
@@ -83,15 +83,15 @@ async def test_a_payment_to_be_completed_is_shown_the_way(router: ScriptedRouter
     page = await _open(router, visitor)
     await page.click(f"{CARD} [data-action=change]")
     await page.click(RUN)
-    await expect(page.locator(".sp-modal .sp-cost")).to_contain_text("is due now.")
+    await expect(page.locator(".sp-modal .sp-cost")).to_contain_text("Due today:")
     router.payments.changed = {**subscription, "pending_change": pending}
     await page.click(RUN)
-    await expect(page.locator(".sp-modal")).to_contain_text("The payment has to be completed.")
+    await expect(page.locator(".sp-modal")).to_contain_text("Payment required.")
     link = page.locator(".sp-modal").get_by_role("link", name="Complete the payment at Stripe")
     await expect(link).to_have_attribute("href", "https://invoice.stripe.com/i/1")
     await expect(page.locator(RUN)).to_have_count(0)
     await page.get_by_role("button", name="Close").click()
-    await expect(page.locator(f"{CARD}")).to_contain_text("The change to Premium waits for its payment.")
+    await expect(page.locator(f"{CARD}")).to_contain_text("The change to Premium is waiting for payment.")
 
 
 async def test_cancelling_says_what_ends_and_can_be_taken_back(
@@ -102,7 +102,7 @@ async def test_cancelling_says_what_ends_and_can_be_taken_back(
     await page.click(f"{CARD} [data-action=cancel]")
     dialogue = page.locator(".sp-modal")
     await expect(dialogue).to_contain_text(
-        "What it unlocks ends with it: Email support and Security updates."
+        "These features will lock: Email support and Security updates."
     )
     await expect(dialogue).to_contain_text("Stays unlocked until 17 May 2031. Nothing more is charged.")
     await page.keyboard.press("Escape")
@@ -114,11 +114,11 @@ async def test_cancelling_says_what_ends_and_can_be_taken_back(
     await expect(page.locator(f"{CARD} .sp-badge")).to_have_text("Ending")
     assert router.payments.called("cancel_subscription") == [{"subscription": "sub_1", "at_period_end": True}]
     await page.click(f"{CARD} [data-action=resume]")
-    await expect(dialogue).to_contain_text("It will not end, but renew on 17 May 2031 for €1.99.")
+    await expect(dialogue).to_contain_text("Your subscription will renew on 17 May 2031 for €1.99.")
     await page.click(RUN)
     await expect(page.locator(f"{CARD} .sp-badge")).to_have_text("Active")
     await page.click(f"{CARD} [data-action=cancel]")
-    await page.get_by_label("At once").check()
+    await page.get_by_label("Immediately").check()
     await page.click(RUN)
     await expect(page.get_by_text("Ended subscriptions (1)")).to_be_visible()
     assert router.payments.called("cancel_subscription")[-1] == {
@@ -170,8 +170,8 @@ async def test_leaving_the_dialogue_does_not_lose_how_it_ends(
 async def test_the_portal_leads_back_to_the_page(router: ScriptedRouter, visitor: Visitor) -> None:
     router.payments.subscribe("base", status="past_due", grace_until="2031-05-20T12:00:00Z")
     page = await _open(router, visitor)
-    await expect(page.locator(CARD)).to_contain_text("stays until 20 May 2031; check how you pay.")
-    await page.get_by_role("button", name="Pay or change the card").click()
+    await expect(page.locator(CARD)).to_contain_text("stay unlocked until 20 May 2031; update your payment method.")
+    await page.get_by_role("button", name="Update payment method").click()
     # The script's portal leads back at once, from the same site: Stripe's is tested with the daemon.
     await page.wait_for_url(f"**{PATH}")
     await expect(page.locator(CARD)).to_be_visible()
@@ -186,7 +186,7 @@ async def test_asking_stripe_now(router: ScriptedRouter, visitor: Visitor) -> No
     gate = router.payments.gates["sync"] = asyncio.Event()
     page = await _open(router, visitor)
     await page.get_by_role("button", name="Check now").click()
-    await expect(page.get_by_role("button", name="Asking Stripe…")).to_be_disabled()
+    await expect(page.get_by_role("button", name="Querying Stripe…")).to_be_disabled()
     gate.set()
     await expect(page.get_by_role("button", name="Check now")).to_be_focused()
     assert len(router.payments.called("sync")) == 1
@@ -197,16 +197,16 @@ async def test_an_administrator_unlocks_by_hand_and_takes_it_back(
 ) -> None:
     page = await _open(router, visitor)
     feature = page.locator("[data-feature=remote_backup]")
-    await feature.get_by_role("button", name="Unlock by hand: Daily remote backups").click()
+    await feature.get_by_role("button", name="Grant manually: Daily remote backups").click()
     await page.get_by_label("Until").fill("2031-05-17")
     await page.get_by_label("Reason").fill("for the trade fair")
     await page.click(RUN)
-    await expect(feature).to_contain_text("From the administrator")
-    await expect(feature).to_contain_text("Granted until 17 May 2031.")
+    await expect(feature).to_contain_text("Manual grant")
+    await expect(feature).to_contain_text("Granted by the administrator until 17 May 2031.")
     assert router.payments.called("grant") == [
         {"feature": "remote_backup", "until": "2031-05-17T23:59:59Z", "note": "for the trade fair"}
     ]
-    await feature.get_by_role("button", name="Take back: Daily remote backups").click()
+    await feature.get_by_role("button", name="Revoke: Daily remote backups").click()
     await page.click(RUN)
     await expect(feature.locator(".sp-badge")).to_have_text("Locked")
     assert router.payments.called("revoke") == [{"feature": "remote_backup"}]
@@ -216,7 +216,7 @@ async def test_an_administrator_unlocks_by_hand_and_takes_it_back(
 async def test_a_viewer_sees_and_changes_nothing(router: ScriptedRouter, visitor: Visitor) -> None:
     router.payments.subscribe("base")
     page = await _open(router, visitor, "viewer")
-    await expect(page.locator(".sp-notices")).to_contain_text("Your login may look, but change nothing.")
+    await expect(page.locator(".sp-notices")).to_contain_text("View only: you cannot make changes.")
     for button in await page.locator(".sp-page .btn").all():
         await expect(button).to_be_disabled()
     assert visitor.complaints == []
@@ -238,14 +238,14 @@ async def test_a_shop_with_a_plan_offers_the_others_for_what_they_cost_now(
     router.payments.subscribe("base")
     await visitor.log_in(router.front.url)
     page = visitor.page
-    await expect(page.locator("[data-preview=premium]")).to_have_text("€3.21 is due now.")
+    await expect(page.locator("[data-preview=premium]")).to_have_text("Due today: €3.21")
     await expect(page.locator("[data-offer=premium] [data-way=change]")).to_have_text("Upgrade")
     await expect(page.locator("[data-offer=base] [data-way]")).to_have_count(0)
     await page.locator(".sp-switch label", has_text="Yearly").click()
     await expect(page.locator("[data-offer=base] [data-way=change]")).to_have_text("Pay yearly")
     await page.locator(".sp-switch label", has_text="Monthly").click()
     await page.click("[data-offer=premium] [data-way=change]")
-    await expect(page.locator(".sp-modal .sp-cost")).to_contain_text("€3.21 is due now.")
+    await expect(page.locator(".sp-modal .sp-cost")).to_contain_text("Due today: €3.21")
     await page.click(RUN)
     await expect(page.locator("[data-offer=base] [data-way=change]")).to_have_text("Downgrade")
     assert router.payments.called("change_plan") == [CHANGE]

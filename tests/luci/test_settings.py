@@ -46,15 +46,15 @@ async def test_the_doctor_puts_what_is_wrong_first(router: ScriptedRouter, visit
     assert order == ["prices", "clock", "webhook_endpoint", "key"]
     await expect(checks.nth(0)).to_contain_text("Prices at Stripe")
     await expect(checks.nth(0).locator(".sp-hint")).to_have_text("Create it.")
-    await expect(checks.nth(0).get_by_role("img", name="Fault")).to_be_visible()
-    await expect(page.locator("#sp-doctor header .sp-badge")).to_have_text("Faults: 1")
+    await expect(checks.nth(0).get_by_role("img", name="Error")).to_be_visible()
+    await expect(page.locator("#sp-doctor header .sp-badge")).to_have_text("Errors: 1")
     await expect(checks.nth(3)).not_to_be_visible()
     router.payments.checks = [dict(check, ok=True, severity="ok") for check in router.payments.checks]
     gate = router.payments.gates["check"] = asyncio.Event()
     await page.get_by_role("button", name="Check again").click()
     await expect(page.locator("#sp-doctor").get_by_role("button", name="Checking…")).to_be_disabled()
     gate.set()
-    await expect(page.locator("#sp-doctor header .sp-badge")).to_have_text("All in order")
+    await expect(page.locator("#sp-doctor header .sp-badge")).to_have_text("All checks passed")
     await expect(checks.nth(3)).to_be_visible()
     assert visitor.complaints == []
 
@@ -63,21 +63,21 @@ async def test_keys_go_in_and_never_come_back(router: ScriptedRouter, visitor: V
     router.payments.mode = "unconfigured"
     page = await _open(router, visitor)
     await expect(page.locator("#sp-keys .sp-badge")).to_have_text("Not set up")
-    await page.get_by_role("button", name="Store the keys").click()
-    await expect(page.locator("#sp-keys [role=alert]")).to_contain_text("There is nothing to store.")
+    await page.get_by_role("button", name="Save keys").click()
+    await expect(page.locator("#sp-keys [role=alert]")).to_contain_text("No key entered.")
     secret = page.get_by_label("Secret key", exact=True)
     await expect(secret).to_have_attribute("type", "password")
     await secret.fill(" sk_test_51abcdefWXYZ ")
-    await page.get_by_role("button", name="Store the keys").click()
+    await page.get_by_role("button", name="Save keys").click()
     await expect(page.locator("#sp-keys .sp-badge")).to_have_text("Test mode")
-    await expect(page.locator("#sp-stored-secret_key")).to_contain_text("Stored: sk_test_…WXYZ")
+    await expect(page.locator("#sp-stored-secret_key")).to_contain_text("Saved: sk_test_…WXYZ")
     await expect(secret).to_have_value("")
     assert router.payments.called("set_keys") == [{"secret_key": "sk_test_51abcdefWXYZ"}]
     assert "sk_test_51abc" not in await page.content()
     await page.get_by_role("button", name="Remove: Secret key").click()
-    await expect(page.locator(".sp-modal")).to_contain_text("Nothing can be bought any more")
+    await expect(page.locator(".sp-modal")).to_contain_text("Nothing can be bought and polling stops")
     await page.click(RUN)
-    await expect(page.locator("#sp-stored-secret_key")).to_have_text("None stored.")
+    await expect(page.locator("#sp-stored-secret_key")).to_have_text("Not set.")
     assert router.payments.called("set_keys")[-1] == {"secret_key": ""}
     assert visitor.complaints == []
 
@@ -93,10 +93,10 @@ async def test_a_refused_key_stays_in_the_field(router: ScriptedRouter, visitor:
     )
     page = await _open(router, visitor)
     await page.get_by_label("Secret key", exact=True).fill("pk_test_wrong")
-    await page.get_by_role("button", name="Store the keys").click()
+    await page.get_by_role("button", name="Save keys").click()
     await expect(page.locator("#sp-keys [role=alert]")).to_contain_text("“secret_key”")
     await expect(page.get_by_label("Secret key", exact=True)).to_have_value("pk_test_wrong")
-    await expect(page.get_by_role("button", name="Store the keys")).to_be_enabled()
+    await expect(page.get_by_role("button", name="Save keys")).to_be_enabled()
 
 
 async def test_nothing_is_created_at_stripe_before_it_was_looked_at(
@@ -105,7 +105,7 @@ async def test_nothing_is_created_at_stripe_before_it_was_looked_at(
     page = await _open(router, visitor)
     create = page.locator("#sp-provision").get_by_role("button", name="Create at Stripe (2)")
     await expect(create).to_have_count(0)
-    await page.get_by_role("button", name="Look what is missing").click()
+    await page.get_by_role("button", name="Check products").click()
     await expect(page.locator("[data-provision=price-premium_monthly]")).to_contain_text("will be created")
     await expect(page.locator("[data-provision=price-premium_monthly]")).to_contain_text("€4.99 per month")
     await expect(page.locator("[data-provision=price-premium_yearly]")).to_contain_text("5999 eur at Stripe")
@@ -114,8 +114,8 @@ async def test_nothing_is_created_at_stripe_before_it_was_looked_at(
     await expect(page.locator("#sp-provision")).to_contain_text("Done: 2 created.")
     await expect(create).to_have_count(0)
     assert router.payments.called("provision")[1:] == [{"dry_run": False, "replace": False}]
-    await page.get_by_role("button", name="Replace what differs (1)").click()
-    await expect(page.locator(".sp-modal")).to_contain_text("Running subscriptions keep paying the old ones.")
+    await page.get_by_role("button", name="Replace changed prices (1)").click()
+    await expect(page.locator(".sp-modal")).to_contain_text("Existing subscriptions keep the old prices.")
     await page.click(RUN)
     await expect(page.locator("[data-provision=price-premium_yearly] .sp-badge")).to_have_text("replaced")
     assert router.payments.called("provision")[-1] == {"dry_run": False, "replace": True}
@@ -139,7 +139,7 @@ async def test_the_form_writes_the_configuration(router: ScriptedRouter, visitor
     await expect(interval).to_have_value("900")
     await interval.fill("5")
     await page.locator(".cbi-page-actions .cbi-button-save").click()
-    await expect(page.locator("#modal_overlay .modal")).to_contain_text("Ask Stripe every … seconds")
+    await expect(page.locator("#modal_overlay .modal")).to_contain_text("Polling interval (seconds)")
     await page.get_by_role("button", name="Dismiss").click()
     await interval.fill("300")
     await page.locator(f'[id="{CBID}.main.public_url"]').fill("https://router.example.org")
@@ -210,7 +210,7 @@ async def test_who_may_not_administer_sees_the_doctor_alone(router: ScriptedRout
     router.payments.furnish()
     page = await _open(router, visitor, "viewer")
     await expect(page.locator("[data-check]")).to_have_count(4)
-    await expect(page.locator(".sp-notices")).to_contain_text("Your login may look, but change nothing.")
+    await expect(page.locator(".sp-notices")).to_contain_text("View only: you cannot make changes.")
     await expect(page.locator("#sp-keys")).not_to_be_visible()
     await expect(page.locator(".cbi-map")).to_have_count(0)
     await expect(page.locator(".cbi-page-actions")).to_have_count(0)

@@ -113,7 +113,7 @@ async def test_coming_back_the_shop_follows_the_payment(router: ScriptedRouter, 
     await visitor.page.goto(f"{router.front.url}{SHOP}")
     progress = visitor.page.locator(".sp-panel .sp-progress")
     await expect(progress).to_have_attribute("data-phase", "waiting")
-    link = visitor.page.get_by_role("link", name="Continue paying")
+    link = visitor.page.get_by_role("link", name="Back to payment")
     await expect(link).to_have_attribute("href", f"{router.payments.checkout_url}?session=cs_test_1")
     router.payments.payment = {"status": "pending"}
     await expect(progress).to_have_attribute("data-phase", "processing")
@@ -186,7 +186,7 @@ async def test_a_read_only_login_sees_and_cannot_buy(router: ScriptedRouter, vis
     await expect(visitor.page.locator(f"{PRODUCT} .sp-price")).to_be_visible()
     await expect(visitor.page.locator(BUY)).to_be_disabled()
     await expect(visitor.page.locator(PHONE)).to_be_disabled()
-    await expect(visitor.page.locator(".sp-notices")).to_contain_text("Your login may look, but not buy.")
+    await expect(visitor.page.locator(".sp-notices")).to_contain_text("View only: you cannot make purchases.")
     reply = await visitor.page.evaluate(
         """() => fetch('/ubus/', {
             method: 'POST',

@@ -42,7 +42,7 @@ async def _open(router: ScriptedRouter, visitor: Visitor, username: str = "root"
 
 async def test_nothing_paid_yet(router: ScriptedRouter, visitor: Visitor) -> None:
     page = await _open(router, visitor)
-    await expect(page.get_by_text("Nothing has been paid yet.")).to_be_visible()
+    await expect(page.get_by_text("No payments yet.")).to_be_visible()
     await expect(page.locator(".sp-spending")).to_have_count(0)
     assert visitor.complaints == []
 
@@ -76,13 +76,13 @@ async def test_pages_and_filters(router: ScriptedRouter, visitor: Visitor) -> No
     page = await _open(router, visitor)
     await expect(page.locator(ROWS)).to_have_count(20)
     for shown in (40, 60):
-        await page.get_by_role("button", name="Show older ones").click()
+        await page.get_by_role("button", name="Show older").click()
         await expect(page.locator(ROWS)).to_have_count(shown)
     await page.get_by_label("Kind").focus()
     await page.get_by_label("Kind").select_option("invoice")
     await expect(page.locator(ROWS)).to_have_count(5)
     await expect(page.get_by_label("Kind")).to_be_focused()
-    await page.get_by_label("State").select_option("paid")
+    await page.get_by_label("Status").select_option("paid")
     await expect(page.locator(ROWS)).to_have_count(5)
     await page.get_by_label("Kind").select_option("")
     await expect(page.locator(ROWS)).to_have_count(20)
@@ -117,7 +117,7 @@ async def test_spending_by_month_never_adds_currencies_up(router: ScriptedRouter
     euro = page.locator(".sp-spending[data-currency=eur]")
     await expect(euro.locator("figcaption strong")).to_have_text("€39.99")
     await expect(euro.get_by_role("img", name="Spending of the last twelve months: €39.99")).to_be_visible()
-    await euro.get_by_text("The same as a table").click()
+    await euro.get_by_text("Show as table").click()
     await expect(euro.locator("tbody tr")).to_have_count(12)
     await expect(euro.locator("tbody tr >> nth=11").locator("td")).to_have_text("€39.99")
     await expect(page.locator(".sp-spending[data-currency=jpy] figcaption strong")).to_have_text("JP¥1,200")
@@ -137,7 +137,7 @@ async def test_a_refund_in_part(router: ScriptedRouter, visitor: Visitor) -> Non
         await expect(page.locator(RUN)).to_be_disabled()
     await amount.fill("12,50")
     await expect(page.locator(".sp-modal")).to_contain_text(
-        "€12.50 goes back to the payer. What it unlocked stays"
+        "€12.50 will be refunded to the payer. Its features stay"
     )
     await page.get_by_label("Reason").select_option("duplicate")
     await page.dblclick(RUN)
@@ -156,7 +156,7 @@ async def test_a_refund_of_all_names_no_amount(router: ScriptedRouter, visitor: 
     )
     page = await _open(router, visitor)
     await page.click("[data-action=refund]")
-    await expect(page.locator(".sp-modal")).to_contain_text("What this payment alone unlocked locks again.")
+    await expect(page.locator(".sp-modal")).to_contain_text("Features unlocked only by this payment will lock.")
     await page.click(RUN)
     await expect(page.locator(".sp-modal [role=alert]")).to_have_text("It is disputed. Wait.")
     router.payments.refuse.clear()
@@ -194,7 +194,7 @@ async def test_the_file_holds_everything_and_no_formula(
     await (await waiting.value).save_as(file)
     assert file.read_bytes().startswith(b"\xef\xbb\xbf")
     heads, *rows = list(csv.reader(io.StringIO(file.read_text("utf-8-sig"), newline="")))
-    assert heads[:6] == ["Date", "What", "Kind", "State", "Amount", "Currency"]
+    assert heads[:6] == ["Date", "Item", "Kind", "Status", "Amount", "Currency"]
     assert len(rows) == 230
     assert rows[0][1] == """'=HYPERLINK("http://x")"""
     assert rows[1][4:6] == ["-4.99", "EUR"]

@@ -68,19 +68,19 @@ function sentence(phase, purchase, payment) {
 	case 'waiting':
 		return _('Waiting for the payment of “%s”…').format(purchase.title);
 	case 'processing':
-		return _('The bank is processing the payment. This can take some days; the features unlock by themselves when it is done.');
+		return _('Your bank is processing the payment. This can take a few days; features unlock automatically.');
 	case 'unlocking':
 		return _('Payment received. Unlocking…');
 	case 'unlocked':
 		return _('“%s” is paid and unlocked. Thank you!').format(purchase.title);
 	case 'expired':
-		return _('The payment page has expired. Nothing was charged; you can start again.');
+		return _('The payment page has expired. You were not charged; you can start again.');
 	case 'failed':
-		return [ why ?? '', _('The payment did not succeed. Nothing was unlocked; you can try again.') ].join(' ').trim();
+		return [ why ?? '', _('The payment failed. Nothing was unlocked; you can try again.') ].join(' ').trim();
 	case 'refunded':
 		return _('This payment was refunded.');
 	default:
-		return _('Still no payment. You may leave this page: the router keeps watching and unlocks by itself.');
+		return _('No payment yet. You can leave this page; the router keeps checking.');
 	}
 }
 
@@ -289,14 +289,14 @@ return baseclass.extend({
 						'%s %s'.format(format.money(offer.price.amount, offer.price.currency), format.period(offer.price.interval))
 					]),
 					E('ol', { 'class': 'sp-howto' }, [
-						E('li', {}, [ _('Point the camera of your phone at the code.') ]),
-						E('li', {}, [ _('Pay on the page of Stripe that opens.') ]),
-						E('li', {}, [ _('Leave this window open: it notices the payment.') ])
+						E('li', {}, [ _('Scan the code with your phone’s camera.') ]),
+						E('li', {}, [ _('Pay on the Stripe page that opens.') ]),
+						E('li', {}, [ _('Keep this window open; it updates when you have paid.') ])
 					]),
 					E('p', { 'class': 'sp-small' }, [
 						reachable
-							? _('The phone need not be on this network.')
-							: _('The phone need not be on this network. Away from it, its last page may not open; the payment counts all the same.')
+							? _('Your phone can use any network.')
+							: _('Your phone can use any network. Outside this one the confirmation page may not load, but the payment still counts.')
 					]),
 					E('a', { 'class': 'sp-small', 'href': purchase.url, 'target': '_blank', 'rel': 'noreferrer noopener' },
 						[ _('Open the payment page here instead') ])

@@ -37,7 +37,7 @@ function address(section, name, title, description) {
 	const option = text(section, name, title, description);
 
 	option.placeholder = 'https://router.example.org';
-	option.validate = (_section, value) => !value || isAddress(value) || _('An address that begins with http:// or https://.');
+	option.validate = (_section, value) => !value || isAddress(value) || _('Enter a URL that starts with http:// or https://.');
 
 	return option;
 }
@@ -46,43 +46,43 @@ function general(map) {
 	const section = map.section(form.NamedSection, 'main', 'payments', _('General'));
 	let option;
 
-	option = section.option(form.Flag, 'enabled', _('Payments are on'),
-		_('Switched off, nothing can be bought; what is owned stays unlocked.'));
+	option = section.option(form.Flag, 'enabled', _('Enable payments'),
+		_('When off, nothing can be bought; purchases stay unlocked.'));
 	option.default = '1';
 	option.rmempty = false;
 
-	address(section, 'public_url', _('Public address'),
-		_('How the Internet reaches this router, if it does.'));
-	address(section, 'phone_return_url', _('Return address for phones'),
-		_('Where a phone that is not on this network comes back to after paying. Empty: the public address.'));
-	number(section, 'poll_interval', _('Ask Stripe every … seconds'),
-		_('While nothing is being bought.'), [ 60, 86400, '900' ]);
-	number(section, 'grace_days', _('Days of grace'),
-		_('So long features stay unlocked after a renewal could not be charged.'), [ 0, 365, '7' ]);
-	number(section, 'offline_days', _('Days without Stripe'),
-		_('So long features stay unlocked past their period while Stripe cannot be reached.'), [ 0, 3650, '30' ]);
+	address(section, 'public_url', _('Public URL'),
+		_('Public URL of this router, if any.'));
+	address(section, 'phone_return_url', _('Return URL for phones'),
+		_('Where a phone outside this network returns to after paying. Leave empty to use the public URL.'));
+	number(section, 'poll_interval', _('Polling interval (seconds)'),
+		_('Used while no purchase is open.'), [ 60, 86400, '900' ]);
+	number(section, 'grace_days', _('Grace period (days)'),
+		_('How long features stay unlocked after a failed renewal.'), [ 0, 365, '7' ]);
+	number(section, 'offline_days', _('Offline tolerance (days)'),
+		_('How long features stay unlocked after their period while Stripe is unreachable.'), [ 0, 3650, '30' ]);
 
-	option = section.option(form.ListValue, 'locale', _('Language of Stripe’s pages'));
-	option.value('auto', _('As the buyer’s browser'));
+	option = section.option(form.ListValue, 'locale', _('Language of Stripe pages'));
+	option.value('auto', _('Buyer’s browser language'));
 	option.value('en', 'English');
 	option.value('it', 'Italiano');
 	option.default = 'auto';
 
 	option = section.option(form.Flag, 'allow_promotion_codes', _('Promotion codes'),
-		_('Stripe’s page takes them; they are made in Stripe’s Dashboard.'));
+		_('Accepted on Stripe’s payment page; create them in the Stripe Dashboard.'));
 	option.rmempty = false;
 
-	option = section.option(form.Flag, 'automatic_tax', _('Stripe computes taxes'),
-		_('Stripe Tax has to be set up in Stripe’s Dashboard first.'));
+	option = section.option(form.Flag, 'automatic_tax', _('Automatic tax'),
+		_('Requires Stripe Tax, set up in the Stripe Dashboard.'));
 	option.rmempty = false;
 
-	option = section.option(form.DynamicList, 'allowed_origin', _('Other origins'),
-		_('Web sites besides this router that buyers may come back to.'));
+	option = section.option(form.DynamicList, 'allowed_origin', _('Allowed return origins'),
+		_('Websites, besides this router, that buyers may return to.'));
 	option.placeholder = 'https://portal.example.org';
-	option.validate = (_section, value) => !value || isAddress(value) || _('An address that begins with http:// or https://.');
+	option.validate = (_section, value) => !value || isAddress(value) || _('Enter a URL that starts with http:// or https://.');
 
-	option = section.option(form.DynamicList, 'listen', _('Own server for the Internet side'),
-		_('Address and port of a server for the webhook and the return pages alone.'));
+	option = section.option(form.DynamicList, 'listen', _('Separate public listener'),
+		_('Address and port for the webhook and the return pages only.'));
 	option.placeholder = '0.0.0.0:8443';
 }
 
@@ -118,8 +118,8 @@ function sellable(map, type, title, description) {
 			uci.get(CONFIG, key, 'title') ?? key).join(', ') ]);
 	};
 
-	const product = text(section, 'stripe_product', _('Sold at Stripe as'),
-		_('A plan or product of this list whose product at Stripe it shares, or the id of one there (prod_…). Empty: one of its own.'));
+	const product = text(section, 'stripe_product', _('Stripe product'),
+		_('The plan or product whose Stripe product it shares, or a Stripe product ID (prod_…). Leave empty for its own product.'));
 
 	product.modalonly = true;
 	product.validate = (_section, value) => !value || NAME.test(value) || _('Letters, digits and underscores only.');
@@ -127,7 +127,7 @@ function sellable(map, type, title, description) {
 
 function prices(map) {
 	const section = table(map, 'price', _('Prices'),
-		_('The name of a price is its lookup key at Stripe. After a change look at “Products and prices at Stripe” again.'));
+		_('The name of a price is its lookup key at Stripe. After a change, run “Check products” again.'));
 	let option;
 
 	option = section.option(form.ListValue, 'of', _('Price of'));
@@ -167,14 +167,14 @@ function prices(map) {
 	option.value('year', _('Yearly'));
 	option.default = 'none';
 
-	option = number(section, 'trial_days', _('Days of trial'),
-		_('Free days before the first payment, for a router that never had a subscription.'), [ 0, 730, '0' ]);
+	option = number(section, 'trial_days', _('Free trial (days)'),
+		_('For routers that have never had a subscription.'), [ 0, 730, '0' ]);
 	option.modalonly = true;
 	option.depends('interval', 'month');
 	option.depends('interval', 'year');
 
-	option = section.option(form.Flag, 'trial_requires_card', _('The trial asks for a card'),
-		_('Without one it ends by itself.'));
+	option = section.option(form.Flag, 'trial_requires_card', _('Trial requires a card'),
+		_('Without a card the trial ends automatically.'));
 	option.default = '1';
 	option.rmempty = false;
 	option.retain = true;
@@ -182,10 +182,10 @@ function prices(map) {
 	option.depends('interval', 'month');
 	option.depends('interval', 'year');
 
-	option = text(section, 'price_id', _('Price at Stripe'), _('Filled in by “Create at Stripe”, or by hand.'));
+	option = text(section, 'price_id', _('Stripe price ID'), _('Filled in by “Create at Stripe”, or enter it manually.'));
 	option.placeholder = 'price_…';
 	option.modalonly = true;
-	option.validate = (_section, value) => !value || /^price_[A-Za-z0-9_]+$/.test(value) || _('It begins with price_.');
+	option.validate = (_section, value) => !value || /^price_[A-Za-z0-9_]+$/.test(value) || _('It starts with price_.');
 }
 
 return baseclass.extend({
@@ -199,10 +199,10 @@ return baseclass.extend({
 
 		map.tabbed = true;
 		general(map);
-		sellable(map, 'plan', _('Plans'), _('Paid by the month or year. Each lists all of its features, those of the plan below included.'));
-		sellable(map, 'product', _('Products'), _('Paid once, for ever.'));
+		sellable(map, 'plan', _('Plans'), _('Recurring. List every feature, including those of lower plans.'));
+		sellable(map, 'product', _('Products'), _('One-time payment, no end date.'));
 		prices(map);
-		words(table(map, 'feature', _('Features'), _('The names that the programs on this router ask for.')));
+		words(table(map, 'feature', _('Features'), _('Names that packages on this router query.')));
 
 		return map;
 	}

@@ -23,10 +23,10 @@ function kindOf(check) {
 function titleOf(id) {
 	switch (id) {
 	case 'settings': return _('Configuration');
-	case 'enabled': return _('Payments switched on');
+	case 'enabled': return _('Payments enabled');
 	case 'key': return _('Secret key');
-	case 'key_permissions': return _('Permissions of the key');
-	case 'key_mode': return _('Test or live');
+	case 'key_permissions': return _('Key permissions');
+	case 'key_mode': return _('Mode');
 	case 'dns': return _('Name resolution');
 	case 'connection': return _('Connection');
 	case 'ca_bundle': return _('Certificates');
@@ -35,27 +35,27 @@ function titleOf(id) {
 	case 'clock': return _('Clock');
 	case 'prices': return _('Prices at Stripe');
 	case 'webhook_endpoint': return _('Webhook');
-	case 'webhook_deliveries': return _('Deliveries of the webhook');
-	case 'polling': return _('Regular questions to Stripe');
+	case 'webhook_deliveries': return _('Webhook deliveries');
+	case 'polling': return _('Polling');
 	case 'checkouts': return _('Open purchases');
-	case 'events': return _('Events waiting');
-	case 'effects': return _('Changes waiting');
-	case 'payments': return _('Last payments');
+	case 'events': return _('Pending events');
+	case 'effects': return _('Pending changes');
+	case 'payments': return _('Recent payments');
 	case 'ledger': return _('Ledger');
 	case 'storage': return _('Storage');
-	case 'state_directory': return _('Folder of the service');
-	case 'settings_helper': return _('Access to the configuration');
-	case 'hotplug': return _('Scripts on unlocking');
+	case 'state_directory': return _('State directory');
+	case 'settings_helper': return _('Configuration access');
+	case 'hotplug': return _('Hotplug scripts');
 	default: return id;
 	}
 }
 
 function wordOf(kind) {
 	switch (kind) {
-	case 'good': return _('In order');
+	case 'good': return _('OK');
 	case 'info': return _('Note');
-	case 'warning': return _('Attention');
-	default: return _('Fault');
+	case 'warning': return _('Warning');
+	default: return _('Error');
 	}
 }
 
@@ -76,7 +76,7 @@ return baseclass.extend({
 			const { busy, failed } = this.view.state;
 
 			this.part.draw([ this.checks, this.when, busy, failed.check ], () => [ setup.box('sp-doctor', _('Diagnostics'), this.summary(),
-				_('Everything that payments depend on, looked at one by one.'), [
+				_('Checks everything payments depend on.'), [
 					this.view.failure('check'),
 					this.checks ? this.list() : (busy == 'check' ? E('p', { 'class': 'spinning' }, [ _('Checking…') ]) : ''),
 					E('div', { 'class': 'sp-sync' }, [
@@ -95,10 +95,10 @@ return baseclass.extend({
 			const cautions = this.checks.filter(check => kindOf(check) == 'warning').length;
 
 			if (faults)
-				return [ _('Faults: %d').format(faults), 'bad' ];
+				return [ _('Errors: %d').format(faults), 'bad' ];
 
-			return cautions ? [ _('Points of attention: %d').format(cautions), 'warning' ]
-				: [ _('All in order'), 'good' ];
+			return cautions ? [ _('Warnings: %d').format(cautions), 'warning' ]
+				: [ _('All checks passed'), 'good' ];
 		}
 
 		list() {
@@ -110,7 +110,7 @@ return baseclass.extend({
 			return E('div', {}, [
 				some(false).length ? lines(some(false)) : '',
 				some(true).length ? E('details', { 'class': 'sp-figures sp-well', 'open': some(false).length ? null : '' }, [
-					E('summary', {}, [ _('In order: %d').format(some(true).length) ]),
+					E('summary', {}, [ _('Checks passed: %d').format(some(true).length) ]),
 					lines(some(true))
 				]) : ''
 			]);

@@ -13,16 +13,16 @@ return baseclass.extend({
 		const note = E('input', { 'type': 'text', 'class': 'cbi-input-text', 'id': 'sp-grant-note', 'maxlength': 200 });
 
 		new page.Dialog({
-			title: _('Unlock by hand'),
+			title: _('Grant manually'),
 			nodes: [
 				E('p', {}, [ E('strong', {}, [ title ]) ]),
 				E('div', { 'class': 'sp-fields' }, [
 					E('label', { 'for': 'sp-grant-until' }, [ _('Until') ]),
-					E('div', {}, [ until, E('span', { 'class': 'sp-small' }, [ _('Empty: for ever.') ]) ]),
+					E('div', {}, [ until, E('span', { 'class': 'sp-small' }, [ _('Leave empty for no end date.') ]) ]),
 					E('label', { 'for': 'sp-grant-note' }, [ _('Reason') ]),
 					note
 				]),
-				E('p', {}, [ _('Nothing is charged. You can take it back at any time.') ])
+				E('p', {}, [ _('Nothing is charged. You can revoke it at any time.') ])
 			],
 			action: _('Unlock'),
 			wait: _('Unlocking…'),
@@ -34,10 +34,10 @@ return baseclass.extend({
 	/** Says what ends, and takes it back once it is confirmed. */
 	takeBack(feature, title, done) {
 		new page.Dialog({
-			title: _('Take back what was unlocked by hand'),
-			nodes: [ E('p', {}, [ E('strong', {}, [ title ]) ]), E('p', {}, [ _('It locks at once, unless it was also bought.') ]) ],
-			action: _('Take back'),
-			wait: _('Taking back…'),
+			title: _('Revoke manual grant'),
+			nodes: [ E('p', {}, [ E('strong', {}, [ title ]) ]), E('p', {}, [ _('It locks immediately, unless it was also purchased.') ]) ],
+			action: _('Revoke'),
+			wait: _('Revoking…'),
 			style: 'cbi-button-negative important',
 			run: () => payments.revoke(feature),
 			done

@@ -60,14 +60,14 @@ function troubles({ trouble, status }) {
 		return [ [ 'error', [ trouble.message, trouble.hint ] ] ];
 
 	if (status == null)
-		return [ [ 'info waiting', [ _('Asking the router…') ] ] ];
+		return [ [ 'info waiting', [ _('Loading…') ] ] ];
 
 	const words = [];
 
 	if (status.enabled === false)
-		words.push([ 'info', [ _('Payments are switched off on this router.'), _('What you already own stays unlocked.') ] ]);
+		words.push([ 'info', [ _('Payments are disabled on this router.'), _('What you already own stays unlocked.') ] ]);
 	else if (status.mode == 'unconfigured')
-		words.push([ 'info', [ _('Payments are not set up yet.'), _('The administrator has to store the Stripe keys first.') ] ]);
+		words.push([ 'info', [ _('Payments are not set up yet.'), _('The administrator has to enter the Stripe keys first.') ] ]);
 	else if (stripeState(status) == 'unreachable')
 		words.push([ 'warning', [ _('Stripe cannot be reached from this router.'), _('Check the Internet connection. What you already own stays unlocked.') ] ]);
 	else if (stripeState(status) == 'unauthorized')

@@ -42,11 +42,11 @@ function costs(preview, price) {
 	const due = preview.amount_due ?? 0;
 	const currency = preview.currency ?? price.currency;
 	const words = [ (due > 0)
-		? _('%s is due now.').format(format.money(due, currency))
-		: _('Nothing is due now.') ];
+		? _('Due today: %s').format(format.money(due, currency))
+		: _('Nothing due today') ];
 
 	if (preview.credit > 0)
-		words.push(_('%s that you have paid already is taken off the next payments.').format(format.money(preview.credit, currency)));
+		words.push(_('You have a credit of %s, applied to upcoming payments.').format(format.money(preview.credit, currency)));
 
 	words.push(preview.next_payment?.date
 		? _('Next payment: %s on %s, then %s.').format(format.money(preview.next_payment.amount, currency),
@@ -138,7 +138,7 @@ return baseclass.extend({
 			return _('Ends on %s. Nothing more is charged.').format(format.date(subscription.ends_at));
 
 		if (subscription.paused)
-			return _('Paused: nothing is charged, and what it unlocked is locked.');
+			return _('Paused: nothing is charged, and its features are locked.');
 
 		switch (subscription.status) {
 		case 'trialing':
@@ -147,10 +147,10 @@ return baseclass.extend({
 			return _('Renews on %s for %s.').format(format.date(subscription.current_period_end), format.money(price.amount, price.currency));
 		case 'past_due':
 			return subscription.grace_until
-				? _('The last payment failed. What it unlocked stays until %s; check how you pay.').format(format.date(subscription.grace_until))
-				: _('The last payment failed. Check how you pay.');
+				? _('The last payment failed. Its features stay unlocked until %s; update your payment method.').format(format.date(subscription.grace_until))
+				: _('The last payment failed. Update your payment method.');
 		case 'unpaid':
-			return _('The last payments failed, and what it unlocked is locked. Check how you pay.');
+			return _('The last payments failed, and its features are locked. Update your payment method.');
 		case 'incomplete':
 			return _('The first payment has not arrived yet.');
 		default:
@@ -161,7 +161,7 @@ return baseclass.extend({
 	/** Asks what changing costs, says so, and changes once it is confirmed. */
 	change(subscription, { item, price }, done) {
 		const words = E('div', { 'class': 'sp-cost', 'role': 'status', 'aria-live': 'polite' }, [
-			E('p', { 'class': 'spinning' }, [ _('Asking Stripe what it costs…') ])
+			E('p', { 'class': 'spinning' }, [ _('Calculating the cost…') ])
 		]);
 
 		const dialog = new page.Dialog({
@@ -178,8 +178,8 @@ return baseclass.extend({
 
 				/* Declined, or the bank wants to hear from the payer first. */
 				words.replaceChildren(
-					E('p', { 'class': 'sp-due' }, [ _('The payment has to be completed.') ]),
-					E('p', {}, [ _('Until then the plan stays as it is.'), ' ', this.completion(changed.pending_change) ]));
+					E('p', { 'class': 'sp-due' }, [ _('Payment required.') ]),
+					E('p', {}, [ _('Your plan does not change until it is paid.'), ' ', this.completion(changed.pending_change) ]));
 
 				return false;
 			},
@@ -204,7 +204,7 @@ return baseclass.extend({
 	cancel(subscription, features, catalog, done) {
 		const titles = kept(subscription, features, catalog);
 		const ends = titles.length
-			? E('p', {}, [ _('What it unlocks ends with it: %s.').format(format.list(titles)) ]) : '';
+			? E('p', {}, [ _('These features will lock: %s.').format(format.list(titles)) ]) : '';
 		const choice = (value, label, words, checked) => E('label', { 'class': 'sp-choice' }, [
 			E('input', { 'type': 'radio', 'name': 'sp-cancel', 'value': value, 'checked': checked ? '' : null }),
 			E('span', {}, [ E('strong', {}, [ label ]), E('br'), words ])
@@ -214,14 +214,14 @@ return baseclass.extend({
 			choice('later', _('At the end of the paid period'), subscription.current_period_end
 				? _('Stays unlocked until %s. Nothing more is charged.').format(format.date(subscription.current_period_end))
 				: _('Stays unlocked until then. Nothing more is charged.'), true),
-			choice('now', _('At once'), _('Locks now. What has been paid for the rest of the period is not given back.'))
+			choice('now', _('Immediately'), _('Locks now. No refund for the remaining time.'))
 		]);
 
 		new page.Dialog({
 			title: _('Cancel the subscription'),
 			nodes: [ ends, choices ],
 			action: _('Cancel the subscription'),
-			wait: _('Cancelling…'),
+			wait: _('Canceling…'),
 			style: 'cbi-button-negative important',
 			run: () => payments.cancelSubscription(subscription.id,
 				choices.querySelector('input:checked').value == 'later'),
@@ -236,8 +236,8 @@ return baseclass.extend({
 		new page.Dialog({
 			title: _('Resume the subscription'),
 			nodes: [ E('p', {}, [ subscription.paused
-				? _('Payments go on: %s are charged when the next one is due.').format(amount)
-				: _('It will not end, but renew on %s for %s.').format(format.date(subscription.current_period_end), amount) ]) ],
+				? _('Payments resume: %s is charged at the next due date.').format(amount)
+				: _('Your subscription will renew on %s for %s.').format(format.date(subscription.current_period_end), amount) ]) ],
 			action: _('Resume'),
 			wait: _('Resuming…'),
 			run: () => payments.resumeSubscription(subscription.id),

@@ -23,9 +23,9 @@ return baseclass.extend({
 			'autocomplete': 'off', 'aria-describedby': 'sp-refund-left', 'value': format.decimal(row.amount, currency)
 		});
 		const reason = E('select', { 'class': 'cbi-input-select', 'id': 'sp-refund-reason' }, [
-			[ 'requested_by_customer', _('The customer asked for it') ],
-			[ 'duplicate', _('Paid twice') ],
-			[ 'fraudulent', _('Fraud') ]
+			[ 'requested_by_customer', _('Requested by customer') ],
+			[ 'duplicate', _('Duplicate') ],
+			[ 'fraudulent', _('Fraudulent') ]
 		].map(([ value, label ]) => E('option', { 'value': value }, [ label ])));
 		const limit = E('p', { 'class': 'sp-small', 'id': 'sp-refund-left' });
 		const warning = E('p', { 'class': 'sp-next' });
@@ -36,11 +36,11 @@ return baseclass.extend({
 			const good = value != null && value > 0 && value <= left;
 
 			amount.setAttribute('aria-invalid', !good);
-			limit.textContent = _('At most %s can be given back.').format(format.money(left, currency));
+			limit.textContent = _('Up to %s can be refunded.').format(format.money(left, currency));
 			warning.textContent = !good ? ''
 				: (value == left
-					? _('%s goes back to the payer. What this payment alone unlocked locks again.').format(format.money(value, currency))
-					: _('%s goes back to the payer. What it unlocked stays unlocked.').format(format.money(value, currency)));
+					? _('%s will be refunded to the payer. Features unlocked only by this payment will lock.').format(format.money(value, currency))
+					: _('%s will be refunded to the payer. Its features stay unlocked.').format(format.money(value, currency)));
 			dialog.ready(good);
 		};
 

@@ -117,12 +117,12 @@ function describe(code, message, hint) {
 	case 'service_away':
 	case 'starting':
 		return [ _('The payment service is not running.'),
-			_('It may be starting: this page looks again by itself. If it stays away, restart “stripe-payments” under System → Startup.') ];
+			_('It may be starting; this page retries automatically. If it does not return, restart “stripe-payments” under System → Startup.') ];
 	case 'service_too_old':
 		return [ _('The payment service is older than this page.'),
 			_('Update the package “stripe-payments”.') ];
 	case 'permission_denied':
-		return [ _('Your login may not do this.'),
+		return [ _('You do not have permission to do this.'),
 			_('Ask the administrator of this router.') ];
 	case 'login_required':
 		return [ _('Your login has expired.'), _('Log in again.') ];
@@ -133,7 +133,7 @@ function describe(code, message, hint) {
 			_('Nothing was charged. Try again in a moment.') ];
 	case 'outcome_unknown':
 		return [ _('The answer took too long.'),
-			_('It may have been done all the same: look at what this page shows in a moment, before you repeat it.') ];
+			_('It may still have been completed: check this page in a moment before you try again.') ];
 	case 'router_unreachable':
 		return [ _('The router does not answer.'),
 			_('Check your connection to the router, then try again.') ];
@@ -141,22 +141,22 @@ function describe(code, message, hint) {
 		return [ _('Stripe cannot be reached from this router.'),
 			_('Check the Internet connection. What you already own stays unlocked.') ];
 	case 'rate_limited':
-		return [ _('Stripe is asking for a pause.'), _('Wait a minute, then try again.') ];
+		return [ _('Too many requests to Stripe.'), _('Wait a minute, then try again.') ];
 	case 'not_configured':
 		return [ _('Payments are not set up yet.'),
-			_('The administrator has to store the Stripe keys first.') ];
+			_('The administrator has to enter the Stripe keys first.') ];
 	case 'stripe_key_invalid':
 	case 'stripe_key_permission':
 		return [ _('Stripe does not accept the key of this router.'),
 			_('The administrator has to check the Stripe keys.') ];
 	case 'disabled':
-		return [ _('Payments are switched off on this router.'),
+		return [ _('Payments are disabled on this router.'),
 			_('What you already own stays unlocked.') ];
 	case 'already_owned':
 		return [ _('You already own this.'), hint ];
 	case 'price_unavailable':
 	case 'unknown_price':
-		return [ _('This price is not on sale at the moment.'),
+		return [ _('This price is currently not for sale.'),
 			_('Choose another one, or ask the administrator.') ];
 	default:
 		return [ message || _('Something went wrong.'), hint || _('Try again in a moment.') ];

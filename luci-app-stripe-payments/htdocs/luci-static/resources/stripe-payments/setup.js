@@ -36,7 +36,7 @@ function stateOf({ state, action, dry }) {
 		return [ _('replaced'), 'good' ];
 
 	switch (state) {
-	case 'found': return [ _('is there'), 'good' ];
+	case 'found': return [ _('exists'), 'good' ];
 	case 'missing': return [ _('missing'), 'warning' ];
 	case 'different': return [ _('differs'), 'bad' ];
 	case 'inactive': return [ _('archived'), 'bad' ];
@@ -71,11 +71,11 @@ class Keys {
 		const { status, busy, failed } = this.view.state;
 
 		this.part.draw([ status?.keys, status?.mode, busy, failed.keys, off ], () => [ box('sp-keys', _('Stripe keys'), modeOf(status?.mode),
-			_('From the Dashboard of Stripe, under Developers → API keys. They are stored on this router, and nobody can read them back.'), [
+			_('From the Stripe Dashboard, under Developers → API keys. They are stored on this router: LuCI cannot read them back, but root can read the file.'), [
 				E('div', { 'class': 'sp-fields' }, KEYS.flatMap(key => this.row(key, status?.keys?.[key], off))),
 				this.view.failure('keys'),
 				E('div', { 'class': 'sp-actions' }, [
-					this.view.button('keys', 'cbi-button-action important', _('Store the keys'), _('Storing…'), () => this.store(), off)
+					this.view.button('keys', 'cbi-button-action important', _('Save keys'), _('Saving…'), () => this.store(), off)
 				])
 			]) ]);
 	}
@@ -90,12 +90,12 @@ class Keys {
 			E('div', {}, [
 				field,
 				E('span', { 'class': 'sp-small', 'id': `sp-stored-${key}` }, stored
-					? [ _('Stored: %s').format(stored), ' ', E('button', {
+					? [ _('Saved: %s').format(stored), ' ', E('button', {
 						'class': 'sp-link', 'data-focus': `remove-${key}`, 'disabled': off ? '' : null,
 						'aria-label': _('Remove: %s').format(labelOf(key)[0]),
 						'click': () => this.remove(key)
 					}, [ _('Remove') ]) ]
-					: [ _('None stored.') ])
+					: [ _('Not set.') ])
 			])
 		];
 	}
@@ -104,7 +104,7 @@ class Keys {
 		const given = Object.fromEntries(KEYS.map(key => [ key, this.fields[key].value.trim() || undefined ]));
 
 		if (!KEYS.some(key => given[key]))
-			throw new payments.PaymentError('nothing', _('There is nothing to store.'), _('Enter the keys that you want to change; the others stay.'));
+			throw new payments.PaymentError('nothing', _('No key entered.'), _('Enter only the keys you want to change.'));
 
 		await payments.setKeys(given);
 		KEYS.forEach(key => { this.fields[key].value = ''; });
@@ -114,10 +114,10 @@ class Keys {
 		new page.Dialog({
 			title: _('Remove: %s').format(labelOf(key)[0]),
 			nodes: [ E('p', {}, [ key == 'webhook_secret'
-				? _('Events that Stripe sends are refused from now on. The router still asks Stripe by itself, only less quickly.')
+				? _('Webhook events will be rejected. The router still polls Stripe, with more delay.')
 				: (key == 'secret_key'
-					? _('Nothing can be bought any more and Stripe is not asked any more. What is unlocked stays as it is until it runs out.')
-					: _('The router does not need it for its own pages.')) ]) ],
+					? _('Nothing can be bought and polling stops. Unlocked features stay unlocked until they expire.')
+					: _('The pages of this router do not need it.')) ]) ],
 			action: _('Remove'),
 			wait: _('Removing…'),
 			style: 'cbi-button-negative important',
@@ -140,17 +140,17 @@ class Provision {
 		const missing = [ ...this.report?.products ?? [], ...this.report?.prices ?? [] ].filter(row => row.action);
 
 		this.part.draw([ this.report, busy, failed.look, failed.create, off ], () => [ box('sp-provision', _('Products and prices at Stripe'), null,
-			_('What this router sells has to exist at Stripe. Look first: nothing is created before you say so.'), [
+			_('Products must exist in Stripe. This only checks; nothing is created until you confirm.'), [
 				this.report ? this.table() : '',
 				this.view.failure('look'),
 				this.view.failure('create'),
 				E('div', { 'class': 'sp-actions' }, [
 					this.view.button('look', missing.length && this.report.dry_run ? '' : 'cbi-button-action important',
-						_('Look what is missing'), _('Asking Stripe…'), async () => { this.report = await payments.inspect(); }, off),
+						_('Check products'), _('Querying Stripe…'), async () => { this.report = await payments.inspect(); }, off),
 					this.differing().length ? E('button', {
 						'class': 'btn cbi-button', 'data-focus': 'replace', 'disabled': (off || busy) ? '' : null,
 						'click': () => this.replace()
-					}, [ _('Replace what differs (%d)').format(this.differing().length) ]) : '',
+					}, [ _('Replace changed prices (%d)').format(this.differing().length) ]) : '',
 					/* Last: when it is done and goes, nothing moves under a double click. */
 					(missing.length && this.report.dry_run) ? this.view.button('create', 'cbi-button-action important',
 						_('Create at Stripe (%d)').format(missing.length), _('Creating…'), async () => { this.report = await payments.provision(); }, off) : ''
@@ -165,9 +165,9 @@ class Provision {
 	/* Prices cannot be changed at Stripe: a new one takes the place of the old. */
 	replace() {
 		new page.Dialog({
-			title: _('Replace what differs (%d)').format(this.differing().length),
+			title: _('Replace changed prices (%d)').format(this.differing().length),
 			nodes: [
-				E('p', {}, [ _('Stripe’s prices cannot be changed: new ones are created from this configuration and sold from now on. Running subscriptions keep paying the old ones.') ]),
+				E('p', {}, [ _('Stripe prices are immutable: new ones are created from this configuration and sold from now on. Existing subscriptions keep the old prices.') ]),
 				E('ul', { 'class': 'sp-plain' }, this.differing().map(line => E('li', {}, [ E('strong', {}, [ line.id ]), ' ', line.detail ])))
 			],
 			action: _('Create new prices'),
@@ -194,7 +194,7 @@ class Provision {
 		return E('div', {}, [
 			E('table', { 'class': 'sp-table small' }, [
 				E('caption', { 'class': 'sp-hidden' }, [ _('Products and prices at Stripe') ]),
-				E('thead', {}, [ E('tr', {}, [ _('What'), _('Amount'), _('At Stripe') ].map((text, i) =>
+				E('thead', {}, [ E('tr', {}, [ _('Item'), _('Amount'), _('At Stripe') ].map((text, i) =>
 					E('th', { 'scope': 'col', 'class': i == 1 ? 'amount' : null }, [ text ]))) ]),
 				E('tbody', {}, [
 					...products.map(line => row(`product-${line.id}`, E('strong', {}, [ line.title ]), '', line)),
@@ -203,7 +203,7 @@ class Provision {
 				])
 			]),
 			E('p', { 'role': 'status' }, [ dry
-				? (made ? _('%d are missing at Stripe.').format(made) : _('Everything is there: nothing has to be created.'))
+				? (made ? _('Missing at Stripe: %d').format(made) : _('Everything exists; nothing to create.'))
 				: _('Done: %d created. The prices are on sale.').format(made) ])
 		]);
 	}
@@ -234,7 +234,7 @@ class Webhook {
 		this.field.disabled = off || busy == 'webhook';
 		this.part.draw([ status?.webhook, busy, failed.webhook, this.result, off ], () => [ box('sp-webhook', _('Webhook'),
 			set ? [ _('Set up'), 'good' ] : [ _('Not set up'), 'quiet' ],
-			_('Only for routers that the Internet reaches: Stripe then reports payments at once. Without it the router asks Stripe by itself.'), [
+			_('Optional, for routers reachable from the internet: instant updates. Otherwise the router polls Stripe.'), [
 				E('div', { 'class': 'sp-fields' }, [
 					E('label', { 'for': 'sp-webhook-url' }, [ _('Address') ]),
 					this.field

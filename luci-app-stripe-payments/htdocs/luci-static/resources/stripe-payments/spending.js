@@ -110,7 +110,7 @@ function bars({ currency, months, total }) {
 
 function table({ currency, months }) {
 	return E('details', { 'class': 'sp-figures' }, [
-		E('summary', {}, [ _('The same as a table') ]),
+		E('summary', {}, [ _('Show as table') ]),
 		E('table', { 'class': 'sp-table small' }, [
 			E('thead', {}, [ E('tr', {}, [
 				E('th', { 'scope': 'col' }, [ _('Month') ]),

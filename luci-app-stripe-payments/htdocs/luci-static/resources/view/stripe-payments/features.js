@@ -14,15 +14,15 @@ function story(feature, now) {
 	const date = format.date(feature.until);
 
 	switch (feature.reason) {
-	case 'paid': return _('Yours for ever.');
-	case 'granted': return date ? _('Granted until %s.').format(date) : _('Granted for ever.');
+	case 'paid': return _('Yours forever.');
+	case 'granted': return date ? _('Granted by the administrator until %s.').format(date) : _('Granted by the administrator.');
 	case 'active': return Date.parse(feature.until) < now
-		? _('Its renewal of %s is not confirmed yet; it stays unlocked meanwhile.').format(date)
+		? _('Renewal on %s not confirmed yet; stays unlocked.').format(date)
 		: _('Renews on %s.').format(date);
 	case 'trialing': return _('Trial until %s.').format(date);
 	case 'ending': return _('Locks on %s: the subscription ends.').format(date);
 	case 'grace': return _('The last payment failed. Locks on %s unless it is paid.').format(date);
-	case 'offline': return _('Locked: Stripe could not be asked for too long whether it is still paid.');
+	case 'offline': return _('Locked: Stripe has been unreachable for too long to confirm payment.');
 	case 'past_due': return _('Locked: the last payment failed.');
 	case 'unpaid': return _('Locked: the last payments failed.');
 	case 'paused': return _('Locked: the subscription is paused.');
@@ -32,7 +32,7 @@ function story(feature, now) {
 	case 'refunded': return _('Locked: the payment was refunded.');
 	case 'disputed': return _('Locked: the payment was disputed.');
 	case 'expired': return _('Locked: it has expired.');
-	case 'none': return _('Not bought.');
+	case 'none': return _('Not purchased.');
 	default: return feature.unlocked ? _('Unlocked.') : _('Locked.');
 	}
 }
@@ -66,7 +66,7 @@ return page.Page.extend({
 		const { catalog, features, subscriptions, status, trouble, mayBuy, mayAdminister, busy, failed } = this.state;
 		const off = trouble != null || !mayBuy || status?.mode == 'unconfigured' || status?.enabled === false;
 
-		this.drawNotices(mayBuy ? [] : [ [ 'info', [ _('Your login may look, but change nothing.'), _('Ask the administrator of this router.') ] ] ]);
+		this.drawNotices(mayBuy ? [] : [ [ 'info', [ _('View only: you cannot make changes.'), _('Ask the administrator of this router.') ] ] ]);
 
 		if (!catalog)
 			return;
@@ -104,7 +104,7 @@ return page.Page.extend({
 			E('p', { 'class': 'sp-quiet' }, [ plans.amountOf(plans.priceOf(subscription)) ]),
 			E('p', { 'class': 'sp-next' }, [ plans.next(subscription) ]),
 			pending ? E('p', { 'class': 'sp-next' }, [
-				_('The change to %s waits for its payment.').format(plans.find(this.state.catalog, pending.price)?.item.title ?? pending.price),
+				_('The change to %s is waiting for payment.').format(plans.find(this.state.catalog, pending.price)?.item.title ?? pending.price),
 				' ', plans.completion(pending)
 			]) : '',
 			plans.isOver(subscription) ? '' : this.renderActions(subscription, off)
@@ -131,7 +131,7 @@ return page.Page.extend({
 			(plans.isEnding(subscription) || subscription.paused)
 				? opener('resume', _('Resume'), 'cbi-button-action important', () => plans.resume(subscription, refresh)) : '',
 			this.button(portal, pays ? 'cbi-button-action important' : '',
-				pays ? _('Pay or change the card') : _('Invoices and ways to pay'), _('Opening Stripe…'), async () => {
+				pays ? _('Update payment method') : _('Invoices and payment methods'), _('Opening Stripe…'), async () => {
 					window.location.assign(await payments.portal(`${window.location.origin}${L.resource(RETURN)}`));
 				}, off),
 			plans.isEnding(subscription) ? ''
@@ -154,8 +154,8 @@ return page.Page.extend({
 		new page.Dialog({
 			title: _('Change plan'),
 			nodes: [
-				E('p', {}, [ _('You have %s. The next step says what the change costs.').format(subscription.title ?? subscription.id) ]),
-				others.length ? list : E('p', {}, [ _('There is no other plan.') ])
+				E('p', {}, [ _('Current plan: %s. You will see the cost in the next step.').format(subscription.title ?? subscription.id) ]),
+				others.length ? list : E('p', {}, [ _('No other plan available.') ])
 			],
 			action: _('Next'),
 			wait: _('Next'),
@@ -180,14 +180,14 @@ return page.Page.extend({
 				E('span', { 'class': 'sp-quiet' }, [ _('%d of %d unlocked').format(unlocked.length, names.length) ])
 			]),
 			names.length ? E('ul', { 'class': 'sp-list' }, names.map(name => this.renderFeature(name)))
-				: page.notice('info', [ _('This router has no features to unlock.') ]),
+				: page.notice('info', [ _('No features are configured on this router.') ]),
 			unlocked.length ? '' : E('p', {}, [ E('a', { 'href': L.url('admin/payments/shop') }, [ _('Go to the shop') ]) ]),
 			E('div', { 'class': 'sp-sync' }, [
 				this.failure('sync'),
 				E('span', { 'class': 'sp-small' }, [ status?.last_sync
 					? _('Last checked with Stripe: %s').format(format.dateTime(status.last_sync))
 					: _('Not checked with Stripe yet.') ]),
-				this.button('sync', '', _('Check now'), _('Asking Stripe…'), () => payments.sync(), off)
+				this.button('sync', '', _('Check now'), _('Querying Stripe…'), () => payments.sync(), off)
 			])
 		]) ];
 	},
@@ -203,9 +203,9 @@ return page.Page.extend({
 			'data-focus': `grant-${name}`,
 			'data-action': granted ? 'revoke' : 'grant',
 			'disabled': (this.state.trouble || this.state.busy) ? '' : null,
-			'aria-label': (granted ? _('Take back: %s') : _('Unlock by hand: %s')).format(title),
+			'aria-label': (granted ? _('Revoke: %s') : _('Grant manually: %s')).format(title),
 			'click': () => grants[granted ? 'takeBack' : 'give'](name, title, () => this.refresh())
-		}, [ granted ? _('Take back') : _('Unlock by hand') ]);
+		}, [ granted ? _('Revoke') : _('Grant manually') ]);
 	},
 
 	renderFeature(name) {
@@ -213,7 +213,7 @@ return page.Page.extend({
 		const feature = features[name] ?? { unlocked: false, reason: 'none' };
 		const known = catalog.features?.[name] ?? {};
 		const item = [ ...catalog.plans ?? [], ...catalog.products ?? [] ].find(candidate => candidate.id == feature.plan);
-		const source = (feature.source == 'manual') ? _('From the administrator')
+		const source = (feature.source == 'manual') ? _('Manual grant')
 			: (feature.unlocked ? item?.title ?? feature.plan : '');
 
 		return E('li', { 'class': `sp-feature ${feature.unlocked ? 'unlocked' : 'locked'}`, 'data-feature': name }, [

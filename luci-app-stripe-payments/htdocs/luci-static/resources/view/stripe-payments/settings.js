@@ -9,7 +9,7 @@
 
 return page.Page.extend({
 	title: () => _('Settings'),
-	description: () => _('How payments work on this router, and whether they do.'),
+	description: () => _('Payment settings and health.'),
 
 	initially: () => ({ mayAdminister: null }),
 
@@ -65,7 +65,7 @@ return page.Page.extend({
 		const off = trouble != null || !mayAdminister;
 
 		this.drawNotices(mayAdminister ? [] : [ [ 'info',
-			[ _('Your login may look, but change nothing.'), _('Ask the administrator of this router.') ] ] ]);
+			[ _('View only: you cannot make changes.'), _('Ask the administrator of this router.') ] ] ]);
 		this.doctor.draw();
 		this.boxes.hidden = !mayAdminister;
 		this.keys.draw(off);

@@ -9,7 +9,7 @@ return page.Page.extend({
 	styles: [ 'common', 'shop' ],
 
 	title: () => _('Shop'),
-	description: () => _('Features for this router. Pay on the secure page of Stripe, here or on your phone; what you paid for unlocks by itself.'),
+	description: () => _('Features for this router. Pay securely with Stripe, here or on your phone. Features unlock automatically.'),
 
 	initially: () => ({ catalog: null, features: {}, subscriptions: [], interval: 'month', previews: {} }),
 
@@ -65,7 +65,7 @@ return page.Page.extend({
 		}
 
 		const actions = E('div', { 'class': 'sp-actions' }, [
-			E('a', { 'class': 'btn cbi-button cbi-button-action', 'href': purchase.url }, [ _('Continue paying') ]),
+			E('a', { 'class': 'btn cbi-button cbi-button-action', 'href': purchase.url }, [ _('Back to payment') ]),
 			' ',
 			E('button', {
 				'class': 'btn cbi-button',
@@ -73,7 +73,7 @@ return page.Page.extend({
 					checkout.forget();
 					this.resume();
 				}
-			}, [ _('Stop waiting') ])
+			}, [ _('Dismiss') ])
 		]);
 
 		this.following = new checkout.Progress(purchase, phase => {
@@ -100,10 +100,10 @@ return page.Page.extend({
 		const words = [];
 
 		if (status?.mode == 'test')
-			words.push([ 'test', [ _('Test mode.'), _('No real money moves. Pay with the card 4242 4242 4242 4242, any date to come and any CVC.') ] ]);
+			words.push([ 'test', [ _('Test mode.'), _('No real money moves. Pay with card 4242 4242 4242 4242, any future date and any CVC.') ] ]);
 
 		if (!mayBuy)
-			words.push([ 'info', [ _('Your login may look, but not buy.'), _('Ask the administrator of this router.') ] ]);
+			words.push([ 'info', [ _('View only: you cannot make purchases.'), _('Ask the administrator of this router.') ] ]);
 
 		this.drawNotices(words);
 
@@ -168,14 +168,14 @@ return page.Page.extend({
 		if (products.length)
 			sections.push(E('section', { 'aria-labelledby': 'sp-products' }, [
 				E('div', { 'class': 'sp-heading' }, [
-					E('h3', { 'id': 'sp-products' }, [ _('Buy once, keep for ever') ])
+					E('h3', { 'id': 'sp-products' }, [ _('Pay once, keep forever') ])
 				]),
 				E('div', { 'class': 'sp-grid sp-once' }, products.map(product =>
 					this.renderOffer(product, product.prices?.[0], null, off)))
 			]));
 
 		if (!sections.length)
-			sections.push(page.notice('info', [ _('There is nothing on sale.'), _('The administrator can add plans and products.') ]));
+			sections.push(page.notice('info', [ _('Nothing is for sale.'), _('The administrator can add plans and products.') ]));
 
 		return sections;
 	},
@@ -285,7 +285,7 @@ return page.Page.extend({
 			return E('p', { 'class': 'sp-have' }, [ _('Unlocked on this router') ]);
 
 		if (!price)
-			return E('p', { 'class': 'sp-small' }, [ _('Not on sale at the moment.') ]);
+			return E('p', { 'class': 'sp-small' }, [ _('Currently not for sale.') ]);
 
 		const offer = { id: item.id, title: item.title, features: item.features, price };
 		const busy = this.state.busy;

@@ -28,7 +28,7 @@ function kindOf(kind) {
 function stateOf(status) {
 	switch (status) {
 	case 'paid': return [ _('Paid'), 'good' ];
-	case 'succeeded': return [ _('Given back'), 'good' ];
+	case 'succeeded': return [ _('Refunded'), 'good' ];
 	case 'no_payment_required': return [ _('Free of charge'), 'good' ];
 	case 'pending': return [ _('Pending'), 'warning' ];
 	case 'requires_action': return [ _('Waiting for the payer'), 'warning' ];
@@ -36,14 +36,14 @@ function stateOf(status) {
 	case 'failed': return [ _('Failed'), 'bad' ];
 	case 'expired': return [ _('Expired'), 'quiet' ];
 	case 'void': return [ _('Void'), 'quiet' ];
-	case 'canceled': return [ _('Cancelled'), 'quiet' ];
+	case 'canceled': return [ _('Canceled'), 'quiet' ];
 	case 'refunded': return [ _('Refunded'), 'quiet' ];
 	case 'partially_refunded': return [ _('Partly refunded'), 'quiet' ];
 	case 'disputed': return [ _('Disputed'), 'bad' ];
 	case 'won': return [ _('Won'), 'good' ];
 	case 'lost': return [ _('Lost'), 'bad' ];
 	case 'needs_response':
-	case 'warning_needs_response': return [ _('Needs an answer'), 'bad' ];
+	case 'warning_needs_response': return [ _('Under dispute'), 'bad' ];
 	case 'under_review':
 	case 'warning_under_review': return [ _('Under review'), 'warning' ];
 	case 'warning_closed': return [ _('Closed'), 'quiet' ];
@@ -158,22 +158,22 @@ return page.Page.extend({
 		return [ E('div', { 'class': 'sp-tools' }, [
 			select('sp-kind', _('Kind'), this.state.wantedKind, kinds.map(kind => [ kind, kindOf(kind) ]),
 				value => { this.state.wantedKind = value; }),
-			select('sp-state', _('State'), this.state.wantedState, states.map(state => [ state, stateOf(state)[0] ]),
+			select('sp-state', _('Status'), this.state.wantedState, states.map(state => [ state, stateOf(state)[0] ]),
 				value => { this.state.wantedState = value; }),
 			E('span', { 'class': 'sp-gap' }),
-			this.button('csv', '', _('Download as CSV'), _('Collecting…'), () => this.export()),
+			this.button('csv', '', _('Download as CSV'), _('Preparing…'), () => this.export()),
 			this.failure('csv')
 		]) ];
 	},
 
 	renderTable(rows) {
 		if (!this.sorted.length)
-			return [ page.notice('info', [ _('Nothing has been paid yet.'), _('What you buy in the shop appears here.') ]) ];
+			return [ page.notice('info', [ _('No payments yet.'), _('What you buy in the shop appears here.') ]) ];
 
 		if (!rows.length)
-			return [ page.notice('info', [ _('No transaction is of this kind and state.') ]) ];
+			return [ page.notice('info', [ _('No transactions match.') ]) ];
 
-		const heads = [ [ _('Date') ], [ _('What') ], [ _('Kind') ], [ _('State') ], [ _('Amount'), 'amount' ], [ _('Documents'), 'documents' ] ];
+		const heads = [ [ _('Date') ], [ _('Item') ], [ _('Kind') ], [ _('Status') ], [ _('Amount'), 'amount' ], [ _('Actions'), 'documents' ] ];
 
 		return [ E('table', { 'class': 'sp-table' }, [
 			E('caption', { 'class': 'sp-hidden' }, [ _('Transactions') ]),
@@ -219,7 +219,7 @@ return page.Page.extend({
 			this.failure('older'),
 			E('span', { 'class': 'sp-small', 'role': 'status' }, [ this.state.next
 				? _('%d shown').format(shown) : _('%d of %d shown').format(shown, known) ]),
-			more ? this.button('older', '', _('Show older ones'), _('Loading…'), async () => {
+			more ? this.button('older', '', _('Show older'), _('Loading…'), async () => {
 				const wanted = shown + SHOWN;
 
 				await this.more(FOR_CHART, () => this.matching().length >= wanted);
@@ -232,7 +232,7 @@ return page.Page.extend({
 		await this.more(FOR_FILE, () => false);
 
 		csv.download('transactions-%s.csv'.format(new Date().toISOString().slice(0, 10)), [
-			[ _('Date'), _('What'), _('Kind'), _('State'), _('Amount'), _('Currency'), _('Receipt'), _('PDF'), _('Number') ],
+			[ _('Date'), _('Item'), _('Kind'), _('Status'), _('Amount'), _('Currency'), _('Receipt'), _('PDF'), _('Number') ],
 			...this.matching().map(row => [
 				row.date, row.description, kindOf(row.kind), stateOf(row.status)[0],
 				format.decimal(row.amount, row.currency), String(row.currency).toUpperCase(),

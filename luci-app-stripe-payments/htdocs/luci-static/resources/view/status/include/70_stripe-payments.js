@@ -19,7 +19,7 @@ function attention({ status, features, subscriptions }) {
 	const stripe = page.stripeState(status);
 
 	if (status.enabled === false)
-		found.push([ 'info', _('Payments are switched off on this router.'), 'settings', _('Settings') ]);
+		found.push([ 'info', _('Payments are disabled on this router.'), 'settings', _('Settings') ]);
 	else if (status.mode == 'unconfigured')
 		found.push([ 'info', _('Payments are not set up yet.'), 'settings', _('Settings') ]);
 	else if (stripe == 'unreachable')
