@@ -172,7 +172,8 @@ class KeyStore:
         self._stored = {
             name: value
             for name in _FIELDS
-            if isinstance(value := content.get(name), str) and _fits(name, value)
+            # an editor ends the line with a newline, which is not part of the key
+            if isinstance(held := content.get(name), str) and _fits(name, value := held.strip())
         }
         for name in _FIELDS:
             if content.get(name) and name not in self._stored:

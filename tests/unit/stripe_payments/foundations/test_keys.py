@@ -107,6 +107,12 @@ def test_a_change_by_another_hand_is_seen(state: Path) -> None:
     assert store.current() == Keys()
 
 
+def test_white_space_around_a_key_in_the_file_is_no_part_of_it(state: Path) -> None:
+    state.mkdir(parents=True)
+    (state / "secrets.json").write_text(json.dumps({"secret_key": f" {SECRET}\n"}))
+    assert KeyStore(state, {}).current() == Keys(SECRET)
+
+
 def test_a_file_open_to_others_is_closed(state: Path) -> None:
     KeyStore(state, {}).store(secret_key=SECRET)
     (state / "secrets.json").chmod(0o644)
