@@ -10,7 +10,7 @@ from functools import partial
 from random import Random
 from typing import Final
 
-from stripe_payments.stripe_api.wire import NETWORK_RETRIES
+from stripe_payments.stripe_api.client import NETWORK_RETRIES
 from stripe_payments.sync.poll_plan import Plan
 
 from .router import BOUGHT_ONCE, MONTH, NEVER_BOUGHT, SUBSCRIBES, Look, Router

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import resource
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 from stripe_payments import __version__
@@ -79,4 +81,14 @@ def _api_base_problem() -> str | None:
 if __name__ == "__main__":
     # A reload before the settings were read for the first time has nothing to do; by default it would kill.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    sys.exit(main())
+    try:
+        code = main()
+    except Exception:  # noqa: BLE001 - as the interpreter would report it; only the exit differs
+        traceback.print_exc()
+        code = 1
+    # Without joining the worker threads, as the interpreter would: a call that waits 30 s for Stripe must not
+    # delay the stop. All that has to be durable is by now.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

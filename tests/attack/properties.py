@@ -21,8 +21,7 @@ from hypothesis import strategies as st
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments import log as journal
 from stripe_payments.settings import Settings
-from stripe_payments.stripe_api.shapes import SHAPES
-from stripe_payments.stripe_api.validation import MalformedAnswerError, checked, parsed
+from stripe_payments.stripe_api.validation import SHAPES, Expected, MalformedResponseError, read_response
 from stripe_payments.sync.fetch import units_of
 from tests.attack.complaints import listening
 from tests.attack.json_mutations import DELETED, JUNK, paths, placed
@@ -176,8 +175,8 @@ def _configured(sections: dict[str, dict[str, Any]]) -> str | None:
 def _parsed(text: str) -> str | None:
     """Refused by name, or something that the ledger and the bus can hold."""
     try:
-        answer = checked(parsed(text), None)
-    except MalformedAnswerError:
+        answer = read_response(text, Expected())
+    except MalformedResponseError:
         return None
     json.dumps(answer, ensure_ascii=False).encode("utf-8")
     return None
@@ -231,8 +230,8 @@ async def _genuine(seller: Seller, cloud: StripeCloud) -> list[dict[str, Any]]:
 
 async def _apply(seller: Seller, root: Any) -> str | None:
     try:
-        answer = checked(parsed(json.dumps(root)), None, object_id=None)
-    except MalformedAnswerError:
+        answer = read_response(json.dumps(root), Expected())
+    except MalformedResponseError:
         return None
     if not isinstance(answer.get("id"), str) or answer.get("object") not in SHAPES:
         return None

@@ -48,7 +48,7 @@ class Past:
         ids["refunded"] = await seller.buy(ONE_TIME)
         await seller.refunds.refund(ids["refunded"])
         ids["expired"] = await seller.checkout(BUSINESS)
-        await seller.stripe.expire_checkout_session(ids["expired"])
+        await seller.stripe.update("checkout.session", ids["expired"], {}, "expire", action="expire")
         await seller.reconciler.sync(ids["expired"])
         ids["ended"] = await seller.subscribe(BUSINESS)
         await seller.subscriptions.cancel(ids["ended"], at_period_end=False)

@@ -17,7 +17,7 @@ from stripe_payments.http_api.http import Request
 from stripe_payments.http_api.pages import page_language
 from stripe_payments.settings import Settings
 from stripe_payments.stripe_api import sign, verify
-from stripe_payments.stripe_api.validation import MalformedAnswerError, checked, parsed
+from stripe_payments.stripe_api.validation import Expected, MalformedResponseError, read_response
 from stripe_payments.sync import projection as derive
 from stripe_payments.sync.fetch import units_of
 from stripe_payments.sync.stored_objects import flatten
@@ -71,8 +71,8 @@ def _webhook(given: bytes) -> str | None:
 def _object(given: bytes) -> str | None:
     """Whatever passes for an object of Stripe's can be taken apart and understood."""
     try:
-        root = checked(parsed(given.decode("utf-8", "replace")), None)
-    except MalformedAnswerError:
+        root = read_response(given.decode("utf-8", "replace"), Expected())
+    except MalformedResponseError:
         return None
     if not isinstance(root.get("id"), str) or not isinstance(root.get("object"), str):
         return None

@@ -23,7 +23,6 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
 from stripe_payments.settings import Price, Settings
 from stripe_payments.stripe_api import StripeAPI, is_transient
-from stripe_payments.stripe_api.resources import expand
 from stripe_payments.sync.fetch import units_of
 
 if TYPE_CHECKING:
@@ -304,8 +303,10 @@ class CheckoutService:
         started = time.monotonic()
         tried = await self._ledger.read(lambda tx: tx.subscriptions.any())
         try:
-            session = await self._stripe.create_checkout_session(
-                self._parameters(checkout, customer, trial=not tried), checkout.idempotency_key
+            session = await self._stripe.create(
+                "checkout.session",
+                self._parameters(checkout, customer, trial=not tried),
+                checkout.idempotency_key,
             )
         except PaymentError as error:
             if is_transient(error) or error.code in ("stripe_key_invalid", "stripe_key_permission"):
@@ -365,7 +366,6 @@ class CheckoutService:
             "cancel_url": checkout.cancel_url,
             "locale": checkout.locale,
             "metadata": marks,
-            "expand": expand("checkout.session"),  # the answer is stored as any later one would be
         }
         title = sold.title_in(checkout.locale) if sold is not None else item
         # an invoice for a single payment would cost the seller extra; the charge has a receipt of Stripe's
@@ -407,7 +407,9 @@ class CheckoutService:
     async def _expire(self, session_id: str) -> bool:
         started = time.monotonic()
         try:
-            session = await self._stripe.expire_checkout_session(session_id)
+            session = await self._stripe.update(
+                "checkout.session", session_id, {}, f"expire-{session_id}", action="expire"
+            )
         except PaymentError as error:
             if error.code != "stripe_error" or is_transient(error):
                 raise

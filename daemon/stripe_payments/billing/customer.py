@@ -42,7 +42,7 @@ class CustomerService:
                     "metadata": {"router_id": identity.router_id},
                 }
                 key = f"customer-{identity.router_id}{self._gone}"
-                customer = await self._stripe.create_customer(params, key)
+                customer = await self._stripe.create("customer", params, key)
             customer_id = str(customer["id"])
             await asyncio.to_thread(self._identity.set_customer, customer_id)
             _log.info("customer", id=customer_id)

@@ -104,7 +104,7 @@ class PortalService:
         if configuration is not None:
             params["configuration"] = configuration
         # an address is good for one visit: every request wants another
-        return await self._stripe.create_portal_session(params, f"portal-{uuid.uuid4().hex}")
+        return await self._stripe.create("billing_portal.session", params, f"portal-{uuid.uuid4().hex}")
 
     async def _configuration(self) -> str | None:
         """The id of ours; None if the key may not make one: then the account's own default is used."""
@@ -112,11 +112,14 @@ class PortalService:
         if known:
             return known
         try:
-            for found in await self._stripe.list_portal_configurations():
+            page = await self._stripe.list("billing_portal.configuration", {"active": True, "limit": 100})
+            for found in page.data:
                 if (found.get("metadata") or {}).get(MARK) == VERSION:
                     return await self._remember(str(found["id"]))
-            made = await self._stripe.create_portal_configuration(
-                CONFIGURATION, f"portal-configuration-{VERSION}-{self._identity.load().router_id}"
+            made = await self._stripe.create(
+                "billing_portal.configuration",
+                CONFIGURATION,
+                f"portal-configuration-{VERSION}-{self._identity.load().router_id}",
             )
         except PaymentError as error:
             if error.code != "stripe_key_permission":

@@ -63,7 +63,7 @@ class PriceDesk:
             alias for alias, price in prices.items() if price.price_id is None and alias != wanted.alias
         ]
         asked = [wanted.alias, *missing][:MAX_LOOKUP_KEYS]
-        page = await self._stripe.list_prices({"lookup_keys": asked, "active": True, "limit": 100})
+        page = await self._stripe.list("price", {"lookup_keys": asked, "active": True, "limit": 100})
         now = self._monotonic()
         self._found.pop(wanted.alias, None)
         for found in page.data:

@@ -116,7 +116,7 @@ class RefundService:
         if reason:
             params["reason"] = reason
         try:
-            refund = await self._stripe.create_refund(params, f"refund-{key}")
+            refund = await self._stripe.create("refund", params, f"refund-{key}")
         except PaymentError as error:
             if not is_transient(error):
                 await self._ledger.write(lambda tx: tx.meta.delete(note))

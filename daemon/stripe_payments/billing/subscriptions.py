@@ -178,7 +178,7 @@ class SubscriptionService:
                 params["proration_date"] = date
             # as of the same second from the same price to the same price is the same change
             key = f"change-{held.row.id}-{held.row.price_id}-{stripe_price}-{date or uuid.uuid4().hex}"
-            answer = await self._stripe.update_subscription(held.row.id, params, key)
+            answer = await self._stripe.update("subscription", held.row.id, params, key)
             self._quotes.pop((held.row.id, price.alias), None)
             pending = bool(answer.get("pending_update"))
             _log.info("plan changed", subscription=held.row.id, price=price.alias, pending=pending)
@@ -202,11 +202,7 @@ class SubscriptionService:
             if row.status in ENDED:
                 return row.id
             if not at_period_end or row.status == "incomplete":
-                try:
-                    await self._stripe.cancel_subscription(row.id, {})
-                except PaymentError as error:
-                    if error.details.get("stripe_code") != "resource_missing":
-                        raise
+                await self._stripe.delete("subscription", row.id)
                 _log.info("subscription ended", subscription=row.id)
                 return row.id
             end, period_end = announced_end(row), period_end_of(row)
@@ -236,7 +232,9 @@ class SubscriptionService:
             if row.paused_collection:
                 await self._update(row.id, {"pause_collection": ""})
             if row.status == "paused":
-                await self._stripe.resume_subscription(row.id, {}, f"resume-{uuid.uuid4().hex}")
+                await self._stripe.update(
+                    "subscription", row.id, {}, f"resume-{uuid.uuid4().hex}", action="resume"
+                )
             _log.info("subscription resumed", subscription=row.id)
             return row.id
 
@@ -330,7 +328,7 @@ class SubscriptionService:
     async def _update(self, subscription_id: str, params: SubscriptionUpdateParams) -> None:
         # these say how it is to be, not what is to change: doing it again does no more, and the same words
         # may be wanted again after their opposite, so every request has a key of its own
-        await self._stripe.update_subscription(subscription_id, params, f"update-{uuid.uuid4().hex}")
+        await self._stripe.update("subscription", subscription_id, params, f"update-{uuid.uuid4().hex}")
 
     async def _mark(self, held: _Held, price: Price) -> None:
         """The marks on the subscription follow its plan; Stripe takes no metadata along with a change that

@@ -11,6 +11,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
@@ -19,8 +20,8 @@ from stripe_payments.clock import TrustedClock
 from stripe_payments.diagnostics.situation import Situation
 from stripe_payments.errors import PaymentError
 from stripe_payments.setup.prices_at_stripe import PriceAtStripe, read_prices
+from stripe_payments.setup.webhook_endpoint import read_endpoints
 from stripe_payments.stripe_api import PERMISSIONS, Permission, StripeAPI
-from stripe_payments.stripe_api.worker_threads import WorkerThreads
 
 T = TypeVar("T")
 
@@ -80,14 +81,14 @@ class Probes:
             read_timeout=READ_S,
             network_retries=0,
         )
-        self._threads = WorkerThreads(2, "diagnostics")
+        self._threads = ThreadPoolExecutor(2, "diagnostics")
         self.addresses = Shared(self._resolve)
         self.connected = Shared(self._connect)
         self.handshake = Shared(self._shake_hands)
         self.prices: Shared[dict[str, PriceAtStripe]] = Shared(
             lambda: read_prices(self.stripe, situation.settings)
         )
-        self.endpoints: Shared[list[dict[str, Any]]] = Shared(self.stripe.list_webhook_endpoints)
+        self.endpoints: Shared[list[dict[str, Any]]] = Shared(lambda: read_endpoints(self.stripe))
         self.answer = Shared(self._ask_anything)
 
     def close(self) -> None:
@@ -100,21 +101,21 @@ class Probes:
             self.answer,
         ):
             shared.cancel()
-        self._threads.close(timeout=0)
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self.stripe.close(timeout=0)
 
     async def off_the_loop(self, call: Callable[[], T]) -> T:
         """Run what may block (a resolver, a flash that hangs) in a thread that nobody waits for at the
         end.
         """
-        return await self._threads.run(call)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     async def unreadable(self) -> list[Permission]:
         """The permissions whose resource the key may not even list."""
 
         async def refused(permission: Permission) -> bool:
             try:
-                await self.stripe.get(permission.probe, {"limit": 1})
+                await self.stripe.list(permission.kind, {"limit": 1, "expand": []})
             except PaymentError as error:
                 if error.code != "stripe_key_permission":
                     raise
@@ -129,7 +130,7 @@ class Probes:
         if self.situation.settings.prices:
             await self.prices()
         else:
-            await self.stripe.list_prices({"limit": 1})
+            await self.stripe.list("price", {"limit": 1})
 
     async def _resolve(self) -> list[SocketAddress]:
         def look_up() -> list[SocketAddress]:

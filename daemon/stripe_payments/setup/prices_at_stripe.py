@@ -12,7 +12,7 @@ from stripe_payments.billing.prices import MAX_LOOKUP_KEYS
 from stripe_payments.errors import PaymentError
 from stripe_payments.settings import Price, Settings
 from stripe_payments.setup.catalogue_wanted import differences, is_active
-from stripe_payments.stripe_api import Expected, StripeAPI, is_missing
+from stripe_payments.stripe_api import StripeAPI, is_missing
 
 Raw = Mapping[str, Any]
 
@@ -49,7 +49,7 @@ async def read_prices(stripe: StripeAPI, settings: Settings) -> dict[str, PriceA
     wanted = list(settings.prices.values())
     for start in range(0, len(wanted), MAX_LOOKUP_KEYS):
         keys = [price.alias for price in wanted[start : start + MAX_LOOKUP_KEYS]]
-        page = await stripe.list_prices({"lookup_keys": keys, "limit": 100, "expand": ["data.product"]})
+        page = await stripe.list("price", {"lookup_keys": keys, "limit": 100, "expand": ["data.product"]})
         found |= {str(raw["lookup_key"]): raw for raw in page.data if raw.get("lookup_key")}
     seen = {str(raw["id"]): raw for raw in found.values()}
     prices: dict[str, PriceAtStripe] = {}
@@ -65,8 +65,7 @@ async def read_prices(stripe: StripeAPI, settings: Settings) -> dict[str, PriceA
 
 async def _retrieve(stripe: StripeAPI, price_id: str) -> tuple[Raw | None, bool]:
     try:
-        expected = Expected("price", object_id=price_id, expanded=("product",))
-        return await stripe.get(f"/v1/prices/{price_id}", {"expand": ["product"]}, expected), False
+        return await stripe.get("price", price_id, expand=["product"]), False
     except PaymentError as error:
         if not is_missing(error):
             raise

@@ -223,7 +223,7 @@ class Provisioner:
                 return await self._create_price(price, product_id, transfer=transfer), product_id
             if error.details.get("param") == "lookup_key" and not transfer:
                 # another router of the fleet, set up at the same moment, was faster
-                page = await self._stripe.list_prices({"lookup_keys": [price.alias], "limit": 1})
+                page = await self._stripe.list("price", {"lookup_keys": [price.alias], "limit": 1})
                 if page.data:
                     return page.data[0], product_id
             raise
@@ -242,7 +242,7 @@ class Provisioner:
         if transfer:
             params["transfer_lookup_key"] = True
         # a key for this attempt alone: yesterday's would bring back a price that was archived since
-        made = await self._stripe.create_price(params, f"price-{uuid.uuid4().hex}")
+        made = await self._stripe.create("price", params, f"price-{uuid.uuid4().hex}")
         _log.info("price created", price=price.alias, id=made["id"], product=product_id)
         return made
 
@@ -304,7 +304,7 @@ class _Products:
         if wanted.description:
             params["description"] = wanted.description
         digest = hashlib.sha256(json.dumps([params, instead_of], sort_keys=True).encode()).hexdigest()
-        made = await self._stripe.create_product(params, f"product-{digest[:40]}")
+        made = await self._stripe.create("product", params, f"product-{digest[:40]}")
         _log.info("product created", product=wanted.name, id=made["id"])
         return str(made["id"])
 
@@ -313,8 +313,8 @@ class _Products:
         marked: dict[str, str] = {}
         after: str | None = None
         for _ in range(_PAGES):
-            page = await self._stripe.list_products(
-                {"active": True, "limit": 100, **({"starting_after": after} if after else {})}
+            page = await self._stripe.list(
+                "product", {"active": True, "limit": 100, **({"starting_after": after} if after else {})}
             )
             for product in page.data:
                 item = (product.get("metadata") or {}).get("item")

@@ -96,6 +96,11 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+async def read_endpoints(stripe: StripeAPI) -> list[dict[str, Any]]:
+    """All endpoints of the account, newest first: Stripe allows sixteen per mode, which is one page."""
+    return (await stripe.list("webhook_endpoint", {"limit": 100})).data
+
+
 def owner(endpoint: Raw) -> str | None:
     """The router that an endpoint is marked with."""
     marked = (endpoint.get("metadata") or {}).get("router_id")
@@ -141,7 +146,7 @@ class WebhookSetup:
             router_id = (await asyncio.to_thread(self._identity.load)).router_id
             known = await self._ledger.read(KnownEndpoint.read)
             ours, keep = [], None
-            for endpoint in await self._stripe.list_webhook_endpoints():
+            for endpoint in await read_endpoints(self._stripe):
                 if endpoint.get("url") == url and owner(endpoint) not in (None, router_id) and not replace:
                     raise _foreign(str(owner(endpoint)))
                 if endpoint.get("url") != url and owner(endpoint) != router_id:
@@ -162,7 +167,7 @@ class WebhookSetup:
                 action = "recreated" if stale else "created"
                 endpoint_id = await self._create(url, version, router_id, stale)
             for old in stale:
-                await self._stripe.delete_webhook_endpoint(old)
+                await self._stripe.delete("webhook_endpoint", old)
         _log.info("webhook endpoint", id=endpoint_id, action=action, removed=",".join(stale))
         return {
             "id": endpoint_id,
@@ -210,7 +215,9 @@ class WebhookSetup:
             params["metadata"] = {"router_id": router_id}
         if not params:
             return "unchanged"
-        await self._stripe.update_webhook_endpoint(str(endpoint["id"]), params, f"webhook-{uuid.uuid4().hex}")
+        await self._stripe.update(
+            "webhook_endpoint", str(endpoint["id"]), params, f"webhook-{uuid.uuid4().hex}"
+        )
         return "updated"
 
     async def _create(self, url: str, version: str, router_id: str, stale: list[str]) -> str:
@@ -225,20 +232,20 @@ class WebhookSetup:
             "metadata": {"router_id": router_id},
         }
         try:
-            created = await self._stripe.create_webhook_endpoint(params, f"webhook-{uuid.uuid4().hex}")
+            created = await self._stripe.create("webhook_endpoint", params, f"webhook-{uuid.uuid4().hex}")
         except PaymentError as error:
             if error.code != "stripe_error" or error.details.get("transient") or not stale:
                 raise
             for old in stale:
-                await self._stripe.delete_webhook_endpoint(old)
-            created = await self._stripe.create_webhook_endpoint(params, f"webhook-{uuid.uuid4().hex}")
+                await self._stripe.delete("webhook_endpoint", old)
+            created = await self._stripe.create("webhook_endpoint", params, f"webhook-{uuid.uuid4().hex}")
         endpoint_id, secret = str(created["id"]), str(created["secret"])
         known = KnownEndpoint(endpoint_id, url, bool(created.get("livemode")), digest(secret))
         try:
             await asyncio.to_thread(lambda: self._keys.store(webhook_secret=secret))
         except PaymentError:
             # nobody could verify what it sends
-            await self._stripe.delete_webhook_endpoint(endpoint_id)
+            await self._stripe.delete("webhook_endpoint", endpoint_id)
             raise
         await self._ledger.write(known.write)
         return endpoint_id

@@ -1,59 +1,67 @@
-"""The verbs the daemon needs of Stripe, as coroutines.
+"""Requests to Stripe, as coroutines: off the event loop, bounded in time, logged and validated.
 
-How a call is made is `wire`'s business: off the event loop, bounded in time, with an idempotency key if it
-is a POST. Parameters are typed by the SDK's own `stripe.params`; every verb says what its answer has to be
-(`answers`, `shapes`), and nothing else gets out of here.
+Every call runs in one of four threads, has a connect timeout of 10 s and a read timeout of 30 s, and is
+retried twice by the SDK where that is safe. The SDK's `raw_request` is used: its typed services would load
+about a hundred resource classes to produce what is kept here as plain JSON.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+import concurrent.futures
+import ipaddress
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from urllib.parse import urlsplit
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.stripe_api.faults import is_transient
-from stripe_payments.stripe_api.resources import PATHS, expand, object_kind
-from stripe_payments.stripe_api.wire import (
-    ANYTHING,
-    CONNECT_TIMEOUT,
-    NETWORK_RETRIES,
-    READ_TIMEOUT,
-    Expected,
-    StripeState,
-    Wire,
-    api_base_problem,
-)
+from stripe_payments.i18n import Text
+from stripe_payments.log import Log
+from stripe_payments.stripe_api.failures import date_header, is_missing, malformed, translate
+from stripe_payments.stripe_api.resources import RESOURCES, object_kind
+from stripe_payments.stripe_api.validation import Expected, MalformedResponseError, read_response
 
 if TYPE_CHECKING:
-    from stripe.params import (
-        ChargeListParams,
-        CustomerCreateParams,
-        CustomerSearchParams,
-        DisputeListParams,
-        InvoiceCreatePreviewParams,
-        InvoiceListParams,
-        InvoicePaymentListParams,
-        PriceCreateParams,
-        PriceListParams,
-        ProductCreateParams,
-        ProductListParams,
-        RefundCreateParams,
-        SubscriptionCancelParams,
-        SubscriptionListParams,
-        SubscriptionResumeParams,
-        SubscriptionUpdateParams,
-        WebhookEndpointCreateParams,
-        WebhookEndpointUpdateParams,
-    )
-    from stripe.params.billing_portal import ConfigurationCreateParams
-    from stripe.params.billing_portal import SessionCreateParams as PortalSessionCreateParams
-    from stripe.params.checkout import SessionCreateParams, SessionListParams
+    from stripe import StripeClient
+    from stripe.params import CustomerSearchParams, InvoiceCreatePreviewParams, InvoicePaymentListParams
 
     from stripe_payments.clock import TrustedClock
     from stripe_payments.keys import Keys
 
-__all__ = ["Page", "StripeAPI", "StripeState", "api_base_problem", "is_transient", "object_kind"]
+__all__ = ["Page", "StripeAPI", "StripeState", "api_base_problem"]
+
+T = TypeVar("T")
+
+_log = Log("stripe_api")
+
+STRIPE: Final = "https://api.stripe.com"
+THREADS: Final = 4
+MAX_QUEUED: Final = 64
+"""Calls that wait for a thread; one more is refused, because it would wait longer than any caller does."""
+CONNECT_TIMEOUT: Final = 10.0
+READ_TIMEOUT: Final = 30.0
+NETWORK_RETRIES: Final = 2
+_LONGEST_DETAIL: Final = 200
+_NO_TEXT = Text("it contains what is no text", "contiene qualcosa che non è testo")
+_OTHER_KEYS = Text("the keys were changed meanwhile", "nel frattempo le chiavi sono state cambiate")
+
+
+@dataclass(frozen=True, slots=True)
+class StripeState:
+    """The outcome of the last call.
+
+    status is ok, unreachable, unauthorized (the key is wrong or lacks a permission), unconfigured (there is
+    no key) or unknown (no call yet); since is trusted epoch seconds; detail names the failure (dns, tls,
+    clock, timeout, …).
+    """
+
+    status: str
+    since: int | None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +72,32 @@ class Page:
     has_more: bool
 
 
+def api_base_problem(url: str) -> str | None:
+    """Why an address may not replace https://api.stripe.com, or None if it may (https, or loopback)."""
+    parts = urlsplit(url)
+    if not parts.hostname or parts.username or parts.password or parts.query or parts.fragment:
+        return "not a plain http(s) address"
+    if parts.scheme == "https":
+        return None
+    if parts.scheme != "http":
+        return "neither https nor http"
+    if parts.hostname == "localhost":
+        return None
+    try:
+        loopback = ipaddress.ip_address(parts.hostname).is_loopback
+    except ValueError:
+        loopback = False
+    return (
+        None if loopback else "http is accepted for loopback alone: the secret key would travel unencrypted"
+    )
+
+
 class StripeAPI:
-    """Stripe, off the event loop. `keys` is asked at every call, so that new keys count at once."""
+    """`keys` is called for every request, so that new keys apply at once.
+
+    Methods take the `kind` of a resource (resources.py) and the parameters that Stripe documents for it;
+    every POST has an idempotency key. They raise PaymentError.
+    """
 
     def __init__(
         self,
@@ -77,60 +109,116 @@ class StripeAPI:
         read_timeout: float = READ_TIMEOUT,
         network_retries: int = NETWORK_RETRIES,
     ) -> None:
-        self._wire = Wire(
-            keys,
-            clock,
-            api_base,
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-            network_retries=network_retries,
-        )
+        if api_base is not None and (problem := api_base_problem(api_base)) is not None:
+            raise ValueError(f"STRIPE_API_BASE: {problem}")
+        self.base = (api_base or STRIPE).rstrip("/")
+        """https://api.stripe.com, or what STRIPE_API_BASE says."""
+        self._keys = keys
+        self._clock = clock
+        self._timeout = (connect_timeout, read_timeout)
+        self._retries = network_retries
+        self._client: tuple[str, StripeClient] | None = None
+        self._session: Any = None
+        self._lock = threading.Lock()
+        # The interpreter joins these threads when it exits; __main__ ends the process without that, because
+        # a call that waits 30 s for Stripe must not delay a stop.
+        self._pool = concurrent.futures.ThreadPoolExecutor(THREADS, "stripe")
+        self._calls: set[concurrent.futures.Future[Any]] = set()
+        self._state = StripeState("unknown", None)
 
     @property
     def state(self) -> StripeState:
-        return self._wire.state
+        if not self._keys().secret_key:
+            return StripeState("unconfigured", self._state.since)
+        return self._state
 
     def close(self, timeout: float = 1.0) -> None:
-        """Let the threads go; wait at most `timeout` seconds for idle ones. A call in flight is abandoned."""
-        self._wire.close(timeout)
+        """Wait at most `timeout` seconds for calls in progress, then abandon them (they are repeated under
+        the same idempotency key after the next start). Idempotent.
+        """
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        _, hanging = concurrent.futures.wait(list(self._calls), timeout)
+        if not hanging:
+            self._pool.shutdown(wait=True)
+        if self._session is not None:
+            self._session.close()
 
-    # -- reading ----------------------------------------------------------------------------------
+    # -- requests ---------------------------------------------------------------------------------
 
     async def retrieve(self, object_id: str) -> dict[str, Any] | None:
-        """The object with what belongs to it expanded (resources.py), or None if Stripe has none of that
-        id.
-        """
+        """The object with everything that its resource expands, or None if Stripe has none of that id."""
         kind = object_kind(object_id)
         if kind is None:
             raise PaymentError("invalid_argument", argument="id")
         try:
-            return await self.get(
-                f"{PATHS[kind]}/{object_id}",
-                {"expand": expand(kind)},
-                Expected(kind, object_id=object_id, expanded=expand(kind)),
-            )
+            return await self.get(kind, object_id)
         except PaymentError as error:
             if is_missing(error):
                 return None
             raise
 
-    async def list_checkout_sessions(self, params: SessionListParams) -> Page:
-        return await self._list("checkout.session", cast("dict[str, Any]", params))
+    async def get(self, kind: str, object_id: str, expand: Sequence[str] | None = None) -> dict[str, Any]:
+        """As `retrieve`, for ids without a known prefix and other expansions; `is_missing(error)` if Stripe
+        has none of that id.
+        """
+        resource = RESOURCES[kind]
+        expanded = resource.expand if expand is None else expand
+        return await self._call(
+            "get",
+            f"{resource.path}/{object_id}",
+            {"expand": list(expanded)},
+            Expected(kind, object_id=object_id, expanded=expanded),
+        )
 
-    async def list_subscriptions(self, params: SubscriptionListParams) -> Page:
-        return await self._list("subscription", cast("dict[str, Any]", params))
+    async def list(self, kind: str, params: Mapping[str, Any]) -> Page:
+        """One page; `expand` among the parameters replaces what the resource expands."""
+        resource = RESOURCES[kind]
+        wanted = {"expand": [f"data.{path}" for path in resource.expand], **params}
+        response = await self._call(
+            "get", resource.path, wanted, Expected(kind, is_list=True, expanded=wanted["expand"])
+        )
+        return Page(response["data"], response["has_more"])
 
-    async def list_invoices(self, params: InvoiceListParams) -> Page:
-        return await self._list("invoice", cast("dict[str, Any]", params))
+    async def create(self, kind: str, params: Mapping[str, Any], idempotency_key: str) -> dict[str, Any]:
+        """The new object, expanded as by `retrieve`: it is stored like one that was fetched."""
+        resource = RESOURCES[kind]
+        return await self._call(
+            "post",
+            resource.path,
+            {"expand": list(resource.expand), **params},
+            Expected(kind, expanded=resource.expand, required=resource.required),
+            idempotency_key,
+        )
 
-    async def list_disputes(self, params: DisputeListParams) -> Page:
-        return await self._list("dispute", cast("dict[str, Any]", params))
+    async def update(
+        self, kind: str, object_id: str, params: Mapping[str, Any], idempotency_key: str, action: str = ""
+    ) -> dict[str, Any]:
+        """Change an object, or perform an `action` on it ("expire", "resume")."""
+        path = f"{RESOURCES[kind].path}/{object_id}"
+        return await self._call(
+            "post",
+            f"{path}/{action}" if action else path,
+            params,
+            Expected(kind, object_id=object_id),
+            idempotency_key,
+        )
 
-    async def list_charges(self, params: ChargeListParams) -> Page:
-        return await self._list("charge", cast("dict[str, Any]", params))
+    async def delete(self, kind: str, object_id: str) -> None:
+        """Delete an object, cancel a subscription at once. One that does not exist counts as deleted."""
+        try:
+            await self._call(
+                "delete", f"{RESOURCES[kind].path}/{object_id}", {}, Expected(kind, object_id=object_id)
+            )
+        except PaymentError as error:
+            if not is_missing(error):
+                raise
 
-    async def list_prices(self, params: PriceListParams) -> Page:
-        return await self._list("price", cast("dict[str, Any]", params))
+    async def preview_invoice(
+        self, params: InvoiceCreatePreviewParams, idempotency_key: str
+    ) -> dict[str, Any]:
+        """The invoice that a change would lead to. It is a POST, but changes nothing at Stripe."""
+        path = f"{RESOURCES['invoice'].path}/create_preview"
+        return await self._call("post", path, params, Expected("invoice"), idempotency_key)
 
     async def invoice_of_payment(self, payment_intent: str) -> str | None:
         """The id of the invoice that a payment intent paid (it is no field of the payment intent since
@@ -140,169 +228,172 @@ class StripeAPI:
             "payment": {"type": "payment_intent", "payment_intent": payment_intent},
             "limit": 1,
         }
-        expected = Expected("list:invoice_payment")
-        answer = await self.get("/v1/invoice_payments", cast("dict[str, Any]", params), expected)
-        for payment in answer["data"]:
+        for payment in (await self.list("invoice_payment", params)).data:
             invoice = payment.get("invoice")
             found = invoice.get("id") if isinstance(invoice, dict) else invoice
             return str(found) if found else None
         return None
 
     async def find_customer(self, router_id: str) -> dict[str, Any] | None:
-        """The customer whose metadata names this router; the oldest, should there be several."""
+        """The customer whose metadata names this router; the oldest, if there are several."""
         params: CustomerSearchParams = {"query": f"metadata['router_id']:'{router_id}'", "limit": 10}
-        expected = Expected("list:customer")
-        answer = await self.get("/v1/customers/search", cast("dict[str, Any]", params), expected)
+        path = f"{RESOURCES['customer'].path}/search"
+        response = await self._call("get", path, params, Expected("customer", is_list=True))
         found = [
             customer
-            for customer in answer["data"]
+            for customer in response["data"]
             if not customer.get("deleted") and (customer.get("metadata") or {}).get("router_id") == router_id
         ]
         return min(found, key=lambda customer: (customer.get("created", 0), customer["id"]), default=None)
 
-    # -- writing ----------------------------------------------------------------------------------
-
-    async def create_customer(self, params: CustomerCreateParams, idempotency_key: str) -> dict[str, Any]:
-        path = "/v1/customers"
-        return await self.post(path, cast("dict[str, Any]", params), idempotency_key, Expected("customer"))
-
-    async def create_checkout_session(
-        self, params: SessionCreateParams, idempotency_key: str
-    ) -> dict[str, Any]:
-        """The answer has the `url` of the page to pay on."""
-        path, expected = "/v1/checkout/sessions", Expected("checkout.session", told=("url",))
-        return await self.post(path, cast("dict[str, Any]", params), idempotency_key, expected)
-
-    async def expire_checkout_session(self, session_id: str) -> dict[str, Any]:
-        """Make an open session unpayable. Raises `stripe_error` if it is not open any more."""
-        path = f"/v1/checkout/sessions/{session_id}/expire"
-        expected = Expected("checkout.session", object_id=session_id)
-        return await self.post(path, {}, f"expire-{session_id}", expected)
-
-    async def create_refund(self, params: RefundCreateParams, idempotency_key: str) -> dict[str, Any]:
-        path = "/v1/refunds"
-        return await self.post(path, cast("dict[str, Any]", params), idempotency_key, Expected("refund"))
-
-    async def preview_invoice(
-        self, params: InvoiceCreatePreviewParams, idempotency_key: str
-    ) -> dict[str, Any]:
-        """What an invoice would be; nothing changes at Stripe (it is a POST all the same)."""
-        path = "/v1/invoices/create_preview"
-        return await self.post(path, cast("dict[str, Any]", params), idempotency_key, Expected("invoice"))
-
-    async def update_subscription(
-        self, subscription_id: str, params: SubscriptionUpdateParams, idempotency_key: str
-    ) -> dict[str, Any]:
-        path = f"/v1/subscriptions/{subscription_id}"
-        expected = Expected("subscription", object_id=subscription_id)
-        return await self.post(path, cast("dict[str, Any]", params), idempotency_key, expected)
-
-    async def resume_subscription(
-        self, subscription_id: str, params: SubscriptionResumeParams, idempotency_key: str
-    ) -> dict[str, Any]:
-        """Out of the status `paused` alone. Raises `payment_failed` where it cannot be paid."""
-        path = f"/v1/subscriptions/{subscription_id}/resume"
-        expected = Expected("subscription", object_id=subscription_id)
-        return await self.post(path, cast("dict[str, Any]", params), idempotency_key, expected)
-
-    async def cancel_subscription(
-        self, subscription_id: str, params: SubscriptionCancelParams
-    ) -> dict[str, Any]:
-        """End it at once. A second request of that kind finds nothing to end, so it needs no key."""
-        path = f"/v1/subscriptions/{subscription_id}"
-        expected = Expected("subscription", object_id=subscription_id)
-        return await self._wire.call("delete", path, cast("dict[str, Any]", params), None, expected)
-
-    async def list_portal_configurations(self) -> list[dict[str, Any]]:
-        path, expected = "/v1/billing_portal/configurations", Expected("list:billing_portal.configuration")
-        return list((await self.get(path, {"active": True, "limit": 100}, expected))["data"])
-
-    async def create_portal_configuration(
-        self, params: ConfigurationCreateParams, idempotency_key: str
-    ) -> dict[str, Any]:
-        path, expected = "/v1/billing_portal/configurations", Expected("billing_portal.configuration")
-        return await self.post(path, cast("dict[str, Any]", params), idempotency_key, expected)
-
-    async def create_portal_session(
-        self, params: PortalSessionCreateParams, idempotency_key: str
-    ) -> dict[str, Any]:
-        path, expected = "/v1/billing_portal/sessions", Expected("billing_portal.session")
-        return await self.post(path, cast("dict[str, Any]", params), idempotency_key, expected)
-
-    # -- setting the account up -------------------------------------------------------------------
-
-    async def list_products(self, params: ProductListParams) -> Page:
-        return await self._list("product", cast("dict[str, Any]", params))
-
-    async def create_product(self, params: ProductCreateParams, idempotency_key: str) -> dict[str, Any]:
-        path = "/v1/products"
-        return await self.post(path, cast("dict[str, Any]", params), idempotency_key, Expected("product"))
-
-    async def create_price(self, params: PriceCreateParams, idempotency_key: str) -> dict[str, Any]:
-        path = "/v1/prices"
-        return await self.post(path, cast("dict[str, Any]", params), idempotency_key, Expected("price"))
-
-    async def list_webhook_endpoints(self) -> list[dict[str, Any]]:
-        """All of the account's, newest first: Stripe allows sixteen a mode, which is one page."""
-        path, expected = "/v1/webhook_endpoints", Expected("list:webhook_endpoint")
-        return list((await self.get(path, {"limit": 100}, expected))["data"])
-
-    async def create_webhook_endpoint(
-        self, params: WebhookEndpointCreateParams, idempotency_key: str
-    ) -> dict[str, Any]:
-        """The answer, and no later one, has the endpoint's `secret`."""
-        path, expected = "/v1/webhook_endpoints", Expected("webhook_endpoint", told=("secret",))
-        return await self.post(path, cast("dict[str, Any]", params), idempotency_key, expected)
-
-    async def update_webhook_endpoint(
-        self, endpoint_id: str, params: WebhookEndpointUpdateParams, idempotency_key: str
-    ) -> dict[str, Any]:
-        path = f"/v1/webhook_endpoints/{endpoint_id}"
-        expected = Expected("webhook_endpoint", object_id=endpoint_id)
-        return await self.post(path, cast("dict[str, Any]", params), idempotency_key, expected)
-
-    async def delete_webhook_endpoint(self, endpoint_id: str) -> None:
-        """One that is gone already counts as deleted."""
-        try:
-            path = f"/v1/webhook_endpoints/{endpoint_id}"
-            await self._wire.call("delete", path, {}, None, ANYTHING)
-        except PaymentError as error:
-            if not is_missing(error):
-                raise
-
-    # -- what it talks with -----------------------------------------------------------------------
-
-    @property
-    def base(self) -> str:
-        """Where Stripe is: https://api.stripe.com, or what STRIPE_API_BASE says."""
-        return self._wire.base
-
     async def api_version(self) -> str:
-        """The version that every request pins, and every webhook endpoint of ours."""
-        return await self._wire.api_version()
+        """The version that every request pins, and every webhook endpoint that we create."""
+        return await self._in_thread(lambda: str(_sdk().api_version))
 
     async def ca_bundle(self) -> str:
         """The file of certificate authorities that Stripe's certificate is verified with."""
-        return await self._wire.ca_bundle()
+        return await self._in_thread(lambda: str(_sdk().ca_bundle_path))
 
-    # -- the wire ---------------------------------------------------------------------------------
+    # -- one call ---------------------------------------------------------------------------------
 
-    async def get(
-        self, path: str, params: Mapping[str, Any], expected: Expected = ANYTHING
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any],
+        expected: Expected,
+        idempotency_key: str | None = None,
     ) -> dict[str, Any]:
-        return await self._wire.call("get", path, params, None, expected)
+        """The validated response. Parameters that are None or an empty list are not sent."""
+        key = self._keys().secret_key
+        if not key:
+            raise PaymentError("not_configured")
+        sent = {name: value for name, value in params.items() if value is not None and value != []}
+        if idempotency_key is not None:
+            sent["idempotency_key"] = idempotency_key
+        response = await self._in_thread(lambda: self._request(key, method, path, sent, expected))
+        if self._keys().secret_key != key:
+            # it may belong to another account, or to test mode where live mode counts now
+            raise PaymentError("stripe_error", reason=_OTHER_KEYS, transient=True)
+        return response
 
-    async def post(
-        self, path: str, params: Mapping[str, Any], idempotency_key: str, expected: Expected = ANYTHING
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        """Cancelling the caller cancels a call that still waits for a thread."""
+        if len(self._calls) >= THREADS + MAX_QUEUED:
+            raise PaymentError("timeout")
+        future = self._pool.submit(call)
+        self._calls.add(future)
+        future.add_done_callback(self._calls.discard)
+        return await asyncio.wrap_future(future)
+
+    def _request(
+        self, key: str, method: str, path: str, sent: Mapping[str, Any], expected: Expected
     ) -> dict[str, Any]:
-        return await self._wire.call("post", path, params, idempotency_key, expected)
+        """In a worker thread: one call; its outcome is recorded and logged."""
+        started = time.monotonic()
+        call = f"{method.upper()} {path}"
+        request_id: str | None = None
+        try:
+            response = self._send(key, method, path, sent)
+            request_id = response.request_id
+            self._observe_date(response.headers)
+            answer = read_response(response.body, expected)
+        except MalformedResponseError as error:
+            failure = malformed(error.where, request_id)
+            self._failed(failure, call, started)
+            raise failure from error
+        except PaymentError as failure:
+            self._failed(failure, call, started)
+            raise
+        self._record("ok")
+        _log.info("call", call=call, request_id=request_id, ms=_elapsed(started))
+        return answer
 
-    async def _list(self, kind: str, params: Mapping[str, Any]) -> Page:
-        asked = {"expand": expand(kind, in_list=True), **params}
-        answer = await self.get(PATHS[kind], asked, Expected(f"list:{kind}", expanded=asked["expand"]))
-        return Page(list(answer["data"]), bool(answer.get("has_more")))
+    def _send(self, key: str, method: str, path: str, sent: Mapping[str, Any]) -> Any:
+        """The SDK's response; its exceptions become PaymentError or MalformedResponseError."""
+        stripe = _sdk()
+        try:
+            # raw_request has no annotations in the SDK
+            return cast(Any, self._client_for(key)).raw_request(method, path, **sent)
+        except stripe.StripeError as error:
+            self._observe_date(error.headers)
+            raise translate(error, self._clock.now()) from error
+        except UnicodeEncodeError as error:
+            raise PaymentError("invalid_argument", reason=_NO_TEXT) from error
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            # the SDK expects an error to be of Stripe's shape; a proxy's may be of any
+            raise MalformedResponseError("error") from error
+
+    def _client_for(self, key: str) -> StripeClient:
+        stripe = _sdk()
+        with self._lock:
+            if self._client is None or self._client[0] != key:
+                # no figures about our calls in every request; a global of the SDK, read at each call
+                stripe.enable_telemetry = False
+                stripe.set_app_info("router-os-stripe-payments")
+                if self._session is None:
+                    self._session = _http_session(self.base)
+                client = stripe.StripeClient(
+                    key,
+                    stripe_version=stripe.api_version,
+                    base_addresses={"api": self.base},
+                    max_network_retries=self._retries,  # without it, the SDK's client does not retry at all
+                    http_client=stripe.RequestsClient(timeout=self._timeout, session=self._session),
+                )
+                self._client = (key, client)
+            return self._client[1]
+
+    def _observe_date(self, headers: Mapping[str, str] | None) -> None:
+        if (date := date_header(headers)) is not None:
+            self._clock.observe(date)
+
+    def _failed(self, failure: PaymentError, call: str, started: float) -> None:
+        reason = failure.details.get("reason", "")
+        reason = reason.en if isinstance(reason, Text) else str(reason)
+        if failure.code in ("stripe_key_invalid", "stripe_key_permission"):
+            self._record("unauthorized", failure.code)
+        elif failure.code == "stripe_unreachable" or failure.details.get("transient"):
+            self._record("unreachable", reason[:_LONGEST_DETAIL])
+        else:
+            self._record("ok")  # Stripe answers and refused this one call
+        _log.warning(
+            "call failed",
+            call=call,
+            error=failure.code,
+            stripe_code=failure.details.get("stripe_code"),
+            reason=reason,
+            request_id=failure.details.get("request_id"),
+            ms=_elapsed(started),
+        )
+
+    def _record(self, status: str, detail: str = "") -> None:
+        if (status, detail) != (self._state.status, self._state.detail):
+            self._state = StripeState(status, self._clock.now(), detail)
 
 
-def is_missing(error: PaymentError) -> bool:
-    """Whether Stripe says that the object (or one named in the parameters) does not exist."""
-    return bool(error.details.get("missing"))
+def _sdk() -> Any:
+    # With STRIPE_LOG the SDK prints requests and responses to stderr: a new webhook's secret among them.
+    os.environ.pop("STRIPE_LOG", None)
+    import stripe
+
+    return stripe
+
+
+def _http_session(base: str) -> Any:
+    """The HTTP session of all threads.
+
+    `trust_env` off: requests would replace the Authorization header with the credentials of a `.netrc` in
+    HOME (a line `default` is enough), and send an http request for loopback, key included, to the proxy of
+    the environment. A proxy for https is kept: it sees only the TLS connection.
+    """
+    import requests
+
+    session = requests.Session()
+    session.trust_env = False
+    if base.startswith("https:"):
+        session.proxies.update(requests.utils.get_environ_proxies(base))
+    return session
+
+
+def _elapsed(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)

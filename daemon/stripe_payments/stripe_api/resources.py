@@ -1,67 +1,67 @@
-"""Which of Stripe's resources an id names, where it is fetched, and what is fetched along with it.
+"""The Stripe resources that the daemon uses: their paths, the prefixes of their ids, what is expanded.
 
 The prefix of an id is documented only by example, but it is stable enough that Stripe's own tools rely on it.
-Expansions keep the number of requests down (two a polling round): one GET of a Checkout session answers for
+Expansions keep the number of requests down (two per polling round): one GET of a Checkout session includes
 its payment, its charge, its refunds and its subscription. Stripe expands four levels at most, the `data` of a
-list being one of them. An object is expanded alike wherever it occurs: the ledger writes only what differs.
+list being one of them. An object is expanded in the same way wherever it occurs, so that the ledger writes
+only what changed.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 _ID = re.compile(r"(?P<prefix>[a-z]+)_[A-Za-z0-9_]{1,250}")
 
-_KINDS: Final = {
-    "cs": "checkout.session",
-    "pi": "payment_intent",
-    "ch": "charge",
-    "py": "charge",  # of a payment method that is no card
-    "re": "refund",
-    "pyr": "refund",
-    "dp": "dispute",
-    "du": "dispute",
-    "in": "invoice",
-    "sub": "subscription",
-    "cus": "customer",
-    "price": "price",
-    "prod": "product",
-}
 
-PATHS: Final = {
-    "checkout.session": "/v1/checkout/sessions",
-    "payment_intent": "/v1/payment_intents",
-    "charge": "/v1/charges",
-    "refund": "/v1/refunds",
-    "dispute": "/v1/disputes",
-    "invoice": "/v1/invoices",
-    "subscription": "/v1/subscriptions",
-    "customer": "/v1/customers",
-    "price": "/v1/prices",
-    "product": "/v1/products",
-}
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """path: below https://api.stripe.com; prefixes: of the ids that may be passed to `StripeAPI.retrieve`;
+    expand: requested with every GET and list; required: what the response to its creation has to contain.
+    """
 
-EXPAND: Final[dict[str, tuple[str, ...]]] = {
-    "checkout.session": (
-        "line_items",
-        "payment_intent.latest_charge.refunds",
-        "subscription.latest_invoice.payments",
-        "invoice.payments",
+    path: str
+    prefixes: tuple[str, ...] = ()
+    expand: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+
+
+RESOURCES: Final[Mapping[str, Resource]] = {
+    "checkout.session": Resource(
+        "/v1/checkout/sessions",
+        prefixes=("cs",),
+        expand=(
+            "line_items",
+            "payment_intent.latest_charge.refunds",
+            "subscription.latest_invoice.payments",
+            "invoice.payments",
+        ),
+        required=("url",),
     ),
-    "payment_intent": ("latest_charge.refunds",),
-    "charge": ("refunds",),
-    "subscription": ("latest_invoice.payments",),
-    "invoice": ("payments",),
+    "payment_intent": Resource("/v1/payment_intents", prefixes=("pi",), expand=("latest_charge.refunds",)),
+    # py_ and pyr_: of a payment method that is not a card
+    "charge": Resource("/v1/charges", prefixes=("ch", "py"), expand=("refunds",)),
+    "refund": Resource("/v1/refunds", prefixes=("re", "pyr")),
+    "dispute": Resource("/v1/disputes", prefixes=("dp", "du")),
+    "invoice": Resource("/v1/invoices", prefixes=("in",), expand=("payments",)),
+    "invoice_payment": Resource("/v1/invoice_payments"),
+    "subscription": Resource("/v1/subscriptions", prefixes=("sub",), expand=("latest_invoice.payments",)),
+    "customer": Resource("/v1/customers", prefixes=("cus",)),
+    "product": Resource("/v1/products", prefixes=("prod",)),
+    "price": Resource("/v1/prices", prefixes=("price",)),
+    "billing_portal.configuration": Resource("/v1/billing_portal/configurations"),
+    "billing_portal.session": Resource("/v1/billing_portal/sessions"),
+    "webhook_endpoint": Resource("/v1/webhook_endpoints", required=("secret",)),
 }
+"""By the object's own `object`."""
+
+_KINDS: Final = {prefix: kind for kind, resource in RESOURCES.items() for prefix in resource.prefixes}
 
 
 def object_kind(object_id: str) -> str | None:
-    """The resource that an id belongs to ("checkout.session"), or None if it is none that we know."""
+    """The resource that an id belongs to ("checkout.session"), or None if it is not one of the table's."""
     match = _ID.fullmatch(object_id)
     return _KINDS.get(match["prefix"]) if match else None
-
-
-def expand(kind: str, *, in_list: bool = False) -> list[str]:
-    """The `expand` parameter for one object, or for the objects of a list."""
-    return [f"data.{path}" if in_list else path for path in EXPAND.get(kind, ())]

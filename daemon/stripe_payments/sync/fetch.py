@@ -101,7 +101,7 @@ class Fetcher:
 
     async def _payment_intent(self, intent_id: str) -> list[Unit]:
         started = time.monotonic()
-        page = await self._stripe.list_checkout_sessions({"payment_intent": intent_id, "limit": 1})
+        page = await self._stripe.list("checkout.session", {"payment_intent": intent_id, "limit": 1})
         for session in page.data:
             return await self._with_disputes(session, started, None)
         started = time.monotonic()
@@ -122,7 +122,7 @@ class Fetcher:
         """A charge that paid an invoice; no session tells of its disputes."""
         if not charge.get("disputed"):
             return Unit(charge, started)
-        page = await self._stripe.list_disputes({"charge": str(charge["id"]), "limit": 10})
+        page = await self._stripe.list("dispute", {"charge": str(charge["id"]), "limit": 10})
         return Unit(charge, started, tuple(page.data))
 
     async def _invoice(self, invoice: Mapping[str, Any], started: float) -> list[Unit]:
@@ -143,6 +143,6 @@ class Fetcher:
         disputes: Iterable[Any] | None = None
         if derive.needs_disputes(session, known_dispute):
             intent = derive.reference(session.get("payment_intent"))
-            page = await self._stripe.list_disputes({"payment_intent": intent or "", "limit": 10})
+            page = await self._stripe.list("dispute", {"payment_intent": intent or "", "limit": 10})
             disputes = page.data
         return units_of(session, started, disputes)

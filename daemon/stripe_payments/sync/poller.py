@@ -321,15 +321,15 @@ class Poller:
             wanted: SessionListParams = {"customer": customer, "status": "complete", "limit": PAGE}
             if kind == "older_sessions":
                 wanted["starting_after"] = self._plan.older_than or ""
-            return await self._apply_sessions(await self._stripe.list_checkout_sessions(wanted), started)
+            return await self._apply_sessions(await self._stripe.list("checkout.session", wanted), started)
         if kind == "subscriptions":
-            page = await self._stripe.list_subscriptions(
-                {"customer": customer, "status": "all", "limit": PAGE}
+            page = await self._stripe.list(
+                "subscription", {"customer": customer, "status": "all", "limit": PAGE}
             )
         elif kind == "invoices":
-            page = await self._stripe.list_invoices({"customer": customer, "limit": PAGE})
+            page = await self._stripe.list("invoice", {"customer": customer, "limit": PAGE})
         else:
-            page = await self._stripe.list_charges({"customer": customer, "limit": PAGE})
+            page = await self._stripe.list("charge", {"customer": customer, "limit": PAGE})
         await self._reconciler.apply([unit for root in page.data for unit in units_of(root, started)], "poll")
         disputed: list[str] = []
         if kind == "charges":

@@ -19,7 +19,7 @@ from bench.fleet_simulation.stripe import (
     Sdk,
     StripeAccount,
 )
-from stripe_payments.stripe_api.wire import NETWORK_RETRIES
+from stripe_payments.stripe_api.client import NETWORK_RETRIES
 from tests.unit.stripe_payments.seller import selling, stocked_cloud
 
 DAY = 86_400.0

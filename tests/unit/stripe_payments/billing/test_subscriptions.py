@@ -137,7 +137,7 @@ async def test_a_declined_upgrade_keeps_the_old_plan_until_it_is_paid(
     assert (await refusal(seller.subscriptions.change_plan(subscription, BUSINESS))).code == "not_changeable"
     cloud.change_card(customer_of(seller), "4242424242424242")
     invoice = changed["latest_invoice"]["id"]
-    await seller.stripe.post(f"/v1/invoices/{invoice}/pay", {}, "pay")
+    await seller.stripe.update("invoice", invoice, {}, "pay", action="pay")
     await seller.reconciler.sync(invoice, "paid")
     (held,) = await seller.subscriptions.list()
     assert (held["plan"], held["pending_change"]) == ("business", None)
@@ -166,10 +166,10 @@ async def test_what_cannot_be_changed_to(seller: Seller, subscription: str, pric
 
 async def test_another_routers_subscription_is_not_ours_to_touch(seller: Seller, cloud: StripeCloud) -> None:
     await seller.subscribe()
-    other = await seller.stripe.create_customer({"metadata": {"router_id": "another"}}, "other")
-    (price,) = (await seller.stripe.list_prices({"lookup_keys": [MONTHLY]})).data
-    foreign = await seller.stripe.post(
-        "/v1/subscriptions",
+    other = await seller.stripe.create("customer", {"metadata": {"router_id": "another"}}, "other")
+    (price,) = (await seller.stripe.list("price", {"lookup_keys": [MONTHLY]})).data
+    foreign = await seller.stripe.create(
+        "subscription",
         {"customer": other["id"], "items": [{"price": price["id"]}], "trial_period_days": 5},
         "foreign",
     )
@@ -208,7 +208,7 @@ async def test_a_cancellation_made_in_the_portal_is_taken_back_as_well(
 ) -> None:
     subscription = await seller.subscribe()
     at = cloud.clock.now() + 5 * DAY
-    await seller.stripe.update_subscription(subscription, {"cancel_at": at}, "portal")
+    await seller.stripe.update("subscription", subscription, {"cancel_at": at}, "portal")
     await seller.reconciler.sync(subscription, "portal")
     (held,) = await seller.subscriptions.list()
     assert held["cancel_at_period_end"] is False
@@ -228,13 +228,15 @@ async def test_at_once_means_at_once(seller: Seller) -> None:
 
 async def test_pauses_end_by_resuming(seller: Seller, cloud: StripeCloud) -> None:
     subscription = await seller.subscribe()
-    await seller.stripe.update_subscription(subscription, {"pause_collection": {"behavior": "void"}}, "pause")
+    await seller.stripe.update(
+        "subscription", subscription, {"pause_collection": {"behavior": "void"}}, "pause"
+    )
     await seller.reconciler.sync(subscription, "dashboard")
     assert await seller.reason("backups") == "paused"
     assert (await seller.subscriptions.list())[0]["paused"] is True
     assert (await seller.subscriptions.resume(subscription))["paused"] is False
     assert await seller.reason("backups") == "active"
-    await seller.stripe.post(f"/v1/subscriptions/{subscription}/pause", {}, "status")
+    await seller.stripe.update("subscription", subscription, {}, "status", action="pause")
     await seller.reconciler.sync(subscription, "dashboard")
     assert await seller.unlocked() == set()
     cloud.change_card(customer_of(seller), "4000000000000341")

@@ -13,7 +13,13 @@ from stripe_payments.clock import TrustedClock
 from stripe_payments.errors import PaymentError
 from stripe_payments.keys import Keys
 from stripe_payments.stripe_api import StripeAPI, is_transient
-from stripe_payments.stripe_api.validation import MAX_DEPTH, MalformedAnswerError, checked, parsed
+from stripe_payments.stripe_api.validation import (
+    MAX_DEPTH,
+    Expected,
+    MalformedResponseError,
+    check,
+    read_response,
+)
 from tests.unit.stripe_payments.seller import KEY, Seller
 
 SESSION: dict[str, Any] = {
@@ -68,8 +74,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 
 def test_a_session_as_documented_is_believed() -> None:
-    session = checked(SESSION, "checkout.session", object_id="cs_test_1")
-    assert session is SESSION
+    expected = Expected("checkout.session", object_id="cs_test_1")
+    assert read_response(json.dumps(SESSION), expected) == SESSION
 
 
 @pytest.mark.parametrize(
@@ -108,31 +114,33 @@ def test_a_session_as_documented_is_believed() -> None:
     ],
 )
 def test_whatever_is_not_as_documented_is_refused(path: str, value: Any) -> None:
-    with pytest.raises(MalformedAnswerError):
-        checked(changed(path, value), "checkout.session", object_id="cs_test_1")
+    with pytest.raises(MalformedResponseError):
+        check(changed(path, value), Expected("checkout.session", object_id="cs_test_1"))
 
 
 def test_what_was_to_be_whole_is_no_mere_id() -> None:
     """Only the charge says whether the money went back."""
-    expanded = ("payment_intent.latest_charge.refunds",)
-    checked(SESSION, None, expanded=expanded)
+    path_to_refunds = "payment_intent.latest_charge.refunds"
+    expected = Expected(expanded=(path_to_refunds,))
+    check(SESSION, expected)
     for path in ("payment_intent", "payment_intent.latest_charge"):
-        with pytest.raises(MalformedAnswerError, match="not expanded"):
-            checked(changed(path, "pi_1"), None, expanded=expanded)
+        with pytest.raises(MalformedResponseError, match="not expanded"):
+            check(changed(path, "pi_1"), expected)
     listed = {"object": "list", "data": [SESSION, changed("payment_intent", "pi_1")], "has_more": False}
-    with pytest.raises(MalformedAnswerError, match="not expanded"):
-        checked(listed, "list:checkout.session", expanded=[f"data.{path}" for path in expanded])
+    with pytest.raises(MalformedResponseError, match="not expanded"):
+        check(listed, Expected("checkout.session", is_list=True, expanded=(f"data.{path_to_refunds}",)))
 
 
 @pytest.mark.parametrize("kind", ["list", "search_result"])
 def test_an_empty_page_is_only_what_says_that_it_is_one(kind: str) -> None:
     """Of half a page one would conclude that Stripe has no such customer, and make a second one."""
     page: dict[str, Any] = {"object": kind, "data": [], "has_more": False}
-    assert checked(page, "list:customer") is page
+    expected = Expected("customer", is_list=True)
+    check(page, expected)
     for name in page:
         for half in ({**page, name: None}, {key: page[key] for key in page if key != name}):
-            with pytest.raises(MalformedAnswerError):
-                checked(half, "list:customer")
+            with pytest.raises(MalformedResponseError):
+                check(half, expected)
 
 
 @pytest.mark.parametrize(
@@ -151,12 +159,13 @@ def test_an_empty_page_is_only_what_says_that_it_is_one(kind: str) -> None:
     ids=lambda body: body[:20],
 )
 def test_what_is_no_json_object(body: str) -> None:
-    with pytest.raises(MalformedAnswerError):
-        parsed(body)
+    with pytest.raises(MalformedResponseError):
+        read_response(body, Expected())
 
 
 def test_text_that_nothing_here_can_hold_is_mended() -> None:
-    read = parsed('{"a\\u0000": ["\\ud800x", {"b": "\\ud83d\\ude00 \\udc00"}], "c": "\\\\u0000"}')
+    body = '{"a\\u0000": ["\\ud800x", {"b": "\\ud83d\\ude00 \\udc00"}], "c": "\\\\u0000"}'
+    read = read_response(body, Expected())
     assert read == {"a\ufffd": ["\ufffdx", {"b": "😀 \ufffd"}], "c": "\\u0000"}
 
 
@@ -246,5 +255,5 @@ async def test_a_long_page_of_a_proxy_is_not_kept_whole(served: tuple[StripeAPI,
 
 async def test_a_title_that_is_no_text_is_the_callers_mistake(seller: Seller) -> None:
     with pytest.raises(PaymentError) as raised:
-        await seller.stripe.create_product({"name": "Premi\udcfcm"}, "k")
+        await seller.stripe.create("product", {"name": "Premi\udcfcm"}, "k")
     assert raised.value.code == "invalid_argument"

@@ -6,10 +6,12 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import requests
 import stripe
 
 from simulator.stripe_cloud import StripeCloud
@@ -17,10 +19,12 @@ from simulator.stripe_cloud.mangling import MANGLED
 from stripe_payments.clock import TrustedClock
 from stripe_payments.errors import PaymentError
 from stripe_payments.keys import Keys
+from stripe_payments.setup.webhook_endpoint import read_endpoints
 from stripe_payments.stripe_api import StripeAPI, api_base_problem, is_transient, object_kind
-from stripe_payments.stripe_api.faults import MAX_RETRY_AFTER, retry_after
-from stripe_payments.stripe_api.worker_threads import OverloadError, WorkerThreads
-from tests.unit.stripe_payments.seller import KEY, PATIENCE, Seller
+from stripe_payments.stripe_api.client import MAX_QUEUED, THREADS
+from stripe_payments.stripe_api.failures import MAX_RETRY_AFTER, retry_after
+from stripe_payments.stripe_api.permissions import missing_permission
+from tests.unit.stripe_payments.seller import KEY, Seller
 
 
 async def refusal(awaitable: object) -> PaymentError:
@@ -110,7 +114,7 @@ async def test_faults_are_told_apart(cloud: StripeCloud) -> None:
 
 
 async def test_a_parameter_stripe_does_not_know_is_our_mistake(seller: Seller) -> None:
-    error = await refusal(seller.stripe.post("/v1/customers", {"colour": "blue"}, "k"))
+    error = await refusal(seller.stripe.create("customer", {"colour": "blue"}, "k"))
     assert (error.code, error.details["param"], is_transient(error)) == ("stripe_error", "colour", False)
 
 
@@ -147,8 +151,85 @@ async def test_a_slow_stripe_leaves_the_loop_free_and_four_calls_under_way(cloud
         turns += 1
         await asyncio.sleep(0)
     assert turns > 20
-    assert sum(thread.name.startswith("stripe-") for thread in threading.enumerate()) == 4
+    assert sum(thread.name.startswith("stripe_") for thread in threading.enumerate()) == 4
     stripe_api.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home directory of the daemon's user, with credentials for every host."""
+    netrc = tmp_path / ".netrc"
+    netrc.write_text("default login mallory password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NETRC", raising=False)
+    return tmp_path
+
+
+async def test_a_netrc_does_not_replace_the_key(cloud: StripeCloud, home: Path) -> None:
+    assert requests.utils.get_netrc_auth(cloud.url) == ("mallory", "secret")  # requests does find it
+    stripe_api = api(cloud.url)
+    assert await stripe_api.retrieve("cs_test_x") is None
+    assert stripe_api.state.status == "ok"
+    stripe_api.close()
+
+
+async def test_proxies_of_the_environment_see_tls_alone(
+    cloud: StripeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """http is for loopback: a proxy in between would read the key."""
+    seen: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readline())
+        writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(proxy, "127.0.0.1", 0)
+    address = "http://{}:{}".format(*server.sockets[0].getsockname())
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, address)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    plain, encrypted = api(cloud.url), api("https://stripe.invalid")
+    assert await plain.retrieve("cs_test_x") is None
+    assert seen == []
+    assert (await refusal(encrypted.retrieve("cs_test_x"))).code == "stripe_unreachable"
+    assert seen == [b"CONNECT stripe.invalid:443 HTTP/1.0\r\n"]
+    plain.close()
+    encrypted.close()
+    server.close()
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 409, 429, 500, 503])
+async def test_the_code_is_that_of_the_body(cloud: StripeCloud, status: int) -> None:
+    """The SDK's exceptions have none for most of these."""
+    stripe_api = api(cloud.url)
+    body = {"error": {"type": "api_error", "code": "code_of_the_body", "message": "no"}}
+    cloud.set_faults(status=status, body=json.dumps(body), content_type="application/json")
+    error = await refusal(stripe_api.get("customer", "cus_1"))
+    assert error.details["stripe_code"] == "code_of_the_body"
+    stripe_api.close()
+
+
+@pytest.mark.parametrize(
+    ("message", "permission"),
+    [
+        (
+            "The provided key 'rk_test_***' does not have the required permissions for this endpoint. Having "
+            "the 'rak_checkout_session_read' permission would allow this request to continue.",
+            "Checkout Sessions: Read (rak_checkout_session_read)",
+        ),
+        (
+            "The provided key 'rk_test_***' requires the 'checkout_session_read' permission.",
+            "Checkout Sessions: Read (checkout_session_read)",
+        ),
+        ("Having the 'rak_terminal_write' permission would help.", "rak_terminal_write"),
+        ("You may not write this.", None),
+    ],
+)
+def test_the_permission_that_a_refusal_names(message: str, permission: str | None) -> None:
+    assert missing_permission(message) == permission
 
 
 async def test_keys_never_reach_the_log(cloud: StripeCloud, caplog: pytest.LogCaptureFixture) -> None:
@@ -223,29 +304,35 @@ def test_retry_after() -> None:
     assert retry_after(None, 1) is None
 
 
-async def test_threads_are_bounded_and_a_cancelled_call_never_begins() -> None:
-    threads = WorkerThreads(1, "test", max_waiting=1)
-    go, ran = threading.Event(), []
-    first = asyncio.create_task(threads.run(lambda: go.wait(PATIENCE)))
+async def test_calls_are_bounded_and_a_cancelled_call_never_begins(cloud: StripeCloud) -> None:
+    stripe_api = api(cloud.url)
+    await stripe_api.retrieve("cs_test_x")
+    cloud.set_faults(latency_ms=300)
+    before = len(cloud.requests())
+    calls = [asyncio.create_task(stripe_api.retrieve("cs_test_x")) for _ in range(THREADS + MAX_QUEUED)]
     await asyncio.sleep(0)
-    second = asyncio.create_task(threads.run(lambda: ran.append(2)))
-    await asyncio.sleep(0)
-    with pytest.raises(OverloadError):
-        await threads.run(lambda: ran.append(3))
-    second.cancel()
-    await asyncio.gather(second, return_exceptions=True)
-    third = asyncio.create_task(threads.run(lambda: 3))  # it has the place of the one that left
-    await asyncio.sleep(0)
-    go.set()
-    assert await third == 3
-    assert await first
-    with pytest.raises(ZeroDivisionError):
-        await threads.run(lambda: 1 / 0)
-    threads.close()
-    threads.close()
-    assert ran == []
+    assert (await refusal(stripe_api.retrieve("cs_test_x"))).code == "timeout"
+    for call in calls[THREADS:]:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    cloud.set_faults()
+    assert await stripe_api.retrieve("cs_test_x") is None
+    assert len(cloud.requests()) - before == THREADS + 1
+    stripe_api.close()
+    stripe_api.close()
     with pytest.raises(RuntimeError):
-        await threads.run(lambda: None)
+        await stripe_api.retrieve("cs_test_x")
+
+
+async def test_closing_does_not_wait_for_a_call_that_hangs(cloud: StripeCloud) -> None:
+    stripe_api = api(cloud.url)
+    cloud.set_faults(latency_ms=1500)
+    call = asyncio.create_task(stripe_api.retrieve("cs_test_x"))
+    await asyncio.sleep(0.3)
+    began = time.monotonic()
+    stripe_api.close(timeout=0.2)
+    assert time.monotonic() - began < 1.0
+    assert await call is None  # abandoned, not interrupted
 
 
 async def test_opening_and_closing_leaves_no_thread(cloud: StripeCloud) -> None:
@@ -253,7 +340,7 @@ async def test_opening_and_closing_leaves_no_thread(cloud: StripeCloud) -> None:
         stripe_api = api(cloud.url)
         await stripe_api.retrieve("cs_test_x")
         stripe_api.close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("stripe-")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("stripe_")]
 
 
 @pytest.mark.parametrize("bought", ["one-time", "subscription"])
@@ -276,9 +363,9 @@ async def test_nothing_is_concluded_from_an_answer_that_is_not_whole(
         await seller.reconciler.sync(object_id)
         assert await seller.unlocked() == held
     verbs: tuple[Callable[[], Awaitable[object]], ...] = (
-        lambda: seller.stripe.list_checkout_sessions({"limit": 5}),
+        lambda: seller.stripe.list("checkout.session", {"limit": 5}),
         lambda: seller.stripe.find_customer("0" * 32),
-        lambda: seller.stripe.list_webhook_endpoints(),
+        lambda: read_endpoints(seller.stripe),
     )
     for verb in verbs:
         cloud.set_faults(mangle=mangle)
@@ -291,5 +378,5 @@ async def test_one_object_is_no_answer_for_another(seller: Seller, cloud: Stripe
     """What some cache might give: a well-formed customer where a list of sessions was asked for."""
     customer = json.dumps({"id": "cus_1", "object": "customer", "metadata": {}})
     cloud.set_faults(body=customer, content_type="application/json")
-    assert is_transient(await refusal(seller.stripe.list_checkout_sessions({"limit": 5})))
+    assert is_transient(await refusal(seller.stripe.list("checkout.session", {"limit": 5})))
     assert is_transient(await refusal(seller.stripe.find_customer("0" * 32)))

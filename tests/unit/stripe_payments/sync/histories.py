@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stripe_payments.clock import TrustedClock
-from stripe_payments.stripe_api import object_kind
-from stripe_payments.stripe_api.client import Page
+from stripe_payments.stripe_api import Page, object_kind
 
 DAY = 86_400
 START = 1_760_000_000
@@ -513,6 +512,9 @@ class Model:
         return raw | {"items": {"data": [item | period]}}
 
 
+FILTERS = ("customer", "payment_intent", "charge")
+
+
 class Stripe:
     """Answers out of a model. While `held` is not None, an answer puts an event there and waits for it."""
 
@@ -534,7 +536,8 @@ class Stripe:
     async def retrieve(self, object_id: str) -> Json | None:
         return (await self._answer()).get(object_id)
 
-    async def _list(self, kind: str, limit: int, **wanted: Any) -> Page:
+    async def list(self, kind: str, params: Json) -> Page:
+        wanted = {name: params[name] for name in FILTERS if name in params}
         rows = [
             raw
             for object_id, raw in (await self._answer()).items()
@@ -542,24 +545,8 @@ class Stripe:
             and all((_reference(raw.get(name)) == value) for name, value in wanted.items())
         ]
         rows.sort(key=lambda raw: (raw["created"], raw["id"]), reverse=True)
+        limit = params["limit"]
         return Page(rows[:limit], len(rows) > limit)
-
-    async def list_checkout_sessions(self, params: Json) -> Page:
-        wanted = {name: params[name] for name in ("customer", "payment_intent") if name in params}
-        return await self._list("checkout.session", params["limit"], **wanted)
-
-    async def list_subscriptions(self, params: Json) -> Page:
-        return await self._list("subscription", params["limit"], customer=params["customer"])
-
-    async def list_invoices(self, params: Json) -> Page:
-        return await self._list("invoice", params["limit"], customer=params["customer"])
-
-    async def list_charges(self, params: Json) -> Page:
-        return await self._list("charge", params["limit"], customer=params["customer"])
-
-    async def list_disputes(self, params: Json) -> Page:
-        wanted = {name: params[name] for name in ("charge", "payment_intent") if name in params}
-        return await self._list("dispute", params["limit"], **wanted)
 
     async def invoice_of_payment(self, intent: str) -> str | None:
         await self._answer()

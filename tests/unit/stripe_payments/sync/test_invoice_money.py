@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from simulator.stripe_cloud import StripeCloud
-from tests.unit.stripe_payments.seller import BUSINESS, MONTHLY, Seller
+from tests.unit.stripe_payments.seller import BUSINESS, MONTHLY, Seller, at_dashboard
 
 DAY = 86_400
 BOUGHT = {"updates", "backups"}
@@ -27,11 +27,11 @@ async def test_a_refund_of_the_whole_period_locks_until_the_next_one_is_paid(
     seller: Seller, cloud: StripeCloud
 ) -> None:
     await seller.subscribe()
-    await seller.stripe.create_refund({"charge": charge_of(cloud), "amount": 100}, "part")
+    await seller.stripe.create("refund", {"charge": charge_of(cloud), "amount": 100}, "part")
     await seller.poller.look_now()
     assert await seller.unlocked() == BOUGHT
     assert await history(seller) == [("invoice", 499, "partially_refunded"), ("refund", -100, "succeeded")]
-    await seller.stripe.create_refund({"charge": charge_of(cloud)}, "rest")
+    await seller.stripe.create("refund", {"charge": charge_of(cloud)}, "rest")
     await seller.poller.look_now()
     assert await seller.unlocked() == set()
     assert await seller.reason("backups") == "refunded"
@@ -80,7 +80,7 @@ async def test_giving_back_what_an_upgrade_cost_does_not_take_the_plan(
     subscription = await seller.subscribe()
     cloud.advance(10 * DAY)
     await seller.subscriptions.change_plan(subscription, BUSINESS)
-    await seller.stripe.create_refund({"charge": charge_of(cloud)}, "goodwill")
+    await seller.stripe.create("refund", {"charge": charge_of(cloud)}, "goodwill")
     await seller.poller.look_now()
     assert await seller.unlocked() == BOUGHT | {"monitoring"}
 
@@ -141,9 +141,9 @@ async def test_promotion_codes_and_tax_where_they_are_configured(seller: Seller,
     session = cloud.account.get("checkout.session", session_id)
     assert session["allow_promotion_codes"] is True
     assert session["automatic_tax"]["enabled"] is True
-    coupon = await seller.stripe.post("/v1/coupons", {"percent_off": 100, "duration": "forever"}, "coupon")
+    coupon = await at_dashboard(cloud, "/v1/coupons", percent_off=100, duration="forever")
     promotion = {"promotion": {"type": "coupon", "coupon": coupon["id"]}, "code": "FREE"}
-    await seller.stripe.post("/v1/promotion_codes", promotion, "code")
+    await at_dashboard(cloud, "/v1/promotion_codes", **promotion)
     cloud.pay(session_id, promotion_code="FREE")
     await seller.reconciler.sync(session_id, "test")
     assert await seller.unlocked() == BOUGHT
@@ -155,7 +155,7 @@ async def test_polling_writes_nothing_when_nothing_has_changed(seller: Seller, c
     subscription = await seller.subscribe()
     cloud.advance(10 * DAY)
     await seller.subscriptions.change_plan(subscription, BUSINESS)
-    await seller.stripe.create_refund({"charge": charge_of(cloud), "amount": 1}, "little")
+    await seller.stripe.create("refund", {"charge": charge_of(cloud), "amount": 1}, "little")
     await seller.buy()
     for _ in range(2):
         await seller.poller.look_now()

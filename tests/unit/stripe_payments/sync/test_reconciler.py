@@ -97,7 +97,7 @@ async def test_a_full_refund_locks_and_a_partial_one_does_not(seller: Seller, cl
     assert await seller.unlocked() == BOUGHT
     assert (await seller.status.show(session_id))["status"] == "partially_refunded"
     # the rest, given back in Stripe's Dashboard, noticed by the refund's own id
-    await seller.stripe.post("/v1/refunds", {"payment_intent": payment_of(cloud, session_id)}, "dashboard")
+    await seller.stripe.create("refund", {"payment_intent": payment_of(cloud, session_id)}, "dashboard")
     refund = next(iter(cloud.account.newest_first("refund")))
     outcome = await seller.reconciler.sync(refund["id"])
     assert set(outcome.changed) == BOUGHT

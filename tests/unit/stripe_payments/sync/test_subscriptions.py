@@ -59,7 +59,7 @@ async def test_polling_alone_follows_renewal_failure_grace_and_recovery(
 async def test_a_cancelled_plan_stays_to_its_end_and_then_locks(seller: Seller, cloud: StripeCloud) -> None:
     session_id = await seller.buy(MONTHLY)
     subscription = await subscription_of(seller, session_id)
-    await seller.stripe.post(f"/v1/subscriptions/{subscription}", {"cancel_at_period_end": True}, "cancel")
+    await seller.stripe.update("subscription", subscription, {"cancel_at_period_end": True}, "cancel")
     await seller.poller.look_now()
     assert await seller.unlocked() == BOUGHT
     assert await seller.reason("updates") == "ending"

@@ -1,7 +1,7 @@
-"""What went wrong with a call to Stripe, as `PaymentError`.
+"""A failed call to Stripe, as `PaymentError`.
 
-DNS, TLS, a wrong clock and a refused connection look alike to the SDK ("network error"); a person at a router
-needs them apart, so the chain of causes below the SDK's exception is looked at.
+DNS, TLS, a wrong clock and a refused connection look alike to the SDK ("network error"), but need different
+help, so the causes below the SDK's exception are examined.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from stripe import StripeError
 
 MAX_RETRY_AFTER = 3600
-"""Seconds. A Retry-After beyond an hour is a mistake or a maintenance page; asking once an hour hammers
-nobody.
-"""
+"""Seconds. A longer Retry-After is a mistake or a maintenance page; one request an hour is no load."""
 
 _LONGEST_TEXT: Final = 1000
 """Characters of a reason that are kept: a proxy's page can be of any length."""
@@ -34,13 +32,18 @@ _TRANSIENT_CODES = frozenset(
 
 
 def is_transient(error: PaymentError) -> bool:
-    """Whether the same call may well succeed later with nobody changing anything."""
+    """Whether the same call may succeed later although nobody changed anything."""
     return error.code in _TRANSIENT_CODES or bool(error.details.get("transient"))
 
 
+def is_missing(error: PaymentError) -> bool:
+    """Whether Stripe says that the object (or one named in the parameters) does not exist."""
+    return bool(error.details.get("missing"))
+
+
 def retry_after(headers: Mapping[str, str] | None, now: int | None) -> int | None:
-    """Seconds that Stripe asks us to wait: a number, or a date measured against the answer's own Date
-    header.
+    """Seconds that Stripe requires us to wait: a number, or a date relative to the response's own Date
+    header. Stripe itself sends `Stripe-Should-Retry` (the SDK follows it) and no Retry-After; a proxy may.
     """
     value = _header(headers, "retry-after")
     if value is None:
@@ -48,7 +51,7 @@ def retry_after(headers: Mapping[str, str] | None, now: int | None) -> int | Non
     value = value.strip()
     if value.isascii() and value.isdigit() and len(value) <= 9:
         return min(int(value), MAX_RETRY_AFTER)
-    until, start = http_date(value), http_date(_header(headers, "date")) or now
+    until, start = http_date(value), date_header(headers) or now
     if until is None or start is None:
         return None
     return max(0, min(until - start, MAX_RETRY_AFTER))
@@ -64,6 +67,11 @@ def http_date(value: str | None) -> int | None:
         return None
 
 
+def date_header(headers: Mapping[str, str] | None) -> int | None:
+    """Epoch seconds of a response's Date header."""
+    return http_date(_header(headers, "date"))
+
+
 def _header(headers: Mapping[str, str] | None, name: str) -> str | None:
     if not headers:
         return None
@@ -73,32 +81,13 @@ def _header(headers: Mapping[str, str] | None, name: str) -> str | None:
     return None
 
 
-def date_header(headers: Mapping[str, str] | None) -> int | None:
-    """Epoch seconds of an answer's Date header."""
-    return http_date(_header(headers, "date"))
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The exception, what caused it, and what urllib3 wraps in `args` and `reason`, outermost first."""
-    seen: set[int] = set()
-    waiting: list[BaseException] = [error]
-    while waiting:
-        current = waiting.pop(0)
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        inner = [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
-        waiting.extend(item for item in inner if isinstance(item, BaseException))
-
-
-def connection_fault(error: BaseException) -> str:
+def connection_failure(error: BaseException) -> str:
     """One of dns, tls, clock, timeout, refused, network."""
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             text = f"{cause} {getattr(cause, 'verify_message', '')}"
-            # a clock at an old file's time makes every certificate look as if it began in the future
+            # with a clock that is behind, every certificate seems to begin in the future
             return "clock" if "not yet valid" in text else "tls"
         if isinstance(cause, ssl.SSLError):
             return "tls"
@@ -113,19 +102,22 @@ def connection_fault(error: BaseException) -> str:
     return "network"
 
 
-def _told(body: object) -> Mapping[str, object]:
-    """What an answer's `error` says."""
-    error = body.get("error") if isinstance(body, Mapping) else None
-    return error if isinstance(error, Mapping) else {}
-
-
-def _code_in(body: object) -> object:
-    """The code of an answer's error: the SDK leaves it out of the exceptions for 401 and 403."""
-    return _told(body).get("code")
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception, its causes, and what urllib3 wraps in `args` and `reason`, outermost first."""
+    seen: set[int] = set()
+    waiting: list[BaseException] = [error]
+    while waiting:
+        current = waiting.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        inner = [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
+        waiting.extend(item for item in inner if isinstance(item, BaseException))
 
 
 def malformed(where: str, request_id: str | None) -> PaymentError:
-    """For an answer that is not what Stripe documents; `where`: `charge.created`."""
+    """For a response that is not what Stripe documents; `where`: `charge.created`."""
     reason = Text(
         f"its answer is not what it documents ({where})",
         f"la sua risposta non è quella documentata ({where})",
@@ -133,31 +125,29 @@ def malformed(where: str, request_id: str | None) -> PaymentError:
     return PaymentError("stripe_error", reason=reason, request_id=request_id, transient=True)
 
 
-def _text(value: object) -> str | None:
-    """A part of an error that is text as it should be; anything else is of no use."""
-    return value[:_LONGEST_TEXT] if isinstance(value, str) else None
-
-
 def translate(error: StripeError, now: int | None) -> PaymentError:
-    """The SDK's exception as ours. The original stays the cause; its text never reaches a caller
-    unredacted.
+    """The SDK's exception as ours. The original stays the cause; its text reaches callers only redacted.
+
+    The code is read from the response's body: the SDK (16.1.0) leaves `error.code` None for 401, 403, 409,
+    429 and 5xx.
     """
     import stripe
 
+    body = _error_in(error.json_body)
     facts: dict[str, object] = {
-        "stripe_code": _text(error.code or _code_in(error.json_body)),
-        "param": _text(getattr(error, "param", None)),
+        "stripe_code": _text(body.get("code")),
+        "param": _text(body.get("param")),
         "request_id": _text(error.request_id),
         "http_status": error.http_status,
         "reason": redact(_text(error.user_message) or type(error).__name__),
     }
     if isinstance(error, stripe.InvalidRequestError):
-        # said by Stripe: a 404 that is a page of something in between says nothing of any object
+        # said by Stripe: a 404 that is a page of something in between says nothing about any object
         facts["missing"] = facts["stripe_code"] == "resource_missing" or error.http_status == 404
     if isinstance(error, stripe.CardError):
-        facts["decline_code"] = _text(_told(error.json_body).get("decline_code"))
+        facts["decline_code"] = _text(body.get("decline_code"))
     if isinstance(error, stripe.APIConnectionError):
-        return PaymentError("stripe_unreachable", **{**facts, "reason": connection_fault(error)})
+        return PaymentError("stripe_unreachable", **{**facts, "reason": connection_failure(error)})
     if isinstance(error, stripe.AuthenticationError):
         return PaymentError("stripe_key_invalid", **facts)
     if isinstance(error, stripe.PermissionError):
@@ -175,3 +165,14 @@ def translate(error: StripeError, now: int | None) -> PaymentError:
             "stripe_error", **facts, transient=True, retry_after=retry_after(error.headers, now)
         )
     return PaymentError("stripe_error", **facts)
+
+
+def _error_in(body: object) -> Mapping[str, object]:
+    """The `error` of a response's body; empty where there is none."""
+    error = body.get("error") if isinstance(body, Mapping) else None
+    return error if isinstance(error, Mapping) else {}
+
+
+def _text(value: object) -> str | None:
+    """A part of an error that is text as it should be; anything else is of no use."""
+    return value[:_LONGEST_TEXT] if isinstance(value, str) else None
