@@ -1,6 +1,4 @@
-"""The features as the ledger holds them, in memory: `features` and `has` wait for neither flash nor
-network.
-"""
+"""A cache of the ledger's features: `features` and `has` wait for neither flash nor network."""
 
 from __future__ import annotations
 
@@ -8,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from stripe_payments.backoff import Backoff
 from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
 
@@ -22,8 +21,8 @@ _LONGEST_DELAY_S: Final = 10.0
 
 
 class FeatureCache:
-    """`changed()` after a commit that may have touched them; `then` is called once they have been read
-    again, so that whoever hears of an unlock and asks back gets the new answer.
+    """`changed` marks the cache stale after a commit. `then` is called once it has been read again, so that
+    a listener that reacts to an unlock event by calling `has` gets the new state.
     """
 
     def __init__(self, ledger: Ledger, then: Callable[[], None]) -> None:
@@ -39,18 +38,17 @@ class FeatureCache:
         self.current = await self._ledger.read(lambda tx: tx.features.all())
 
     async def run(self) -> None:
-        """Until cancelled. While the ledger cannot be read, what it said last stays in force."""
-        delay = _FIRST_DELAY_S
+        """Refresh until cancelled. While the ledger cannot be read, the last state is kept."""
+        backoff = Backoff(_FIRST_DELAY_S, _LONGEST_DELAY_S)
         while True:
             await self._stale.wait()
             self._stale.clear()
             try:
                 await self.refresh()
             except PaymentError as error:
-                _log.warning("the features cannot be read; trying on", reason=error)
+                _log.warning("features cannot be read, retrying", reason=error)
                 self._stale.set()
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, _LONGEST_DELAY_S)
+                await asyncio.sleep(backoff.next_delay())
                 continue
-            delay = _FIRST_DELAY_S
+            backoff.reset()
             self._then()

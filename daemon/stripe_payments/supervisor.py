@@ -1,13 +1,13 @@
-"""Workers that must not stay down: one that breaks is logged and started again, ever less eagerly."""
+"""Restarts crashed workers with exponential backoff."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from stripe_payments.backoff import Backoff
 from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
 
@@ -15,8 +15,8 @@ _log = Log("service")
 
 FIRST_DELAY_S: Final = 1.0
 LONGEST_DELAY_S: Final = 60.0
-#: A worker that ran this long had recovered: its next fault starts from the first delay again.
 _HEALTHY_AFTER_S: Final = 300.0
+"""A worker that ran this long has recovered: its backoff is reset."""
 
 
 class Supervisor:
@@ -27,11 +27,11 @@ class Supervisor:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def start(self, name: str, run: Callable[[], Awaitable[None]], *, once: bool = False) -> None:
-        """`once`: its work may be done one day; then it is left alone."""
+        """`once`: a worker that may finish; it is not restarted then."""
         self._tasks[name] = asyncio.create_task(self._keep(name, run, once), name=name)
 
     async def stop(self, patience: float) -> None:
-        """Cancel all workers and wait at most `patience` seconds for them."""
+        """Cancel all workers and wait at most `patience` seconds for them to end."""
         tasks = list(self._tasks.values())
         self._tasks.clear()
         for task in tasks:
@@ -39,22 +39,21 @@ class Supervisor:
         if tasks:
             _, stuck = await asyncio.wait(tasks, timeout=patience)
             for task in stuck:
-                _log.warning("a worker does not end", worker=task.get_name())
+                _log.warning("worker does not stop", worker=task.get_name())
 
     async def _keep(self, name: str, run: Callable[[], Awaitable[None]], once: bool) -> None:
-        delay = self._first_delay
+        backoff = Backoff(self._first_delay, LONGEST_DELAY_S)
         while True:
             started = time.monotonic()
             try:
                 await run()
                 if once:
                     return
-                _log.warning("a worker ended by itself", worker=name)
-            except PaymentError as error:  # known, and told to whoever asks: no fault of the program's
-                _log.error("a worker cannot go on for now and is started again", worker=name, reason=error)
-            except Exception as error:  # noqa: BLE001 - whatever it was, the worker has to run
-                _log.error("a worker broke and is started again", exc=error, worker=name)
+                _log.warning("worker exited unexpectedly", worker=name)
+            except PaymentError as error:  # a known condition, not a fault of the program: no trace
+                _log.error("worker failed, restarting", worker=name, reason=error)
+            except Exception as error:  # noqa: BLE001 - the worker has to run
+                _log.error("worker crashed, restarting", exc=error, worker=name)
             if time.monotonic() - started >= _HEALTHY_AFTER_S:
-                delay = self._first_delay
-            await asyncio.sleep(delay * random.uniform(0.75, 1.0))  # noqa: S311 - spreads load, keeps no secret
-            delay = min(delay * 2, LONGEST_DELAY_S)
+                backoff.reset()
+            await asyncio.sleep(backoff.next_delay())

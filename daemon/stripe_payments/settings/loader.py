@@ -1,7 +1,7 @@
-"""The settings as rpcd hands them out, held for everybody who asks.
+"""Loads the settings from rpcd and holds the current ones.
 
-The daemon may not read UCI through rpcd's `uci` object (that would be a right to every secret on the
-router); the small helper `stripe-payments.uci` gives it its own two configurations.
+The daemon may not read UCI through rpcd's `uci` object (that would grant it every secret on the router); the
+small helper `stripe-payments.uci` returns only its own two configurations.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 from dataclasses import replace
 from typing import Final
 
+from stripe_payments.backoff import Backoff
 from stripe_payments.i18n import Text
 from stripe_payments.log import Log
 from stripe_payments.settings import Problem, Settings
@@ -35,18 +36,18 @@ _MALFORMED: Final = Problem(
 
 
 class Configuration:
-    """`current` is what was loaded last; the shipped defaults before that."""
+    """`current`: the settings loaded last; the defaults before the first `load`."""
 
     def __init__(self, bus: Client) -> None:
         self._bus = bus
         self.current: Settings = Settings.DEFAULTS
 
     async def load(self) -> None:
-        """Read the settings, trying until rpcd is there.
+        """Read the settings, retrying until rpcd answers.
 
-        Those of a file that cannot be read stay what they were, with a problem noted.
+        If the file cannot be parsed, the previous settings stay, with a problem added.
         """
-        answer = await self._ask()
+        answer = await self._load()
         if answer is None:
             loaded = replace(self.current, problems=(_MALFORMED,))
         else:
@@ -55,16 +56,16 @@ class Configuration:
         if loaded != before:
             for problem in loaded.problems:
                 _log.warning(
-                    "a setting is wrong",
+                    "invalid setting",
                     section=problem.section,
                     option=problem.option,
                     problem=problem.text.en,
                 )
 
-    async def _ask(self) -> Table | None:
-        """The helper's answer; None where it keeps failing to read the file."""
-        delay = _FIRST_DELAY_S
-        told = False
+    async def _load(self) -> Table | None:
+        """The helper's reply; None where it keeps failing to parse the file."""
+        backoff = Backoff(_FIRST_DELAY_S, _LONGEST_DELAY_S)
+        logged = False
         unread = 0
         while True:
             try:
@@ -74,17 +75,15 @@ class Configuration:
                     unread += 1
                     if unread == _ATTEMPTS_TO_READ:
                         return None
-                # At boot rpcd comes later than we do; it also goes away for a moment whenever it is
-                # restarted.
-                if not told:
-                    _log.info("waiting for rpcd to hand out the settings", reason=error)
-                    told = True
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, _LONGEST_DELAY_S)
+                # at boot rpcd starts after this daemon; it is also absent for a moment when it restarts
+                if not logged:
+                    _log.info("waiting for rpcd to load the settings", reason=error)
+                    logged = True
+                await asyncio.sleep(backoff.next_delay())
 
 
 def sections_of(given: object) -> dict[str, Table]:
-    """The sections in an answer of the helper's; what is none is left out."""
+    """The sections in a reply of the helper's; anything else is left out."""
     if not isinstance(given, dict):
         return {}
     return {name: section for name, section in given.items() if isinstance(section, dict)}
