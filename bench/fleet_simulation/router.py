@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from stripe_payments.entitlements import Subscription
 from stripe_payments.sync.poll_plan import SPACING, Plan
-from stripe_payments.sync.poller import LOOKS
-from stripe_payments.sync.questions import Answer, Kind, Round
+from stripe_payments.sync.poll_round import Answer, Kind, Round
+from stripe_payments.sync.poller import ROUNDS_AT_ONCE
 
 from .stripe import ENDPOINTS, OK, TOO_MANY
 
@@ -119,15 +119,15 @@ class Router:
         """Somebody waits for a look at everything (`ubus call stripe-payments sync`)."""
         if not self.running or self._looks_left:
             return
-        self.plan.look_at_everything()
-        self._looks_left = LOOKS
+        self.plan.poll_everything()
+        self._looks_left = ROUNDS_AT_ONCE
         if self._round is None:
             self._look_on(fleet)
 
     def nudge(self, fleet: Fleet) -> None:
         """As hotplug does (`sync` in the background)."""
         if self.running:
-            self.plan.nudged(fleet.now)
+            self.plan.poll_soon(fleet.now)
             self.noticed(fleet)
 
     def noticed(self, fleet: Fleet) -> None:
@@ -177,7 +177,7 @@ class Router:
         now, plan = fleet.now, self.plan
         if self.open is not None:
             trusted = fleet.epoch + int(now) if self.heard else None
-            plan.checkouts_are(
+            plan.set_open_checkouts(
                 now, trusted, [(number, fleet.epoch + int(since)) for number, since in self.open.items()]
             )
             if not self.open:
@@ -195,7 +195,7 @@ class Router:
             return math.inf
         held = Subscription("", "active", "", current_period_end=fleet.epoch + int(self.period_end))
         trusted = fleet.epoch + int(fleet.now) if self.heard else None
-        _, next_in = self.plan.time_passed(fleet.now, trusted, (held,), ())
+        _, next_in = self.plan.check_boundaries(fleet.now, trusted, (held,), ())
         return math.inf if next_in is None else next_in
 
     def _sleep(self, fleet: Fleet, news_in: float) -> None:
@@ -210,15 +210,15 @@ class Router:
     def _begin(self, fleet: Fleet, due: Round) -> None:
         self._round = due
         self._repeated = 0
-        if due.question is None:
+        if due.query is None:
             self._over(fleet)
         else:
             self._send(fleet)
 
     def _send(self, fleet: Fleet) -> None:
         assert self._round is not None
-        assert self._round.question is not None
-        kind = self._round.question.kind
+        assert self._round.query is not None
+        kind = self._round.query.kind
         self._status, latency = fleet.request(self, ENDPOINTS[kind])
         self._sleep_until(fleet, fleet.now + latency)
 
@@ -233,14 +233,14 @@ class Router:
             return
         due = self._round
         assert due is not None
-        assert due.question is not None
+        assert due.query is not None
         self._repeated = 0
         self.heard = True
-        kind = due.question.kind
+        kind = due.query.kind
         there = kind != "find_customer" or self.customer
-        self._learns(fleet, kind, due.question.subject)
+        self._learns(fleet, kind, due.query.subject)
         due.answered(Answer(fleet.now, there=there, subscribed=self.renews_at is not None))
-        if due.question is None:
+        if due.query is None:
             self._over(fleet)
         else:
             self._send(fleet)
@@ -277,7 +277,7 @@ class Router:
         """The round came to its end."""
         self._round = None
         if self._looks_left:
-            self._looks_left = 0 if self.plan.settled else self._looks_left - 1
+            self._looks_left = 0 if self.plan.done else self._looks_left - 1
             if self._looks_left:
                 self._look_on(fleet)
                 return

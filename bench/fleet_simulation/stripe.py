@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 import stripe
 
-from stripe_payments.sync.questions import Kind
+from stripe_payments.sync.poll_round import Kind
 
 Endpoint = str
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from stripe_payments.log import Log
 from stripe_payments.settings.loader import Configuration
-from stripe_payments.sync import Poller, Reconciler
+from stripe_payments.sync import Reconciler
 
 _log = Log("service")
 
@@ -22,11 +22,15 @@ class Reloading:
     """
 
     def __init__(
-        self, configuration: Configuration, reconciler: Reconciler, poller: Poller, asked: asyncio.Event
+        self,
+        configuration: Configuration,
+        reconciler: Reconciler,
+        poll_wakeup: asyncio.Event,
+        asked: asyncio.Event,
     ) -> None:
         self._configuration = configuration
         self._reconciler = reconciler
-        self._poller = poller
+        self._poll_wakeup = poll_wakeup
         self._asked = asked
         self._followed = configuration.current
 
@@ -56,5 +60,5 @@ class Reloading:
             return
         changed = await self._reconciler.recompute()
         self._followed = settings
-        self._poller.notice()
+        self._poll_wakeup.set()
         _log.info("the settings were read again", changed_features=",".join(changed))

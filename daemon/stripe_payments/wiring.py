@@ -112,10 +112,19 @@ class Wiring:
         await features.refresh()
         inbox = InboxWorker(ledger, reconciler)
         lan = LanAddress(self._bus)
-        checkout = CheckoutService(ledger, stripe, reconciler, settings, identity, clock, lan)
-        poller = Poller(ledger, reconciler, stripe, settings, identity, clock, withdraw=checkout.withdraw)
-        checkout.tell(poller)
-        reloading = Reloading(self._configuration, reconciler, poller, self._reloading)
+        poll_wakeup = asyncio.Event()
+        checkout = CheckoutService(ledger, stripe, reconciler, settings, identity, clock, lan, poll_wakeup)
+        poller = Poller(
+            ledger,
+            reconciler,
+            stripe,
+            settings,
+            identity,
+            clock,
+            wakeup=poll_wakeup,
+            withdraw=checkout.withdraw,
+        )
+        reloading = Reloading(self._configuration, reconciler, poll_wakeup, self._reloading)
         subscriptions = SubscriptionService(ledger, stripe, reconciler, settings, clock, checkout.prices)
         self._subscriptions = subscriptions
         self._checkout, self._clock = checkout, clock
@@ -133,7 +142,7 @@ class Wiring:
                 inbox=inbox,
                 poller=poller,
                 checkout=checkout,
-                payment_status=PaymentStatusService(ledger, reconciler, settings),
+                payment_status=PaymentStatusService(ledger, poller, identity, settings),
                 history=History(ledger, settings),
                 refunds=RefundService(ledger, stripe, reconciler),
                 subscriptions=subscriptions,

@@ -61,7 +61,7 @@ class Past:
         ids["invoice"] = account.get("subscription", ids["subscription"])["latest_invoice"]
         ids["foreign"] = self._sold_by_another()
         ids["foreign plan"] = self._subscribed_by_another()
-        await seller.poller.look_now()
+        await seller.poller.poll_everything()
 
     def _sold_by_another(self) -> str:
         """A purchase of another router on the same account, paid: its id must be of no use here."""
@@ -130,10 +130,10 @@ class Past:
         return None
 
     async def few_rounds(self) -> object:
-        self.seller.poller.keys_changed()
+        self.seller.poller.account_changed()
         with contextlib.suppress(PaymentError):
-            await self.seller.poller.look_now()
-        await self.seller.poller.look_now()
+            await self.seller.poller.poll_everything()
+        await self.seller.poller.poll_everything()
         return None
 
 
@@ -187,7 +187,7 @@ CALLS: Final[dict[str, Callable[[Past], Awaitable[object]]]] = {
     **{f"sync {name}": _sync(name) for name in ("ended", "expired", "foreign", "foreign plan", "intent")},
     **{f"status {name}": _status(name) for name in ("open", "refunded", "subscription", "invoice", "intent")},
     "event": lambda past: past.by_event("charge"),
-    "look": lambda past: past.seller.poller.look_now(),
+    "look": lambda past: past.seller.poller.poll_everything(),
     "new keys": lambda past: past.few_rounds(),
     "customer": lambda past: past.find_customer_again(),
     "prices": lambda past: _looked_up(past),

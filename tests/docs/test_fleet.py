@@ -6,10 +6,16 @@ from pathlib import Path
 import pytest
 
 from stripe_payments.settings import Settings
-from stripe_payments.sync.open_checkouts import WITHIN
 from stripe_payments.sync.poll_plan import FASTER, PATIENT_RETRY, RETRY_WITHIN, SLOWER
-from stripe_payments.sync.questions import REQUESTS, SELDOM
-from stripe_payments.sync.schedule import FIRST_RETRY, SEARCHES, SLOWEST_OPEN, SPREAD, usual_interval
+from stripe_payments.sync.poll_round import REQUESTS, SELDOM
+from stripe_payments.sync.poll_timing import (
+    FIRST_RETRY,
+    SEARCHES,
+    SLOWEST_OPEN,
+    SPREAD,
+    WITHIN,
+    usual_interval,
+)
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = {"en": DOCS / "fleet.md", "it": DOCS / "fleet.it.md"}

@@ -67,9 +67,9 @@ def test_the_entitlement_rules_do_no_io(file: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["boundaries", "open_checkouts", "poll_plan", "schedule"])
-def test_when_to_ask_stripe_is_decided_without_io(name: str) -> None:
-    """Whence the simulation of a fleet can drive the very same objects."""
+@pytest.mark.parametrize("name", ["poll_plan", "poll_round", "poll_timing"])
+def test_the_poll_plan_does_no_io(name: str) -> None:
+    """So that the simulation of a fleet can drive the very same objects."""
     file = PAYMENTS / "sync" / f"{name}.py"
     assert not _imports_of(file, "asyncio", "os", "pathlib", "socket", "sqlite3", "threading", "time")
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from stripe_payments.backoff import Backoff
 from stripe_payments.billing.customer import CustomerService
 from stripe_payments.billing.eligibility import read_ownership, refusal
 from stripe_payments.billing.lan_address import LanAddress
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from stripe_payments.identity import IdentityStore
     from stripe_payments.ledger import Checkout, Ledger, Transaction
     from stripe_payments.stripe_api.parameters import SessionCreateParams
-    from stripe_payments.sync.poller import Poller
     from stripe_payments.sync.reconciler import Reconciler
 
 _log = Log("checkout")
@@ -104,6 +104,8 @@ class _Order:
 
 
 class CheckoutService:
+    """`poll_wakeup` is set when a checkout has been opened: the poller watches it from then on."""
+
     def __init__(
         self,
         ledger: Ledger,
@@ -113,6 +115,7 @@ class CheckoutService:
         identity: IdentityStore,
         clock: TrustedClock,
         lan: LanAddress,
+        poll_wakeup: asyncio.Event,
     ) -> None:
         self._ledger = ledger
         self._stripe = stripe
@@ -123,14 +126,10 @@ class CheckoutService:
         self._lan = lan
         self.customers = CustomerService(stripe, identity)
         self.prices = PriceDesk(stripe, settings)
-        self._poller: Poller | None = None
+        self._poll_wakeup = poll_wakeup
         self._opening: dict[_Order, asyncio.Task[Checkout]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._last_under_other_keys = 0
-
-    def tell(self, poller: Poller) -> None:
-        """The poller that is to look out for what is opened here."""
-        self._poller = poller
 
     async def create(
         self,
@@ -169,7 +168,7 @@ class CheckoutService:
         """At boot: finish what a crash interrupted, for as long as that takes. Returns when nothing is left
         over.
         """
-        delay = 2.0
+        backoff = Backoff(2.0, 300.0)
         while leftover := await self._ledger.read(_creating):
             for checkout in leftover:
                 try:
@@ -177,8 +176,7 @@ class CheckoutService:
                 except PaymentError as error:
                     _log.info("a checkout cannot be resumed yet", error=error.code)
             if await self._ledger.read(_creating):
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, 300.0)
+                await asyncio.sleep(backoff.next_delay())
 
     async def withdraw(self, checkout: Checkout) -> bool:
         """Expire an open session whose purchase would now be paying twice; gives whether Stripe was asked
@@ -343,8 +341,7 @@ class CheckoutService:
         await self._reconciler.apply(units_of(session, started), "opened", along=note)
         self._compare(checkout, session)
         _log.info("checkout opened", session=session_id, price=checkout.price_alias)
-        if self._poller is not None:
-            self._poller.notice()
+        self._poll_wakeup.set()
         return noted[0]
 
     def _parameters(self, checkout: Checkout, customer: str, *, trial: bool) -> SessionCreateParams:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,12 +14,10 @@ from stripe_payments.sync.invoice_money import InvoiceMoney, Money
 from stripe_payments.sync.stored_objects import assemble
 
 if TYPE_CHECKING:
+    from stripe_payments.identity import IdentityStore
     from stripe_payments.ledger import Checkout, Ledger, Transaction
     from stripe_payments.settings import Settings
-    from stripe_payments.sync import Reconciler, SyncOutcome
-
-FRESH_FOR: Final = 1.5
-"""Seconds in which what Stripe has just told is told again without asking."""
+    from stripe_payments.sync import Poller
 
 # https://docs.stripe.com/api/subscriptions/object#subscription_object-status
 _SUBSCRIPTION: Final = {
@@ -38,18 +34,19 @@ _INVOICE: Final = {"paid": "paid", "draft": "pending", "void": "expired"}
 
 
 class PaymentStatusService:
-    """`show` answers from the ledger once a payment is settled; before that it has Stripe looked at first."""
+    """`show` answers from the ledger; while a payment may still change, it wakes the poller for it first."""
 
     def __init__(
         self,
         ledger: Ledger,
-        reconciler: Reconciler,
+        poller: Poller,
+        identity: IdentityStore,
         settings: Callable[[], Settings],
     ) -> None:
         self._ledger = ledger
-        self._reconciler = reconciler
+        self._poller = poller
+        self._identity = identity
         self._settings = settings
-        self._asked: dict[str, tuple[float, asyncio.Task[SyncOutcome]]] = {}
 
     async def show(self, payment_id: str, locale: str | None = None) -> dict[str, Any]:
         """The payment: {status, amount, currency, payment_date, id, payment_id, item, title, amount_refunded,
@@ -69,10 +66,10 @@ class PaymentStatusService:
         if known is not None and known["final"]:
             return known
         try:
-            outcome = await self._look(payment_id)
+            outcome = await self._poller.poll_object(payment_id)
         except PaymentError as error:
             if known is not None and is_transient(error):
-                return known  # the last that Stripe told; the poller keeps asking
+                return known  # the last known state; the poller keeps polling
             raise
         if not outcome.ours:
             raise PaymentError("payment_not_found", payment_id=payment_id)
@@ -81,23 +78,9 @@ class PaymentStatusService:
             raise PaymentError("payment_not_found", payment_id=payment_id)
         return current
 
-    async def _look(self, payment_id: str) -> SyncOutcome:
-        """One look for everybody who asks within the same moment."""
-        now = time.monotonic()
-        self._asked = {
-            asked: (at, task)
-            for asked, (at, task) in self._asked.items()
-            if not task.done() or now - at < FRESH_FOR
-        }
-        _, task = self._asked.get(payment_id, (0.0, None))
-        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = asyncio.create_task(self._reconciler.sync(payment_id, "payment status"))
-            self._asked[payment_id] = (now, task)
-        return await asyncio.shield(task)
-
     async def _known(self, payment_id: str, kind: str, locale: str | None) -> dict[str, Any] | None:
-        """What the ledger holds of it, None if nothing."""
-        identity = self._reconciler.identity
+        """Its state in the ledger, None if there is none."""
+        identity = self._identity.load()
 
         def find(tx: Transaction) -> tuple[dict[str, Any], derive.DisputeState | None, Money] | None:
             root = assemble(tx.objects.get, _root_id(tx, payment_id, kind))

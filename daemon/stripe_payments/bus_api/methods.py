@@ -147,9 +147,9 @@ async def sync(question: Question) -> Reply:
     parts = question.parts
     before = parts.features.current
     if question.args.flag("background"):
-        parts.poller.nudge("sync in the background")
+        parts.poller.poll_soon("sync in the background")
         return {"changed": [], "last_sync": _time(parts.reconciler.last_sync)}
-    await parts.poller.look_now()
+    await parts.poller.poll_everything()
     await parts.features.refresh()
     after = parts.features.current
     changed = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
@@ -211,7 +211,7 @@ async def set_keys(question: Question) -> Reply:
         await parts.checkout.keys_changed()
         await settle_mode(keys.mode, parts.ledger, parts.identity, parts.reconciler)
         if keys.secret_key:
-            parts.poller.keys_changed()
+            parts.poller.account_changed()
     return {"mode": keys.mode}
 
 

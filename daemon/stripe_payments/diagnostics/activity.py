@@ -11,7 +11,7 @@ from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.i18n import Text
 from stripe_payments.ledger import Transaction
 from stripe_payments.rfc3339 import format_time
-from stripe_payments.sync.schedule import usual_interval
+from stripe_payments.sync.poll_timing import usual_interval
 
 DAY_S: Final = 86_400
 RECENT_DAYS: Final = 30

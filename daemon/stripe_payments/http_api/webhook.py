@@ -64,7 +64,7 @@ class WebhookEndpoint:
         if now is None:
             if _is_genuine(request.body, signature, keys.webhook_secret):
                 # a stranger must not be able to have Stripe asked
-                parts.poller.kick("a webhook came before the time was known")
+                parts.poller.poll_now("a webhook came before the time was known")
             parts.refused_webhooks.note("clock_not_trusted", None)
             raise PaymentError("clock_not_trusted", retry_after=_CLOCK_RETRY_S)
         try:
@@ -80,7 +80,7 @@ class WebhookEndpoint:
         if signed_at - now > TOLERANCE:
             # no replay (`verify` says why): it is our clock that lags, and any answer of Stripe's corrects it
             _log.warning("the clock lags: Stripe is asked for the time", seconds=signed_at - now)
-            parts.poller.kick("a webhook came from the future")
+            parts.poller.poll_now("a webhook came from the future")
         event = _event(request.body)
         hint = _hint(event)
         if hint is None:

@@ -13,9 +13,9 @@ from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING, Final
 
+from stripe_payments.backoff import delay_after
 from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
-from stripe_payments.sync.schedule import event_retry_delay
 
 if TYPE_CHECKING:
     from stripe_payments.ledger import InboxEvent, Ledger, Transaction
@@ -28,6 +28,9 @@ AT_ONCE: Final = 2
 """Objects looked at at the same time: two of Stripe's four threads stay free for people."""
 SOONEST: Final = 0.2
 IDLE: Final = 60.0
+FIRST_RETRY: Final = 1.0
+LONGEST_RETRY: Final = 3600.0
+"""Seconds until an accepted event is processed again: doubling from the first to the longest."""
 
 
 class InboxWorker:
@@ -53,7 +56,7 @@ class InboxWorker:
                 pause = await self.work()
             except PaymentError as error:
                 failures += 1
-                pause = min(IDLE, event_retry_delay(failures, self._chance))
+                pause = min(IDLE, self._retry_delay(failures))
                 _log.error("the inbox cannot be worked off", error=error.code, again_in=round(pause))
             else:
                 failures = 0
@@ -109,7 +112,10 @@ class InboxWorker:
 
         def put_off(tx: Transaction) -> None:
             for event in waiting:
-                delay = max(asked, event_retry_delay(event.attempts + 1, self._chance))
+                delay = max(asked, self._retry_delay(event.attempts + 1))
                 tx.inbox.retry(event.event_id, now + delay, error)
 
         await self._ledger.write(put_off)
+
+    def _retry_delay(self, attempts: int) -> float:
+        return delay_after(attempts, self._chance, first=FIRST_RETRY, ceiling=LONGEST_RETRY)

@@ -1,17 +1,19 @@
-"""Polling: how a router behind NAT learns of everything, with no webhook at all.
+"""Polling: how a router behind NAT learns of every change without a webhook, and the only watcher of open
+checkouts.
 
 A round makes two requests at most. The first lists our customer's completed sessions with their payments,
-charges, refunds and subscriptions expanded: purchases that nobody noted, refunds and changed subscriptions
-are all in it. The second takes turns: an openly disputed payment, the subscriptions, the invoices, the
-charges (whose refunds and disputes no invoice tells of), older sessions. After a start, an outage or a kick
-rounds follow each other in seconds until everything has been asked once.
+charges, refunds and subscriptions expanded: purchases that were never recorded, refunds and changed
+subscriptions are all in it. The second takes turns: an openly disputed payment, the subscriptions, the
+invoices, the charges (whose refunds and disputes no invoice contains), older sessions. After a start, an
+outage or `poll_now` rounds follow each other in seconds until everything has been polled once.
 
-When, and what: plan.py and questions.py decide. Here it is done.
+When and what is decided in poll_plan.py and poll_round.py; this module does the IO.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -26,9 +28,9 @@ from stripe_payments.sync import projection as derive
 from stripe_payments.sync.fetch import Fetcher, units_of
 from stripe_payments.sync.invoice_money import InvoiceMoney
 from stripe_payments.sync.poll_plan import SPACING, Fault, Plan
-from stripe_payments.sync.questions import REQUESTS, Answer, Kind, Question, Round
-from stripe_payments.sync.reconciler import META_REBUILDING, Reconciler
-from stripe_payments.sync.schedule import SLOWEST_OPEN
+from stripe_payments.sync.poll_round import REQUESTS, Answer, Kind, Query, Round
+from stripe_payments.sync.poll_timing import SLOWEST_OPEN
+from stripe_payments.sync.reconciler import META_REBUILDING, Reconciler, SyncOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,10 +46,13 @@ __all__ = ["REQUESTS", "Poller"]
 _log = Log("poller")
 
 PAGE: Final = 20
-"""Objects a list request asks for: a household's purchases of years, and still a small answer."""
+"""Objects per list request: a household's purchases of years, and still a small response."""
 
-LOOKS: Final = 8
-"""Rounds that follow each other at once when a person asks for a look at everything."""
+ROUNDS_AT_ONCE: Final = 8
+"""Rounds that follow each other without a pause in `poll_everything`."""
+
+FRESH_FOR: Final = 1.5
+"""Seconds in which a polled object is not polled again, however many callers request it."""
 
 SESSION_LASTS: Final = 86_400
 """Seconds after which Stripe ends a session that names no other end; ours do not.
@@ -55,17 +60,15 @@ https://docs.stripe.com/api/checkout/sessions/create#create_checkout_session-exp
 """
 
 ASLEEP: Final = 3600.0
-"""Seconds after which the schedule is looked at, whatever it said before."""
+"""Seconds after which the plan is evaluated again, whatever it said before."""
 
 Withdraw = Callable[["Checkout"], Awaitable[bool]]
-"""Takes an open checkout back at Stripe if its purchase must not be made any more; gives whether it asked
-Stripe.
-"""
+"""Expires an open checkout at Stripe if paying it would pay twice; returns whether it did."""
 
 
 class Poller:
-    """Runs until cancelled. `kick(reason)` asks for a look at everything now, `nudge(reason)` for one when it
-    suits a whole street of routers.
+    """`run` polls until it is cancelled. `wakeup` is set by other parts when the plan has to be evaluated
+    again: a checkout was opened, the settings changed.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Poller:
         identity: IdentityStore,
         clock: TrustedClock,
         *,
+        wakeup: asyncio.Event | None = None,
         withdraw: Withdraw | None = None,
         chance: Random | None = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -89,58 +93,74 @@ class Poller:
         self._clock = clock
         self._withdraw = withdraw
         self._monotonic = monotonic
-        self._wake = asyncio.Event()
-        self._kicked: str | None = None
-        self._nudged: str | None = None
+        self._wakeup = wakeup or asyncio.Event()
+        self._now_because: str | None = None
+        self._soon_because: str | None = None
         self._pause_until = 0.0
         self._round = asyncio.Lock()
         self._fetcher = Fetcher(stripe)
+        self._polls: dict[str, tuple[float, asyncio.Task[SyncOutcome]]] = {}
         self._plan = Plan(
             lambda: self._settings().poll_interval,
             chance or Random(),  # noqa: S311 - jitter
         )
 
-    def kick(self, reason: str) -> None:
-        """Look at everything now, whatever the schedule says; only a Retry-After of Stripe's is still
-        honoured.
-        """
-        self._kicked = reason
-        self._wake.set()
+    def poll_now(self, reason: str) -> None:
+        """Poll everything now, whatever the plan says; only a pending Retry-After is still honoured."""
+        self._now_because = reason
+        self._wakeup.set()
 
-    def nudge(self, reason: str) -> None:
-        """The way to Stripe may be open again, here and at the neighbours'."""
-        self._nudged = reason
-        self._wake.set()
+    def poll_soon(self, reason: str) -> None:
+        """Stripe may be reachable again, here and for many other routers: poll, but spread over time."""
+        self._soon_because = reason
+        self._wakeup.set()
 
-    def keys_changed(self) -> None:
-        """As `kick`, for an account that may be another one: nothing of what was found so far is taken for
-        granted, not even the customer.
+    def account_changed(self) -> None:
+        """As `poll_now`, for keys that may belong to another account: nothing found so far is trusted, not
+        even the customer.
         """
         self._plan.account_changed()
-        self.kick("new keys")
+        self.poll_now("new keys")
 
-    def notice(self) -> None:
-        """A checkout was opened: look at the schedule again, without a round of its own."""
-        self._wake.set()
-
-    async def look_now(self) -> None:
-        """Rounds for a person who waits for them, until every turn has been taken; what is left over after
-        LOOKS of them follows by itself. Raises PaymentError where Stripe cannot be asked.
+    async def poll_everything(self) -> None:
+        """Poll everything for a caller that waits; what is left over after ROUNDS_AT_ONCE rounds follows in
+        the background. Raises PaymentError where Stripe is not available.
         """
-        self._plan.look_at_everything()
-        for _ in range(LOOKS):
+        self._plan.poll_everything()
+        for _ in range(ROUNDS_AT_ONCE):
             checkouts = await self._open_checkouts(self._monotonic())
             async with self._round:
                 await self.round(checkouts, routine=True)
-            if self._plan.settled:
+            if self._plan.done:
                 break
         self._plan.succeeded()
-        self._wake.set()
+        self._wakeup.set()
+
+    async def poll_object(self, object_id: str) -> SyncOutcome:
+        """Poll one object for a caller that waits; callers at the same time, within FRESH_FOR seconds of each
+        other, and a round that is due share one request, which continues if its callers leave.
+
+        Raises PaymentError where Stripe is not available, `rate_limited` while a Retry-After is pending.
+        """
+        now = time.monotonic()
+        self._polls = {
+            polled: (at, task)
+            for polled, (at, task) in self._polls.items()
+            if not task.done() or now - at < FRESH_FOR
+        }
+        _, task = self._polls.get(object_id, (0.0, None))
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            if wait := self._plan.retry_after(self._monotonic()):
+                raise PaymentError("rate_limited", retry_after=math.ceil(wait))
+            task = asyncio.create_task(self._poll_object(object_id))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._polls[object_id] = (now, task)
+        return await asyncio.shield(task)
 
     async def run(self) -> None:
         self._plan.started(self._monotonic(), urgent=await self._is_urgent())
         while True:
-            self._wake.clear()
+            self._wakeup.clear()
             try:
                 delay = await self._step()
             except PaymentError as error:
@@ -148,23 +168,22 @@ class Poller:
                 delay = SLOWEST_OPEN
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay):
-                    await self._wake.wait()
-            # many kicks, or one in the middle of a round, still leave a pause between rounds
+                    await self._wakeup.wait()
+            # many wakeups, or one in the middle of a round, still leave a pause between rounds
             await asyncio.sleep(max(0.0, self._pause_until - self._monotonic()))
 
     async def _step(self) -> float:
-        """One look at the schedule, with a round if one is due; gives the seconds until the next look."""
+        """Evaluate the plan and run the round that is due; return the seconds until the next step."""
         now = self._monotonic()
         checkouts = await self._open_checkouts(now)
-        if self._kicked is not None:
-            _log.debug("kicked", reason=self._kicked)
-            self._kicked = None
-            self._plan.kicked(now)
-        if self._nudged is not None:
-            reason, self._nudged = self._nudged, None
-            self._plan.nudged(now, urgent=await self._is_urgent())
-            look_in = max(0, round(self._plan.wake_at() - now))
-            _log.info("the way to Stripe may be open again", reason=reason, look_in=look_in)
+        if self._now_because is not None:
+            _log.debug("polling now", reason=self._now_because)
+            self._now_because = None
+            self._plan.poll_now(now)
+        if self._soon_because is not None:
+            reason, self._soon_because = self._soon_because, None
+            self._plan.poll_soon(now, urgent=await self._is_urgent())
+            _log.info("poll scheduled", reason=reason, in_s=max(0, round(self._plan.wake_at() - now)))
         boundary = await self._boundary(now)
         if self._plan.wake_at() <= now:
             await self._guarded({held.local_id: held for held in checkouts})
@@ -173,31 +192,31 @@ class Poller:
         return max(0.1, min(self._plan.wake_at() - now, ASLEEP if boundary is None else boundary, ASLEEP))
 
     async def _is_urgent(self) -> bool:
-        """Whether somebody may be missing what they paid for, here and now."""
+        """Whether a purchase may not be unlocked here and now."""
         customer = self._identity.load().customer is not None
         return await self._ledger.read(
             lambda tx: _is_cut_off(tx) or (_is_rebuilding(tx) if customer else _has_begun_to_buy(tx))
         )
 
     async def _boundary(self, now: float) -> float | None:
-        """A period, a trial or a grace may just have ended; gives the seconds until the next one does."""
+        """Recompute if a period or a grace period has just ended; return the seconds until the next one."""
         held, features = await self._ledger.read(lambda tx: (tx.subscriptions.standing(), tx.features.all()))
-        ended, next_in = self._plan.time_passed(now, self._clock.now(), held, features.values())
+        ended, next_in = self._plan.check_boundaries(now, self._clock.now(), held, features.values())
         if ended:
             await self._reconciler.recompute()
         return next_in
 
     async def _open_checkouts(self, now: float) -> list[Checkout]:
-        """The open ones that have a session; the plan knows of them then."""
+        """The open ones that have a session; hands them to the plan."""
         found = await self._ledger.read(lambda tx: tx.checkouts.open())
         checkouts = [held for held in found if held.session_id is not None]
-        self._plan.checkouts_are(
+        self._plan.set_open_checkouts(
             now, self._clock.now(), [(held.local_id, _opened_at(held)) for held in checkouts]
         )
         return checkouts
 
     async def _guarded(self, checkouts: Mapping[int, Checkout]) -> None:
-        """The round that is due, if it still is when those that a person waits for are over."""
+        """Run the round that is due, if it still is once the rounds of `poll_everything` are over."""
         try:
             async with self._round:
                 customer = self._identity.load().customer is not None
@@ -206,18 +225,18 @@ class Poller:
                     return
                 await self._carry_out(due, checkouts)
         except PaymentError as error:
-            asked = error.details.get("retry_after")
+            retry_after = error.details.get("retry_after")
             fault: Fault = "transient"
             if error.code == "not_configured":
-                fault = "unconfigured"  # set_keys kicks
+                fault = "unconfigured"  # set_keys polls now
             elif error.code == "rate_limited":
                 fault = "rate_limited"
             elif not is_transient(error):
                 fault = "refused"
                 _log.warning("polling refused", error=error.code, reason=error.details.get("reason"))
-            self._plan.failed(self._monotonic(), fault, asked if isinstance(asked, int) else None)
+            self._plan.failed(self._monotonic(), fault, retry_after if isinstance(retry_after, int) else None)
         except Exception as error:  # noqa: BLE001 - polling must outlive any single answer
-            _log.error("a polling round broke", exc=error)
+            _log.error("polling round failed", exc=error)
             self._plan.failed(self._monotonic(), "broken")
         else:
             self._plan.succeeded()
@@ -231,34 +250,34 @@ class Poller:
             self._plan.round(self._monotonic(), checkouts, routine=routine, customer=customer), checkouts
         )
 
-    # -- asking -----------------------------------------------------------------------------------
+    # -- requests ---------------------------------------------------------------------------------
 
     async def _carry_out(self, due: Round, checkouts: Mapping[int, Checkout]) -> None:
-        asked = False
-        while (question := due.question) is not None:
-            due.answered(await self._answer(question, checkouts))
-            asked |= question.kind not in ("checkout", "dispute")
-        if asked and self._plan.complete:
+        listed = False
+        while (query := due.query) is not None:
+            due.answered(await self._answer(query, checkouts))
+            listed |= query.kind not in ("checkout", "dispute")
+        if listed and self._plan.complete:
             await self._reconciler.rebuilt()
 
-    async def _answer(self, question: Question, checkouts: Mapping[int, Checkout]) -> Answer:
+    async def _answer(self, query: Query, checkouts: Mapping[int, Checkout]) -> Answer:
         started = time.monotonic()
-        match question.kind:
+        match query.kind:
             case "find_customer":
                 return Answer(self._monotonic(), there=await self._find_customer())
             case "is_customer":
                 return Answer(self._monotonic(), there=await self._is_known())
             case "checkout":
-                await self._look(checkouts[int(question.subject or 0)])
+                await self.poll_object(checkouts[int(query.subject or 0)].session_id or "")
                 return Answer(self._monotonic())
             case "dispute":
-                await self._settle_dispute(str(question.subject))
+                await self._poll_dispute(str(query.subject))
                 return Answer(self._monotonic())
             case kind:
                 return await self._list(kind, started)
 
     async def _list(self, kind: Kind, started: float) -> Answer:
-        """What belongs to our customer, one page."""
+        """One page of what belongs to our customer."""
         customer = self._customer()
         try:
             return await self._lists_of(kind, customer, started)
@@ -272,16 +291,21 @@ class Poller:
             _log.warning("polling refused", error=error.code, reason=error.details.get("reason"))
             return Answer(self._monotonic(), refused=True)
 
-    async def _look(self, held: Checkout) -> None:
-        """At one open checkout."""
+    async def _poll_object(self, object_id: str) -> SyncOutcome:
+        held = await self._ledger.read(lambda tx: tx.checkouts.by_session(object_id))
+        if held is None or held.state != "open":
+            return await self._reconciler.sync(object_id, "payment status")
         if self._withdraw is not None and await self._withdraw(held):
-            return
-        outcome = await self._reconciler.sync(held.session_id or "", "open checkout")
+            outcome = SyncOutcome(status="applied", ours=True)
+        else:
+            outcome = await self._reconciler.sync(object_id, "open checkout")
         if outcome.status == "missing":
-            # made with the keys of another account or mode: it will never come to anything here
+            # made with the keys of another account or mode: it can never be paid here
             await self._ledger.write(lambda tx: tx.checkouts.update(held.local_id, state="failed"))
+        self._plan.checkout_polled(self._monotonic(), held.local_id)
+        return outcome
 
-    async def _settle_dispute(self, disputed: str) -> None:
+    async def _poll_dispute(self, disputed: str) -> None:
         if object_kind(disputed) == "charge":
             await self._reconciler.apply(await self._fetcher.charge(disputed), "poll")
         else:
@@ -299,7 +323,7 @@ class Poller:
         return True
 
     async def _is_known(self) -> bool:
-        """Whether the account of the keys has our customer; one that it has not is forgotten."""
+        """Whether the account of the keys has our customer; if not, forget it."""
         customer = self._customer()
         found = await self._stripe.retrieve(customer)
         if found is not None and not found.get("deleted"):
@@ -308,12 +332,12 @@ class Poller:
         return False
 
     async def _forget(self, customer: str) -> None:
-        """The keys are of another account, or somebody deleted our customer."""
-        _log.warning("our customer does not exist at Stripe", customer=customer)
+        """The keys are of another account, or our customer was deleted at Stripe."""
+        _log.warning("customer does not exist at Stripe", customer=customer)
         await asyncio.to_thread(self._identity.set_customer, None)
 
     def _customer(self) -> str:
-        """Ours, while a question is about it."""
+        """Ours, while a query is about it."""
         return self._identity.load().customer or ""
 
     async def _lists_of(self, kind: Kind, customer: str, started: float) -> Answer:
@@ -370,7 +394,7 @@ class Poller:
 
 
 def _has_begun_to_buy(tx: Transaction) -> bool:
-    """So that there is a customer, of which the identity knows nothing if it was lost meanwhile."""
+    """Then there is a customer, which the identity lacks if it was lost meanwhile."""
     return bool(tx.checkouts.latest(1))
 
 
@@ -379,7 +403,7 @@ def _is_rebuilding(tx: Transaction) -> bool:
 
 
 def _is_cut_off(tx: Transaction) -> bool:
-    """Something is locked for nothing but that Stripe was not heard for too long."""
+    """A feature is locked only because Stripe was unreachable for too long."""
     return any(held.reason == "offline" and not held.unlocked for held in tx.features.all().values())
 
 

@@ -54,7 +54,7 @@ async def test_a_simulated_router_asks_what_the_real_poller_asks(mix: str, tmp_p
         elif mix == "subscribes":
             await seller.subscribe()
         before = len(cloud.requests())
-        await seller.poller.look_now()
+        await seller.poller.poll_everything()
         for _ in range(ROUNDS):
             await seller.poller.round([], routine=True)
         asked = [f"{request['method']} {request['path']}" for request in cloud.requests()[before:]]

@@ -144,6 +144,7 @@ class Seller:
     reconciler: Reconciler
     inbox: InboxWorker
     poller: Poller
+    poll_wakeup: asyncio.Event
     desk: CheckoutService
     status: PaymentStatusService
     history: History
@@ -187,11 +188,19 @@ class Seller:
         reconciler = Reconciler(ledger, stripe, clock, current, identity, lambda: effects.append(None))
         await reconciler.load()
         lan = LanAddress(NoBus())
-        desk = CheckoutService(ledger, stripe, reconciler, current, identity, clock, lan)
+        poll_wakeup = asyncio.Event()
+        desk = CheckoutService(ledger, stripe, reconciler, current, identity, clock, lan, poll_wakeup)
         poller = Poller(
-            ledger, reconciler, stripe, current, identity, clock, withdraw=desk.withdraw, chance=Random(7)
+            ledger,
+            reconciler,
+            stripe,
+            current,
+            identity,
+            clock,
+            wakeup=poll_wakeup,
+            withdraw=desk.withdraw,
+            chance=Random(7),
         )
-        desk.tell(poller)
         seller = cls(
             cloud=cloud,
             state=state,
@@ -203,8 +212,9 @@ class Seller:
             reconciler=reconciler,
             inbox=InboxWorker(ledger, reconciler, chance=Random(7)),
             poller=poller,
+            poll_wakeup=poll_wakeup,
             desk=desk,
-            status=PaymentStatusService(ledger, reconciler, current),
+            status=PaymentStatusService(ledger, poller, identity, current),
             history=History(ledger, current),
             refunds=RefundService(ledger, stripe, reconciler),
             subscriptions=SubscriptionService(ledger, stripe, reconciler, current, clock, desk.prices),

@@ -149,14 +149,14 @@ async def test_a_clock_that_lags_behind_stripe_is_put_right_by_a_webhook(
     await house.call("set_keys", webhook_secret=SECRET)
     await house.call("sync")
     parts = await house.parts()
-    clock, kick = parts.clock, parts.poller.kick
+    clock, poll_now = parts.clock, parts.poller.poll_now
     reasons: list[str] = []
 
     def noted(reason: str) -> None:
         reasons.append(reason)
-        kick(reason)
+        poll_now(reason)
 
-    monkeypatch.setattr(parts.poller, "kick", noted)
+    monkeypatch.setattr(parts.poller, "poll_now", noted)
     before = clock.now() or 0
     shop.stripe.advance(90 * 86_400)  # this router slept meanwhile; nobody asks Stripe for the time now
     assert (await deliver(house, event(), age=-90 * 86_400)).status == 200
@@ -188,7 +188,7 @@ async def test_before_the_time_is_known_only_a_genuine_webhook_has_stripe_asked(
 ) -> None:
     await house.call("set_keys", webhook_secret=SECRET)
     reasons: list[str] = []
-    monkeypatch.setattr((await house.parts()).poller, "kick", reasons.append)
+    monkeypatch.setattr((await house.parts()).poller, "poll_now", reasons.append)
     for secret in ("whsec_guess", ""):
         assert (await deliver(house, event(), secret=secret)).error == (503, "clock_not_trusted")
     assert reasons == []

@@ -158,7 +158,7 @@ async def in_chaos(
             await router.reconciler.sync(object_id, "event")
         if not after_poll:
             await arrive()
-        await router.poller.look_now()
+        await router.poller.poll_everything()
         await arrive()
         await router.stripe.retrieve("")
         assert await router.unlocked() == model.paid_for()

@@ -28,16 +28,16 @@ async def test_a_refund_of_the_whole_period_locks_until_the_next_one_is_paid(
 ) -> None:
     await seller.subscribe()
     await seller.stripe.create("refund", {"charge": charge_of(cloud), "amount": 100}, "part")
-    await seller.poller.look_now()
+    await seller.poller.poll_everything()
     assert await seller.unlocked() == BOUGHT
     assert await history(seller) == [("invoice", 499, "partially_refunded"), ("refund", -100, "succeeded")]
     await seller.stripe.create("refund", {"charge": charge_of(cloud)}, "rest")
-    await seller.poller.look_now()
+    await seller.poller.poll_everything()
     assert await seller.unlocked() == set()
     assert await seller.reason("backups") == "refunded"
     assert ("invoice", 499, "refunded") in await history(seller)
     cloud.advance(32 * DAY)
-    await seller.poller.look_now()
+    await seller.poller.poll_everything()
     assert await seller.unlocked() == BOUGHT
 
 
@@ -58,7 +58,7 @@ async def test_a_dispute_about_an_invoice_locks_when_it_is_lost(
 ) -> None:
     async def notice(dispute: str) -> None:
         if told_by == "poll":
-            await seller.poller.look_now()
+            await seller.poller.poll_everything()
         else:
             await seller.reconciler.sync(dispute, "charge.dispute")
 
@@ -81,7 +81,7 @@ async def test_giving_back_what_an_upgrade_cost_does_not_take_the_plan(
     cloud.advance(10 * DAY)
     await seller.subscriptions.change_plan(subscription, BUSINESS)
     await seller.stripe.create("refund", {"charge": charge_of(cloud)}, "goodwill")
-    await seller.poller.look_now()
+    await seller.poller.poll_everything()
     assert await seller.unlocked() == BOUGHT | {"monitoring"}
 
 
@@ -92,10 +92,10 @@ async def test_the_next_unpaid_renewal_is_no_new_grace(seller: Seller, cloud: St
     assert customer is not None
     cloud.change_card(customer, "4000000000000341")
     cloud.advance(32 * DAY)
-    await seller.poller.look_now()
+    await seller.poller.poll_everything()
     assert await seller.reason("backups") == "grace"
     cloud.advance(31 * DAY)
-    await seller.poller.look_now()
+    await seller.poller.poll_everything()
     (held,) = await seller.ledger.read(lambda tx: tx.subscriptions.all())
     assert held.status == "past_due"
     assert await seller.unlocked() == set()
@@ -112,7 +112,7 @@ async def test_a_trial_is_given_once(seller: Seller, cloud: StripeCloud) -> None
     preview = await seller.subscriptions.preview_change(subscription, BUSINESS)
     assert (preview["amount_due"], preview["next_payment"]["amount"]) == (0, 1499)
     cloud.advance(15 * DAY)
-    await seller.poller.look_now()
+    await seller.poller.poll_everything()
     assert await seller.reason("backups") == "active"
     await seller.subscriptions.cancel(subscription, at_period_end=False)
     second = await seller.subscribe()
@@ -126,7 +126,7 @@ async def test_a_trial_without_a_card_ends_by_itself(seller: Seller, cloud: Stri
     await seller.subscribe(card="")
     assert await seller.reason("backups") == "trialing"
     cloud.advance(15 * DAY)
-    await seller.poller.look_now()
+    await seller.poller.poll_everything()
     assert await seller.unlocked() == set()
     assert await seller.reason("backups") == "canceled"
     assert await seller.checkout(MONTHLY), "and the plan can be bought"
@@ -158,7 +158,7 @@ async def test_polling_writes_nothing_when_nothing_has_changed(seller: Seller, c
     await seller.stripe.create("refund", {"charge": charge_of(cloud), "amount": 1}, "little")
     await seller.buy()
     for _ in range(2):
-        await seller.poller.look_now()
+        await seller.poller.poll_everything()
     before = await seller.ledger.read(lambda tx: tx.objects._connection.total_changes)
-    await seller.poller.look_now()
+    await seller.poller.poll_everything()
     assert await seller.ledger.read(lambda tx: tx.objects._connection.total_changes) == before

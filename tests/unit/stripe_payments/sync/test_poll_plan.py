@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stripe_payments.entitlements import Subscription
-from stripe_payments.sync.boundaries import CHARGED_AFTER, SETTLED_AFTER
 from stripe_payments.sync.poll_plan import FOLLOW_UP, Fault, Plan
-from stripe_payments.sync.questions import REQUESTS, Answer, Kind, Question
-from stripe_payments.sync.schedule import DAY, SEARCHES, SPREAD
+from stripe_payments.sync.poll_round import REQUESTS, Answer, Kind, Query
+from stripe_payments.sync.poll_timing import CHARGED_AFTER, DAY, SEARCHES, SETTLED_AFTER, SPREAD
 
 INTERVAL = 900.0
 OPENED = 1_800_000_000
@@ -48,8 +47,8 @@ class Asked:
         """What is asked up to then."""
         before = len(self.asked)
         while True:
-            self.plan.checkouts_are(self.now, self.trusted, self.open)
-            _, news_in = self.plan.time_passed(self.now, self.trusted, self.held, ())
+            self.plan.set_open_checkouts(self.now, self.trusted, self.open)
+            _, news_in = self.plan.check_boundaries(self.now, self.trusted, self.held, ())
             wake_at = self.plan.wake_at()
             if wake_at <= self.now:
                 self.round()
@@ -63,8 +62,8 @@ class Asked:
         assert due is not None
         self.rounds += 1
         requests = 0
-        while due.question is not None:
-            kind = due.question.kind
+        while due.query is not None:
+            kind = due.query.kind
             self.asked.append((self.now, kind))
             requests += 2 if kind == "dispute" else 1
             assert requests <= REQUESTS
@@ -96,17 +95,17 @@ def most_in_a_second(moments: list[float]) -> int:
 # -- how much ---------------------------------------------------------------------------------------
 
 
-def test_a_first_look_at_everything_takes_two_rounds() -> None:
+def test_a_first_poll_everything_takes_two_rounds() -> None:
     asked = a_plan()
     assert asked.until(SPREAD * INTERVAL + 2 * FOLLOW_UP) == LISTS
     assert asked.rounds == 2
-    assert asked.plan.settled
+    assert asked.plan.done
 
 
 def test_what_only_subscriptions_have_is_not_asked_for_without_any() -> None:
     asked = a_plan(subscribed=False)
     assert asked.until(SPREAD * INTERVAL + 2 * FOLLOW_UP) == LISTS[:2]
-    assert asked.plan.settled
+    assert asked.plan.done
 
 
 def test_older_sessions_are_turned_over_page_by_page() -> None:
@@ -120,7 +119,7 @@ def test_older_sessions_are_turned_over_page_by_page() -> None:
 
     asked.answer = answer
     assert asked.until(SPREAD * INTERVAL + 4 * FOLLOW_UP) == [*LISTS, "older_sessions", "older_sessions"]
-    assert asked.plan.settled
+    assert asked.plan.done
 
 
 def test_afterwards_the_sessions_are_asked_for_each_time_and_the_rest_in_turns() -> None:
@@ -168,12 +167,12 @@ def test_a_customer_that_is_found_is_looked_at_at_once() -> None:
     asked = a_plan(customer=False)
     asked.until(INTERVAL)
     asked.customer = True
-    asked.plan.kicked(asked.now)
+    asked.plan.poll_now(asked.now)
     due = asked.plan.due(asked.now, customer=False)
     assert due is not None
-    assert due.question == Question("find_customer")
+    assert due.query == Query("find_customer")
     due.answered(Answer(asked.now))
-    assert due.question == Question("sessions")
+    assert due.query == Query("sessions")
 
 
 def test_a_purchase_ends_the_seldom_looks() -> None:
@@ -196,7 +195,7 @@ def test_what_the_key_may_not_ask_is_left_out() -> None:
     asked = a_plan()
     asked.answer = lambda kind: Answer(asked.now, refused=True) if kind == "invoices" else None
     assert asked.until(INTERVAL) == LISTS
-    assert asked.plan.settled
+    assert asked.plan.done
 
 
 def test_an_open_dispute_comes_before_anything_else() -> None:
@@ -204,7 +203,7 @@ def test_an_open_dispute_comes_before_anything_else() -> None:
     told = iter([["ch_1", "ch_2"]])
     asked.answer = lambda kind: Answer(asked.now, disputed=next(told, ())) if kind == "charges" else None
     assert asked.until(SPREAD * INTERVAL + 5 * FOLLOW_UP) == [*LISTS, "dispute", "dispute"]
-    assert asked.plan.settled
+    assert asked.plan.done
 
 
 # -- when everybody's moment comes ----------------------------------------------------------------------
@@ -217,7 +216,7 @@ def test_routers_that_start_together_do_not_ask_together(customer: bool) -> None
         asked = a_plan(seed, customer=customer)
         asked.until(INTERVAL)
         moments += [moment for moment, _ in asked.asked]
-        assert asked.plan.settled
+        assert asked.plan.done
     assert most_in_a_second(moments) <= 40  # of 2000, or 8000
 
 
@@ -235,8 +234,8 @@ def test_routers_whose_way_to_stripe_comes_up_together_do_not_ask_together() -> 
         asked.until(3600.0)
         asked.fault = None
         asked.asked.clear()
-        asked.plan.nudged(3600.0)
-        asked.plan.nudged(3605.0)  # the clock, a little later
+        asked.plan.poll_soon(3600.0)
+        asked.plan.poll_soon(3605.0)  # the clock, a little later
         asked.until(3600.0 + INTERVAL)
         assert [kind for _, kind in asked.asked[:4]] == LISTS
         moments += [moment for moment, _ in asked.asked[:4]]
@@ -246,17 +245,17 @@ def test_routers_whose_way_to_stripe_comes_up_together_do_not_ask_together() -> 
 def test_where_nothing_was_missed_a_way_that_comes_up_changes_nothing() -> None:
     asked = a_plan()
     planned = asked.plan.wake_at()
-    asked.plan.nudged(1.0)
+    asked.plan.poll_soon(1.0)
     assert asked.plan.wake_at() == planned
     asked.until(2000.0)
     planned = asked.plan.wake_at()
-    asked.plan.nudged(asked.now)
+    asked.plan.poll_soon(asked.now)
     assert asked.plan.wake_at() == planned
 
 
 def test_a_way_that_comes_up_is_used_at_once_where_something_paid_may_be_missing() -> None:
     asked = a_plan()
-    asked.plan.nudged(1.0, urgent=True)
+    asked.plan.poll_soon(1.0, urgent=True)
     assert asked.plan.wake_at() <= 1.0
 
 
@@ -269,7 +268,7 @@ def test_open_checkouts_wait_for_no_interval_when_the_way_comes_up() -> None:
         asked.until(600.0)
         asked.fault = None
         asked.asked.clear()
-        asked.plan.nudged(600.0)
+        asked.plan.poll_soon(600.0)
         asked.until(606.0)
         moments.append(next(moment for moment, kind in asked.asked if kind == "checkout"))
     assert max(moments) <= 606.0
@@ -301,7 +300,7 @@ def test_renewals_of_the_same_second_are_asked_about_over_the_interval_and_spari
 def test_a_kick_is_heard_at_once() -> None:
     asked = a_plan()
     asked.until(1000.0)
-    asked.plan.kicked(asked.now)
+    asked.plan.poll_now(asked.now)
     assert asked.until(asked.now + 2 * FOLLOW_UP) == LISTS
 
 
@@ -445,12 +444,12 @@ def test_whatever_happened_everything_has_been_asked_in_the_end(
         asked.until(asked.now + seconds)
         match event:
             case "kick":
-                asked.plan.kicked(asked.now)
+                asked.plan.poll_now(asked.now)
             case "nudge" | "urgent":
-                asked.plan.nudged(asked.now, urgent=event == "urgent")
+                asked.plan.poll_soon(asked.now, urgent=event == "urgent")
             case "account":
                 asked.plan.account_changed()
-                asked.plan.kicked(asked.now)
+                asked.plan.poll_now(asked.now)
             case "open":
                 asked.open.append((len(asked.asked), OPENED + int(asked.now)))
             case "close":
@@ -462,7 +461,7 @@ def test_whatever_happened_everything_has_been_asked_in_the_end(
     asked.open.clear()
     asked.asked.clear()
     disputed = 0
-    asked.plan.look_at_everything()
+    asked.plan.poll_everything()
     asked.until(asked.now + 2.5 * DAY)
     kinds = {kind for _, kind in asked.asked}
     assert asked.plan.complete

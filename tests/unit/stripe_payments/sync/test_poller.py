@@ -58,7 +58,7 @@ async def test_a_kick_finds_purchases_that_nobody_noted(cloud: StripeCloud, tmp_
         leftover.unlink()
     async with selling(cloud, state) as seller:
         seller.run(seller.poller.run())
-        seller.poller.kick("test")
+        seller.poller.poll_now("test")
         await unlocks(seller)
 
 
@@ -73,7 +73,7 @@ async def test_the_customer_is_found_again_by_its_metadata(cloud: StripeCloud, t
         leftover.unlink()
     async with selling(cloud, state) as seller:
         seller.run(seller.poller.run())
-        seller.poller.kick("test")
+        seller.poller.poll_now("test")
         await unlocks(seller)
         assert seller.identity.load().customer == customer
 
@@ -84,7 +84,7 @@ async def test_refunds_and_lost_disputes_are_seen_by_polling_alone(
     session_id = await seller.buy()
     seller.run(seller.poller.run())
     cloud.dispute(session_id)
-    seller.poller.kick("test")
+    seller.poller.poll_now("test")
 
     async def disputed() -> bool:
         purchase = await seller.ledger.read(lambda tx: tx.purchases.get(session_id))
@@ -93,7 +93,7 @@ async def test_refunds_and_lost_disputes_are_seen_by_polling_alone(
     await eventually(disputed, "the dispute is known")
     assert await seller.unlocked() == BOUGHT
     cloud.dispute(session_id, "lost")
-    seller.poller.kick("test")
+    seller.poller.poll_now("test")
     await locks(seller)
 
 
@@ -132,7 +132,7 @@ async def test_after_an_outage_everything_is_right_within_one_round(
 
     await eventually(noticed, "the outage is noticed")
     cloud.set_faults()
-    seller.poller.kick("wan up")
+    seller.poller.poll_now("wan up")
     await unlocks(seller)
 
 
@@ -177,7 +177,7 @@ async def test_a_nudge_after_an_outage_ends_the_wait_for_the_next_try(
     await eventually(noticed, "the outage is noticed")
     cloud.set_faults()
     asked = seller.asked("/v1/subscriptions")
-    poller.nudge("the way is back")
+    poller.poll_soon("the way is back")
 
     async def looked() -> bool:
         return seller.asked("/v1/subscriptions") > asked
@@ -198,7 +198,7 @@ async def test_who_is_locked_out_for_silence_alone_does_not_wait_for_the_neighbo
     offline = {name: replace(one, unlocked=False, reason="offline") for name, one in held.items()}
     await seller.ledger.write(lambda tx: tx.features.replace(offline))
     if way == "nudge":
-        poller.nudge("the way is back")
+        poller.poll_soon("the way is back")
     else:
         seller.run(poller.run())
     await unlocks(seller)
@@ -224,7 +224,7 @@ async def test_a_retry_after_is_waited_for(seller: Seller, cloud: StripeCloud) -
     await eventually(refused, "Stripe refuses once")
     asked = seller.asked()
     cloud.set_faults()
-    seller.poller.kick("impatience")
+    seller.poller.poll_now("impatience")
     # a request of somebody else's passes, the poller's own do not
     await seller.stripe.retrieve("cs_test_x")
     assert seller.asked() == asked + 1
@@ -287,11 +287,11 @@ async def test_a_renewal_is_noticed_although_the_next_poll_is_a_day_away(
     seller.change(poll_interval=86_400)
     await seller.buy("price_premium_monthly")
     seller.run(seller.poller.run())
-    await seller.poller.look_now()
+    await seller.poller.poll_everything()
     (before,) = await seller.ledger.read(lambda tx: tx.subscriptions.all())
     cloud.advance(32 * 86_400)
     seller.clock.observe(cloud.clock.now())  # the month passes here too
-    seller.poller.notice()
+    seller.poll_wakeup.set()
 
     async def renewed() -> bool:
         (held,) = await seller.ledger.read(lambda tx: tx.subscriptions.all())
@@ -306,11 +306,11 @@ async def test_a_cancelled_plan_locks_at_its_end_without_asking_anybody(
     subscription = await seller.subscribe()
     await seller.subscriptions.cancel(subscription)
     seller.run(seller.poller.run())
-    await seller.poller.look_now()
+    await seller.poller.poll_everything()
     cloud.set_faults(drop_connection=True)
     cloud.advance(32 * 86_400)
     seller.clock.observe(cloud.clock.now())
-    seller.poller.notice()
+    seller.poll_wakeup.set()
 
     async def locked() -> bool:
         return await seller.unlocked() == set()

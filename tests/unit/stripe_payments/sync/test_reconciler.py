@@ -264,11 +264,11 @@ async def test_a_ledger_that_is_filled_anew_tells_no_old_payments_again(
     async with selling(cloud, state) as seller:
         await seller.subscribe()
         cloud.advance(31 * 86_400)
-        await seller.poller.look_now()
+        await seller.poller.poll_everything()
         assert len(await seller.told("payment")) == 2
     (state / "ledger.db").unlink()
     async with selling(cloud, state, rebuilding=True) as seller:
-        await seller.poller.look_now()
+        await seller.poller.poll_everything()
         (renewed,) = await seller.told("payment")
         page = await seller.ledger.read(lambda tx: tx.transactions.page(9)[0])
     newest, oldest = (row for row in page if row.kind == "invoice")

@@ -41,18 +41,18 @@ async def test_polling_alone_follows_renewal_failure_grace_and_recovery(
 ) -> None:
     await seller.buy(MONTHLY)
     cloud.advance(32 * DAY)
-    await seller.poller.look_now()
+    await seller.poller.poll_everything()
     assert await seller.unlocked() == BOUGHT
     assert await seller.reason("backups") == "active"
     customer = seller.identity.load().customer
     assert customer is not None
     cloud.change_card(customer, "4000000000000341")
     cloud.advance(31 * DAY)
-    await seller.poller.look_now()
+    await seller.poller.poll_everything()
     assert await seller.unlocked() == BOUGHT
     assert await seller.reason("backups") == "grace"
     cloud.advance(8 * DAY)
-    await seller.poller.look_now()
+    await seller.poller.poll_everything()
     assert await seller.unlocked() == set()
 
 
@@ -60,11 +60,11 @@ async def test_a_cancelled_plan_stays_to_its_end_and_then_locks(seller: Seller, 
     session_id = await seller.buy(MONTHLY)
     subscription = await subscription_of(seller, session_id)
     await seller.stripe.update("subscription", subscription, {"cancel_at_period_end": True}, "cancel")
-    await seller.poller.look_now()
+    await seller.poller.poll_everything()
     assert await seller.unlocked() == BOUGHT
     assert await seller.reason("updates") == "ending"
     cloud.advance(32 * DAY)
-    await seller.poller.look_now()
+    await seller.poller.poll_everything()
     assert await seller.unlocked() == set()
     assert await seller.reason("updates") == "canceled"
     # and the plan can be bought again
