@@ -19,7 +19,7 @@ from stripe_payments.billing import (
     RefundService,
     SubscriptionService,
 )
-from stripe_payments.billing.lan_address import LanAddress
+from stripe_payments.billing.return_urls import LanAddress
 from stripe_payments.clock import TrustedClock
 from stripe_payments.diagnostics import Situation
 from stripe_payments.errors import PaymentError

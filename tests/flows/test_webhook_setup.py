@@ -9,7 +9,7 @@ import pytest
 import stripe
 
 from simulator.world import World
-from stripe_payments.setup.webhook_events import WEBHOOK_EVENTS
+from stripe_payments.setup.webhook_endpoint import WEBHOOK_EVENTS
 from tests.flows.conftest import Buyer, WorldMaker
 from ubus_py import StatusError
 

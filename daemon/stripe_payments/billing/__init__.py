@@ -4,12 +4,11 @@ change, cancel and resume a subscription, go to the portal, grant a feature.
 The faces (`bus_api`, `http_api`) call these; every refusal is a `PaymentError`.
 """
 
-from stripe_payments.billing.catalog import catalog_view
-from stripe_payments.billing.checkout import CheckoutService
+from stripe_payments.billing.checkout_sessions import CheckoutService
 from stripe_payments.billing.customer import CustomerService
-from stripe_payments.billing.eligibility import Ownership, read_ownership
+from stripe_payments.billing.eligibility import Ownership, catalog_view, read_ownership
 from stripe_payments.billing.grants import GrantService
-from stripe_payments.billing.history import History
+from stripe_payments.billing.payment_history import History
 from stripe_payments.billing.payment_status import PaymentStatusService
 from stripe_payments.billing.portal import PortalService
 from stripe_payments.billing.refunds import RefundService

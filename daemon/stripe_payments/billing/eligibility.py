@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.entitlements import MANUAL, Entitlement, Purchase, Subscription
 from stripe_payments.errors import PaymentError
-from stripe_payments.settings import Price, Settings
+from stripe_payments.settings import Price, Sellable, Settings
 from stripe_payments.sync.projection import payment
 from stripe_payments.sync.stored_objects import assemble
 
@@ -105,3 +105,41 @@ def refusal(price: Price, holdings: Ownership, settings: Settings) -> PaymentErr
             if under_way == price:
                 return PaymentError("already_owned", item=title, payment_id=purchase.id)
     return None
+
+
+def catalog_view(settings: Settings, holdings: Ownership, locale: str | None) -> dict[str, Any]:
+    """`{plans[], products[], features{NAME: {title, description}}}` in the reader's language.
+
+    A plan or product is {id, title, description, features[] (names), prices[]}; a price is {id (its alias),
+    price_id (Stripe's, or null until provisioned), amount (minor units), currency, interval ("month", "year"
+    or null), trial_days (free before the first payment, where this router may still try), owned}.
+    """
+
+    def sellable(sold: Sellable) -> dict[str, Any]:
+        return {
+            "id": sold.name,
+            "title": sold.title_in(locale),
+            "description": sold.description_in(locale),
+            "features": list(sold.features),
+            "prices": [
+                {
+                    "id": price.alias,
+                    "price_id": price.price_id,
+                    "amount": price.amount,
+                    "currency": price.currency,
+                    "interval": price.interval,
+                    "trial_days": 0 if holdings.subscriptions else price.trial_days,
+                    "owned": is_held(price, holdings, settings),
+                }
+                for price in settings.prices_of(sold.name)
+            ],
+        }
+
+    return {
+        "plans": [sellable(plan) for plan in settings.plans.values()],
+        "products": [sellable(product) for product in settings.products.values()],
+        "features": {
+            name: {"title": feature.title_in(locale), "description": feature.description_in(locale)}
+            for name, feature in settings.features.items()
+        },
+    }

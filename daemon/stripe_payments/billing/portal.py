@@ -12,8 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.billing.customer import CustomerService
-from stripe_payments.billing.lan_address import LanAddress
-from stripe_payments.billing.return_urls import resolve
+from stripe_payments.billing.return_urls import LanAddress, resolve
 from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
 from stripe_payments.settings import Settings

@@ -7,10 +7,16 @@ or in an `allowed_origin`: otherwise the router would be an open redirect that c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from typing import Final, Protocol
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from stripe_payments.errors import PaymentError
+from stripe_payments.log import Log
+from ubus_py import Table, UbusError
+
+_log = Log("checkout")
 
 SESSION_PLACEHOLDER = "{CHECKOUT_SESSION_ID}"
 """Replaced by Stripe with the session's id when it redirects."""
@@ -18,6 +24,12 @@ SESSION_PLACEHOLDER = "{CHECKOUT_SESSION_ID}"
 MAX_LENGTH = 2048
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_DEFAULT_HOSTNAME: Final = "openwrt"
+_DOMAIN: Final = "lan"
+"""OpenWrt's default domain. dnsmasq answers for the router's own host name in it (`add_local_hostname`)."""
+_TIMEOUT_S: Final = 2.0
 
 
 def origin_of(url: str) -> str | None:
@@ -101,3 +113,35 @@ def with_session_id(url: str) -> str:
     parts = urlsplit(url)
     added = f"session_id={SESSION_PLACEHOLDER}"
     return urlunsplit(parts._replace(query=f"{parts.query}&{added}" if parts.query else added))
+
+
+class Bus(Protocol):
+    """What is needed of the bus; `ubus_py.Client` has it."""
+
+    async def call(
+        self,
+        object: str,  # noqa: A002 - as the protocol has it
+        method: str,
+        args: None = None,
+        *,
+        timeout: float | None = 30.0,
+    ) -> Table:
+        """Call a method."""
+        ...
+
+
+class LanAddress:
+    """Asks procd for the host name each time: it may be changed while the daemon runs."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def origin(self) -> str:
+        """`http://HOSTNAME.lan`; with OpenWrt's default name where procd cannot say it."""
+        hostname: object = None
+        try:
+            hostname = (await self._bus.call("system", "board", timeout=_TIMEOUT_S)).get("hostname")
+        except UbusError as error:
+            _log.info("the host name is not known", reason=error)
+        label = hostname.lower() if isinstance(hostname, str) else ""
+        return f"http://{label if _LABEL.fullmatch(label) else _DEFAULT_HOSTNAME}.{_DOMAIN}"

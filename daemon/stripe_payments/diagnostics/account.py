@@ -18,7 +18,7 @@ from stripe_payments.diagnostics.finding import (
 from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Text
-from stripe_payments.setup.catalogue_wanted import describe, differences, is_active
+from stripe_payments.setup.catalog_at_stripe import describe, differences, is_active
 from stripe_payments.setup.webhook_endpoint import KnownEndpoint
 
 _ENTER: Final = Text(

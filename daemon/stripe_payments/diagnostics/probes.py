@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from stripe_payments.clock import TrustedClock
 from stripe_payments.diagnostics.situation import Situation
 from stripe_payments.errors import PaymentError
-from stripe_payments.setup.prices_at_stripe import PriceAtStripe, read_prices
+from stripe_payments.setup.catalog_at_stripe import PriceAtStripe, read_prices
 from stripe_payments.setup.webhook_endpoint import read_endpoints
 from stripe_payments.stripe_api import PERMISSIONS, Permission, StripeAPI
 

@@ -21,8 +21,7 @@ from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Text
 from stripe_payments.rfc3339 import format_time
-from stripe_payments.setup.webhook_endpoint import KnownEndpoint, owner
-from stripe_payments.setup.webhook_events import WEBHOOK_EVENTS
+from stripe_payments.setup.webhook_endpoint import WEBHOOK_EVENTS, KnownEndpoint, owner
 
 _SETUP: Final = Text(
     'Run: ubus call stripe-payments setup_webhook \'{"url":"https://…/api/payments/webhook"}\'',

@@ -19,7 +19,8 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Text
 from stripe_payments.log import Log
 from stripe_payments.settings import Price, Settings
-from stripe_payments.setup.catalogue_wanted import (
+from stripe_payments.setup.catalog_at_stripe import (
+    PriceAtStripe,
     Raw,
     WantedProduct,
     describe,
@@ -27,9 +28,9 @@ from stripe_payments.setup.catalogue_wanted import (
     is_active,
     is_sold,
     product_id_of,
+    read_prices,
     wanted_products,
 )
-from stripe_payments.setup.prices_at_stripe import PriceAtStripe, read_prices
 from stripe_payments.stripe_api import StripeAPI, is_missing
 from ubus_py import CallTimeout, Client, ConnectionLost, ProtocolError, Status, StatusError
 

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Text
 from stripe_payments.log import Log
-from stripe_payments.setup.webhook_events import WEBHOOK_EVENTS
+from stripe_payments.sync.events import EVENTS
 
 if TYPE_CHECKING:
     from stripe_payments.identity import IdentityStore
@@ -34,6 +34,11 @@ _log = Log("webhook_setup")
 
 WEBHOOK_PATH: Final = "/api/payments/webhook"
 META_ENDPOINT: Final = "webhook_endpoint"
+
+WEBHOOK_EVENTS: Final = tuple(event.type for event in EVENTS)
+"""The events that Stripe sends us. An event only says which object to fetch, so the list need not be complete
+for the result to be right; it decides how soon a change is noticed.
+"""
 
 Raw = Mapping[str, Any]
 

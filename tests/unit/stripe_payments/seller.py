@@ -23,7 +23,7 @@ from stripe_payments.billing import (
     RefundService,
     SubscriptionService,
 )
-from stripe_payments.billing.lan_address import LanAddress
+from stripe_payments.billing.return_urls import LanAddress
 from stripe_payments.clock import TrustedClock
 from stripe_payments.identity import IdentityStore
 from stripe_payments.keys import Keys

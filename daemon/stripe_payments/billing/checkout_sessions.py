@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from stripe_payments.backoff import Backoff
 from stripe_payments.billing.customer import CustomerService
 from stripe_payments.billing.eligibility import read_ownership, refusal
-from stripe_payments.billing.lan_address import LanAddress
 from stripe_payments.billing.prices import PriceDesk
-from stripe_payments.billing.return_urls import origin_of, resolve, with_session_id
+from stripe_payments.billing.return_urls import LanAddress, origin_of, resolve, with_session_id
 from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
 from stripe_payments.settings import Price, Settings
