@@ -77,7 +77,7 @@ const script = {
 
 export default defineConfig([
 	/* What attackers send is meant to be wrong. */
-	globalIgnores([ '.venv/', 'build/', 'node_modules/', '.*_cache/', '.hypothesis/', 'tests/attack/corpus/' ]),
+	globalIgnores([ '.venv/', 'build/', 'node_modules/', '.*_cache/', '.hypothesis/', 'campaigns/attack/corpus/' ]),
 	{
 		files: [ '**/*.mjs' ],
 		plugins: { js, '@stylistic': stylistic },

@@ -10,12 +10,12 @@ from typing import cast
 import pytest
 
 from simulator.router import Router
+from simulator.tests.router.bus import Bus
+from simulator.tests.router.test_transcript import ACL, BEFORE
 from tests.flows.conftest import Buyer, LuciUser, WorldMaker, buyer, luci_user, quiet_world, world
 from tests.interop.openwrt import OpenWrt
 from tests.interop.packages import install_payments, python_problem
 from tests.interop.world import OpenWrtWorld, add_viewer, set_up_payments, skip_reason
-from tests.unit.router.bus import Bus
-from tests.unit.router.test_transcript import ACL, BEFORE
 from ubus_py import Client
 
 collect_ignore_glob = ["test_[!s]*.py", "test_se*.py"] if skip_reason() else []

@@ -73,7 +73,5 @@ async def test_a_viewer_finds_no_settings_to_change(world: OpenWrtWorld, visitor
     lan = world.front.url.replace("127.0.0.1", "localhost")
     await visitor.log_in(lan, "viewer", "/admin/payments/settings")
     await expect(visitor.page.locator("[data-check]").first).to_be_attached()
-    await expect(visitor.page.locator(".sp-notices")).to_contain_text(
-        "View only: you cannot make changes."
-    )
+    await expect(visitor.page.locator(".sp-notices")).to_contain_text("View only: you cannot make changes.")
     await expect(visitor.page.locator(".cbi-map")).to_have_count(0)

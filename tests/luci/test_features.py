@@ -101,9 +101,7 @@ async def test_cancelling_says_what_ends_and_can_be_taken_back(
     page = await _open(router, visitor)
     await page.click(f"{CARD} [data-action=cancel]")
     dialogue = page.locator(".sp-modal")
-    await expect(dialogue).to_contain_text(
-        "These features will lock: Email support and Security updates."
-    )
+    await expect(dialogue).to_contain_text("These features will lock: Email support and Security updates.")
     await expect(dialogue).to_contain_text("Stays unlocked until 17 May 2031. Nothing more is charged.")
     await page.keyboard.press("Escape")
     await expect(dialogue).not_to_be_visible()
@@ -170,7 +168,9 @@ async def test_leaving_the_dialogue_does_not_lose_how_it_ends(
 async def test_the_portal_leads_back_to_the_page(router: ScriptedRouter, visitor: Visitor) -> None:
     router.payments.subscribe("base", status="past_due", grace_until="2031-05-20T12:00:00Z")
     page = await _open(router, visitor)
-    await expect(page.locator(CARD)).to_contain_text("stay unlocked until 20 May 2031; update your payment method.")
+    await expect(page.locator(CARD)).to_contain_text(
+        "stay unlocked until 20 May 2031; update your payment method."
+    )
     await page.get_by_role("button", name="Update payment method").click()
     # The script's portal leads back at once, from the same site: Stripe's is tested with the daemon.
     await page.wait_for_url(f"**{PATH}")

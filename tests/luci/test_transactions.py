@@ -156,7 +156,9 @@ async def test_a_refund_of_all_names_no_amount(router: ScriptedRouter, visitor: 
     )
     page = await _open(router, visitor)
     await page.click("[data-action=refund]")
-    await expect(page.locator(".sp-modal")).to_contain_text("Features unlocked only by this payment will lock.")
+    await expect(page.locator(".sp-modal")).to_contain_text(
+        "Features unlocked only by this payment will lock."
+    )
     await page.click(RUN)
     await expect(page.locator(".sp-modal [role=alert]")).to_have_text("It is disputed. Wait.")
     router.payments.refuse.clear()

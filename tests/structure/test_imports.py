@@ -76,4 +76,4 @@ def test_the_poll_plan_does_no_io(name: str) -> None:
 
 @pytest.mark.parametrize("file", _files(DAEMON), ids=str)
 def test_the_daemon_knows_nothing_of_the_simulator(file: Path) -> None:
-    assert not _imports_of(file, "simulator", "tests", "tools", "bench")
+    assert not _imports_of(file, "simulator", "tests", "tools", "campaigns")

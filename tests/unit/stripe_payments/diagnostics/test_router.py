@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
+from simulator.tests.ubus_broker.people import People
 from simulator.ubus_broker import UbusBroker
 from stripe_payments.diagnostics import Diagnostics
 from stripe_payments.ledger import Ledger
 from tests.unit.stripe_payments.diagnostics.rows import fine, row, told
 from tests.unit.stripe_payments.house import House, open_house
-from tests.unit.ubus_broker.people import People
 
 EVERYTHING = (
     "settings",

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from campaigns.attack.log_lines import entry
 from stripe_payments import log as journal
 from stripe_payments.log import Log, escape, redact
-from tests.attack.log_lines import entry
 
 DAEMON = Path(__file__).resolve().parents[4] / "daemon"
 

@@ -1,0 +1,134 @@
+"""Ids that somebody tries: whatever is not a session of this router is answered the same, byte for byte,
+without Stripe being asked, and ever more slowly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+
+from campaigns.attack.complaints import listening
+from campaigns.attack.trials import Trials
+from simulator.stripe_cloud import StripeCloud
+from tests.unit.stripe_payments.house import House, Reply, open_house
+from tests.unit.stripe_payments.seller import KEY, MONTHLY, ONE_TIME, selling, stocked_cloud
+
+__all__ = ["enumeration"]
+
+STATUS = "/api/payments/status/"
+PAGE = "/payment-success"
+BURST = 60
+_NONCE = re.compile(r"nonce-[A-Za-z0-9_-]+|nonce=\"[A-Za-z0-9_-]+\"")
+
+
+def _guesses(known: dict[str, str], theirs: dict[str, str], chosen: str) -> Iterator[tuple[str, str]]:
+    """Name and id. `known`: what this router's own payment has besides its session; `theirs`: another's."""
+    session = known["checkout.session"]
+    for kind, object_id in known.items():
+        if kind != "checkout.session":
+            yield f"our own {kind}", object_id
+    for kind, object_id in theirs.items():
+        yield f"another router's {kind}", object_id
+    yield "in other letters", session.swapcase()
+    yield "one letter less", session[:-1]
+    yield "one letter more", session + "a"
+    yield "one letter changed", session[:-1] + ("a" if session[-1] != "a" else "b")
+    yield "its beginning", session[:12]
+    yield "of live mode", session.replace("cs_test_", "cs_live_")
+    yield "without its mode", session.replace("cs_test_", "cs_")
+    yield "a pattern", "cs_test_" + "_" * 20
+    yield "invented", f"cs_test_{chosen}"
+    yield "255 characters", "cs_test_" + "a" * 247
+
+
+async def _one_of_each(cloud: StripeCloud, customer: str | None) -> dict[str, str]:
+    """The newest object of each kind that belongs to a customer."""
+    found: dict[str, str] = {}
+    account = cloud.account
+    for kind in (
+        "checkout.session",
+        "payment_intent",
+        "charge",
+        "invoice",
+        "subscription",
+        "refund",
+        "customer",
+    ):
+        for held in account.newest_first(kind):
+            if customer in (held.get("customer"), held["id"]) or kind == "refund":
+                found[kind] = str(held["id"])
+                break
+    return found
+
+
+async def enumeration(trials: Trials) -> None:
+    """Both ways to ask: the status as JSON, and the page."""
+    with listening() as complaints:
+        async with stocked_cloud() as cloud:
+            async with selling(cloud, trials.folder / "other") as other:
+                await other.subscribe(MONTHLY)
+                await other.refunds.refund(await other.buy(ONE_TIME), 1)
+                theirs = await _one_of_each(cloud, other.identity.load().customer)
+            async with selling(cloud, trials.folder / "router/etc/stripe-payments") as own:
+                await own.subscribe(MONTHLY)
+                await own.buy(ONE_TIME)
+                ours = await _one_of_each(cloud, own.identity.load().customer)
+            async with open_house(trials.folder, STRIPE_API_BASE=cloud.url) as house:
+                await house.call("set_keys", secret_key=KEY)
+                await house.call("sync")
+                mine = await _ask(house, STATUS + ours["checkout.session"], 0)
+                trials.note(None if mine.status == 200 else f"answered {mine.status}", "our own session")
+                wrong = {
+                    path: await _ask(house, path + "cs_test_nobody", 1) for path in (STATUS, _PAGE_QUERY)
+                }
+                chosen = "".join(trials.chance.choices("abcXYZ019", k=40))
+                for number, (name, guess) in enumerate(_guesses(ours, theirs, chosen), start=2):
+                    for path, unknown in wrong.items():
+                        since = len(cloud.requests())
+                        reply = await _ask(house, path + guess, number)
+                        problem = _differs(reply, unknown) or _asked(cloud, guess, since)
+                        trials.note(problem or complaints.taken(), f"{path}: {name}")
+                await _slowed(house, trials, ours["checkout.session"])
+
+
+_PAGE_QUERY = f"{PAGE}?session_id="
+
+
+async def _ask(house: House, target: str, sender: int) -> Reply:
+    path, _, query = target.partition("?")
+    return await house.http("GET", path, query=query, x_remote_addr=f"2001:db8:2::{sender:x}")
+
+
+def _differs(reply: Reply, unknown: Reply) -> str | None:
+    """Whether an answer tells more than that of an id that nobody has."""
+    if (reply.status, _NONCE.sub("", reply.body)) != (unknown.status, _NONCE.sub("", unknown.body)):
+        return f"answered {reply.status} {reply.body[:200]}"
+    names = {name: _NONCE.sub("", value) for name, value in reply.headers.items()}
+    return (
+        None
+        if names == {name: _NONCE.sub("", value) for name, value in unknown.headers.items()}
+        else f"{names}"
+    )
+
+
+def _asked(cloud: StripeCloud, guess: str, since: int) -> str | None:
+    paths = [str(row["path"]) for row in cloud.requests()[since:]]
+    return "Stripe was asked about it" if any(path.endswith(f"/{guess}") for path in paths) else None
+
+
+async def _slowed(house: House, trials: Trials, ours: str) -> None:
+    """After a burst an address is told to wait, on both ways together; whoever has a real id is not."""
+    answers = await asyncio.gather(*(_ask(house, f"{STATUS}cs_test_{n}", 0xFFFF) for n in range(BURST * 2)))
+    statuses = [reply.status for reply in answers]
+    waits = all(reply.headers.get("Retry-After", "0").isdigit() for reply in answers)
+    problem = (
+        None if statuses.count(404) <= BURST + 5 and 429 in statuses and waits else f"answered {statuses}"
+    )
+    trials.note(problem, "the burst of one address")
+    page = await _ask(house, f"{_PAGE_QUERY}cs_test_x", 0xFFFF)
+    trials.note(None if page.status == 429 else f"answered {page.status}", "the pages afterwards")
+    own = await _ask(house, STATUS + ours, 0xFFFF)
+    trials.note(None if own.status == 200 else f"answered {own.status}", "a real id from the same address")
+    fresh = await _ask(house, f"{STATUS}cs_test_x", 0xFFFE)
+    trials.note(None if fresh.status == 404 else f"answered {fresh.status}", "another address")

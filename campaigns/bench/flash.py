@@ -1,0 +1,112 @@
+"""What is written to flash: for a purchase, from the order to the unlocked feature, and on an idle day.
+
+The daemon's own writes are the kernel's count of the bytes that it caused to be sent to storage
+(`write_bytes` of /proc/PID/io, see proc(5)): whole pages, SQLite's log and its checkpoints included. To
+them come those of rpcd, which writes the file of features for it. The log is on a tmpfs, as a router's is.
+"""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from campaigns.bench.report import Goal, Measurement
+from simulator.world import World
+
+MEMORY = Path("/dev/shm")
+PRICE = "price_premium_onetime"
+FEATURE = "remote_backup_daily"
+PURCHASES = 4
+POLLS_A_DAY = 96
+POLL_S = 900
+QUIET_S = 2.0
+PAGE = 4096
+STATE_WRITE_KIB = 8
+"""What remembering the time and the last contact takes, once an hour: a page or two of the log."""
+
+
+def _written(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/io").read_text().splitlines():
+        if line.startswith("write_bytes:"):
+            return int(line.split()[1])
+    raise RuntimeError("the kernel does not count what a process writes")
+
+
+class _FeaturesFile:
+    """Counts how often rpcd replaces /etc/config/stripe-features, and how many pages that is."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._seen = self._now()
+        self.written = 0
+
+    def _now(self) -> tuple[int, int, int]:
+        found = self._file.stat()
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    async def watch(self) -> None:
+        while True:
+            now = self._now()
+            if now != self._seen:
+                self._seen = now
+                self.written += -(-now[2] // PAGE) * PAGE
+            await asyncio.sleep(0.003)
+
+
+@asynccontextmanager
+async def _world(folder: Path) -> AsyncIterator[World]:
+    memory = Path(tempfile.mkdtemp(prefix="bench-", dir=MEMORY))
+    try:
+        (folder / "router").mkdir(parents=True)
+        (folder / "router/var").symlink_to(memory)
+        async with World(state=folder, webhooks=False) as world:
+            yield world
+    finally:
+        shutil.rmtree(memory, ignore_errors=True)
+
+
+async def _purchases(world: World) -> float:
+    """Bytes a purchase, on the average of a few: what SQLite writes back later is in it."""
+    pid = world.daemon.pid or 0
+    features = _FeaturesFile(world.root / "etc/config/stripe-features")
+    watching = asyncio.create_task(features.watch())
+    total = 0
+    try:
+        for _ in range(PURCHASES):
+            before = _written(pid) + features.written
+            order = await world.bus.call("stripe-payments", "create_checkout_session", {"price_id": PRICE})
+            session = str(order["session_id"])
+            await world.pay(session)
+            await world.wait_until(lambda: world.unlocked(FEATURE))
+            await asyncio.sleep(QUIET_S)
+            total += _written(pid) + features.written - before
+            await world.bus.call("stripe-payments", "refund", {"payment_id": session})
+            await asyncio.sleep(QUIET_S)
+        return total / PURCHASES
+    finally:
+        watching.cancel()
+
+
+async def _idle_day(world: World) -> float:
+    pid = world.daemon.pid or 0
+    await world.bus.call("stripe-payments", "sync", {})
+    before = _written(pid)
+    for _ in range(POLLS_A_DAY):
+        await world.control("clock/advance", {"seconds": POLL_S})
+        await world.bus.call("stripe-payments", "sync", {})
+    return float(_written(pid) - before)
+
+
+async def measure(folder: Path) -> list[Measurement]:
+    """Nothing where there is no tmpfs, or the kernel does not count."""
+    if not MEMORY.is_dir() or not Path("/proc/self/io").exists():
+        return []
+    async with _world(folder / "flash") as world:
+        purchase = await _purchases(world)
+        day = await _idle_day(world)
+    return [
+        Measurement("flash, written for a purchase", purchase / 1024, "KiB", Goal("<=", 64)),
+        Measurement("flash, written on an idle day", day / 1024, "KiB", Goal("<=", 24 * STATE_WRITE_KIB)),
+    ]

@@ -1,0 +1,69 @@
+"""What each import of the daemon costs in time and memory, in the order in which they happen."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from campaigns.bench.report import Measurement
+from tools.ipk.makefiles import REPOSITORY
+
+ROUNDS = 3
+STEPS = (
+    ("asyncio", "before the bus"),
+    ("ubus_py", "before the bus"),
+    ("stripe_payments.app", "before the bus"),
+    ("sqlite3", "before the first answer"),
+    ("stripe_payments.wiring", "before the first answer"),
+    ("stripe_payments.http_api.app", "at the first HTTP request"),
+    ("jinja2", "at the first page"),
+    ("requests", "at the first Stripe call"),
+    ("stripe", "at the first Stripe call"),
+)
+"""Module, and when the daemon needs it."""
+
+PROGRAM = """
+import importlib, json, sys, time
+
+def resident():
+    for line in open("/proc/self/status"):
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+
+costs = []
+for name in sys.argv[1:]:
+    memory, start = resident(), time.perf_counter()
+    importlib.import_module(name)
+    costs.append([(time.perf_counter() - start) * 1000, resident() - memory])
+print(json.dumps({"python": resident() - sum(cost[1] for cost in costs), "costs": costs}))
+"""
+
+
+async def _once() -> tuple[float, list[tuple[float, float]]]:
+    """Resident MiB of Python itself, and of each step (ms, MiB)."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        PROGRAM,
+        *(name for name, _ in STEPS),
+        env={"PYTHONPATH": str(REPOSITORY / "daemon")},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await process.communicate()
+    told = json.loads(said)
+    return told["python"], [(spent, memory) for spent, memory in told["costs"]]
+
+
+async def measure(folder: Path) -> list[Measurement]:
+    """The best time of a few rounds; memory hardly varies."""
+    del folder
+    rounds = [await _once() for _ in range(ROUNDS)]
+    measurements = [Measurement("memory, Python alone", min(python for python, _ in rounds), "MiB")]
+    for place, (name, when) in enumerate(STEPS):
+        spent = min(costs[place][0] for _, costs in rounds)
+        memory = min(costs[place][1] for _, costs in rounds)
+        measurements += [
+            Measurement(f"import {name} ({when})", spent, "ms"),
+            Measurement(f"memory, import {name}", memory, "MiB"),
+        ]
+    return measurements

@@ -1,0 +1,77 @@
+"""How long until the daemon is on the bus; the memory it holds before and after its first Stripe call."""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+from campaigns.bench.processes import resident_mib
+from campaigns.bench.report import Goal, Measurement
+from simulator.world import World
+from ubus_py import Event
+
+STARTS = 5
+SETTLE_S = 3.0
+
+
+async def _start_until_registered(world: World) -> float:
+    registered = asyncio.Event()
+
+    def added(event: Event) -> None:
+        if event.data.get("path") == "stripe-payments":
+            registered.set()
+
+    listening = world.bus.listen("ubus.object.add", added)
+    try:
+        await asyncio.sleep(0.1)
+        start = time.perf_counter()
+        await world.daemon.start()
+        async with asyncio.timeout(20):
+            await registered.wait()
+        return time.perf_counter() - start
+    finally:
+        listening.close()
+
+
+async def _import_of_the_sdk() -> float:
+    start = time.perf_counter()
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "import stripe")
+    await process.wait()
+    return time.perf_counter() - start
+
+
+async def measure(folder: Path) -> list[Measurement]:
+    """The best of a few starts counts; memory is the kernel's VmRSS."""
+    async with World(state=folder / "idle", configured=False) as world:
+        starts = []
+        imports = []
+        for _ in range(STARTS):
+            await world.daemon.stop()
+            starts.append(await _start_until_registered(world))
+            imports.append(await _import_of_the_sdk())
+        await asyncio.sleep(SETTLE_S)
+        idle = resident_mib(world.daemon.pid or 0)
+    async with World(state=folder / "used") as world:
+        await world.bus.call(
+            "stripe-payments",
+            "create_checkout_session",
+            {
+                "price_id": "price_premium_onetime",
+                "success_url": "http://router.lan/",
+                "cancel_url": "http://router.lan/",
+            },
+        )
+        await asyncio.sleep(SETTLE_S)
+        used = resident_mib(world.daemon.pid or 0)
+    return [
+        Measurement(
+            "start to registered",
+            min(starts),
+            "s",
+            Goal("<=", 0.3),
+            min(imports),
+            "importing the Stripe SDK alone",
+        ),
+        Measurement("memory, idle", idle, "MiB", Goal("<=", 32)),
+        Measurement("memory, after the first Stripe call", used, "MiB", Goal("<=", 55)),
+    ]

@@ -1,0 +1,77 @@
+"""The lines of the campaign about all that is not storage: each disturbance at each step of each scenario."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from campaigns.faults.clock_disturbances import CLOCK_JUMPS
+from campaigns.faults.damage import FOUND_AT_START, FOUND_WHILE_RUNNING, IDENTITY
+from campaigns.faults.disturbance import ROUTER_DISTURBANCES, Disturbance
+from campaigns.faults.line_disturbances import LINE_DISTURBANCES
+from campaigns.faults.scenarios import SCENARIOS
+from campaigns.faults.stripe_disturbances import (
+    ANSWERS_LOST,
+    DATES_AHEAD,
+    DATES_BEHIND,
+    NONSENSE,
+    REFUSALS,
+    SLOW,
+)
+from campaigns.faults.trial import Trial
+
+__all__ = ["DISTURBANCE_LINES"]
+
+
+@dataclass(frozen=True)
+class DisturbanceLine:
+    """`scenarios`: the names of those that it is tried with."""
+
+    name: str
+    what: str
+    disturbances: tuple[Disturbance, ...]
+    scenarios: tuple[str, ...] = tuple(SCENARIOS)
+
+    def trials(self, points: Mapping[str, int], seed: int) -> Iterator[Trial]:
+        """All of them; `points` is of no interest here."""
+        del points
+        number = 0
+        for scenario in self.scenarios:
+            for step in range(len(SCENARIOS[scenario].steps) + 1):
+                for disturbance in self.disturbances:
+                    number += 1
+                    yield Trial(self.name, scenario, 1000 * seed + number, (), disturbance, step)
+
+
+_WITHOUT_SET_UP = tuple(name for name in SCENARIOS if name != "set-up")
+
+DISTURBANCE_LINES = (
+    DisturbanceLine(
+        "ledger", "the ledger or its log is damaged, found at the start", FOUND_AT_START, _WITHOUT_SET_UP
+    ),
+    DisturbanceLine(
+        "ledger-live",
+        "the ledger or its log is damaged under the running daemon",
+        FOUND_WHILE_RUNNING,
+        _WITHOUT_SET_UP,
+    ),
+    DisturbanceLine("identity", "identity.json is damaged or gone", IDENTITY, _WITHOUT_SET_UP),
+    DisturbanceLine("router", "ubusd or rpcd away, a LuCI apply pending or rolled back", ROUTER_DISTURBANCES),
+    DisturbanceLine("slow", "Stripe answers late, or after the caller has given up", SLOW),
+    DisturbanceLine("refused", "Stripe answers 429 or 5xx, with and without Retry-After", REFUSALS),
+    DisturbanceLine(
+        "lost", "Stripe's answers are cut off, before or after what was asked is done", ANSWERS_LOST
+    ),
+    DisturbanceLine("nonsense", "Stripe's answers are pages, or JSON of the wrong shape", NONSENSE),
+    DisturbanceLine(
+        "line",
+        "no name server, nobody there, wrong certificates, certificates and the clock",
+        LINE_DISTURBANCES,
+    ),
+    DisturbanceLine("clock", "the router's wall clock jumps by years, both ways", CLOCK_JUMPS),
+    DisturbanceLine("date-behind", "Stripe's Date header says an earlier year, or 1970", DATES_BEHIND),
+    DisturbanceLine(
+        "date-ahead",
+        "Stripe's Date header says next year (of no plan in grace, which that ends for up to an hour)",
+        DATES_AHEAD,
+        tuple(name for name in SCENARIOS if name != "failed renewal"),
+    ),
+)

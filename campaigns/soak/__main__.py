@@ -1,0 +1,193 @@
+"""`make soak MINUTES=…`: says a table that a sceptic can read, writes build/soak.json; exits 1 on growth."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import math
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+from campaigns.bench.report import Goal, Measurement, write
+from campaigns.soak.household import DAYS_A_MONTH
+from campaigns.soak.luci import REAL_INTERVAL_S
+from campaigns.soak.run import Rest, Soak, Soaked
+from campaigns.soak.trend import Trend, trend
+from stripe_payments.ledger.retention import Tidied
+
+REPORT: Final = Path("build/soak.json")
+WARM_PART: Final = 1 / 3
+"""Of the time: caches fill, pages of the C library's heap are taken once."""
+
+WARM_MONTHS: Final = 12
+COUNTED_S: Final = 240.0
+"""Less of either, and the filling of caches is all that the memory shows: it is said, and not judged."""
+
+MIB: Final = 2**20
+HOUR: Final = 3600.0
+
+
+def is_long_enough(soaked: Soaked) -> bool:
+    """Whether the memory's slope says anything about growth."""
+    counted = soaked.samples[soaked.warm_samples :]
+    warm = soaked.rests[soaked.warm_rests]
+    return warm.month >= WARM_MONTHS and counted[-1].at - counted[0].at >= COUNTED_S
+
+
+def figures(soaked: Soaked) -> list[Measurement]:
+    """What grew since everything was warm, each slope with its error."""
+    counted = soaked.samples[soaked.warm_samples :]
+    first, last = soaked.rests[soaked.warm_rests], soaked.rests[-1]
+    seconds = counted[-1].at - counted[0].at
+    done = soaked.done - soaked.done_when_warm
+    days_an_hour = done["simulated days"] / (seconds / HOUR)
+    moments = [sample.at / HOUR for sample in counted]
+    memory = trend(moments, [sample.resident / MIB for sample in counted])
+    descriptors = trend(moments, [float(sample.descriptors) for sample in counted])
+    threads = trend(moments, [float(sample.threads) for sample in counted])
+    log = trend(moments, [sample.log / MIB for sample in counted])
+    purchases = max(1, done["purchases"])
+    requests = soaked.requests["LuCI requests"] / soaked.seconds
+    tidied, cramped = soaked.tidied or Tidied(), soaked.cramped or Tidied()
+    events = done["purchases"] + done["renewals"] + done["plan changes"] + done["refunds"]
+    return [
+        Measurement("run for", soaked.seconds / 60, "min"),
+        Measurement("of which counted", seconds / 60, "min"),
+        Measurement("days that passed at Stripe", float(soaked.done["simulated days"]), "days"),
+        Measurement("LuCI's requests, times those of one open page", requests * REAL_INTERVAL_S, ""),
+        *(Measurement(f"done: {what}", float(count), "") for what, count in sorted(soaked.done.items())),
+        Measurement("done: requests that are wrong", float(soaked.requests["wrong requests"]), ""),
+        *_slope(
+            "memory (anonymous)",
+            memory,
+            "MiB",
+            days_an_hour,
+            Goal("<=", 1.0) if is_long_enough(soaked) else None,
+        ),
+        Measurement("memory at rest, when warm", first.resident / MIB, "MiB"),
+        Measurement("memory at rest, at the end", last.resident / MIB, "MiB"),
+        *_monthly(soaked),
+        *_slope("descriptors", descriptors, "", days_an_hour, Goal("<=", 1.0)),
+        Measurement(
+            "descriptors at rest, more than when warm",
+            _more(last.descriptors, first.descriptors),
+            "",
+            Goal("<=", 0),
+        ),
+        *_slope("threads", threads, "", days_an_hour, Goal("<=", 1.0)),
+        Measurement("threads at rest, more than when warm", last.threads - first.threads, "", Goal("<=", 0)),
+        Measurement(
+            "left waiting at the end (checkouts, events, effects)", _waiting(last), "", Goal("<=", 0)
+        ),
+        Measurement(
+            "ledger, for each purchase with its renewals and changes",
+            (last.ledger - first.ledger) / 1024 / purchases,
+            "KiB",
+            Goal("<=", 64),
+        ),
+        Measurement(
+            "ledger, for each payment, change or refund",
+            (last.ledger - first.ledger) / 1024 / max(1, events),
+            "KiB",
+        ),
+        Measurement("ledger at the end", soaked.ledger_bytes / 1024, "KiB"),
+        Measurement(
+            "ledger after its care, four months later",
+            tidied.size / 1024,
+            "KiB",
+            Goal("<=", 1.0, of_baseline=True),
+            soaked.ledger_bytes / 1024,
+            "before",
+        ),
+        Measurement("events that its care forgot", tidied.events, "", Goal(">=", 1)),
+        Measurement(
+            "ledger after its care where half of that is all the space",
+            cramped.size / 1024,
+            "KiB",
+            Goal("<=", 1.0, of_baseline=True),
+            tidied.size / 1024,
+            "before",
+        ),
+        Measurement("objects that its care dropped for that", cramped.dropped, ""),
+        Measurement("log, an hour", log.slope, "MiB"),
+        Measurement(
+            "log, for each purchase",
+            log.slope * MIB / 1024 * (seconds / HOUR) / purchases,
+            "KiB",
+            Goal("<=", 64),
+        ),
+        Measurement(
+            "answers of the simulator that Stripe's SDK does not know", len(soaked.drift), "", Goal("<=", 0)
+        ),
+    ]
+
+
+def _more(now: Counter[str], before: Counter[str]) -> float:
+    return float((now - before).total())
+
+
+def _waiting(rest: Rest) -> float:
+    return float(rest.checkouts + rest.events + rest.effects)
+
+
+def _slope(what: str, found: Trend, unit: str, days_an_hour: float, goal: Goal | None) -> list[Measurement]:
+    """An hour, and a thousand days at Stripe; only growth that the error does not explain away counts."""
+    return [
+        Measurement(f"{what}: slope", found.slope, f"{unit}/h"),
+        Measurement(f"{what}: may be off by (95 %)", found.error, f"{unit}/h"),
+        Measurement(f"{what}: grows by at least", found.at_least, f"{unit}/h", goal),
+        Measurement(f"{what}: slope, a thousand days at Stripe", found.slope / days_an_hour * 1000, unit),
+    ]
+
+
+def _monthly(soaked: Soaked) -> list[Measurement]:
+    """Of the memory at rest, which is steadier than in the middle of the traffic."""
+    rests = soaked.rests[soaked.warm_rests :]
+    found = trend([float(rest.month) for rest in rests], [rest.resident / 1024 for rest in rests])
+    if math.isinf(found.error):
+        return []  # too few months to say anything
+    what = f"memory at rest, a month of the household ({DAYS_A_MONTH} days)"
+    return [
+        Measurement(f"{what}: slope", found.slope, "KiB"),
+        Measurement(f"{what}: may be off by (95 %)", found.error, "KiB"),
+        Measurement(
+            f"{what}: grows by at least",
+            found.at_least,
+            "KiB",
+            Goal("<=", 16) if is_long_enough(soaked) else None,
+        ),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m campaigns.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0, help="for how long (default: 10)")
+    options = parser.parse_args()
+    seconds = options.minutes * 60
+    # the bus of this process is cut every other month, and says so
+    logging.disable()
+    build = REPORT.parent
+    build.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="soak-", dir=build))
+    try:
+        soaked = asyncio.run(
+            Soak(folder, lambda said: sys.stderr.write(said + "\n")).run(
+                lambda _, passed: passed >= WARM_PART * seconds, lambda _, passed: passed >= seconds
+            )
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    found = figures(soaked)
+    write(found, REPORT, print)
+    if not is_long_enough(soaked):
+        sys.stderr.write("too short to say whether memory grows: MINUTES=8 or more\n")
+    sys.exit(any(m.ok is False for m in found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""The stand-in of the privileged helper, by the table that the real one answers to."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulator.tests.router.bus import Bus
+from tests.conformance.uci_helper_cases import BEFORE, CASES, FEATURE, MALFORMED, Case
+from ubus_py import StatusError
+
+HELPER = "stripe-payments.uci"
+
+
+def inode(bus: Bus, config: str) -> int | None:
+    path = bus.root / "etc/config" / config
+    return path.stat().st_ino if path.exists() else None
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_case(bus: Bus, case: Case) -> None:
+    for config, text in BEFORE.items():
+        bus.write_config(config, text)
+    for config in case.absent:
+        (bus.root / "etc/config" / config).unlink()
+    for config in case.malformed:
+        bus.write_config(config, MALFORMED)
+    inodes = {config: inode(bus, config) for config in BEFORE}
+    for call in case.calls:
+        try:
+            answer = await bus.client.call(HELPER, call.method, call.arguments)
+            status = 0
+        except StatusError as error:
+            answer, status = {}, error.code
+        assert status == call.status
+        if call.answer is not None:
+            assert answer == call.answer
+    for config, wanted in (("stripe-payments", case.settings), ("stripe-features", case.features)):
+        if wanted is not None:
+            assert bus.config(config) == wanted
+        elif config not in case.absent:
+            assert bus.config(config) == (MALFORMED if config in case.malformed else BEFORE[config])
+        assert (inode(bus, config) != inodes[config]) == (wanted is not None)
+
+
+async def test_what_others_have_staged_is_neither_seen_nor_published(bus: Bus) -> None:
+    for config, text in BEFORE.items():
+        bus.write_config(config, text)
+    await bus.call("uci", "set", config="stripe-features", section="monitoring", values={"unlocked": "1"})
+    await bus.call(HELPER, "store", features={"priority_support": {"unlocked": False}})
+    loaded = await bus.call(HELPER, "load")
+    assert loaded["features"]["monitoring"]["unlocked"] == "0"
+    assert loaded["features"]["priority_support"]["unlocked"] == "0"
+    assert await bus.call("uci", "changes", config="stripe-features") == {
+        "changes": [["set", "monitoring", "unlocked", "1"]]
+    }
+
+
+async def test_a_write_is_announced_and_keeps_the_files_mode(bus: Bus) -> None:
+    for config, text in BEFORE.items():
+        bus.write_config(config, text)
+    path = bus.root / "etc/config/stripe-features"
+    path.chmod(0o640)
+    changed: list[str] = []
+    bus.router.watch_config(changed.append)
+    await bus.call(HELPER, "store", features={"monitoring": FEATURE})
+    await bus.call(HELPER, "store", features={"monitoring": FEATURE})
+    assert changed == ["stripe-features"]
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+async def test_a_paid_feature_unlocks_while_a_rollback_is_pending(bus: Bus) -> None:
+    for config, text in BEFORE.items():
+        bus.write_config(config, text)
+    session = await bus.login()
+    await bus.call(
+        "uci", "set", ubus_rpc_session=session, config="luci", section="main", values={"lang": "it"}
+    )
+    await bus.call("uci", "apply", ubus_rpc_session=session, rollback=True, timeout=90)
+    await bus.call(HELPER, "store", features={"monitoring": FEATURE})
+    assert (await bus.call(HELPER, "load"))["features"]["monitoring"]["unlocked"] == "1"
