@@ -24,8 +24,8 @@ from stripe_payments.errors import CODES  # noqa: E402
 from stripe_payments.http_api.app import HttpApp  # noqa: E402
 from stripe_payments.http_api.routes import Route  # noqa: E402
 from stripe_payments.i18n import Text  # noqa: E402
-from stripe_payments.readiness import Readiness  # noqa: E402
 from stripe_payments.settings import Settings  # noqa: E402
+from stripe_payments.startup_gate import StartupGate  # noqa: E402
 from stripe_payments.stripe_api.permissions import PERMISSIONS  # noqa: E402
 from ubus_py import Client  # noqa: E402
 
@@ -60,7 +60,7 @@ def luci_groups() -> dict[str, str]:
 
 def routes() -> list[tuple[str, Route]]:
     """Every path of the HTTP face in a person's notation (`/api/payments/status/{payment_id}`)."""
-    face = HttpApp(Readiness(), Client("/nowhere"))
+    face = HttpApp(StartupGate(), Client("/nowhere"))
     return [(path, route) for route in face.routes for path in _paths(route.pattern.pattern)]
 
 

@@ -155,7 +155,7 @@ async def outcome_pages(trials: Trials) -> None:
         for text in texts:
             names = dict.fromkeys(("title", "title_it", "feature", "feature_it", "description"), text)
             settings = titled(parts.settings(), names)
-            stage.shop.house.service.readiness.open(replace(parts, settings=lambda held=settings: held))  # type: ignore[misc]
+            stage.shop.house.service.gate.open(replace(parts, settings=lambda held=settings: held))  # type: ignore[misc]
             for query in (
                 f"session_id={session_id}",
                 f"session_id={quote(text[:300])}&locale={quote(text[:300])}",

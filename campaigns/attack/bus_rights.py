@@ -17,7 +17,7 @@ from simulator.router import Router, prepare_root
 from simulator.tests.ubus_broker.people import ROOT, People
 from simulator.tests.ubus_broker.raw_client import RawClient
 from simulator.ubus_broker import UbusBroker
-from stripe_payments.app import Service
+from stripe_payments.app import App
 from stripe_payments.bus_api.table import METHODS
 from ubus_py import Client, Status
 from ubus_py.blobmsg import Int32, encode_table
@@ -66,7 +66,7 @@ class _Bus:
             self.folder / "ubus.sock", self.folder / "root/usr/share/acl.d", accounts=self.people
         )
         self.router = Router(self.folder / "ubus.sock", self.folder / "root")
-        self.service = Service(str(self.folder / "ubus.sock"), self.folder / "state", environ={})
+        self.service = App(str(self.folder / "ubus.sock"), self.folder / "state", environ={})
         self._running: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

@@ -74,7 +74,7 @@ class OutcomePageTexts(Target):
         parts = await self._house.parts()
         assert self._house.service is not None
         settings = titled(self._settings, texts)
-        self._house.service.readiness.open(replace(parts, settings=lambda: settings))
+        self._house.service.gate.open(replace(parts, settings=lambda: settings))
         self._sessions += 1
         session_id = f"cs_test_{self._sessions}"
         alias = "price_of_before" if state == "foreign item" else ONETIME

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from simulator.stripe_cloud import StripeCloud
-from stripe_payments.diagnostics import Diagnostics, Situation
+from stripe_payments.diagnostics import Diagnostics
+from stripe_payments.diagnostics.probes import Situation
 from stripe_payments.errors import PaymentError
 from stripe_payments.keys import KeyStore
 from stripe_payments.refused_webhooks import RefusedWebhooks

@@ -14,7 +14,7 @@ STEPS = (
     ("ubus_py", "before the bus"),
     ("stripe_payments.app", "before the bus"),
     ("sqlite3", "before the first answer"),
-    ("stripe_payments.wiring", "before the first answer"),
+    ("stripe_payments.billing", "before the first answer"),
     ("stripe_payments.http_api.app", "at the first HTTP request"),
     ("jinja2", "at the first page"),
     ("requests", "at the first Stripe call"),

@@ -17,7 +17,7 @@ from campaigns.bench.flask_sample import make_app
 from campaigns.bench.processes import python, running, spare_port
 from campaigns.bench.report import Goal, Measurement
 from simulator.world import World
-from stripe_payments.app import Service
+from stripe_payments.app import App
 from stripe_payments.http_api.app import HttpApp
 from stripe_payments.http_api.http import Request
 from stripe_payments.stripe_api import sign
@@ -84,14 +84,14 @@ def _sample_in_process(secret: str, name: str) -> float:
 async def _in_process(world: World, secret: str) -> tuple[float, float]:
     """The daemon's service in this process, on the world's bus, with a ledger on this machine's disk."""
     await world.daemon.stop()
-    service = Service(
+    app = App(
         str(world.bus_path),
         world.root / "etc/stripe-payments",
         environ={"STRIPE_API_BASE": world.stripe.url},
     )
-    running_service = asyncio.create_task(service.run())
+    running = asyncio.create_task(app.run())
     try:
-        face = HttpApp(service.readiness, world.bus)
+        face = HttpApp(app.gate, world.bus)
         await world.daemon_answers()
         await world.bus.call("stripe-payments", "sync", {})
 
@@ -104,8 +104,8 @@ async def _in_process(world: World, secret: str) -> tuple[float, float]:
             ours.append(await _at_once(list(_deliveries(secret, f"ours{number}", DELIVERIES)), deliver))
         return max(ours), max(sample)
     finally:
-        service.stop()
-        await running_service
+        app.stop()
+        await running
 
 
 async def _over_http(url: str, secret: str, name: str) -> float:

@@ -108,9 +108,9 @@ MISTAKES = (
     ),
     Mistake(
         "forgets who it is with its file",
-        "wiring.py",
-        "        remembered = await ledger.read(_remembered_identity)\n",
-        "        remembered = None\n",
+        "app.py",
+        "        recorded = await ledger.read(_recorded_identity)\n",
+        "        recorded = None\n",
         "purchase",
         disturbances=IDENTITY[-1:],
     ),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stripe_payments import __version__
 from stripe_payments import log as journal
-from stripe_payments.app import Service
+from stripe_payments.app import App
 from stripe_payments.bytecode import forget_other_releases
 from stripe_payments.single_instance import AlreadyRunningError
 from ubus_py import DEFAULT_SOCKET
@@ -32,8 +32,8 @@ def main() -> int:
     if options.bytecode is not None:
         forget_other_releases(options.bytecode)
     try:
-        service = Service(options.bus, options.state, sign_of_life=options.alive)
-        asyncio.run(service.run(signals=True))
+        app = App(options.bus, options.state, sign_of_life=options.alive)
+        asyncio.run(app.run(signals=True))
     except AlreadyRunningError as error:
         log.error(str(error), hint="stop it first: /etc/init.d/stripe-payments stop")
         return 1

@@ -1,10 +1,13 @@
-"""The daemon as a whole: what is started in which order, what a signal does, and how it all ends.
+"""The daemon as a whole: builds every part once, in the order of their dependencies, starts and stops them.
 
-Start: the two objects are on the bus first, within moments; then what does the work is loaded, the state
-directory opened and the settings asked of rpcd, for as long as that takes (`wiring`). A call that comes
-earlier waits at the gate (`readiness`). A ledger that turns out to be damaged later on ends all of that, and
-it is done once more, with a new ledger. Stop: no new work, the workers leave, the ledger closes, within
-two seconds.
+Start: the two ubus objects are published first, within 0.3 s; then the rest is imported, the state directory
+opened and the settings loaded from rpcd, retried for as long as that takes. Calls that arrive earlier wait at
+the gate (`startup_gate`). A ledger that turns out to be corrupt later ends all of that, and the daemon
+restarts in place with a new ledger. Stop: no new calls, the workers end, the ledger closes, within two
+seconds.
+
+What `App` imports at the top is loaded before the daemon is on the bus; SQLite, the payment rules and the
+HTTP API are imported afterwards, the Stripe SDK with the first request to Stripe.
 """
 
 from __future__ import annotations
@@ -18,31 +21,51 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from stripe_payments import __version__
+from stripe_payments.arguments import CheckedMethod
+from stripe_payments.backoff import Backoff
 from stripe_payments.bus_api.binding import Binding
 from stripe_payments.bus_api.table import METHODS, OBJECT
+from stripe_payments.diagnostics import Diagnostics
 from stripe_payments.errors import PaymentError
-from stripe_payments.http_api.gateway_object import gateway_object
+from stripe_payments.identity import META_ROUTER_ID, Identity, IdentityStore
+from stripe_payments.keys import KeyStore
 from stripe_payments.log import Log
-from stripe_payments.readiness import Readiness
+from stripe_payments.refused_webhooks import RefusedWebhooks
+from stripe_payments.settings.loader import SettingsLoader
 from stripe_payments.single_instance import AlreadyRunningError, StateDirectory
-from ubus_py import Client, Object
+from stripe_payments.startup_gate import Parts, StartupGate
+from stripe_payments.supervisor import Supervisor
+from ubus_py import STRING, TABLE, Call, Client, Encodable, Object
 
 if TYPE_CHECKING:
+    from stripe_payments.clock import TrustedClock
+    from stripe_payments.diagnostics.probes import Situation
+    from stripe_payments.feature_cache import FeatureCache
     from stripe_payments.http_api.app import HttpApp
-    from stripe_payments.wiring import Wiring
+    from stripe_payments.ledger import Ledger, Transaction
+    from stripe_payments.stripe_api import StripeAPI
+    from stripe_payments.sync import Reconciler
+    from stripe_payments.unlocks import Unlocks
 
 _log = Log("service")
+
+HTTP_OBJECT: Final = "stripe-payments.http"
+_HTTP_REQUEST: Final = {"method": STRING, "path": STRING, "query": STRING, "headers": TABLE, "body": STRING}
 
 _FIRST_RETRY_S: Final = 1.0
 _LONGEST_RETRY_S: Final = 60.0
 _BUS_FIRST_S: Final = 1.0
 """How long the rest of the start waits for ubusd."""
 _BETWEEN_LEDGERS_S: Final = 60.0
-"""A damaged ledger is replaced once in so long: each time Stripe is asked for everything."""
+"""A corrupt ledger is replaced at most once per minute: each time everything is fetched from Stripe."""
+RELOAD_PATIENCE_S: Final = 5.0
+"""How long a caller that waits for changed settings waits for rpcd."""
+_WORKERS_PATIENCE_S: Final = 0.8
+_LEDGER_PATIENCE_S: Final = 0.8
 
 
-class Service:
-    """`run` returns after `stop` (or SIGTERM, SIGINT); SIGHUP, or `reload`, reads the settings again."""
+class App:
+    """`run` returns after `stop` (or SIGTERM, SIGINT); `reload` (or SIGHUP) loads the settings again."""
 
     def __init__(
         self,
@@ -52,142 +75,358 @@ class Service:
         environ: Mapping[str, str] = os.environ,
         sign_of_life: Path | None = None,
     ) -> None:
-        self._environ = environ
         self._sign_of_life = sign_of_life
         self._state = StateDirectory(state_dir)
         self._bus = Client(bus_path)
-        self.readiness = Readiness()
-        self._binding = Binding(self.readiness)
-        self._http: HttpApp | None = None
-        self._wiring: Wiring | None = None
+        self._settings = SettingsLoader(self._bus)
+        self._keys = KeyStore(state_dir, environ)
+        self._identity = IdentityStore(state_dir)
+        self._refused_webhooks = RefusedWebhooks()
+        self._api_base = environ.get("STRIPE_API_BASE") or None
+        runtime = environ.get("TMPDIR")  # the init script's: in memory, so that a reboot empties it
+        self._runtime = Path(runtime) if runtime else None
         self._stopping = asyncio.Event()
-        self._reloading = asyncio.Event()
-        self._anew_at = -_BETWEEN_LEDGERS_S
+        self._reload_requested = asyncio.Event()
+        self.gate = StartupGate()
+        self._bus_api = Binding(self.gate, Diagnostics(self.situation))
+        self._http_api: HttpApp | None = None
+        # what depends on the ledger, and so is built again for a new one
+        self._ledger: Ledger | None = None
+        self._stripe: StripeAPI | None = None
+        self._unlocks: Unlocks | None = None
+        self._parts: Parts | None = None
+        self._workers = Supervisor()
+        self._replaced_at = -_BETWEEN_LEDGERS_S
 
     def stop(self) -> None:
         self._stopping.set()
 
     def reload(self) -> None:
-        self._reloading.set()
+        self._reload_requested.set()
 
     async def run(self, *, signals: bool = False) -> None:
         """Raises `AlreadyRunningError` where another daemon holds the state directory."""
-        watching = None
+        watchdog = None
         if signals:
-            self._listen_to_signals()
-            watching = asyncio.create_task(self._watch())
+            self._handle_signals()
+            watchdog = asyncio.create_task(self._keep_watchdog())
         try:
             self._state.hold()
         except OSError as error:
-            self._cannot_store(error)
+            self._refuse_storage(error)
         _log.info("starting", version=__version__)
-        await self._bus.publish(Object(OBJECT, [self._binding.bind(row) for row in METHODS], raw_text=True))
-        await self._bus.publish(gateway_object(self._http_face))
-        booting = asyncio.create_task(self._boot())
+        await self._bus.publish(Object(OBJECT, [self._bus_api.bind(row) for row in METHODS], raw_text=True))
+        await self._bus.publish(self._http_object())
+        self._bus.on_connection(self._connection_changed)
+        starting = asyncio.create_task(self._start())
         stopping = asyncio.create_task(self._stopping.wait())
         try:
-            # A boot that fails for good ends the service; one that succeeds leaves the workers running.
-            await asyncio.wait({booting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            # A start that fails for good ends the daemon; otherwise it goes on waiting for a corrupt ledger.
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not self._stopping.is_set():
-                booting.result()
-                await self._stopping.wait()
+                starting.result()
         finally:
-            tasks = [task for task in (booting, stopping, watching) if task is not None]
+            tasks = [task for task in (starting, stopping, watchdog) if task is not None]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._shut_down()
 
-    async def _watch(self) -> None:
-        from stripe_payments.watchdog import Watchdog
+    def situation(self) -> Situation:
+        """What the checks of diagnostics examine, also while the start has not succeeded."""
+        from stripe_payments.diagnostics.probes import Situation
 
-        await Watchdog(self._sign_of_life).keep(lambda: self.readiness.now is not None)
+        parts = self._parts
+        return Situation(
+            settings=self._settings.current,
+            keys=self._keys,
+            identity=self._identity,
+            state_dir=self._state.path,
+            bus=self._bus,
+            api_base=self._api_base,
+            refused_webhooks=self._refused_webhooks,
+            ledger=self._ledger,
+            clock=parts.clock if parts is not None else None,
+            last_sync=parts.reconciler.last_sync if parts is not None else None,
+            unlocks_trouble=self._unlocks.trouble if self._unlocks is not None else None,
+            refusal=self.gate.refusal,
+        )
 
-    def _listen_to_signals(self) -> None:
+    # -- on the bus -------------------------------------------------------------------------------
+
+    def _http_object(self) -> Object:
+        """`raw_text`: a webhook signature is verified over the very bytes that were received."""
+
+        async def request(call: Call) -> Mapping[str, Encodable]:
+            if self._http_api is None:
+                from stripe_payments.http_api.app import HttpApp
+
+                self._http_api = HttpApp(self.gate, self._bus)
+            return await self._http_api.request(call)
+
+        return Object(HTTP_OBJECT, [CheckedMethod("request", request, _HTTP_REQUEST)], raw_text=True)
+
+    def _connection_changed(self, connected: bool) -> None:
+        if connected and self._unlocks is not None:
+            self._unlocks.kick()
+
+    def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.stop)
         loop.add_signal_handler(signal.SIGINT, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
 
-    def _http_face(self) -> HttpApp:
-        if self._http is None:
-            from stripe_payments.http_api.app import HttpApp
+    async def _keep_watchdog(self) -> None:
+        from stripe_payments.watchdog import Watchdog
 
-            self._http = HttpApp(self.readiness, self._bus)
-        return self._http
+        await Watchdog(self._sign_of_life).keep(lambda: self.gate.now is not None)
 
-    async def _boot(self) -> None:
+    # -- start ------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        """Start, and restart in place whenever the ledger is found to be corrupt. Ends by being cancelled."""
         connecting = asyncio.create_task(self._connect())
         try:
             await asyncio.wait({connecting}, timeout=_BUS_FIRST_S)
-            await self._open_until_it_works()
+            ledger = await self._open_with_retries(None)
             await connecting
             while True:
-                await self._begin_anew(await self._opened().ledger_is_damaged())
+                await ledger.damaged.wait()
+                ledger = await self._replace_ledger(str(ledger.damage))
         finally:
             connecting.cancel()
 
     async def _connect(self) -> None:
         await self._bus.start()
-        _log.info("on the bus")
+        _log.info("connected to ubus")
 
-    def _opened(self) -> Wiring:
-        if self._wiring is None:
-            raise RuntimeError("nothing is open")
-        return self._wiring
-
-    async def _begin_anew(self, damage: str) -> None:
-        """A restart in place: nothing that is kept in memory outlives the ledger that it came from."""
-        wiring = self._opened()
-        self.readiness.reopen()
-        await wiring.stop_working()
-        await wiring.close()
-        pause = self._anew_at + _BETWEEN_LEDGERS_S - time.monotonic()
+    async def _replace_ledger(self, damage: str) -> Ledger:
+        """A restart in place: nothing in memory that came from the corrupt ledger survives."""
+        self.gate.reset()
+        await self._stop_work()
+        await self._close_storage()
+        pause = self._replaced_at + _BETWEEN_LEDGERS_S - time.monotonic()
         if pause > 0:  # the flash itself is failing
-            self.readiness.refuse(PaymentError("ledger_unavailable", reason=damage))
+            self.gate.refuse(PaymentError("ledger_unavailable", reason=damage))
             await asyncio.sleep(pause)
-            self.readiness.reopen()
-        self._anew_at = time.monotonic()
-        await self._open_until_it_works(condemned=damage)
+            self.gate.reset()
+        self._replaced_at = time.monotonic()
+        return await self._open_with_retries(damage)
 
-    async def _open_until_it_works(self, condemned: str | None = None) -> None:
-        from stripe_payments.diagnostics import Diagnostics
-        from stripe_payments.wiring import Wiring
-
-        wiring = Wiring(self._bus, self._state.path, self._environ, self._reloading, condemned)
-        self._wiring = wiring
-        self.readiness.diagnostics = Diagnostics(lambda: wiring.situation(self.readiness.refusal))
-        delay = _FIRST_RETRY_S
+    async def _open_with_retries(self, damage: str | None) -> Ledger:
+        """`damage`: why the ledger on disk is known to be corrupt, None if it is not."""
+        backoff = Backoff(_FIRST_RETRY_S, _LONGEST_RETRY_S)
         while True:
             try:
                 self._state.hold()
-                await wiring.open(self.readiness.open)
-                return
+                return await self._open(damage)
             except PaymentError as error:
                 reason = error.details.get("reason")
-                _log.error("payments cannot start yet", code=error.code, reason=reason)
-                self.readiness.refuse(error)
+                _log.error("start failed, retrying", code=error.code, reason=reason)
+                self.gate.refuse(error)
             except AlreadyRunningError:
                 raise
             except OSError as error:
-                self._cannot_store(error)
-            except Exception as error:  # noqa: BLE001 - whatever it is, callers are told and we try again
-                _log.error("payments cannot start yet", exc=error)
-                self.readiness.refuse(PaymentError("internal_error"))
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, _LONGEST_RETRY_S)
+                self._refuse_storage(error)
+            except Exception as error:  # noqa: BLE001 - callers get an error, and the start is retried
+                _log.error("start failed, retrying", exc=error)
+                self.gate.refuse(PaymentError("internal_error"))
+            await asyncio.sleep(backoff.next_delay())
 
-    def _cannot_store(self, error: OSError) -> None:
-        _log.error("the state directory cannot be used", path=self._state.path, reason=error.strerror)
-        self.readiness.refuse(PaymentError("ledger_unavailable", reason=error.strerror))
+    def _refuse_storage(self, error: OSError) -> None:
+        _log.error("state directory cannot be used", path=self._state.path, reason=error.strerror)
+        self.gate.refuse(PaymentError("ledger_unavailable", reason=error.strerror))
+
+    async def _open(self, damage: str | None) -> Ledger:
+        """Build the parts, open the gate, start the workers. Raises PaymentError or OSError; what was opened
+        by then stays open for the next attempt.
+        """
+        from stripe_payments.clock import TrustedClock
+        from stripe_payments.feature_cache import FeatureCache
+        from stripe_payments.ledger import Ledger
+        from stripe_payments.stripe_api import StripeAPI
+        from stripe_payments.sync import META_CLOCK_FLOOR, Reconciler
+        from stripe_payments.sync.mode_change import settle_mode
+        from stripe_payments.unlocks import Unlocks
+
+        if self._ledger is None:
+            self._ledger = await Ledger.open(self._state.path / "ledger.db", condemned=damage)
+        ledger = self._ledger
+        recorded = await ledger.read(_recorded_identity)
+        router_id = (await asyncio.to_thread(self._identity.load, recorded)).router_id
+        await ledger.write(lambda tx: tx.meta.set(META_ROUTER_ID, router_id))
+        floor = await ledger.read(lambda tx: tx.meta.get(META_CLOCK_FLOOR))
+        clock = TrustedClock(int(floor) if floor and floor.isdigit() else None)
+        await self._settings.load()
+        if self._stripe is not None:  # an earlier attempt's, with that one's clock
+            self._stripe.close()
+        stripe = self._stripe = StripeAPI(self._keys.current, clock, self._api_base)
+        unlocks = Unlocks(ledger, self._bus, self._runtime)
+        features = FeatureCache(ledger, unlocks.kick)
+        reconciler = Reconciler(ledger, stripe, clock, self._settings.get, self._identity, features.changed)
+        await ledger.write(lambda tx: tx.inbox.rearm())  # retry times of a clock that ended with its boot
+        await unlocks.adopt()
+        await reconciler.load()
+        await settle_mode(self._keys.current().mode, ledger, self._identity, reconciler)
+        await reconciler.recompute()
+        await features.refresh()
+        self._unlocks = unlocks
+        self._work(ledger, stripe, clock, features, reconciler, unlocks)
+        _log.info("ready", router_id=router_id, mode=self._keys.current().mode)
+        return ledger
+
+    def _work(
+        self,
+        ledger: Ledger,
+        stripe: StripeAPI,
+        clock: TrustedClock,
+        features: FeatureCache,
+        reconciler: Reconciler,
+        unlocks: Unlocks,
+    ) -> None:
+        """Build the services, open the gate for calls, start the workers."""
+        from stripe_payments import billing
+        from stripe_payments.billing.return_urls import LanAddress
+        from stripe_payments.ledger import LedgerCare
+        from stripe_payments.setup import Provisioner, WebhookSetup
+        from stripe_payments.sync import InboxWorker, Poller
+
+        settings, identity, keys = self._settings.get, self._identity, self._keys
+        poll_wakeup = asyncio.Event()
+        inbox = InboxWorker(ledger, reconciler)
+        lan = LanAddress(self._bus)
+        checkout = billing.CheckoutService(
+            ledger, stripe, reconciler, settings, identity, clock, lan, poll_wakeup
+        )
+        poller = Poller(
+            ledger,
+            reconciler,
+            stripe,
+            settings,
+            identity,
+            clock,
+            wakeup=poll_wakeup,
+            withdraw=checkout.withdraw,
+        )
+        reload = SettingsReload(self._settings, reconciler, poll_wakeup, self._reload_requested)
+        parts = self._parts = Parts(
+            settings=settings,
+            features=features,
+            keys=keys,
+            identity=identity,
+            ledger=ledger,
+            stripe=stripe,
+            clock=clock,
+            reconciler=reconciler,
+            inbox=inbox,
+            poller=poller,
+            checkout=checkout,
+            payment_status=billing.PaymentStatusService(ledger, poller, identity, settings),
+            history=billing.History(ledger, settings),
+            refunds=billing.RefundService(ledger, stripe, reconciler),
+            subscriptions=billing.SubscriptionService(
+                ledger, stripe, reconciler, settings, clock, checkout.prices
+            ),
+            portal=billing.PortalService(ledger, stripe, settings, identity, checkout.customers, lan),
+            grants=billing.GrantService(ledger, reconciler, settings, clock),
+            provisioner=Provisioner(stripe, settings, self._bus, lambda: keys.current().mode, reload.now),
+            webhook_setup=WebhookSetup(stripe, keys, identity, ledger),
+            refused_webhooks=self._refused_webhooks,
+        )
+        self.gate.open(parts)
+        self._workers.start("features", features.run)
+        self._workers.start("unlocks", unlocks.run)
+        self._workers.start("inbox", inbox.run)
+        self._workers.start("poller", poller.run)
+        self._workers.start("reload", reload.run)
+        self._workers.start("checkouts", checkout.resume, once=True)
+        self._workers.start("ledger care", LedgerCare(ledger, clock.now).run)
+
+    # -- stop -------------------------------------------------------------------------------------
 
     async def _shut_down(self) -> None:
-        self.readiness.close()
-        await self._binding.close()
-        if self._wiring is not None:
-            await self._wiring.stop_working()
+        self.gate.close()
+        await self._bus_api.close()
+        await self._stop_work()
         await self._bus.close()
-        if self._wiring is not None:
-            await self._wiring.close()
+        await self._close_storage()
         self._state.release()
         _log.info("stopped")
+
+    async def _stop_work(self) -> None:
+        """No worker runs after this; the bus may be closed."""
+        parts, self._parts, self._unlocks = self._parts, None, None
+        if parts is not None:
+            await parts.checkout.close()
+            await parts.subscriptions.close()
+        await self._workers.stop(_WORKERS_PATIENCE_S)
+
+    async def _close_storage(self) -> None:
+        stripe, self._stripe = self._stripe, None
+        ledger, self._ledger = self._ledger, None
+        if stripe is not None:
+            stripe.close()
+        if ledger is not None:
+            try:
+                # What was written is durable anyway: a flash that hangs must not delay the stop.
+                await asyncio.wait_for(ledger.close(), _LEDGER_PATIENCE_S)
+            except TimeoutError:
+                _log.warning("ledger does not close in time")
+
+
+class SettingsReload:
+    """Loads changed settings into the running daemon; everything that depends on them follows.
+
+    `requested` is set to have that done, however long it takes.
+    """
+
+    def __init__(
+        self,
+        settings: SettingsLoader,
+        reconciler: Reconciler,
+        poll_wakeup: asyncio.Event,
+        requested: asyncio.Event,
+    ) -> None:
+        self._settings = settings
+        self._reconciler = reconciler
+        self._poll_wakeup = poll_wakeup
+        self._requested = requested
+        self._applied = settings.current
+
+    async def run(self) -> None:
+        """Until cancelled. Raises PaymentError where the ledger cannot be written, and is then run again."""
+        while True:
+            await self._requested.wait()
+            self._requested.clear()
+            try:
+                await self._apply()
+            except BaseException:
+                self._requested.set()
+                raise
+
+    async def now(self) -> None:
+        """Return when the settings are applied; or after a while, where rpcd is away: they follow later."""
+        try:
+            async with asyncio.timeout(RELOAD_PATIENCE_S):
+                await self._apply()
+        except TimeoutError:
+            self._requested.set()
+
+    async def _apply(self) -> None:
+        await self._settings.load()
+        settings = self._settings.current
+        if settings == self._applied:
+            return
+        changed = await self._reconciler.recompute()
+        self._applied = settings
+        self._poll_wakeup.set()
+        _log.info("settings reloaded", changed_features=",".join(changed))
+
+
+def _recorded_identity(tx: Transaction) -> Identity | None:
+    """The router's id, and the customer of its latest purchase."""
+    router_id = tx.meta.get(META_ROUTER_ID)
+    if router_id is None:
+        return None
+    customer = next((one.get("customer") for one in tx.objects.newest("checkout.session", 1)), None)
+    return Identity(router_id, customer if isinstance(customer, str) else None)

@@ -1,4 +1,4 @@
-"""From the table of methods to an object on the bus: readiness, errors with a body, patience."""
+"""From the table of methods to an object on the bus: the startup gate, errors with a body, timeouts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Final
 
 from stripe_payments.arguments import Arguments, CheckedMethod
 from stripe_payments.bus_api.table import BusMethod
+from stripe_payments.diagnostics import Diagnostics
 from stripe_payments.errors import PaymentError
 from stripe_payments.languages import language
 from stripe_payments.log import Log
-from stripe_payments.readiness import Parts, Readiness
+from stripe_payments.startup_gate import Parts, StartupGate
 from ubus_py import STRING, Call, Encodable, Method, StatusError
 
 _log = Log("bus")
@@ -34,14 +35,15 @@ class Question:
 
     args: Arguments
     locale: str
-    readiness: Readiness
+    gate: StartupGate
+    diagnostics: Diagnostics
 
     @property
     def parts(self) -> Parts:
         """Everything that does the work. Raises `starting` for a method that is answered without it."""
-        if self.readiness.now is None:
+        if self.gate.now is None:
             raise PaymentError("starting")
-        return self.readiness.now
+        return self.gate.now
 
 
 Handler = Callable[[Question], Awaitable[Reply]]
@@ -50,8 +52,9 @@ Handler = Callable[[Question], Awaitable[Reply]]
 class Binding:
     """Makes `ubus_py` methods out of table rows. `close` ends what still runs in the background."""
 
-    def __init__(self, readiness: Readiness, *, patience: float = PATIENCE_S) -> None:
-        self._readiness = readiness
+    def __init__(self, gate: StartupGate, diagnostics: Diagnostics, *, patience: float = PATIENCE_S) -> None:
+        self._gate = gate
+        self._diagnostics = diagnostics
         self._patience = patience
         self._handlers: Mapping[str, Handler] | None = None
         self._running: set[asyncio.Task[Reply]] = set()
@@ -80,12 +83,12 @@ class Binding:
         if row.always:
             with contextlib.suppress(PaymentError, TimeoutError):
                 async with asyncio.timeout(ALWAYS_PATIENCE_S):
-                    await self._readiness.parts()
+                    await self._gate.parts()
         else:
-            await self._readiness.parts()
+            await self._gate.parts()
         arguments = Arguments(call.args)
         arguments.text("locale")
-        question = Question(arguments, self._locale(call), self._readiness)
+        question = Question(arguments, self._locale(call), self._gate, self._diagnostics)
         if self._handlers is None:
             from stripe_payments.bus_api.methods import HANDLERS  # not before the object is on the bus
 
@@ -109,7 +112,7 @@ class Binding:
 
     def _locale(self, call: Call) -> str:
         asked = call.args.get("locale")
-        return (language(asked) if isinstance(asked, str) else None) or self._readiness.locale
+        return (language(asked) if isinstance(asked, str) else None) or self._gate.locale
 
     def _refusal(self, error: PaymentError, call: Call) -> StatusError:
         return StatusError(error.ubus_status, error.body(self._locale(call)))

@@ -170,10 +170,7 @@ async def check(question: Question) -> Reply:
     """What may be wrong, and what to do about it: `checks[] {id, ok, severity (ok, info, warning, error),
     detail, hint}`; answered also without keys, without network and while the ledger cannot be opened.
     """
-    diagnostics = question.readiness.diagnostics
-    if diagnostics is None:
-        raise PaymentError("starting")
-    return {"checks": await diagnostics.run(question.locale)}
+    return {"checks": await question.diagnostics.run(question.locale)}
 
 
 async def provision(question: Question) -> Reply:

@@ -4,6 +4,5 @@
 """
 
 from stripe_payments.diagnostics.checks import Diagnostics
-from stripe_payments.diagnostics.situation import Situation
 
-__all__ = ["Diagnostics", "Situation"]
+__all__ = ["Diagnostics"]

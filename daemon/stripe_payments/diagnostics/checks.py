@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stripe_payments.diagnostics.situation import Situation
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Text
 from stripe_payments.log import Log
 
 if TYPE_CHECKING:
     from stripe_payments.diagnostics.finding import Finding
-    from stripe_payments.diagnostics.probes import Probes
+    from stripe_payments.diagnostics.probes import Probes, Situation
     from stripe_payments.diagnostics.table import Check
 
 _log = Log("diagnostics")

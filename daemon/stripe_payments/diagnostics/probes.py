@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from stripe_payments.clock import TrustedClock
-from stripe_payments.diagnostics.situation import Situation
 from stripe_payments.errors import PaymentError
 from stripe_payments.setup.catalog_at_stripe import PriceAtStripe, read_prices
 from stripe_payments.setup.webhook_endpoint import read_endpoints
 from stripe_payments.stripe_api import PERMISSIONS, Permission, StripeAPI
+
+if TYPE_CHECKING:
+    from stripe_payments.identity import IdentityStore
+    from stripe_payments.keys import KeyStore
+    from stripe_payments.ledger import Ledger
+    from stripe_payments.refused_webhooks import RefusedWebhooks
+    from stripe_payments.settings import Settings
+    from ubus_py import Client
 
 T = TypeVar("T")
 
@@ -52,6 +62,37 @@ class Shared(Generic[T]):
 def _seen(task: asyncio.Future[Any]) -> None:
     if not task.cancelled():
         task.exception()
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the checks examine: the parts of the daemon, as far as they exist.
+
+    `ledger` and `clock` are None until they are open; `refusal` says why they could not be opened.
+    `api_base`: Stripe's address, None for the real one; `last_sync`: trusted epoch seconds;
+    `unlocks_trouble`: why the last delivery of an unlock failed; `wall_clock` and `statvfs` are the system's.
+    """
+
+    settings: Settings
+    keys: KeyStore
+    identity: IdentityStore
+    state_dir: Path
+    bus: Client
+    api_base: str | None
+    refused_webhooks: RefusedWebhooks
+    ledger: Ledger | None = None
+    clock: TrustedClock | None = None
+    last_sync: int | None = None
+    unlocks_trouble: str | None = None
+    refusal: PaymentError | None = None
+    wall_clock: Callable[[], float] = time.time
+    statvfs: Callable[[Path], os.statvfs_result] = os.statvfs
+
+    @property
+    def now(self) -> int:
+        """The trusted time, or the system's while there is none."""
+        trusted = self.clock.now() if self.clock is not None else None
+        return int(self.wall_clock()) if trusted is None else trusted
 
 
 @dataclass(frozen=True, slots=True)

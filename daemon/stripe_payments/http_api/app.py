@@ -19,7 +19,7 @@ from stripe_payments.http_api.status import StatusEndpoint
 from stripe_payments.http_api.templating import Pages
 from stripe_payments.http_api.webhook import WebhookEndpoint
 from stripe_payments.log import Log
-from stripe_payments.readiness import Readiness
+from stripe_payments.startup_gate import StartupGate
 from ubus_py import Call, Client, Encodable
 
 _log = Log("http")
@@ -34,29 +34,27 @@ class HttpApp:
     it serves.
     """
 
-    def __init__(self, readiness: Readiness, bus: Client) -> None:
-        self._readiness = readiness
+    def __init__(self, gate: StartupGate, bus: Client) -> None:
+        self._gate = gate
         self._pages = Pages()
         gatekeeper = Gatekeeper(bus)
         misses = Budget(burst=_UNKNOWN_IDS[0], refill=_UNKNOWN_IDS[1])
         failures = Budget(burst=_WEBHOOK_FAILURES[0], refill=_WEBHOOK_FAILURES[1])
-        outcome = OutcomePages(readiness, self._pages, misses)
+        outcome = OutcomePages(gate, self._pages, misses)
         session = SessionEndpoint(gatekeeper)
         self.routes = Routes(
             (
                 _route(
                     "/api/payments/create-checkout-session",
-                    POST=CheckoutEndpoint(readiness, gatekeeper).create,
+                    POST=CheckoutEndpoint(gate, gatekeeper).create,
                 ),
                 _route(
                     r"/api/payments/status/(?P<payment_id>[A-Za-z0-9_]{1,255})",
-                    GET=StatusEndpoint(readiness, misses).show,
+                    GET=StatusEndpoint(gate, misses).show,
                 ),
-                _route(
-                    "/api/payments/webhook", BODY_LIMIT, POST=WebhookEndpoint(readiness, failures).receive
-                ),
+                _route("/api/payments/webhook", BODY_LIMIT, POST=WebhookEndpoint(gate, failures).receive),
                 _route("/api/payments/session", POST=session.hand_over, DELETE=session.clear),
-                _route("/api/payments/health", GET=HealthEndpoint(readiness).show),
+                _route("/api/payments/health", GET=HealthEndpoint(gate).show),
                 Route(re.compile("(?:/api/payments)?/payment-success"), {"GET": outcome.success}, "page"),
                 Route(re.compile("(?:/api/payments)?/payment-cancel"), {"GET": outcome.cancel}, "page"),
             )
@@ -78,7 +76,7 @@ class HttpApp:
             return await self._refusal(request, PaymentError("internal_error"))
 
     async def _refusal(self, request: Request, error: PaymentError) -> Response:
-        locale = page_language(request, self._readiness.locale)
+        locale = page_language(request, self._gate.locale)
         found = self.routes.find(request.path)
         retry_after = _retry_after(error)
         if found is not None and found[0].kind == "page":

@@ -11,14 +11,14 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.http_api.auth import Gatekeeper
 from stripe_payments.http_api.http import Request, Response
 from stripe_payments.i18n import Text
-from stripe_payments.readiness import Readiness
+from stripe_payments.startup_gate import StartupGate
 
 _NO_OBJECT = Text("it must be a JSON object", "deve essere un oggetto JSON")
 
 
 class CheckoutEndpoint:
-    def __init__(self, readiness: Readiness, gatekeeper: Gatekeeper) -> None:
-        self._readiness = readiness
+    def __init__(self, gate: StartupGate, gatekeeper: Gatekeeper) -> None:
+        self._gate = gate
         self._gatekeeper = gatekeeper
 
     async def create(self, request: Request, _fields: Mapping[str, str]) -> Response:
@@ -30,7 +30,7 @@ class CheckoutEndpoint:
         origin = request.origin
         if origin is None:
             raise PaymentError("invalid_argument", argument="Host")
-        parts = await self._readiness.parts()
+        parts = await self._gate.parts()
         created = await parts.checkout.create(
             order.text("price_id", required=True),
             success_url=order.text("success_url"),

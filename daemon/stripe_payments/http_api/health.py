@@ -8,17 +8,17 @@ from collections.abc import Mapping
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.http_api.http import Request, Response
-from stripe_payments.readiness import Readiness
+from stripe_payments.startup_gate import StartupGate
 
 
 class HealthEndpoint:
-    def __init__(self, readiness: Readiness) -> None:
-        self._readiness = readiness
+    def __init__(self, gate: StartupGate) -> None:
+        self._gate = gate
 
     async def show(self, _request: Request, _fields: Mapping[str, str]) -> Response:
         """`{"status": "ok"}`; while the daemon starts, or cannot store anything, its error with 503 at
         once.
         """
-        if self._readiness.now is None:
-            raise self._readiness.refusal or PaymentError("starting")
+        if self._gate.now is None:
+            raise self._gate.refusal or PaymentError("starting")
         return Response.json({"status": "ok"})

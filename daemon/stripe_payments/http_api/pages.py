@@ -22,7 +22,7 @@ from stripe_payments.http_api.templating import Pages
 from stripe_payments.languages import accepted_language, language
 from stripe_payments.ledger import Checkout
 from stripe_payments.log import Log
-from stripe_payments.readiness import Parts, Readiness
+from stripe_payments.startup_gate import Parts, StartupGate
 
 _log = Log("pages")
 
@@ -32,8 +32,8 @@ _PATIENCE_S: Final = 1.5
 
 
 class OutcomePages:
-    def __init__(self, readiness: Readiness, pages: Pages, misses: Budget) -> None:
-        self._readiness = readiness
+    def __init__(self, gate: StartupGate, pages: Pages, misses: Budget) -> None:
+        self._gate = gate
         self._pages = pages
         self._misses = misses
 
@@ -44,7 +44,7 @@ class OutcomePages:
         return await self._show(request, left_checkout=True)
 
     async def _show(self, request: Request, *, left_checkout: bool) -> Response:
-        parts = await self._readiness.parts()
+        parts = await self._gate.parts()
         session_id = request.query.get("session_id", "")
         checkout = await _checkout(parts, session_id)
         if checkout is None:

@@ -11,7 +11,7 @@ from typing import Final
 from stripe_payments.errors import PaymentError
 from stripe_payments.http_api.http import Request, Response
 from stripe_payments.http_api.rate_limit import Budget
-from stripe_payments.readiness import Parts, Readiness
+from stripe_payments.startup_gate import Parts, StartupGate
 
 #: The documented members and no other: receipts, names and failure reasons are for those who are logged in.
 _PUBLIC: Final = ("status", "amount", "currency", "payment_date")
@@ -20,8 +20,8 @@ _PATIENCE_S: Final = 10.0
 
 
 class StatusEndpoint:
-    def __init__(self, readiness: Readiness, misses: Budget) -> None:
-        self._readiness = readiness
+    def __init__(self, gate: StartupGate, misses: Budget) -> None:
+        self._gate = gate
         self._misses = misses
 
     async def show(self, request: Request, fields: Mapping[str, str]) -> Response:
@@ -29,7 +29,7 @@ class StatusEndpoint:
         else, and `rate_limited` for an address that asked after too many ids that do not exist. One of ours
         is always answered, for many may share an address.
         """
-        parts = await self._readiness.parts()
+        parts = await self._gate.parts()
         session_id = fields["payment_id"]
         if not await is_our_session(parts, session_id):
             if wait := self._misses.spend(request.remote):

@@ -18,7 +18,7 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.http_api.http import Request, Response
 from stripe_payments.http_api.rate_limit import Budget
 from stripe_payments.log import Log
-from stripe_payments.readiness import Parts, Readiness
+from stripe_payments.startup_gate import Parts, StartupGate
 from stripe_payments.stripe_api.webhook_signature import TOLERANCE, verify
 from stripe_payments.sync.events import EVENT_TYPES
 
@@ -45,8 +45,8 @@ class WebhookEndpoint:
     proxy Stripe and whoever guesses at signatures have the same address.
     """
 
-    def __init__(self, readiness: Readiness, failures: Budget) -> None:
-        self._readiness = readiness
+    def __init__(self, gate: StartupGate, failures: Budget) -> None:
+        self._gate = gate
         self._failures = failures
 
     async def receive(self, request: Request, _fields: Mapping[str, str]) -> Response:
@@ -54,7 +54,7 @@ class WebhookEndpoint:
         `clock_not_trusted`, `invalid_signature`, `stale_timestamp`, `rate_limited`, `invalid_json`,
         `ledger_unavailable`.
         """
-        parts = await self._readiness.parts()
+        parts = await self._gate.parts()
         keys = parts.keys.current()
         if not keys.webhook_secret:
             parts.refused_webhooks.note("webhook_not_configured", parts.clock.now())

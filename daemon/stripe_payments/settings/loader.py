@@ -35,12 +35,16 @@ _MALFORMED: Final = Problem(
 )
 
 
-class Configuration:
+class SettingsLoader:
     """`current`: the settings loaded last; the defaults before the first `load`."""
 
     def __init__(self, bus: Client) -> None:
         self._bus = bus
         self.current: Settings = Settings.DEFAULTS
+
+    def get(self) -> Settings:
+        """`current`, for a part that reads the settings whenever it needs them."""
+        return self.current
 
     async def load(self) -> None:
         """Read the settings, retrying until rpcd answers.

@@ -23,8 +23,8 @@ from simulator.router import Router, prepare_root
 from simulator.stripe_account import StripeAccount
 from simulator.stripe_cloud import StripeCloud
 from simulator.ubus_broker import UbusBroker
-from stripe_payments.app import Service
-from stripe_payments.readiness import Parts
+from stripe_payments.app import App
+from stripe_payments.startup_gate import Parts
 from ubus_py import Client, StatusError
 
 ONETIME = "price_premium_onetime"
@@ -70,7 +70,7 @@ class House:
         self.bus = Client(str(self.bus_path))
         self.router.watch_config(self._config_changed)
         self.environ = dict(environ or {})
-        self.service: Service | None = None
+        self.service: App | None = None
         self._running: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -87,7 +87,7 @@ class House:
         shutil.rmtree(self._runtime, ignore_errors=True)
 
     async def start_daemon(self) -> None:
-        self.service = Service(str(self.bus_path), self.state, environ=self.environ)
+        self.service = App(str(self.bus_path), self.state, environ=self.environ)
         self._running = asyncio.create_task(self.service.run())
         await self.bus.wait_for("stripe-payments", "stripe-payments.http", timeout=PATIENCE_S)
 
@@ -99,7 +99,7 @@ class House:
 
     async def parts(self) -> Parts:
         assert self.service is not None
-        return await self.service.readiness.parts()
+        return await self.service.gate.parts()
 
     def _config_changed(self, config: str) -> None:
         """What the init script's reload trigger does."""

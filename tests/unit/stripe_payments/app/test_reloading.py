@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from simulator.router.payments_uci import PaymentsUci, Reply
-from stripe_payments import reloading
+from stripe_payments import app
 from tests.unit.stripe_payments.full_storage import storage_full_beyond
 from tests.unit.stripe_payments.house import House, Shop, open_shop
 from ubus_py import Call
@@ -18,7 +18,7 @@ async def test_provision_does_not_wait_for_ever_for_rpcd(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It answers, and what it stored is in force as soon as rpcd hands it out."""
-    monkeypatch.setattr(reloading, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(app, "RELOAD_PATIENCE_S", 0.05)
     monkeypatch.setattr(House, "_config_changed", lambda house, config: None)  # procd asks for no reload
     load, hands_out = PaymentsUci._load, asyncio.Event()
     hands_out.set()

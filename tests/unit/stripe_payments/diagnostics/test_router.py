@@ -100,8 +100,8 @@ async def test_the_thresholds_of_free_storage(house: House, blocks: int, files: 
     genuine = os.statvfs(house.state)
     low = os.statvfs_result((4096, 4096, genuine[2], blocks, blocks, 100, files, files, *genuine[8:]))
     assert house.service is not None
-    wiring: Any = house.service._wiring
-    found = await Diagnostics(lambda: replace(wiring.situation(None), statvfs=lambda _: low)).run("en")
+    situation = house.service.situation()
+    found = await Diagnostics(lambda: replace(situation, statvfs=lambda _: low)).run("en")
     (storage,) = [one for one in found if one["id"] == "storage"]
     assert storage["severity"] == severity
 
@@ -143,7 +143,7 @@ async def test_a_ledger_damaged_while_open(house: House) -> None:
 async def test_a_ledger_in_which_somebody_else_came_upon_damage(house: House, tmp_path: Path) -> None:
     await house.parts()
     assert house.service is not None
-    wiring: Any = house.service._wiring
+    situation = house.service.situation()
     damaged = await Ledger.open(tmp_path / "damaged.db")
     damaged.condemn("page 7 is never used")
     await damaged.close()  # as the service does at once
@@ -151,7 +151,7 @@ async def test_a_ledger_in_which_somebody_else_came_upon_damage(house: House, tm
         ("en", "damaged: page 7", "set aside"),
         ("it", "danneggiato: page 7", "da parte"),
     ):
-        found = await Diagnostics(lambda: replace(wiring.situation(None), ledger=damaged)).run(locale)
+        found = await Diagnostics(lambda: replace(situation, ledger=damaged)).run(locale)
         (ledger,) = [one for one in found if one["id"] == "ledger"]
         assert ledger["severity"] == "error"
         assert says in ledger["detail"]
@@ -174,7 +174,7 @@ async def test_a_daemon_that_cannot_work_says_why(house: House) -> None:
 
     async def refused() -> bool:
         assert house.service is not None
-        return house.service.readiness.refusal is not None
+        return house.service.gate.refusal is not None
 
     await house.until(refused)
     await told(house, "ledger", "error", says="newer version", hint="space")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
@@ -31,8 +30,7 @@ async def crash(_: Probes) -> Finding:
 
 def diagnostics(house: House, *checks: Check) -> Diagnostics:
     assert house.service is not None
-    wiring: Any = house.service._wiring
-    return Diagnostics(lambda: wiring.situation(None), checks)
+    return Diagnostics(house.service.situation, checks)
 
 
 async def test_one_check_that_hangs_or_crashes_spoils_no_other(house: House) -> None:

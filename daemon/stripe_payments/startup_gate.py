@@ -1,8 +1,8 @@
-"""The gate between the faces, which are on the bus within moments, and the parts, which need rpcd, flash
-and imports.
+"""The gate between the APIs, which are on the bus within 0.3 s, and the parts behind them, which need rpcd,
+flash and imports.
 
-A call that comes before the parts are there waits for them, bounded; then it is told `starting`, or why
-the daemon cannot work at all.
+A call that arrives before the parts exist waits for them, bounded; then it fails with `starting`, or with the
+reason why the daemon cannot work at all.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
         SubscriptionService,
     )
     from stripe_payments.clock import TrustedClock
-    from stripe_payments.diagnostics import Diagnostics
     from stripe_payments.feature_cache import FeatureCache
     from stripe_payments.identity import IdentityStore
     from stripe_payments.keys import KeyStore
@@ -34,17 +33,15 @@ if TYPE_CHECKING:
     from stripe_payments.settings import Settings
     from stripe_payments.setup import Provisioner, WebhookSetup
     from stripe_payments.stripe_api import StripeAPI
-    from stripe_payments.sync.inbox_worker import InboxWorker
-    from stripe_payments.sync.poller import Poller
-    from stripe_payments.sync.reconciler import Reconciler
+    from stripe_payments.sync import InboxWorker, Poller, Reconciler
 
 PATIENCE_S: Final = 10.0
-"""How long a call waits for the parts; below uhttpd's and `ubus call`'s own limit of 30 s."""
+"""How long a call waits for the parts; below the 30 s limit of uhttpd and `ubus call`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything the faces may reach once the daemon runs."""
+    """What the two APIs call once the daemon runs."""
 
     settings: Callable[[], Settings]
     features: FeatureCache
@@ -68,9 +65,9 @@ class Parts:
     refused_webhooks: RefusedWebhooks
 
 
-class Readiness:
-    """`parts` waits until `open` was called; after `refuse` it raises that error at once, until `open`
-    is called.
+class StartupGate:
+    """`parts` waits until `open` was called; after `refuse` it raises that error at once, until `open` is
+    called.
     """
 
     def __init__(self, patience: float = PATIENCE_S) -> None:
@@ -78,31 +75,29 @@ class Readiness:
         self._parts: Parts | None = None
         self._refusal: PaymentError | None = None
         self._changed = asyncio.Event()
-        self.diagnostics: Diagnostics | None = None
-        """There from the moment the parts are being opened, and whether or not that succeeds."""
 
     def open(self, parts: Parts) -> None:
         self._parts, self._refusal = parts, None
         self._changed.set()
 
     def refuse(self, error: PaymentError) -> None:
-        """The daemon cannot work for now; callers are told why rather than kept waiting."""
+        """The daemon cannot work for now: callers get `error` instead of waiting."""
         self._refusal = error
         self._changed.set()
 
-    def reopen(self) -> None:
-        """The parts are being made anew; who comes meanwhile waits for them."""
+    def reset(self) -> None:
+        """The parts are being rebuilt; callers wait for them meanwhile."""
         self._parts, self._refusal = None, None
         self._changed.clear()
 
     def close(self) -> None:
-        """The daemon stops: whoever comes now is told `starting`, and finds the next one."""
+        """The daemon stops: callers get `starting` and find the next daemon."""
         self._parts, self._refusal = None, PaymentError("starting")
         self._changed.set()
 
     @property
     def now(self) -> Parts | None:
-        """The parts if they are there already."""
+        """The parts if they exist already."""
         return self._parts
 
     @property
@@ -116,6 +111,7 @@ class Readiness:
         return "it" if self._parts is not None and self._parts.settings().locale == "it" else "en"
 
     async def parts(self) -> Parts:
+        """Raises PaymentError: the reason of `refuse`, or `starting` after the patience has run out."""
         if self._parts is None and self._refusal is None:
             try:
                 async with asyncio.timeout(self._patience):
