@@ -116,7 +116,7 @@ class Past:
         known = self.seller.identity.load().customer
         try:
             self.seller.identity.set_customer(None)
-            return {"id": await self.seller.desk.customers.ensure()}
+            return {"id": await self.seller.customers.ensure()}
         except PaymentError:
             self.seller.identity.set_customer(known)
             raise
@@ -209,10 +209,10 @@ CALLS: Final[dict[str, Callable[[Past], Awaitable[object]]]] = {
 
 
 async def _looked_up(past: Past) -> object:
-    past.seller.desk.prices.forget()
+    past.seller.prices.invalidate()
     price = past.seller.settings.price(ONE_TIME)
     assert price is not None
-    return {"id": await past.seller.desk.prices.id_of(price)}
+    return {"id": await past.seller.prices.id_of(price)}
 
 
 async def _there_and_back(past: Past) -> object:

@@ -286,7 +286,6 @@ class App:
     ) -> None:
         """Build the services, open the gate for calls, start the workers."""
         from stripe_payments import billing
-        from stripe_payments.billing.return_urls import LanAddress
         from stripe_payments.ledger import LedgerCare
         from stripe_payments.setup import Provisioner, WebhookSetup
         from stripe_payments.sync import InboxWorker, Poller
@@ -294,9 +293,11 @@ class App:
         settings, identity, keys = self._settings.get, self._identity, self._keys
         poll_wakeup = asyncio.Event()
         inbox = InboxWorker(ledger, reconciler)
-        lan = LanAddress(self._bus)
+        customers = billing.CustomerService(stripe, identity)
+        prices = billing.PriceIds(stripe, settings)
+        return_urls = billing.ReturnUrls(self._bus, settings)
         checkout = billing.CheckoutService(
-            ledger, stripe, reconciler, settings, identity, clock, lan, poll_wakeup
+            ledger, stripe, reconciler, settings, clock, customers, prices, return_urls, poll_wakeup
         )
         poller = Poller(
             ledger,
@@ -324,10 +325,8 @@ class App:
             payment_status=billing.PaymentStatusService(ledger, poller, identity, settings),
             history=billing.History(ledger, settings),
             refunds=billing.RefundService(ledger, stripe, reconciler),
-            subscriptions=billing.SubscriptionService(
-                ledger, stripe, reconciler, settings, clock, checkout.prices
-            ),
-            portal=billing.PortalService(ledger, stripe, settings, identity, checkout.customers, lan),
+            subscriptions=billing.SubscriptionService(ledger, stripe, reconciler, settings, clock, prices),
+            portal=billing.PortalService(ledger, stripe, identity, customers, return_urls),
             grants=billing.GrantService(ledger, reconciler, settings, clock),
             provisioner=Provisioner(stripe, settings, self._bus, lambda: keys.current().mode, reload.now),
             webhook_setup=WebhookSetup(stripe, keys, identity, ledger),

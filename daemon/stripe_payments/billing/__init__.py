@@ -1,17 +1,19 @@
-"""What a person can do with payments: look at the catalogue, buy, ask after a payment, list payments, refund;
-change, cancel and resume a subscription, go to the portal, grant a feature.
+"""What a person can do with payments: view the catalog, buy, see payments, refund; change, cancel and resume
+a subscription, open the customer portal, grant a feature.
 
-The faces (`bus_api`, `http_api`) call these; every refusal is a `PaymentError`.
+The APIs (`bus_api`, `http_api`) call these; every refusal is a `PaymentError`.
 """
 
 from stripe_payments.billing.checkout_sessions import CheckoutService
 from stripe_payments.billing.customer import CustomerService
 from stripe_payments.billing.eligibility import Ownership, catalog_view, read_ownership
 from stripe_payments.billing.grants import GrantService
-from stripe_payments.billing.payment_history import History
+from stripe_payments.billing.history import History
 from stripe_payments.billing.payment_status import PaymentStatusService
 from stripe_payments.billing.portal import PortalService
+from stripe_payments.billing.prices import PriceIds
 from stripe_payments.billing.refunds import RefundService
+from stripe_payments.billing.return_urls import ReturnUrls
 from stripe_payments.billing.subscriptions import SubscriptionService
 
 __all__ = [
@@ -22,7 +24,9 @@ __all__ = [
     "Ownership",
     "PaymentStatusService",
     "PortalService",
+    "PriceIds",
     "RefundService",
+    "ReturnUrls",
     "SubscriptionService",
     "catalog_view",
     "read_ownership",

@@ -1,4 +1,4 @@
-"""This router's one customer at Stripe: known from the identity, else found by metadata, else created."""
+"""This router's one customer at Stripe: from the identity file, else found by metadata, else created."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _log = Log("customer")
 
 
 class CustomerService:
-    """`ensure()` gives the id, asking Stripe only while it is not known. Concurrent callers share one
-    search.
+    """`ensure` returns the customer's id and calls Stripe only while it is unknown. Concurrent callers share
+    one search.
     """
 
     def __init__(self, stripe: StripeAPI, identity: IdentityStore) -> None:
         self._stripe = stripe
         self._identity = identity
         self._lock = asyncio.Lock()
-        self._gone = ""
+        self._deleted = ""
 
     async def ensure(self) -> str:
         known = self._identity.load().customer
@@ -34,14 +34,14 @@ class CustomerService:
             identity = self._identity.load()
             if identity.customer is not None:
                 return identity.customer
-            # the search is a minute behind: a customer created just before a power cut comes back by its key
+            # Search lags by about a minute: a customer created just before a power cut is returned by its key
             customer = await self._stripe.find_customer(identity.router_id)
             if customer is None:
                 params: CustomerCreateParams = {
                     "description": f"Router OS {identity.router_id[:8]}",
                     "metadata": {"router_id": identity.router_id},
                 }
-                key = f"customer-{identity.router_id}{self._gone}"
+                key = f"customer-{identity.router_id}{self._deleted}"
                 customer = await self._stripe.create("customer", params, key)
             customer_id = str(customer["id"])
             await asyncio.to_thread(self._identity.set_customer, customer_id)
@@ -49,9 +49,10 @@ class CustomerService:
             return customer_id
 
     async def forget(self, customer: str) -> None:
-        """The keys belong to another account or mode now, or somebody deleted the customer at Stripe."""
+        """Stripe has no such customer: it was deleted, or the keys belong to another account or mode."""
         async with self._lock:
             if self._identity.load().customer == customer:
-                _log.warning("the customer does not exist at Stripe any more", id=customer)
+                _log.warning("customer does not exist at Stripe", id=customer)
                 await asyncio.to_thread(self._identity.set_customer, None)
-                self._gone = f"-after-{customer}"  # the first key would bring the deleted one back for a day
+                # for a day, the key of its creation would return the deleted customer
+                self._deleted = f"-after-{customer}"

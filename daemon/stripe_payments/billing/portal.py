@@ -1,21 +1,19 @@
-"""The way to Stripe's customer portal: invoices, ways to pay, cancellation.
+"""Sessions of Stripe's customer portal: invoices, payment methods, cancellation.
 
-Plans are changed here and not there: the portal knows nothing of what the catalogue sells, nor that one of a
-plan is enough. So sessions use a configuration of ours, one for all routers of the account.
+Plans are changed here and not there: the portal knows neither the catalog nor that one plan is enough. So
+sessions use a configuration of ours, one for all routers of the account.
 """
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.billing.customer import CustomerService
-from stripe_payments.billing.return_urls import LanAddress, resolve
+from stripe_payments.billing.return_urls import ReturnUrls
 from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
-from stripe_payments.settings import Settings
 from stripe_payments.stripe_api import StripeAPI
 
 if TYPE_CHECKING:
@@ -25,10 +23,9 @@ if TYPE_CHECKING:
 
 _log = Log("portal")
 
-SHOP_PATH: Final = "/cgi-bin/luci/admin/payments/shop"
 MARK: Final = "router_os_portal"
 VERSION: Final = "1"
-"""In the configuration's metadata; another number, and routers make a configuration of their own kind."""
+"""In the configuration's metadata. With another number, routers create a new configuration."""
 META_CONFIGURATION: Final = "portal_configuration"
 
 CONFIGURATION: Final[ConfigurationCreateParams] = {
@@ -49,31 +46,26 @@ class PortalService:
         self,
         ledger: Ledger,
         stripe: StripeAPI,
-        settings: Callable[[], Settings],
         identity: IdentityStore,
         customers: CustomerService,
-        lan: LanAddress,
+        return_urls: ReturnUrls,
     ) -> None:
         self._ledger = ledger
         self._stripe = stripe
-        self._settings = settings
         self._identity = identity
         self._customers = customers
-        self._lan = lan
+        self._return_urls = return_urls
         self._lock = asyncio.Lock()
 
     async def open(self, return_url: str | None = None, locale: str | None = None) -> dict[str, str]:
-        """`{url}` of a portal session, good for a few minutes. `return_url`: any http(s) address, or a path
-        of this router's; the shop if it is not given.
+        """Return `{url}` of a portal session, valid for a few minutes; `return_url` as for
+        `ReturnUrls.for_portal`.
 
-        Raises nothing_bought for a router that is no customer yet, invalid_argument, and what Stripe may
-        answer.
+        Raises nothing_bought for a router that is not a customer yet, invalid_argument, and Stripe's errors.
         """
-        settings = self._settings()
         if self._stripe.state.status == "unconfigured":
             raise PaymentError("not_configured")
-        base = settings.public_url or await self._lan.origin()
-        back = resolve(return_url or SHOP_PATH, base=base, allowed_origins=None, argument="return_url")
+        back = await self._return_urls.for_portal(return_url)
         customer = self._identity.load().customer
         if customer is None:
             raise PaymentError("nothing_bought")
@@ -87,7 +79,7 @@ class PortalService:
             if error.details.get("param") == "customer":
                 await self._customers.forget(customer)
                 raise PaymentError("nothing_bought") from error
-            # somebody deleted the configuration, or the keys are of another account now
+            # the configuration was deleted, or the keys belong to another account now
             await self._ledger.write(lambda tx: tx.meta.delete(META_CONFIGURATION))
             async with self._lock:
                 configuration = await self._configuration()
@@ -102,11 +94,13 @@ class PortalService:
             params["locale"] = locale
         if configuration is not None:
             params["configuration"] = configuration
-        # an address is good for one visit: every request wants another
+        # a URL is valid for one visit, so every request needs a new session
         return await self._stripe.create("billing_portal.session", params, f"portal-{uuid.uuid4().hex}")
 
     async def _configuration(self) -> str | None:
-        """The id of ours; None if the key may not make one: then the account's own default is used."""
+        """The id of our configuration; None if the key may not create one: then the account's default
+        applies.
+        """
         known = await self._ledger.read(lambda tx: tx.meta.get(META_CONFIGURATION))
         if known:
             return known
@@ -114,7 +108,7 @@ class PortalService:
             page = await self._stripe.list("billing_portal.configuration", {"active": True, "limit": 100})
             for found in page.data:
                 if (found.get("metadata") or {}).get(MARK) == VERSION:
-                    return await self._remember(str(found["id"]))
+                    return await self._record(str(found["id"]))
             made = await self._stripe.create(
                 "billing_portal.configuration",
                 CONFIGURATION,
@@ -123,10 +117,12 @@ class PortalService:
         except PaymentError as error:
             if error.code != "stripe_key_permission":
                 raise
-            _log.warning("the portal is that of the account", reason=error.details.get("permission"))
+            _log.warning(
+                "portal uses the account's default configuration", reason=error.details.get("permission")
+            )
             return None
-        return await self._remember(str(made["id"]))
+        return await self._record(str(made["id"]))
 
-    async def _remember(self, configuration: str) -> str:
+    async def _record(self, configuration: str) -> str:
         await self._ledger.write(lambda tx: tx.meta.set(META_CONFIGURATION, configuration))
         return configuration

@@ -1,4 +1,4 @@
-"""Which price at Stripe an alias of the catalogue means."""
+"""The price at Stripe that an alias of the catalog stands for."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from stripe_payments.stripe_api import StripeAPI
 
 _log = Log("prices")
 
-REMEMBERED: Final = 600.0
-"""Seconds an id that was looked up is believed."""
+CACHE_TTL: Final = 600.0
+"""Cache TTL of a price id, in seconds."""
 
 MAX_LOOKUP_KEYS: Final = 10
 """Stripe's limit for one request."""
 
 
-class PriceDesk:
-    """The price's own price_id where it is configured; else the active price at Stripe whose lookup_key is
-    the alias.
+class PriceIds:
+    """A price's own price_id where it is configured; else the id of the active price at Stripe whose
+    lookup_key is the alias, cached.
     """
 
     def __init__(
@@ -35,37 +35,37 @@ class PriceDesk:
         self._stripe = stripe
         self._settings = settings
         self._monotonic = monotonic
-        self._found: dict[str, tuple[str, float]] = {}
+        self._cache: dict[str, tuple[str, float]] = {}
 
     async def id_of(self, price: Price) -> str:
         """Stripe's id; raises `price_unavailable` if there is none."""
         if price.price_id is not None:
             return price.price_id
-        known = self._found.get(price.alias)
-        if known is not None and self._monotonic() - known[1] < REMEMBERED:
-            return known[0]
+        cached = self._cache.get(price.alias)
+        if cached is not None and self._monotonic() - cached[1] < CACHE_TTL:
+            return cached[0]
         await self._look_up(price)
-        if price.alias not in self._found:
+        if price.alias not in self._cache:
             raise PaymentError("price_unavailable", price_id=price.alias)
-        return self._found[price.alias][0]
+        return self._cache[price.alias][0]
 
-    def forget(self, alias: str | None = None) -> None:
-        """After new keys (all of them), or when Stripe no longer takes what was found."""
+    def invalidate(self, alias: str | None = None) -> None:
+        """Clear the cache after new keys, or of one price that Stripe no longer accepts."""
         if alias is None:
-            self._found.clear()
+            self._cache.clear()
         else:
-            self._found.pop(alias, None)
+            self._cache.pop(alias, None)
 
     async def _look_up(self, wanted: Price) -> None:
-        """One request for every price that has no id yet."""
+        """One request for all prices without an id, as far as Stripe's limit allows."""
         prices = self._settings().prices
-        missing = [
+        others = [
             alias for alias, price in prices.items() if price.price_id is None and alias != wanted.alias
         ]
-        asked = [wanted.alias, *missing][:MAX_LOOKUP_KEYS]
-        page = await self._stripe.list("price", {"lookup_keys": asked, "active": True, "limit": 100})
+        lookup_keys = [wanted.alias, *others][:MAX_LOOKUP_KEYS]
+        page = await self._stripe.list("price", {"lookup_keys": lookup_keys, "active": True, "limit": 100})
         now = self._monotonic()
-        self._found.pop(wanted.alias, None)
+        self._cache.pop(wanted.alias, None)
         for found in page.data:
             alias = found.get("lookup_key")
             price = prices.get(alias) if isinstance(alias, str) else None
@@ -73,14 +73,19 @@ class PriceDesk:
                 continue
             recurring = found.get("recurring") or {}
             if recurring.get("interval") != price.interval:
-                # selling a plan once, or a product every month, is worse than not selling it
-                _log.warning("the price at Stripe is of another kind", price=alias, id=found["id"])
+                # a plan charged once, or a product charged every month, is worse than no sale
+                _log.warning("price at Stripe has another interval", price=alias, id=found["id"])
                 continue
-            if (found.get("unit_amount"), found.get("currency")) != (price.amount, price.currency):
-                _log.warning(
-                    "the price at Stripe differs from the configuration",
-                    price=alias,
-                    configured=f"{price.amount} {price.currency}",
-                    at_stripe=f"{found.get('unit_amount')} {found.get('currency')}",
-                )
-            self._found[price.alias] = (str(found["id"]), now)
+            warn_if_different(price, found.get("unit_amount"), found.get("currency"))
+            self._cache[price.alias] = (str(found["id"]), now)
+
+
+def warn_if_different(price: Price, amount: object, currency: object) -> None:
+    """Checkout shows the buyer what Stripe charges; the shop shows what the configuration says."""
+    if (amount, currency) != (price.amount, price.currency):
+        _log.warning(
+            "price at Stripe differs from the configuration",
+            price=price.alias,
+            configured=f"{price.amount} {price.currency}",
+            at_stripe=f"{amount} {currency}",
+        )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.billing.declines import failure
-from stripe_payments.billing.prices import PriceDesk
+from stripe_payments.billing.prices import PriceIds
 from stripe_payments.billing.subscription_view import list_subscriptions, price_of, show_subscription
 from stripe_payments.entitlements import Subscription, announced_end, period_end_of
 from stripe_payments.errors import PaymentError
@@ -108,7 +108,7 @@ class SubscriptionService:
         reconciler: Reconciler,
         settings: Callable[[], Settings],
         clock: TrustedClock,
-        prices: PriceDesk,
+        prices: PriceIds,
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 from stripe_payments import __version__
 from stripe_payments.billing import catalog_view
 from stripe_payments.billing.eligibility import read_ownership
-from stripe_payments.billing.payment_history import MAX_LIMIT
+from stripe_payments.billing.history import MAX_LIMIT
 from stripe_payments.bus_api import subscription_methods
 from stripe_payments.bus_api.binding import Handler, Question, Reply
 from stripe_payments.entitlements import Entitlement

@@ -4,13 +4,20 @@ The SDK costs about 20 MB and a quarter of a second, so the first call imports i
 are plain dictionaries in the shape of the pinned API version; failures are `PaymentError`.
 """
 
-from stripe_payments.stripe_api.client import Page, StripeAPI, StripeState, api_base_problem
+from stripe_payments.stripe_api.client import (
+    IDEMPOTENCY_KEY_TTL,
+    Page,
+    StripeAPI,
+    StripeState,
+    api_base_problem,
+)
 from stripe_payments.stripe_api.failures import is_missing, is_transient
 from stripe_payments.stripe_api.permissions import PERMISSIONS, Permission
 from stripe_payments.stripe_api.resources import object_kind
 from stripe_payments.stripe_api.webhook_signature import sign, verify
 
 __all__ = [
+    "IDEMPOTENCY_KEY_TTL",
     "PERMISSIONS",
     "Page",
     "Permission",

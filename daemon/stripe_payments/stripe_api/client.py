@@ -45,6 +45,10 @@ MAX_QUEUED: Final = 64
 CONNECT_TIMEOUT: Final = 10.0
 READ_TIMEOUT: Final = 30.0
 NETWORK_RETRIES: Final = 2
+IDEMPOTENCY_KEY_TTL: Final = 23 * 3600
+"""Seconds in which Stripe certainly still knows an idempotency key: a day, less an hour for our clock.
+https://docs.stripe.com/api/idempotent_requests
+"""
 _LONGEST_DETAIL: Final = 200
 _NO_TEXT = Text("it contains what is no text", "contiene qualcosa che non è testo")
 _OTHER_KEYS = Text("the keys were changed meanwhile", "nel frattempo le chiavi sono state cambiate")

@@ -16,14 +16,16 @@ from stripe import StripeClient
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments.billing import (
     CheckoutService,
+    CustomerService,
     GrantService,
     History,
     PaymentStatusService,
     PortalService,
+    PriceIds,
     RefundService,
+    ReturnUrls,
     SubscriptionService,
 )
-from stripe_payments.billing.return_urls import LanAddress
 from stripe_payments.clock import TrustedClock
 from stripe_payments.identity import IdentityStore
 from stripe_payments.keys import Keys
@@ -146,6 +148,8 @@ class Seller:
     poller: Poller
     poll_wakeup: asyncio.Event
     desk: CheckoutService
+    customers: CustomerService
+    prices: PriceIds
     status: PaymentStatusService
     history: History
     refunds: RefundService
@@ -187,9 +191,12 @@ class Seller:
 
         reconciler = Reconciler(ledger, stripe, clock, current, identity, lambda: effects.append(None))
         await reconciler.load()
-        lan = LanAddress(NoBus())
+        customers, prices = CustomerService(stripe, identity), PriceIds(stripe, current)
+        return_urls = ReturnUrls(NoBus(), current)
         poll_wakeup = asyncio.Event()
-        desk = CheckoutService(ledger, stripe, reconciler, current, identity, clock, lan, poll_wakeup)
+        desk = CheckoutService(
+            ledger, stripe, reconciler, current, clock, customers, prices, return_urls, poll_wakeup
+        )
         poller = Poller(
             ledger,
             reconciler,
@@ -214,11 +221,13 @@ class Seller:
             poller=poller,
             poll_wakeup=poll_wakeup,
             desk=desk,
+            customers=customers,
+            prices=prices,
             status=PaymentStatusService(ledger, poller, identity, current),
             history=History(ledger, current),
             refunds=RefundService(ledger, stripe, reconciler),
-            subscriptions=SubscriptionService(ledger, stripe, reconciler, current, clock, desk.prices),
-            portal=PortalService(ledger, stripe, current, identity, desk.customers, lan),
+            subscriptions=SubscriptionService(ledger, stripe, reconciler, current, clock, prices),
+            portal=PortalService(ledger, stripe, identity, customers, return_urls),
             grants=GrantService(ledger, reconciler, current, clock),
             effects=effects,
         )

@@ -117,7 +117,7 @@ async def test_the_same_thing_with_another_way_back_replaces_the_first(
 async def test_an_answer_that_was_lost_is_asked_for_again_under_the_same_key(
     seller: Seller, cloud: StripeCloud
 ) -> None:
-    await seller.desk.customers.ensure()
+    await seller.customers.ensure()
     cloud.set_faults(drop_connection=True, when="after", count=1, method="POST", path="/v1/checkout/sessions")
     assert await code_of(seller.desk.create(ONE_TIME, RETURN)) == "stripe_unreachable"
     created = await seller.desk.create(ONE_TIME, RETURN)
@@ -128,7 +128,7 @@ async def test_an_answer_that_was_lost_is_asked_for_again_under_the_same_key(
 async def test_a_power_cut_while_stripe_is_asked_resumes_at_boot(cloud: StripeCloud, tmp_path: Path) -> None:
     state = tmp_path / "router"
     async with selling(cloud, state) as seller:
-        await seller.desk.customers.ensure()
+        await seller.customers.ensure()
         cloud.set_faults(
             drop_connection=True, when="after", count=1, method="POST", path="/v1/checkout/sessions"
         )
@@ -144,8 +144,8 @@ async def test_a_power_cut_while_stripe_is_asked_resumes_at_boot(cloud: StripeCl
 async def test_a_caller_that_goes_away_leaves_a_session_that_the_next_one_gets(
     seller: Seller, cloud: StripeCloud
 ) -> None:
-    await seller.desk.customers.ensure()
-    await seller.desk.prices.id_of(seller.settings.prices[ONE_TIME])
+    await seller.customers.ensure()
+    await seller.prices.id_of(seller.settings.prices[ONE_TIME])
     cloud.set_faults(latency_ms=300, method="POST")
     impatient = asyncio.create_task(seller.desk.create(ONE_TIME, RETURN))
 
@@ -186,7 +186,7 @@ async def test_the_customer_is_found_again_and_never_made_twice(cloud: StripeClo
         await seller.checkout()
         customer = seller.identity.load().customer
         seller.identity.set_customer(None)
-        assert await seller.desk.customers.ensure() == customer
+        assert await seller.customers.ensure() == customer
     assert len(list(cloud.account.newest_first("customer"))) == 1
 
 
