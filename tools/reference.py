@@ -1,12 +1,11 @@
-"""`python -m tools.reference --write`: the tables of docs/reference.md that the code itself knows best.
+"""`python -m tools.reference --write` generates the tables of docs/reference.md from the code.
 
-Each stands between two comments, `<!-- generated: NAME -->` and `<!-- end of NAME -->`, in both languages;
-everything else on the page is written by hand. `--check` says whether they are up to date.
-`tests/structure/test_reference.py` fails for a page that is not.
+Each table is between two comments, `<!-- generated: NAME -->` and `<!-- end of NAME -->`, in both languages;
+everything else on the page is written by hand. `--check` reports whether the tables are up to date, and
+`tests/structure/test_reference.py` fails when one is not.
 """
 
 import argparse
-import inspect
 import json
 import re
 import sys
@@ -17,8 +16,8 @@ from typing import Final
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "daemon")]
 
-from stripe_payments.bus_api.methods import HANDLERS  # noqa: E402
-from stripe_payments.bus_api.table import METHODS  # noqa: E402
+from stripe_payments.bus_api import api  # noqa: E402
+from stripe_payments.bus_method import BusMethod, MethodTable, Right  # noqa: E402
 from stripe_payments.diagnostics.table import CHECKS  # noqa: E402
 from stripe_payments.errors import CODES  # noqa: E402
 from stripe_payments.http_api.app import HttpApp  # noqa: E402
@@ -37,29 +36,40 @@ _ACL = REPOSITORY / "luci-app-stripe-payments/root/usr/share/rpcd/acl.d/luci-app
 _INIT_SCRIPT = REPOSITORY / "files/etc/init.d/stripe-payments"
 _BLOCK = re.compile(r"<!-- generated: (?P<name>\w+) -->\n.*?<!-- end of (?P=name) -->", re.DOTALL)
 _TYPES: Final = {"STRING": "string", "INT32": "integer", "INT8": "boolean"}
+_GROUPS: Final[Mapping[Right, tuple[str, str]]] = {
+    "read": ("luci-app-stripe-payments", "read"),
+    "buy": ("luci-app-stripe-payments-buy", "write"),
+    "admin": ("luci-app-stripe-payments-admin", "write"),
+}
+"""The rpcd ACL group of each right, and the list in it: a method that changes state is under `write`."""
 
 
-# What the code says.
+# Read from the code.
+
+Grants = Mapping[tuple[str, str], list[str]]
+"""The methods of one ubus object by (ACL group, `read` or `write`)."""
 
 
-def required_arguments(method: str) -> frozenset[str]:
-    """The arguments without which a method refuses."""
-    source = inspect.getsource(HANDLERS[method])
-    return frozenset(re.findall(r'\.text\(\s*"(\w+)",\s*required=True', source))
+def grants_wanted(methods: MethodTable) -> Grants:
+    """Return what the rpcd ACL file has to grant."""
+    return {
+        place: sorted(method.name for method in methods if method.right == right)
+        for right, place in _GROUPS.items()
+    }
 
 
-def luci_groups() -> dict[str, str]:
-    """Each bus method and the rpcd ACL group that grants it."""
-    granted: dict[str, str] = {}
-    for group, rights in json.loads(_ACL.read_text()).items():
-        for access in ("read", "write"):
-            for method in rights.get(access, {}).get("ubus", {}).get("stripe-payments", ()):
-                granted[method] = group
-    return granted
+def grants_shipped(methods: MethodTable) -> Grants:
+    """Return what the shipped rpcd ACL file grants of the same object."""
+    found = {
+        (group, access): list(rights.get(access, {}).get("ubus", {}).get(methods.name, ()))
+        for group, rights in json.loads(_ACL.read_text()).items()
+        for access in ("read", "write")
+    }
+    return {place: granted for place, granted in found.items() if granted}
 
 
 def routes() -> list[tuple[str, Route]]:
-    """Every path of the HTTP face in a person's notation (`/api/payments/status/{payment_id}`)."""
+    """Return every HTTP path in the notation of the docs (`/api/payments/status/{payment_id}`)."""
     face = HttpApp(StartupGate(), Client("/nowhere"))
     return [(path, route) for route in face.routes for path in _paths(route.pattern.pattern)]
 
@@ -74,46 +84,44 @@ def _paths(pattern: str) -> Iterator[str]:
         yield optional[1] + optional[2]
 
 
-class _Listening(dict[str, object]):
-    """A UCI section that notes which of its options somebody asks for."""
+class _RecordingSection(dict[str, object]):
+    """A UCI section that records which of its options are read."""
 
-    def __init__(self, kind: str, asked: set[str], **options: str) -> None:
+    def __init__(self, kind: str, read: set[str], **options: str) -> None:
         super().__init__({".type": kind, **options})
-        self._asked = asked
+        self._read = read
 
     def get(self, key: str, default: object = None) -> object:
         if not key.startswith("."):
-            self._asked.add(key)
+            self._read.add(key)
         return super().get(key, default)
 
 
 def options_read() -> dict[str, set[str]]:
-    """Each type of section of `/etc/config/stripe-payments`, and the options that daemon and init script
-    read.
-    """
-    asked: dict[str, set[str]] = {kind: set() for kind in ("payments", "plan", "product", "price", "feature")}
+    """Return the options that daemon and init script read, by section type of /etc/config/stripe-payments."""
+    read: dict[str, set[str]] = {kind: set() for kind in ("payments", "plan", "product", "price", "feature")}
     price = {"amount": "1", "currency": "eur"}
     Settings.from_uci(
         {
-            "main": _Listening("payments", asked["payments"]),
-            "a_feature": _Listening("feature", asked["feature"]),
-            "a_plan": _Listening("plan", asked["plan"], feature="a_feature"),
-            "a_product": _Listening("product", asked["product"], feature="a_feature"),
-            "monthly": _Listening("price", asked["price"], of="a_plan", interval="month", **price),
-            "once": _Listening("price", asked["price"], of="a_product", interval="none", **price),
+            "main": _RecordingSection("payments", read["payments"]),
+            "a_feature": _RecordingSection("feature", read["feature"]),
+            "a_plan": _RecordingSection("plan", read["plan"], feature="a_feature"),
+            "a_product": _RecordingSection("product", read["product"], feature="a_feature"),
+            "monthly": _RecordingSection("price", read["price"], of="a_plan", interval="month", **price),
+            "once": _RecordingSection("price", read["price"], of="a_product", interval="none", **price),
         }
     )
     script = _INIT_SCRIPT.read_text()
-    asked["payments"] |= set(re.findall(r"config_get(?:_bool)? \w+ main (\w+)", script))
-    asked["payments"] |= set(re.findall(r"config_list_foreach main (\w+)", script))
-    return asked
+    read["payments"] |= set(re.findall(r"config_get(?:_bool)? \w+ main (\w+)", script))
+    read["payments"] |= set(re.findall(r"config_list_foreach main (\w+)", script))
+    return read
 
 
-# What the page says.
+# Written to the page.
 
 
 def sections(page: str) -> dict[str, str]:
-    """Each bus method and the anchor of the section that describes it; a section may describe several."""
+    """Return the anchor of the section that describes each bus method; a section may describe several."""
     found: dict[str, str] = {}
     for heading in re.findall(r"(?m)^### (`\w+`(?:, `\w+`)*)$", page):
         anchor = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
@@ -128,16 +136,18 @@ def _methods(locale: str, page: str) -> Iterator[str]:
     }
     yield head[locale]
     yield "|---|---|---|"
-    groups, anchors = luci_groups(), sections(page)
-    for row in METHODS:
-        required = required_arguments(row.name)
-        arguments = ", ".join(
-            f"`{name}`{'*' if name in required else ''} {_TYPES[kind.name]}"
-            for name, kind in row.args.items()
-        )
-        group = groups.get(row.name, "")
-        right = group.removeprefix("luci-app-stripe-payments").removeprefix("-") or ("read" if group else "–")
-        yield f"| [`{row.name}`](#{anchors.get(row.name, '')}) | {arguments or '–'} | {right} |"
+    anchors = sections(page)
+    for method in api:
+        yield method_row(method, anchors.get(method.name, ""))
+
+
+def method_row(method: BusMethod, anchor: str) -> str:
+    """Return the row of the table of methods; `anchor`: of the section that describes the method."""
+    arguments = ", ".join(
+        f"`{argument.name}`{'*' if argument.required else ''} {_TYPES[argument.type.name]}"
+        for argument in method.arguments
+    )
+    return f"| [`{method.name}`](#{anchor}) | {arguments or '–'} | {method.right} |"
 
 
 def _errors(locale: str, _page: str) -> Iterator[str]:
@@ -153,7 +163,7 @@ def _errors(locale: str, _page: str) -> Iterator[str]:
 
 
 def _cell(text: Text, locale: str) -> str:
-    """A sentence with its optional parts, the names of what is filled in in italics."""
+    """Return a sentence with its optional parts, placeholders as names in italics."""
     said = text.in_locale(locale).replace("|", "\\|")
     return re.sub(r"\{(\w+)\}", r"*\1*", re.sub(r"[\[\]]", "", said))
 
@@ -195,7 +205,7 @@ BLOCKS: Final[Mapping[str, Callable[[str, str], Iterator[str]]]] = {
 
 
 def renewed(page: str, locale: str) -> str:
-    """The page with every generated block as it should be. Raises KeyError for a block of an unknown name."""
+    """Return the page with all its generated blocks up to date. Raises KeyError for an unknown block name."""
 
     def block(found: re.Match[str]) -> str:
         name = found["name"]
@@ -206,11 +216,11 @@ def renewed(page: str, locale: str) -> str:
 
 
 def main() -> int:
-    """Exit code 0: up to date (or brought up to date); 1: `--check` found an old table."""
+    """Return exit code 0: up to date or written; 1: `--check` found an outdated table."""
     parser = argparse.ArgumentParser(prog="python -m tools.reference", description=__doc__)
     wanted = parser.add_mutually_exclusive_group(required=True)
-    wanted.add_argument("--write", action="store_true", help="bring the tables up to date")
-    wanted.add_argument("--check", action="store_true", help="only say whether they are")
+    wanted.add_argument("--write", action="store_true", help="write the tables")
+    wanted.add_argument("--check", action="store_true", help="only report whether they are up to date")
     options = parser.parse_args()
     old = False
     for locale, path in PAGES.items():

@@ -18,7 +18,7 @@ from simulator.tests.ubus_broker.people import ROOT, People
 from simulator.tests.ubus_broker.raw_client import RawClient
 from simulator.ubus_broker import UbusBroker
 from stripe_payments.app import App
-from stripe_payments.bus_api.table import METHODS
+from stripe_payments.bus_api import api
 from ubus_py import Client, Status
 from ubus_py.blobmsg import Int32, encode_table
 from ubus_py.messages import Attr, AttrValue, MessageType
@@ -130,9 +130,9 @@ def _refused(status: int, *, wanted: Status = Status.PERMISSION_DENIED) -> str |
 
 async def _without_rights(trials: Trials, other: RawClient, ids: dict[str, int]) -> None:
     keys = encode_table({"secret_key": "sk_live_51TheAttackersOwn", "webhook_secret": "whsec_attacker"})
-    for row in METHODS:
-        status = await _call(other, ids["stripe-payments"], row.name, keys)
-        trials.note(_refused(status), f"calls {row.name}")
+    for method in api:
+        status = await _call(other, ids["stripe-payments"], method.name, keys)
+        trials.note(_refused(status), f"calls {method.name}")
     asked = encode_table(
         {"method": "POST", "path": "/api/payments/session", "headers": {"x-remote-addr": "::1"}}
     )

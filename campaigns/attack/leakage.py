@@ -27,7 +27,7 @@ from campaigns.attack.trials import Trials
 from simulator.stripe_cloud import StripeCloud
 from simulator.tests.ubus_broker.raw_client import RawClient
 from simulator.world import World
-from stripe_payments.bus_api.table import METHODS
+from stripe_payments.bus_api import api
 from stripe_payments.stripe_api import sign
 from tests.examples.router_with_backups import BackupServer, RouterWithBackups
 from tests.flows.conftest import Buyer
@@ -111,7 +111,7 @@ class _Tap:
                     self.seen.append(frame.body)
 
 
-_METHODS = (b"request\0", *(f"{row.name}\0".encode() for row in METHODS))
+_METHODS = (b"request\0", *(f"{method.name}\0".encode() for method in api))
 _SHOWN_TYPE, _SHOWN_FRAME = 4, 5
 
 

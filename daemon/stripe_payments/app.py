@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Final
 from stripe_payments import __version__
 from stripe_payments.arguments import CheckedMethod
 from stripe_payments.backoff import Backoff
-from stripe_payments.bus_api.binding import Binding
-from stripe_payments.bus_api.table import METHODS, OBJECT
+from stripe_payments.bus_api import api
+from stripe_payments.bus_method import Dispatcher
 from stripe_payments.diagnostics import Diagnostics
 from stripe_payments.errors import PaymentError
 from stripe_payments.identity import META_ROUTER_ID, Identity, IdentityStore
@@ -88,7 +88,7 @@ class App:
         self._stopping = asyncio.Event()
         self._reload_requested = asyncio.Event()
         self.gate = StartupGate()
-        self._bus_api = Binding(self.gate, Diagnostics(self.situation))
+        self._bus_api = Dispatcher(api, self.gate, Diagnostics(self.situation))
         self._http_api: HttpApp | None = None
         # what depends on the ledger, and so is built again for a new one
         self._ledger: Ledger | None = None
@@ -115,7 +115,7 @@ class App:
         except OSError as error:
             self._refuse_storage(error)
         _log.info("starting", version=__version__)
-        await self._bus.publish(Object(OBJECT, [self._bus_api.bind(row) for row in METHODS], raw_text=True))
+        await self._bus.publish(self._bus_api.object())
         await self._bus.publish(self._http_object())
         self._bus.on_connection(self._connection_changed)
         starting = asyncio.create_task(self._start())

@@ -1,11 +1,11 @@
-"""docs/reference.md says what the code does, in both languages.
+"""docs/reference.md agrees with the code, in both languages.
 
-Where a table is out of date, run
+Where a generated table is out of date, run
 
     python -m tools.reference --write
 
 Where a method, path, option, variable or error is missing, write its section or row by hand, in
-`docs/reference.md` and `docs/reference.it.md`. The examples of replies are held against real ones in
+`docs/reference.md` and `docs/reference.it.md`. The examples of replies are compared with real ones in
 `tests/unit/stripe_payments/bus_api/test_reference_examples.py`.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from stripe_payments.bus_api.table import METHODS
+from stripe_payments.bus_api import api
 from stripe_payments.errors import CODES
 from stripe_payments.settings import Settings
 from stripe_payments.unlocks import uci_features
@@ -29,14 +29,14 @@ def page(locale: str) -> str:
 
 
 def under(locale: str, heading: str) -> str:
-    """What stands under the first heading that begins so, up to the next one."""
+    """Return the text from the first heading that begins so to the next heading."""
     found = re.search(rf"(?m)^##+ {re.escape(heading)}.*?\n((?:.*\n)*?)(?=^##|\Z)", page(locale))
     assert found is not None, f"{PAGES[locale].name} has no section “{heading}”"
     return found[1]
 
 
 def rows(text: str) -> list[list[str]]:
-    """The cells of a section's tables, without their heads."""
+    """Return the cells of a section's tables, without their heads."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
     rules = [number for number, row in enumerate(cells) if set("".join(row)) <= set("-: ")]
@@ -48,7 +48,7 @@ def first_names(table: Iterable[list[str]]) -> list[str]:
 
 
 def table_of(locale: str, heading: str) -> dict[str, list[str]]:
-    """The rows under a heading by the name in their first cell; no name twice."""
+    """Return the rows under a heading by the name in their first cell; fails for a duplicate name."""
     table = rows(under(locale, heading))
     names = first_names(table)
     assert len(set(names)) == len(names) == len(table), f"{heading}: {names}"
@@ -64,22 +64,23 @@ def test_the_generated_tables_are_up_to_date(locale: str) -> None:
 
 
 @BOTH
-def test_every_method_has_its_section_and_no_other_has(locale: str) -> None:
-    assert reference.sections(page(locale)).keys() == {row.name for row in METHODS}
+def test_exactly_the_methods_have_a_section(locale: str) -> None:
+    assert reference.sections(page(locale)).keys() == {method.name for method in api}
 
 
 @BOTH
-def test_every_argument_is_spoken_of(locale: str) -> None:
+def test_every_argument_is_described(locale: str) -> None:
     text = page(locale)
     anchors = reference.sections(text)
-    for row in METHODS:
-        names = [name for name, anchor in anchors.items() if anchor == anchors[row.name]]
+    for method in api:
+        names = [name for name, anchor in anchors.items() if anchor == anchors[method.name]]
         described = under(locale, ", ".join(f"`{name}`" for name in names))
-        missing = {name for name in row.args if f"`{name}`" not in described and name not in SPEAKING}
-        assert not missing, (row.name, missing)
+        arguments = {argument.name for argument in method.arguments} - SELF_EXPLANATORY
+        missing = {name for name in arguments if f"`{name}`" not in described}
+        assert not missing, (method.name, missing)
 
 
-SPEAKING = {
+SELF_EXPLANATORY = {
     "feature",
     "payment_id",
     "price_id",
@@ -90,15 +91,14 @@ SPEAKING = {
     "webhook_secret",
     "publishable_key",
 }
-"""Arguments whose name says it all."""
 
 
-def test_every_method_is_granted_by_exactly_one_group() -> None:
-    assert reference.luci_groups().keys() == {row.name for row in METHODS}
+def test_the_acl_file_grants_each_method_in_the_group_of_its_right_and_nothing_else() -> None:
+    assert reference.grants_shipped(api) == reference.grants_wanted(api)
 
 
 @BOTH
-def test_every_path_has_its_section_and_no_other_has(locale: str) -> None:
+def test_exactly_the_http_paths_have_a_section(locale: str) -> None:
     headings = re.findall(r"(?m)^### (.*)$", page(locale))
     described = {
         found for heading in headings for found in re.findall(r"`((?:GET|POST|PUT|DELETE) /[^`]*)`", heading)
@@ -113,8 +113,8 @@ def test_every_path_has_its_section_and_no_other_has(locale: str) -> None:
 
 
 @BOTH
-def test_only_errors_that_exist_are_named(locale: str) -> None:
-    """In the methods' sections after “Errors:”; in the paths' after a status, which is the error's own."""
+def test_the_errors_named_exist(locale: str) -> None:
+    """In the methods' sections after “Errors:”; in the paths' sections after the error's HTTP status."""
     text = page(locale)
     by_gateway = {"service_unavailable": 503}
     for sentence in re.findall(r"(?:Errors|Errori):((?:\s|[^.])*)\.", text):
@@ -133,7 +133,7 @@ def test_every_option_is_in_its_table(locale: str, kind: str) -> None:
 
 
 @BOTH
-def test_the_defaults_are_those_of_the_code(locale: str) -> None:
+def test_the_defaults_agree_with_the_code(locale: str) -> None:
     shown = {name: cells[1] for name, cells in table_of(locale, "`config payments ").items()}
     names = {"allowed_origin": "allowed_origins"}
     for option, default in shown.items():
@@ -151,7 +151,7 @@ def test_the_state_of_the_features_is_described(locale: str) -> None:
 
 
 @BOTH
-def test_the_command_line_is_the_parsers(locale: str) -> None:
+def test_the_command_line_agrees_with_the_parser(locale: str) -> None:
     source = (REPOSITORY / "daemon/stripe_payments/__main__.py").read_text()
     heading = {"en": "The daemon's command line", "it": "La riga di comando del demone"}[locale]
     shown = table_of(locale, heading)
@@ -161,7 +161,7 @@ def test_the_command_line_is_the_parsers(locale: str) -> None:
 
 
 @BOTH
-def test_the_scripts_variables_and_the_events_are_those_that_are_sent(locale: str) -> None:
+def test_script_variables_and_events_agree_with_those_sent(locale: str) -> None:
     source = (REPOSITORY / "daemon/stripe_payments/unlocks/worker.py").read_text()
     heading = {"en": "Scripts", "it": "Script"}[locale]
     assert set(table_of(locale, heading)) == set(re.findall(r'f"([A-Z]+)=', source))
@@ -182,7 +182,7 @@ def test_both_languages_have_the_same_sections_and_examples() -> None:
 
 
 @BOTH
-def test_every_link_leads_somewhere(locale: str) -> None:
+def test_every_link_has_a_target(locale: str) -> None:
     text = page(locale)
     anchors = {
         re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
@@ -194,6 +194,6 @@ def test_every_link_leads_somewhere(locale: str) -> None:
 
 
 @pytest.mark.parametrize("readme", ["README.md", "README.it.md"])
-def test_the_readme_leads_here(readme: str) -> None:
+def test_the_readme_links_the_reference(readme: str) -> None:
     wanted = "docs/reference.it.md" if ".it." in readme else "docs/reference.md"
     assert f"({wanted})" in (REPOSITORY / readme).read_text()

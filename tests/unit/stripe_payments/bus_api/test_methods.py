@@ -1,4 +1,4 @@
-"""The ubus face as its callers meet it: real broker, real rpcd stand-in, real ledger."""
+"""The methods of `stripe-payments`, called over the simulator's broker, with its rpcd and a real ledger."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ async def test_exactly_these_methods_are_published(house: House) -> None:
     assert info.methods["has"]["feature"] == STRING
 
 
-async def test_status_of_a_router_out_of_the_box(house: House) -> None:
+async def test_status_of_an_unconfigured_router(house: House) -> None:
     status = await house.call("status")
     assert status["version"] == __version__
     assert status["mode"] == "unconfigured"
@@ -58,7 +58,7 @@ async def test_status_of_a_router_out_of_the_box(house: House) -> None:
     assert status["pending"] == {"checkouts": 0, "events": 0, "effects": 0}
 
 
-async def test_the_catalogue_speaks_the_callers_language(house: House) -> None:
+async def test_the_catalog_is_in_the_callers_language(house: House) -> None:
     english, italian = await house.call("catalog"), await house.call("catalog", locale="it-IT")
     (product,) = [one for one in english["products"] if one["id"] == "router_os_premium"]
     (price,) = product["prices"]
@@ -74,7 +74,7 @@ async def test_the_catalogue_speaks_the_callers_language(house: House) -> None:
     assert english["features"][FEATURE]["title"] != italian["features"][FEATURE]["title"]
 
 
-async def test_nothing_is_unlocked_at_first(house: House) -> None:
+async def test_every_feature_is_locked_at_first(house: House) -> None:
     features = (await house.call("features"))["features"]
     assert features
     assert not any(held["unlocked"] for held in features.values())
@@ -82,14 +82,14 @@ async def test_nothing_is_unlocked_at_first(house: House) -> None:
     assert await house.call("has", feature=FEATURE) == {"unlocked": False}
 
 
-async def test_a_misspelt_feature_is_said_to_be_unknown(house: House) -> None:
+async def test_a_misspelt_feature_is_unknown(house: House) -> None:
     error = await house.refusal("has", feature="remote_bakcup")
     assert error["code"] == "unknown_feature"
     assert error["status"] == "NOT_FOUND"
     assert "remote_bakcup" in error["message"]
 
 
-async def test_what_the_browser_adds_does_no_harm(house: House) -> None:
+async def test_undeclared_arguments_are_ignored(house: House) -> None:
     assert await house.call("has", feature=FEATURE, ubus_rpc_session="0" * 32, surprise=[1]) == {
         "unlocked": False
     }
@@ -133,18 +133,18 @@ async def test_a_wrong_argument_is_named(
     assert error["hint"]
 
 
-async def test_bytes_that_are_no_text_are_refused_by_name(house: House) -> None:
+async def test_an_argument_that_is_not_utf8_is_named(house: House) -> None:
     error = await house.refusal("has", feature=b"\xff\xfe".decode("utf-8", "surrogateescape"))
     assert error["code"] == "invalid_argument"
     assert "feature" in error["message"]
 
 
 @pytest.mark.parametrize("limit", [1, 100, 3.0, "20"])
-async def test_a_whole_number_may_be_written_in_any_way(house: House, limit: object) -> None:
+async def test_an_integer_may_be_a_float_or_a_string(house: House, limit: object) -> None:
     assert await house.call("transactions", limit=limit) == {"transactions": [], "next": None}
 
 
-async def test_errors_speak_the_callers_language(house: House) -> None:
+async def test_errors_are_in_the_callers_language(house: House) -> None:
     english = await house.refusal("has", feature="nope", locale="en")
     italian = await house.refusal("has", feature="nope", locale="it")
     assert english["message"] != italian["message"]
@@ -160,7 +160,7 @@ async def test_without_keys_nothing_can_be_bought(house: House) -> None:
     assert (await house.refusal("create_checkout_session", price_id="price_x"))["code"] == "unknown_price"
 
 
-async def test_keys_are_stored_and_never_shown(house: House) -> None:
+async def test_keys_are_stored_and_never_returned(house: House) -> None:
     secret = "sk_test_51NeverToBeShownAnywhere"
     assert await house.call("set_keys", secret_key=secret) == {"mode": "test"}
     status = await house.call("status")
@@ -175,13 +175,13 @@ async def test_keys_are_stored_and_never_shown(house: House) -> None:
     assert await house.call("set_keys", secret_key="") == {"mode": "unconfigured"}
 
 
-async def test_a_key_may_be_pasted_with_the_space_and_the_line_end_around_it(house: House) -> None:
+async def test_whitespace_around_a_pasted_key_is_stripped(house: House) -> None:
     assert await house.call("set_keys", secret_key=" sk_test_51Pasted\r\n") == {"mode": "test"}
     assert json.loads((house.state / "secrets.json").read_text()) == {"secret_key": "sk_test_51Pasted"}
     assert await house.call("set_keys", secret_key=" \n") == {"mode": "unconfigured"}
 
 
-async def test_a_fault_of_ours_shows_no_trace_to_the_caller(
+async def test_an_internal_error_carries_no_traceback(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     parts = await house.parts()
@@ -198,7 +198,7 @@ async def test_a_fault_of_ours_shows_no_trace_to_the_caller(
     assert any(record.exc_info for record in caplog.records)
 
 
-async def test_a_method_of_a_later_version_is_not_there_yet(house: House) -> None:
+async def test_an_unknown_method_is_not_found(house: House) -> None:
     with pytest.raises(StatusError) as refused:
         await house.call("of_tomorrow")
     assert refused.value.status is Status.METHOD_NOT_FOUND
@@ -231,8 +231,8 @@ async def test_a_purchase_from_order_to_refund(shop: Shop) -> None:
     assert status["customer"].startswith("cus_")
 
 
-async def test_a_sync_in_the_background_waits_for_nobody(shop: Shop) -> None:
-    """As hotplug calls it: what a person would be told is no concern of a script's."""
+async def test_a_sync_in_the_background_returns_at_once(shop: Shop) -> None:
+    """As hotplug calls it: a script is not interested in an error of Stripe's."""
     house = shop.house
     synced = await house.call("sync")
     shop.stripe.set_faults(drop_connection=True)
@@ -248,13 +248,13 @@ async def locked(house: House) -> bool:
     return True
 
 
-async def test_sync_tells_what_it_changed(shop: Shop) -> None:
+async def test_sync_returns_the_changed_features(shop: Shop) -> None:
     house = shop.house
     session_id = await shop.checkout()
     shop.stripe.pay(session_id)
     reply = await house.call("sync")
     assert reply["last_sync"].endswith("Z")
-    # the poller may have been quicker; the answer is in force either way
+    # the poller may have been quicker: the feature is unlocked either way
     assert FEATURE in reply["changed"] or await unlocked(house)
     assert await house.call("has", feature=FEATURE) == {"unlocked": True}
 
@@ -263,7 +263,7 @@ async def unlocked(house: House) -> bool:
     return (await house.call("has", feature=FEATURE))["unlocked"] is True
 
 
-async def test_a_slow_stripe_holds_up_nobody_else(shop: Shop) -> None:
+async def test_slow_stripe_calls_do_not_block_other_methods(shop: Shop) -> None:
     house = shop.house
     await house.call("sync")
     shop.stripe.set_faults(latency_ms=2000)
@@ -284,18 +284,18 @@ async def test_a_slow_stripe_holds_up_nobody_else(shop: Shop) -> None:
     await asyncio.gather(*slow, return_exceptions=True)
 
 
-async def test_features_answer_while_the_flash_hangs(house: House) -> None:
+async def test_features_are_answered_while_a_write_hangs(house: House) -> None:
     parts = await house.parts()
-    asked = time.monotonic()
-    flash = asyncio.create_task(parts.ledger.write(lambda tx: time.sleep(1.0)))
+    started = time.monotonic()
+    write = asyncio.create_task(parts.ledger.write(lambda tx: time.sleep(1.0)))
     for _ in range(20):
         await house.call("has", feature=FEATURE)
         await house.call("features")
-    assert not flash.done() or time.monotonic() - asked > 1.0
-    await flash
+    assert not write.done() or time.monotonic() - started > 1.0
+    await write
 
 
-async def test_subscriptions_of_a_router_without_any(house: House) -> None:
+async def test_subscriptions_without_any(house: House) -> None:
     assert await house.call("subscriptions") == {"subscriptions": []}
 
 
@@ -307,7 +307,7 @@ async def test_subscriptions_of_a_router_without_any(house: House) -> None:
         (None, "http://openwrt.lan"),
     ],
 )
-async def test_a_buyer_who_is_told_no_way_back_returns_to_the_router_by_its_name(
+async def test_without_return_urls_the_buyer_returns_to_the_routers_host_name(
     shop: Shop, hostname: str | None, origin: str
 ) -> None:
     if hostname is None:
@@ -320,7 +320,7 @@ async def test_a_buyer_who_is_told_no_way_back_returns_to_the_router_by_its_name
     assert session["cancel_url"] == f"{origin}/payment-cancel"
 
 
-async def test_the_configured_address_comes_before_the_name(shop: Shop) -> None:
+async def test_public_url_takes_precedence_over_the_host_name(shop: Shop) -> None:
     await shop.house.configure("main", public_url="https://router.example.org")
     session = shop.stripe.account.find(await shop.checkout(success_url="/thanks"))
     assert session is not None

@@ -1,4 +1,4 @@
-"""The replies that the reference shows are those that the methods give: the same members, on every level."""
+"""The replies in docs/reference.md have the same members, on every level, as real ones."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from stripe_payments.bus_api.table import METHODS
+from stripe_payments.bus_api import api
 from tests.unit.stripe_payments.house import FEATURE, ONETIME, Shop
 
 DOCS: Final = Path(__file__).resolve().parents[4] / "docs"
@@ -16,7 +16,7 @@ BY_NAME: Final = ("features", "stored")
 
 
 async def every_reply(shop: Shop) -> dict[str, Any]:
-    """Each method's reply, in a life that has something to tell for all of them."""
+    """Return one reply of each method, on a router with data for all of them."""
     house = shop.house
     replies: dict[str, Any] = {}
 
@@ -51,7 +51,7 @@ async def every_reply(shop: Shop) -> dict[str, Any]:
 
 
 def examples(text: str) -> dict[str, Any]:
-    """The JSON block in each section that shows the reply of its method, or of its methods."""
+    """Return the JSON block of each section, which shows the reply of the section's methods."""
     found: dict[str, Any] = {}
     for section in re.split(r"(?m)^#{2,3} ", text)[1:]:
         heading, _, body = section.partition("\n")
@@ -62,7 +62,7 @@ def examples(text: str) -> dict[str, Any]:
 
 
 def shape(value: Any, name: str = "") -> Any:
-    """The members and their nesting; None for a value."""
+    """Return the members and their nesting; None for a value."""
     if isinstance(value, dict) and name in BY_NAME:
         return {"*": shape(next(iter(value.values()), None))}
     if isinstance(value, dict):
@@ -73,7 +73,7 @@ def shape(value: Any, name: str = "") -> Any:
 
 
 def agree(shown: Any, real: Any) -> bool:
-    """What is null or empty on one side may be anything on the other."""
+    """Compare two shapes; null or empty on one side matches anything on the other."""
     if shown is None or real is None:
         return True
     if isinstance(shown, dict) and isinstance(real, dict):
@@ -85,7 +85,7 @@ def agree(shown: Any, real: Any) -> bool:
 
 async def test_every_example_has_the_members_of_the_real_reply(shop: Shop) -> None:
     replies = await every_reply(shop)
-    assert replies.keys() == {row.name for row in METHODS}, "call the new method in `every_reply`"
+    assert replies.keys() == {method.name for method in api}, "call the new method in `every_reply`"
     for page in ("reference.md", "reference.it.md"):
         shown = examples((DOCS / page).read_text())
         assert shown.keys() == replies.keys(), page
@@ -94,7 +94,7 @@ async def test_every_example_has_the_members_of_the_real_reply(shop: Shop) -> No
 
 
 @pytest.mark.parametrize("page", ["reference.md", "reference.it.md"])
-def test_an_example_is_not_empty_where_there_is_something_to_show(page: str) -> None:
+def test_the_examples_of_lists_have_an_item(page: str) -> None:
     shown = examples((DOCS / page).read_text())
     assert shown["catalog"]["plans"]
     assert shown["transactions"]["transactions"]

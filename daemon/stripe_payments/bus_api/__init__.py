@@ -1,1 +1,0 @@
-"""The ubus face: the object `stripe-payments`, one table of methods (`methods.METHODS`)."""
