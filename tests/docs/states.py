@@ -128,7 +128,7 @@ SITUATIONS: Final = (
     ),
     Situation(Text("`canceled`", "`canceled`"), (_plan("canceled"),)),
     Situation(
-        Text("a status that Stripe invents tomorrow", "uno stato che Stripe introdurrà domani"),
+        Text("any unknown status", "uno stato che Stripe introdurrà domani"),
         (_plan("resting"),),
     ),
     Situation(
@@ -147,7 +147,7 @@ SITUATIONS: Final = (
     ),
     Situation(
         Text(
-            "`active`, but no word from Stripe for `offline_days` after the end of the period",
+            "`active`, but Stripe unreachable for `offline_days` after the end of the period",
             "`active`, ma nessuna risposta da Stripe per `offline_days` dopo la fine del periodo",
         ),
         (_plan(),),
