@@ -24,7 +24,7 @@ TESTS = (
     "simulator/tests/ubus_broker/test_acl.py",
     "tests/unit/stripe_payments/http_api",
     "tests/unit/stripe_payments/billing/test_return_urls.py",
-    "tests/unit/stripe_payments/stripe_api/test_answers.py",
+    "tests/unit/stripe_payments/stripe_api/test_validation.py",
     "tests/unit/stripe_payments/stripe_api/test_webhook_signature.py",
     "tests/unit/stripe_payments/foundations/test_log.py",
     "tests/flows/test_http_api.py",

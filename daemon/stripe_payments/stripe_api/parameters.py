@@ -1,7 +1,7 @@
 """The SDK's own types of request parameters, for annotations in other packages.
 
-Only `stripe_api` imports the SDK; these names exist for the type checker alone and cost nothing at run time,
-so they are imported under `TYPE_CHECKING`.
+Only `stripe_api` imports the SDK. Import these names under `TYPE_CHECKING`: they exist for the type checker
+alone and cost nothing at run time.
 """
 
 from __future__ import annotations

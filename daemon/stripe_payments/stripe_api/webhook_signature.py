@@ -1,8 +1,8 @@
 """Stripe's webhook signature, scheme v1: HMAC-SHA256 over `<timestamp>.<raw body>`.
 
-Standard library only, so that a flood of forged deliveries never loads the SDK, and over the bytes as
-received: a body that was decoded and encoded again no longer carries the same signature. Source: Stripe's
-documentation, "Verify webhook signatures manually"; a test holds it against the SDK's own implementation.
+Standard library only, so that a flood of forged deliveries never loads the SDK. The signature is over the
+bytes as received: a body that was decoded and encoded again has another one. Source: Stripe's documentation,
+"Verify webhook signatures manually"; a test compares with the SDK's own implementation.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import hmac
 from stripe_payments.errors import PaymentError
 
 TOLERANCE = 300
-"""Seconds that a timestamp may lie in the past (Stripe's default tolerance)."""
+"""Age of a timestamp, in seconds, up to which a delivery is accepted (Stripe's default)."""
 
 _MAX_HEADER = 4096
 _DIGITS = hashlib.sha256().digest_size * 2
-_MAX_SIGNATURES = 16  # Stripe sends one for every secret that is being rolled: two at most in practice
+_MAX_SIGNATURES = 16  # one per secret while a secret is being rolled: in practice two at most
 
 
 def sign(body: bytes, secret: str, timestamp: int) -> str:
@@ -27,24 +27,24 @@ def sign(body: bytes, secret: str, timestamp: int) -> str:
 
 
 def verify(body: bytes, header: str | None, secret: str | None, now: int, tolerance: int = TOLERANCE) -> int:
-    """Accept a delivery, or say why not; gives its timestamp (epoch seconds).
+    """Check a delivery's signature and return its timestamp (epoch seconds).
 
-    `now` is trusted epoch seconds. Raises PaymentError `webhook_not_configured` without a secret (a webhook
-    without one must never be believed), `invalid_signature`, or `stale_timestamp` for a genuine signature
-    that is too old. The signature is looked at first: an attacker learns nothing about our clock.
+    `now` is trusted epoch seconds. Raises PaymentError `webhook_not_configured` without a secret (a delivery
+    is never accepted then), `invalid_signature`, or `stale_timestamp` for a valid signature that is too old.
+    The signature is checked first: an attacker learns nothing about our clock.
 
-    The timestamp keeps old deliveries from being replayed, and no replay comes from the future: a genuine one
-    that does says that our own clock lags (the monotonic clock stands still while a machine is suspended).
-    It is accepted, as the SDK does; the caller sees by the timestamp that the clock needs a look.
+    The timestamp prevents the replay of old deliveries. One from the future is not a replay, but shows that
+    our clock is behind (the monotonic clock stands still while a machine is suspended): it is accepted, as by
+    the SDK, and the caller can see by the timestamp that the clock has to be corrected.
     """
     if not secret or not secret.strip():
         raise PaymentError("webhook_not_configured")
     timestamp, signatures = _parse(header)
     expected = sign(body, secret, timestamp).encode("ascii")
-    genuine = False
-    for signature in signatures:  # all of them, so that the time taken does not tell which one matched
-        genuine |= hmac.compare_digest(expected, signature.encode("ascii"))
-    if not genuine:
+    valid = False
+    for signature in signatures:  # all of them, so that the time taken does not reveal which one matched
+        valid |= hmac.compare_digest(expected, signature.encode("ascii"))
+    if not valid:
         raise PaymentError("invalid_signature")
     if now - timestamp > tolerance:
         raise PaymentError("stale_timestamp")
@@ -63,7 +63,7 @@ def _parse(header: str | None) -> tuple[int, list[str]]:
                 raise PaymentError("invalid_signature")
             timestamp = int(value)
         elif name == "v1" and len(signatures) < _MAX_SIGNATURES and len(value) == _DIGITS and value.isascii():
-            signatures.append(value)  # of another length none is compared at all: that leaves nothing to time
+            signatures.append(value)  # others are not even compared: nothing to time
     if timestamp is None or not signatures:
         raise PaymentError("invalid_signature")
     return timestamp, signatures

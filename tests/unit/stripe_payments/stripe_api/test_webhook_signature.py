@@ -33,13 +33,13 @@ def test_it_agrees_with_the_sdk(text: str, at: int) -> None:
     assert stripe.WebhookSignature.verify_header(text, ours, SECRET)
 
 
-def test_the_raw_bytes_count() -> None:
+def test_the_signature_is_over_the_raw_bytes() -> None:
     assert verify(BODY, header(), SECRET, NOW) == NOW
     reencoded = BODY.replace(b"\xc3\xa8", b"\\u00e8")
     assert refusal(reencoded, header()) == "invalid_signature"
 
 
-def test_bytes_that_are_no_text_can_carry_a_signature() -> None:
+def test_bytes_that_are_not_utf8_can_be_signed() -> None:
     body = b"\xff\xfe\x00"
     assert verify(body, header(body), SECRET, NOW) == NOW
 
@@ -49,7 +49,7 @@ def test_any_v1_entry_is_enough_while_a_secret_is_rolled() -> None:
     assert verify(BODY, made, SECRET, NOW) == NOW
 
 
-def test_no_other_scheme_is() -> None:
+def test_other_schemes_are_rejected() -> None:
     assert refusal(BODY, f"t={NOW},v0={sign(BODY, SECRET, NOW)}") == "invalid_signature"
 
 
@@ -70,11 +70,11 @@ def test_no_other_scheme_is() -> None:
         "t=1," + "v1=x," * 2000,
     ],
 )
-def test_what_is_no_signature_is_refused(given: str | None) -> None:
+def test_a_malformed_header_is_rejected(given: str | None) -> None:
     assert refusal(BODY, given) == "invalid_signature"
 
 
-def test_only_what_is_as_long_as_a_digest_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_values_of_a_digests_length_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     """`compare_digest` hides where two texts differ, but not that their lengths do."""
     compared: list[tuple[int, int]] = []
 
@@ -91,19 +91,19 @@ def test_only_what_is_as_long_as_a_digest_is_compared(monkeypatch: pytest.Monkey
     assert compared == [(64, 64)] * 3
 
 
-def test_a_webhook_without_a_secret_is_never_believed() -> None:
+def test_without_a_secret_nothing_is_accepted() -> None:
     for missing in (None, "", "  "):
         assert refusal(BODY, header(secret=""), missing) == "webhook_not_configured"
 
 
-def test_a_genuine_but_old_delivery_is_stale() -> None:
+def test_an_old_delivery_with_a_valid_signature_is_stale() -> None:
     old = NOW - TOLERANCE - 1
     assert refusal(BODY, header(at=old)) == "stale_timestamp"
-    # a forged one is told nothing about our clock
+    # a forged one learns nothing about our clock
     assert refusal(BODY, f"t={old},v1={'0' * 64}") == "invalid_signature"
 
 
-def test_a_genuine_delivery_from_the_future_is_believed_as_the_sdk_believes_it() -> None:
+def test_a_delivery_from_the_future_is_accepted_as_by_the_sdk() -> None:
     ahead = int(time.time()) + 90 * 86_400
     made = header(at=ahead)
     assert verify(BODY, made, SECRET, int(time.time())) == ahead

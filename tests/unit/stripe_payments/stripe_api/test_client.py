@@ -55,7 +55,7 @@ def test_importing_the_package_does_not_import_the_sdk() -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-async def test_a_session_comes_with_what_belongs_to_it(seller: Seller) -> None:
+async def test_one_request_returns_the_session_and_its_payment(seller: Seller) -> None:
     session_id = await seller.buy()
     before = seller.asked()
     session = await seller.stripe.retrieve(session_id)
@@ -73,7 +73,7 @@ async def test_the_version_is_pinned_and_every_post_has_a_key(seller: Seller, cl
         assert (request["method"] == "POST") == bool(request["idempotency_key"])
 
 
-async def test_the_clock_learns_from_every_answer_even_a_refusal(cloud: StripeCloud) -> None:
+async def test_the_clock_follows_the_date_of_every_response(cloud: StripeCloud) -> None:
     clock = TrustedClock(None)
     stripe_api = api(cloud.url, "sk_test_invalid_key", clock)
     error = await refusal(stripe_api.retrieve("cs_test_x"))
@@ -83,12 +83,12 @@ async def test_the_clock_learns_from_every_answer_even_a_refusal(cloud: StripeCl
     stripe_api.close()
 
 
-async def test_what_does_not_exist_is_none(seller: Seller) -> None:
+async def test_an_unknown_id_is_none(seller: Seller) -> None:
     assert await seller.stripe.retrieve("cs_test_nobody") is None
     assert seller.stripe.state.status == "ok"
 
 
-async def test_faults_are_told_apart(cloud: StripeCloud) -> None:
+async def test_each_failure_has_its_own_error(cloud: StripeCloud) -> None:
     stripe_api = api(cloud.url)
     assert stripe_api.state.status == "unknown"
     cloud.set_faults(status=429, retry_after=7)
@@ -113,12 +113,12 @@ async def test_faults_are_told_apart(cloud: StripeCloud) -> None:
     stripe_api.close()
 
 
-async def test_a_parameter_stripe_does_not_know_is_our_mistake(seller: Seller) -> None:
+async def test_an_unknown_parameter_is_not_transient(seller: Seller) -> None:
     error = await refusal(seller.stripe.create("customer", {"colour": "blue"}, "k"))
     assert (error.code, error.details["param"], is_transient(error)) == ("stripe_error", "colour", False)
 
 
-async def test_nobody_there() -> None:
+async def test_dns_failure_and_refused_connection() -> None:
     for url, reason in (("http://127.0.0.1:1", "refused"), ("https://nowhere.invalid", "dns")):
         stripe_api = api(url)
         error = await refusal(stripe_api.retrieve("cs_test_x"))
@@ -126,14 +126,14 @@ async def test_nobody_there() -> None:
         stripe_api.close()
 
 
-async def test_a_lost_answer_is_asked_for_twice_more(cloud: StripeCloud) -> None:
+async def test_a_lost_response_is_retried_twice(cloud: StripeCloud) -> None:
     stripe_api = api(cloud.url, retries=2)
     cloud.set_faults(drop_connection=True, count=2)
     assert await stripe_api.retrieve("cs_test_x") is None
     stripe_api.close()
 
 
-async def test_no_key_no_call(cloud: StripeCloud) -> None:
+async def test_without_a_key_nothing_is_sent(cloud: StripeCloud) -> None:
     before = len(cloud.requests())
     stripe_api = api(cloud.url, None)
     assert (await refusal(stripe_api.retrieve("cs_test_x"))).code == "not_configured"
@@ -141,7 +141,7 @@ async def test_no_key_no_call(cloud: StripeCloud) -> None:
     assert len(cloud.requests()) == before
 
 
-async def test_a_slow_stripe_leaves_the_loop_free_and_four_calls_under_way(cloud: StripeCloud) -> None:
+async def test_a_slow_stripe_does_not_block_the_loop_and_four_calls_run_at_once(cloud: StripeCloud) -> None:
     stripe_api = api(cloud.url)
     await stripe_api.retrieve("cs_test_x")
     cloud.set_faults(latency_ms=400)
@@ -174,7 +174,7 @@ async def test_a_netrc_does_not_replace_the_key(cloud: StripeCloud, home: Path) 
     stripe_api.close()
 
 
-async def test_proxies_of_the_environment_see_tls_alone(
+async def test_proxies_of_the_environment_see_only_tls(
     cloud: StripeCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """http is for loopback: a proxy in between would read the key."""
@@ -202,7 +202,7 @@ async def test_proxies_of_the_environment_see_tls_alone(
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 409, 429, 500, 503])
-async def test_the_code_is_that_of_the_body(cloud: StripeCloud, status: int) -> None:
+async def test_the_error_code_is_read_from_the_body(cloud: StripeCloud, status: int) -> None:
     """The SDK's exceptions have none for most of these."""
     stripe_api = api(cloud.url)
     body = {"error": {"type": "api_error", "code": "code_of_the_body", "message": "no"}}
@@ -228,11 +228,11 @@ async def test_the_code_is_that_of_the_body(cloud: StripeCloud, status: int) -> 
         ("You may not write this.", None),
     ],
 )
-def test_the_permission_that_a_refusal_names(message: str, permission: str | None) -> None:
+def test_the_permission_named_in_a_refusal(message: str, permission: str | None) -> None:
     assert missing_permission(message) == permission
 
 
-async def test_keys_never_reach_the_log(cloud: StripeCloud, caplog: pytest.LogCaptureFixture) -> None:
+async def test_keys_are_never_logged(cloud: StripeCloud, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     stripe_api = api(cloud.url, "sk_test_invalid_very_secret_value")
     await refusal(stripe_api.retrieve("cs_test_x"))
@@ -245,7 +245,7 @@ async def test_keys_never_reach_the_log(cloud: StripeCloud, caplog: pytest.LogCa
 @pytest.mark.parametrize(
     "url", ["https://api.stripe.com", "http://127.0.0.1:12111", "http://[::1]:1", "http://localhost:80"]
 )
-def test_where_stripe_may_be(url: str) -> None:
+def test_accepted_api_base(url: str) -> None:
     assert api_base_problem(url) is None
 
 
@@ -262,7 +262,7 @@ def test_where_stripe_may_be(url: str) -> None:
         "",
     ],
 )
-def test_where_it_may_not(url: str) -> None:
+def test_rejected_api_base(url: str) -> None:
     assert api_base_problem(url) is not None
     with pytest.raises(ValueError, match="STRIPE_API_BASE"):
         StripeAPI(lambda: Keys(), TrustedClock(None), url)
@@ -289,7 +289,7 @@ def test_where_it_may_not(url: str) -> None:
         ("cs_a\n", None),
     ],
 )
-def test_the_kind_of_an_id(object_id: str, kind: str | None) -> None:
+def test_object_kind(object_id: str, kind: str | None) -> None:
     assert object_kind(object_id) == kind
 
 
@@ -304,7 +304,7 @@ def test_retry_after() -> None:
     assert retry_after(None, 1) is None
 
 
-async def test_calls_are_bounded_and_a_cancelled_call_never_begins(cloud: StripeCloud) -> None:
+async def test_calls_are_bounded_and_a_cancelled_call_is_not_sent(cloud: StripeCloud) -> None:
     stripe_api = api(cloud.url)
     await stripe_api.retrieve("cs_test_x")
     cloud.set_faults(latency_ms=300)
@@ -345,7 +345,7 @@ async def test_opening_and_closing_leaves_no_thread(cloud: StripeCloud) -> None:
 
 @pytest.mark.parametrize("bought", ["one-time", "subscription"])
 @pytest.mark.parametrize("mangle", MANGLED)
-async def test_nothing_is_concluded_from_an_answer_that_is_not_whole(
+async def test_a_truncated_response_changes_nothing(
     seller: Seller, cloud: StripeCloud, mangle: str, bought: str
 ) -> None:
     first = await (seller.buy() if bought == "one-time" else seller.subscribe())
@@ -374,8 +374,8 @@ async def test_nothing_is_concluded_from_an_answer_that_is_not_whole(
         await verb()
 
 
-async def test_one_object_is_no_answer_for_another(seller: Seller, cloud: StripeCloud) -> None:
-    """What some cache might give: a well-formed customer where a list of sessions was asked for."""
+async def test_an_object_of_another_kind_is_rejected(seller: Seller, cloud: StripeCloud) -> None:
+    """As from a broken cache: a well-formed customer where a list of sessions was requested."""
     customer = json.dumps({"id": "cus_1", "object": "customer", "metadata": {}})
     cloud.set_faults(body=customer, content_type="application/json")
     assert is_transient(await refusal(seller.stripe.list("checkout.session", {"limit": 5})))

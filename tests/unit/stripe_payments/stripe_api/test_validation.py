@@ -1,4 +1,4 @@
-"""What is no answer of Stripe's is refused as a whole: nothing of it is stored, shown or followed."""
+"""A response that is not what Stripe documents is rejected as a whole."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return session
 
 
-def test_a_session_as_documented_is_believed() -> None:
+def test_a_session_as_documented_is_accepted() -> None:
     expected = Expected("checkout.session", object_id="cs_test_1")
     assert read_response(json.dumps(SESSION), expected) == SESSION
 
@@ -113,13 +113,13 @@ def test_a_session_as_documented_is_believed() -> None:
         ("payment_intent.last_payment_error", {"code": ["x"]}),
     ],
 )
-def test_whatever_is_not_as_documented_is_refused(path: str, value: Any) -> None:
+def test_a_session_not_as_documented_is_rejected(path: str, value: Any) -> None:
     with pytest.raises(MalformedResponseError):
         check(changed(path, value), Expected("checkout.session", object_id="cs_test_1"))
 
 
-def test_what_was_to_be_whole_is_no_mere_id() -> None:
-    """Only the charge says whether the money went back."""
+def test_an_expanded_object_must_not_be_an_id() -> None:
+    """Only the charge shows whether it was refunded."""
     path_to_refunds = "payment_intent.latest_charge.refunds"
     expected = Expected(expanded=(path_to_refunds,))
     check(SESSION, expected)
@@ -132,8 +132,8 @@ def test_what_was_to_be_whole_is_no_mere_id() -> None:
 
 
 @pytest.mark.parametrize("kind", ["list", "search_result"])
-def test_an_empty_page_is_only_what_says_that_it_is_one(kind: str) -> None:
-    """Of half a page one would conclude that Stripe has no such customer, and make a second one."""
+def test_a_page_without_data_or_has_more_is_rejected(kind: str) -> None:
+    """Read as an empty page, it would lead to a second customer."""
     page: dict[str, Any] = {"object": kind, "data": [], "has_more": False}
     expected = Expected("customer", is_list=True)
     check(page, expected)
@@ -158,12 +158,12 @@ def test_an_empty_page_is_only_what_says_that_it_is_one(kind: str) -> None:
     ],
     ids=lambda body: body[:20],
 )
-def test_what_is_no_json_object(body: str) -> None:
+def test_a_body_that_is_not_a_json_object_is_rejected(body: str) -> None:
     with pytest.raises(MalformedResponseError):
         read_response(body, Expected())
 
 
-def test_text_that_nothing_here_can_hold_is_mended() -> None:
+def test_unfit_characters_are_replaced() -> None:
     body = '{"a\\u0000": ["\\ud800x", {"b": "\\ud83d\\ude00 \\udc00"}], "c": "\\\\u0000"}'
     read = read_response(body, Expected())
     assert read == {"a\ufffd": ["\ufffdx", {"b": "😀 \ufffd"}], "c": "\\u0000"}
@@ -174,7 +174,7 @@ Serve = Callable[..., None]
 
 @pytest.fixture
 async def served() -> AsyncIterator[tuple[StripeAPI, Serve]]:
-    """A Stripe that answers whatever it is told to, and who asks it."""
+    """A server with a scripted response, and a client of it."""
     answer: dict[str, Any] = {}
 
     async def handle(request: web.Request) -> web.Response:
@@ -203,7 +203,7 @@ async def refused(stripe: StripeAPI) -> PaymentError:
     return raised.value
 
 
-async def test_an_answer_that_is_none_says_which_field_and_can_be_asked_for_again(
+async def test_a_malformed_response_names_the_field_and_is_transient(
     served: tuple[StripeAPI, Serve],
 ) -> None:
     stripe, serve = served
@@ -230,7 +230,7 @@ async def test_an_answer_that_is_none_says_which_field_and_can_be_asked_for_agai
         b'{"error": {"code": ["x"], "message": {"a": 1}, "type": 7, "param": {}, "decline_code": []}}',
     ],
 )
-async def test_an_error_of_any_shape_is_a_documented_one(
+async def test_an_error_of_any_shape_is_translated(
     served: tuple[StripeAPI, Serve], status: int, body: bytes
 ) -> None:
     stripe, serve = served
@@ -245,7 +245,7 @@ async def test_an_error_of_any_shape_is_a_documented_one(
         assert error.details.get(name) is None or isinstance(error.details[name], str)
 
 
-async def test_a_long_page_of_a_proxy_is_not_kept_whole(served: tuple[StripeAPI, Serve]) -> None:
+async def test_a_long_page_of_a_proxy_is_truncated(served: tuple[StripeAPI, Serve]) -> None:
     stripe, serve = served
     serve("<html>" + "Log in to the Wi-Fi. " * 100_000)
     error = await refused(stripe)
@@ -253,7 +253,7 @@ async def test_a_long_page_of_a_proxy_is_not_kept_whole(served: tuple[StripeAPI,
     assert len(stripe.state.detail) <= 200
 
 
-async def test_a_title_that_is_no_text_is_the_callers_mistake(seller: Seller) -> None:
+async def test_a_title_with_half_a_surrogate_pair_is_an_invalid_argument(seller: Seller) -> None:
     with pytest.raises(PaymentError) as raised:
         await seller.stripe.create("product", {"name": "Premi\udcfcm"}, "k")
     assert raised.value.code == "invalid_argument"
