@@ -128,7 +128,7 @@ SITUATIONS: Final = (
     ),
     Situation(Text("`canceled`", "`canceled`"), (_plan("canceled"),)),
     Situation(
-        Text("any unknown status", "uno stato che Stripe introdurrà domani"),
+        Text("any unknown status", "qualsiasi stato sconosciuto"),
         (_plan("resting"),),
     ),
     Situation(
