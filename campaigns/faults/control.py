@@ -92,7 +92,7 @@ MISTAKES = (
     Mistake(
         "tells again what it could not note",
         "unlocks/worker.py",
-        "max(effect.step, self._told.get(effect.id, 0))",
+        "max(effect.step, self._delivered.get(effect.id, 0))",
         "effect.step",
         "purchase",
         "EIO",

@@ -95,7 +95,7 @@ def _told_wrongly(router: OnTrial, after: After, leniency: Leniency) -> str | No
     that may lack its last changes, so that UCI was believed instead, the change is decided once more as well.
     """
     repeats = router.deaths + len(list(router.state.glob("ledger.db.corrupt-*[0-9]")))
-    repeats += router.world.daemon.log_text().count('msg="the ledger took over features of UCI"')
+    repeats += router.world.daemon.log_text().count('msg="features adopted from UCI"')
     for name, scripts in router.onlooker.scripts().items():
         expected = list(after.scripts) if name in PREMIUM else []
         at_most = (1 + repeats + leniency.answers_lost) * len(expected)

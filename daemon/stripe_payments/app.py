@@ -148,7 +148,7 @@ class App:
             ledger=self._ledger,
             clock=parts.clock if parts is not None else None,
             last_sync=parts.reconciler.last_sync if parts is not None else None,
-            unlocks_trouble=self._unlocks.trouble if self._unlocks is not None else None,
+            unlocks_trouble=self._unlocks.last_error if self._unlocks is not None else None,
             refusal=self.gate.refusal,
         )
 
@@ -168,7 +168,7 @@ class App:
 
     def _connection_changed(self, connected: bool) -> None:
         if connected and self._unlocks is not None:
-            self._unlocks.kick()
+            self._unlocks.wake()
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -247,7 +247,7 @@ class App:
         from stripe_payments.stripe_api import StripeAPI
         from stripe_payments.sync import META_CLOCK_FLOOR, Reconciler
         from stripe_payments.sync.mode_change import settle_mode
-        from stripe_payments.unlocks import Unlocks
+        from stripe_payments.unlocks import Unlocks, adopt_features
 
         if self._ledger is None:
             self._ledger = await Ledger.open(self._state.path / "ledger.db", condemned=damage)
@@ -262,10 +262,10 @@ class App:
             self._stripe.close()
         stripe = self._stripe = StripeAPI(self._keys.current, clock, self._api_base)
         unlocks = Unlocks(ledger, self._bus, self._runtime)
-        features = FeatureCache(ledger, unlocks.kick)
+        features = FeatureCache(ledger, unlocks.wake)
         reconciler = Reconciler(ledger, stripe, clock, self._settings.get, self._identity, features.changed)
         await ledger.write(lambda tx: tx.inbox.rearm())  # retry times of a clock that ended with its boot
-        await unlocks.adopt()
+        await adopt_features(ledger, self._bus)
         await reconciler.load()
         await settle_mode(self._keys.current().mode, ledger, self._identity, reconciler)
         await reconciler.recompute()

@@ -22,7 +22,7 @@ async def subscriber(make_world: WorldMaker) -> AsyncIterator[Subscriber]:
 async def configure(subscriber: Subscriber, section: str, **values: str) -> None:
     """`uci set`, `uci commit`; returns when the daemon has read it."""
     bus = subscriber.world.bus
-    reread = "the settings were read again"
+    reread = "settings reloaded"
     before = subscriber.world.daemon.log_text().count(reread)
     await bus.call("uci", "set", {"config": "stripe-payments", "section": section, "values": dict(values)})
     await bus.call("uci", "commit", {"config": "stripe-payments"})

@@ -162,7 +162,7 @@ def test_the_command_line_agrees_with_the_parser(locale: str) -> None:
 
 @BOTH
 def test_script_variables_and_events_agree_with_those_sent(locale: str) -> None:
-    source = (REPOSITORY / "daemon/stripe_payments/unlocks/worker.py").read_text()
+    source = (REPOSITORY / "daemon/stripe_payments/unlocks/router_bus.py").read_text()
     heading = {"en": "Scripts", "it": "Script"}[locale]
     assert set(table_of(locale, heading)) == set(re.findall(r'f"([A-Z]+)=', source))
     schema = (REPOSITORY / "daemon/stripe_payments/ledger/schema.py").read_text()

@@ -183,7 +183,9 @@ class Poller:
         if self._soon_because is not None:
             reason, self._soon_because = self._soon_because, None
             self._plan.poll_soon(now, urgent=await self._is_urgent())
-            _log.info("poll scheduled", reason=reason, in_s=max(0, round(self._plan.wake_at() - now)))
+            _log.info(
+                "network up: poll scheduled", reason=reason, in_s=max(0, round(self._plan.wake_at() - now))
+            )
         boundary = await self._boundary(now)
         if self._plan.wake_at() <= now:
             await self._guarded({held.local_id: held for held in checkouts})

@@ -1,7 +1,7 @@
-"""The one place where state leaves: the ledger's outbox becomes UCI `stripe-features`, hotplug scripts and
-ubus events.
-"""
+"""The outbox on its way out: UCI `stripe-features`, hotplug scripts, ubus events."""
 
-from stripe_payments.unlocks.worker import Bus, Unlocks
+from stripe_payments.unlocks.adoption import adopt_features
+from stripe_payments.unlocks.router_bus import Bus
+from stripe_payments.unlocks.worker import Unlocks
 
-__all__ = ["Bus", "Unlocks"]
+__all__ = ["Bus", "Unlocks", "adopt_features"]

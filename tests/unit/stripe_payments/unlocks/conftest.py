@@ -15,7 +15,7 @@ from simulator.router.uci_file import parse
 from simulator.ubus_broker import UbusBroker
 from stripe_payments.entitlements import Entitlement
 from stripe_payments.ledger import Ledger, Transaction
-from stripe_payments.unlocks import Unlocks, worker
+from stripe_payments.unlocks import Bus, Unlocks, worker
 from ubus_py import Client, Event
 
 PATIENCE = 30.0
@@ -60,9 +60,7 @@ class World:
         assert self.scripts() == expected
 
     @asynccontextmanager
-    async def working(
-        self, bus: worker.Bus | None = None, runtime: Path | None = None
-    ) -> AsyncIterator[Unlocks]:
+    async def working(self, bus: Bus | None = None, runtime: Path | None = None) -> AsyncIterator[Unlocks]:
         unlocks = Unlocks(self.ledger, bus or self.client, runtime)
         task = asyncio.create_task(unlocks.run())
         try:

@@ -9,7 +9,7 @@ import pytest
 from stripe_payments.entitlements import Entitlement, ManualGrant
 from stripe_payments.ledger import Ledger, Transaction
 from stripe_payments.ledger.database import LOG_LEFT_OVER, META_HELD, META_REBUILDING
-from stripe_payments.unlocks import Unlocks, worker
+from stripe_payments.unlocks import Unlocks, adopt_features, worker
 from tests.unit.stripe_payments.unlocks.buses import Crash, CrashingBus, FillingBus, SlowBus
 from tests.unit.stripe_payments.unlocks.conftest import PATIENCE, World, until
 from ubus_py import TABLE, Call, Client, Method, Object, Status, StatusError, Table
@@ -65,7 +65,7 @@ async def test_a_kick_is_heard_at_once(world: World) -> None:
     async with world.working() as unlocks, asyncio.timeout(PATIENCE):
         await unlocks.drained()
         await world.decide(BACKUP)
-        unlocks.kick()
+        unlocks.wake()
         await unlocks.drained()
         assert world.unlocked() == {"remote_backup_daily"}
 
@@ -188,7 +188,7 @@ async def test_what_changed_long_ago_is_not_repeated(
     async with world.working(runtime=tmp_path) as unlocks, asyncio.timeout(PATIENCE):
         await unlocks.drained()
         await world.decide(BACKUP)
-        unlocks.kick()
+        unlocks.wake()
         await unlocks.drained()
         while await kept(world):
             await asyncio.sleep(0.02)
@@ -218,7 +218,7 @@ async def test_ubusd_may_go_away_in_between(world: World) -> None:
             await world.router.stop()
             await world.broker.stop()
             await world.decide(BACKUP)
-            unlocks.kick()
+            unlocks.wake()
             await asyncio.sleep(0.1)
             await world.broker.start()
             await world.router.start()
@@ -269,7 +269,7 @@ async def test_a_stop_in_good_order_tells_nothing_twice(
             await world.decide(BACKUP)
         else:
             await world.ledger.write(lambda tx: tx.outbox.add("payment", {"id": "cs_1"}))
-        unlocks.kick()
+        unlocks.wake()
         await bus.told.wait()
     await world.work_off()
     await until(lambda: len(world.events) >= 1)
@@ -286,7 +286,7 @@ async def test_a_stop_does_not_wait_for_a_bus_that_does_not_answer(
     await world.decide(BACKUP)
     async with asyncio.timeout(PATIENCE):
         async with world.working(bus) as unlocks:
-            unlocks.kick()
+            unlocks.wake()
             await bus.told.wait()
     assert await world.ledger.read(lambda tx: tx.outbox.pending_count()) == 1
 
@@ -301,12 +301,12 @@ async def test_a_full_storage_only_delays_and_tells_nothing_twice(world: World, 
     bus = FillingBus(world.client, number, log.stat().st_size)
     with bus.full:
         async with world.working(bus) as unlocks, asyncio.timeout(PATIENCE):
-            while unlocks.trouble is None:
+            while unlocks.last_error is None:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.2)  # time to tell everything twice
             bus.full.close()
             await unlocks.drained()
-            assert unlocks.trouble is None
+            assert unlocks.last_error is None
     assert world.unlocked() == {"remote_backup_daily", "phone_support"}
     await until(lambda: len(world.scripts()) == 2)
     assert {line.split()[1] for line in world.scripts()} == world.unlocked()
@@ -388,7 +388,7 @@ config feature 'email_support'
 
 async def test_a_new_ledger_takes_over_what_uci_says(world: World) -> None:
     (world.root / "etc/config/stripe-features").write_text(KNOWN)
-    await Unlocks(world.ledger, world.client).adopt()
+    await adopt_features(world.ledger, world.client)
     assert await world.ledger.read(lambda tx: tx.features.all()) == {
         "phone_support": Entitlement("phone_support", True, "manual", "", None, "granted"),
         "remote_backup_daily": Entitlement(
@@ -404,7 +404,7 @@ async def test_a_power_cut_before_taking_over_loses_nothing(world: World) -> Non
     await world.ledger.close()
     world.ledger = await Ledger.open(world.ledger_path)
     assert not world.ledger.fresh
-    await Unlocks(world.ledger, world.client).adopt()
+    await adopt_features(world.ledger, world.client)
     taken = await world.ledger.read(lambda tx: tx.features.all())
     assert {name for name, held in taken.items() if held.unlocked} == {"phone_support", "remote_backup_daily"}
 
@@ -412,14 +412,14 @@ async def test_a_power_cut_before_taking_over_loses_nothing(world: World) -> Non
 async def test_what_was_decided_meanwhile_is_not_taken_back(world: World) -> None:
     (world.root / "etc/config/stripe-features").write_text(KNOWN)
     await world.decide(BACKUP)
-    await Unlocks(world.ledger, world.client).adopt()
+    await adopt_features(world.ledger, world.client)
     assert await world.ledger.read(lambda tx: tx.features.all()) == {"remote_backup_daily": BACKUP}
 
 
 async def test_a_ledger_that_was_there_takes_over_nothing(world: World) -> None:
     await world.ledger.write(lambda tx: tx.meta.delete(META_REBUILDING))  # as after the first full poll
     (world.root / "etc/config/stripe-features").write_text(KNOWN)
-    await Unlocks(world.ledger, world.client).adopt()
+    await adopt_features(world.ledger, world.client)
     assert await world.ledger.read(lambda tx: tx.features.all()) == {}
 
 
@@ -435,7 +435,7 @@ async def test_a_ledger_that_may_be_of_yesterday_takes_over_only_what_it_does_no
             await world.ledger.write(lambda tx, number=effect.id: tx.outbox.done(number))  # type: ignore[misc]
     await world.decide(refunded)
     await world.ledger.write(lambda tx: tx.meta.set(META_REBUILDING, LOG_LEFT_OVER))
-    await Unlocks(world.ledger, world.client).adopt()
+    await adopt_features(world.ledger, world.client)
     assert await world.ledger.read(lambda tx: tx.features.all()) == {
         "email_support": refunded,
         "phone_support": Entitlement("phone_support", True, "manual", "", None, "granted"),
@@ -448,7 +448,7 @@ async def test_a_ledger_that_may_be_of_yesterday_takes_over_only_what_it_does_no
 async def test_taking_over_waits_for_rpcd(world: World) -> None:
     (world.root / "etc/config/stripe-features").write_text(KNOWN)
     await world.router.stop()
-    adopting = asyncio.ensure_future(Unlocks(world.ledger, world.client).adopt())
+    adopting = asyncio.ensure_future(adopt_features(world.ledger, world.client))
     await asyncio.sleep(0.1)
     assert not adopting.done()
     await world.router.start()
