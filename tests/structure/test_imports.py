@@ -67,13 +67,6 @@ def test_the_entitlement_rules_do_no_io(file: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["poll_plan", "poll_round", "poll_timing"])
-def test_the_poll_plan_does_no_io(name: str) -> None:
-    """So that the simulation of a fleet can drive the very same objects."""
-    file = PAYMENTS / "sync" / f"{name}.py"
-    assert not _imports_of(file, "asyncio", "os", "pathlib", "socket", "sqlite3", "threading", "time")
-
-
 @pytest.mark.parametrize("file", _files(DAEMON), ids=str)
 def test_the_daemon_knows_nothing_of_the_simulator(file: Path) -> None:
     assert not _imports_of(file, "simulator", "tests", "tools", "campaigns")
