@@ -9,15 +9,12 @@ from typing import Final
 from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
 from stripe_payments.settings import Price, Settings
-from stripe_payments.stripe_api import StripeAPI
+from stripe_payments.stripe_api import MAX_LOOKUP_KEYS, StripeAPI
 
 _log = Log("prices")
 
 CACHE_TTL: Final = 600.0
 """Cache TTL of a price id, in seconds."""
-
-MAX_LOOKUP_KEYS: Final = 10
-"""Stripe's limit for one request."""
 
 
 class PriceIds:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
+from stripe_payments.billing.shared_tasks import SharedTasks
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Text
 from stripe_payments.log import Log
-from stripe_payments.stripe_api import StripeAPI, is_transient, object_kind
+from stripe_payments.stripe_api import IDEMPOTENCY_KEY_TTL, StripeAPI, is_transient, object_kind
 from stripe_payments.sync import projection as derive
 from stripe_payments.sync.stored_objects import assemble
 
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
     from stripe_payments.sync import Reconciler
 
 _log = Log("refunds")
-
-_KEYS_LAST: Final = 23 * 3600
-"""Seconds for which Stripe surely remembers an idempotency key (a day), less an hour for our clock."""
-
-_Wish: TypeAlias = "tuple[str, int | None, str | None]"
 
 REASONS: Final = ("duplicate", "fraudulent", "requested_by_customer")
 
@@ -49,7 +45,7 @@ class RefundService:
         self._ledger = ledger
         self._stripe = stripe
         self._reconciler = reconciler
-        self._under_way: dict[_Wish, asyncio.Task[dict[str, Any]]] = {}
+        self._refunds: SharedTasks[tuple[str, int | None, str | None], dict[str, Any]] = SharedTasks()
         self._turn = asyncio.Lock()
 
     async def refund(
@@ -68,22 +64,13 @@ class RefundService:
             raise PaymentError("invalid_argument", argument="reason", reason=_UNKNOWN_REASON)
         if amount is not None and amount <= 0:
             raise PaymentError("invalid_argument", argument="amount", reason=_AMOUNT)
-        wish = (payment_id, amount, reason)
-        task = self._under_way.get(wish)
-        if task is None:
-            task = self._under_way[wish] = asyncio.create_task(self._in_turn(*wish))
-            task.add_done_callback(lambda done: self._done(wish, done))
-        # a caller that goes away must not interrupt what may already be under way at Stripe
-        return await asyncio.shield(task)
+        return await self._refunds.run(
+            (payment_id, amount, reason), lambda: self._in_turn(payment_id, amount, reason)
+        )
 
     async def _in_turn(self, payment_id: str, amount: int | None, reason: str | None) -> dict[str, Any]:
         async with self._turn:  # each is judged by what the one before has left
             return await self._refund(payment_id, amount, reason)
-
-    def _done(self, wish: _Wish, task: asyncio.Task[dict[str, Any]]) -> None:
-        self._under_way.pop(wish, None)
-        if not task.cancelled():
-            task.exception()  # taken note of, should every caller have gone away
 
     async def _refund(self, payment_id: str, amount: int | None, reason: str | None) -> dict[str, Any]:
         paid = await self._payment(payment_id)
@@ -169,7 +156,7 @@ class RefundService:
 def _unheard(tx: Transaction, note: str) -> str | None:
     """The key under which that refund was asked for without an answer, while Stripe remembers it."""
     key, _, at = (tx.meta.get(note) or "").partition(" ")
-    return key if at.isdigit() and abs(time.time() - int(at)) < _KEYS_LAST else None
+    return key if at.isdigit() and abs(time.time() - int(at)) < IDEMPOTENCY_KEY_TTL else None
 
 
 def _stored_payment(tx: Transaction, intent_id: str) -> derive.Payment | None:

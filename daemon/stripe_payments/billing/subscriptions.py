@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.billing.declines import failure
 from stripe_payments.billing.prices import PriceIds
+from stripe_payments.billing.shared_tasks import SharedTasks
 from stripe_payments.billing.subscription_view import list_subscriptions, price_of, show_subscription
 from stripe_payments.entitlements import Subscription, announced_end, period_end_of
 from stripe_payments.errors import PaymentError
@@ -120,7 +121,7 @@ class SubscriptionService:
         self._prices = prices
         self._monotonic = monotonic
         self._quotes: dict[tuple[str, str], _Quote] = {}
-        self._under_way: dict[tuple[str, ...], asyncio.Task[str]] = {}
+        self._changes: SharedTasks[tuple[str, ...], str] = SharedTasks()
         self._one_at_a_time = asyncio.Lock()
 
     async def list(self, locale: str | None = None) -> list[dict[str, Any]]:
@@ -245,15 +246,8 @@ class SubscriptionService:
     async def _once(
         self, what: tuple[str, ...], work: Callable[[], Awaitable[str]], locale: str | None
     ) -> dict[str, Any]:
-        """A second click while the first is under way joins it; one thing happens to subscriptions at a
-        time.
-        """
-        task = self._under_way.get(what)
-        if task is None:
-            task = asyncio.create_task(self._do(work))
-            self._under_way[what] = task
-            task.add_done_callback(lambda done: self._done(what, done))
-        subscription_id = await asyncio.shield(task)
+        """A second click joins the change in progress; changes are made one at a time."""
+        subscription_id = await self._changes.run(what, lambda: self._do(work))
         settings = self._settings()
         shown = await self._ledger.read(lambda tx: show_subscription(tx, subscription_id, settings, locale))
         if shown is None:
@@ -274,15 +268,8 @@ class SubscriptionService:
                 _log.warning("the change is left to the poller", error=error.code)
             return subscription_id
 
-    def _done(self, what: tuple[str, ...], task: asyncio.Task[str]) -> None:
-        self._under_way.pop(what, None)
-        if not task.cancelled():
-            task.exception()  # taken note of, should every caller have gone away
-
     async def close(self) -> None:
-        for task in list(self._under_way.values()):
-            task.cancel()
-        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        await self._changes.close()
 
     async def _own(self, subscription_id: str) -> _Held:
         """As Stripe has it now; only one of ours."""

@@ -1,7 +1,7 @@
-"""Setting a Stripe account up for this router: its products and prices, and its webhook endpoint.
+"""Set up a Stripe account for this router: its products and prices, and its webhook endpoint.
 
-Everything here may be called again and again: what is there is found, what is missing is made, what differs
-is reported and stays as it is unless the administrator asks for more.
+Everything here is idempotent: what exists is found, what is missing is created, what differs is reported and
+changed only if the administrator requests it.
 """
 
 from stripe_payments.setup.provision import Provisioner

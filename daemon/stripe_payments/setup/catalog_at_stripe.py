@@ -10,20 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stripe_payments.billing.prices import MAX_LOOKUP_KEYS
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Text
 from stripe_payments.settings import Price, Sellable, Settings
-from stripe_payments.stripe_api import StripeAPI, is_missing
+from stripe_payments.stripe_api import MAX_LOOKUP_KEYS, StripeAPI, is_missing
 
 Raw = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class WantedProduct:
-    """One product at Stripe. `name` is its mark there (metadata `item`); `product_id` where it was
-    configured.
-    """
+    """One product at Stripe. `name`: its metadata `item` there; `product_id`: where it is configured."""
 
     name: str
     product_id: str | None
@@ -42,7 +39,7 @@ class Difference:
 
 
 def wanted_products(settings: Settings) -> list[WantedProduct]:
-    """The products with their prices, in the order of the configuration; named in the settings' language."""
+    """The products with their prices, in the order of the configuration, titles in the settings' language."""
     locale = None if settings.locale == "auto" else settings.locale
     sharing: dict[str, list[Sellable]] = {}
     for sold in (*settings.plans.values(), *settings.products.values()):
@@ -65,7 +62,7 @@ def wanted_products(settings: Settings) -> list[WantedProduct]:
 
 
 def _product_of(sold: Sellable, settings: Settings) -> str:
-    """The end of a chain of `stripe_product` options; a circle ends where it began to repeat."""
+    """The end of a chain of `stripe_product` options; for a circle, the first of its names."""
     seen = [sold.name]
     while (follow := settings.sellable(seen[-1])) is not None and follow.stripe_product:
         if follow.stripe_product in seen:
@@ -75,7 +72,7 @@ def _product_of(sold: Sellable, settings: Settings) -> str:
 
 
 def differences(price: Price, raw: Raw) -> tuple[Difference, ...]:
-    """In what Stripe's price is not the configured one."""
+    """The fields in which the price at Stripe differs from the configured one."""
     at_stripe: dict[str, Any] = {
         "amount": raw.get("unit_amount"),
         "currency": raw.get("currency"),
@@ -94,7 +91,7 @@ def differences(price: Price, raw: Raw) -> tuple[Difference, ...]:
 
 
 def _interval(raw: Raw) -> str | None:
-    """`month`; `3 month` and `metered month` for what the configuration cannot express; None if paid once."""
+    """`month`, or `3 month`, `metered month`, which cannot be configured; None if paid once."""
     recurring = raw.get("recurring")
     if not isinstance(recurring, Mapping):
         return None
@@ -160,10 +157,10 @@ def describe(difference: Difference, currency: str) -> Text:
 
 @dataclass(frozen=True, slots=True)
 class PriceAtStripe:
-    """What Stripe has for one configured price, its product expanded.
+    """The prices at Stripe for one configured price, their product expanded.
 
-    `by_key`: the price that carries the alias as its lookup key; `by_id`: the one whose id is configured;
-    `other_mode`: the configured id belongs to test mode while the key is a live one, or the other way round.
+    `by_key`: the one whose lookup key is the alias; `by_id`: the one whose id is configured; `other_mode`:
+    the configured id belongs to test mode while the key is a live one, or the other way round.
     """
 
     wanted: Price
@@ -173,8 +170,8 @@ class PriceAtStripe:
 
     @property
     def chosen(self) -> Raw | None:
-        """The price to sell: the configured one while it fits; else the one with the lookup key, which is
-        where a new price is found after another router of the fleet replaced it; else whatever there is.
+        """The price to sell: the one with the configured id if it matches, else the one with the lookup key
+        (the new price, after another router of the fleet replaced it), else one that does not match.
         """
         for candidate in (self.by_id, self.by_key):
             if candidate is not None and is_active(candidate) and not differences(self.wanted, candidate):
@@ -183,9 +180,7 @@ class PriceAtStripe:
 
 
 async def read_prices(stripe: StripeAPI, settings: Settings) -> dict[str, PriceAtStripe]:
-    """Every configured price by alias. One request for ten prices, and one for each id that those do not
-    show.
-    """
+    """Every configured price by alias. One request for ten prices, and one for each id not among them."""
     found: dict[str, Raw] = {}
     wanted = list(settings.prices.values())
     for start in range(0, len(wanted), MAX_LOOKUP_KEYS):

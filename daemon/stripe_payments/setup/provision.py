@@ -1,8 +1,8 @@
-"""`provision`: the configured products and prices at Stripe, found or made, and their ids stored.
+"""`provision`: find or create the configured products and prices at Stripe, and store their ids.
 
-A second run finds what the first one made. A price that differs from the configuration is reported and left
-alone: its amount is what somebody may be paying every month. Only `replace` makes a new price and hands the
-lookup key over to it (Stripe's prices cannot be changed); subscriptions that run keep the old one.
+A second run finds what the first one created. A price that differs from the configuration is reported and
+left as it is: a subscriber may be paying that amount every month. Only `replace` creates a new price and
+transfers the lookup key to it (prices at Stripe cannot be changed); running subscriptions keep the old one.
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ if TYPE_CHECKING:
 _log = Log("provision")
 
 _PAGES: Final = 10
-"""Of a hundred products each: an account with more than a thousand names its products in the
-configuration.
-"""
+"""Pages of a hundred products: for an account with more than a thousand, set `stripe_product`."""
 _STORE_TIMEOUT_S: Final = 10.0
 
 _REPLACE_HINT: Final = Text(
@@ -65,7 +63,7 @@ _AWAY: Final = Text("rpcd does not offer “stripe-payments.uci”", "rpcd non o
 
 @dataclass(slots=True)
 class _Report:
-    """What a run found and did, product by product and price by price, in words for one reader."""
+    """The result of a run, one row per product and price, with texts in one language."""
 
     locale: str | None
     dry_run: bool
@@ -135,8 +133,8 @@ class _Report:
 
 
 class Provisioner:
-    """`on_stored` reads the configuration again, into which price ids were written: they are in force when
-    whoever asked for them is answered.
+    """`on_stored` loads the configuration again after price ids were written to it: they apply when the
+    caller gets the reply.
     """
 
     def __init__(
@@ -157,14 +155,13 @@ class Provisioner:
     async def provision(
         self, *, dry_run: bool = False, replace: bool = False, locale: str | None = None
     ) -> dict[str, Any]:
-        """`{dry_run, mode, created {products[], prices[]}, found {products[], prices[]}, replaced[],
-        different[], products[], prices[], stored {alias: price_id}}`; with `dry_run` it says what it would do
-        and does nothing.
+        """Return `{dry_run, mode, created {products[], prices[]}, found {products[], prices[]}, replaced[],
+        different[], products[], prices[], stored {alias: price_id}}`; with `dry_run` nothing is changed.
 
         A product row is {id, title, product_id, state, action}, a price row {id, price_id, product_id,
         amount, currency, interval, state, action, differences[] {field, configured, at_stripe}, detail,
-        hint}; state: found, missing, different, inactive; action: empty, create, replace. Raises what Stripe
-        answers (`stripe_key_permission` names the permission) and `settings_not_stored`; what was made by
+        hint}; state: found, missing, different, inactive; action: empty, create, replace. Raises Stripe's
+        errors (`stripe_key_permission` names the permission) and `settings_not_stored`; what was created by
         then is found by the next run.
         """
         async with self._lock:
@@ -197,7 +194,7 @@ class Provisioner:
         report.product(wanted, product_id, created=created)
         for price in wanted.prices:
             raw = chosen[price.alias]
-            detail, hint, state = _judge(price, raw)
+            detail, hint, state = _compare(price, raw)
             if state == "found" or (raw is not None and not replace):
                 report.price(price, raw, state=state, detail=detail, hint=hint)
                 if state == "found" and raw is not None and raw["id"] != price.price_id:
@@ -206,30 +203,31 @@ class Provisioner:
             action = "create" if raw is None else "replace"
             made = raw
             if not report.dry_run and product_id is not None:
-                made, product_id = await self._make_price(
+                made, product_id = await self._create_price(
                     price, wanted, product_id, products, transfer=action == "replace"
                 )
                 report.to_store[price.alias] = str(made["id"])
             report.price(price, made, state=state, action=action, detail=detail)
 
-    async def _make_price(
+    async def _create_price(
         self, price: Price, wanted: WantedProduct, product_id: str, products: _Products, *, transfer: bool
     ) -> tuple[Raw, str]:
+        """The price, and its product, which may have to be created again."""
         try:
-            return await self._create_price(price, product_id, transfer=transfer), product_id
+            return await self._post_price(price, product_id, transfer=transfer), product_id
         except PaymentError as error:
             if error.details.get("param") == "product" and is_missing(error) and not wanted.product_id:
-                # the idempotency key brought a product back that was deleted since
+                # the idempotency key returned a product that was deleted in the meantime
                 product_id = await products.create(wanted, instead_of=product_id)
-                return await self._create_price(price, product_id, transfer=transfer), product_id
+                return await self._post_price(price, product_id, transfer=transfer), product_id
             if error.details.get("param") == "lookup_key" and not transfer:
-                # another router of the fleet, set up at the same moment, was faster
+                # another router of the fleet, set up at the same time, was faster
                 page = await self._stripe.list("price", {"lookup_keys": [price.alias], "limit": 1})
                 if page.data:
                     return page.data[0], product_id
             raise
 
-    async def _create_price(self, price: Price, product_id: str, *, transfer: bool) -> Raw:
+    async def _post_price(self, price: Price, product_id: str, *, transfer: bool) -> Raw:
         params: PriceCreateParams = {
             "product": product_id,
             "currency": price.currency,
@@ -242,7 +240,7 @@ class Provisioner:
             params["recurring"] = {"interval": price.interval}
         if transfer:
             params["transfer_lookup_key"] = True
-        # a key for this attempt alone: yesterday's would bring back a price that was archived since
+        # a key of this attempt alone: yesterday's would return a price that was archived in the meantime
         made = await self._stripe.create("price", params, f"price-{uuid.uuid4().hex}")
         _log.info("price created", price=price.alias, id=made["id"], product=product_id)
         return made
@@ -261,8 +259,8 @@ class Provisioner:
         await self._on_stored()
 
 
-def _judge(price: Price, raw: Raw | None) -> tuple[Text | None, Text | None, str]:
-    """A sentence, what to do, and the state: found, missing, different, inactive."""
+def _compare(price: Price, raw: Raw | None) -> tuple[Text | None, Text | None, str]:
+    """Detail, hint and state: found, missing, different, inactive."""
     if raw is None:
         return None, None, "missing"
     if found := differences(price, raw):
@@ -278,28 +276,26 @@ def _judge(price: Price, raw: Raw | None) -> tuple[Text | None, Text | None, str
 
 
 class _Products:
-    """Finds a product by its prices, else by its mark (metadata `item`); makes it."""
+    """Finds a product by its prices, else by its metadata `item`; creates it."""
 
     def __init__(self, stripe: StripeAPI) -> None:
         self._stripe = stripe
-        self._marked: dict[str, str] | None = None
+        self._by_item: dict[str, str] | None = None
 
     async def find(self, wanted: WantedProduct, prices: list[Raw]) -> str | None:
-        """Its id, None where there is none. `prices`: those of its prices that exist; one product sells them
-        all.
-        """
+        """The product's id, None if there is none. `prices`: those of its prices that exist."""
         if wanted.product_id is not None:
             return wanted.product_id
         for raw in (*filter(is_active, prices), *prices):
             if (product_id := product_id_of(raw)) is not None and is_sold(raw):
                 return product_id
-        if self._marked is None:
-            self._marked = await self._read_marks()
-        return self._marked.get(wanted.name)
+        if self._by_item is None:
+            self._by_item = await self._read_items()
+        return self._by_item.get(wanted.name)
 
     async def create(self, wanted: WantedProduct, *, instead_of: str | None = None) -> str:
-        """Two routers of a fleet that are set up at the same moment get the same product: the idempotency key
-        is made of what is asked for. `instead_of`: what that key brought back does not exist any more.
+        """Two routers of a fleet that are set up at the same time get the same product: the idempotency key
+        is a digest of the parameters. `instead_of`: the product that this key returned, deleted since.
         """
         params: ProductCreateParams = {"name": wanted.title, "metadata": {"item": wanted.name}}
         if wanted.description:
@@ -309,9 +305,11 @@ class _Products:
         _log.info("product created", product=wanted.name, id=made["id"])
         return str(made["id"])
 
-    async def _read_marks(self) -> dict[str, str]:
-        """A list and no search: Stripe's search is a minute behind and would make a second product."""
-        marked: dict[str, str] = {}
+    async def _read_items(self) -> dict[str, str]:
+        """Product ids by metadata `item`. Not by Search, which lags by a minute: a second product would be
+        created.
+        """
+        by_item: dict[str, str] = {}
         after: str | None = None
         for _ in range(_PAGES):
             page = await self._stripe.list(
@@ -320,8 +318,8 @@ class _Products:
             for product in page.data:
                 item = (product.get("metadata") or {}).get("item")
                 if isinstance(item, str):
-                    marked[item] = str(product["id"])  # newest first: the oldest one wins
+                    by_item[item] = str(product["id"])  # newest first, so the oldest one wins
             if not page.has_more or not page.data:
                 break
             after = str(page.data[-1]["id"])
-        return marked
+        return by_item

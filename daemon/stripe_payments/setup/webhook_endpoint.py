@@ -1,9 +1,9 @@
-"""`setup_webhook`: this router's endpoint at Stripe, with our events, the pinned version and a secret that we
-hold.
+"""`setup_webhook`: this router's endpoint at Stripe, with our events, the pinned version and a secret in the
+key store.
 
-Stripe shows an endpoint's secret once, in the answer to its creation, and never changes its API version. So
+Stripe shows an endpoint's secret once, in the response to its creation, and never changes its API version. So
 an endpoint is kept only if the secret in the key store is known to be its own and its version is the pinned
-one; otherwise a new one takes its place. Endpoints that carry another router's mark are left alone.
+one; otherwise it is replaced. Endpoints of other routers (metadata) are not touched.
 """
 
 from __future__ import annotations
@@ -92,12 +92,12 @@ class KnownEndpoint:
         tx.meta.set(META_ENDPOINT, json.dumps(asdict(self), sort_keys=True))
 
     def holds(self, secret: str | None) -> bool:
-        """Whether `secret` is this endpoint's."""
+        """Whether `secret` is the endpoint's."""
         return secret is not None and self.secret == digest(secret)
 
 
 def digest(secret: str) -> str:
-    """To tell secrets apart without keeping them in the ledger."""
+    """Compares secrets without keeping them in the ledger."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -107,15 +107,13 @@ async def read_endpoints(stripe: StripeAPI) -> list[dict[str, Any]]:
 
 
 def owner(endpoint: Raw) -> str | None:
-    """The router that an endpoint is marked with."""
-    marked = (endpoint.get("metadata") or {}).get("router_id")
-    return marked if isinstance(marked, str) and marked else None
+    """The router in an endpoint's metadata."""
+    router_id = (endpoint.get("metadata") or {}).get("router_id")
+    return router_id if isinstance(router_id, str) and router_id else None
 
 
 def is_local(host: str) -> bool:
-    """Whether a host is known to be out of the internet's reach: loopback, private, link-local, .lan, no
-    dot.
-    """
+    """Whether a host cannot be reached from the internet: loopback, private, link-local, .lan, no dot."""
     try:
         return not ipaddress.ip_address(host).is_global
     except ValueError:
@@ -132,13 +130,13 @@ class WebhookSetup:
         self._lock = asyncio.Lock()
 
     async def set_up(self, url: str, *, replace: bool = False, locale: str | None = None) -> dict[str, Any]:
-        """`{id, url, action, events[], api_version, removed[], detail}`; action: created, updated, unchanged,
-        recreated; removed: the endpoints that were deleted. The secret goes to the key store and nowhere
-        else.
+        """Return `{id, url, action, events[], api_version, removed[], detail}`; action: created, updated,
+        unchanged, recreated; removed: the endpoints that were deleted. The secret is stored in the key store
+        only.
 
-        An address without a path gets the usual one. `replace`: take over an address that is registered for
-        another router. Raises invalid_argument for an address that Stripe would not or may not use, and what
-        Stripe answers (`stripe_key_permission` names the permission).
+        A URL without a path gets the default one. `replace`: take over a URL that is registered for another
+        router. Raises invalid_argument for a URL that Stripe cannot or must not use, and Stripe's errors
+        (`stripe_key_permission` names the permission).
         """
         async with self._lock:
             keys = self._keys.current()
@@ -198,8 +196,8 @@ class WebhookSetup:
             or " " in url
         ):
             raise PaymentError("invalid_argument", argument="url", reason=_NO_URL)
-        # live: https alone; test mode takes http too. Neither takes this machine's own network, which only a
-        # Stripe that is itself simulated on it can reach. https://docs.stripe.com/webhooks
+        # Live mode requires https; test mode accepts http. A local address can be reached only by a simulated
+        # Stripe on this machine. https://docs.stripe.com/webhooks
         if parts.scheme == "http" and live:
             raise PaymentError("invalid_argument", argument="url", reason=_NOT_HTTPS)
         if is_local(host) and not is_local(urlsplit(self._stripe.base).hostname or ""):
@@ -226,8 +224,8 @@ class WebhookSetup:
         return "updated"
 
     async def _create(self, url: str, version: str, router_id: str, stale: list[str]) -> str:
-        """The new one first, so that a power cut in between leaves one that works; the old ones go before it
-        only where the account has no room for one more.
+        """Create the new endpoint first, so that a power cut in between leaves one that works; delete the old
+        ones before it only if the account has reached its limit.
         """
         params: WebhookEndpointCreateParams = {
             "url": url,
@@ -249,7 +247,7 @@ class WebhookSetup:
         try:
             await asyncio.to_thread(lambda: self._keys.store(webhook_secret=secret))
         except PaymentError:
-            # nobody could verify what it sends
+            # without the secret, none of its deliveries could be verified
             await self._stripe.delete("webhook_endpoint", endpoint_id)
             raise
         await self._ledger.write(known.write)

@@ -6,6 +6,7 @@ are plain dictionaries in the shape of the pinned API version; failures are `Pay
 
 from stripe_payments.stripe_api.client import (
     IDEMPOTENCY_KEY_TTL,
+    MAX_LOOKUP_KEYS,
     Page,
     StripeAPI,
     StripeState,
@@ -18,6 +19,7 @@ from stripe_payments.stripe_api.webhook_signature import sign, verify
 
 __all__ = [
     "IDEMPOTENCY_KEY_TTL",
+    "MAX_LOOKUP_KEYS",
     "PERMISSIONS",
     "Page",
     "Permission",

@@ -49,6 +49,8 @@ IDEMPOTENCY_KEY_TTL: Final = 23 * 3600
 """Seconds in which Stripe certainly still knows an idempotency key: a day, less an hour for our clock.
 https://docs.stripe.com/api/idempotent_requests
 """
+MAX_LOOKUP_KEYS: Final = 10
+"""Lookup keys in one list of prices. https://docs.stripe.com/api/prices/list"""
 _LONGEST_DETAIL: Final = 200
 _NO_TEXT = Text("it contains what is no text", "contiene qualcosa che non è testo")
 _OTHER_KEYS = Text("the keys were changed meanwhile", "nel frattempo le chiavi sono state cambiate")
