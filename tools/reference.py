@@ -20,8 +20,7 @@ from stripe_payments.bus_api import api  # noqa: E402
 from stripe_payments.bus_method import BusMethod, MethodTable, Right  # noqa: E402
 from stripe_payments.diagnostics.table import CHECKS  # noqa: E402
 from stripe_payments.errors import CODES  # noqa: E402
-from stripe_payments.http_api.app import HttpApp  # noqa: E402
-from stripe_payments.http_api.routes import Route  # noqa: E402
+from stripe_payments.http_api.routing import HttpApp, Route  # noqa: E402
 from stripe_payments.i18n import Text  # noqa: E402
 from stripe_payments.settings import Settings  # noqa: E402
 from stripe_payments.startup_gate import StartupGate  # noqa: E402
@@ -68,20 +67,8 @@ def grants_shipped(methods: MethodTable) -> Grants:
     return {place: granted for place, granted in found.items() if granted}
 
 
-def routes() -> list[tuple[str, Route]]:
-    """Return every HTTP path in the notation of the docs (`/api/payments/status/{payment_id}`)."""
-    face = HttpApp(StartupGate(), Client("/nowhere"))
-    return [(path, route) for route in face.routes for path in _paths(route.pattern.pattern)]
-
-
-def _paths(pattern: str) -> Iterator[str]:
-    readable = re.sub(r"\(\?P<(\w+)>[^)]*\)", r"{\1}", pattern)
-    optional = re.fullmatch(r"\(\?:([^)]*)\)\?(.*)", readable)
-    if optional is None:
-        yield readable
-    else:
-        yield optional[2]
-        yield optional[1] + optional[2]
+def routes() -> tuple[Route, ...]:
+    return HttpApp(StartupGate(), Client("/nowhere")).routes
 
 
 class _RecordingSection(dict[str, object]):
@@ -172,10 +159,10 @@ def _routes(locale: str, page: str) -> Iterator[str]:
     head = {"en": "| path | methods | body at most |", "it": "| percorso | metodi | corpo al massimo |"}
     yield head[locale]
     yield "|---|---|---|"
-    for path, route in routes():
+    for route in routes():
         takes_body = set(route.handlers) - {"GET"}
         limit = f"{route.body_limit // 1024} KiB" if takes_body else "–"
-        yield f"| `{path}` | {route.allowed} | {limit} |"
+        yield f"| `{route.path}` | {route.allowed} | {limit} |"
 
 
 def _permissions(locale: str, _page: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ from campaigns.attack.uci_content import unsound
 from simulator.router.uci_file import UciError, parse
 from stripe_payments import log as journal
 from stripe_payments.errors import PaymentError
-from stripe_payments.http_api import webhook
+from stripe_payments.http_api import webhook_receiver
 from stripe_payments.http_api.auth import credential
 from stripe_payments.http_api.http import Request
 from stripe_payments.http_api.pages import page_language
@@ -57,10 +57,10 @@ def _signature(given: bytes) -> str | None:
 
 def _webhook(given: bytes) -> str | None:
     try:
-        event = webhook._event(given)
+        event = webhook_receiver._event(given)
     except PaymentError as error:
         return None if error.code == "invalid_json" else f"refused as {error.code}"
-    hint = webhook._hint(event)
+    hint = webhook_receiver._hint(event)
     if hint is not None and not (
         hint.event_id.isascii() and hint.object_id.isascii() and len(hint.type) < 256
     ):

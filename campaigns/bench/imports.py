@@ -15,7 +15,7 @@ STEPS = (
     ("stripe_payments.app", "before the bus"),
     ("sqlite3", "before the first answer"),
     ("stripe_payments.billing", "before the first answer"),
-    ("stripe_payments.http_api.app", "at the first HTTP request"),
+    ("stripe_payments.http_api.routing", "at the first HTTP request"),
     ("jinja2", "at the first page"),
     ("requests", "at the first Stripe call"),
     ("stripe", "at the first Stripe call"),

@@ -18,8 +18,8 @@ from campaigns.bench.processes import python, running, spare_port
 from campaigns.bench.report import Goal, Measurement
 from simulator.world import World
 from stripe_payments.app import App
-from stripe_payments.http_api.app import HttpApp
 from stripe_payments.http_api.http import Request
+from stripe_payments.http_api.routing import HttpApp
 from stripe_payments.stripe_api import sign
 
 PATH = "/api/payments/webhook"

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from stripe_payments.clock import TrustedClock
     from stripe_payments.diagnostics.probes import Situation
     from stripe_payments.feature_cache import FeatureCache
-    from stripe_payments.http_api.app import HttpApp
+    from stripe_payments.http_api.routing import HttpApp
     from stripe_payments.ledger import Ledger, Transaction
     from stripe_payments.stripe_api import StripeAPI
     from stripe_payments.sync import Reconciler
@@ -159,7 +159,7 @@ class App:
 
         async def request(call: Call) -> Mapping[str, Encodable]:
             if self._http_api is None:
-                from stripe_payments.http_api.app import HttpApp
+                from stripe_payments.http_api.routing import HttpApp
 
                 self._http_api = HttpApp(self.gate, self._bus)
             return await self._http_api.request(call)

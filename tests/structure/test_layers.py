@@ -54,8 +54,8 @@ FOR_ANNOTATIONS = {
     "ubus_py.objects",
 }
 """Modules and packages that name each other's types, under TYPE_CHECKING alone."""
-SAME_NAME = {"app", "history", "webhook"}
-ALMOST_SAME_NAME = {("checkout", "checkouts"), ("router", "routes")}
+SAME_NAME = {"history"}
+ALMOST_SAME_NAME: set[tuple[str, str]] = set()
 """Not renamed yet."""
 
 

@@ -104,10 +104,10 @@ def test_exactly_the_http_paths_have_a_section(locale: str) -> None:
         found for heading in headings for found in re.findall(r"`((?:GET|POST|PUT|DELETE) /[^`]*)`", heading)
     }
     served = {
-        f"{method} {path}"
-        for path, route in reference.routes()
+        f"{method} {route.path}"
+        for route in reference.routes()
         for method in route.handlers
-        if not path.startswith("/api/payments/payment-")  # “also below /api/payments/”
+        if not route.path.startswith("/api/payments/payment-")  # “also below /api/payments/”
     }
     assert described == served
 

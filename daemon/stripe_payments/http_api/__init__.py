@@ -1,3 +1,1 @@
-"""The HTTP face: `stripe-payments.http request`, which the web server's gateway calls with whatever it
-was sent.
-"""
+"""The HTTP API: `stripe-payments.http request`, called by the web server's gateway with each HTTP request."""

@@ -1,9 +1,9 @@
-"""Who may: LuCI sessions as rpcd knows them, our own cookie, and the same-origin rule that goes with it.
+"""Authorization: LuCI sessions checked by rpcd, our own cookie, and the same-origin rule for it.
 
-LuCI's login cookie is bound to `/cgi-bin/luci/` and never arrives here, so a LuCI page hands its session
-over once (`POST /api/payments/session`) and gets a cookie of ours. A cookie is sent by the browser
-whoever wrote the page; therefore a request that relies on it must show that it comes from this very
-origin. A bearer credential is put there by code that knows it, so it needs no such proof.
+LuCI's login cookie is limited to `/cgi-bin/luci/` and is not sent here, so a LuCI page sends its session id
+once (`POST /api/payments/session`) and receives a cookie of ours. Browsers send a cookie also with requests
+that another site's page makes; a request with our cookie therefore has to prove that a page of this origin
+made it. A bearer credential is set by code that knows it and needs no such proof.
 """
 
 from __future__ import annotations
@@ -19,24 +19,23 @@ COOKIE = "stripe_payments_session"
 
 #: rpcd's session ids: 128 random bits in hexadecimal.
 _SESSION_ID = re.compile(r"[0-9a-f]{32}")
-#: rpcd's session of everybody who has not logged in (RPC_DEFAULT_SESSION_ID).
-_NOBODY = "0" * 32
+#: rpcd's session of clients that are not logged in (RPC_DEFAULT_SESSION_ID).
+_ANONYMOUS = "0" * 32
 _ACCESS_TIMEOUT_S = 5.0
 
 
-class Gatekeeper:
-    """Asks rpcd what a LuCI session may."""
+class Authorizer:
+    """Checks with rpcd what a LuCI session is allowed to call."""
 
     def __init__(self, bus: Client) -> None:
         self._bus = bus
 
     async def require(self, request: Request, *methods: str) -> str:
-        """The id of the session behind `request`, which rpcd grants at least one of `methods` of the ubus
-        object `stripe-payments`.
+        """Return the id of the request's session, if rpcd grants it one of `methods` of `stripe-payments`.
 
-        Raises `PaymentError`: `cross_origin` for another site's page, `login_required` where there is no
-        session or it has expired, `permission_denied` where it may none of them, `starting` while rpcd
-        is away.
+        Raises `PaymentError`: `cross_origin` for another site's page, `login_required` without a session or
+        with an expired one, `permission_denied` if it is granted none of them, `starting` while rpcd is not
+        on the bus.
         """
         session_id = credential(request)
         for method in methods:
@@ -58,8 +57,8 @@ class Gatekeeper:
                 timeout=_ACCESS_TIMEOUT_S,
             )
         except StatusError as error:
-            # rpcd says Not found for a session it does not know (or no longer), and always answers `access`
-            # for a known one; ubusd says Not found while there is no rpcd.
+            # NOT_FOUND comes from rpcd for an unknown or expired session, and from ubusd while there is no
+            # rpcd; for a known session rpcd always returns `access`.
             if error.status is Status.NOT_FOUND and await self._bus.lookup("session"):
                 raise PaymentError("login_required") from None
             raise PaymentError("starting") from error
@@ -69,28 +68,28 @@ class Gatekeeper:
 
 
 def credential(request: Request) -> str:
-    """The session id that came with `request`; raises `login_required` or `cross_origin`."""
+    """Return the session id sent with `request`. Raises `login_required` or `cross_origin`."""
     session_id = request.bearer
     if session_id is None:
-        evidence = _same_origin(request)
-        if evidence is False:
+        same_origin = _same_origin(request)
+        if same_origin is False:
             raise PaymentError("cross_origin")
         session_id = request.cookie(COOKIE)
-        if session_id is not None and evidence is None:
+        if session_id is not None and same_origin is None:
             raise PaymentError("cross_origin")
-    if session_id is None or not _SESSION_ID.fullmatch(session_id) or session_id == _NOBODY:
+    if session_id is None or not _SESSION_ID.fullmatch(session_id) or session_id == _ANONYMOUS:
         raise PaymentError("login_required")
     return session_id
 
 
 def require_same_origin(request: Request) -> None:
-    """Raises `cross_origin` unless the request shows that a page of this very origin made it."""
+    """Raises `cross_origin` unless the request proves that a page of this origin made it."""
     if _same_origin(request) is not True:
         raise PaymentError("cross_origin")
 
 
 def cookie_header(session_id: str | None, *, secure: bool) -> str:
-    """The Set-Cookie value that hands a session over, or that clears it with None."""
+    """Return the Set-Cookie value that sets our cookie, or with None removes it."""
     value = f"{COOKIE}={session_id or ''}; Path=/api/payments; HttpOnly; SameSite=Strict"
     if session_id is None:
         value += "; Max-Age=0"
@@ -98,10 +97,10 @@ def cookie_header(session_id: str | None, *, secure: bool) -> str:
 
 
 def _same_origin(request: Request) -> bool | None:
-    """What the browser says of the page behind the request; None where it says nothing.
+    """Whether a page of this origin made the request; None where the browser does not tell.
 
-    `Sec-Fetch-Site` is the browser's own verdict and pages cannot set it; where it is missing (plain
-    HTTP to a LAN address, older browsers) `Origin` is compared.
+    `Sec-Fetch-Site` is set by the browser and not by pages; where it is missing (plain HTTP to a LAN address,
+    older browsers) `Origin` is compared.
     """
     site = request.headers.get("sec-fetch-site")
     if site:

@@ -1,8 +1,8 @@
-"""What the gateway hands over and what it carries back: `Request` and `Response`.
+"""The messages exchanged with the gateway: `Request` and `Response`.
 
-The gateway decides nothing (DESIGN.md): the path arrives as the client sent it, neither decoded nor
-normalised, header names lower-cased with the last of several winning. So everything here treats every
-field as written by a stranger.
+The gateway decides nothing (docs/architecture.md): the path is passed on as the client sent it, neither
+decoded nor normalised, header names in lower case, the last of several equal headers. Every field is
+untrusted input.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 from stripe_payments.billing.return_urls import origin_of
 from ubus_py import Status, StatusError, Value
 
-#: A host as a browser writes it: a name, an IPv4 address or a bracketed IPv6 address, and perhaps a port.
+#: A host as browsers send it: a name, an IPv4 address or a bracketed IPv6 address, optionally with a port.
 HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9._-]{0,252})|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?", re.IGNORECASE)
 
 _MAX_QUERY_FIELDS = 32
@@ -39,10 +39,10 @@ class Request:
 
     @classmethod
     def from_bus(cls, args: Mapping[str, Value]) -> Request:
-        """Read the arguments of `stripe-payments.http request`.
+        """Parse the arguments of `stripe-payments.http request`.
 
-        Raises `StatusError` INVALID_ARGUMENT when there is no method or path: a fault of the gateway, not of
-        the HTTP client, so it is answered on the bus.
+        Raises `StatusError` INVALID_ARGUMENT without method or path: that is an error of the gateway and not
+        of the HTTP client, so its reply is not an HTTP response.
         """
         method, path = args.get("method"), args.get("path")
         if not isinstance(method, str) or not isinstance(path, str):
@@ -66,18 +66,18 @@ class Request:
 
     @property
     def remote(self) -> str:
-        """The address of the client as the gateway saw it; one shared name for all where it did not say."""
+        """The client's address as the gateway saw it; `unknown` if the gateway sent none."""
         return self.headers.get("x-remote-addr", "") or "unknown"
 
     @property
     def secure(self) -> bool:
-        """Whether the client came by TLS. The gateway strips what a client claims and says it itself."""
+        """Whether the client used TLS. The gateway sets the header; it removes a client's own."""
         return self.headers.get("x-forwarded-proto", "").lower() == "https"
 
     @property
     def origin(self) -> str | None:
-        """This server's own origin (`https://router.lan:8443`) as the client addressed it; None without a
-        usable Host header."""
+        """This server's origin (`https://router.lan:8443`) as the client addressed it; None without a valid
+        Host header."""
         host = self.headers.get("host", "")
         if not HOST.fullmatch(host):
             return None
@@ -116,14 +116,13 @@ def _query(raw: Value) -> dict[str, str]:
 
 @dataclass(slots=True)
 class Response:
-    """An answer; `as_reply` is what the gateway gets."""
+    """An HTTP response; `as_reply` is the gateway's form of it."""
 
     status: int = 200
     body: str = ""
     headers: dict[str, str] = field(default_factory=dict)
 
-    #: On every answer: money and sessions are nobody's cache's business, and nothing here is to be guessed
-    #: at.
+    #: On every response: payments and sessions must not be cached, and content types not guessed.
     COMMON = {  # noqa: RUF012 - a constant; the dataclass has no annotation for it, so it is no field
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",

@@ -1,4 +1,4 @@
-"""What a payment's page says: the state in which a buyer finds the payment. Pure."""
+"""The state that a return page shows for a payment. Pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TONES: Final[dict[State, Tone]] = {
 
 _FOLLOW: Final[dict[State, int]] = {"waiting": 1, "open": 2, "pending": 30}
 
-_SETTLED: Final[dict[str, State]] = {
+_FINAL: Final[dict[str, State]] = {
     "paid": "paid",
     "no_payment_required": "paid",
     "failed": "failed",
@@ -49,7 +49,7 @@ _SETTLED: Final[dict[str, State]] = {
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """state, and the seconds after which the page looks again (0: it is settled)."""
+    """`follow`: seconds until the page polls again, 0 for a final state."""
 
     state: State
     follow: int
@@ -60,18 +60,17 @@ def outcome(
     *,
     final: bool,
     checkout_open: bool,
-    asked_stripe: bool,
+    fetched: bool,
     left_checkout: bool,
     unlocked: bool,
 ) -> Outcome:
-    """The state for a payment's `status` (DESIGN.md's words).
+    """Return the state for a payment's `status` (that of the bus method `payment_status`).
 
-    final: nothing more happens by itself (after a declined card Stripe's page still takes another one);
-    checkout_open: Stripe's payment page can still be paid on; asked_stripe: what is known comes from an
-    answer of Stripe's just now; left_checkout: the buyer came by the cancel link; unlocked: what was
-    bought is in force.
+    final: the status will not change (after a declined card Stripe's page accepts another one);
+    checkout_open: Stripe's payment page still accepts a payment; fetched: the status was just fetched from
+    Stripe; left_checkout: the buyer used the cancel link; unlocked: all purchased features are unlocked.
     """
-    state = _SETTLED.get(status)
+    state = _FINAL.get(status)
     if state == "paid":
         return Outcome("paid", 0 if unlocked else 1)
     if state is not None and not (state == "failed" and checkout_open and not final):
@@ -80,7 +79,6 @@ def outcome(
         return Outcome("pending", _FOLLOW["pending"])
     if left_checkout:
         return Outcome("canceled", 0)
-    # Whoever comes by the success link has paid, as far as Stripe's page is concerned: "not paid" is said
-    # only when Stripe itself has just said it.
-    state = "open" if checkout_open and asked_stripe else "waiting"
+    # Stripe redirects to the success link after a payment: "not paid" is shown only if Stripe just said so.
+    state = "open" if checkout_open and fetched else "waiting"
     return Outcome(state, _FOLLOW[state])

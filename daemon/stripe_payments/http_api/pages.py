@@ -1,8 +1,7 @@
-"""`/payment-success` and `/payment-cancel`: where Stripe sends the buyer, on whatever device that is.
+"""`/payment-success` and `/payment-cancel`: the pages that Stripe redirects the buyer to.
 
-They need no login: LuCI's cookie does not travel on the way back from another site, and its session may
-have expired meanwhile. The unguessable id of the checkout session is what shows the payment; nothing
-more is told than to whoever holds it.
+They need no login: a browser sends LuCI's cookie neither from another site nor on another device, and the
+session may have expired. The id of the checkout session cannot be guessed; who has it sees the payment.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from stripe_payments.http_api.http import Request, Response
 from stripe_payments.http_api.money import day_and_time, money
 from stripe_payments.http_api.outcome import TONES, Outcome, State, outcome
 from stripe_payments.http_api.page_texts import TEXTS
-from stripe_payments.http_api.rate_limit import Budget
-from stripe_payments.http_api.templating import Pages
+from stripe_payments.http_api.rate_limit import RateLimit
+from stripe_payments.http_api.templating import Templates
 from stripe_payments.languages import accepted_language, language
 from stripe_payments.ledger import Checkout
 from stripe_payments.log import Log
@@ -27,15 +26,17 @@ from stripe_payments.startup_gate import Parts, StartupGate
 _log = Log("pages")
 
 SHOP: Final = "/cgi-bin/luci/admin/payments/shop"
-_PATIENCE_S: Final = 1.5
-"""How long the page's first answer waits for Stripe: the buyer mostly sees the outcome at once."""
+_STATUS_TIMEOUT_S: Final = 1.5
+"""How long the page waits for Stripe, so that the buyer mostly sees the outcome at once."""
 
 
-class OutcomePages:
-    def __init__(self, gate: StartupGate, pages: Pages, misses: Budget) -> None:
+class ReturnPages:
+    """`unknown_ids` limits for each client address how many ids it may guess."""
+
+    def __init__(self, gate: StartupGate, templates: Templates, unknown_ids: RateLimit) -> None:
         self._gate = gate
-        self._pages = pages
-        self._misses = misses
+        self._templates = templates
+        self._unknown_ids = unknown_ids
 
     async def success(self, request: Request, _fields: Mapping[str, str]) -> Response:
         return await self._show(request, left_checkout=False)
@@ -48,7 +49,7 @@ class OutcomePages:
         session_id = request.query.get("session_id", "")
         checkout = await _checkout(parts, session_id)
         if checkout is None:
-            if wait := session_id and self._misses.spend(request.remote):
+            if wait := session_id and self._unknown_ids.take(request.remote):
                 raise PaymentError("rate_limited", retry_after=wait)
             state: State = "canceled" if left_checkout and not session_id else "unknown"
             locale = page_language(request, parts.settings().locale)
@@ -63,7 +64,7 @@ class OutcomePages:
             payment.get("status", ""),
             final=payment.get("final", False),
             checkout_open=checkout.state in ("creating", "open"),
-            asked_stripe=bool(payment) and parts.stripe.state.status == "ok",
+            fetched=bool(payment) and parts.stripe.state.status == "ok",
             left_checkout=left_checkout,
             unlocked=all(feature["unlocked"] for feature in features),
         )
@@ -98,14 +99,14 @@ class OutcomePages:
             "tone": TONES[found.state],
             "heading": texts[f"{found.state}_heading"],
             "lead": lead[:1].upper() + lead[1:],
-            "shop_url": SHOP if _luci_is_here(request, parts) else None,
+            "shop_url": SHOP if _serves_luci(request, parts) else None,
         }
-        return await self._pages.render("outcome.html", locale, content, status=status)
+        return await self._templates.render("outcome.html", locale, content, status=status)
 
 
 def page_language(request: Request, *preferred: str | None) -> str:
-    """`?locale` first, then the language the checkout was made in (the buyer chose it in the shop), then the
-    browser's, then the settings'."""
+    """Return the first language of: `?locale`, all `preferred` but the last (the shop's, where the buyer
+    chose), the browser's, the last of `preferred` (the settings')."""
     chosen = [language(request.query.get("locale")), *(language(locale) for locale in preferred[:-1])]
     chosen.append(accepted_language(request.headers.get("accept-language", "")))
     chosen.extend(language(locale) for locale in preferred[-1:])
@@ -113,16 +114,16 @@ def page_language(request: Request, *preferred: str | None) -> str:
 
 
 async def _payment(parts: Parts, session_id: str, locale: str) -> dict[str, Any]:
-    """The payment as Stripe tells it now, or as it was last told; empty where it cannot be told in time."""
-    asking = asyncio.ensure_future(parts.payment_status.show(session_id, locale))
-    done, _ = await asyncio.wait({asking}, timeout=_PATIENCE_S)
+    """Return the payment's current status, or the stored one; empty if neither is there in time."""
+    fetching = asyncio.ensure_future(parts.payment_status.show(session_id, locale))
+    done, _ = await asyncio.wait({fetching}, timeout=_STATUS_TIMEOUT_S)
     if not done:
-        asking.cancel()  # the look at Stripe goes on for whoever asks next
+        fetching.cancel()  # the request to Stripe continues for the next caller
         return {}
     try:
-        return asking.result()
+        return fetching.result()
     except PaymentError as error:
-        _log.info("a page cannot tell of its payment yet", session=session_id, code=error.code)
+        _log.info("page without payment status", session=session_id, code=error.code)
         return {}
 
 
@@ -132,10 +133,8 @@ async def _checkout(parts: Parts, session_id: str) -> Checkout | None:
     return await parts.ledger.read(lambda tx: tx.checkouts.by_session(session_id))
 
 
-def _luci_is_here(request: Request, parts: Parts) -> bool:
-    """Whether the link to the shop leads anywhere: the instance for the internet side serves nothing of
-    LuCI.
-    """
+def _serves_luci(request: Request, parts: Parts) -> bool:
+    """Whether to link the shop: the web server instance for the internet does not serve LuCI."""
     settings = parts.settings()
     if not settings.listen or not settings.public_url:
         return True

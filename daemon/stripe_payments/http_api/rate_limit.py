@@ -1,4 +1,4 @@
-"""Budgets against guessing: so many failures for an address, refilled with time."""
+"""A token bucket for each client address, against guessing of ids and signatures."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ class _Bucket:
     at: float
 
 
-class Budget:
-    """A token bucket for each key, e.g. a client's address.
+class RateLimit:
+    """`burst` tokens for each key, one more every `refill_s` seconds.
 
-    `burst` failures at once, one more every `refill` seconds. Only the `capacity` keys seen last are kept, so
-    that addresses invented by a stranger cost a bounded amount of memory.
+    Only the `capacity` keys used last are kept: addresses that an attacker invents use a bounded amount of
+    memory.
     """
 
     def __init__(
         self,
         *,
         burst: int,
-        refill: float,
+        refill_s: float,
         capacity: int = 1024,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._burst = burst
-        self._refill = refill
+        self._refill_s = refill_s
         self._capacity = capacity
         self._monotonic = monotonic
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
-    def spend(self, key: str) -> int:
-        """Take one from the budget of `key`; the seconds to wait where there was nothing left to take."""
+    def take(self, key: str) -> int:
+        """Take a token of `key`: return 0, or the seconds until the next one where none is left."""
         bucket = self._buckets.pop(key, None) or _Bucket(float(self._burst), self._monotonic())
         bucket.tokens, bucket.at = self._refilled(bucket), self._monotonic()
         self._buckets[key] = bucket
@@ -46,7 +46,7 @@ class Budget:
         if bucket.tokens >= 1:
             bucket.tokens -= 1
             return 0
-        return math.ceil((1 - bucket.tokens) * self._refill)
+        return math.ceil((1 - bucket.tokens) * self._refill_s)
 
     def _refilled(self, bucket: _Bucket) -> float:
-        return min(float(self._burst), bucket.tokens + (self._monotonic() - bucket.at) / self._refill)
+        return min(float(self._burst), bucket.tokens + (self._monotonic() - bucket.at) / self._refill_s)

@@ -1,6 +1,4 @@
-"""Jinja2, loaded when the first page is asked for: it costs several megabytes that most routers never
-need.
-"""
+"""Jinja2, imported with the first page: it needs several megabytes, and most routers never show a page."""
 
 from __future__ import annotations
 
@@ -19,10 +17,8 @@ if TYPE_CHECKING:
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
-class Pages:
-    """Renders a template into a response that may load nothing, run nothing but its own script, and be
-    framed by nobody.
-    """
+class Templates:
+    """Renders a template as a page that loads nothing, runs only its own script and cannot be framed."""
 
     def __init__(self) -> None:
         self._environment: jinja2.Environment | None = None
@@ -31,7 +27,7 @@ class Pages:
         self, template: str, locale: str, content: Mapping[str, object], *, status: int = 200
     ) -> Response:
         if self._environment is None:
-            # in a thread: the import takes a while, and the bus must not wait for it
+            # in a thread: the import is slow, and other calls go on meanwhile
             self._environment = await asyncio.to_thread(_environment)
         nonce = secrets.token_urlsafe(16)
         body = self._environment.get_template(template).render(

@@ -1,4 +1,4 @@
-"""Who may: the guide's checkout request with a bearer, with our cookie, from another site, from nobody."""
+"""Authorization of the guide's checkout request: bearer, cookie, other sites, no login."""
 
 import re
 
@@ -12,16 +12,16 @@ SESSION = "/api/payments/session"
 ORDER = {"price_id": ONETIME}
 OWN = "http://192.168.1.1"
 
-# Nothing is configured in `house`: whoever gets past the gatekeeper is told so.
-LET_IN = (503, "not_configured")
+# Nothing is configured in `house`: an authorized request gets this error.
+AUTHORIZED = (503, "not_configured")
 
 
-async def test_a_bearer_is_let_in_from_anywhere(house: House) -> None:
+async def test_a_bearer_is_accepted_from_any_origin(house: House) -> None:
     sid = await house.login()
     for headers in ({}, {"origin": "https://app.example"}, {"sec_fetch_site": "cross-site"}):
         assert (
             await house.http("POST", CREATE, ORDER, authorization=f"Bearer {sid}", **headers)
-        ).error == LET_IN
+        ).error == AUTHORIZED
 
 
 @pytest.mark.parametrize(
@@ -38,13 +38,13 @@ async def test_a_bearer_is_let_in_from_anywhere(house: House) -> None:
         "Bearer " + "a" * 5000,
     ],
 )
-async def test_who_is_not_logged_in_is_told_so(house: House, authorization: str) -> None:
+async def test_an_invalid_credential_requires_a_login(house: House, authorization: str) -> None:
     reply = await house.http("POST", CREATE, ORDER, authorization=authorization)
     assert reply.error == (401, "login_required")
     assert reply.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-async def test_a_session_that_has_ended_is_no_login(house: House) -> None:
+async def test_an_expired_session_requires_a_login(house: House) -> None:
     sid = await house.login()
     await house.bus.call("session", "destroy", {"ubus_rpc_session": sid})
     assert (await house.http("POST", CREATE, ORDER, authorization=f"Bearer {sid}")).error == (
@@ -53,7 +53,7 @@ async def test_a_session_that_has_ended_is_no_login(house: House) -> None:
     )
 
 
-async def test_who_may_only_look_may_not_buy(house: House) -> None:
+async def test_a_read_only_login_must_not_buy(house: House) -> None:
     sid = await house.login("viewer")
     assert (await house.http("POST", CREATE, ORDER, authorization=f"Bearer {sid}")).error == (
         403,
@@ -61,7 +61,7 @@ async def test_who_may_only_look_may_not_buy(house: House) -> None:
     )
 
 
-async def test_while_rpcd_is_away_nobody_is_sent_to_log_in(house: House) -> None:
+async def test_without_rpcd_the_error_is_starting(house: House) -> None:
     sid = await house.login()
     await house.router.stop()
     assert (await house.http("POST", CREATE, ORDER, authorization=f"Bearer {sid}")).error == (503, "starting")
@@ -78,9 +78,11 @@ async def test_while_rpcd_is_away_nobody_is_sent_to_log_in(house: House) -> None
         {"origin": "http://router.lan:8080", "host": "Router.LAN:8080"},
     ],
 )
-async def test_the_cookie_counts_on_pages_of_this_origin(house: House, headers: dict[str, str]) -> None:
+async def test_the_cookie_is_accepted_from_this_origin(house: House, headers: dict[str, str]) -> None:
     sid = await house.login()
-    assert (await house.http("POST", CREATE, ORDER, cookie=f"a=1; {COOKIE}={sid}", **headers)).error == LET_IN
+    assert (
+        await house.http("POST", CREATE, ORDER, cookie=f"a=1; {COOKIE}={sid}", **headers)
+    ).error == AUTHORIZED
 
 
 @pytest.mark.parametrize(
@@ -99,35 +101,35 @@ async def test_the_cookie_counts_on_pages_of_this_origin(house: House, headers: 
         {"origin": OWN, "host": "192.168.1.1/"},
     ],
 )
-async def test_the_cookie_does_not_count_anywhere_else(house: House, headers: dict[str, str]) -> None:
+async def test_the_cookie_is_refused_from_any_other_origin(house: House, headers: dict[str, str]) -> None:
     sid = await house.login()
     reply = await house.http("POST", CREATE, ORDER, cookie=f"{COOKIE}={sid}", **headers)
     assert reply.error == (403, "cross_origin")
 
 
-async def test_a_foreign_page_without_any_login_is_foreign_all_the_same(house: House) -> None:
+async def test_another_origin_without_a_login_is_cross_origin(house: House) -> None:
     assert (await house.http("POST", CREATE, ORDER, origin="https://evil.example")).error == (
         403,
         "cross_origin",
     )
 
 
-async def test_the_hand_over_gives_a_cookie_that_works(house: House) -> None:
+async def test_open_session_sets_a_valid_cookie(house: House) -> None:
     sid = await house.login()
     reply = await house.http("POST", SESSION, authorization=f"Bearer {sid}")
     assert reply.json() == {"logged_in": True}
     assert reply.headers["Set-Cookie"] == f"{COOKIE}={sid}; Path=/api/payments; HttpOnly; SameSite=Strict"
     pair = reply.headers["Set-Cookie"].partition(";")[0]
-    assert (await house.http("POST", CREATE, ORDER, cookie=pair, origin=OWN)).error == LET_IN
+    assert (await house.http("POST", CREATE, ORDER, cookie=pair, origin=OWN)).error == AUTHORIZED
 
 
-async def test_over_tls_the_cookie_stays_on_tls(house: House) -> None:
+async def test_over_tls_the_cookie_is_secure(house: House) -> None:
     sid = await house.login()
     reply = await house.http("POST", SESSION, authorization=f"Bearer {sid}", x_forwarded_proto="https")
     assert re.search(r"; Secure$", reply.headers["Set-Cookie"])
 
 
-async def test_who_may_only_look_gets_a_cookie_that_buys_nothing(house: House) -> None:
+async def test_the_cookie_of_a_read_only_login_must_not_buy(house: House) -> None:
     sid = await house.login("viewer")
     reply = await house.http("POST", SESSION, authorization=f"Bearer {sid}")
     assert reply.status == 200
@@ -135,7 +137,7 @@ async def test_who_may_only_look_gets_a_cookie_that_buys_nothing(house: House) -
     assert refused.error == (403, "permission_denied")
 
 
-async def test_only_a_bearer_hands_over(house: House) -> None:
+async def test_open_session_requires_a_bearer(house: House) -> None:
     sid = await house.login()
     reply = await house.http("POST", SESSION, cookie=f"{COOKIE}={sid}", origin=OWN)
     assert reply.error == (401, "login_required")
@@ -144,14 +146,14 @@ async def test_only_a_bearer_hands_over(house: House) -> None:
     assert invented.error == (401, "login_required")
 
 
-async def test_a_session_without_any_right_of_ours_gets_no_cookie(house: House) -> None:
+async def test_a_session_without_our_rights_gets_no_cookie(house: House) -> None:
     created = await house.bus.call("session", "create", {"timeout": 60})
     reply = await house.http("POST", SESSION, authorization=f"Bearer {created['ubus_rpc_session']}")
     assert reply.error == (403, "permission_denied")
     assert "Set-Cookie" not in reply.headers
 
 
-async def test_the_cookie_is_cleared_by_the_own_page_alone(house: House) -> None:
+async def test_only_a_page_of_this_origin_removes_the_cookie(house: House) -> None:
     cleared = await house.http("DELETE", SESSION, origin=OWN)
     assert cleared.json() == {"logged_in": False}
     assert cleared.headers["Set-Cookie"].startswith(f"{COOKIE}=; Path=/api/payments;")

@@ -1,4 +1,4 @@
-"""`POST /api/payments/create-checkout-session`: the guide's request and everything it might be instead."""
+"""`POST /api/payments/create-checkout-session`: the guide's request, and malformed ones."""
 
 from typing import Any
 
@@ -40,13 +40,13 @@ async def create(house: House, body: object, **headers: str) -> Reply:
         ("{}", "", (415, "unsupported_media_type")),
     ],
 )
-async def test_what_is_no_order_is_answered_with_its_error(
+async def test_a_malformed_order_is_refused(
     house: House, body: str | bytes, content_type: str, expected: tuple[int, str]
 ) -> None:
     assert (await create(house, body, content_type=content_type)).error == expected
 
 
-async def test_a_request_without_a_usable_host_has_no_origin_to_return_to(house: House) -> None:
+async def test_a_request_without_a_valid_host_is_refused(house: House) -> None:
     assert (await create(house, {"price_id": ONETIME}, host="evil.example/x")).error == (
         400,
         "invalid_argument",
@@ -69,7 +69,7 @@ async def test_the_guides_request(shop: Shop) -> None:
     assert session["success_url"] == "http://192.168.1.1/payment-success?session_id={CHECKOUT_SESSION_ID}"
 
 
-async def test_a_foreign_way_back_is_refused(shop: Shop) -> None:
+async def test_a_foreign_return_url_is_refused(shop: Shop) -> None:
     for url in ("https://evil.example/", "//evil.example/", "http://192.168.1.1@evil.example/"):
         reply = await create(shop.house, {"price_id": ONETIME, "success_url": url})
         assert reply.status == 400

@@ -1,4 +1,4 @@
-"""What a stranger may write into a request, and what is made of it."""
+"""Parsing of untrusted requests, and the form of responses."""
 
 import json
 
@@ -19,7 +19,7 @@ def test_the_body_keeps_every_byte() -> None:
 
 
 @pytest.mark.parametrize("args", [{}, {"method": "GET"}, {"path": "/"}, {"method": 1, "path": "/"}])
-def test_a_gateway_that_names_no_method_or_path_is_told_on_the_bus(args: dict[str, object]) -> None:
+def test_without_method_or_path_the_error_is_on_the_bus(args: dict[str, object]) -> None:
     with pytest.raises(StatusError):
         Request.from_bus(args)  # type: ignore[arg-type]
 
@@ -38,7 +38,7 @@ def test_a_gateway_that_names_no_method_or_path_is_told_on_the_bus(args: dict[st
         (17, {}),
     ],
 )
-def test_a_query_is_read_whatever_it_is(query: object, expected: dict[str, str]) -> None:
+def test_a_malformed_query_is_parsed_as_far_as_possible(query: object, expected: dict[str, str]) -> None:
     assert request(query=query).query == expected
 
 
@@ -76,7 +76,7 @@ def test_cookies_are_read_as_browsers_write_them(cookie: str, expected: str | No
         ({}, None),
     ],
 )
-def test_the_own_origin_comes_from_a_host_that_is_one(headers: dict[str, str], expected: str | None) -> None:
+def test_the_origin_comes_from_a_valid_host(headers: dict[str, str], expected: str | None) -> None:
     assert request(headers=headers).origin == expected
 
 
@@ -88,12 +88,12 @@ def test_only_a_bearer_credential_counts(header: str, expected: str | None) -> N
     assert request(headers={"Authorization": header}).bearer == expected
 
 
-def test_values_that_are_no_text_are_no_headers() -> None:
+def test_header_values_that_are_not_strings_are_dropped() -> None:
     assert request(headers={"Host": "a.lan", "x": 1, "y": None, "z": ["1"]}).headers == {"host": "a.lan"}
     assert request(headers="host: a.lan").headers == {}
 
 
-def test_every_answer_keeps_out_of_caches_and_is_not_guessed_at() -> None:
+def test_every_response_forbids_caching_and_sniffing() -> None:
     reply = Response.json({"città": 1}, 404, **{"Retry-After": "3"}).as_reply()
     headers = reply["headers"]
     assert isinstance(headers, dict)

@@ -1,4 +1,4 @@
-"""The pages that Stripe sends the buyer to, read as a browser reads them."""
+"""The pages that Stripe redirects the buyer to, parsed as HTML."""
 
 import re
 from html.parser import HTMLParser
@@ -9,7 +9,7 @@ from tests.unit.stripe_payments.house import FEATURE, ONETIME, House, Reply, Sho
 
 
 class Page(HTMLParser):
-    """The parts of a page that a test asks for."""
+    """A parsed page."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__()
@@ -64,14 +64,14 @@ async def test_a_paid_purchase(shop: Shop) -> None:
     assert not [meta for meta in shown.all("meta") if meta.get("http-equiv")]
 
 
-async def test_the_page_itself_finds_out_that_it_was_paid(shop: Shop) -> None:
-    """No webhook, and the poller has not looked yet: opening the page asks Stripe."""
+async def test_opening_the_page_fetches_the_payment(shop: Shop) -> None:
+    """Without a webhook, and before the next poll."""
     session_id = await shop.checkout()
     shop.stripe.pay(session_id)
     assert (await page(shop.house, session_id)).state == "paid"
 
 
-async def test_a_page_opened_before_paying_says_so_and_leads_on(shop: Shop) -> None:
+async def test_a_page_opened_before_the_payment_links_to_it(shop: Shop) -> None:
     session_id = await shop.checkout()
     shown = await page(shop.house, session_id)
     assert shown.state == "open"
@@ -80,7 +80,7 @@ async def test_a_page_opened_before_paying_says_so_and_leads_on(shop: Shop) -> N
     assert int(shown.named("outcome")["data-follow"] or 0) > 0
 
 
-async def test_a_declined_card_is_explained_in_words(shop: Shop) -> None:
+async def test_a_declined_card_is_explained(shop: Shop) -> None:
     session_id = await shop.checkout()
     shop.stripe.pay(session_id, card="4000000000000002")
     english = await page(shop.house, session_id)
@@ -90,7 +90,7 @@ async def test_a_declined_card_is_explained_in_words(shop: Shop) -> None:
     assert "rifiutato" in italian.text
 
 
-async def test_a_bank_debit_is_on_its_way(shop: Shop) -> None:
+async def test_a_bank_debit_is_pending(shop: Shop) -> None:
     session_id = await shop.checkout()
     shop.stripe.pay(session_id, card="bank_debit")
     shown = await page(shop.house, session_id)
@@ -98,7 +98,7 @@ async def test_a_bank_debit_is_on_its_way(shop: Shop) -> None:
     assert "bank" in shown.text
 
 
-async def test_leaving_the_payment_page_costs_nothing(shop: Shop) -> None:
+async def test_leaving_the_checkout_shows_canceled(shop: Shop) -> None:
     session_id = await shop.checkout()
     shown = await page(shop.house, session_id, "/payment-cancel")
     assert shown.state == "canceled"
@@ -114,7 +114,7 @@ async def test_an_expired_session(shop: Shop) -> None:
     assert (await page(shop.house, session_id)).state == "expired"
 
 
-async def test_while_stripe_is_away_the_page_waits_with_the_buyer(house: House) -> None:
+async def test_without_stripe_the_page_polls(house: House) -> None:
     await house.call("set_keys", secret_key="sk_test_51ForTheMode")
     await house.add_checkout("cs_test_1")
     await house.refusal("sync")
@@ -130,7 +130,7 @@ async def test_while_stripe_is_away_the_page_waits_with_the_buyer(house: House) 
 
 
 @pytest.mark.parametrize("session_id", ["", "cs_test_nobodys", "pi_1", "<script>", "x" * 3000])
-async def test_a_payment_nobody_knows(house: House, session_id: str) -> None:
+async def test_an_unknown_payment(house: House, session_id: str) -> None:
     shown = await page(house, session_id)
     assert (shown.reply.status, shown.state) == (404, "unknown")
     assert "<script>" not in shown.reply.body
@@ -158,7 +158,7 @@ async def test_the_language_is_the_buyers(
     assert reply.headers["Content-Language"] == expected
 
 
-async def test_names_from_the_configuration_cannot_write_html(shop: Shop) -> None:
+async def test_titles_of_the_configuration_are_escaped(shop: Shop) -> None:
     hostile = '<img src=x onerror=alert(1)> & "Co" {item}'
     await shop.house.configure("router_os_premium", title=hostile)
     await shop.house.configure(FEATURE, title=hostile)
@@ -168,7 +168,7 @@ async def test_names_from_the_configuration_cannot_write_html(shop: Shop) -> Non
     assert shown.text.count(hostile) == 2
 
 
-async def test_a_page_loads_nothing_runs_nothing_foreign_and_is_framed_by_nobody(house: House) -> None:
+async def test_a_page_loads_nothing_runs_only_its_script_and_cannot_be_framed(house: House) -> None:
     await house.add_checkout("cs_test_1")
     first, second = await page(house, "cs_test_1"), await page(house, "cs_test_1")
     headers = first.reply.headers
@@ -190,14 +190,14 @@ async def test_a_page_loads_nothing_runs_nothing_foreign_and_is_framed_by_nobody
             assert not (attributes.get(name) or "").startswith(("http:", "//", "data:"))
 
 
-async def test_on_the_internet_side_there_is_no_luci_to_go_back_to(house: House) -> None:
+async def test_on_the_internet_side_there_is_no_link_to_luci(house: House) -> None:
     await house.configure("main", public_url="https://pay.example.net", listen=["0.0.0.0:8443"])
     outside = await page(house, "cs_x", host="pay.example.net", x_forwarded_proto="https")
     assert not outside.all("a")
     assert (await page(house, "cs_x")).named("shop")["href"]
 
 
-async def test_the_order_in_the_shop_is_what_the_page_thanks_for(shop: Shop) -> None:
+async def test_the_page_uses_the_language_and_title_of_the_order(shop: Shop) -> None:
     session_id = await shop.checkout(locale="it")
     shop.stripe.pay(session_id)
     shown = await page(shop.house, session_id)

@@ -1,4 +1,4 @@
-"""The success page in a real browser: it follows the payment by itself."""
+"""The success page in Chromium: it follows the payment without a reload."""
 
 import pytest
 from playwright.async_api import async_playwright

@@ -1,6 +1,6 @@
-"""A budget against guessing, on a clock that the test turns."""
+"""The rate limit, with the test's own clock."""
 
-from stripe_payments.http_api.rate_limit import Budget
+from stripe_payments.http_api.rate_limit import RateLimit
 
 
 class Clock:
@@ -10,36 +10,36 @@ class Clock:
         return self.now
 
 
-def test_so_many_failures_then_one_at_a_time() -> None:
+def test_a_burst_then_one_per_interval() -> None:
     clock = Clock()
-    budget = Budget(burst=3, refill=10, monotonic=clock)
-    assert [budget.spend("a") for _ in range(3)] == [0, 0, 0]
-    assert budget.spend("a") == 10
+    limit = RateLimit(burst=3, refill_s=10, monotonic=clock)
+    assert [limit.take("a") for _ in range(3)] == [0, 0, 0]
+    assert limit.take("a") == 10
     clock.now += 4
-    assert budget.spend("a") == 6
+    assert limit.take("a") == 6
     clock.now += 6
-    assert budget.spend("a") == 0
-    assert budget.spend("a") > 0
+    assert limit.take("a") == 0
+    assert limit.take("a") > 0
 
 
-def test_one_address_does_not_pay_for_another() -> None:
-    budget = Budget(burst=1, refill=10, monotonic=Clock())
-    budget.spend("a")
-    assert budget.spend("a") > 0
-    assert budget.spend("b") == 0
+def test_each_key_has_its_own_tokens() -> None:
+    limit = RateLimit(burst=1, refill_s=10, monotonic=Clock())
+    limit.take("a")
+    assert limit.take("a") > 0
+    assert limit.take("b") == 0
 
 
-def test_invented_addresses_cost_a_bounded_memory() -> None:
-    budget = Budget(burst=1, refill=10, capacity=8, monotonic=Clock())
+def test_the_number_of_keys_is_bounded() -> None:
+    limit = RateLimit(burst=1, refill_s=10, capacity=8, monotonic=Clock())
     for number in range(1000):
-        budget.spend(f"10.0.0.{number}")
-    assert all(budget.spend(f"10.0.0.{number}") > 0 for number in range(992, 1000))
-    assert not any(budget.spend(f"10.0.0.{number}") for number in range(992))
+        limit.take(f"10.0.0.{number}")
+    assert all(limit.take(f"10.0.0.{number}") > 0 for number in range(992, 1000))
+    assert not any(limit.take(f"10.0.0.{number}") for number in range(992))
 
 
-def test_a_long_pause_gives_no_more_than_the_burst() -> None:
+def test_a_long_pause_refills_at_most_the_burst() -> None:
     clock = Clock()
-    budget = Budget(burst=2, refill=1, monotonic=clock)
-    budget.spend("a")
+    limit = RateLimit(burst=2, refill_s=1, monotonic=clock)
+    limit.take("a")
     clock.now += 1e6
-    assert [budget.spend("a") for _ in range(3)] == [0, 0, 1]
+    assert [limit.take("a") for _ in range(3)] == [0, 0, 1]

@@ -1,4 +1,4 @@
-"""`GET /api/payments/status/{id}`: the documented shape, for those who hold an id of this router."""
+"""`GET /api/payments/status/{id}`: the documented members, for the checkout sessions of this router."""
 
 import pytest
 
@@ -23,7 +23,7 @@ async def test_a_session_that_is_not_paid_yet(shop: Shop) -> None:
     assert reply.json()["payment_date"] is None
 
 
-async def test_only_sessions_are_told_of_without_a_login(shop: Shop) -> None:
+async def test_only_checkout_sessions_are_answered_without_a_login(shop: Shop) -> None:
     session_id = await shop.buy()
     session = await shop.account.request("GET", f"checkout/sessions/{session_id}")
     assert (await shop.house.call("payment_status", payment_id=session["payment_intent"]))["status"] == "paid"
@@ -31,14 +31,14 @@ async def test_only_sessions_are_told_of_without_a_login(shop: Shop) -> None:
     assert reply.error == (404, "payment_not_found")
 
 
-async def test_while_stripe_is_away_an_order_is_unpaid_as_far_as_anybody_knows(house: House) -> None:
+async def test_without_stripe_an_open_checkout_is_unpaid(house: House) -> None:
     await house.call("set_keys", secret_key="sk_test_51ForTheMode")
     await house.add_checkout("cs_test_1")
     reply = await house.http("GET", f"{STATUS}/cs_test_1")
     assert reply.status == 200
     assert reply.json() == {"status": "unpaid", "amount": 4999, "currency": "eur", "payment_date": None}
-    told = await house.call("payment_status", payment_id="cs_test_1")
-    assert (told["status"], told["final"], told["item"]) == ("unpaid", False, "router_os_premium")
+    payment = await house.call("payment_status", payment_id="cs_test_1")
+    assert (payment["status"], payment["final"], payment["item"]) == ("unpaid", False, "router_os_premium")
 
 
 @pytest.mark.parametrize("payment_id", ["cs_test_nobodys", "pi_1", "x", "cs_"])
@@ -46,7 +46,7 @@ async def test_an_id_that_is_not_ours_is_not_found(house: House, payment_id: str
     assert (await house.http("GET", f"{STATUS}/{payment_id}")).error == (404, "payment_not_found")
 
 
-async def test_whoever_tries_many_ids_has_to_wait(house: House) -> None:
+async def test_guessing_ids_is_rate_limited(house: House) -> None:
     statuses = [
         (await house.http("GET", f"{STATUS}/cs_test_{n}", x_remote_addr="10.0.0.9")).status for n in range(90)
     ]
@@ -61,7 +61,7 @@ async def test_whoever_tries_many_ids_has_to_wait(house: House) -> None:
     assert page.status == 429
 
 
-async def test_a_buyer_at_the_address_of_one_who_guesses_is_answered(shop: Shop) -> None:
+async def test_a_buyer_behind_a_rate_limited_address_is_answered(shop: Shop) -> None:
     session_id = await shop.checkout()
     for n in range(90):
         guess = await shop.house.http("GET", f"{STATUS}/cs_test_{n}", x_remote_addr="10.0.0.9")

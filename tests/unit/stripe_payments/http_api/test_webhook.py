@@ -1,4 +1,4 @@
-"""`POST /api/payments/webhook`, as Stripe and as forgers send it."""
+"""`POST /api/payments/webhook`: deliveries of Stripe's, and forged ones."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ SECRET = "whsec_thisRoutersOwnSecret"
 
 @pytest.fixture
 async def listening(house: House) -> House:
-    """A house with a webhook secret and a trusted clock."""
+    """A daemon with a webhook secret and a trusted clock."""
     await house.call("set_keys", secret_key="sk_test_51ForTheMode", webhook_secret=SECRET)
     await house.trust_the_clock()
     return house
@@ -39,12 +39,12 @@ async def deliver(house: House, content: object, *, age: int = 0, secret: str = 
 
 
 async def accepted(house: House) -> list[str]:
-    """The ids of the events that wait in the inbox; Stripe is away, so nothing leaves it."""
+    """Return the ids of the events in the inbox; without Stripe nothing leaves it."""
     events = await (await house.parts()).ledger.read(lambda tx: tx.inbox.due(2**40, 100))
     return sorted(event.event_id for event in events)
 
 
-async def test_a_signed_event_is_durable_before_the_answer(listening: House) -> None:
+async def test_a_signed_event_is_durable_before_the_response(listening: House) -> None:
     reply = await deliver(listening, event())
     assert (reply.status, reply.json()) == (200, {"received": True})
     assert await accepted(listening) == ["evt_1"]
@@ -53,7 +53,7 @@ async def test_a_signed_event_is_durable_before_the_answer(listening: House) -> 
     assert await accepted(listening) == ["evt_1"]
 
 
-async def test_the_same_event_again_is_fine_and_counts_once(listening: House) -> None:
+async def test_a_duplicate_event_is_stored_once(listening: House) -> None:
     for _ in range(3):
         assert (await deliver(listening, event())).status == 200
     assert await accepted(listening) == ["evt_1"]
@@ -74,7 +74,7 @@ async def test_the_same_event_again_is_fine_and_counts_once(listening: House) ->
         {},
     ],
 )
-async def test_what_is_not_for_us_is_answered_200_and_not_kept(
+async def test_an_event_not_for_this_router_is_answered_200_and_not_stored(
     listening: House, content: dict[str, Any]
 ) -> None:
     reply = await deliver(listening, content)
@@ -82,13 +82,13 @@ async def test_what_is_not_for_us_is_answered_200_and_not_kept(
     assert await accepted(listening) == []
 
 
-async def test_an_event_of_a_type_that_means_nothing_has_no_effect(listening: House) -> None:
+async def test_an_event_of_an_unused_type_is_not_stored(listening: House) -> None:
     for number, kind in enumerate(("invented.tomorrow", "entitlements.active_entitlement_summary.updated")):
         assert (await deliver(listening, event(f"evt_{number}", type=kind))).status == 200
     assert await accepted(listening) == []
 
 
-async def test_an_event_of_ours_or_of_nobody_is_kept_for_a_look(listening: House) -> None:
+async def test_an_event_of_this_router_or_without_owner_is_stored(listening: House) -> None:
     router_id = (await listening.call("status"))["router_id"]
     own = {"id": "cs_test_2", "metadata": {"router_id": router_id}}
     kept: list[dict[str, Any]] = [{}, {"data": {"object": own}}]
@@ -97,7 +97,7 @@ async def test_an_event_of_ours_or_of_nobody_is_kept_for_a_look(listening: House
     assert await accepted(listening) == ["evt_0", "evt_1"]
 
 
-async def test_a_body_that_was_encoded_anew_is_not_what_stripe_signed(listening: House) -> None:
+async def test_a_reencoded_body_fails_verification(listening: House) -> None:
     body = b'{"id":"evt_1","note":"\\u00e8  \xc3\xa8"}'
     now = await listening.trust_the_clock()
     header = f"t={now},v1={sign(body, SECRET, now)}"
@@ -109,19 +109,19 @@ async def test_a_body_that_was_encoded_anew_is_not_what_stripe_signed(listening:
     assert (await listening.http("POST", WEBHOOK, body, stripe_signature=header)).status == 200
 
 
-async def test_bytes_that_are_no_text_are_verified_as_they_are(listening: House) -> None:
+async def test_bytes_that_are_not_utf8_are_verified_unchanged(listening: House) -> None:
     assert (await deliver(listening, b"\xff\xfe{}")).error == (400, "invalid_json")
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{", b"[" * 100_000])
-async def test_a_signed_body_that_is_no_event(listening: House, body: bytes) -> None:
+async def test_a_signed_body_that_is_not_an_event(listening: House, body: bytes) -> None:
     assert (await deliver(listening, body)).error == (400, "invalid_json")
 
 
 @pytest.mark.parametrize(
     "header", ["", "t=1", "v1=00", "t=x,v1=00", "t=1,v1=é", "," * 500, "t=1," + "v1=0," * 900]
 )
-async def test_a_header_that_is_no_signature(listening: House, header: str) -> None:
+async def test_a_malformed_signature_header(listening: House, header: str) -> None:
     assert (await listening.http("POST", WEBHOOK, event(), stripe_signature=header)).error == (
         400,
         "invalid_signature",
@@ -129,22 +129,20 @@ async def test_a_header_that_is_no_signature(listening: House, header: str) -> N
 
 
 @pytest.mark.parametrize("age", [301, 10**6])
-async def test_a_signature_of_an_earlier_time_is_stale(listening: House, age: int) -> None:
+async def test_an_old_signature_is_stale(listening: House, age: int) -> None:
     assert (await deliver(listening, event(), age=age)).error == (400, "stale_timestamp")
     assert await accepted(listening) == []
 
 
 @pytest.mark.parametrize("ahead", [301, 90 * 86_400])
-async def test_a_signature_from_the_future_is_genuine_all_the_same(listening: House, ahead: int) -> None:
+async def test_a_signature_from_the_future_is_accepted(listening: House, ahead: int) -> None:
     forged = await deliver(listening, event("evt_forged"), age=-ahead, secret="whsec_guess")
     assert forged.error == (400, "invalid_signature")
     assert (await deliver(listening, event(), age=-ahead)).status == 200
     assert await accepted(listening) == ["evt_1"]
 
 
-async def test_a_clock_that_lags_behind_stripe_is_put_right_by_a_webhook(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_slow_clock_is_corrected_after_a_webhook(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     house = shop.house
     await house.call("set_keys", webhook_secret=SECRET)
     await house.call("sync")
@@ -168,7 +166,7 @@ async def test_a_clock_that_lags_behind_stripe_is_put_right_by_a_webhook(
     assert len(reasons) == 1
 
 
-async def test_forgers_are_slowed_down_and_stripe_is_not(listening: House) -> None:
+async def test_forged_requests_are_rate_limited_and_genuine_ones_are_not(listening: House) -> None:
     statuses = [(await deliver(listening, event(), secret="whsec_guess")).status for _ in range(90)]
     assert statuses[0] == 400
     assert statuses[-1] == 429
@@ -178,12 +176,12 @@ async def test_forgers_are_slowed_down_and_stripe_is_not(listening: House) -> No
     assert (await deliver(listening, event("evt_real"))).status == 200
 
 
-async def test_without_a_secret_nothing_is_believed(house: House) -> None:
+async def test_without_a_secret_every_webhook_is_refused(house: House) -> None:
     await house.trust_the_clock()
     assert (await deliver(house, event())).error == (503, "webhook_not_configured")
 
 
-async def test_before_the_time_is_known_only_a_genuine_webhook_has_stripe_asked(
+async def test_with_an_untrusted_clock_only_a_genuine_webhook_polls_stripe(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await house.call("set_keys", webhook_secret=SECRET)
@@ -196,7 +194,7 @@ async def test_before_the_time_is_known_only_a_genuine_webhook_has_stripe_asked(
     assert len(reasons) == 1
 
 
-async def test_before_the_time_is_known_stripe_is_asked_to_come_again(house: House) -> None:
+async def test_with_an_untrusted_clock_stripe_has_to_retry(house: House) -> None:
     await house.call("set_keys", webhook_secret=SECRET)
     reply = await house.http("POST", WEBHOOK, event(), stripe_signature="t=1,v1=00")
     assert reply.error == (503, "clock_not_trusted")

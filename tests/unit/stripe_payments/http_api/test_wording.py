@@ -51,7 +51,7 @@ def test_dates_are_words() -> None:
         (",;q=;=,", None),
     ],
 )
-def test_the_browsers_language_is_taken_by_weight(header: str, expected: str | None) -> None:
+def test_accept_language_is_ordered_by_weight(header: str, expected: str | None) -> None:
     assert accepted_language(header) == expected
 
 
@@ -87,7 +87,7 @@ def state_of(
     *,
     final: bool = True,
     checkout_open: bool = False,
-    asked_stripe: bool = True,
+    fetched: bool = True,
     left_checkout: bool = False,
     unlocked: bool = True,
 ) -> tuple[str, bool]:
@@ -95,14 +95,14 @@ def state_of(
         status,
         final=final,
         checkout_open=checkout_open,
-        asked_stripe=asked_stripe,
+        fetched=fetched,
         left_checkout=left_checkout,
         unlocked=unlocked,
     )
     return found.state, found.follow > 0
 
 
-def test_a_settled_payment_is_not_followed() -> None:
+def test_a_final_payment_is_not_followed() -> None:
     for status, state in {
         "paid": "paid",
         "no_payment_required": "paid",
@@ -124,17 +124,17 @@ def test_a_bank_debit_is_pending_and_followed() -> None:
     assert state_of("pending", checkout_open=False) == ("pending", True)
 
 
-def test_not_paid_is_said_only_when_stripe_has_said_so() -> None:
-    assert state_of("unpaid", checkout_open=True, asked_stripe=True) == ("open", True)
-    assert state_of("unpaid", checkout_open=True, asked_stripe=False) == ("waiting", True)
+def test_not_paid_is_shown_only_after_a_fetch_from_stripe() -> None:
+    assert state_of("unpaid", checkout_open=True, fetched=True) == ("open", True)
+    assert state_of("unpaid", checkout_open=True, fetched=False) == ("waiting", True)
     assert state_of("unpaid", checkout_open=False) == ("waiting", True)
 
 
-def test_who_comes_by_the_cancel_link_has_cancelled_unless_it_was_paid() -> None:
+def test_the_cancel_link_shows_canceled_unless_it_was_paid() -> None:
     assert state_of("unpaid", checkout_open=True, left_checkout=True) == ("canceled", False)
     assert state_of("paid", left_checkout=True) == ("paid", False)
 
 
-def test_a_declined_card_on_an_open_page_is_not_the_end() -> None:
+def test_a_declined_card_on_an_open_checkout_is_not_final() -> None:
     assert state_of("failed", final=False, checkout_open=True) == ("open", True)
     assert state_of("failed", final=True) == ("failed", False)

@@ -1,4 +1,4 @@
-"""Paths and methods, as strangers try them."""
+"""Paths and HTTP methods, valid and invalid."""
 
 import pytest
 
@@ -36,7 +36,7 @@ CREATE = "/api/payments/create-checkout-session"
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
-async def test_what_is_no_path_of_ours_is_not_found(house: House, method: str, path: str) -> None:
+async def test_any_other_path_is_not_found(house: House, method: str, path: str) -> None:
     assert (await house.http(method, path)).error == (404, "not_found")
 
 
@@ -51,7 +51,7 @@ async def test_what_is_no_path_of_ours_is_not_found(house: House, method: str, p
         ("GET", "/api/payments/session", "DELETE, OPTIONS, POST"),
     ],
 )
-async def test_a_method_that_is_not_allowed_names_those_that_are(
+async def test_a_method_not_allowed_lists_the_allowed_ones(
     house: House, method: str, path: str, allowed: str
 ) -> None:
     reply = await house.http(method, path)
@@ -61,7 +61,7 @@ async def test_a_method_that_is_not_allowed_names_those_that_are(
         assert reply.error == (405, "method_not_allowed")
 
 
-async def test_options_allow_and_let_no_other_site_in(house: House) -> None:
+async def test_options_has_no_cors_headers(house: House) -> None:
     reply = await house.http(
         "OPTIONS", CREATE, origin="https://evil.example", access_control_request_method="POST"
     )
@@ -84,18 +84,18 @@ async def test_head_is_get_without_a_body(house: House) -> None:
     ("path", "size"),
     [(CREATE, 17 * 1024), ("/api/payments/webhook", 600 * 1024), ("/api/payments/session", 99999)],
 )
-async def test_a_body_beyond_all_reason_is_too_large(house: House, path: str, size: int) -> None:
+async def test_a_large_body_is_refused(house: House, path: str, size: int) -> None:
     assert (await house.http("POST", path, " " * size)).error == (413, "body_too_large")
 
 
-async def test_errors_speak_the_browsers_language(house: House) -> None:
+async def test_errors_are_in_the_browsers_language(house: House) -> None:
     italian = await house.http("GET", "/nothing", accept_language="it-IT,it;q=0.9")
     assert italian.json()["error"]["message"] == "A questo indirizzo non c'è nulla."
     english = await house.http("GET", "/nothing", accept_language="it", query="locale=en")
     assert english.json()["error"]["message"] == "There is nothing at this address."
 
 
-async def test_a_page_that_cannot_be_shown_is_still_a_page(house: House) -> None:
+async def test_an_error_of_a_page_is_a_page(house: House) -> None:
     reply = await house.http("POST", "/payment-success", accept_language="it")
     assert reply.status == 405
     assert reply.headers["Content-Type"].startswith("text/html")
