@@ -192,7 +192,9 @@ CALLS: Final[dict[str, Callable[[Past], Awaitable[object]]]] = {
     "new keys": lambda past: past.few_rounds(),
     "customer": lambda past: past.find_customer_again(),
     "prices": lambda past: _looked_up(past),
-    "buy": lambda past: past.seller.desk.create(BUSINESS, success_url="http://192.168.1.1/payment-success"),
+    "buy": lambda past: past.seller.checkouts.create(
+        BUSINESS, success_url="http://192.168.1.1/payment-success"
+    ),
     "refund": lambda past: past.seller.refunds.refund(past.ids["invoice"], 1),
     "refund again": lambda past: past.seller.refunds.refund(past.ids["refunded"], 1),
     "preview": lambda past: past.seller.subscriptions.preview_change(past.ids["subscription"], YEARLY),
@@ -216,10 +218,10 @@ async def _looked_up(past: Past) -> object:
 
 
 async def _there_and_back(past: Past) -> object:
-    desk, held = past.seller.subscriptions, past.ids["subscription"]
+    service, held = past.seller.subscriptions, past.ids["subscription"]
     row = await past.seller.ledger.read(lambda tx: tx.subscriptions.get(held))
     other = MONTHLY if row is not None and row.price_alias == YEARLY else YEARLY
-    return await desk.change_plan(held, other, "it")
+    return await service.change_plan(held, other, "it")
 
 
 async def _nothing_to_read() -> None:

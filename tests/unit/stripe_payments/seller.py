@@ -147,7 +147,7 @@ class Seller:
     inbox: InboxWorker
     poller: Poller
     poll_wakeup: asyncio.Event
-    desk: CheckoutService
+    checkouts: CheckoutService
     customers: CustomerService
     prices: PriceIds
     status: PaymentStatusService
@@ -194,7 +194,7 @@ class Seller:
         customers, prices = CustomerService(stripe, identity), PriceIds(stripe, current)
         return_urls = ReturnUrls(NoBus(), current)
         poll_wakeup = asyncio.Event()
-        desk = CheckoutService(
+        checkouts = CheckoutService(
             ledger, stripe, reconciler, current, clock, customers, prices, return_urls, poll_wakeup
         )
         poller = Poller(
@@ -205,7 +205,7 @@ class Seller:
             identity,
             clock,
             wakeup=poll_wakeup,
-            withdraw=desk.withdraw,
+            withdraw=checkouts.withdraw,
             chance=Random(7),
         )
         seller = cls(
@@ -220,7 +220,7 @@ class Seller:
             inbox=InboxWorker(ledger, reconciler, chance=Random(7)),
             poller=poller,
             poll_wakeup=poll_wakeup,
-            desk=desk,
+            checkouts=checkouts,
             customers=customers,
             prices=prices,
             status=PaymentStatusService(ledger, poller, identity, current),
@@ -243,7 +243,7 @@ class Seller:
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
-        await self.desk.close()
+        await self.checkouts.close()
         await self.subscriptions.close()
         self.stripe.close()
         await self.ledger.close()
@@ -261,7 +261,7 @@ class Seller:
         return str(self.cloud.account.get("checkout.session", session_id)["subscription"])
 
     async def checkout(self, price: str = ONE_TIME) -> str:
-        created = await self.desk.create(price, success_url="http://192.168.1.1/payment-success")
+        created = await self.checkouts.create(price, success_url="http://192.168.1.1/payment-success")
         return created["session_id"]
 
     async def unlocked(self) -> set[str]:

@@ -25,8 +25,12 @@ async def code_of(awaitable: object) -> str:
     return raised.value.code
 
 
-async def test_a_session_sells_exactly_what_the_catalogue_says(seller: Seller, cloud: StripeCloud) -> None:
-    created = await seller.desk.create(ONE_TIME, RETURN, "http://192.168.1.1/payment-cancel", locale="it-IT")
+async def test_a_session_has_the_price_and_metadata_of_the_catalog(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    created = await seller.checkouts.create(
+        ONE_TIME, RETURN, "http://192.168.1.1/payment-cancel", locale="it-IT"
+    )
     session = cloud.account.get("checkout.session", created["session_id"])
     assert created["checkout_url"] == session["url"]
     assert (session["amount_total"], session["currency"], session["mode"]) == (4999, "eur", "payment")
@@ -49,62 +53,62 @@ async def test_the_row_is_durable_with_its_session_before_the_reply(seller: Sell
     assert (row.state, row.price_alias, bool(row.url)) == ("open", ONE_TIME, True)
 
 
-async def test_the_price_may_be_named_by_its_id_at_stripe(seller: Seller) -> None:
+async def test_a_price_may_be_passed_by_its_id_at_stripe(seller: Seller) -> None:
     first = await seller.checkout()
     row = await seller.ledger.read(lambda tx: tx.checkouts.by_session(first))
     assert row is not None
     prices = dict(seller.settings.prices)
     prices[ONE_TIME] = type(prices[ONE_TIME])(ONE_TIME, "router_os_premium", row.price_id, 4999, "eur", None)
     seller.change(prices=prices)
-    again = await seller.desk.create(row.price_id, RETURN)
+    again = await seller.checkouts.create(row.price_id, RETURN)
     assert again["session_id"] == first
 
 
-async def test_refusals_ask_stripe_nothing(seller: Seller) -> None:
+async def test_refusals_send_nothing_to_stripe(seller: Seller) -> None:
     before = seller.asked()
-    assert await code_of(seller.desk.create("price_nobody_sells", RETURN)) == "unknown_price"
-    assert await code_of(seller.desk.create("", RETURN)) == "invalid_argument"
-    assert await code_of(seller.desk.create(ONE_TIME, "javascript:alert(1)")) == "invalid_argument"
+    assert await code_of(seller.checkouts.create("price_nobody_sells", RETURN)) == "unknown_price"
+    assert await code_of(seller.checkouts.create("", RETURN)) == "invalid_argument"
+    assert await code_of(seller.checkouts.create(ONE_TIME, "javascript:alert(1)")) == "invalid_argument"
     assert (
-        await code_of(seller.desk.create(ONE_TIME, "https://evil.example/x", origin="http://192.168.1.1"))
+        await code_of(
+            seller.checkouts.create(ONE_TIME, "https://evil.example/x", origin="http://192.168.1.1")
+        )
         == "foreign_return_url"
     )
     seller.change(enabled=False)
-    assert await code_of(seller.desk.create(ONE_TIME, RETURN)) == "disabled"
+    assert await code_of(seller.checkouts.create(ONE_TIME, RETURN)) == "disabled"
     assert seller.asked() == before
 
 
 async def test_without_keys_it_is_not_configured(cloud: StripeCloud, tmp_path: Path) -> None:
     async with selling(cloud, tmp_path / "bare", key=None) as seller:
-        assert await code_of(seller.desk.create(ONE_TIME, RETURN)) == "not_configured"
+        assert await code_of(seller.checkouts.create(ONE_TIME, RETURN)) == "not_configured"
 
 
-async def test_a_price_that_stripe_does_not_have_is_unavailable(seller: Seller, cloud: StripeCloud) -> None:
+async def test_a_price_missing_at_stripe_is_unavailable(seller: Seller, cloud: StripeCloud) -> None:
     prices = dict(seller.settings.prices)
     prices["price_new"] = type(prices[ONE_TIME])("price_new", "router_os_premium", None, 100, "eur", None)
     prices["price_bad"] = type(prices[ONE_TIME])(
         "price_bad", "router_os_premium", "price_doesnotexist", 100, "eur", None
     )
     seller.change(prices=prices)
-    assert await code_of(seller.desk.create("price_new", RETURN)) == "price_unavailable"
-    assert await code_of(seller.desk.create("price_bad", RETURN)) == "price_unavailable"
+    assert await code_of(seller.checkouts.create("price_new", RETURN)) == "price_unavailable"
+    assert await code_of(seller.checkouts.create("price_bad", RETURN)) == "price_unavailable"
     assert await seller.ledger.read(lambda tx: tx.checkouts.open()) == []
 
 
 async def test_a_double_click_is_one_session(seller: Seller, cloud: StripeCloud) -> None:
-    orders = await asyncio.gather(*(seller.desk.create(ONE_TIME, RETURN) for _ in range(8)))
+    orders = await asyncio.gather(*(seller.checkouts.create(ONE_TIME, RETURN) for _ in range(8)))
     assert len({order["session_id"] for order in orders}) == 1
-    later = await seller.desk.create(ONE_TIME, RETURN)
+    later = await seller.checkouts.create(ONE_TIME, RETURN)
     assert later["session_id"] == orders[0]["session_id"]
     assert seller.asked("/v1/checkout/sessions", "POST") == 1
     assert seller.asked("/v1/customers", "POST") == 1
 
 
-async def test_the_same_thing_with_another_way_back_replaces_the_first(
-    seller: Seller, cloud: StripeCloud
-) -> None:
+async def test_another_return_url_replaces_the_first_session(seller: Seller, cloud: StripeCloud) -> None:
     first = await seller.checkout()
-    second = (await seller.desk.create(ONE_TIME, "https://phone.example/done"))["session_id"]
+    second = (await seller.checkouts.create(ONE_TIME, "https://phone.example/done"))["session_id"]
     assert second != first
 
     async def withdrawn() -> bool:
@@ -114,40 +118,40 @@ async def test_the_same_thing_with_another_way_back_replaces_the_first(
     assert cloud.account.get("checkout.session", second)["status"] == "open"
 
 
-async def test_an_answer_that_was_lost_is_asked_for_again_under_the_same_key(
-    seller: Seller, cloud: StripeCloud
-) -> None:
+async def test_after_a_lost_response_the_same_key_is_used(seller: Seller, cloud: StripeCloud) -> None:
     await seller.customers.ensure()
     cloud.set_faults(drop_connection=True, when="after", count=1, method="POST", path="/v1/checkout/sessions")
-    assert await code_of(seller.desk.create(ONE_TIME, RETURN)) == "stripe_unreachable"
-    created = await seller.desk.create(ONE_TIME, RETURN)
+    assert await code_of(seller.checkouts.create(ONE_TIME, RETURN)) == "stripe_unreachable"
+    created = await seller.checkouts.create(ONE_TIME, RETURN)
     sessions = list(cloud.account.newest_first("checkout.session"))
     assert [session["id"] for session in sessions] == [created["session_id"]]
 
 
-async def test_a_power_cut_while_stripe_is_asked_resumes_at_boot(cloud: StripeCloud, tmp_path: Path) -> None:
+async def test_a_checkout_interrupted_by_a_power_cut_is_resumed_at_boot(
+    cloud: StripeCloud, tmp_path: Path
+) -> None:
     state = tmp_path / "router"
     async with selling(cloud, state) as seller:
         await seller.customers.ensure()
         cloud.set_faults(
             drop_connection=True, when="after", count=1, method="POST", path="/v1/checkout/sessions"
         )
-        assert await code_of(seller.desk.create(ONE_TIME, RETURN)) == "stripe_unreachable"
+        assert await code_of(seller.checkouts.create(ONE_TIME, RETURN)) == "stripe_unreachable"
     async with selling(cloud, state) as seller:
-        await seller.desk.resume()
+        await seller.checkouts.resume()
         open_rows = await seller.ledger.read(lambda tx: tx.checkouts.open())
         sessions = list(cloud.account.newest_first("checkout.session"))
         assert [row.session_id for row in open_rows] == [sessions[0]["id"]]
         assert len(sessions) == 1
 
 
-async def test_a_caller_that_goes_away_leaves_a_session_that_the_next_one_gets(
+async def test_a_cancelled_caller_leaves_a_session_for_the_next_one(
     seller: Seller, cloud: StripeCloud
 ) -> None:
     await seller.customers.ensure()
     await seller.prices.id_of(seller.settings.prices[ONE_TIME])
     cloud.set_faults(latency_ms=300, method="POST")
-    impatient = asyncio.create_task(seller.desk.create(ONE_TIME, RETURN))
+    impatient = asyncio.create_task(seller.checkouts.create(ONE_TIME, RETURN))
 
     async def recorded() -> bool:
         return bool(await seller.ledger.read(lambda tx: tx.checkouts.open()))
@@ -155,33 +159,35 @@ async def test_a_caller_that_goes_away_leaves_a_session_that_the_next_one_gets(
     await eventually(recorded, "the checkout is recorded")
     impatient.cancel()
     await asyncio.gather(impatient, return_exceptions=True)
-    created = await seller.desk.create(ONE_TIME, RETURN)
+    created = await seller.checkouts.create(ONE_TIME, RETURN)
     assert [s["id"] for s in cloud.account.newest_first("checkout.session")] == [created["session_id"]]
 
 
-async def test_what_is_owned_for_good_is_not_sold_again(seller: Seller) -> None:
+async def test_permanently_owned_features_are_not_sold_again(seller: Seller) -> None:
     await seller.buy()
-    assert await code_of(seller.desk.create(ONE_TIME, RETURN)) == "already_owned"
-    # the plan unlocks nothing that is not owned for good
-    assert await code_of(seller.desk.create(MONTHLY, RETURN)) == "already_owned"
-    # Business has a feature more
-    assert (await seller.desk.create("price_business_monthly", RETURN))["session_id"]
+    assert await code_of(seller.checkouts.create(ONE_TIME, RETURN)) == "already_owned"
+    # all features of the plan are owned permanently
+    assert await code_of(seller.checkouts.create(MONTHLY, RETURN)) == "already_owned"
+    # Business has one feature more
+    assert (await seller.checkouts.create("price_business_monthly", RETURN))["session_id"]
 
 
-async def test_a_second_subscription_is_refused_but_owning_for_good_is_not(seller: Seller) -> None:
+async def test_a_second_subscription_is_refused_a_one_time_purchase_is_not(seller: Seller) -> None:
     await seller.buy(MONTHLY)
     assert await seller.unlocked() == {"updates", "backups"}
-    assert await code_of(seller.desk.create("price_business_monthly", RETURN)) == "already_owned"
-    assert (await seller.desk.create(ONE_TIME, RETURN))["session_id"]
+    assert await code_of(seller.checkouts.create("price_business_monthly", RETURN)) == "already_owned"
+    assert (await seller.checkouts.create(ONE_TIME, RETURN))["session_id"]
 
 
-async def test_a_bank_debit_under_way_is_not_bought_again(seller: Seller) -> None:
+async def test_a_pending_bank_debit_is_not_bought_again(seller: Seller) -> None:
     await seller.buy(card="bank_debit")
     assert await seller.unlocked() == set()
-    assert await code_of(seller.desk.create(ONE_TIME, RETURN)) == "already_owned"
+    assert await code_of(seller.checkouts.create(ONE_TIME, RETURN)) == "already_owned"
 
 
-async def test_the_customer_is_found_again_and_never_made_twice(cloud: StripeCloud, tmp_path: Path) -> None:
+async def test_the_customer_is_found_by_metadata_and_not_created_twice(
+    cloud: StripeCloud, tmp_path: Path
+) -> None:
     async with selling(cloud, tmp_path / "router") as seller:
         await seller.checkout()
         customer = seller.identity.load().customer
@@ -190,28 +196,28 @@ async def test_the_customer_is_found_again_and_never_made_twice(cloud: StripeClo
     assert len(list(cloud.account.newest_first("customer"))) == 1
 
 
-async def test_a_customer_that_was_deleted_at_stripe_is_replaced(seller: Seller, cloud: StripeCloud) -> None:
+async def test_a_deleted_customer_is_replaced(seller: Seller, cloud: StripeCloud) -> None:
     seller.identity.set_customer("cus_of_another_account")
-    created = await seller.desk.create(ONE_TIME, RETURN)
+    created = await seller.checkouts.create(ONE_TIME, RETURN)
     session = cloud.account.get("checkout.session", created["session_id"])
     assert session["customer"] == seller.identity.load().customer != "cus_of_another_account"
     rows = await seller.ledger.read(lambda tx: tx.checkouts.open())
     assert [row.session_id for row in rows] == [created["session_id"]]
 
 
-async def test_over_http_addresses_are_relative_to_public_url_or_the_request(seller: Seller) -> None:
-    created = await seller.desk.create(ONE_TIME, "/thanks?x=1", origin="http://192.168.1.1")
+async def test_relative_urls_over_http_belong_to_public_url_or_the_request(seller: Seller) -> None:
+    created = await seller.checkouts.create(ONE_TIME, "/thanks?x=1", origin="http://192.168.1.1")
     session = seller.cloud.account.get("checkout.session", created["session_id"])
     address = urlsplit(session["success_url"])
     assert (address.netloc, address.path) == ("192.168.1.1", "/thanks")
     assert dict(parse_qsl(address.query)) == {"x": "1", "session_id": "{CHECKOUT_SESSION_ID}"}
     seller.change(public_url="https://router.example")
-    created = await seller.desk.create(ONE_TIME, "/thanks", origin="http://192.168.1.1")
+    created = await seller.checkouts.create(ONE_TIME, "/thanks", origin="http://192.168.1.1")
     session = seller.cloud.account.get("checkout.session", created["session_id"])
     assert session["success_url"].startswith("https://router.example/thanks?")
 
 
-async def test_the_other_open_session_is_withdrawn_once_one_is_paid(
+async def test_another_open_session_is_withdrawn_after_one_is_paid(
     seller: Seller, cloud: StripeCloud
 ) -> None:
     yearly = await seller.checkout("price_premium_yearly")
@@ -220,6 +226,6 @@ async def test_the_other_open_session_is_withdrawn_once_one_is_paid(
     await seller.reconciler.sync(monthly)
     row = await seller.ledger.read(lambda tx: tx.checkouts.by_session(yearly))
     assert row is not None
-    assert await seller.desk.withdraw(row) is True
+    assert await seller.checkouts.withdraw(row) is True
     assert cloud.account.get("checkout.session", yearly)["status"] == "expired"
     assert await seller.ledger.read(lambda tx: tx.checkouts.open()) == []

@@ -27,5 +27,5 @@ def test_reasons(code: str | None, decline_code: str | None, reason: str) -> Non
     assert found.message.in_locale("it-IT") == found.message.it
 
 
-def test_a_thief_is_not_told_that_the_card_is_known_as_stolen() -> None:
+def test_a_stolen_card_is_shown_as_an_ordinary_decline() -> None:
     assert failure("card_declined", "stolen_card").message == failure("card_declined").message

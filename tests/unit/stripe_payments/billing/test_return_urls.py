@@ -22,7 +22,7 @@ LAN = "http://192.168.1.1"
         ("/a%20b%2Fc", f"{LAN}/a%20b%2Fc"),
     ],
 )
-def test_our_own_addresses(url: str, resolved: str) -> None:
+def test_urls_of_the_router(url: str, resolved: str) -> None:
     assert resolve(url, base=LAN, allowed_origins=[LAN]) == resolved
 
 
@@ -61,7 +61,7 @@ def test_other_origins_are_foreign(url: str) -> None:
     ],
 )
 @pytest.mark.parametrize("allowed", [[LAN], None])
-def test_what_is_no_web_address_is_refused_to_everybody(url: str, allowed: list[str] | None) -> None:
+def test_invalid_urls_are_refused_to_every_caller(url: str, allowed: list[str] | None) -> None:
     with pytest.raises(PaymentError) as raised:
         resolve(url, base=LAN, allowed_origins=allowed, argument="cancel_url")
     assert raised.value.code == "invalid_argument"
@@ -72,18 +72,18 @@ def test_what_is_no_web_address_is_refused_to_everybody(url: str, allowed: list[
     "url", ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "ftp://192.168.1.1/"]
 )
 @pytest.mark.parametrize(("allowed", "code"), [([LAN], "foreign_return_url"), (None, "invalid_argument")])
-def test_other_schemes_are_refused_to_everybody(url: str, allowed: list[str] | None, code: str) -> None:
+def test_other_schemes_are_refused_to_every_caller(url: str, allowed: list[str] | None, code: str) -> None:
     with pytest.raises(PaymentError) as raised:
         resolve(url, base=LAN, allowed_origins=allowed)
     assert raised.value.code == code
 
 
-def test_the_authorised_caller_may_name_any_web_address() -> None:
+def test_the_authorised_caller_may_pass_any_http_url() -> None:
     assert resolve("https://shop.example/x", base=LAN, allowed_origins=None) == "https://shop.example/x"
 
 
 @given(st.text(max_size=60))
-def test_nothing_leads_out(url: str) -> None:
+def test_no_open_redirect(url: str) -> None:
     try:
         resolved = resolve(url, base=LAN, allowed_origins=[LAN])
     except PaymentError:
@@ -109,8 +109,8 @@ def test_the_session_id_is_added_once() -> None:
         "http://[fd00::1]-:80/",
     ],
 )
-def test_nothing_stands_beside_the_brackets(url: str) -> None:
-    """urllib takes the host out of the brackets and passes over the rest."""
+def test_text_after_the_brackets_is_refused(url: str) -> None:
+    """urllib takes the host from the brackets and ignores the rest."""
     assert origin_of(url) is None
     with pytest.raises(PaymentError):
         resolve(url, base=LAN, allowed_origins=["http://[fd00::1]"])

@@ -32,7 +32,7 @@ def customer_of(seller: Seller) -> str:
     return customer
 
 
-async def test_the_previewed_amount_is_the_one_that_is_charged(seller: Seller, cloud: StripeCloud) -> None:
+async def test_the_previewed_amount_is_charged(seller: Seller, cloud: StripeCloud) -> None:
     subscription = await seller.subscribe()
     cloud.advance(10 * DAY)
     preview = await seller.subscriptions.preview_change(subscription, BUSINESS)
@@ -45,7 +45,7 @@ async def test_the_previewed_amount_is_the_one_that_is_charged(seller: Seller, c
     assert preview["proration"] == preview["amount_due"] == sum(line["amount"] for line in preview["lines"])
     assert preview["credit"] == 0
     assert preview["next_payment"]["amount"] == 1499
-    cloud.advance(600)  # the buyer thinks it over
+    cloud.advance(600)  # the buyer hesitates
     changed = await seller.subscriptions.change_plan(subscription, BUSINESS)
     assert charged(cloud) == [499, preview["amount_due"]]
     assert (changed["plan"], changed["price"], changed["status"]) == ("business", BUSINESS, "active")
@@ -60,7 +60,7 @@ async def test_the_previewed_amount_is_the_one_that_is_charged(seller: Seller, c
     assert "business" in newest["description"], "what it was paid for, not what was given back for it"
 
 
-async def test_a_quote_that_is_too_old_is_made_anew(seller: Seller, cloud: StripeCloud) -> None:
+async def test_an_expired_quote_is_computed_again(seller: Seller, cloud: StripeCloud) -> None:
     elapsed = 0.0
     seller.subscriptions._monotonic = lambda: elapsed
     subscription = await seller.subscribe()
@@ -85,7 +85,7 @@ async def test_a_smaller_plan_leaves_a_credit(seller: Seller, cloud: StripeCloud
     assert cloud.account.get("customer", customer_of(seller))["balance"] == -preview["credit"]
 
 
-async def test_from_months_to_years_is_billed_at_once(seller: Seller, cloud: StripeCloud) -> None:
+async def test_a_change_from_monthly_to_yearly_is_billed_at_once(seller: Seller, cloud: StripeCloud) -> None:
     subscription = await seller.subscribe()
     cloud.advance(15 * DAY)
     preview = await seller.subscriptions.preview_change(subscription, YEARLY)
@@ -110,7 +110,7 @@ async def test_a_double_click_changes_and_charges_once(seller: Seller, cloud: St
     assert error.code == "not_changeable"
 
 
-async def test_an_answer_that_got_lost_does_not_charge_twice(seller: Seller, cloud: StripeCloud) -> None:
+async def test_a_lost_response_does_not_charge_twice(seller: Seller, cloud: StripeCloud) -> None:
     subscription = await seller.subscribe()
     cloud.advance(10 * DAY)
     await seller.subscriptions.preview_change(subscription, BUSINESS)
@@ -155,7 +155,7 @@ async def test_a_declined_upgrade_keeps_the_old_plan_until_it_is_paid(
         ("", BUSINESS, "invalid_argument"),
     ],
 )
-async def test_what_cannot_be_changed_to(seller: Seller, subscription: str, price: str, code: str) -> None:
+async def test_refused_changes(seller: Seller, subscription: str, price: str, code: str) -> None:
     own = await seller.subscribe()
     target = own if subscription == "own" else subscription
     for verb in (seller.subscriptions.preview_change, seller.subscriptions.change_plan):
@@ -164,7 +164,7 @@ async def test_what_cannot_be_changed_to(seller: Seller, subscription: str, pric
         assert error.message_in("it") != error.message_in("en")
 
 
-async def test_another_routers_subscription_is_not_ours_to_touch(seller: Seller, cloud: StripeCloud) -> None:
+async def test_the_subscription_of_another_router_is_not_found(seller: Seller, cloud: StripeCloud) -> None:
     await seller.subscribe()
     other = await seller.stripe.create("customer", {"metadata": {"router_id": "another"}}, "other")
     (price,) = (await seller.stripe.list("price", {"lookup_keys": [MONTHLY]})).data
@@ -184,7 +184,7 @@ async def test_another_routers_subscription_is_not_ours_to_touch(seller: Seller,
     assert len(await desk.list()) == 1
 
 
-async def test_cancelling_keeps_it_to_its_end_and_resuming_takes_that_back(
+async def test_canceling_takes_effect_at_period_end_and_can_be_undone(
     seller: Seller, cloud: StripeCloud
 ) -> None:
     subscription = await seller.subscribe()
@@ -203,9 +203,7 @@ async def test_cancelling_keeps_it_to_its_end_and_resuming_takes_that_back(
     assert cloud.account.get("subscription", subscription)["cancel_at_period_end"] is True
 
 
-async def test_a_cancellation_made_in_the_portal_is_taken_back_as_well(
-    seller: Seller, cloud: StripeCloud
-) -> None:
+async def test_a_cancellation_in_the_portal_can_be_undone_too(seller: Seller, cloud: StripeCloud) -> None:
     subscription = await seller.subscribe()
     at = cloud.clock.now() + 5 * DAY
     await seller.stripe.update("subscription", subscription, {"cancel_at": at}, "portal")
@@ -216,7 +214,7 @@ async def test_a_cancellation_made_in_the_portal_is_taken_back_as_well(
     assert (await seller.subscriptions.resume(subscription))["ends_at"] is None
 
 
-async def test_at_once_means_at_once(seller: Seller) -> None:
+async def test_cancel_at_once(seller: Seller) -> None:
     subscription = await seller.subscribe()
     ended = await seller.subscriptions.cancel(subscription, at_period_end=False)
     assert ended["status"] == "canceled"
@@ -247,7 +245,7 @@ async def test_pauses_end_by_resuming(seller: Seller, cloud: StripeCloud) -> Non
     assert (await seller.subscriptions.resume(subscription))["status"] == "active"
 
 
-async def test_a_plan_that_owes_is_not_changed(seller: Seller, cloud: StripeCloud) -> None:
+async def test_a_plan_with_a_payment_due_is_not_changed(seller: Seller, cloud: StripeCloud) -> None:
     subscription = await seller.subscribe()
     cloud.change_card(customer_of(seller), "4000000000000341")
     cloud.advance(32 * DAY)
@@ -261,7 +259,7 @@ async def test_a_plan_that_owes_is_not_changed(seller: Seller, cloud: StripeClou
     assert held["latest_invoice"]["url"]
 
 
-async def test_the_portal_is_one_for_all_routers_and_changes_no_plans(
+async def test_all_routers_share_a_portal_configuration_without_plan_changes(
     seller: Seller, cloud: StripeCloud
 ) -> None:
     assert (await refusal(seller.portal.open())).code == "nothing_bought"
@@ -284,7 +282,7 @@ async def test_the_portal_is_one_for_all_routers_and_changes_no_plans(
     assert (await refusal(seller.portal.open("javascript:alert(1)"))).code == "invalid_argument"
 
 
-async def test_a_second_plan_is_refused_with_the_way_out(seller: Seller) -> None:
+async def test_a_second_plan_is_refused_and_names_the_first(seller: Seller) -> None:
     subscription = await seller.subscribe()
     error = await refusal(seller.checkout(BUSINESS))
     assert error.code == "already_owned"
@@ -295,7 +293,7 @@ async def test_a_second_plan_is_refused_with_the_way_out(seller: Seller) -> None
         assert "portal" in hint
 
 
-async def test_an_invoice_has_its_links_in_the_history(seller: Seller) -> None:
+async def test_the_history_links_to_the_invoice(seller: Seller) -> None:
     await seller.subscribe()
     (line,) = (await seller.history.page())["transactions"]
     assert line["kind"] == "invoice"
@@ -303,7 +301,7 @@ async def test_an_invoice_has_its_links_in_the_history(seller: Seller) -> None:
     assert line["receipt_url"].startswith("http")
 
 
-async def test_grants_unlock_and_can_be_taken_back(seller: Seller, cloud: StripeCloud) -> None:
+async def test_grants_unlock_and_can_be_revoked(seller: Seller, cloud: StripeCloud) -> None:
     await seller.reconciler.sync(await seller.checkout(), "clock")
     assert (await refusal(seller.grants.grant("nothing"))).code == "unknown_feature"
     assert (await refusal(seller.grants.grant("backups", "tomorrow"))).code == "invalid_argument"

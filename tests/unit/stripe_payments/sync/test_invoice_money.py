@@ -137,7 +137,7 @@ async def test_promotion_codes_and_tax_where_they_are_configured(seller: Seller,
     assert not plain["allow_promotion_codes"]
     assert not plain["automatic_tax"]["enabled"]
     seller.change(allow_promotion_codes=True, automatic_tax=True)
-    session_id = (await seller.desk.create(MONTHLY, "http://192.168.1.1/other"))["session_id"]
+    session_id = (await seller.checkouts.create(MONTHLY, "http://192.168.1.1/other"))["session_id"]
     session = cloud.account.get("checkout.session", session_id)
     assert session["allow_promotion_codes"] is True
     assert session["automatic_tax"]["enabled"] is True
