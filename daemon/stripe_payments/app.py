@@ -17,6 +17,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,11 +28,8 @@ from stripe_payments.bus_api import api
 from stripe_payments.bus_method import Dispatcher
 from stripe_payments.diagnostics import Diagnostics
 from stripe_payments.errors import PaymentError
-from stripe_payments.identity import META_ROUTER_ID, Identity, IdentityStore
-from stripe_payments.keys import KeyStore
 from stripe_payments.log import Log
 from stripe_payments.refused_webhooks import RefusedWebhooks
-from stripe_payments.settings.loader import SettingsLoader
 from stripe_payments.single_instance import AlreadyRunningError, StateDirectory
 from stripe_payments.startup_gate import Parts, StartupGate
 from stripe_payments.supervisor import Supervisor
@@ -42,7 +40,10 @@ if TYPE_CHECKING:
     from stripe_payments.diagnostics.probes import Situation
     from stripe_payments.feature_cache import FeatureCache
     from stripe_payments.http_api.routing import HttpApp
+    from stripe_payments.identity import Identity, IdentityStore
+    from stripe_payments.keys import KeyStore
     from stripe_payments.ledger import Ledger, Transaction
+    from stripe_payments.settings.loader import SettingsLoader
     from stripe_payments.stripe_api import StripeAPI
     from stripe_payments.sync import Reconciler
     from stripe_payments.unlocks import Unlocks
@@ -64,6 +65,15 @@ _WORKERS_PATIENCE_S: Final = 0.8
 _LEDGER_PATIENCE_S: Final = 0.8
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What is stored outside of the ledger."""
+
+    settings: SettingsLoader
+    keys: KeyStore
+    identity: IdentityStore
+
+
 class App:
     """`run` returns after `stop` (or SIGTERM, SIGINT); `reload` (or SIGHUP) loads the settings again."""
 
@@ -78,9 +88,7 @@ class App:
         self._sign_of_life = sign_of_life
         self._state = StateDirectory(state_dir)
         self._bus = Client(bus_path)
-        self._settings = SettingsLoader(self._bus)
-        self._keys = KeyStore(state_dir, environ)
-        self._identity = IdentityStore(state_dir)
+        self._environ = environ
         self._refused_webhooks = RefusedWebhooks()
         self._api_base = environ.get("STRIPE_API_BASE") or None
         runtime = environ.get("TMPDIR")  # the init script's: in memory, so that a reboot empties it
@@ -90,6 +98,7 @@ class App:
         self.gate = StartupGate()
         self._bus_api = Dispatcher(api, self.gate, Diagnostics(self.situation))
         self._http_api: HttpApp | None = None
+        self._stored: Stored | None = None
         # what depends on the ledger, and so is built again for a new one
         self._ledger: Ledger | None = None
         self._stripe: StripeAPI | None = None
@@ -133,14 +142,18 @@ class App:
             await self._shut_down()
 
     def situation(self) -> Situation:
-        """What the checks of diagnostics examine, also while the start has not succeeded."""
+        """What the checks of diagnostics examine, also while the start has not succeeded. Raises PaymentError
+        `starting` in the first moments.
+        """
         from stripe_payments.diagnostics.probes import Situation
 
-        parts = self._parts
+        parts, stored = self._parts, self._stored
+        if stored is None:
+            raise PaymentError("starting")
         return Situation(
-            settings=self._settings.current,
-            keys=self._keys,
-            identity=self._identity,
+            settings=stored.settings.current,
+            keys=stored.keys,
+            identity=stored.identity,
             state_dir=self._state.path,
             bus=self._bus,
             api_base=self._api_base,
@@ -188,11 +201,12 @@ class App:
         connecting = asyncio.create_task(self._connect())
         try:
             await asyncio.wait({connecting}, timeout=_BUS_FIRST_S)
-            ledger = await self._open_with_retries(None)
+            stored = self._stored = self._load_stored()
+            ledger = await self._open_with_retries(stored, None)
             await connecting
             while True:
                 await ledger.damaged.wait()
-                ledger = await self._replace_ledger(str(ledger.damage))
+                ledger = await self._replace_ledger(stored, str(ledger.damage))
         finally:
             connecting.cancel()
 
@@ -200,7 +214,15 @@ class App:
         await self._bus.start()
         _log.info("connected to ubus")
 
-    async def _replace_ledger(self, damage: str) -> Ledger:
+    def _load_stored(self) -> Stored:
+        from stripe_payments.identity import IdentityStore
+        from stripe_payments.keys import KeyStore
+        from stripe_payments.settings.loader import SettingsLoader
+
+        folder = self._state.path
+        return Stored(SettingsLoader(self._bus), KeyStore(folder, self._environ), IdentityStore(folder))
+
+    async def _replace_ledger(self, stored: Stored, damage: str) -> Ledger:
         """A restart in place: nothing in memory that came from the corrupt ledger survives."""
         self.gate.reset()
         await self._stop_work()
@@ -211,15 +233,15 @@ class App:
             await asyncio.sleep(pause)
             self.gate.reset()
         self._replaced_at = time.monotonic()
-        return await self._open_with_retries(damage)
+        return await self._open_with_retries(stored, damage)
 
-    async def _open_with_retries(self, damage: str | None) -> Ledger:
+    async def _open_with_retries(self, stored: Stored, damage: str | None) -> Ledger:
         """`damage`: why the ledger on disk is known to be corrupt, None if it is not."""
         backoff = Backoff(_FIRST_RETRY_S, _LONGEST_RETRY_S)
         while True:
             try:
                 self._state.hold()
-                return await self._open(damage)
+                return await self._open(stored, damage)
             except PaymentError as error:
                 reason = error.details.get("reason")
                 _log.error("start failed, retrying", code=error.code, reason=reason)
@@ -237,46 +259,49 @@ class App:
         _log.error("state directory cannot be used", path=self._state.path, reason=error.strerror)
         self.gate.refuse(PaymentError("ledger_unavailable", reason=error.strerror))
 
-    async def _open(self, damage: str | None) -> Ledger:
+    async def _open(self, stored: Stored, damage: str | None) -> Ledger:
         """Build the parts, open the gate, start the workers. Raises PaymentError or OSError; what was opened
         by then stays open for the next attempt.
         """
         from stripe_payments.clock import TrustedClock
         from stripe_payments.feature_cache import FeatureCache
+        from stripe_payments.identity import META_ROUTER_ID
         from stripe_payments.ledger import Ledger
         from stripe_payments.stripe_api import StripeAPI
         from stripe_payments.sync import META_CLOCK_FLOOR, Reconciler
         from stripe_payments.sync.mode_change import settle_mode
         from stripe_payments.unlocks import Unlocks, adopt_features
 
+        settings, keys, identity = stored.settings, stored.keys, stored.identity
         if self._ledger is None:
             self._ledger = await Ledger.open(self._state.path / "ledger.db", condemned=damage)
         ledger = self._ledger
         recorded = await ledger.read(_recorded_identity)
-        router_id = (await asyncio.to_thread(self._identity.load, recorded)).router_id
+        router_id = (await asyncio.to_thread(identity.load, recorded)).router_id
         await ledger.write(lambda tx: tx.meta.set(META_ROUTER_ID, router_id))
         floor = await ledger.read(lambda tx: tx.meta.get(META_CLOCK_FLOOR))
         clock = TrustedClock(int(floor) if floor and floor.isdigit() else None)
-        await self._settings.load()
+        await settings.load()
         if self._stripe is not None:  # an earlier attempt's, with that one's clock
             self._stripe.close()
-        stripe = self._stripe = StripeAPI(self._keys.current, clock, self._api_base)
+        stripe = self._stripe = StripeAPI(keys.current, clock, self._api_base)
         unlocks = Unlocks(ledger, self._bus, self._runtime)
         features = FeatureCache(ledger, unlocks.wake)
-        reconciler = Reconciler(ledger, stripe, clock, self._settings.get, self._identity, features.changed)
+        reconciler = Reconciler(ledger, stripe, clock, settings.get, identity, features.changed)
         await ledger.write(lambda tx: tx.inbox.rearm())  # retry times of a clock that ended with its boot
         await adopt_features(ledger, self._bus)
         await reconciler.load()
-        await settle_mode(self._keys.current().mode, ledger, self._identity, reconciler)
+        await settle_mode(keys.current().mode, ledger, identity, reconciler)
         await reconciler.recompute()
         await features.refresh()
         self._unlocks = unlocks
-        self._work(ledger, stripe, clock, features, reconciler, unlocks)
-        _log.info("ready", router_id=router_id, mode=self._keys.current().mode)
+        self._work(stored, ledger, stripe, clock, features, reconciler, unlocks)
+        _log.info("ready", router_id=router_id, mode=keys.current().mode)
         return ledger
 
     def _work(
         self,
+        stored: Stored,
         ledger: Ledger,
         stripe: StripeAPI,
         clock: TrustedClock,
@@ -290,7 +315,7 @@ class App:
         from stripe_payments.setup import Provisioner, WebhookSetup
         from stripe_payments.sync import InboxWorker, Poller
 
-        settings, identity, keys = self._settings.get, self._identity, self._keys
+        settings, identity, keys = stored.settings.get, stored.identity, stored.keys
         poll_wakeup = asyncio.Event()
         inbox = InboxWorker(ledger, reconciler)
         customers = billing.CustomerService(stripe, identity)
@@ -309,7 +334,7 @@ class App:
             wakeup=poll_wakeup,
             withdraw=checkout.withdraw,
         )
-        reload = SettingsReload(self._settings, reconciler, poll_wakeup, self._reload_requested)
+        reload = SettingsReload(stored.settings, reconciler, poll_wakeup, self._reload_requested)
         parts = self._parts = Parts(
             settings=settings,
             features=features,
@@ -424,6 +449,8 @@ class SettingsReload:
 
 def _recorded_identity(tx: Transaction) -> Identity | None:
     """The router's id, and the customer of its latest purchase."""
+    from stripe_payments.identity import META_ROUTER_ID, Identity
+
     router_id = tx.meta.get(META_ROUTER_ID)
     if router_id is None:
         return None
