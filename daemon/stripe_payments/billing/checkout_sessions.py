@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from stripe_payments.backoff import Backoff
 from stripe_payments.billing.customer import CustomerService
-from stripe_payments.billing.eligibility import read_ownership, refusal
+from stripe_payments.billing.eligibility import already_owned, read_ownership
 from stripe_payments.billing.prices import PriceIds, warn_if_different
 from stripe_payments.billing.return_urls import ReturnUrls
 from stripe_payments.billing.shared_tasks import SharedTasks
@@ -151,8 +151,8 @@ class CheckoutService:
         if self._stripe.state.status == "unconfigured":
             raise PaymentError("not_configured")
         holdings = await self._ledger.read(read_ownership)
-        if (refused := refusal(price, holdings, settings)) is not None:
-            raise refused
+        if (owned := already_owned(price, holdings, settings)) is not None:
+            raise PaymentError("already_owned", **owned)
         checkout = await self._opening.run(order, lambda: self._open(order, price))
         return {"session_id": checkout.session_id or "", "checkout_url": checkout.url or ""}
 
@@ -175,7 +175,7 @@ class CheckoutService:
         if price is None or checkout.session_id is None:
             return False
         holdings = await self._ledger.read(read_ownership)
-        if refusal(price, holdings, settings) is None:
+        if already_owned(price, holdings, settings) is None:
             return False
         return await self._expire(checkout.session_id)
 

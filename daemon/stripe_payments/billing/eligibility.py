@@ -1,4 +1,4 @@
-"""What this router holds already, and what it therefore must not buy again. The rules are pure."""
+"""What this router owns, and what it therefore must not buy again. Pure rules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.entitlements import MANUAL, Entitlement, Purchase, Subscription
-from stripe_payments.errors import PaymentError
 from stripe_payments.settings import Price, Sellable, Settings
 from stripe_payments.sync.projection import payment
 from stripe_payments.sync.stored_objects import assemble
@@ -16,19 +15,20 @@ if TYPE_CHECKING:
     from stripe_payments.ledger import Transaction
 
 LIVING: Final = frozenset({"active", "trialing", "past_due", "unpaid", "paused"})
-"""Statuses of a subscription that is still there, paid or not: a second one beside it would be charged as
-well. `incomplete` is not among them: its first payment failed, and Stripe ends it by itself within a day."""
+"""Statuses of a subscription that has not ended, paid or not: a second one would be charged as well. Not
+`incomplete`: its first payment failed, and Stripe ends it within a day.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """What was bought and is not over, and the features as they stand."""
+    """The subscriptions that have not ended, the purchases, and the features' current state."""
 
     subscriptions: Sequence[Subscription] = ()
     purchases: Sequence[Purchase] = ()
     features: Mapping[str, Entitlement] | None = None
     pending: frozenset[str] = frozenset()
-    """The purchases (cs_…) whose payment, a bank debit, is still under way."""
+    """Purchases (cs_…) whose payment, a bank debit, is still processing."""
 
     def living(self) -> list[Subscription]:
         return [held for held in self.subscriptions if held.status in LIVING]
@@ -45,8 +45,8 @@ def _is_pending(tx: Transaction, purchase: Purchase) -> bool:
     return session is not None and payment(session).status == "pending"
 
 
-def stands(purchase: Purchase) -> bool:
-    """Whether a purchase is paid and was neither given back nor lost."""
+def is_active(purchase: Purchase) -> bool:
+    """Whether a purchase is paid, and neither refunded in full nor lost in a dispute."""
     return purchase.paid and not purchase.fully_refunded and purchase.dispute != "lost"
 
 
@@ -59,14 +59,12 @@ def features_of_purchase(purchase: Purchase, settings: Settings) -> tuple[str, .
     return sold.features if sold is not None else ()
 
 
-def owned_for_good(holdings: Ownership, settings: Settings) -> set[str]:
-    """The features that no end and no missed payment takes away: bought once, or granted by the
-    administrator.
-    """
+def permanent_features(holdings: Ownership, settings: Settings) -> set[str]:
+    """The features that do not depend on a subscription: bought once, or granted without an end."""
     owned = {
         feature
         for purchase in holdings.purchases
-        if stands(purchase)
+        if is_active(purchase)
         for feature in features_of_purchase(purchase, settings)
     }
     for name, held in (holdings.features or {}).items():
@@ -75,44 +73,44 @@ def owned_for_good(holdings: Ownership, settings: Settings) -> set[str]:
     return owned
 
 
-def is_held(price: Price, holdings: Ownership, settings: Settings) -> bool:
-    """The catalogue's `owned`: subscribed to at this very price, or bought for good."""
+def is_owned(price: Price, holdings: Ownership, settings: Settings) -> bool:
+    """The catalog's `owned`: subscribed at this price, or all its features owned permanently."""
     if price.interval is not None:
         return any(
             price in (settings.price(held.price_id), settings.price(held.price_alias or ""))
             for held in holdings.living()
         )
     features = settings.features_of(price)
-    return bool(features) and set(features) <= owned_for_good(holdings, settings)
+    return bool(features) and set(features) <= permanent_features(holdings, settings)
 
 
-def refusal(price: Price, holdings: Ownership, settings: Settings) -> PaymentError | None:
-    """`already_owned` if buying this would be paying twice, else None.
+def already_owned(price: Price, holdings: Ownership, settings: Settings) -> dict[str, object] | None:
+    """The details of the error `already_owned` if this purchase would be charged twice, else None.
 
-    A second subscription; anything whose features are all owned for good; a one-time purchase whose payment
-    (a bank debit) is still under way.
+    That is a second subscription; a price whose features are all owned permanently; a one-time purchase whose
+    payment (a bank debit) is still processing.
     """
     sold = settings.sellable(price.of)
     title = sold.titles if sold is not None else price.of
     if price.interval is not None and (living := holdings.living()):
-        return PaymentError("already_owned", item=title, subscription=living[0].id)
+        return {"item": title, "subscription": living[0].id}
     features = set(settings.features_of(price))
-    if features and features <= owned_for_good(holdings, settings):
-        return PaymentError("already_owned", item=title)
+    if features and features <= permanent_features(holdings, settings):
+        return {"item": title}
     for purchase in holdings.purchases:
         if purchase.id in holdings.pending and price.interval is None:
-            under_way = settings.price(purchase.price_id) or settings.price(purchase.price_alias or "")
-            if under_way == price:
-                return PaymentError("already_owned", item=title, payment_id=purchase.id)
+            processing = settings.price(purchase.price_id) or settings.price(purchase.price_alias or "")
+            if processing == price:
+                return {"item": title, "payment_id": purchase.id}
     return None
 
 
 def catalog_view(settings: Settings, holdings: Ownership, locale: str | None) -> dict[str, Any]:
-    """`{plans[], products[], features{NAME: {title, description}}}` in the reader's language.
+    """Return `{plans[], products[], features{NAME: {title, description}}}` in the caller's language.
 
     A plan or product is {id, title, description, features[] (names), prices[]}; a price is {id (its alias),
     price_id (Stripe's, or null until provisioned), amount (minor units), currency, interval ("month", "year"
-    or null), trial_days (free before the first payment, where this router may still try), owned}.
+    or null), trial_days (0 once this router had a subscription), owned}.
     """
 
     def sellable(sold: Sellable) -> dict[str, Any]:
@@ -129,7 +127,7 @@ def catalog_view(settings: Settings, holdings: Ownership, locale: str | None) ->
                     "currency": price.currency,
                     "interval": price.interval,
                     "trial_days": 0 if holdings.subscriptions else price.trial_days,
-                    "owned": is_held(price, holdings, settings),
+                    "owned": is_owned(price, holdings, settings),
                 }
                 for price in settings.prices_of(sold.name)
             ],

@@ -1,4 +1,4 @@
-"""What an administrator unlocks by hand: a gift, a review unit, a wrong that is put right."""
+"""Features that an administrator unlocks manually: a gift, a review unit, a complaint."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LONG: Final = Text(f"at most {LONGEST_NOTE} characters", f"al massimo {LONGEST_
 
 
 class GrantService:
-    """Grants live in the ledger; a new ledger takes them over from UCI, where their source is `manual`."""
+    """Grants are stored in the ledger; a new one restores them from UCI, where their source is `manual`."""
 
     def __init__(
         self,
@@ -44,8 +44,8 @@ class GrantService:
         self._clock = clock
 
     async def grant(self, feature: str, until: str | None = None, note: str | None = None) -> dict[str, Any]:
-        """Unlock a feature, for ever or `until` (RFC 3339, UTC); a grant that there was is replaced. Gives
-        the grant {feature, until, note, granted_at}. Raises unknown_feature, invalid_argument.
+        """Unlock a feature, without an end or `until` (RFC 3339, UTC), and return the grant {feature, until,
+        note, granted_at}. It replaces an earlier grant. Raises unknown_feature, invalid_argument.
         """
         end = parse_time(until) if until else None
         now = self._clock.now()
@@ -69,8 +69,8 @@ class GrantService:
         return _shown(grant)
 
     async def revoke(self, feature: str) -> dict[str, Any]:
-        """Take a grant back: {feature, revoked}; revoked is false if there was none. The feature stays
-        unlocked if something else unlocks it. Raises unknown_feature.
+        """Revoke a grant and return {feature, revoked}; revoked is false if there was none. The feature stays
+        unlocked if a purchase unlocks it. Raises unknown_feature.
         """
         known = feature in self._settings().features
 
@@ -86,7 +86,7 @@ class GrantService:
         return {"feature": feature, "revoked": revoked}
 
     async def list(self) -> list[dict[str, Any]]:
-        """All grants, by feature, those that are over included."""
+        """All grants by feature, including those that have ended."""
         return [_shown(grant) for grant in await self._ledger.read(lambda tx: tx.grants.all())]
 
 

@@ -1,4 +1,4 @@
-"""The list of transactions, newest first, a page at a time."""
+"""The list of transactions, newest first, in pages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class History:
     async def page(
         self, limit: int | None = None, before: str | None = None, locale: str | None = None
     ) -> dict[str, Any]:
-        """`{transactions[], next}`; `next` (or null) is what `before` takes for the page that follows.
+        """Return `{transactions[], next}`; `next` (or null) is the value of `before` for the following page.
 
         A transaction is {id, date (RFC 3339), kind (payment, invoice, refund, dispute), amount (minor units),
         currency, status, description, receipt_url, invoice_pdf}; the last two may be null.
@@ -54,6 +54,6 @@ class History:
         }
 
     def _title(self, description: str, locale: str | None) -> str:
-        """A row of ours carries the name of what was sold, so that it can be told in any language."""
+        """Our rows contain the name of the plan or product, whose title is known in both languages."""
         sold = self._settings().sellable(description)
         return sold.title_in(locale) if sold is not None else description

@@ -1,4 +1,4 @@
-"""Giving money back, in part or in full."""
+"""Refund payments, in part or in full."""
 
 from __future__ import annotations
 
@@ -46,17 +46,16 @@ class RefundService:
         self._stripe = stripe
         self._reconciler = reconciler
         self._refunds: SharedTasks[tuple[str, int | None, str | None], dict[str, Any]] = SharedTasks()
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def refund(
         self, payment_id: str, amount: int | None = None, reason: str | None = None
     ) -> dict[str, Any]:
-        """Refund `amount` minor units of a payment (cs_, pi_, ch_, in_), or all that is left of it.
+        """Refund `amount` minor units of a payment (cs_, pi_, ch_, in_), or the rest of it, and return {id,
+        payment_id, amount, currency, status, reason}.
 
-        Whoever asks for the same while it is under way gets that same refund: a double click gives back once.
-
-        Gives {id, payment_id, amount, currency, status, reason}. Raises invalid_argument, payment_not_found,
-        not_refundable, amount_too_large, and what Stripe may answer.
+        Callers that request the same refund while it is in progress get that one: a double click refunds
+        once. Raises invalid_argument, payment_not_found, not_refundable, amount_too_large, Stripe's errors.
         """
         if object_kind(payment_id) not in ("checkout.session", "payment_intent", "charge", "invoice"):
             raise PaymentError("invalid_argument", argument="payment_id")
@@ -65,19 +64,19 @@ class RefundService:
         if amount is not None and amount <= 0:
             raise PaymentError("invalid_argument", argument="amount", reason=_AMOUNT)
         return await self._refunds.run(
-            (payment_id, amount, reason), lambda: self._in_turn(payment_id, amount, reason)
+            (payment_id, amount, reason), lambda: self._one_at_a_time(payment_id, amount, reason)
         )
 
-    async def _in_turn(self, payment_id: str, amount: int | None, reason: str | None) -> dict[str, Any]:
-        async with self._turn:  # each is judged by what the one before has left
+    async def _one_at_a_time(self, payment_id: str, amount: int | None, reason: str | None) -> dict[str, Any]:
+        async with self._lock:  # each depends on the amount that the one before has left
             return await self._refund(payment_id, amount, reason)
 
     async def _refund(self, payment_id: str, amount: int | None, reason: str | None) -> dict[str, Any]:
         paid = await self._payment(payment_id)
-        note = f"refund {paid.payment_intent} {amount or 'all'} {reason or ''}"
-        unheard = await self._ledger.read(lambda tx: _unheard(tx, note))
-        if unheard is not None and paid.payment_intent is not None:
-            return await self._give_back(payment_id, paid.payment_intent, amount, reason, note, unheard)
+        entry = f"refund {paid.payment_intent} {amount or 'all'} {reason or ''}"
+        unanswered = await self._ledger.read(lambda tx: _unanswered(tx, entry))
+        if unanswered is not None and paid.payment_intent is not None:
+            return await self._create(payment_id, paid.payment_intent, amount, reason, entry, unanswered)
         if paid.status not in ("paid", "partially_refunded") or paid.payment_intent is None:
             why = _WHY.get(paid.status, _NOT_PAID)
             raise PaymentError("not_refundable", payment_id=payment_id, reason=why)
@@ -85,15 +84,15 @@ class RefundService:
         if amount is not None and amount > left:
             raise PaymentError("amount_too_large", amount=amount, available=left)
         key = uuid.uuid4().hex
-        return await self._give_back(payment_id, paid.payment_intent, amount, reason, note, key)
+        return await self._create(payment_id, paid.payment_intent, amount, reason, entry, key)
 
-    async def _give_back(
-        self, payment_id: str, intent: str, amount: int | None, reason: str | None, note: str, key: str
+    async def _create(
+        self, payment_id: str, intent: str, amount: int | None, reason: str | None, entry: str, key: str
     ) -> dict[str, Any]:
-        """Ask Stripe. Until it has answered, the key stays noted under what was asked: whoever asks again
-        after a lost answer, or after a power cut, asks for that same refund.
+        """Create the refund. Until Stripe has answered, the ledger's `entry` holds the idempotency key: the
+        same request after a lost response or a power cut gets the same refund.
         """
-        await self._ledger.write(lambda tx: tx.meta.set(note, f"{key} {int(time.time())}"))
+        await self._ledger.write(lambda tx: tx.meta.set(entry, f"{key} {int(time.time())}"))
         params: RefundCreateParams = {
             "payment_intent": intent,
             "metadata": {"router_id": self._reconciler.identity.router_id},
@@ -106,15 +105,15 @@ class RefundService:
             refund = await self._stripe.create("refund", params, f"refund-{key}")
         except PaymentError as error:
             if not is_transient(error):
-                await self._ledger.write(lambda tx: tx.meta.delete(note))
+                await self._ledger.write(lambda tx: tx.meta.delete(entry))
             if error.details.get("stripe_code") in ("charge_already_refunded", "charge_disputed"):
                 raise PaymentError(
                     "not_refundable", payment_id=payment_id, reason=error.details.get("reason")
                 ) from error
             raise
-        await self._ledger.write(lambda tx: tx.meta.delete(note))
+        await self._ledger.write(lambda tx: tx.meta.delete(entry))
         _log.info("refunded", payment=intent, refund=refund["id"], amount=refund.get("amount"))
-        await self._settle(intent)
+        await self._sync(intent)
         return {
             "id": refund["id"],
             "payment_id": payment_id,
@@ -145,17 +144,17 @@ class RefundService:
             raise PaymentError("not_refundable", payment_id=payment_id, reason=_NOT_PAID)
         return paid
 
-    async def _settle(self, intent: str) -> None:
-        """Take in the effect now; should Stripe be gone at this very moment, polling will."""
+    async def _sync(self, intent: str) -> None:
+        """Apply the effect now; if Stripe is unreachable at this moment, the poller will."""
         try:
             await self._reconciler.sync(intent, "refund")
         except PaymentError as error:
-            _log.warning("the refund's effect is left to the poller", error=error.code)
+            _log.warning("refund not synced, left to the poller", error=error.code)
 
 
-def _unheard(tx: Transaction, note: str) -> str | None:
-    """The key under which that refund was asked for without an answer, while Stripe remembers it."""
-    key, _, at = (tx.meta.get(note) or "").partition(" ")
+def _unanswered(tx: Transaction, entry: str) -> str | None:
+    """The idempotency key of the same request that got no answer, while Stripe still knows it."""
+    key, _, at = (tx.meta.get(entry) or "").partition(" ")
     return key if at.isdigit() and abs(time.time() - int(at)) < IDEMPOTENCY_KEY_TTL else None
 
 
