@@ -91,21 +91,21 @@ lint: $(VENV)/.dev node_modules/.package-lock.json have-shellcheck
 	$(if $(SHELL_FILES),shellcheck --shell=dash $(SHELL_FILES))
 
 faults: $(VENV)/.dev have-gcc
-	$(VENV)/bin/python -m campaigns.faults $(FAULTS)
+	$(VENV)/bin/python -m campaigns faults $(FAULTS)
 
 bench: $(VENV)/.dev
-	$(VENV)/bin/python -m campaigns.bench
+	$(VENV)/bin/python -m campaigns bench
 
 attack: $(VENV)/.dev have-chromium
-	$(VENV)/bin/python -m campaigns.attack $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+	$(VENV)/bin/python -m campaigns attack $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(ONLY),--only $(ONLY))
 
 # With DAYS= the million is followed for so long; PUBLISH=1 puts the pictures into docs/images.
 fleet: $(VENV)/.dev
-	$(VENV)/bin/python -m campaigns.fleet --days $(DAYS) $(if $(PUBLISH),--publish)
+	$(VENV)/bin/python -m campaigns fleet --days $(DAYS) $(if $(PUBLISH),--publish)
 
 soak: $(VENV)/.dev
-	$(VENV)/bin/python -m campaigns.soak $(if $(MINUTES),--minutes $(MINUTES))
+	$(VENV)/bin/python -m campaigns soak $(if $(MINUTES),--minutes $(MINUTES))
 
 ipk: $(VENV)/.demo
 	@$(VENV)/bin/python -m tools.ipk --output build/ipk

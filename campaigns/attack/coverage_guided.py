@@ -94,7 +94,7 @@ async def _run(trials: Trials, name: str, seconds: int) -> None:
     covered = [int(number) for number in _COVERED.findall(said)]
     trials.notes.append(f"{name}: {runs:,} runs, {covered[-1] if covered else 0} edges reached")
     for _ in range(max(0, runs - 1)):
-        trials.line.note(None)
+        trials.tally.count(None)
     problem = None
     if process.returncode != 0 or not runs:
         problem = (

@@ -86,7 +86,7 @@ def _search(
     except AssertionError as found:
         trials.note(str(found), name)
     for _ in range(held):
-        trials.line.note(None)
+        trials.tally.count(None)
 
 
 async def properties(trials: Trials) -> None:

@@ -19,7 +19,7 @@ from campaigns.attack.log_lines import ForgedLogError, entry
 from campaigns.attack.pages import skeleton
 from campaigns.attack.return_addresses import ALLOWED, foreign
 from campaigns.attack.trials import Trials
-from campaigns.report import Line
+from campaigns.report import Tally
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -48,7 +48,7 @@ async def test_what_breaks_is_written_down_and_met_with_a_new_target(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     _Fragile.opened = 0
-    line = Line("blobmsg", "")
+    line = Tally("blobmsg", "")
     await fuzz(_Fragile, Trials(line, tmp_path, count=40, seed=3))
     broken = [failure for failure in line.failures if "ValueError: x" in failure]
     assert 2 <= len(broken) < 30
@@ -59,10 +59,10 @@ async def test_what_breaks_is_written_down_and_met_with_a_new_target(
 
 
 def test_the_same_seed_tries_the_same(tmp_path: Path) -> None:
-    one, two = (Trials(Line("a", ""), tmp_path, count=3, seed=7) for _ in range(2))
+    one, two = (Trials(Tally("a", ""), tmp_path, count=3, seed=7) for _ in range(2))
     assert [one.chance.random() for _ in range(5)] == [two.chance.random() for _ in range(5)]
     assert list(one.rounds()) == [0, 1, 2]
-    assert Trials(Line("b", ""), tmp_path, count=3, seed=7).chance.random() != one.chance.random()
+    assert Trials(Tally("b", ""), tmp_path, count=3, seed=7).chance.random() != one.chance.random()
 
 
 @pytest.mark.parametrize(
@@ -172,14 +172,14 @@ def test_mutations_change_one_thing_and_leave_the_original() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--only", "nonsense"], 1, "there is no attack nonsense"),
-        (["--only", "sessions", "--input", __file__], 2, "--input needs the name of one fuzzed line"),
-        (["--only", "blobmsg", "--input", __file__], 0, "held"),
+        (["--only", "nonsense"], 2, "invalid choice: 'nonsense'"),
+        (["--only", "sessions", "--input", __file__], 1, "--input needs the name of one fuzzed part"),
+        (["--only", "blobmsg", "--input", __file__], 0, "2 held"),
     ],
 )
 def test_the_command(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "campaigns.attack", *arguments],
+        [sys.executable, "-m", "campaigns", "attack", *arguments],
         env={"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'daemon'}"},
         cwd=tmp_path,
         capture_output=True,

@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import TypeVar
 
-from campaigns.report import Line
+from campaigns.report import Tally
 
 __all__ = ["BUILD", "Trials"]
 
@@ -26,12 +26,14 @@ class Trials:
     that the same `seed` tries the same again.
     """
 
-    def __init__(self, line: Line, folder: Path, *, count: int, seconds: float = 0.0, seed: int = 0) -> None:
-        self.line = line
+    def __init__(
+        self, tally: Tally, folder: Path, *, count: int, seconds: float = 0.0, seed: int = 0
+    ) -> None:
+        self.tally = tally
         self.folder = folder
         self.count = count
         self.seed = seed
-        self.chance = Random(f"{line.name} {seed}")
+        self.chance = Random(f"{tally.name} {seed}")
         self._long = seconds > 0
         self._until = time.monotonic() + seconds
         self.notes: list[str] = []
@@ -59,17 +61,17 @@ class Trials:
 
     def note(self, problem: str | None, trial: str) -> None:
         """One trial of a list, named so that a person finds it in the code; `problem` None: it held."""
-        self.line.note(None if problem is None else f"{trial}: {problem} (again: {self._again()})")
+        self.tally.count(None if problem is None else f"{trial}: {problem} (again: {self._again()})")
 
     def note_input(self, problem: str | None, given: bytes) -> None:
         """One trial of an input; one that harmed is written to a file, which repeats it by itself."""
         if problem is None:
-            self.line.note(None)
+            self.tally.count(None)
             return
-        file = BUILD / self.line.name / hashlib.sha256(given).hexdigest()[:16]
+        file = BUILD / self.tally.name / hashlib.sha256(given).hexdigest()[:16]
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(given)
-        self.line.note(f"{problem} (again: {self._again()} --input {file})")
+        self.tally.count(f"{problem} (again: {self._again()} --input {file})")
 
     def _again(self) -> str:
-        return f"python -m campaigns.attack --only {self.line.name} --seed {self.seed}"
+        return f"python -m campaigns attack --only {self.tally.name} --seed {self.seed}"

@@ -12,15 +12,15 @@ of them alike; a median turn counts.
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 from campaigns.bench.processes import appears, python, running
-from campaigns.bench.report import Goal, Measurement
 from campaigns.bench.served_method import ARGUMENTS, METHOD
+from campaigns.report import Goal, Row
 from ubus_py import Client
 
 SEQUENTIAL_CALLS = 50
@@ -112,21 +112,19 @@ async def _measure(bus: Path, folder: Path, served: Sequence[_Server]) -> None:
                 await server.turn(client)
 
 
-def _beside(served: dict[str, _Server], other: _Server, what: str, goal: Goal | None) -> list[Measurement]:
+def _beside(served: dict[str, _Server], other: _Server, what: str, goal: Goal | None) -> list[Row]:
     """Each way of ours beside another."""
     measurements = []
     for name in ("coroutine", "function"):
         own, title = served[name], f"ubus call, {name} handler, beside the {what}"
         measurements += [
-            Measurement(f"{title}: one at a time", own.cost, "µs/call", goal, other.cost, what),
-            Measurement(
-                f"{title}: 50 in flight", own.cost_of_many, "µs/call", None, other.cost_of_many, what
-            ),
+            Row(f"{title}: one at a time", own.cost, "µs/call", goal, other.cost, what),
+            Row(f"{title}: 50 in flight", own.cost_of_many, "µs/call", None, other.cost_of_many, what),
         ]
     return measurements
 
 
-async def measure(folder: Path) -> list[Measurement]:
+async def measure(folder: Path) -> AsyncIterator[Row]:
     """Needs a minute."""
     bus = folder / "bus.sock"
     acl = folder / "acl.d"
@@ -138,18 +136,16 @@ async def measure(folder: Path) -> list[Measurement]:
         await _measure(bus, folder, tuple(served.values()))
     ours = served["coroutine"]
     rate = 1e6 / ours.cost_of_many
-    measurements = [
-        Measurement("ubus calls, one at a time", 1e6 / ours.cost, "calls/s"),
-        Measurement(f"ubus calls, 50 in flight, {what}", rate, "calls/s"),
-        *_beside(served, served["bare"], "bare server", None),
-    ]
+    yield Row("ubus calls, one at a time", 1e6 / ours.cost, "calls/s")
+    yield Row(f"ubus calls, 50 in flight, {what}", rate, "calls/s")
+    for row in _beside(served, served["bare"], "bare server", None):
+        yield row
     if "binding" in served:
         binding = served["binding"]
-        measurements += _beside(served, binding, "C binding", Goal("<=", 1.15, of_baseline=True))
+        for row in _beside(served, binding, "C binding", Goal("<=", 1.15, of_baseline=True)):
+            yield row
         alone, one_at_a_time = 1e6 / binding.cost, "C binding, one at a time"
-        measurements.append(
-            Measurement(
-                "ubus calls, 50 in flight", rate, "calls/s", Goal(">=", 4, True), alone, one_at_a_time
-            )
-        )
-    return measurements
+        yield Row("ubus calls, 50 in flight", rate, "calls/s", Goal(">=", 4, True), alone, one_at_a_time)
+    else:
+        missing = "UBUS_BINDING_PYTHON names no Python with the C binding (python3-ubus)"
+        yield Row("ubus call beside the C binding", reason=missing)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from campaigns.bench.report import Goal, Measurement
+from campaigns.report import Goal, NotMeasured, Row
 from simulator.world import World
 
 MEMORY = Path("/dev/shm")
@@ -99,14 +99,12 @@ async def _idle_day(world: World) -> float:
     return float(_written(pid) - before)
 
 
-async def measure(folder: Path) -> list[Measurement]:
-    """Nothing where there is no tmpfs, or the kernel does not count."""
+async def measure(folder: Path) -> AsyncIterator[Row]:
+    """Needs a tmpfs, and a kernel that counts what a process writes."""
     if not MEMORY.is_dir() or not Path("/proc/self/io").exists():
-        return []
+        raise NotMeasured(f"needs {MEMORY} and /proc/self/io")
     async with _world(folder / "flash") as world:
-        purchase = await _purchases(world)
-        day = await _idle_day(world)
-    return [
-        Measurement("flash, written for a purchase", purchase / 1024, "KiB", Goal("<=", 64)),
-        Measurement("flash, written on an idle day", day / 1024, "KiB", Goal("<=", 24 * STATE_WRITE_KIB)),
-    ]
+        purchase = await _purchases(world) / 1024
+        yield Row("flash, written for a purchase", purchase, "KiB", Goal("<=", 64))
+        day = await _idle_day(world) / 1024
+        yield Row("flash, written on an idle day", day, "KiB", Goal("<=", 24 * STATE_WRITE_KIB))

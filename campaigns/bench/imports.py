@@ -3,9 +3,10 @@
 import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-from campaigns.bench.report import Measurement
+from campaigns.report import Row
 from tools.ipk.makefiles import REPOSITORY
 
 ROUNDS = 3
@@ -54,16 +55,13 @@ async def _once() -> tuple[float, list[tuple[float, float]]]:
     return told["python"], [(spent, memory) for spent, memory in told["costs"]]
 
 
-async def measure(folder: Path) -> list[Measurement]:
+async def measure(folder: Path) -> AsyncIterator[Row]:
     """The best time of a few rounds; memory hardly varies."""
     del folder
     rounds = [await _once() for _ in range(ROUNDS)]
-    measurements = [Measurement("memory, Python alone", min(python for python, _ in rounds), "MiB")]
+    yield Row("memory, Python alone", min(python for python, _ in rounds), "MiB")
     for place, (name, when) in enumerate(STEPS):
         spent = min(costs[place][0] for _, costs in rounds)
         memory = min(costs[place][1] for _, costs in rounds)
-        measurements += [
-            Measurement(f"import {name} ({when})", spent, "ms"),
-            Measurement(f"memory, import {name}", memory, "MiB"),
-        ]
-    return measurements
+        yield Row(f"import {name} ({when})", spent, "ms")
+        yield Row(f"memory, import {name}", memory, "MiB")

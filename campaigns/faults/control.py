@@ -64,7 +64,7 @@ class Mistake:
 MISTAKES = (
     Mistake(
         "does not sync its commits",
-        "ledger/store.py",
+        "ledger/database.py",
         "'FULL' if any(j.durable for j in jobs) else 'NORMAL'",
         "'OFF'",
         "purchase",
@@ -73,7 +73,7 @@ MISTAKES = (
     ),
     Mistake(
         "does not sync its small files",
-        "durable_file.py",
+        "files.py",
         "            os.fsync(file.fileno())\n",
         "",
         "set-up",
@@ -116,7 +116,7 @@ MISTAKES = (
     ),
     Mistake(
         "overlooks damage while it runs",
-        "ledger/store.py",
+        "ledger/database.py",
         "            self._tell(self.condemn, str(error))\n",
         "            pass\n",
         "purchase",

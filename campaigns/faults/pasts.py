@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
@@ -39,24 +40,36 @@ class Pasts:
 
     async def _make(self, name: str) -> Path:
         folder = self._folder / name
-        if folder.exists():  # made earlier, for another event loop
+        if folder.exists():  # made earlier, for another event loop or by another process
             return folder
-        async with World(state=folder, configured=name != "boxed") as world:
+        making = Path(tempfile.mkdtemp(dir=self._folder))
+        async with World(state=making, configured=name != "boxed") as world:
             await _LIVES[name](Subscriber(world))
-        (folder / "router/var/log/stripe-payments.log").unlink()
-        (folder / "router/etc/hotplug.d/stripe-payments/50-test").unlink()
-        await asyncio.to_thread(_a_minute_passes, folder / LEDGER)
-        return folder
+        (making / "router/var/log/stripe-payments.log").unlink()
+        (making / "router/etc/hotplug.d/stripe-payments/50-test").unlink()
+        await asyncio.to_thread(_a_minute_passes, making / LEDGER)
+        return _complete(making, folder)
 
     async def _season(self, name: str, full_name: str) -> Path:
         folder = self._folder / full_name
         if folder.exists():
             return folder
-        shutil.copytree(await self.get(name), folder)
-        ledger = await Ledger.open(folder / LEDGER)
+        making = Path(tempfile.mkdtemp(dir=self._folder))
+        shutil.copytree(await self.get(name), making, dirs_exist_ok=True)
+        ledger = await Ledger.open(making / LEDGER)
         await ledger.write(_years_pass)
         await ledger.close()
-        return folder
+        return _complete(making, folder)
+
+
+def _complete(making: Path, folder: Path) -> Path:
+    """Give the folder its name, once all is in it; another process may have been faster."""
+    try:
+        making.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise
+    return folder
 
 
 def _years_pass(tx: Transaction) -> None:

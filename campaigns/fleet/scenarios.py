@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from campaigns.bench.report import Goal, Measurement
+from campaigns.report import Goal, Row
 
 from .fleet import Fleet
 from .stripe import BROKEN, REFUSED, Limits
@@ -52,24 +52,24 @@ def no_garbage() -> Iterator[None]:
         gc.enable()
 
 
-def _figures(fleet: Fleet, episode: Episode, *, goals: bool = True) -> list[Measurement]:
+def _figures(fleet: Fleet, episode: Episode, *, goals: bool = True) -> list[Row]:
     seen, name = fleet.account.seen, episode.name
     since, until = episode.since, episode.until
     found = [
-        Measurement(f"{name}: most in a second", seen.peak(since, until), "req/s", MOST if goals else None),
-        Measurement(f"{name}: most to one endpoint", seen.endpoint_peak(since, until), "req/s"),
-        Measurement(f"{name}: refused", seen.refused_share(since, until), "%"),
+        Row(f"{name}: most in a second", seen.peak(since, until), "req/s", MOST if goals else None),
+        Row(f"{name}: most to one endpoint", seen.endpoint_peak(since, until), "req/s"),
+        Row(f"{name}: refused", seen.refused_share(since, until), "%"),
     ]
     if episode.right_after:
         last = max(episode.right_after)
-        found.append(Measurement(f"{name}: all right after", last, "s", SOON if goals else None))
+        found.append(Row(f"{name}: all right after", last, "s", SOON if goals else None))
     return found
 
 
 # -- acceptance: all at once ------------------------------------------------------------------------
 
 
-def restarts(routers: int = 10_000, seeds: int = 3, seconds: float = 1800.0) -> list[Measurement]:
+def restarts(routers: int = 10_000, seeds: int = 3, seconds: float = 1800.0) -> list[Row]:
     """The daemons of a whole fleet start in the same second, whatever was bought on them; the worst of all
     tries counts.
     """
@@ -88,10 +88,10 @@ def restarts(routers: int = 10_000, seeds: int = 3, seconds: float = 1800.0) -> 
             last = max(last, *fleet.right_after) if len(fleet.right_after) == routers else float("inf")
         name = f"{routers:,} restart together, {mix}"
         found += [
-            Measurement(f"{name}: most in a second", peak, "req/s", MOST),
-            Measurement(f"{name}: most to one endpoint", endpoint, "req/s"),
-            Measurement(f"{name}: refused", refused, "%"),
-            Measurement(f"{name}: all right after", last, "s", SOON),
+            Row(f"{name}: most in a second", peak, "req/s", MOST),
+            Row(f"{name}: most to one endpoint", endpoint, "req/s"),
+            Row(f"{name}: refused", refused, "%"),
+            Row(f"{name}: all right after", last, "s", SOON),
         ]
     return found
 
@@ -152,7 +152,7 @@ def _rush(fleet: Fleet, seconds: float) -> None:
         fleet.at(fleet.now + fleet.chance.uniform(0, seconds), buys)
 
 
-def figures_of(week: Week) -> list[Measurement]:
+def figures_of(week: Week) -> list[Row]:
     found = []
     for episode in week.episodes:
         if "minute" in episode.name:
@@ -164,12 +164,12 @@ def figures_of(week: Week) -> list[Measurement]:
     requests = week.fleet.account.seen.total(week.starts_at, week.starts_at + days)
     return [
         *found,
-        Measurement("purchases: unlocked after paying, median", _quantile(unlocked, 0.5), "s"),
-        Measurement("purchases: unlocked after paying, 99 %", _quantile(unlocked, 0.99), "s", Goal("<=", 5)),
-        Measurement("purchases: turned away by a limit", week.fleet.refused_buyers, ""),
-        Measurement("renewals: noticed after, median", _quantile(renewed, 0.5), "s"),
-        Measurement("renewals: noticed after, last", renewed[-1], "s", SOON),
-        Measurement("the whole week: requests on average", requests / days, "req/s"),
+        Row("purchases: unlocked after paying, median", _quantile(unlocked, 0.5), "s"),
+        Row("purchases: unlocked after paying, 99 %", _quantile(unlocked, 0.99), "s", Goal("<=", 5)),
+        Row("purchases: turned away by a limit", week.fleet.refused_buyers, ""),
+        Row("renewals: noticed after, median", _quantile(renewed, 0.5), "s"),
+        Row("renewals: noticed after, last", renewed[-1], "s", SOON),
+        Row("the whole week: requests on average", requests / days, "req/s"),
     ]
 
 
@@ -180,7 +180,7 @@ def _quantile(values: list[float], part: float) -> float:
 # -- what not to do, and what a sandbox does -------------------------------------------------------------
 
 
-def everybody_syncs(routers: int = 10_000) -> tuple[Fleet, list[Measurement]]:
+def everybody_syncs(routers: int = 10_000) -> tuple[Fleet, list[Row]]:
     """A job of cron's on every router: `sync` at three in the morning, without `background`."""
     fleet = Fleet(routers)
     fleet.settle_down()
@@ -191,7 +191,7 @@ def everybody_syncs(routers: int = 10_000) -> tuple[Fleet, list[Measurement]]:
     return fleet, _figures(fleet, episode, goals=False)
 
 
-def sandboxes(routers: int = 10_000) -> list[Measurement]:
+def sandboxes(routers: int = 10_000) -> list[Row]:
     """A quarter of the requests: many are refused, with and without a Retry-After."""
     found = []
     for told, retry_after in (("", None), (" with Retry-After: 60", 60)):
@@ -201,14 +201,14 @@ def sandboxes(routers: int = 10_000) -> list[Measurement]:
         fleet.run(episode.until)
         episode.right_after = fleet.right_after
         found += _figures(fleet, episode, goals=False)
-        found.append(Measurement(f"{episode.name}: right by then", len(fleet.right_after), "routers"))
+        found.append(Row(f"{episode.name}: right by then", len(fleet.right_after), "routers"))
     return found
 
 
 # -- larger fleets ----------------------------------------------------------------------------------
 
 
-def recommended(routers: int, poll_interval: float, days: float) -> tuple[Fleet, list[Measurement]]:
+def recommended(routers: int, poll_interval: float, days: float) -> tuple[Fleet, list[Row]]:
     """A larger fleet with a longer poll_interval: power cut, then days with renewals at any time."""
     fleet = Fleet(routers, poll_interval=poll_interval)
     name = f"{routers:,} at poll_interval {poll_interval:,.0f}"
@@ -217,23 +217,23 @@ def recommended(routers: int, poll_interval: float, days: float) -> tuple[Fleet,
     fleet.run(cut.until)
     cut.right_after = fleet.right_after
     found = _figures(fleet, cut, goals=False)
-    found[0] = Measurement(found[0].name, found[0].value, found[0].unit, MOST)
+    found[0] = Row(found[0].name, found[0].value, found[0].unit, MOST)
     fleet.run(days * DAY)
     seen = fleet.account.seen
     since = min(2 * poll_interval, days * DAY / 2)
     found += [
-        Measurement(f"{name}, the days after: most in a second", seen.peak(since, fleet.now), "req/s", MOST),
-        Measurement(
+        Row(f"{name}, the days after: most in a second", seen.peak(since, fleet.now), "req/s", MOST),
+        Row(
             f"{name}, the days after: on average",
             seen.total(since, fleet.now) / (fleet.now - since),
             "req/s",
         ),
-        Measurement(f"{name}: refused", seen.refused_share(0, fleet.now), "%"),
+        Row(f"{name}: refused", seen.refused_share(0, fleet.now), "%"),
     ]
     return fleet, found
 
 
-def too_many(routers: int, seconds: float, *, scale: float = 1.0) -> tuple[Fleet, list[Measurement]]:
+def too_many(routers: int, seconds: float, *, scale: float = 1.0) -> tuple[Fleet, list[Row]]:
     """A million at the default poll_interval, which is far too short for them. `scale`: routers and limits
     are both so much smaller, and the figures are given as those of the million.
     """
@@ -248,8 +248,8 @@ def too_many(routers: int, seconds: float, *, scale: float = 1.0) -> tuple[Fleet
     hours = seconds / HOUR
     last = seconds - min(HOUR, seconds / 2)
     return fleet, [
-        Measurement(f"{name}: most in a second", seen.peak(0, seconds) / scale, "req/s"),
-        Measurement(f"{name}: refused in the first quarter of an hour", seen.refused_share(0, 900), "%"),
-        Measurement(f"{name}: refused at the end of {hours:.0f} h", seen.refused_share(last, seconds), "%"),
-        Measurement(f"{name}: right by then", 100 * len(fleet.right_after) / len(fleet.routers), "%"),
+        Row(f"{name}: most in a second", seen.peak(0, seconds) / scale, "req/s"),
+        Row(f"{name}: refused in the first quarter of an hour", seen.refused_share(0, 900), "%"),
+        Row(f"{name}: refused at the end of {hours:.0f} h", seen.refused_share(last, seconds), "%"),
+        Row(f"{name}: right by then", 100 * len(fleet.right_after) / len(fleet.routers), "%"),
     ]

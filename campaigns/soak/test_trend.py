@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from campaigns.soak.__main__ import WARM_MONTHS, figures, is_long_enough
+from campaigns.soak.campaign import WARM_MONTHS, figures, is_long_enough
 from campaigns.soak.run import Rest, Soaked
 from campaigns.soak.samples import Sample
 from campaigns.soak.trend import trend

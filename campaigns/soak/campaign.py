@@ -1,26 +1,23 @@
-"""`make soak MINUTES=…`: says a table that a sceptic can read, writes build/soak.json; exits 1 on growth."""
+"""`make soak MINUTES=…`: months of a household, and whether the daemon grows by them."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import math
-import shutil
-import sys
-import tempfile
 from collections import Counter
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from campaigns.bench.report import Goal, Measurement, write
+from campaigns.report import Goal, Report, Row
+from campaigns.runner import Campaign, Part, Say, Scratch
 from campaigns.soak.household import DAYS_A_MONTH
 from campaigns.soak.luci import REAL_INTERVAL_S
 from campaigns.soak.run import Rest, Soak, Soaked
+from campaigns.soak.short_form import three_months
 from campaigns.soak.trend import Trend, trend
 from stripe_payments.ledger.retention import Tidied
 
-REPORT: Final = Path("build/soak.json")
 WARM_PART: Final = 1 / 3
 """Of the time: caches fill, pages of the C library's heap are taken once."""
 
@@ -39,7 +36,7 @@ def is_long_enough(soaked: Soaked) -> bool:
     return warm.month >= WARM_MONTHS and counted[-1].at - counted[0].at >= COUNTED_S
 
 
-def figures(soaked: Soaked) -> list[Measurement]:
+def figures(soaked: Soaked) -> list[Row]:
     """What grew since everything was warm, each slope with its error."""
     counted = soaked.samples[soaked.warm_samples :]
     first, last = soaked.rests[soaked.warm_rests], soaked.rests[-1]
@@ -56,12 +53,12 @@ def figures(soaked: Soaked) -> list[Measurement]:
     tidied, cramped = soaked.tidied or Tidied(), soaked.cramped or Tidied()
     events = done["purchases"] + done["renewals"] + done["plan changes"] + done["refunds"]
     return [
-        Measurement("run for", soaked.seconds / 60, "min"),
-        Measurement("of which counted", seconds / 60, "min"),
-        Measurement("days that passed at Stripe", float(soaked.done["simulated days"]), "days"),
-        Measurement("LuCI's requests, times those of one open page", requests * REAL_INTERVAL_S, ""),
-        *(Measurement(f"done: {what}", float(count), "") for what, count in sorted(soaked.done.items())),
-        Measurement("done: requests that are wrong", float(soaked.requests["wrong requests"]), ""),
+        Row("run for", soaked.seconds / 60, "min"),
+        Row("of which counted", seconds / 60, "min"),
+        Row("days that passed at Stripe", float(soaked.done["simulated days"]), "days"),
+        Row("LuCI's requests, times those of one open page", requests * REAL_INTERVAL_S, ""),
+        *(Row(f"done: {what}", float(count), "") for what, count in sorted(soaked.done.items())),
+        Row("done: requests that are wrong", float(soaked.requests["wrong requests"]), ""),
         *_slope(
             "memory (anonymous)",
             memory,
@@ -69,34 +66,32 @@ def figures(soaked: Soaked) -> list[Measurement]:
             days_an_hour,
             Goal("<=", 1.0) if is_long_enough(soaked) else None,
         ),
-        Measurement("memory at rest, when warm", first.resident / MIB, "MiB"),
-        Measurement("memory at rest, at the end", last.resident / MIB, "MiB"),
+        Row("memory at rest, when warm", first.resident / MIB, "MiB"),
+        Row("memory at rest, at the end", last.resident / MIB, "MiB"),
         *_monthly(soaked),
         *_slope("descriptors", descriptors, "", days_an_hour, Goal("<=", 1.0)),
-        Measurement(
+        Row(
             "descriptors at rest, more than when warm",
             _more(last.descriptors, first.descriptors),
             "",
             Goal("<=", 0),
         ),
         *_slope("threads", threads, "", days_an_hour, Goal("<=", 1.0)),
-        Measurement("threads at rest, more than when warm", last.threads - first.threads, "", Goal("<=", 0)),
-        Measurement(
-            "left waiting at the end (checkouts, events, effects)", _waiting(last), "", Goal("<=", 0)
-        ),
-        Measurement(
+        Row("threads at rest, more than when warm", last.threads - first.threads, "", Goal("<=", 0)),
+        Row("left waiting at the end (checkouts, events, effects)", _waiting(last), "", Goal("<=", 0)),
+        Row(
             "ledger, for each purchase with its renewals and changes",
             (last.ledger - first.ledger) / 1024 / purchases,
             "KiB",
             Goal("<=", 64),
         ),
-        Measurement(
+        Row(
             "ledger, for each payment, change or refund",
             (last.ledger - first.ledger) / 1024 / max(1, events),
             "KiB",
         ),
-        Measurement("ledger at the end", soaked.ledger_bytes / 1024, "KiB"),
-        Measurement(
+        Row("ledger at the end", soaked.ledger_bytes / 1024, "KiB"),
+        Row(
             "ledger after its care, four months later",
             tidied.size / 1024,
             "KiB",
@@ -104,8 +99,8 @@ def figures(soaked: Soaked) -> list[Measurement]:
             soaked.ledger_bytes / 1024,
             "before",
         ),
-        Measurement("events that its care forgot", tidied.events, "", Goal(">=", 1)),
-        Measurement(
+        Row("events that its care forgot", tidied.events, "", Goal(">=", 1)),
+        Row(
             "ledger after its care where half of that is all the space",
             cramped.size / 1024,
             "KiB",
@@ -113,17 +108,15 @@ def figures(soaked: Soaked) -> list[Measurement]:
             tidied.size / 1024,
             "before",
         ),
-        Measurement("objects that its care dropped for that", cramped.dropped, ""),
-        Measurement("log, an hour", log.slope, "MiB"),
-        Measurement(
+        Row("objects that its care dropped for that", cramped.dropped, ""),
+        Row("log, an hour", log.slope, "MiB"),
+        Row(
             "log, for each purchase",
             log.slope * MIB / 1024 * (seconds / HOUR) / purchases,
             "KiB",
             Goal("<=", 64),
         ),
-        Measurement(
-            "answers of the simulator that Stripe's SDK does not know", len(soaked.drift), "", Goal("<=", 0)
-        ),
+        Row("answers of the simulator that Stripe's SDK does not know", len(soaked.drift), "", Goal("<=", 0)),
     ]
 
 
@@ -135,17 +128,17 @@ def _waiting(rest: Rest) -> float:
     return float(rest.checkouts + rest.events + rest.effects)
 
 
-def _slope(what: str, found: Trend, unit: str, days_an_hour: float, goal: Goal | None) -> list[Measurement]:
+def _slope(what: str, found: Trend, unit: str, days_an_hour: float, goal: Goal | None) -> list[Row]:
     """An hour, and a thousand days at Stripe; only growth that the error does not explain away counts."""
     return [
-        Measurement(f"{what}: slope", found.slope, f"{unit}/h"),
-        Measurement(f"{what}: may be off by (95 %)", found.error, f"{unit}/h"),
-        Measurement(f"{what}: grows by at least", found.at_least, f"{unit}/h", goal),
-        Measurement(f"{what}: slope, a thousand days at Stripe", found.slope / days_an_hour * 1000, unit),
+        Row(f"{what}: slope", found.slope, f"{unit}/h"),
+        Row(f"{what}: may be off by (95 %)", found.error, f"{unit}/h"),
+        Row(f"{what}: grows by at least", found.at_least, f"{unit}/h", goal),
+        Row(f"{what}: slope, a thousand days at Stripe", found.slope / days_an_hour * 1000, unit),
     ]
 
 
-def _monthly(soaked: Soaked) -> list[Measurement]:
+def _monthly(soaked: Soaked) -> list[Row]:
     """Of the memory at rest, which is steadier than in the middle of the traffic."""
     rests = soaked.rests[soaked.warm_rests :]
     found = trend([float(rest.month) for rest in rests], [rest.resident / 1024 for rest in rests])
@@ -153,9 +146,9 @@ def _monthly(soaked: Soaked) -> list[Measurement]:
         return []  # too few months to say anything
     what = f"memory at rest, a month of the household ({DAYS_A_MONTH} days)"
     return [
-        Measurement(f"{what}: slope", found.slope, "KiB"),
-        Measurement(f"{what}: may be off by (95 %)", found.error, "KiB"),
-        Measurement(
+        Row(f"{what}: slope", found.slope, "KiB"),
+        Row(f"{what}: may be off by (95 %)", found.error, "KiB"),
+        Row(
             f"{what}: grows by at least",
             found.at_least,
             "KiB",
@@ -164,30 +157,31 @@ def _monthly(soaked: Soaked) -> list[Measurement]:
     ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m campaigns.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10.0, help="for how long (default: 10)")
-    options = parser.parse_args()
-    seconds = options.minutes * 60
-    # the bus of this process is cut every other month, and says so
-    logging.disable()
-    build = REPORT.parent
-    build.mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="soak-", dir=build))
-    try:
-        soaked = asyncio.run(
-            Soak(folder, lambda said: sys.stderr.write(said + "\n")).run(
+class _Soak(Campaign):
+    summary = "months of a household in minutes; fails on growth"
+    silenced = logging.CRITICAL  # the bus of this process is cut every other month
+
+    def names(self) -> Sequence[str]:
+        return ("household",)
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--minutes", type=float, default=10.0, help="for how long (%(default)s)")
+
+    def parts(self, options: argparse.Namespace) -> Iterator[Part]:
+        seconds = options.minutes * 60
+
+        async def household(report: Report, scratch: Scratch, say: Say) -> None:
+            soaked = await Soak(scratch.own, say).run(
                 lambda _, passed: passed >= WARM_PART * seconds, lambda _, passed: passed >= seconds
             )
-        )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    found = figures(soaked)
-    write(found, REPORT, print)
-    if not is_long_enough(soaked):
-        sys.stderr.write("too short to say whether memory grows: MINUTES=8 or more\n")
-    sys.exit(any(m.ok is False for m in found))
+            report.add(*figures(soaked))
+            if not is_long_enough(soaked):
+                report.add(Row("growth of memory", reason="too short to measure it: MINUTES=8 or more"))
+
+        yield Part("household", household)
+
+    def short_parts(self) -> Iterator[Part]:
+        yield Part("three-months", three_months, timeout_s=480)
 
 
-if __name__ == "__main__":
-    main()
+CAMPAIGN: Final = _Soak()
