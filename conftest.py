@@ -6,8 +6,12 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tools.msgfmt import compile_daemon_catalog
+
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+compile_daemon_catalog()
 
 OURS = ("stripe-", "ledger")
 PATIENCE_S = 60.0

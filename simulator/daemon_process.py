@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tools import msgfmt
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESPAWN_DELAY_S = 1.0
 
@@ -52,6 +54,7 @@ class DaemonProcess:
             for name, value in os.environ.items()
             if not name.startswith(("STRIPE_", "COV_", "PYTHONPATH"))
         }
+        msgfmt.compile_daemon_catalog()
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,

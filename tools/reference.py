@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(REPOSITORY / "daemon")]
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "daemon")]
 
 from stripe_payments.bus_api import api  # noqa: E402
 from stripe_payments.bus_method import BusMethod, MethodTable, Right  # noqa: E402
@@ -25,6 +25,7 @@ from stripe_payments.i18n import Text  # noqa: E402
 from stripe_payments.settings import Settings  # noqa: E402
 from stripe_payments.startup_gate import StartupGate  # noqa: E402
 from stripe_payments.stripe_api.permissions import PERMISSIONS  # noqa: E402
+from tools.msgfmt import compile_daemon_catalog  # noqa: E402
 from ubus_py import Client  # noqa: E402
 
 PAGES: Final = {
@@ -209,6 +210,7 @@ def main() -> int:
     wanted.add_argument("--write", action="store_true", help="write the tables")
     wanted.add_argument("--check", action="store_true", help="only report whether they are up to date")
     options = parser.parse_args()
+    compile_daemon_catalog()
     old = False
     for locale, path in PAGES.items():
         before = path.read_text()

@@ -14,7 +14,7 @@ from campaigns.attack.fuzzing import Target
 from campaigns.attack.gateway_requests import fault_of, sendable
 from campaigns.attack.hostile_texts import FORMULAS, HEADER_BREAKS, LINE_BREAKS, MARKUP
 from campaigns.attack.json_mutations import JUNK
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import Title
 from stripe_payments.settings import Feature, Settings
 from tests.unit.stripe_payments.house import FEATURE, ONETIME, House, open_house
 
@@ -114,10 +114,12 @@ def _carried(value: object) -> str:
 def titled(settings: Settings, texts: dict[str, str]) -> Settings:
     price = settings.prices[ONETIME]
     sold = settings.products[price.of]
-    title = Text(texts["title"] or "x", texts["title_it"] or "x")
-    named = replace(sold, titles=title, descriptions=Text(texts["description"], texts["description"]))
+    title = Title(texts["title"] or "x", texts["title_it"] or "x")
+    named = replace(sold, titles=title, descriptions=Title(texts["description"], texts["description"]))
     feature = Feature(
-        FEATURE, Text(texts["feature"], texts["feature_it"]), Text(texts["description"], texts["description"])
+        FEATURE,
+        Title(texts["feature"], texts["feature_it"]),
+        Title(texts["description"], texts["description"]),
     )
     return replace(
         settings,

@@ -10,17 +10,17 @@ from collections.abc import Mapping
 from typing import Final, NoReturn, overload
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import Text, _
 from ubus_py import Method, Table
 
 LONGEST_TEXT: Final = 2048
 
-_REQUIRED = Text("it is required", "è obbligatorio")
-_NO_TEXT = Text("it must be a text", "deve essere un testo")
-_TOO_LONG = Text("it is too long", "è troppo lungo")
-_CONTROL = Text("it contains characters that are no text", "contiene caratteri che non sono testo")
-_NO_INTEGER = Text("it must be a whole number", "deve essere un numero intero")
-_NO_FLAG = Text("it must be true or false", "deve essere true o false")
+_REQUIRED = _("it is required")
+_NO_TEXT = _("it must be a text")
+_TOO_LONG = _("it is too long")
+_CONTROL = _("it contains characters that are no text")
+_NO_INTEGER = _("it must be a whole number")
+_NO_FLAG = _("it must be true or false")
 
 
 class Arguments:
@@ -74,10 +74,7 @@ class Arguments:
         if not minimum <= value <= maximum:
             _refuse(
                 name,
-                Text(
-                    f"it must be from {minimum} to {maximum}",
-                    f"deve essere compreso tra {minimum} e {maximum}",
-                ),
+                _("it must be from {minimum} to {maximum}", minimum=minimum, maximum=maximum),
             )
         return value
 

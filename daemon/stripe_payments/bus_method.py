@@ -25,7 +25,7 @@ from typing import Annotated, Final, Literal, TypeVar, get_args, get_origin
 from stripe_payments.arguments import Arguments, CheckedMethod
 from stripe_payments.diagnostics import Diagnostics
 from stripe_payments.errors import PaymentError
-from stripe_payments.languages import language
+from stripe_payments.i18n import language
 from stripe_payments.log import Log
 from stripe_payments.startup_gate import Parts, StartupGate
 from ubus_py import BOOLEAN, INT32, STRING, ArgType, Call, Encodable, Method, Object, StatusError

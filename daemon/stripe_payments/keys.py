@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.files import make_private_directory, set_aside, write_durably
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import _
 from stripe_payments.log import Log, redact
 
 __all__ = ["KeyStore", "Keys", "Mode"]
@@ -35,26 +35,12 @@ _SHAPES: Final = {
     "publishable_key": re.compile(r"pk_(?:test|live)_[A-Za-z0-9_]+"),
 }
 _EXPECTED: Final = {
-    "secret_key": Text(
-        "a secret key begins with sk_test_, sk_live_, rk_test_ or rk_live_",
-        "una chiave segreta inizia con sk_test_, sk_live_, rk_test_ o rk_live_",
-    ),
-    "webhook_secret": Text(
-        "a webhook secret begins with whsec_", "il segreto di un webhook inizia con whsec_"
-    ),
-    "publishable_key": Text(
-        "a publishable key begins with pk_test_ or pk_live_",
-        "una chiave pubblicabile inizia con pk_test_ o pk_live_",
-    ),
+    "secret_key": _("a secret key begins with sk_test_, sk_live_, rk_test_ or rk_live_"),
+    "webhook_secret": _("a webhook secret begins with whsec_"),
+    "publishable_key": _("a publishable key begins with pk_test_ or pk_live_"),
 }
-_MIXTURE = Text(
-    "the secret key and the publishable key must both be test keys or both be live keys",
-    "la chiave segreta e quella pubblicabile devono essere entrambe di test o entrambe live",
-)
-_FROM_ENVIRONMENT = Text(
-    "it is set by the environment of the service, which wins over what is stored",
-    "è impostata dall'ambiente del servizio, che prevale su quanto salvato",
-)
+_MIXTURE = _("the secret key and the publishable key must both be test keys or both be live keys")
+_FROM_ENVIRONMENT = _("it is set by the environment of the service, which wins over what is stored")
 _LONGEST: Final = 512
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from stripe_payments.entitlements import Entitlement, ManualGrant, Purchase, Subscription, entitlements
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import Title
 from stripe_payments.settings import Feature, Plan, Price, Product, Settings
 
 DAY: Final = 86_400
@@ -13,7 +13,7 @@ END: Final = NOW + 10 * DAY
 EARLIER: Final = NOW + DAY
 GRACE_DAYS, OFFLINE_DAYS = 7, 30
 
-_NO: Final = Text("", "")
+_NO: Final = Title("", "")
 _SETTINGS: Final = Settings(
     grace_days=GRACE_DAYS,
     offline_days=OFFLINE_DAYS,
@@ -33,7 +33,7 @@ Source = Subscription | Purchase | ManualGrant
 class Situation:
     """`words`: how the documentation calls it; `now`, `last_contact`: trusted epoch seconds."""
 
-    words: Text
+    words: Title
     sources: tuple[Source, ...]
     now: int | None = NOW
     last_contact: int = NOW
@@ -55,7 +55,9 @@ class Situation:
         decided = self.decide()
         state = _UNLOCKED if decided.unlocked else _LOCKED
         until = (
-            _UNTIL[decided.until] if decided.until in _UNTIL else Text(str(decided.until), str(decided.until))
+            _UNTIL[decided.until]
+            if decided.until in _UNTIL
+            else Title(str(decided.until), str(decided.until))
         )
         return (
             self.words.in_locale(locale),
@@ -65,16 +67,16 @@ class Situation:
         )
 
 
-_UNLOCKED: Final = Text("**unlocked**", "**sbloccata**")
-_LOCKED: Final = Text("locked", "bloccata")
-_UNTIL: Final[dict[int | None, Text]] = {
-    None: Text("–", "–"),
-    END: Text("end of the period", "fine del periodo"),
-    EARLIER: Text("that moment", "quel momento"),
-    NOW - DAY: Text("that moment", "quel momento"),
-    NOW + 2 * DAY: Text("end of the trial", "fine della prova"),
-    NOW + GRACE_DAYS * DAY: Text("due date + `grace_days`", "scadenza + `grace_days`"),
-    NOW - (10 - GRACE_DAYS) * DAY: Text("due date + `grace_days`", "scadenza + `grace_days`"),
+_UNLOCKED: Final = Title("**unlocked**", "**sbloccata**")
+_LOCKED: Final = Title("locked", "bloccata")
+_UNTIL: Final[dict[int | None, Title]] = {
+    None: Title("–", "–"),
+    END: Title("end of the period", "fine del periodo"),
+    EARLIER: Title("that moment", "quel momento"),
+    NOW - DAY: Title("that moment", "quel momento"),
+    NOW + 2 * DAY: Title("end of the trial", "fine della prova"),
+    NOW + GRACE_DAYS * DAY: Title("due date + `grace_days`", "scadenza + `grace_days`"),
+    NOW - (10 - GRACE_DAYS) * DAY: Title("due date + `grace_days`", "scadenza + `grace_days`"),
 }
 
 
@@ -89,64 +91,64 @@ def _once(**fields: Any) -> Purchase:
 
 
 SITUATIONS: Final = (
-    Situation(Text("nothing was bought", "nessun acquisto"), ()),
-    Situation(Text("subscription `active`", "abbonamento `active`"), (_plan(),)),
+    Situation(Title("nothing was bought", "nessun acquisto"), ()),
+    Situation(Title("subscription `active`", "abbonamento `active`"), (_plan(),)),
     Situation(
-        Text("subscription `trialing`", "abbonamento `trialing`"),
+        Title("subscription `trialing`", "abbonamento `trialing`"),
         (_plan("trialing", trial_end=NOW + 2 * DAY),),
     ),
     Situation(
-        Text("`cancel_at_period_end`, before the end", "`cancel_at_period_end`, prima della fine"),
+        Title("`cancel_at_period_end`, before the end", "`cancel_at_period_end`, prima della fine"),
         (_plan(cancel_at_period_end=True),),
     ),
     Situation(
-        Text("`cancel_at`, before that moment", "`cancel_at`, prima di quel momento"),
+        Title("`cancel_at`, before that moment", "`cancel_at`, prima di quel momento"),
         (_plan(cancel_at=EARLIER),),
     ),
     Situation(
-        Text("`cancel_at`, that moment has passed", "`cancel_at`, quel momento è passato"),
+        Title("`cancel_at`, that moment has passed", "`cancel_at`, quel momento è passato"),
         (_plan(cancel_at=NOW - DAY),),
     ),
     Situation(
-        Text("`past_due`, within `grace_days`", "`past_due`, entro `grace_days`"),
+        Title("`past_due`, within `grace_days`", "`past_due`, entro `grace_days`"),
         (_plan("past_due", past_due_since=NOW),),
     ),
     Situation(
-        Text("`past_due`, after `grace_days`", "`past_due`, oltre `grace_days`"),
+        Title("`past_due`, after `grace_days`", "`past_due`, oltre `grace_days`"),
         (_plan("past_due", past_due_since=NOW - 10 * DAY),),
     ),
-    Situation(Text("`unpaid`", "`unpaid`"), (_plan("unpaid"),)),
-    Situation(Text("`incomplete`", "`incomplete`"), (_plan("incomplete"),)),
-    Situation(Text("`incomplete_expired`", "`incomplete_expired`"), (_plan("incomplete_expired"),)),
-    Situation(Text("`paused`", "`paused`"), (_plan("paused"),)),
+    Situation(Title("`unpaid`", "`unpaid`"), (_plan("unpaid"),)),
+    Situation(Title("`incomplete`", "`incomplete`"), (_plan("incomplete"),)),
+    Situation(Title("`incomplete_expired`", "`incomplete_expired`"), (_plan("incomplete_expired"),)),
+    Situation(Title("`paused`", "`paused`"), (_plan("paused"),)),
     Situation(
-        Text(
+        Title(
             "`pause_collection` is set, whatever the status",
             "`pause_collection` impostato, con qualsiasi stato",
         ),
         (_plan(paused_collection=True),),
     ),
-    Situation(Text("`canceled`", "`canceled`"), (_plan("canceled"),)),
+    Situation(Title("`canceled`", "`canceled`"), (_plan("canceled"),)),
     Situation(
-        Text("any unknown status", "qualsiasi stato sconosciuto"),
+        Title("any unknown status", "qualsiasi stato sconosciuto"),
         (_plan("resting"),),
     ),
     Situation(
-        Text(
+        Title(
             "everything paid for the current period was refunded",
             "tutto ciò che era stato pagato per il periodo in corso è stato rimborsato",
         ),
         (_plan(returned="refunded"),),
     ),
     Situation(
-        Text(
+        Title(
             "everything paid for the current period was lost in a dispute",
             "tutto ciò che era stato pagato per il periodo in corso è stato perso in una contestazione",
         ),
         (_plan(returned="disputed"),),
     ),
     Situation(
-        Text(
+        Title(
             "`active`, but Stripe unreachable for `offline_days` after the end of the period",
             "`active`, ma nessuna risposta da Stripe per `offline_days` dopo la fine del periodo",
         ),
@@ -154,45 +156,46 @@ SITUATIONS: Final = (
         now=END + OFFLINE_DAYS * DAY,
     ),
     Situation(
-        Text(
+        Title(
             "`active`, the period has ended, and the router does not know the time",
             "`active`, il periodo è finito e il router non conosce l'ora",
         ),
         (_plan(),),
         now=None,
     ),
-    Situation(Text("one-time purchase, paid", "acquisto singolo, pagato"), (_once(),)),
+    Situation(Title("one-time purchase, paid", "acquisto singolo, pagato"), (_once(),)),
     Situation(
-        Text("a total of nothing (voucher)", "totale pari a zero (buono)"),
+        Title("a total of nothing (voucher)", "totale pari a zero (buono)"),
         (_once(),),
     ),
     Situation(
-        Text("bank debit that has not arrived", "addebito bancario non ancora arrivato"), (_once(paid=False),)
+        Title("bank debit that has not arrived", "addebito bancario non ancora arrivato"),
+        (_once(paid=False),),
     ),
-    Situation(Text("refunded in part", "rimborsato in parte"), (_once(),)),
-    Situation(Text("refunded in full", "rimborsato per intero"), (_once(fully_refunded=True),)),
-    Situation(Text("dispute open", "contestazione aperta"), (_once(dispute="open"),)),
-    Situation(Text("dispute won", "contestazione vinta"), (_once(dispute="won"),)),
-    Situation(Text("dispute lost", "contestazione persa"), (_once(dispute="lost"),)),
+    Situation(Title("refunded in part", "rimborsato in parte"), (_once(),)),
+    Situation(Title("refunded in full", "rimborsato per intero"), (_once(fully_refunded=True),)),
+    Situation(Title("dispute open", "contestazione aperta"), (_once(dispute="open"),)),
+    Situation(Title("dispute won", "contestazione vinta"), (_once(dispute="won"),)),
+    Situation(Title("dispute lost", "contestazione persa"), (_once(dispute="lost"),)),
     Situation(
-        Text("granted by the administrator", "concessa dall'amministratore"), (ManualGrant("feature"),)
-    ),
-    Situation(
-        Text("granted until a moment", "concessa fino a un momento"), (ManualGrant("feature", EARLIER),)
+        Title("granted by the administrator", "concessa dall'amministratore"), (ManualGrant("feature"),)
     ),
     Situation(
-        Text("granted, that moment has passed", "concessa, quel momento è passato"),
+        Title("granted until a moment", "concessa fino a un momento"), (ManualGrant("feature", EARLIER),)
+    ),
+    Situation(
+        Title("granted, that moment has passed", "concessa, quel momento è passato"),
         (ManualGrant("feature", NOW - DAY),),
     ),
     Situation(
-        Text(
+        Title(
             "subscription `canceled`, and a one-time purchase that is paid",
             "abbonamento `canceled` e un acquisto singolo pagato",
         ),
         (_plan("canceled"), _once()),
     ),
     Situation(
-        Text(
+        Title(
             "subscription `past_due` within grace, and another one `active`",
             "abbonamento `past_due` entro la tolleranza e un altro `active`",
         ),

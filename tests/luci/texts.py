@@ -1,12 +1,14 @@
-"""The texts of the LuCI application and their translations.
+"""The texts of the LuCI application and of the daemon, and their translations.
 
-``python -m tests.luci.texts --write`` brings ``po/templates/stripe-payments.pot`` and the ``.po`` files up
-to date with the sources (new texts come in untranslated, gone ones go); ``--check`` says what is missing,
-exit 1.
+``python -m tests.luci.texts --write`` updates ``po/templates/stripe-payments.pot`` and the ``.po`` files from
+the sources (new texts come in untranslated, unused ones are removed); ``--check`` lists what is missing, exit
+1.
 """
 
 import argparse
+import ast
 import json
+import re
 import sys
 from collections.abc import Iterator
 from io import BytesIO
@@ -20,11 +22,14 @@ from jinja2.ext import babel_extract
 
 from simulator.browser_front.pages import NOT_FOUND, NOT_SIMULATED
 
-APPLICATION = Path(__file__).resolve().parents[2] / "luci-app-stripe-payments"
-STANDIN = Path(__file__).resolve().parents[2] / "simulator/browser_front"
+REPOSITORY = Path(__file__).resolve().parents[2]
+APPLICATION = REPOSITORY / "luci-app-stripe-payments"
+STANDIN = REPOSITORY / "simulator/browser_front"
+DAEMON = REPOSITORY / "daemon/stripe_payments"
 TEMPLATE = APPLICATION / "po/templates/stripe-payments.pot"
 TRANSLATIONS = {"it": APPLICATION / "po/it/stripe-payments.po"}
 STANDIN_TRANSLATIONS = {"it": STANDIN / "luci_standin/it.po"}
+DAEMON_TRANSLATIONS = {"it": DAEMON / "po/it.po"}
 KEYWORDS = {"_": None, "N_": (1, 2)}
 
 
@@ -65,6 +70,41 @@ def of_standin() -> set[str]:
     return found
 
 
+def calls_of_daemon() -> Iterator[tuple[Path, ast.Call]]:
+    """Every call of ``_()`` in the daemon."""
+    for file in sorted(DAEMON.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_":
+                yield file, node
+
+
+def text_of(call: ast.Call) -> str | None:
+    """The sentence of a call of ``_()``; None where it is not one literal, which no extractor could read."""
+    (first, *others) = call.args or [ast.Constant(None)]
+    literal = isinstance(first, ast.Constant) and isinstance(first.value, str) and not others
+    return str(first.value) if literal and isinstance(first, ast.Constant) else None
+
+
+def of_daemon() -> set[str]:
+    """Every sentence inside ``_()`` in the daemon."""
+    return {text for _file, call in calls_of_daemon() if (text := text_of(call))}
+
+
+def misused(file: Path, call: ast.Call) -> str | None:
+    """What is wrong with a call of ``_()``: no literal, or arguments other than the sentence's placeholders.
+
+    Without any argument the placeholders are filled later (`errors.CODES`, the pages' `{item}`).
+    """
+    where = f"{file.relative_to(REPOSITORY)}:{call.lineno}"
+    text = text_of(call)
+    if not text:
+        return f"{where}: _() takes one literal"
+    given = sorted(str(keyword.arg) for keyword in call.keywords)
+    if given and given != sorted(set(_NAMES.findall(text))):
+        return f"{where}: arguments {given} for: {text}"
+    return None
+
+
 def read(file: Path, locale: str | None = None) -> Catalog:
     """A catalogue from disk."""
     with file.open("rb") as source:
@@ -87,8 +127,13 @@ def complaints(file: Path, texts: set[str]) -> list[str]:
     return found
 
 
+_NAMES = re.compile(r"\{(\w+)\}")
+
+
 def _placeholders(text: str) -> list[str]:
-    return [text[at : at + 2] for at, letter in enumerate(text) if letter == "%"]
+    """LuCI's `%s`, in order; the daemon's `{name}`, which a translation may put elsewhere."""
+    formats = [text[at : at + 2] for at, letter in enumerate(text) if letter == "%"]
+    return [*formats, *sorted(set(_NAMES.findall(text)))]
 
 
 def all_complaints() -> list[str]:
@@ -101,6 +146,9 @@ def all_complaints() -> list[str]:
         found += complaints(file, texts)
     for file in STANDIN_TRANSLATIONS.values():
         found += complaints(file, of_standin())
+    for file in DAEMON_TRANSLATIONS.values():
+        found += complaints(file, of_daemon())
+    found += [wrong for file, call in calls_of_daemon() if (wrong := misused(file, call))]
     return found
 
 
@@ -112,6 +160,8 @@ def write() -> None:
         _write(file, locale, sources)
     for locale, file in STANDIN_TRANSLATIONS.items():
         _write(file, locale, {text: [] for text in sorted(of_standin())})
+    for locale, file in DAEMON_TRANSLATIONS.items():
+        _write(file, locale, {text: [] for text in sorted(of_daemon())})
 
 
 def _write(file: Path, locale: str | None, sources: dict[str, Any]) -> None:

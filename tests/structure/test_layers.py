@@ -14,7 +14,7 @@ FOLDERS = ["daemon", "simulator", "campaigns", "tests", "tools"]
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("log",),
-    ("backoff", "bytecode", "files", "i18n", "languages", "refused_webhooks", "rfc3339", "watchdog"),
+    ("backoff", "bytecode", "files", "i18n", "refused_webhooks", "rfc3339", "watchdog"),
     ("clock", "errors", "single_instance"),
     ("arguments", "identity", "keys", "settings", "supervisor"),
     ("entitlements", "stripe_api"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import Text, _
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,56 +26,26 @@ class Failure:
 
 
 _SENTENCES: Final[dict[str, Text]] = {
-    "declined": Text(
-        "The bank declined the payment. Try another card, or ask your bank.",
-        "La banca ha rifiutato il pagamento. Prova con un'altra carta o chiedi alla tua banca.",
+    "declined": _("The bank declined the payment. Try another card, or ask your bank."),
+    "insufficient_funds": _("There is not enough money on the card. Try another card."),
+    "expired_card": _("The card has expired. Use a card that is still valid."),
+    "authentication_required": _(
+        "The bank wants you to confirm the payment (3-D Secure), and that was not done. Pay again and "
+        "confirm it."
     ),
-    "insufficient_funds": Text(
-        "There is not enough money on the card. Try another card.",
-        "La carta non ha fondi sufficienti. Prova con un'altra carta.",
+    "country": _("This card cannot be used for a payment in this country or currency. Try another card."),
+    "incorrect_details": _(
+        "The card's number, expiry date or security code is not right. Check them and try again."
     ),
-    "expired_card": Text(
-        "The card has expired. Use a card that is still valid.",
-        "La carta è scaduta. Usa una carta ancora valida.",
+    "limit_exceeded": _("The card's limit has been reached. Try another card, or wait a day."),
+    "not_supported": _("This card does not support this kind of payment. Try another card."),
+    "try_again": _(
+        "The bank could not process the payment just now. Nothing was charged: try again in a few minutes."
     ),
-    "authentication_required": Text(
-        "The bank wants you to confirm the payment (3-D Secure), and that was not done. "
-        "Pay again and confirm it.",
-        "La banca chiede di confermare il pagamento (3-D Secure) e la conferma non è arrivata. "
-        "Riprova e completa la verifica.",
+    "debit_failed": _(
+        "The bank debit did not go through. Nothing was unlocked: pay again, or with another method."
     ),
-    "country": Text(
-        "This card cannot be used for a payment in this country or currency. Try another card.",
-        "Questa carta non può essere usata per un pagamento in questo Paese o in questa valuta. "
-        "Prova con un'altra carta.",
-    ),
-    "incorrect_details": Text(
-        "The card's number, expiry date or security code is not right. Check them and try again.",
-        "Il numero, la scadenza o il codice di sicurezza della carta non sono corretti. "
-        "Controllali e riprova.",
-    ),
-    "limit_exceeded": Text(
-        "The card's limit has been reached. Try another card, or wait a day.",
-        "Il limite della carta è stato raggiunto. Prova con un'altra carta o aspetta un giorno.",
-    ),
-    "not_supported": Text(
-        "This card does not support this kind of payment. Try another card.",
-        "Questa carta non supporta questo tipo di pagamento. Prova con un'altra carta.",
-    ),
-    "try_again": Text(
-        "The bank could not process the payment just now. Nothing was charged: try again in a few minutes.",
-        "In questo momento la banca non ha potuto elaborare il pagamento. Non è stato addebitato nulla: "
-        "riprova tra qualche minuto.",
-    ),
-    "debit_failed": Text(
-        "The bank debit did not go through. Nothing was unlocked: pay again, or with another method.",
-        "L'addebito bancario non è andato a buon fine. Non è stato sbloccato nulla: "
-        "paga di nuovo o con un altro metodo.",
-    ),
-    "canceled": Text(
-        "The payment was canceled. Nothing was charged.",
-        "Il pagamento è stato annullato. Non è stato addebitato nulla.",
-    ),
+    "canceled": _("The payment was canceled. Nothing was charged."),
 }
 
 _REASONS: Final[dict[str, str]] = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.entitlements import ManualGrant
 from stripe_payments.errors import PaymentError
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import _
 from stripe_payments.log import Log
 from stripe_payments.rfc3339 import format_time, parse_time
 from stripe_payments.settings import Settings
@@ -21,11 +21,9 @@ _log = Log("grants")
 
 LONGEST_NOTE: Final = 200
 
-_NO_TIME: Final = Text(
-    "a time in UTC such as 2027-01-31T00:00:00Z", "un istante in UTC come 2027-01-31T00:00:00Z"
-)
-_PAST: Final = Text("it is in the past", "è nel passato")
-_LONG: Final = Text(f"at most {LONGEST_NOTE} characters", f"al massimo {LONGEST_NOTE} caratteri")
+_NO_TIME: Final = _("a time in UTC such as 2027-01-31T00:00:00Z")
+_PAST: Final = _("it is in the past")
+_LONG: Final = _("at most {longest_note} characters", longest_note=LONGEST_NOTE)
 
 
 class GrantService:

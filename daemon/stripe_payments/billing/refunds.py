@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.billing.shared_tasks import SharedTasks
 from stripe_payments.errors import PaymentError
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import _
 from stripe_payments.log import Log
 from stripe_payments.stripe_api import IDEMPOTENCY_KEY_TTL, StripeAPI, is_transient, object_kind
 from stripe_payments.sync import projection as derive
@@ -25,19 +25,13 @@ _log = Log("refunds")
 REASONS: Final = ("duplicate", "fraudulent", "requested_by_customer")
 
 _WHY: Final = {
-    "refunded": Text("it has been refunded in full already", "è già stato rimborsato per intero"),
-    "disputed": Text("it is disputed", "è contestato"),
-    "no_payment_required": Text("nothing was paid", "non è stato pagato nulla"),
+    "refunded": _("it has been refunded in full already"),
+    "disputed": _("it is disputed"),
+    "no_payment_required": _("nothing was paid"),
 }
-_NOT_PAID: Final = Text("it has not been paid", "non è stato pagato")
-_UNKNOWN_REASON: Final = Text(
-    "one of duplicate, fraudulent, requested_by_customer",
-    "uno fra duplicate, fraudulent, requested_by_customer",
-)
-_AMOUNT: Final = Text(
-    "a whole number above zero, in the smallest unit of the currency",
-    "un numero intero maggiore di zero, nell'unità più piccola della valuta",
-)
+_NOT_PAID: Final = _("it has not been paid")
+_UNKNOWN_REASON: Final = _("one of duplicate, fraudulent, requested_by_customer")
+_AMOUNT: Final = _("a whole number above zero, in the smallest unit of the currency")
 
 
 class RefundService:

@@ -19,7 +19,7 @@ from stripe_payments.billing.shared_tasks import SharedTasks
 from stripe_payments.billing.subscription_view import list_subscriptions, price_of, show_subscription
 from stripe_payments.entitlements import Subscription, announced_end, period_end_of
 from stripe_payments.errors import PaymentError
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import _
 from stripe_payments.log import Log
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.settings import Price, Settings
@@ -43,34 +43,16 @@ QUOTE_HONOURED: Final = QUOTE_LASTS + 300.0
 
 ENDED: Final = frozenset({"canceled", "incomplete_expired"})
 
-_ENDED: Final = Text("it has ended; buy the plan anew", "è terminato; acquista di nuovo il piano")
-_OWES: Final = Text(
-    "a payment is due: pay it in the customer portal first",
-    "c'è un pagamento in sospeso: saldalo prima nel portale clienti",
-)
-_PAUSED: Final = Text("it is paused; resume it first", "è in pausa; prima riattivalo")
-_ENDING: Final = Text(
-    "it is going to end; resume it first, or what is paid now would end with it",
-    "sta per terminare; prima riattivalo, altrimenti quanto paghi ora terminerebbe con esso",
-)
-_INCOMPLETE: Final = Text(
-    "its first payment has not succeeded", "il suo primo pagamento non è andato a buon fine"
-)
-_SAME_PRICE: Final = Text("it is at this price already", "ha già questo prezzo")
-_NO_PLAN: Final = Text(
-    "what is bought once cannot follow on a plan", "un acquisto singolo non può sostituire un piano"
-)
-_OTHER_CURRENCY: Final = Text(
-    "a subscription keeps its currency", "un abbonamento mantiene la propria valuta"
-)
-_NOT_ONE: Final = Text(
-    "it was changed at Stripe to have several items; change it there",
-    "su Stripe è stato modificato e ha più voci; modificalo lì",
-)
-_WAITS: Final = Text(
-    "a change of plan waits for its payment; pay it, or wait until it expires",
-    "un cambio di piano attende il pagamento; completalo o aspetta che scada",
-)
+_ENDED: Final = _("it has ended; buy the plan anew")
+_OWES: Final = _("a payment is due: pay it in the customer portal first")
+_PAUSED: Final = _("it is paused; resume it first")
+_ENDING: Final = _("it is going to end; resume it first, or what is paid now would end with it")
+_INCOMPLETE: Final = _("its first payment has not succeeded")
+_SAME_PRICE: Final = _("it is at this price already")
+_NO_PLAN: Final = _("what is bought once cannot follow on a plan")
+_OTHER_CURRENCY: Final = _("a subscription keeps its currency")
+_NOT_ONE: Final = _("it was changed at Stripe to have several items; change it there")
+_WAITS: Final = _("a change of plan waits for its payment; pay it, or wait until it expires")
 
 _WHY_NOT: Final = {
     "past_due": _OWES,

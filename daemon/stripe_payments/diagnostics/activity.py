@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from stripe_payments.billing.declines import failure
-from stripe_payments.diagnostics.finding import NO_KEY, STARTING, Finding, fine, joined, note, warning
+from stripe_payments.diagnostics.finding import NO_KEY, STARTING, Finding, fine, note, warning
 from stripe_payments.diagnostics.probes import Probes
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import Text, _, joined
 from stripe_payments.ledger import Transaction
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.sync.poll_timing import usual_interval
@@ -30,15 +30,12 @@ async def polling(probes: Probes) -> Finding:
     if situation.keys.current().secret_key is None:
         return NO_KEY
     last = situation.last_sync
-    hint = Text(
-        "Look now: ubus call stripe-payments sync; the check “stripe” tells whether Stripe can be asked.",
-        "Controlla subito: ubus call stripe-payments sync; il controllo “stripe” dice se Stripe è "
-        "interrogabile.",
+    hint = _(
+        "Look now: ubus call stripe-payments sync; the check “stripe” tells whether Stripe can be asked."
     )
     if last is None:
         return note(
-            "Stripe has not been asked about this router's payments yet.",
-            "Stripe non è ancora stato interrogato sui pagamenti di questo router.",
+            _("Stripe has not been asked about this router's payments yet."),
             hint,
         )
     age = max(0, situation.now - last)
@@ -47,16 +44,11 @@ async def polling(probes: Probes) -> Finding:
     if age > 3 * usual_interval(situation.settings.poll_interval, customer=customer) + 600:
         days = situation.settings.offline_days
         return warning(
-            f"Stripe was last heard at {when} ({age // 60} min ago).",
-            f"Ultimo contatto con Stripe: {when} ({age // 60} min fa).",
-            Text(
-                f"{hint.en} Features stay unlocked for {days} days beyond their period.",
-                f"{hint.it} Le funzioni restano sbloccate per {days} giorni oltre il loro periodo.",
-            ),
+            _("Stripe was last heard at {when} ({minutes} min ago).", when=when, minutes=age // 60),
+            _("{hint} Features stay unlocked for {days} days beyond their period.", hint=hint, days=days),
         )
     return fine(
-        f"Stripe was last heard at {when} ({age // 60} min ago).",
-        f"Ultimo contatto con Stripe: {when} ({age // 60} min fa).",
+        _("Stripe was last heard at {when} ({minutes} min ago).", when=when, minutes=age // 60),
     )
 
 
@@ -68,17 +60,12 @@ async def checkouts(probes: Probes) -> Finding:
     stale = [one for one in waiting if situation.now - one.created_at > DAY_S + 3600]
     if stale:
         return warning(
-            f"Purchases open for more than a day: {len(stale)}.",
-            f"Acquisti aperti da più di un giorno: {len(stale)}.",
-            Text(
-                "Stripe ends a payment page after a day. Have them looked at: ubus call stripe-payments sync",
-                "Stripe chiude una pagina di pagamento dopo un giorno. Falli ricontrollare: ubus call "
-                "stripe-payments sync",
-            ),
+            _("Purchases open for more than a day: {count}.", count=len(stale)),
+            _("Stripe ends a payment page after a day. Have them looked at: ubus call stripe-payments sync"),
         )
     if waiting:
-        return note(f"Purchases under way: {len(waiting)}.", f"Acquisti in corso: {len(waiting)}.")
-    return fine("No purchase is under way.", "Nessun acquisto in corso.")
+        return note(_("Purchases under way: {count}.", count=len(waiting)))
+    return fine(_("No purchase is under way."))
 
 
 async def events(probes: Probes) -> Finding:
@@ -93,18 +80,19 @@ async def events(probes: Probes) -> Finding:
     count, errors = await situation.ledger.read(look)
     if errors:
         return warning(
-            f"Webhook events that wait: {count}; the last attempt failed: {errors[0]}.",
-            f"Eventi webhook in attesa: {count}; l'ultimo tentativo è fallito: {errors[0]}.",
-            Text(
+            _(
+                "Webhook events that wait: {count}; the last attempt failed: {error}.",
+                count=count,
+                error=errors[0],
+            ),
+            _(
                 "They are tried again by themselves, for up to an hour at a time; the check “stripe” tells "
-                "whether Stripe can be asked.",
-                "Vengono riprovati automaticamente, a intervalli fino a un'ora; il controllo “stripe” dice "
-                "se Stripe è interrogabile.",
+                "whether Stripe can be asked."
             ),
         )
     if count:
-        return note(f"Webhook events being worked off: {count}.", f"Eventi webhook in elaborazione: {count}.")
-    return fine("No webhook event waits.", "Nessun evento webhook in attesa.")
+        return note(_("Webhook events being worked off: {count}.", count=count))
+    return fine(_("No webhook event waits."))
 
 
 async def effects(probes: Probes) -> Finding:
@@ -120,18 +108,15 @@ async def effects(probes: Probes) -> Finding:
     if count > waiting or situation.unlocks_trouble is not None:
         why = situation.unlocks_trouble or "refused"
         return warning(
-            f"Changes that could not be told to the router yet: {count} ({why}).",
-            f"Modifiche non ancora comunicate al router: {count} ({why}).",
-            Text(
-                "They are tried again by themselves. If it stays so: service rpcd restart; "
-                "service stripe-payments restart",
-                "Vengono ritentate automaticamente. Se non si risolve: service rpcd restart; "
-                "service stripe-payments restart",
+            _("Changes that could not be told to the router yet: {count} ({why}).", count=count, why=why),
+            _(
+                "They are tried again by themselves. If it stays so: service rpcd restart; service "
+                "stripe-payments restart"
             ),
         )
     if count:
-        return note(f"Changes being told: {count}.", f"Modifiche in corso di comunicazione: {count}.")
-    return fine("Everything has been told to the router.", "Tutto è stato comunicato al router.")
+        return note(_("Changes being told: {count}.", count=count))
+    return fine(_("Everything has been told to the router."))
 
 
 async def payments(probes: Probes) -> Finding:
@@ -157,8 +142,7 @@ async def payments(probes: Probes) -> Finding:
     failed, owing = await situation.ledger.read(look)
     if not failed and not owing:
         return fine(
-            f"No payment has failed in {RECENT_DAYS} days.",
-            f"Nessun pagamento fallito negli ultimi {RECENT_DAYS} giorni.",
+            _("No payment has failed in {recent_days} days.", recent_days=RECENT_DAYS),
         )
     told: list[Text] = []
     hints: list[Text] = []
@@ -167,23 +151,14 @@ async def payments(probes: Probes) -> Finding:
         cause = failure(error.get("code"), error.get("decline_code"))
         when = format_time(int(intent.get("created") or 0))
         code = cause.decline_code or cause.code
-        told.append(Text(f"{when} {code} ({intent['id']})", f"{when} {code} ({intent['id']})"))
+        told.append(Text(f"{when} {code} ({intent['id']})"))
         if cause.message not in hints:
             hints.append(cause.message)
-    told += [
-        Text(f"the renewal of “{name}” is unpaid", f"il rinnovo di “{name}” non è stato pagato")
-        for name in owing
-    ]
+    told += [_("the renewal of “{name}” is unpaid", name=name) for name in owing]
     if owing:
-        hints.append(
-            Text(
-                "Update the payment method in the customer portal.",
-                "Aggiorna il metodo di pagamento nel portale clienti.",
-            )
-        )
+        hints.append(_("Update the payment method in the customer portal."))
     said = joined(told)
     return warning(
-        f"Failed payments: {said.en}.",
-        f"Pagamenti falliti: {said.it}.",
-        Text(" ".join(one.en for one in hints), " ".join(one.it for one in hints)),
+        _("Failed payments: {said}.", said=said),
+        joined(hints, " "),
     )

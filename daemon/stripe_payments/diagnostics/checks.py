@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import _
 from stripe_payments.log import Log
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Diagnostics:
                 "ok": finding.ok,
                 "severity": finding.severity,
                 "detail": finding.detail.in_locale(locale),
-                "hint": finding.hint.in_locale(locale),
+                "hint": finding.hint.in_locale(locale) if finding.hint is not None else "",
             }
             for name, finding in found.items()
         ]
@@ -65,22 +65,18 @@ class Diagnostics:
 async def _carry_out(check: Check, probes: Probes) -> Finding:
     from stripe_payments.diagnostics.finding import fault, of_error
 
-    log = Text(
-        "The system log may tell more: logread -e stripe-payments",
-        "Il registro di sistema può dire di più: logread -e stripe-payments",
-    )
+    log = _("The system log may tell more: logread -e stripe-payments")
     try:
         async with asyncio.timeout(check.limit):
             return await check.look(probes)
     except TimeoutError:
         seconds = f"{check.limit:g}"
         return fault(
-            f"There was no answer within {seconds} seconds.",
-            f"Nessuna risposta entro {seconds} secondi.",
-            Text("Try again in a moment. " + log.en, "Riprova tra qualche istante. " + log.it),
+            _("There was no answer within {seconds} seconds.", seconds=seconds),
+            _("Try again in a moment. {log}", log=log),
         )
     except PaymentError as error:  # of the ledger, mostly: it says itself what is wrong
         return of_error(error)
     except Exception as error:  # noqa: BLE001 - a check that fails is a finding too
         _log.error("a check failed", exc=error, check=check.id)
-        return fault("The check itself failed.", "Il controllo stesso non è riuscito.", log)
+        return fault(_("The check itself failed."), log)

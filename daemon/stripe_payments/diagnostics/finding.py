@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import Text, Translatable, _
 
 Severity = Literal["ok", "info", "warning", "error"]
-
-_NO_HINT: Final = Text("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,46 +19,45 @@ class Finding:
     """
 
     severity: Severity
-    detail: Text
-    hint: Text = _NO_HINT
+    detail: Translatable
+    hint: Translatable | None = None
 
     @property
     def ok(self) -> bool:
         return self.severity in ("ok", "info")
 
 
-def fine(en: str, it: str) -> Finding:
-    return Finding("ok", Text(en, it))
+def fine(detail: Text) -> Finding:
+    return Finding("ok", detail)
 
 
-def note(en: str, it: str, hint: Text = _NO_HINT) -> Finding:
-    return Finding("info", Text(en, it), hint)
+def note(detail: Text, hint: Text | None = None) -> Finding:
+    return Finding("info", detail, hint)
 
 
-def warning(en: str, it: str, hint: Text) -> Finding:
-    return Finding("warning", Text(en, it), hint)
+def warning(detail: Text, hint: Text) -> Finding:
+    return Finding("warning", detail, hint)
 
 
-def fault(en: str, it: str, hint: Text) -> Finding:
-    return Finding("error", Text(en, it), hint)
+def fault(detail: Text, hint: Text) -> Finding:
+    return Finding("error", detail, hint)
+
+
+@dataclass(frozen=True, slots=True)
+class _OfError:
+    """One of an error's sentences."""
+
+    sentence: Callable[[str | None], str | None]
+
+    def in_locale(self, locale: str | None) -> str:
+        return self.sentence(locale) or ""
 
 
 def of_error(error: PaymentError, severity: Severity = "error") -> Finding:
     """An error of ours says itself what it is and what to do."""
-    hint = Text(error.hint_in("en") or "", error.hint_in("it") or "")
-    return Finding(severity, Text(error.message_in("en"), error.message_in("it")), hint)
+    return Finding(severity, _OfError(error.message_in), _OfError(error.hint_in))
 
 
-def joined(texts: Iterable[Text]) -> Text:
-    """Several remarks in one."""
-    remarks = list(texts)
-    return Text("; ".join(one.en for one in remarks), "; ".join(one.it for one in remarks))
-
-
-STARTING: Final = note(
-    "Not checked: the service is still starting.", "Non controllato: il servizio si sta ancora avviando."
-)
-NO_KEY: Final = note("Not checked: there is no secret key.", "Non controllato: manca la chiave segreta.")
-STRIPE_AWAY: Final = note(
-    "Not checked: Stripe could not be asked.", "Non controllato: non è stato possibile interrogare Stripe."
-)
+STARTING: Final = note(_("Not checked: the service is still starting."))
+NO_KEY: Final = note(_("Not checked: there is no secret key."))
+STRIPE_AWAY: Final = note(_("Not checked: Stripe could not be asked."))

@@ -11,14 +11,13 @@ from stripe_payments.diagnostics.finding import (
     Finding,
     fault,
     fine,
-    joined,
     note,
     of_error,
     warning,
 )
 from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.errors import PaymentError
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import _, joined
 from stripe_payments.settings import Settings
 from stripe_payments.settings.loader import sections_of
 from ubus_py import CallTimeout, ConnectionLost, ProtocolError, Status, StatusError
@@ -31,48 +30,34 @@ INTEGRITY_BYTES: Final = 32 * 1024 * 1024
 META_CHECKED: Final = "last_check"
 
 _BUS_TIMEOUT_S: Final = 4.0
-_RPCD_HINT: Final = Text(
-    "Restart rpcd: service rpcd restart. If that does not help, install the package stripe-payments again.",
-    "Riavvia rpcd: service rpcd restart. Se non basta, reinstalla il pacchetto stripe-payments.",
+_RPCD_HINT: Final = _(
+    "Restart rpcd: service rpcd restart. If that does not help, install the package stripe-payments again."
 )
-_ACL_HINT: Final = Text(
+_ACL_HINT: Final = _(
     "Have ubusd read its permissions again: killall -HUP ubusd. If that does not help, install the package "
-    "stripe-payments again.",
-    "Fai rileggere i permessi a ubusd: killall -HUP ubusd. Se non basta, reinstalla il pacchetto "
-    "stripe-payments.",
+    "stripe-payments again."
 )
-_SPACE_HINT: Final = Text(
-    "Remove packages or files that are not needed: df -h; du -sh /overlay/*",
-    "Rimuovi pacchetti o file che non servono: df -h; du -sh /overlay/*",
-)
+_SPACE_HINT: Final = _("Remove packages or files that are not needed: df -h; du -sh /overlay/*")
 
 
 async def settings(probes: Probes) -> Finding:
     problems = probes.situation.settings.problems
     if problems:
-        said = joined(problem.text for problem in problems)
         return warning(
-            said.en,
-            said.it,
-            Text(
-                "Correct /etc/config/stripe-payments; what is wrong is left out or replaced by its default.",
-                "Correggi /etc/config/stripe-payments; ciò che è errato viene escluso o sostituito dal "
-                "valore predefinito.",
-            ),
+            joined(problem.text for problem in problems),
+            _("Correct /etc/config/stripe-payments; what is wrong is left out or replaced by its default."),
         )
-    return fine("The configuration has no mistakes.", "La configurazione non contiene errori.")
+    return fine(_("The configuration has no mistakes."))
 
 
 async def enabled(probes: Probes) -> Finding:
     if probes.situation.settings.enabled:
-        return fine("Payments are switched on.", "I pagamenti sono attivi.")
+        return fine(_("Payments are switched on."))
     return warning(
-        "Payments are switched off: nothing can be bought. What is unlocked stays so.",
-        "I pagamenti sono disattivati: non si può acquistare nulla. Ciò che è sbloccato resta sbloccato.",
-        Text(
+        _("Payments are switched off: nothing can be bought. What is unlocked stays so."),
+        _(
             "Switch them on with: uci set stripe-payments.main.enabled=1; uci commit stripe-payments; "
-            "reload_config",
-            "Attivali con: uci set stripe-payments.main.enabled=1; uci commit stripe-payments; reload_config",
+            "reload_config"
         ),
     )
 
@@ -90,25 +75,19 @@ async def state_directory(probes: Probes) -> Finding:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         return fault(
-            f"{folder} cannot be read ({reason}).",
-            f"{folder} non è leggibile ({reason}).",
-            Text(
-                f"Give it to the service: chown -R stripe-payments:stripe-payments {folder}",
-                f"Assegnala al servizio: chown -R stripe-payments:stripe-payments {folder}",
-            ),
+            _("{folder} cannot be read ({reason}).", folder=folder, reason=reason),
+            _("Give it to the service: chown -R stripe-payments:stripe-payments {folder}", folder=folder),
         )
     if wrong:
         names = ", ".join(str(path) for path in wrong)
         return fault(
-            f"Others than the service can read: {names}.",
-            f"Leggibile anche da altri oltre al servizio: {names}.",
-            Text(
-                f"Narrow it: chmod -R go= {folder}. If strangers had access, create new keys at Stripe.",
-                f"Limita i permessi: chmod -R go= {folder}. Se qualcuno ha avuto accesso, crea nuove chiavi "
-                "su Stripe.",
+            _("Others than the service can read: {names}.", names=names),
+            _(
+                "Narrow it: chmod -R go= {folder}. If strangers had access, create new keys at Stripe.",
+                folder=folder,
             ),
         )
-    return fine(f"{folder} is the service's alone.", f"{folder} è accessibile solo al servizio.")
+    return fine(_("{folder} is the service's alone.", folder=folder))
 
 
 async def storage(probes: Probes) -> Finding:
@@ -119,17 +98,19 @@ async def storage(probes: Probes) -> Finding:
     kib = free // 1024
     if free < FULL_BYTES or out_of_files:
         return fault(
-            f"The storage of {folder} is full: {kib} KiB are free. Payments cannot be stored.",
-            f"La memoria di {folder} è piena: {kib} KiB liberi. I pagamenti non possono essere salvati.",
+            _(
+                "The storage of {folder} is full: {kib} KiB are free. Payments cannot be stored.",
+                folder=folder,
+                kib=kib,
+            ),
             _SPACE_HINT,
         )
     if free < LOW_BYTES:
         return warning(
-            f"The storage of {folder} is nearly full: {kib} KiB are free.",
-            f"La memoria di {folder} è quasi piena: {kib} KiB liberi.",
+            _("The storage of {folder} is nearly full: {kib} KiB are free.", folder=folder, kib=kib),
             _SPACE_HINT,
         )
-    return fine(f"{kib // 1024} MiB of storage are free.", f"{kib // 1024} MiB di memoria liberi.")
+    return fine(_("{value} MiB of storage are free.", value=kib // 1024))
 
 
 async def ledger(probes: Probes) -> Finding:
@@ -137,18 +118,15 @@ async def ledger(probes: Probes) -> Finding:
     if situation.ledger is None:
         return STARTING if situation.refusal is None else of_error(situation.refusal)
     path = situation.state_dir / "ledger.db"
-    restart = Text(
+    restart = _(
         "Restart the service: service stripe-payments restart. The ledger is filled from Stripe again then; "
-        "nothing is locked meanwhile.",
-        "Riavvia il servizio: service stripe-payments restart. Il registro viene ricostruito da Stripe; nel "
-        "frattempo nulla viene bloccato.",
+        "nothing is locked meanwhile."
     )
     try:
         size = (await probes.off_the_loop(path.stat)).st_size
     except FileNotFoundError:
         return fault(
-            f"The ledger {path} was deleted while in use.",
-            f"Il registro {path} è stato eliminato mentre era in uso.",
+            _("The ledger {path} was deleted while in use.", path=path),
             restart,
         )
     try:
@@ -162,27 +140,20 @@ async def ledger(probes: Probes) -> Finding:
             return of_error(error)
     if damage is not None:
         return fault(
-            f"The ledger is damaged: {damage}.",
-            f"Il registro è danneggiato: {damage}.",
-            Text(
-                "It is being set aside and filled from Stripe again; nothing is locked meanwhile.",
-                "Viene messo da parte e ricostruito da Stripe; nel frattempo nulla viene bloccato.",
-            ),
+            _("The ledger is damaged: {damage}.", damage=damage),
+            _("It is being set aside and filled from Stripe again; nothing is locked meanwhile."),
         )
     if situation.ledger.rebuilt:
         return warning(
-            "The ledger was damaged and has been begun anew from Stripe's data.",
-            "Il registro era danneggiato ed è stato ricostruito dai dati di Stripe.",
-            Text(
-                f"The old file is kept beside it ({path.name}.corrupt-…). If this happens again, the storage "
-                "is failing.",
-                f"Il vecchio file è conservato accanto ({path.name}.corrupt-…). Se succede ancora, la "
-                "memoria si sta guastando.",
+            _("The ledger was damaged and has been begun anew from Stripe's data."),
+            _(
+                "The old file is kept beside it ({name}.corrupt-…). If this happens again, the storage is "
+                "failing.",
+                name=path.name,
             ),
         )
     return fine(
-        f"The ledger can be written and is intact ({size // 1024} KiB).",
-        f"Il registro è scrivibile e integro ({size // 1024} KiB).",
+        _("The ledger can be written and is intact ({value} KiB).", value=size // 1024),
     )
 
 
@@ -194,34 +165,26 @@ async def settings_helper(probes: Probes) -> Finding:
     except StatusError as error:
         if error.status not in (Status.NOT_FOUND, Status.METHOD_NOT_FOUND, Status.PERMISSION_DENIED):
             return fault(
-                f"rpcd cannot read the configuration ({error.status.name}).",
-                f"rpcd non riesce a leggere la configurazione ({error.status.name}).",
-                Text(
+                _("rpcd cannot read the configuration ({name}).", name=error.status.name),
+                _(
                     "Look for a mistake in /etc/config/stripe-payments and stripe-features: uci show "
-                    "stripe-payments",
-                    "Cerca un errore in /etc/config/stripe-payments e stripe-features: uci show "
-                    "stripe-payments",
+                    "stripe-payments"
                 ),
             )
         return fault(
-            "rpcd does not offer “stripe-payments.uci”: features can neither be unlocked nor locked.",
-            "rpcd non offre “stripe-payments.uci”: le funzioni non possono essere sbloccate né bloccate.",
+            _("rpcd does not offer “stripe-payments.uci”: features can neither be unlocked nor locked."),
             _RPCD_HINT,
         )
     except (ConnectionLost, CallTimeout, ProtocolError):
-        return fault("rpcd does not answer.", "rpcd non risponde.", _RPCD_HINT)
+        return fault(_("rpcd does not answer."), _RPCD_HINT)
     if situation.refusal is None and situation.ledger is not None:
         current = Settings.from_uci(sections_of(loaded.get("settings")))
         if current != situation.settings:
             return warning(
-                "The configuration was changed, and the service has not read it yet.",
-                "La configurazione è cambiata e il servizio non l'ha ancora letta.",
-                Text(
-                    "Have it read: service stripe-payments reload",
-                    "Falla rileggere: service stripe-payments reload",
-                ),
+                _("The configuration was changed, and the service has not read it yet."),
+                _("Have it read: service stripe-payments reload"),
             )
-    return fine("rpcd's helper answers.", "L'aiutante in rpcd risponde.")
+    return fine(_("rpcd's helper answers."))
 
 
 async def hotplug(probes: Probes) -> Finding:
@@ -231,31 +194,29 @@ async def hotplug(probes: Probes) -> Finding:
     except StatusError as error:
         if error.status is not Status.NOT_FOUND:
             return fault(
-                f"The bus refuses the look-up ({error.status.name}).",
-                f"Il bus rifiuta la ricerca ({error.status.name}).",
+                _("The bus refuses the look-up ({name}).", name=error.status.name),
                 _ACL_HINT,
             )
         return warning(
-            "There is no bus object “hotplug.stripe-payments”: scripts are not told when a feature unlocks.",
-            "Manca l'oggetto “hotplug.stripe-payments” sul bus: gli script non vengono avvisati quando una "
-            "funzione si sblocca.",
-            Text(
+            _(
+                "There is no bus object “hotplug.stripe-payments”: scripts are not told when a feature "
+                "unlocks."
+            ),
+            _(
                 "Make the folder /etc/hotplug.d/stripe-payments and restart the router (procd looks for it "
-                "at the start).",
-                "Crea la cartella /etc/hotplug.d/stripe-payments e riavvia il router (procd la cerca "
-                "all'avvio).",
+                "at the start)."
             ),
         )
     except (ConnectionLost, CallTimeout, ProtocolError):
-        return fault("The bus does not answer.", "Il bus non risponde.", _ACL_HINT)
+        return fault(_("The bus does not answer."), _ACL_HINT)
     if not found:
         return warning(
-            "The service may not call “hotplug.stripe-payments”: scripts are not told when a feature "
-            "unlocks.",
-            "Il servizio non può chiamare “hotplug.stripe-payments”: gli script non vengono avvisati quando "
-            "una funzione si sblocca.",
+            _(
+                "The service may not call “hotplug.stripe-payments”: scripts are not told when a feature "
+                "unlocks."
+            ),
             _ACL_HINT,
         )
     if not probes.situation.bus.connected:
-        return note("The bus is just coming back.", "Il bus sta tornando disponibile.")
-    return fine("Hotplug scripts can be told.", "Gli script hotplug possono essere avvisati.")
+        return note(_("The bus is just coming back."))
+    return fine(_("Hotplug scripts can be told."))

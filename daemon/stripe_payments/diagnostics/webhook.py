@@ -13,20 +13,16 @@ from stripe_payments.diagnostics.finding import (
     STRIPE_AWAY,
     Finding,
     fine,
-    joined,
     note,
     warning,
 )
 from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.errors import PaymentError
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import Text, _, joined
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.setup.webhook_endpoint import WEBHOOK_EVENTS, KnownEndpoint, owner
 
-_SETUP: Final = Text(
-    'Run: ubus call stripe-payments setup_webhook \'{"url":"https://…/api/payments/webhook"}\'',
-    'Esegui: ubus call stripe-payments setup_webhook \'{"url":"https://…/api/payments/webhook"}\'',
-)
+_SETUP: Final = _('Run: ubus call stripe-payments setup_webhook \'{"url":"https://…/api/payments/webhook"}\'')
 
 
 async def webhook_endpoint(probes: Probes) -> Finding:
@@ -43,8 +39,7 @@ async def webhook_endpoint(probes: Probes) -> Finding:
     except PaymentError as error:
         if error.code == "stripe_key_permission":
             return note(
-                "Not checked: the key may not read webhook endpoints.",
-                "Non controllato: la chiave non può leggere gli endpoint dei webhook.",
+                _("Not checked: the key may not read webhook endpoints."),
             )
         return STRIPE_AWAY
     mine = next(
@@ -59,61 +54,52 @@ async def webhook_endpoint(probes: Probes) -> Finding:
         if keys.webhook_secret is None:
             minutes = max(1, situation.settings.poll_interval // 60)
             return note(
-                f"There is no webhook: Stripe is asked every {minutes} min, and every few seconds while "
-                "somebody buys.",
-                f"Non c'è un webhook: Stripe viene interrogato ogni {minutes} min, e ogni pochi secondi "
-                "mentre qualcuno acquista.",
-                Text(
+                _(
+                    "There is no webhook: Stripe is asked every {minutes} min, and every few seconds while "
+                    "somebody buys.",
+                    minutes=minutes,
+                ),
+                _(
                     "If the router can be reached from the internet, renewals are noticed sooner with one. "
-                    + _SETUP.en,
-                    "Se il router è raggiungibile da Internet, con un webhook i rinnovi si rilevano prima. "
-                    + _SETUP.it,
+                    "{setup}",
+                    setup=_SETUP,
                 ),
             )
         return note(
-            "The webhook secret was entered by hand; which endpoint it belongs to cannot be told.",
-            "Il segreto del webhook è stato inserito a mano; non si può sapere a quale endpoint appartiene.",
+            _("The webhook secret was entered by hand; which endpoint it belongs to cannot be told."),
         )
     if mine is None:
         return warning(
-            "The webhook endpoint does not exist at Stripe any more.",
-            "L'endpoint del webhook non esiste più su Stripe.",
+            _("The webhook endpoint does not exist at Stripe any more."),
             _SETUP,
         )
     wrong = _faults(mine, await probes.stripe.api_version())
     if known is None or mine.get("id") != known.id or not known.holds(keys.webhook_secret):
-        wrong.append(
-            Text(
-                "its secret is not the one that is stored here",
-                "il suo segreto non è quello memorizzato qui",
-            )
-        )
+        wrong.append(_("its secret is not the one that is stored here"))
     url = mine.get("url")
     if wrong:
         said = joined(wrong)
         return warning(
-            f"The endpoint {url} is not as it should be: {said.en}.",
-            f"L'endpoint {url} non è a posto: {said.it}.",
+            _("The endpoint {url} is not as it should be: {said}.", url=url, said=said),
             _SETUP,
         )
-    return fine(f"Stripe sends to {url}.", f"Stripe invia a {url}.")
+    return fine(_("Stripe sends to {url}.", url=url))
 
 
 def _faults(endpoint: Mapping[str, Any], version: str) -> list[Text]:
     faults: list[Text] = []
     if endpoint.get("status") != "enabled":
-        faults.append(Text("it is disabled", "è disattivato"))
+        faults.append(_("it is disabled"))
     events = set(endpoint.get("enabled_events") or ())
     if "*" not in events and (absent := sorted(set(WEBHOOK_EVENTS) - events)):
         names = ", ".join(absent)
-        faults.append(Text(f"it lacks the events {names}", f"mancano gli eventi {names}"))
+        faults.append(_("it lacks the events {names}", names=names))
     if endpoint.get("api_version") != version:
         found = endpoint.get("api_version")
         faults.append(
-            Text(
-                f"it sends API version {found or 'of the account'} instead of {version}",
-                f"invia la versione API {found or 'dell’account'} invece di {version}",
-            )
+            _("it sends API version {found} instead of {version}", found=found, version=version)
+            if found
+            else _("it sends the account's API version instead of {version}", version=version)
         )
     return faults
 
@@ -125,50 +111,51 @@ async def webhook_deliveries(probes: Probes) -> Finding:
     refused = situation.refused_webhooks
     if refused.code == "webhook_not_configured":
         return warning(
-            "Stripe sends webhooks, but no webhook secret is stored: they are refused.",
-            "Stripe invia webhook, ma nessun segreto è memorizzato: vengono rifiutati.",
+            _("Stripe sends webhooks, but no webhook secret is stored: they are refused."),
             _SETUP,
         )
     if refused.code == "stale_timestamp":
         return warning(
-            f"Webhooks refused: {refused.count}. The signature was too old on arrival.",
-            f"Webhook rifiutati: {refused.count}. All'arrivo la firma era troppo vecchia.",
-            Text(
-                "Something between Stripe and the router holds them back, such as a proxy with a queue.",
-                "Qualcosa tra Stripe e il router li trattiene, per esempio un proxy con una coda.",
-            ),
+            _("Webhooks refused: {count}. The signature was too old on arrival.", count=refused.count),
+            _("Something between Stripe and the router holds them back, such as a proxy with a queue."),
         )
     if refused.code == "clock_not_trusted":
         return note(
-            "A webhook came before the time was known; Stripe sends it again.",
-            "Un webhook è arrivato prima che fosse nota l'ora esatta; Stripe lo invierà di nuovo.",
+            _("A webhook came before the time was known; Stripe sends it again."),
         )
     if refused.code:
         return warning(
-            f"Webhooks refused: {refused.count}. The signature does not fit the stored secret.",
-            f"Webhook rifiutati: {refused.count}. La firma non corrisponde al segreto memorizzato.",
-            Text(
-                "The stored secret belongs to another endpoint, or a proxy changes the body. " + _SETUP.en,
-                "Il segreto memorizzato appartiene a un altro endpoint, oppure un proxy modifica il "
-                "contenuto. " + _SETUP.it,
+            _(
+                "Webhooks refused: {count}. The signature does not fit the stored secret.",
+                count=refused.count,
+            ),
+            _(
+                "The stored secret belongs to another endpoint, or a proxy changes the body. {setup}",
+                setup=_SETUP,
             ),
         )
     last = await situation.ledger.read(lambda tx: tx.inbox.latest())
     if last is None:
-        return note("No webhook has come in yet.", "Non è ancora arrivato nessun webhook.")
+        return note(_("No webhook has come in yet."))
     minutes = max(0, situation.now - last.received_at) // 60
     when = format_time(last.received_at)
     if last.outcome is None and last.error:
         return warning(
-            f"The last webhook ({last.type}, {when}) has not been worked off: {last.error}.",
-            f"L'ultimo webhook ({last.type}, {when}) non è stato ancora elaborato: {last.error}.",
-            Text(
-                "It is tried again by itself; the check “stripe” tells whether Stripe can be asked.",
-                "Viene riprovato automaticamente; il controllo “stripe” dice se Stripe è interrogabile.",
+            _(
+                "The last webhook ({type}, {when}) has not been worked off: {error}.",
+                type=last.type,
+                when=when,
+                error=last.error,
             ),
+            _("It is tried again by itself; the check “stripe” tells whether Stripe can be asked."),
         )
     outcome = last.outcome or "pending"
     return fine(
-        f"The last webhook ({last.type}) came at {when} ({minutes} min ago): {outcome}.",
-        f"L'ultimo webhook ({last.type}) è arrivato alle {when} ({minutes} min fa): {outcome}.",
+        _(
+            "The last webhook ({type}) came at {when} ({minutes} min ago): {outcome}.",
+            type=last.type,
+            when=when,
+            minutes=minutes,
+            outcome=outcome,
+        ),
     )

@@ -15,10 +15,10 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.http_api.http import Request, Response
 from stripe_payments.http_api.money import day_and_time, money
 from stripe_payments.http_api.outcome import TONES, Outcome, State, outcome
-from stripe_payments.http_api.page_texts import TEXTS
+from stripe_payments.http_api.page_texts import texts_in
 from stripe_payments.http_api.rate_limit import RateLimit
 from stripe_payments.http_api.templating import Templates
-from stripe_payments.languages import accepted_language, language
+from stripe_payments.i18n import accepted_language, language
 from stripe_payments.ledger import Checkout
 from stripe_payments.log import Log
 from stripe_payments.startup_gate import Parts, StartupGate
@@ -81,7 +81,7 @@ class ReturnPages:
         *,
         status: int = 200,
     ) -> Response:
-        texts = TEXTS[locale]
+        texts = texts_in(locale)
         item = details.get("item") or texts["item_fallback"]
         lead = texts[f"{found.state}_lead"].format(item=item)
         content: dict[str, Any] = {
@@ -166,7 +166,7 @@ def _details(
     found: Outcome,
     locale: str,
 ) -> dict[str, Any]:
-    texts = TEXTS[locale]
+    texts = texts_in(locale)
     settings = parts.settings()
     price = settings.price(checkout.price_alias)
     sold = settings.sellable(price.of) if price else None

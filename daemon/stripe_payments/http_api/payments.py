@@ -12,10 +12,10 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.http_api.auth import Authorizer, cookie_header, require_same_origin
 from stripe_payments.http_api.http import Request, Response
 from stripe_payments.http_api.rate_limit import RateLimit
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import _
 from stripe_payments.startup_gate import Parts, StartupGate
 
-_NO_OBJECT = Text("it must be a JSON object", "deve essere un oggetto JSON")
+_NO_OBJECT = _("it must be a JSON object")
 
 _PUBLIC: Final = ("status", "amount", "currency", "payment_date")
 """The documented members of a status; receipts, names and failure reasons need a login."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stripe_payments.http_api.http import Response
-from stripe_payments.http_api.page_texts import TEXTS
+from stripe_payments.http_api.page_texts import texts_in
 
 if TYPE_CHECKING:
     import jinja2
@@ -31,7 +31,7 @@ class Templates:
             self._environment = await asyncio.to_thread(_environment)
         nonce = secrets.token_urlsafe(16)
         body = self._environment.get_template(template).render(
-            locale=locale, t=TEXTS[locale], nonce=nonce, **content
+            locale=locale, t=texts_in(locale), nonce=nonce, **content
         )
         return Response(
             status,

@@ -21,7 +21,7 @@ from typing import Any, Final, TypeVar
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.files import make_private_directory, set_aside, sync_directory
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import _
 from stripe_payments.ledger.corruption import is_damage
 from stripe_payments.ledger.schema import STATE, NewerSchemaError, migrate, version_of
 from stripe_payments.ledger.transaction import Transaction
@@ -72,16 +72,16 @@ _STORAGE: Final = {
     sqlite3.SQLITE_PERM,
 }
 _REASONS: Final = {
-    sqlite3.SQLITE_FULL: Text("the storage is full", "la memoria è piena"),
-    sqlite3.SQLITE_IOERR: Text("the storage reports an error", "la memoria segnala un errore"),
-    sqlite3.SQLITE_CORRUPT: Text("the file is damaged", "il file è danneggiato"),
-    sqlite3.SQLITE_NOTADB: Text("the file is damaged", "il file è danneggiato"),
-    sqlite3.SQLITE_BUSY: Text("another process has the file open", "un altro processo ha aperto il file"),
-    sqlite3.SQLITE_CANTOPEN: Text("the file cannot be opened", "il file non può essere aperto"),
-    sqlite3.SQLITE_READONLY: Text("the storage is read-only", "la memoria è di sola lettura"),
+    sqlite3.SQLITE_FULL: _("the storage is full"),
+    sqlite3.SQLITE_IOERR: _("the storage reports an error"),
+    sqlite3.SQLITE_CORRUPT: _("the file is damaged"),
+    sqlite3.SQLITE_NOTADB: _("the file is damaged"),
+    sqlite3.SQLITE_BUSY: _("another process has the file open"),
+    sqlite3.SQLITE_CANTOPEN: _("the file cannot be opened"),
+    sqlite3.SQLITE_READONLY: _("the storage is read-only"),
 }
-_CLOSED = Text("the service is stopping", "il servizio si sta arrestando")
-_OVERLOADED = Text("too many requests are waiting", "troppe richieste sono in attesa")
+_CLOSED = _("the service is stopping")
+_OVERLOADED = _("too many requests are waiting")
 
 
 @dataclass(slots=True, eq=False)
@@ -373,11 +373,11 @@ class Ledger:
             connection.close()
             raise PaymentError(
                 "ledger_unavailable",
-                reason=Text(
-                    f"it was written by a newer version (schema {error.found}, this one knows {error.known});"
-                    " install that version again",
-                    f"è stato scritto da una versione più recente (schema {error.found}, questa conosce"
-                    f" {error.known}); reinstalla quella versione",
+                reason=_(
+                    "it was written by a newer version (schema {found}, this one knows {known}); install "
+                    "that version again",
+                    found=error.found,
+                    known=error.known,
                 ),
             ) from error
         except BaseException:

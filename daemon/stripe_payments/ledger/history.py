@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass
 from typing import Final
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import _
 
 __all__ = ["TransactionRow", "Transactions"]
 
@@ -14,7 +14,7 @@ LARGEST_PAGE: Final = 100
 
 _COLUMNS: Final = "id, date, kind, amount, currency, status, description, receipt_url, invoice_pdf"
 _CURSOR = re.compile(r"([0-9]{1,12})~([!-~]{1,255})")
-_BAD_CURSOR = Text("give the “next” of the page before", "indica il “next” della pagina precedente")
+_BAD_CURSOR = _("give the “next” of the page before")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import Title
 
 __all__ = ["Feature", "Interval", "Plan", "Price", "Product", "Sellable"]
 
@@ -15,8 +15,8 @@ class Feature:
     """Something that can be locked: `name` is what other packages ask for."""
 
     name: str
-    titles: Text
-    descriptions: Text
+    titles: Title
+    descriptions: Title
 
     @property
     def title(self) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from stripe_payments.backoff import Backoff
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import _
 from stripe_payments.log import Log
 from stripe_payments.settings import Problem, Settings
 from ubus_py import CallTimeout, Client, ConnectionLost, ProtocolError, Status, StatusError, Table
@@ -26,11 +26,9 @@ _ATTEMPTS_TO_READ: Final = 4
 _MALFORMED: Final = Problem(
     "",
     "",
-    Text(
-        "/etc/config/stripe-payments is malformed and cannot be read: “uci show stripe-payments” tells where;"
-        " correct it, then reload the service.",
-        "/etc/config/stripe-payments è malformato e non si può leggere: “uci show stripe-payments” dice dove;"
-        " correggilo, poi ricarica il servizio.",
+    _(
+        "/etc/config/stripe-payments is malformed and cannot be read: “uci show stripe-payments” tells "
+        "where; correct it, then reload the service."
     ),
 )
 
@@ -63,7 +61,7 @@ class SettingsLoader:
                     "invalid setting",
                     section=problem.section,
                     option=problem.option,
-                    problem=problem.text.en,
+                    problem=problem.text,
                 )
 
     async def _load(self) -> Table | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
+from stripe_payments.i18n import _
 from stripe_payments.settings.catalogue import Feature, Plan, Price, Product
 from stripe_payments.settings.uci import Locale, OptionReader, Problem, Sections
 from stripe_payments.settings.uci_catalogue import read_catalogue
@@ -54,8 +55,7 @@ class Settings:
             options.report(
                 main,
                 "",
-                "the section “config payments 'main'” is missing; the defaults are in force",
-                "manca la sezione “config payments 'main'”; valgono i valori predefiniti",
+                _("the section “config payments 'main'” is missing; the defaults are in force"),
             )
         return cls(
             enabled=options.flag(main, "enabled", default=True),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import Text, Title, _
 
 __all__ = ["NAME", "Locale", "OptionReader", "Problem", "Sections", "whole_number"]
 
@@ -64,10 +64,11 @@ class OptionReader:
                 self.report(
                     name,
                     "",
-                    f"a section “config {kind}” needs a name of letters, digits and underscores; it is "
-                    "ignored",
-                    f"una sezione “config {kind}” richiede un nome di lettere, cifre e trattini bassi; è "
-                    "ignorata",
+                    _(
+                        "a section “config {kind}” needs a name of letters, digits and underscores; it is "
+                        "ignored",
+                        kind=kind,
+                    ),
                 )
                 continue
             yield name
@@ -82,8 +83,7 @@ class OptionReader:
         self.report(
             section,
             option,
-            "it must be one “option”, not a list; it is ignored",
-            "deve essere una sola “option”, non una lista; è ignorata",
+            _("it must be one “option”, not a list; it is ignored"),
         )
         return ""
 
@@ -94,8 +94,7 @@ class OptionReader:
             self.report(
                 section,
                 option,
-                "it is not UTF-8 text: save the file in that encoding",
-                "non è testo UTF-8: salva il file con questa codifica",
+                _("it is not UTF-8 text: save the file in that encoding"),
             )
         return readable
 
@@ -108,10 +107,10 @@ class OptionReader:
             return [entry.strip() for entry in value if isinstance(entry, str) and entry.strip()]
         return []
 
-    def text(self, section: str, option: str, default: str) -> Text:
+    def text(self, section: str, option: str, default: str) -> Title:
         """`option` and `option`_it; where there is no Italian, the English one stands for both."""
         english = self.string(section, option) or default
-        return Text(english, self.string(section, f"{option}_it") or english)
+        return Title(english, self.string(section, f"{option}_it") or english)
 
     def flag(self, section: str, option: str, *, default: bool) -> bool:
         """1 or 0, or a word for it."""
@@ -125,8 +124,7 @@ class OptionReader:
             self.report(
                 section,
                 option,
-                f"“{value}” is neither 1 nor 0; {int(default)} is in force",
-                f"“{value}” non è né 1 né 0; vale {int(default)}",
+                _("“{value}” is neither 1 nor 0; {default} is in force", value=value, default=int(default)),
             )
         return default
 
@@ -141,8 +139,13 @@ class OptionReader:
         self.report(
             section,
             option,
-            f"“{value}” is not a whole number from {least} to {most}; {default} is in force",
-            f"“{value}” non è un numero intero da {least} a {most}; vale {default}",
+            _(
+                "“{value}” is not a whole number from {least} to {most}; {default} is in force",
+                value=value,
+                least=least,
+                most=most,
+                default=default,
+            ),
         )
         return default
 
@@ -155,8 +158,7 @@ class OptionReader:
             self.report(
                 section,
                 option,
-                f"“{value}” is not an http or https address; it is ignored",
-                f"“{value}” non è un indirizzo http o https; è ignorato",
+                _("“{value}” is not an http or https address; it is ignored", value=value),
             )
             return None
         return value
@@ -170,8 +172,10 @@ class OptionReader:
                 self.report(
                     section,
                     option,
-                    f"“{value}” is not an origin such as https://router.example.org; it is ignored",
-                    f"“{value}” non è un'origine come https://router.example.org; è ignorata",
+                    _(
+                        "“{value}” is not an origin such as https://router.example.org; it is ignored",
+                        value=value,
+                    ),
                 )
                 continue
             origins[origin] = None
@@ -186,8 +190,10 @@ class OptionReader:
                 self.report(
                     section,
                     option,
-                    f"“{value}” is not an address with a port such as 0.0.0.0:8443; it is ignored",
-                    f"“{value}” non è un indirizzo con porta come 0.0.0.0:8443; è ignorato",
+                    _(
+                        "“{value}” is not an address with a port such as 0.0.0.0:8443; it is ignored",
+                        value=value,
+                    ),
                 )
                 continue
             addresses[value] = None
@@ -204,15 +210,16 @@ class OptionReader:
             self.report(
                 section,
                 option,
-                f"“{value}” is not one of auto, en, it; auto is in force",
-                f"“{value}” non è fra auto, en, it; vale auto",
+                _("“{value}” is not one of auto, en, it; auto is in force", value=value),
             )
         return "auto"
 
-    def report(self, section: str, option: str, en: str, it: str) -> None:
-        """Adds a problem; the sentences come without the place and the full stop."""
+    def report(self, section: str, option: str, problem: Text) -> None:
+        """Adds a problem; the sentence comes without the place and the full stop."""
         where = f"{section}.{option}" if option else section
-        self._problems.append(Problem(section, option, Text(f"{where}: {en}.", f"{where}: {it}.")))
+        self._problems.append(
+            Problem(section, option, Text("{where}: {problem}.", (("where", where), ("problem", problem))))
+        )
 
 
 def whole_number(value: str) -> int | None:

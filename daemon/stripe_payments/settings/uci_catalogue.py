@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, Literal, NamedTuple
 
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import Title, _
 from stripe_payments.settings.catalogue import Feature, Interval, Plan, Price, Product
 from stripe_payments.settings.uci import NAME, OptionReader, whole_number
 
@@ -38,8 +38,7 @@ def read_catalogue(options: OptionReader) -> Catalogue:
             options.report(
                 sold.name,
                 "",
-                "it has no price, so nobody can buy it: add a section “config price”",
-                "non ha un prezzo, quindi nessuno può acquistarlo: aggiungi una sezione “config price”",
+                _("it has no price, so nobody can buy it: add a section “config price”"),
             )
     return Catalogue(features, plans, products, prices)
 
@@ -71,10 +70,11 @@ def _stripe_product(options: OptionReader, name: str) -> str | None:
     options.report(
         name,
         "stripe_product",
-        f"“{value}” is neither a plan or product of this file nor the id of a product at Stripe "
-        "(prod_…); it is ignored",
-        f"“{value}” non è né un piano o prodotto di questo file né l'id di un prodotto di Stripe "
-        "(prod_…); è ignorato",
+        _(
+            "“{value}” is neither a plan or product of this file nor the id of a product at Stripe (prod_…); "
+            "it is ignored",
+            value=value,
+        ),
     )
     return None
 
@@ -86,26 +86,23 @@ def _features(options: OptionReader, section: str, known: dict[str, Feature]) ->
             options.report(
                 section,
                 "feature",
-                f"“{name}” is not a feature's name: letters, digits and underscores only",
-                f"“{name}” non è il nome di una funzione: solo lettere, cifre e trattini bassi",
+                _("“{name}” is not a feature's name: letters, digits and underscores only", name=name),
             )
             continue
         if name not in known:
             # What is listed is sold: it must unlock, even if nobody has described it.
-            known[name] = Feature(name, Text(name, name), Text("", ""))
+            known[name] = Feature(name, Title(name, name), Title("", ""))
             options.report(
                 section,
                 "feature",
-                f"the feature “{name}” has no section “config feature '{name}'” with its title",
-                f"la funzione “{name}” non ha una sezione “config feature '{name}'” con il suo titolo",
+                _("the feature “{name}” has no section “config feature '{name}'” with its title", name=name),
             )
         names[name] = None
     if not names:
         options.report(
             section,
             "feature",
-            "it unlocks nothing: add “list feature”",
-            "non sblocca nulla: aggiungi “list feature”",
+            _("it unlocks nothing: add “list feature”"),
         )
     return tuple(names)
 
@@ -123,8 +120,11 @@ def _prices(
             options.report(
                 alias,
                 "price_id",
-                f"“{price.price_id}” is already the price “{taken[price.price_id]}”; it is ignored here",
-                f"“{price.price_id}” è già il prezzo “{taken[price.price_id]}”; qui è ignorato",
+                _(
+                    "“{price_id}” is already the price “{alias}”; it is ignored here",
+                    price_id=price.price_id,
+                    alias=taken[price.price_id],
+                ),
             )
             price = replace(price, price_id=None)
         if price.price_id is not None:
@@ -141,8 +141,7 @@ def _price(
         options.report(
             alias,
             "of",
-            f"there is no plan or product “{of}”; the price is not for sale",
-            f"non esiste un piano o prodotto “{of}”; il prezzo non è in vendita",
+            _("there is no plan or product “{of}”; the price is not for sale", of=of),
         )
         return None
     written = options.string(alias, "amount")
@@ -151,10 +150,11 @@ def _price(
         options.report(
             alias,
             "amount",
-            f"“{written}” is not an amount in the smallest unit of the currency (4999 for €49.99); "
-            "the price is not for sale",
-            f"“{written}” non è un importo nell'unità più piccola della valuta (4999 per 49,99 €); "
-            "il prezzo non è in vendita",
+            _(
+                "“{written}” is not an amount in the smallest unit of the currency (4999 for €49.99); the "
+                "price is not for sale",
+                written=written,
+            ),
         )
         return None
     currency = options.string(alias, "currency").lower() or "eur"
@@ -162,9 +162,11 @@ def _price(
         options.report(
             alias,
             "currency",
-            f"“{currency}” is not a currency's code of three letters, such as eur; the price is not for sale",
-            f"“{currency}” non è il codice di tre lettere di una valuta, come eur; il prezzo non è in "
-            "vendita",
+            _(
+                "“{currency}” is not a currency's code of three letters, such as eur; the price is not for "
+                "sale",
+                currency=currency,
+            ),
         )
         return None
     interval = _interval(options, alias, plan=of in plans)
@@ -175,8 +177,7 @@ def _price(
         options.report(
             alias,
             "price_id",
-            f"“{price_id}” is not the id of a price at Stripe (price_…); it is ignored",
-            f"“{price_id}” non è l'id di un prezzo di Stripe (price_…); è ignorato",
+            _("“{price_id}” is not the id of a price at Stripe (price_…); it is ignored", price_id=price_id),
         )
         price_id = None
     return Price(
@@ -197,8 +198,7 @@ def _trial_days(options: OptionReader, alias: str, interval: Interval | None) ->
         options.report(
             alias,
             "trial_days",
-            "only the price of a plan can begin with a trial; it is ignored",
-            "solo il prezzo di un piano può iniziare con una prova; è ignorato",
+            _("only the price of a plan can begin with a trial; it is ignored"),
         )
         return 0
     return days
@@ -213,11 +213,19 @@ def _interval(options: OptionReader, alias: str, *, plan: bool) -> Interval | Li
     if not plan and interval == "none":
         return None
     wanted = "“month”, “year”" if plan else "“none”"
-    kind, kind_it = ("plan", "un piano") if plan else ("product", "un prodotto")
     options.report(
         alias,
         "interval",
-        f"“{interval}” does not suit the price of a {kind} ({wanted}); the price is not for sale",
-        f"“{interval}” non è adatto al prezzo di {kind_it} ({wanted}); il prezzo non è in vendita",
+        _(
+            "“{interval}” does not suit the price of a plan ({wanted}); the price is not for sale",
+            interval=interval,
+            wanted=wanted,
+        )
+        if plan
+        else _(
+            "“{interval}” does not suit the price of a product ({wanted}); the price is not for sale",
+            interval=interval,
+            wanted=wanted,
+        ),
     )
     return "wrong"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import Text, _
 from stripe_payments.settings import Price, Sellable, Settings
 from stripe_payments.stripe_api import MAX_LOOKUP_KEYS, StripeAPI, is_missing
 
@@ -122,9 +122,9 @@ def product_id_of(raw: Raw) -> str | None:
 
 
 _INTERVALS = {
-    None: Text("paid once", "una tantum"),
-    "month": Text("monthly", "mensile"),
-    "year": Text("yearly", "annuale"),
+    None: _("paid once"),
+    "month": _("monthly"),
+    "year": _("yearly"),
 }
 
 
@@ -135,21 +135,18 @@ def describe(difference: Difference, currency: str) -> Text:
 
     def shown(value: str | int | None) -> Text:
         if difference.field == "amount":
-            return Text(f"{value} {currency}", f"{value} {currency}")
+            return Text(f"{value} {currency}")
         if difference.field == "interval" and value in _INTERVALS:
             return _INTERVALS[value if value is None else str(value)]
-        return Text(str(value), str(value))
+        return Text(str(value))
 
     here, there = shown(difference.configured), shown(difference.at_stripe)
     name = {
-        "amount": Text("amount", "importo"),
-        "currency": Text("currency", "valuta"),
-        "interval": Text("interval", "periodicità"),
+        "amount": _("amount"),
+        "currency": _("currency"),
+        "interval": _("interval"),
     }[difference.field]
-    return Text(
-        f"{name.en}: {here.en} configured, {there.en} at Stripe",
-        f"{name.it}: {here.it} nella configurazione, {there.it} su Stripe",
-    )
+    return _("{name}: {here} configured, {there} at Stripe", name=name, here=here, there=there)
 
 
 # -- reading --------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import Text, _, joined
 from stripe_payments.log import Log
 from stripe_payments.settings import Price, Settings
 from stripe_payments.setup.catalog_at_stripe import (
@@ -43,22 +43,15 @@ _PAGES: Final = 10
 """Pages of a hundred products: for an account with more than a thousand, set `stripe_product`."""
 _STORE_TIMEOUT_S: Final = 10.0
 
-_REPLACE_HINT: Final = Text(
+_REPLACE_HINT: Final = _(
     "Correct the price in /etc/config/stripe-payments. Or call “provision” with replace=true: it creates a "
-    "new price at Stripe, and running subscriptions keep the old one.",
-    "Correggi il prezzo in /etc/config/stripe-payments. Oppure chiama “provision” con replace=true: crea un "
-    "nuovo prezzo su Stripe, e gli abbonamenti in corso mantengono quello vecchio.",
+    "new price at Stripe, and running subscriptions keep the old one."
 )
-_INACTIVE: Final = Text(
-    "it is archived at Stripe, or its product is", "su Stripe è archiviato, o lo è il suo prodotto"
+_INACTIVE: Final = _("it is archived at Stripe, or its product is")
+_INACTIVE_HINT: Final = _(
+    "Make it active again in Stripe's Dashboard. Or call “provision” with replace=true to create a new price."
 )
-_INACTIVE_HINT: Final = Text(
-    "Make it active again in Stripe's Dashboard. Or call “provision” with "
-    "replace=true to create a new price.",
-    "Riattivalo nella Dashboard di Stripe. Oppure chiama “provision” con "
-    "replace=true per creare un nuovo prezzo.",
-)
-_AWAY: Final = Text("rpcd does not offer “stripe-payments.uci”", "rpcd non offre “stripe-payments.uci”")
+_AWAY: Final = _("rpcd does not offer “stripe-payments.uci”")
 
 
 @dataclass(slots=True)
@@ -266,7 +259,7 @@ def _compare(price: Price, raw: Raw | None) -> tuple[Text | None, Text | None, s
     if found := differences(price, raw):
         told = [describe(one, str(raw.get("currency") if one.field == "amount" else "")) for one in found]
         return (
-            Text("; ".join(one.en for one in told), "; ".join(one.it for one in told)),
+            joined(told),
             _REPLACE_HINT,
             "different",
         )
@@ -311,7 +304,7 @@ class _Products:
         """
         by_item: dict[str, str] = {}
         after: str | None = None
-        for _ in range(_PAGES):
+        for _page in range(_PAGES):
             page = await self._stripe.list(
                 "product", {"active": True, "limit": 100, **({"starting_after": after} if after else {})}
             )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import _
 from stripe_payments.log import Log
 from stripe_payments.sync.events import EVENTS
 
@@ -42,32 +42,22 @@ for the result to be right; it decides how soon a change is noticed.
 
 Raw = Mapping[str, Any]
 
-_NO_URL: Final = Text(
-    "an address such as https://router.example.org/api/payments/webhook is needed",
-    "serve un indirizzo come https://router.example.org/api/payments/webhook",
+_NO_URL: Final = _("an address such as https://router.example.org/api/payments/webhook is needed")
+_NOT_HTTPS: Final = _("Stripe sends live events to https addresses alone")
+_NOT_PUBLIC: Final = _(
+    "Stripe cannot reach this address from the internet; without a webhook payments are noticed by asking "
+    "Stripe"
 )
-_NOT_HTTPS: Final = Text(
-    "Stripe sends live events to https addresses alone", "Stripe invia gli eventi live solo a indirizzi https"
-)
-_NOT_PUBLIC: Final = Text(
-    "Stripe cannot reach this address from the internet; without a webhook "
-    "payments are noticed by asking Stripe",
-    "Stripe non può raggiungere questo indirizzo da Internet; senza webhook i "
-    "pagamenti vengono rilevati interrogando Stripe",
-)
-_FROM_ENVIRONMENT: Final = Text(
-    "STRIPE_WEBHOOK_SECRET is set in the environment of the service and would win over the new secret",
-    "STRIPE_WEBHOOK_SECRET è impostata nell'ambiente del servizio e prevarrebbe sul nuovo segreto",
+_FROM_ENVIRONMENT: Final = _(
+    "STRIPE_WEBHOOK_SECRET is set in the environment of the service and would win over the new secret"
 )
 _SAID: Final = {
-    "created": Text("The endpoint was created.", "L'endpoint è stato creato."),
-    "updated": Text("The endpoint was brought up to date.", "L'endpoint è stato aggiornato."),
-    "unchanged": Text("The endpoint is as it should be.", "L'endpoint è già a posto."),
-    "recreated": Text(
-        "The endpoint was deleted and created anew: its secret was not known "
-        "here, or its API version was another one.",
-        "L'endpoint è stato eliminato e creato di nuovo: il suo segreto non "
-        "era noto, oppure la versione dell'API era un'altra.",
+    "created": _("The endpoint was created."),
+    "updated": _("The endpoint was brought up to date."),
+    "unchanged": _("The endpoint is as it should be."),
+    "recreated": _(
+        "The endpoint was deleted and created anew: its secret was not known here, or its API version was "
+        "another one."
     ),
 }
 
@@ -259,11 +249,9 @@ def _foreign(router_id: str) -> PaymentError:
     return PaymentError(
         "invalid_argument",
         argument="url",
-        reason=Text(
-            f"this address is registered for the router {short}…; if that was "
-            "this router before it was reset, "
-            "call again with replace=true",
-            f"questo indirizzo è registrato per il router {short}…; se è questo stesso router prima di un "
-            "ripristino, richiama con replace=true",
+        reason=_(
+            "this address is registered for the router {short}…; if that was this router before it was "
+            "reset, call again with replace=true",
+            short=short,
         ),
     )

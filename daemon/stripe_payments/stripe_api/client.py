@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import _
 from stripe_payments.log import Log
 from stripe_payments.stripe_api.failures import date_header, is_missing, malformed, translate
 from stripe_payments.stripe_api.resources import RESOURCES, object_kind
@@ -52,8 +52,8 @@ https://docs.stripe.com/api/idempotent_requests
 MAX_LOOKUP_KEYS: Final = 10
 """Lookup keys in one list of prices. https://docs.stripe.com/api/prices/list"""
 _LONGEST_DETAIL: Final = 200
-_NO_TEXT = Text("it contains what is no text", "contiene qualcosa che non è testo")
-_OTHER_KEYS = Text("the keys were changed meanwhile", "nel frattempo le chiavi sono state cambiate")
+_NO_TEXT = _("it contains what is no text")
+_OTHER_KEYS = _("the keys were changed meanwhile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,8 +354,7 @@ class StripeAPI:
             self._clock.observe(date)
 
     def _failed(self, failure: PaymentError, call: str, started: float) -> None:
-        reason = failure.details.get("reason", "")
-        reason = reason.en if isinstance(reason, Text) else str(reason)
+        reason = str(failure.details.get("reason", ""))
         if failure.code in ("stripe_key_invalid", "stripe_key_permission"):
             self._record("unauthorized", failure.code)
         elif failure.code == "stripe_unreachable" or failure.details.get("transient"):

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import _
 from stripe_payments.log import redact
 from stripe_payments.stripe_api.permissions import missing_permission
 
@@ -118,10 +118,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def malformed(where: str, request_id: str | None) -> PaymentError:
     """For a response that is not what Stripe documents; `where`: `charge.created`."""
-    reason = Text(
-        f"its answer is not what it documents ({where})",
-        f"la sua risposta non è quella documentata ({where})",
-    )
+    reason = _("its answer is not what it documents ({where})", where=where)
     return PaymentError("stripe_error", reason=reason, request_id=request_id, transient=True)
 
 

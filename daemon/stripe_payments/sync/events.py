@@ -10,7 +10,7 @@ https://docs.stripe.com/api/events/types
 from dataclasses import dataclass
 from typing import Final
 
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import Text, _
 
 __all__ = ["EVENTS", "EVENT_TYPES", "Event"]
 
@@ -33,118 +33,109 @@ EVENTS: Final = (
         "charge.dispute.closed",
         "dispute",
         _OF_PAYMENT,
-        Text("a dispute was won or lost", "una contestazione è stata vinta o persa"),
+        _("a dispute was won or lost"),
     ),
     Event(
         "charge.dispute.created",
         "dispute",
         _OF_PAYMENT,
-        Text("the buyer's bank disputes a payment", "la banca dell'acquirente contesta un pagamento"),
+        _("the buyer's bank disputes a payment"),
     ),
     Event(
         "charge.refunded",
         "charge",
         _OF_PAYMENT,
-        Text("money was given back, wholly or in part", "un rimborso, totale o parziale"),
+        _("money was given back, wholly or in part"),
     ),
     Event(
         "checkout.session.async_payment_failed",
         _SESSION,
         _SESSION,
-        Text("a bank debit did not succeed", "un addebito bancario non è riuscito"),
+        _("a bank debit did not succeed"),
     ),
     Event(
         "checkout.session.async_payment_succeeded",
         _SESSION,
         _SESSION,
-        Text("a bank debit has arrived", "un addebito bancario è andato a buon fine"),
+        _("a bank debit has arrived"),
     ),
     Event(
         "checkout.session.completed",
         _SESSION,
         _SESSION,
-        Text(
-            "the buyer finished Stripe's page; a bank debit may still be on its way",
-            "l'acquirente ha completato la pagina di Stripe; un addebito bancario può essere ancora in corso",
-        ),
+        _("the buyer finished Stripe's page; a bank debit may still be on its way"),
     ),
     Event(
         "checkout.session.expired",
         _SESSION,
         _SESSION,
-        Text("nobody paid in time", "nessuno ha pagato in tempo"),
+        _("nobody paid in time"),
     ),
     Event(
         "customer.subscription.created",
         "subscription",
         "subscription",
-        Text("a subscription began", "un abbonamento è iniziato"),
+        _("a subscription began"),
     ),
     Event(
         "customer.subscription.deleted",
         "subscription",
         "subscription",
-        Text("a subscription ended", "un abbonamento è terminato"),
+        _("a subscription ended"),
     ),
     Event(
         "customer.subscription.paused",
         "subscription",
         "subscription",
-        Text("a subscription was paused", "un abbonamento è stato messo in pausa"),
+        _("a subscription was paused"),
     ),
     Event(
         "customer.subscription.resumed",
         "subscription",
         "subscription",
-        Text("a pause has ended", "una pausa è terminata"),
+        _("a pause has ended"),
     ),
     Event(
         "customer.subscription.trial_will_end",
         "subscription",
         "subscription",
-        Text("a trial ends in three days", "una prova termina fra tre giorni"),
+        _("a trial ends in three days"),
     ),
     Event(
         "customer.subscription.updated",
         "subscription",
         "subscription",
-        Text(
-            "renewed, changed plan, cancelled, fell behind, recovered",
-            "rinnovo, cambio di piano, disdetta, pagamento in ritardo o recuperato",
-        ),
+        _("renewed, changed plan, cancelled, fell behind, recovered"),
     ),
     Event(
         "invoice.paid",
         "invoice",
         "invoice | subscription",
-        Text("an invoice was paid", "una fattura è stata pagata"),
+        _("an invoice was paid"),
     ),
     Event(
         "invoice.payment_action_required",
         "invoice",
         "invoice | subscription",
-        Text(
-            "the bank wants the buyer to confirm a renewal (3-D Secure)",
-            "la banca chiede all'acquirente di confermare un rinnovo (3-D Secure)",
-        ),
+        _("the bank wants the buyer to confirm a renewal (3-D Secure)"),
     ),
     Event(
         "invoice.payment_failed",
         "invoice",
         "invoice | subscription",
-        Text("a renewal could not be charged", "un rinnovo non è stato addebitato"),
+        _("a renewal could not be charged"),
     ),
     Event(
         "payment_intent.payment_failed",
         "payment_intent",
         _OF_PAYMENT,
-        Text("a payment was declined", "un pagamento è stato rifiutato"),
+        _("a payment was declined"),
     ),
     Event(
         "payment_intent.succeeded",
         "payment_intent",
         _OF_PAYMENT,
-        Text("a payment succeeded", "un pagamento è riuscito"),
+        _("a payment succeeded"),
     ),
 )
 

@@ -11,20 +11,20 @@ from stripe_payments.diagnostics.finding import Finding, fine
 from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.diagnostics.table import CHECKS, Check
 from stripe_payments.errors import PaymentError
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import _
 from tests.unit.stripe_payments.house import House, Shop
 
 
-async def ok(_: Probes) -> Finding:
-    return fine("good", "bene")
+async def ok(_probes: Probes) -> Finding:
+    return fine(_("Payments are switched on."))
 
 
-async def hang(_: Probes) -> Finding:
+async def hang(_probes: Probes) -> Finding:
     await asyncio.Event().wait()
     raise AssertionError
 
 
-async def crash(_: Probes) -> Finding:
+async def crash(_probes: Probes) -> Finding:
     raise ZeroDivisionError("a mistake of ours, with sk_test_aSecretNobodyMaySee")
 
 
@@ -46,8 +46,8 @@ async def test_one_check_that_hangs_or_crashes_spoils_no_other(house: House) -> 
     assert "sk_test" not in str(english)
 
 
-async def without_storage(_: Probes) -> Finding:
-    raise PaymentError("ledger_unavailable", reason=Text("the storage is full", "la memoria è piena"))
+async def without_storage(_probes: Probes) -> Finding:
+    raise PaymentError("ledger_unavailable", reason=_("the storage is full"))
 
 
 async def test_a_check_that_meets_a_known_error_says_what_that_says(
@@ -73,9 +73,9 @@ async def test_a_caller_who_leaves_takes_nothing_away_from_the_others(house: Hou
     await house.parts()
     release = asyncio.Event()
 
-    async def wait(_: Probes) -> Finding:
+    async def wait(_probes: Probes) -> Finding:
         await release.wait()
-        return fine("good", "bene")
+        return fine(_("Payments are switched on."))
 
     shared = diagnostics(house, Check("waiting", wait, 20))
     leaving, staying = asyncio.create_task(shared.run()), asyncio.create_task(shared.run())

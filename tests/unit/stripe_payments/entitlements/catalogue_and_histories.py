@@ -3,13 +3,13 @@
 from hypothesis import strategies as st
 
 from stripe_payments.entitlements import ManualGrant, Purchase, Subscription
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import Title
 from stripe_payments.settings import Feature, Plan, Price, Product, Settings
 
 DAY = 86_400
 NOW = 1_750_000_000
 GRACE, OFFLINE = 7, 30
-NOTHING = Text("", "")
+NOTHING = Title("", "")
 
 SETTINGS = Settings(
     grace_days=GRACE,

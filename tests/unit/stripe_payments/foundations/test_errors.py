@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stripe_payments.errors import CODES, PaymentError
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import _
 from ubus_py import Status
 
 CONTRACT = {
@@ -70,7 +70,7 @@ def test_without_details_each_code_is_a_whole_sentence_in_both_languages(code: s
 @pytest.mark.parametrize("code", sorted(CODES))
 def test_with_every_detail_each_sentence_says_them(code: str) -> None:
     entry = CODES[code]
-    texts = [*entry.message, *entry.hint]
+    texts = [text.template for text in (entry.message, entry.hint)]
     names = {name for text in texts for _, name, _, _ in string.Formatter().parse(text) if name}
     error = PaymentError(code, **{name: f"<{name}>" for name in names})
     said = " ".join(error.message_in(locale) + (error.hint_in(locale) or "") for locale in ("en", "it"))
@@ -107,9 +107,9 @@ def test_the_body_is_the_documented_shape() -> None:
 
 
 def test_a_bilingual_detail_is_said_in_the_readers_language() -> None:
-    error = PaymentError("not_refundable", payment_id="pi_1", reason=Text("it is unpaid", "non è pagato"))
-    assert error.message == "The payment “pi_1” cannot be refunded: it is unpaid."
-    assert error.message_in("it") == "Il pagamento “pi_1” non è rimborsabile: non è pagato."
+    error = PaymentError("not_refundable", payment_id="pi_1", reason=_("it has not been paid"))
+    assert error.message == "The payment “pi_1” cannot be refunded: it has not been paid."
+    assert error.message_in("it") == "Il pagamento “pi_1” non è rimborsabile: non è stato pagato."
 
 
 def test_a_reason_that_ends_its_sentence_is_not_ended_twice() -> None:

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 
 from stripe_payments.clock import TrustedClock
 from stripe_payments.entitlements import Entitlement
-from stripe_payments.i18n import Text
+from stripe_payments.i18n import Title
 from stripe_payments.identity import Identity
 from stripe_payments.ledger import Ledger
 from stripe_payments.settings import Feature, Plan, Price, Product, Settings
 from stripe_payments.sync import Poller, Reconciler
 from tests.unit.stripe_payments.sync.histories import CUSTOMER, PLANS, PRODUCT, ROUTER, Model, Stripe
 
-NOTHING = Text("", "")
+NOTHING = Title("", "")
 SETTINGS = Settings(
     plans={name: Plan(name, NOTHING, NOTHING, features) for name, (_, _, features) in PLANS.items()},
     products={"once": Product("once", NOTHING, NOTHING, PRODUCT[2])},
