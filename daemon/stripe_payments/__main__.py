@@ -13,24 +13,24 @@ import traceback
 from pathlib import Path
 
 from stripe_payments import __version__
-from stripe_payments import log as journal
 from stripe_payments.app import App
-from stripe_payments.bytecode import forget_other_releases
+from stripe_payments.bytecode import remove_other_releases
+from stripe_payments.log import Log, set_up
 from stripe_payments.single_instance import AlreadyRunningError
 from ubus_py import DEFAULT_SOCKET
 
 
 def main() -> int:
-    """0 after SIGTERM; 1 where another daemon is running; 2 for what no restart would mend."""
+    """Return 0 after SIGTERM, 1 where another daemon is running, 2 for what a restart cannot repair."""
     options = _options()
-    journal.set_up(options.log_level)
+    set_up(options.log_level)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the keys
-    log = journal.Log("service")
+    log = Log("service")
     if problem := _api_base_problem():
         log.error("STRIPE_API_BASE is not accepted", problem=problem)
         return 2
     if options.bytecode is not None:
-        forget_other_releases(options.bytecode)
+        remove_other_releases(options.bytecode)
     try:
         app = App(options.bus, options.state, sign_of_life=options.alive)
         asyncio.run(app.run(signals=True))
@@ -73,13 +73,13 @@ def _api_base_problem() -> str | None:
     base = os.environ.get("STRIPE_API_BASE")
     if not base:
         return None
-    from stripe_payments.stripe_api import api_base_problem  # a router never gets here
+    from stripe_payments.stripe_api import api_base_problem  # not on a router
 
     return api_base_problem(base)
 
 
 if __name__ == "__main__":
-    # A reload before the settings were read for the first time has nothing to do; by default it would kill.
+    # A reload signal before the handler is installed has nothing to do; by default it would kill the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         code = main()

@@ -1,8 +1,8 @@
-"""What Python compiled for releases that are no longer here.
+"""Removes the bytecode cache of other releases.
 
-The files of two releases may bear the same time, and then Python takes the old one's bytecode for the new
-one's. So the init script gives each release a folder of its own; none but the present one's is of use, and
-they are in memory.
+The files of two releases may have the same time stamp, and Python would then use the bytecode of the old one
+for the new one. So the init script gives each release a cache folder of its own; the others only take up
+memory (they are on a tmpfs).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 
-def forget_other_releases(folder: Path) -> None:
-    """Empties `folder` but for what is below `sys.pycache_prefix`, which must be a folder right in it."""
+def remove_other_releases(folder: Path) -> None:
+    """Empty `folder` except for `sys.pycache_prefix`, which must be a folder directly in it."""
     if sys.pycache_prefix is None or Path(sys.pycache_prefix).parent != folder:
         return
     ours = Path(sys.pycache_prefix).name

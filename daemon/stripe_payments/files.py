@@ -9,14 +9,14 @@ __all__ = ["make_private_directory", "set_aside", "sync_directory", "write_durab
 
 
 _writing = threading.Lock()
-"""Two threads that write the same file would trip over the one new file beside it."""
+"""Two threads that write the same file would use the same temporary file."""
 
 
 def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Replace `path` by `content`: a new file beside it, fsync, rename, fsync of the directory.
 
-    The file is created with `mode` (never first readable by others and then narrowed). Raises OSError, and
-    then the old file is untouched.
+    The file is created with `mode` (never readable by others for a moment). Raises OSError; the old file is
+    untouched then.
     """
     with _writing:
         _replace(path, content, mode)
@@ -29,7 +29,7 @@ def _replace(path: Path, content: bytes, mode: int) -> None:
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)  # whatever the umask is
+            os.fchmod(file.fileno(), mode)  # the umask does not apply
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -42,7 +42,7 @@ def _replace(path: Path, content: bytes, mode: int) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in `directory` durable (a rename is not until its directory is written)."""
+    """Make the names in `directory` durable (a rename is not until its directory is synced)."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -51,7 +51,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def make_private_directory(directory: Path) -> None:
-    """Create `directory` (and its parents) for its owner alone; narrow it if it is wider and ours."""
+    """Create `directory` (and its parents) with mode 0700; restrict the mode of one that is ours."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = directory.stat()
     if found.st_uid == os.geteuid() and found.st_mode & 0o077:
@@ -59,10 +59,10 @@ def make_private_directory(directory: Path) -> None:
 
 
 def set_aside(path: Path, *, keep: int = 2) -> Path:
-    """Rename a damaged file to ``NAME.corrupt-<n>`` and return its new path; the oldest beyond `keep` are
+    """Rename a corrupt file to ``NAME.corrupt-<n>`` and return its new path; the oldest beyond `keep` are
     removed.
 
-    Whoever investigates finds the file; the flash does not fill with copies.
+    The file is kept for an investigation; the flash does not fill with copies.
     """
     prefix = f"{path.name}.corrupt-"
     numbers = sorted(

@@ -1,8 +1,8 @@
-"""Who this router is to Stripe: its own id, made once and kept for ever, and its customer.
+"""The router's identity at Stripe: its own id, created once and kept for ever, and its customer.
 
 ``identity.json``: ``{"router_id": 32 hex digits, "customer": "cus_…" or null}``. Every object that the router
 creates at Stripe carries the router_id, and the customer is found again by it, so losing it means losing the
-purchases: the file is listed in keep.d and written durably, and the ledger remembers the id as well.
+purchases: the file is listed in keep.d and written durably, and the ledger has a copy of the id.
 """
 
 import json
@@ -21,7 +21,7 @@ __all__ = ["META_ROUTER_ID", "Identity", "IdentityStore"]
 _log = Log("identity")
 
 META_ROUTER_ID: Final = "router_id"
-"""Ledger meta: the id, for the day on which the file is lost or damaged."""
+"""Ledger meta: a copy of the id, in case the file is lost or corrupt."""
 
 _ROUTER_ID = re.compile(r"[0-9a-f]{32}")
 _CUSTOMER = re.compile(r"cus_[A-Za-z0-9_]+")
@@ -44,28 +44,28 @@ class IdentityStore:
 
     @property
     def loaded(self) -> Identity | None:
-        """What `load` gave; None before the first time: a question that comes early must not make an id."""
+        """The result of `load`, None before the first one: reading this never creates an id."""
         return self._loaded
 
-    def load(self, remembered: Identity | None = None) -> Identity:
-        """The identity; made and durably stored when there is none.
+    def load(self, recorded: Identity | None = None) -> Identity:
+        """Return the identity; create and store it durably if there is none.
 
-        `remembered`: what the ledger knows; it counts where the file is lost or damaged. Raises PaymentError
-        ``ledger_unavailable`` where the storage fails: an id that might not last is never used.
+        `recorded`: the ledger's copy, used where the file is lost or corrupt. Raises PaymentError
+        ``ledger_unavailable`` where the storage fails: an id that is not durable is never used.
         """
         if self._loaded is None:
             try:
                 self._loaded = self._read()
                 if self._loaded is None:
-                    if remembered is not None:
-                        _log.warning("the identity is the ledger's", router_id=remembered.router_id)
-                    self._loaded = self._write(remembered or Identity(uuid.uuid4().hex))
+                    if recorded is not None:
+                        _log.warning("identity restored from the ledger", router_id=recorded.router_id)
+                    self._loaded = self._write(recorded or Identity(uuid.uuid4().hex))
             except OSError as error:
                 raise PaymentError("ledger_unavailable", reason=error.strerror) from error
         return self._loaded
 
     def set_customer(self, customer: str | None) -> Identity:
-        """Remember the customer (None forgets one that was deleted at Stripe). Written only on change."""
+        """Store the customer (None for one that was deleted at Stripe). Written only on change."""
         if customer is not None and not _CUSTOMER.fullmatch(customer):
             raise ValueError(f"not a customer id: {customer!r}")
         identity = self.load()
@@ -90,7 +90,7 @@ class IdentityStore:
                 known = isinstance(customer, str) and _CUSTOMER.fullmatch(customer) is not None
                 return Identity(router_id, customer if known else None)
         aside = set_aside(self._path)
-        _log.error("identity.json is damaged", kept_as=aside.name)
+        _log.error("identity.json is corrupt", kept_as=aside.name)
         return None
 
     def _write(self, identity: Identity) -> Identity:

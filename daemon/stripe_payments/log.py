@@ -1,11 +1,10 @@
-"""The log: one line an entry in logfmt on stderr, which procd hands to logd; no secret and no control
-character in it.
+"""The log: one line per entry in logfmt, which procd hands to logd; no secrets and no control characters.
 
-    journal = Log("ledger")
-    journal.info("opened", path=path, schema=1)      →  level=info part=ledger msg=opened path=/etc/… schema=1
+    log = Log("ledger")
+    log.info("opened", path=path, schema=1)      →  level=info part=ledger msg=opened path=/etc/… schema=1
 
-Standard logging lies underneath, so that what libraries log passes the same redaction. Redaction acts on the
-finished text, an exception's included: there is no way around it by nesting a key in an argument.
+Built on standard logging, so that log records of libraries pass the same redaction. Redaction acts on the
+formatted text, tracebacks included: nesting a key in an argument does not bypass it.
 """
 
 import io
@@ -18,22 +17,22 @@ __all__ = ["Log", "escape", "redact", "set_up"]
 
 ROOT: Final = "stripe_payments"
 _LINE_CHARS: Final = 4096
-_VALUE_CHARS: Final = (3000, 800, 100)  # each as long as it may be, until the line is short enough
+_VALUE_CHARS: Final = (3000, 800, 100)  # tried in turn until the line is short enough
 
-# Stripe's keys: https://docs.stripe.com/keys. Prefix and the last four characters tell which one it was.
+# Stripe's keys: https://docs.stripe.com/keys. Prefix and the last four characters identify it.
 _KEY = re.compile(r"\b((?:sk|rk|pk)_(?:test|live|org)_|whsec_)([A-Za-z0-9_+/=-]+)")
 _CLIENT_SECRET = re.compile(r"\b((?:pi|seti|cs)_[A-Za-z0-9_]+?_secret_)[A-Za-z0-9]+")
 _AUTHORIZATION = re.compile(r"\b(Bearer|Basic)(\s+)[^\s\"',;]+", re.IGNORECASE)
-# A login of LuCI: whoever has the id is logged in.
+# A LuCI session: its id is a credential.
 _SESSION = re.compile(
     r"((?:ubus_rpc_session|stripe_payments_session|sysauth(?:_https?)?)[\"']?\s*[=:]\s*[\"']?)[0-9A-Za-z]+",
     re.IGNORECASE,
 )
 _LAST: Final = 4
-_ENOUGH: Final = 12  # a shorter secret would be half told by its last four characters
+_ENOUGH: Final = 12  # of a shorter secret the last four characters would reveal too much
 
-# C0, DEL, C1, the two Unicode line ends, what turns the direction of a line on a terminal, and halves of
-# surrogate pairs (bytes that were no text); the backslash, or a text could end its own quotation.
+# C0, DEL, C1, the two Unicode line ends, direction overrides of a terminal, and lone surrogates (bytes that
+# were no text); the backslash, or a text could end its own quotation.
 _CONTROL = re.compile(
     r"[\\\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -42,7 +41,7 @@ _BARE = re.compile(r"[^\s\"=\\]+")
 
 
 def redact(text: str) -> str:
-    """`text` with every key, webhook secret, client secret and login session made unusable."""
+    """Return `text` with every key, webhook secret, client secret and session id shortened."""
 
     def shortened(key: re.Match[str]) -> str:
         prefix, rest = key.groups()
@@ -55,7 +54,7 @@ def redact(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    """`text` on one line: control characters and line ends written out (``\\n``, ``\\x1b``), backslashes
+    """Return `text` on one line: control characters and line ends escaped (``\\n``, ``\\x1b``), backslashes
     doubled.
     """
     return _CONTROL.sub(lambda found: _NAMED.get(found[0]) or _code(ord(found[0])), text)
@@ -66,11 +65,11 @@ def _code(point: int) -> str:
 
 
 def _value(given: object, longest: int) -> str:
-    """Redacted before it is shortened, and shortened before it is quoted: neither half a key nor half an
-    escape is left of what was cut.
+    """Redacted before it is truncated, and truncated before it is quoted: neither half a key nor half an
+    escape remains.
     """
     text = redact(given if isinstance(given, str) else _described(given))
-    if len(text) > longest:  # the end of a trace names the fault, the beginning the place
+    if len(text) > longest:  # the end of a traceback names the error, the beginning the place
         text = f"{text[: longest // 2]} … {text[-(longest // 2) :]}"
     text = escape(text)
     return text if _BARE.fullmatch(text) else '"' + text.replace('"', '\\"') + '"'
@@ -83,7 +82,7 @@ def _described(given: object) -> str:
         return f"{type(given).__name__}: {given}"
     try:
         return str(given)
-    except Exception:  # noqa: BLE001 - an entry must not be lost because its subject cannot describe itself
+    except Exception:  # noqa: BLE001 - an entry must not be lost to a broken __str__
         return f"<{type(given).__name__}>"
 
 
@@ -107,7 +106,7 @@ class _Logfmt(logging.Formatter):
     def _message(record: logging.LogRecord) -> str:
         try:
             return record.getMessage()
-        except Exception:  # noqa: BLE001 - a library's broken arguments still say something
+        except Exception:  # noqa: BLE001 - a library's wrong arguments are logged as they are
             return f"{record.msg} {record.args!r}"
 
 
@@ -118,19 +117,19 @@ class Log:
         self._logger = logging.getLogger(f"{ROOT}.{part}")
 
     def debug(self, message: str, **fields: object) -> None:
-        """What only a developer asks for."""
+        """For developers."""
         self._write(logging.DEBUG, message, fields, None)
 
     def info(self, message: str, **fields: object) -> None:
-        """What happened, for whoever reads the log later."""
+        """A normal event."""
         self._write(logging.INFO, message, fields, None)
 
     def warning(self, message: str, **fields: object) -> None:
-        """What went wrong and is being dealt with."""
+        """A failure that is handled."""
         self._write(logging.WARNING, message, fields, None)
 
     def error(self, message: str, *, exc: BaseException | None = None, **fields: object) -> None:
-        """What went wrong and needs someone; with `exc` its trace goes to the log (and only there)."""
+        """A failure that needs an administrator; with `exc` its traceback is logged."""
         self._write(logging.ERROR, message, fields, exc)
 
     def _write(self, level: int, message: str, fields: dict[str, object], exc: BaseException | None) -> None:
@@ -139,11 +138,11 @@ class Log:
 
 
 def set_up(level: str = "info", stream: IO[str] | None = None) -> None:
-    """Send everything logged in this process to `stream`, redacted, one line an entry.
+    """Send all log records of this process to `stream`, redacted, one line per entry.
 
-    Without one, warnings and worse go to stderr and the rest to stdout: procd logs the one as ``daemon.err``
-    and the other as ``daemon.info``. Replaces what an earlier call set up. `level` is the daemon's; libraries
-    are heard from ``warning`` on.
+    Without a stream, warnings and errors go to stderr and the rest to stdout: procd logs the former as
+    ``daemon.err`` and the latter as ``daemon.info``. Replaces what an earlier call set up. `level` is the
+    daemon's; libraries log from ``warning`` on.
     """
     for printed in (sys.stdout, sys.stderr):
         if stream is None and isinstance(printed, io.TextIOWrapper):
@@ -152,13 +151,13 @@ def set_up(level: str = "info", stream: IO[str] | None = None) -> None:
     for old in list(root.handlers):
         if isinstance(old.formatter, _Logfmt):
             root.removeHandler(old)
-    grave = logging.StreamHandler(sys.stderr if stream is None else stream)
-    handlers = [grave]
+    errors = logging.StreamHandler(sys.stderr if stream is None else stream)
+    handlers = [errors]
     if stream is None:
-        light = logging.StreamHandler(sys.stdout)
-        light.addFilter(lambda record: record.levelno < logging.WARNING)
-        grave.setLevel(logging.WARNING)
-        handlers.append(light)
+        informational = logging.StreamHandler(sys.stdout)
+        informational.addFilter(lambda record: record.levelno < logging.WARNING)
+        errors.setLevel(logging.WARNING)
+        handlers.append(informational)
     for handler in handlers:
         handler.setFormatter(_Logfmt())
         root.addHandler(handler)

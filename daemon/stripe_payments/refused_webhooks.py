@@ -1,5 +1,5 @@
-"""What was wrong with the deliveries that were refused: for diagnostics, in memory alone (a stranger can send
-as many bad signatures as he likes, and flash wears out).
+"""Why webhook deliveries were refused: for diagnostics, in memory only (anyone can send bad signatures, and
+flash wears out).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class RefusedWebhooks:
         self.at: int | None = None
         self.count = 0
 
-    def note(self, code: str, now: int | None) -> None:
+    def record(self, code: str, now: int | None) -> None:
         self.code, self.at, self.count = code, now, self.count + 1
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""UTC times on the outside (RFC 3339, whole seconds, ``Z``) from and to the epoch seconds used inside."""
+"""RFC 3339 times (UTC, whole seconds, ``Z``), as the APIs use them, from and to epoch seconds."""
 
 import calendar
 import re
@@ -15,7 +15,7 @@ def format_time(epoch: int) -> str:
 
 
 def parse_time(text: str) -> int | None:
-    """The epoch seconds of what `format_time` wrote; None for any other text."""
+    """The epoch seconds of what `format_time` returned; None for any other text."""
     shape = _SHAPE.fullmatch(text)
     if shape is None:
         return None

@@ -1,6 +1,4 @@
-"""One daemon for one state directory: the directory itself is locked, so a dead daemon leaves nothing
-behind.
-"""
+"""One daemon per state directory: the directory itself is locked, so a crashed daemon leaves no stale lock."""
 
 from __future__ import annotations
 
@@ -16,8 +14,8 @@ class AlreadyRunningError(Exception):
 
 
 class StateDirectory:
-    """`hold` creates it (0700) where there is none, and keeps it locked until `release` or the process's
-    end.
+    """`hold` creates it (0700) if it does not exist, and keeps it locked until `release` or the end of the
+    process.
     """
 
     def __init__(self, path: Path) -> None:

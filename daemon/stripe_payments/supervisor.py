@@ -20,7 +20,7 @@ _HEALTHY_AFTER_S: Final = 300.0
 
 
 class Supervisor:
-    """Runs workers until `stop`. A worker is a coroutine function that ends when cancelled."""
+    """Runs workers until `stop`. A worker is a coroutine function that runs until it is cancelled."""
 
     def __init__(self, *, first_delay: float = FIRST_DELAY_S) -> None:
         self._first_delay = first_delay

@@ -1,11 +1,11 @@
-"""A daemon that hangs ends, so that procd starts another one: procd sees a crash, but no hang.
+"""Ends a daemon that hangs, so that procd restarts it: procd notices a crash, but no hang.
 
-As long as the event loop turns, it keeps pushing back the moment at which faulthandler, in a thread of its
-own that needs nothing of Python, writes to the log what every thread is doing (file names and lines, no
-values) and ends the process. What the daemon had promised to anybody is on disk (`ledger`).
+While the event loop runs, it keeps postponing the moment at which faulthandler, in a C thread that does not
+need the interpreter, writes the stack of every thread to the log (file names and lines, no values) and ends
+the process. State is on disk by then (`ledger`).
 
-A process that something has stopped (SIGSTOP) cannot even do that. For it the loop leaves a sign of life in a
-file; `/usr/share/stripe-payments/watch.sh` ends the daemon when it stays the same.
+A stopped process (SIGSTOP) cannot do that either. For this case the loop writes a heartbeat file;
+`/usr/share/stripe-payments/watch.sh` kills the daemon when it stays the same.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from typing import Final
 __all__ = ["Watchdog"]
 
 PATIENCE_S: Final = 5.0
-"""How long the event loop may not have its turn. With procd's delay before a respawn and the start, a daemon
-that hangs is replaced within ten seconds; nothing that it does in the loop takes a tenth of one.
+"""How long the event loop may be blocked. With procd's respawn delay and the start, a daemon that hangs is
+replaced within ten seconds; nothing blocks the loop for a tenth of a second.
 """
 
 STARTING_PATIENCE_S: Final = 60.0
-"""Until it is ready: right after an installation all code is compiled, on a router that is booting."""
+"""During the start: right after an installation all code is compiled, on a router that is booting."""
 
 _BEAT_S: Final = 0.5
 
 
 class Watchdog:
-    """For a process that is the daemon's own: whoever else shared it would be ended, too.
+    """Only for a process of the daemon's own: it is ended as a whole.
 
-    `sign_of_life`: a file on a tmpfs, or None where nobody looks at one.
+    `sign_of_life`: the heartbeat file, on a tmpfs; None: no heartbeat.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class Watchdog:
         self._remove_sign()  # an earlier daemon's
 
     async def keep(self, ready: Callable[[], bool]) -> None:
-        """Until cancelled. `ready`: whether the start is over; before, there is no sign of life."""
+        """Run until cancelled. `ready`: whether the start is over; before that there is no heartbeat."""
         try:
             while True:
                 started = ready()
                 patience = self._patience_s if started else self._starting_patience_s
                 faulthandler.dump_traceback_later(patience, exit=True, file=sys.stderr)
                 if started and self._sign_of_life is not None:
-                    with suppress(OSError):  # a full tmpfs: then nobody looks after us
+                    with suppress(OSError):  # a full tmpfs: then the daemon runs without this protection
                         self._sign_of_life.write_text(f"{time.monotonic_ns()}\n")
                 await asyncio.sleep(min(_BEAT_S, self._patience_s / 4))
         finally:

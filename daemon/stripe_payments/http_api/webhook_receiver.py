@@ -56,7 +56,7 @@ class WebhookReceiver:
         parts = await self._gate.parts()
         keys = parts.keys.current()
         if not keys.webhook_secret:
-            parts.refused_webhooks.note("webhook_not_configured", parts.clock.now())
+            parts.refused_webhooks.record("webhook_not_configured", parts.clock.now())
             raise PaymentError("webhook_not_configured")
         now = self._trusted_now(parts, request, keys.webhook_secret)
         self._verify(parts, request, keys.webhook_secret, now)
@@ -80,7 +80,7 @@ class WebhookReceiver:
         if now is None:
             if _is_genuine(request, secret):  # a request without signature must not cause traffic to Stripe
                 parts.poller.poll_now("webhook before the clock was trusted")
-            parts.refused_webhooks.note("clock_not_trusted", None)
+            parts.refused_webhooks.record("clock_not_trusted", None)
             raise PaymentError("clock_not_trusted", retry_after=_CLOCK_RETRY_S)
         return now
 
@@ -88,7 +88,7 @@ class WebhookReceiver:
         try:
             signed_at = verify(request.body, request.headers.get("stripe-signature"), secret, now)
         except PaymentError as error:
-            parts.refused_webhooks.note(error.code, now)
+            parts.refused_webhooks.record(error.code, now)
             wait = self._failures.take(request.remote)
             if wait:
                 raise PaymentError("rate_limited", retry_after=wait) from error

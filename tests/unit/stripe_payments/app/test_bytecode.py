@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stripe_payments.bytecode import forget_other_releases
+from stripe_payments.bytecode import remove_other_releases
 from tests.unit.stripe_payments.app.test_process import empty_house, running
 from tests.unit.stripe_payments.house import PATIENCE_S, House
 
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 def test_what_was_compiled_for_other_releases_goes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours, older = _compiled(folder, "9.0.0-16.1.0"), _compiled(folder, "0.1.0-16.1.0")
     monkeypatch.setattr(sys, "pycache_prefix", str(folder / "9.0.0-16.1.0"))
-    forget_other_releases(folder)
+    remove_other_releases(folder)
     assert ours.exists()
     assert not older.exists()
     assert [path.name for path in folder.iterdir()] == ["9.0.0-16.1.0"]
@@ -39,7 +39,7 @@ def test_nothing_goes_from_where_python_keeps_none(
 ) -> None:
     kept = _compiled(folder, "0.1.0-16.1.0")
     monkeypatch.setattr(sys, "pycache_prefix", prefix and str(tmp_path / prefix))
-    forget_other_releases(folder)
+    remove_other_releases(folder)
     assert kept.exists()
 
 
