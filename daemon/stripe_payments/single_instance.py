@@ -1,4 +1,4 @@
-"""One daemon per state directory: the directory itself is locked, so a crashed daemon leaves no stale lock."""
+"""One daemon per state directory: the directory is locked, so a crashed daemon leaves no stale lock."""
 
 from __future__ import annotations
 
