@@ -1,12 +1,12 @@
-"""What this router owns, and what it therefore must not buy again. Pure rules."""
+"""What this router owns, what it must not buy again, and which plans can be changed. Pure rules."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from stripe_payments.entitlements import MANUAL, Entitlement, Purchase, Subscription
+from stripe_payments.entitlements import MANUAL, Entitlement, Purchase, Subscription, announced_end
 from stripe_payments.settings import Price, Sellable, Settings
 from stripe_payments.sync.projection import payment
 from stripe_payments.sync.stored_objects import assemble
@@ -50,10 +50,13 @@ def is_active(purchase: Purchase) -> bool:
     return purchase.paid and not purchase.fully_refunded and purchase.dispute != "lost"
 
 
+def price_of(bought: Purchase | Subscription, settings: Settings) -> Price | None:
+    """The catalog's price of a purchase or subscription; None if it is not sold any more."""
+    return settings.price(bought.price_id) or settings.price(bought.price_alias or "")
+
+
 def features_of_purchase(purchase: Purchase, settings: Settings) -> tuple[str, ...]:
-    price = settings.price(purchase.price_id) or (
-        settings.price(purchase.price_alias) if purchase.price_alias else None
-    )
+    price = price_of(purchase, settings)
     name = price.of if price is not None else purchase.product
     sold = settings.sellable(name) if name else None
     return sold.features if sold is not None else ()
@@ -76,10 +79,7 @@ def permanent_features(holdings: Ownership, settings: Settings) -> set[str]:
 def is_owned(price: Price, holdings: Ownership, settings: Settings) -> bool:
     """The catalog's `owned`: subscribed at this price, or all its features owned permanently."""
     if price.interval is not None:
-        return any(
-            price in (settings.price(held.price_id), settings.price(held.price_alias or ""))
-            for held in holdings.living()
-        )
+        return any(price == price_of(held, settings) for held in holdings.living())
     features = settings.features_of(price)
     return bool(features) and set(features) <= permanent_features(holdings, settings)
 
@@ -97,12 +97,64 @@ def already_owned(price: Price, holdings: Ownership, settings: Settings) -> dict
     features = set(settings.features_of(price))
     if features and features <= permanent_features(holdings, settings):
         return {"item": title}
-    for purchase in holdings.purchases:
-        if purchase.id in holdings.pending and price.interval is None:
-            processing = settings.price(purchase.price_id) or settings.price(purchase.price_alias or "")
-            if processing == price:
+    if price.interval is None:
+        for purchase in holdings.purchases:
+            if purchase.id in holdings.pending and price_of(purchase, settings) == price:
                 return {"item": title, "payment_id": purchase.id}
     return None
+
+
+ChangeProblem = Literal[
+    "ended",
+    "payment_due",
+    "paused",
+    "incomplete",
+    "ending",
+    "pending_change",
+    "several_items",
+    "one_time",
+    "same_price",
+    "other_currency",
+]
+
+_PROBLEM_OF_STATUS: Final[Mapping[str, ChangeProblem]] = {
+    "past_due": "payment_due",
+    "unpaid": "payment_due",
+    "paused": "paused",
+    "incomplete": "incomplete",
+    "canceled": "ended",
+    "incomplete_expired": "ended",
+}
+
+
+def change_problem(
+    row: Subscription, raw: Mapping[str, Any], price: Price, settings: Settings
+) -> ChangeProblem | None:
+    """Why a subscription cannot change to a price of the catalog, None if it can. `raw`: it at Stripe."""
+    if (problem := _PROBLEM_OF_STATUS.get(row.status)) is not None:
+        return problem
+    if row.paused_collection:
+        return "paused"
+    if announced_end(row) is not None:
+        return "ending"
+    if raw.get("pending_update"):
+        return "pending_change"
+    items = items_of(raw)
+    if len(items) != 1 or items[0].get("quantity", 1) != 1:
+        return "several_items"
+    if price.interval is None:
+        return "one_time"
+    if price == price_of(row, settings):
+        return "same_price"
+    if raw.get("currency") not in (None, price.currency):
+        return "other_currency"
+    return None
+
+
+def items_of(raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The items of a subscription at Stripe."""
+    items = raw.get("items")
+    return list(items.get("data", [])) if isinstance(items, Mapping) else []
 
 
 def catalog_view(settings: Settings, holdings: Ownership, locale: str | None) -> dict[str, Any]:

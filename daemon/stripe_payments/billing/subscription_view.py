@@ -1,14 +1,14 @@
-"""A subscription as the faces show it."""
+"""The subscriptions as `subscriptions` returns them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from stripe_payments.billing.eligibility import LIVING
+from stripe_payments.billing.eligibility import LIVING, items_of, price_of
 from stripe_payments.entitlements import Subscription, announced_end, grace_end
 from stripe_payments.rfc3339 import format_time
-from stripe_payments.settings import Price, Settings
+from stripe_payments.settings import Settings
 from stripe_payments.sync import projection as derive
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ LISTED: Final = 50
 
 
 def list_subscriptions(tx: Transaction, settings: Settings, locale: str | None) -> list[dict[str, Any]]:
-    """All of this router's that have not ended, then the newest first, LISTED of them."""
+    """Those that have not ended, then others, LISTED of them; the newest first."""
     rows = {row.id: row for row in tx.subscriptions.standing()}
     for raw in tx.objects.newest("subscription", LISTED):
         if (row := tx.subscriptions.get(str(raw["id"]))) is not None:
@@ -45,22 +45,16 @@ def show_subscription(
     return _view(tx, row, tx.objects.get(subscription_id) or {}, settings, locale)
 
 
-def price_of(row: Subscription, settings: Settings) -> Price | None:
-    """The catalogue's price that a subscription is at; None for one that is not sold any more."""
-    return settings.price(row.price_id) or settings.price(row.price_alias or "")
-
-
 def _view(
     tx: Transaction, row: Subscription, raw: Raw, settings: Settings, locale: str | None
 ) -> dict[str, Any]:
     """{id, plan, title, status, price, amount, currency, interval, current_period_end, cancel_at,
     cancel_at_period_end, ends_at, trial_end, grace_until, paused, pending_change, latest_invoice}.
 
-    price: our alias, or Stripe's id; amount: what a period costs, minor units; ends_at: when it ends if
-    nothing more happens, null while it renews; grace_until: when its features lock unless it is paid;
-    paused: it collects no payments and unlocks nothing; pending_change {price, expires_at, invoice_url} or
-    null: a change of plan that waits for its payment; latest_invoice {id, status, amount_due, currency, url,
-    pdf} or null.
+    price: our alias, or Stripe's id; amount: of one period, minor units; ends_at: when it ends unless it is
+    resumed, null while it renews; grace_until: when its features lock unless it is paid; paused: it collects
+    no payments and unlocks nothing; pending_change {price, expires_at, invoice_url} or null: a change of plan
+    that waits for its payment; latest_invoice {id, status, amount_due, currency, url, pdf} or null.
     """
     price = price_of(row, settings)
     plan = price.of if price is not None else row.plan
@@ -91,12 +85,9 @@ def _view(
 
 
 def _item_price(raw: Raw) -> Raw:
-    items = raw.get("items")
-    for item in items.get("data", []) if isinstance(items, Mapping) else []:
-        price = item.get("price")
-        if isinstance(price, Mapping):
-            return price
-    return {}
+    """The price of the first item that has one."""
+    prices = (item.get("price") for item in items_of(raw))
+    return next((price for price in prices if isinstance(price, Mapping)), {})
 
 
 def _pending_change(raw: Raw, invoice: Raw | None, settings: Settings) -> dict[str, Any] | None:

@@ -62,7 +62,7 @@ async def test_the_previewed_amount_is_charged(seller: Seller, cloud: StripeClou
 
 async def test_an_expired_quote_is_computed_again(seller: Seller, cloud: StripeCloud) -> None:
     elapsed = 0.0
-    seller.subscriptions._monotonic = lambda: elapsed
+    seller.subscriptions._quotes._monotonic = lambda: elapsed
     subscription = await seller.subscribe()
     cloud.advance(10 * DAY)
     first = await seller.subscriptions.preview_change(subscription, BUSINESS)

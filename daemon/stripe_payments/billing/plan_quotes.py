@@ -1,0 +1,107 @@
+"""The price of a change of plan: what was previewed is what is charged.
+
+Stripe computes proration to the second, so a change is made as of the time of its preview (`proration_date`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from stripe_payments.entitlements import Subscription, period_end_of
+from stripe_payments.rfc3339 import format_time
+from stripe_payments.settings import Price
+from stripe_payments.sync import projection as derive
+
+if TYPE_CHECKING:
+    from stripe_payments.clock import TrustedClock
+
+Raw = Mapping[str, Any]
+
+SHOWN_FOR: Final = 900.0
+"""Seconds in which another preview shows the same amount."""
+CHARGED_FOR: Final = SHOWN_FOR + 300.0
+"""Seconds in which a change is charged as previewed: a dialog opened at the last moment keeps its amount."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Quote:
+    proration_date: int
+    made_at: float
+
+
+class PlanQuotes:
+    """The proration dates of the previewed changes, by subscription and alias of the new price."""
+
+    def __init__(self, clock: TrustedClock, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._monotonic = monotonic
+        self._quotes: dict[tuple[str, str], _Quote] = {}
+
+    def proration_date(self, row: Subscription, raw: Raw, price: Price, valid_for: float) -> int | None:
+        """That of a quote which is at most `valid_for` seconds old and in the current period; else of a new
+        quote. None while the time is unknown: Stripe then uses its own. `raw`: the subscription at Stripe.
+        """
+        key, start = (row.id, price.alias), derive.period_start(raw)
+        quote = self._quotes.get(key)
+        if (
+            quote is not None
+            and self._monotonic() - quote.made_at < valid_for
+            and (start is None or quote.proration_date >= start)
+        ):
+            return quote.proration_date
+        now = self._clock.now()
+        if now is None:
+            return None
+        date = max(now, start or now)
+        if row.current_period_end is not None:
+            date = min(date, row.current_period_end - 1)
+        self._quotes[key] = _Quote(date, self._monotonic())
+        return date
+
+    def discard(self, row: Subscription, price: Price) -> None:
+        self._quotes.pop((row.id, price.alias), None)
+
+
+def preview_view(invoice: Raw, row: Subscription, price: Price, proration_date: int | None) -> dict[str, Any]:
+    """The reply of `preview_change`, from Stripe's preview of the invoice."""
+    lines = invoice.get("lines")
+    rows = list(lines.get("data", [])) if isinstance(lines, Mapping) else []
+    total = derive.integer(invoice.get("total")) or 0
+    due = derive.integer(invoice.get("amount_due")) or 0
+    ends = [derive.integer((line.get("period") or {}).get("end")) for line in rows]
+    next_date = max((end for end in ends if end is not None), default=row.current_period_end)
+    if row.status == "trialing":
+        # nothing is invoiced before the trial ends: Stripe previews the invoice of that time
+        rows, total, due, next_date = [], 0, 0, period_end_of(row)
+    taxes = sum(_amount(tax) for tax in invoice.get("total_taxes") or [])
+    return {
+        "subscription": row.id,
+        "price": price.alias,
+        "plan": price.of,
+        "amount_due": due,
+        "currency": invoice.get("currency") or price.currency,
+        "proration": sum(_amount(line) for line in rows if _is_proration(line)),
+        "credit": max(0, -total),
+        "tax": taxes if rows else 0,
+        "proration_date": format_time(proration_date) if proration_date is not None else None,
+        "lines": [{"description": line.get("description") or "", "amount": _amount(line)} for line in rows],
+        "next_payment": {
+            "date": format_time(next_date) if next_date is not None else None,
+            "amount": price.amount,
+        },
+    }
+
+
+def _amount(line: Raw) -> int:
+    return derive.integer(line.get("amount")) or 0
+
+
+def _is_proration(line: Raw) -> bool:
+    parent = line.get("parent")
+    details = parent.get("subscription_item_details") if isinstance(parent, Mapping) else None
+    if isinstance(details, Mapping):
+        return bool(details.get("proration"))
+    return bool(line.get("proration"))  # before 2025-03-31
