@@ -22,7 +22,7 @@ from stripe_payments.diagnostics.table import CHECKS  # noqa: E402
 from stripe_payments.errors import CODES  # noqa: E402
 from stripe_payments.http_api.routing import HttpApp, Route  # noqa: E402
 from stripe_payments.i18n import Text  # noqa: E402
-from stripe_payments.settings import Settings  # noqa: E402
+from stripe_payments.settings import settings_from_uci  # noqa: E402
 from stripe_payments.startup_gate import StartupGate  # noqa: E402
 from stripe_payments.stripe_api.permissions import PERMISSIONS  # noqa: E402
 from tools.msgfmt import compile_daemon_catalog  # noqa: E402
@@ -89,7 +89,7 @@ def options_read() -> dict[str, set[str]]:
     """Return the options that daemon and init script read, by section type of /etc/config/stripe-payments."""
     read: dict[str, set[str]] = {kind: set() for kind in ("payments", "plan", "product", "price", "feature")}
     price = {"amount": "1", "currency": "eur"}
-    Settings.from_uci(
+    settings_from_uci(
         {
             "main": _RecordingSection("payments", read["payments"]),
             "a_feature": _RecordingSection("feature", read["feature"]),

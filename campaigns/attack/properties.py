@@ -26,7 +26,7 @@ from campaigns.attack.trials import Trials
 from campaigns.attack.uci_content import unsound
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments import log as journal
-from stripe_payments.settings import Settings
+from stripe_payments.settings import settings_from_uci
 from stripe_payments.stripe_api.validation import SHAPES, Expected, MalformedResponseError, read_response
 from stripe_payments.sync.fetch import units_of
 from tests.unit.stripe_payments.seller import CATALOGUE, MONTHLY, ONE_TIME, Seller, stocked_cloud
@@ -166,7 +166,7 @@ def _configured(sections: dict[str, dict[str, Any]]) -> str | None:
         **CATALOGUE,
         **{name: {**CATALOGUE.get(name, {}), **options} for name, options in sections.items()},
     }
-    return unsound(Settings.from_uci(merged))
+    return unsound(settings_from_uci(merged))
 
 
 # -- Stripe's answers ------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from campaigns.attack.gateway_requests import fault_of
 from campaigns.attack.hostile_texts import FORMULAS, LINE_BREAKS, MARKUP
 from stripe_payments.entitlements import Entitlement
 from stripe_payments.errors import CODES
-from stripe_payments.settings import Settings
+from stripe_payments.settings import Settings, settings_from_uci
 from stripe_payments.settings.loader import sections_of
 from stripe_payments.unlocks.uci_features import as_option_values, differing, from_sections, storable
 from tests.unit.stripe_payments.house import Shop, open_shop
@@ -108,7 +108,7 @@ class UciSettings(_Uci):
         before = parts.settings()
         house.service.reload()
         if loaded is not None:
-            settings = Settings.from_uci(sections_of(loaded.get("settings")))
+            settings = settings_from_uci(sections_of(loaded.get("settings")))
             for _ in range(2000):
                 if parts.settings() == settings:
                     break

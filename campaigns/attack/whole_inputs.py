@@ -19,7 +19,7 @@ from stripe_payments.http_api import webhook_receiver
 from stripe_payments.http_api.auth import credential
 from stripe_payments.http_api.http import Request
 from stripe_payments.http_api.pages import page_language
-from stripe_payments.settings import Settings
+from stripe_payments.settings import settings_from_uci
 from stripe_payments.stripe_api import sign, verify
 from stripe_payments.stripe_api.validation import Expected, MalformedResponseError, read_response
 from stripe_payments.sync import projection as derive
@@ -123,7 +123,7 @@ def _settings(given: bytes) -> str | None:
         section.name: {".type": section.type, ".anonymous": section.anonymous, **section.options}
         for section in package.sections
     }
-    return unsound(Settings.from_uci(sections))
+    return unsound(settings_from_uci(sections))
 
 
 def _log(given: bytes) -> str | None:

@@ -18,7 +18,7 @@ from stripe_payments.diagnostics.finding import (
 from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import _, joined
-from stripe_payments.settings import Settings
+from stripe_payments.settings import settings_from_uci
 from stripe_payments.settings.loader import sections_of
 from ubus_py import CallTimeout, ConnectionLost, ProtocolError, Status, StatusError
 
@@ -178,7 +178,7 @@ async def settings_helper(probes: Probes) -> Finding:
     except (ConnectionLost, CallTimeout, ProtocolError):
         return fault(_("rpcd does not answer."), _RPCD_HINT)
     if situation.refusal is None and situation.ledger is not None:
-        current = Settings.from_uci(sections_of(loaded.get("settings")))
+        current = settings_from_uci(sections_of(loaded.get("settings")))
         if current != situation.settings:
             return warning(
                 _("The configuration was changed, and the service has not read it yet."),

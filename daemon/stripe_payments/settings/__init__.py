@@ -1,15 +1,33 @@
-"""The settings of `/etc/config/stripe-payments`, read once and frozen. Pure: sections in, settings out.
+"""The settings of `/etc/config/stripe-payments`, loaded and frozen.
 
-A bad value never stops the daemon: the default stays, or the entry is left out, and `Settings.problems` says
-so in both languages, for `check` and the log. The values come as rpcd's ``uci get`` gives them: every option
-a string or a list of strings.
+An invalid value never stops the daemon: the default stays, or the entry is left out, and `Settings.problems`
+says so, for `check` and the log. The values come as rpcd's ``uci get`` returns them: every option a string or
+a list of strings.
 
-`configured` and `catalogue` are what the rest of the daemon reads; `uci_catalogue` and `uci_options` make
-it of the sections.
+`model` is what the rest of the daemon reads, `uci` parses it, `loader` gets it from rpcd.
 """
 
-from stripe_payments.settings.catalogue import Feature, Interval, Plan, Price, Product, Sellable
-from stripe_payments.settings.model import Settings
-from stripe_payments.settings.uci import Problem, Sections
+from stripe_payments.settings.model import (
+    Feature,
+    Interval,
+    Plan,
+    Price,
+    Problem,
+    Product,
+    Sellable,
+    Settings,
+)
+from stripe_payments.settings.uci import Sections, settings_from_uci
 
-__all__ = ["Feature", "Interval", "Plan", "Price", "Problem", "Product", "Sections", "Sellable", "Settings"]
+__all__ = [
+    "Feature",
+    "Interval",
+    "Plan",
+    "Price",
+    "Problem",
+    "Product",
+    "Sections",
+    "Sellable",
+    "Settings",
+    "settings_from_uci",
+]

@@ -13,7 +13,7 @@ from typing import Final
 from stripe_payments.backoff import Backoff
 from stripe_payments.i18n import _
 from stripe_payments.log import Log
-from stripe_payments.settings import Problem, Settings
+from stripe_payments.settings import Problem, Settings, settings_from_uci
 from ubus_py import CallTimeout, Client, ConnectionLost, ProtocolError, Status, StatusError, Table
 
 _log = Log("settings")
@@ -53,7 +53,7 @@ class SettingsLoader:
         if answer is None:
             loaded = replace(self.current, problems=(_MALFORMED,))
         else:
-            loaded = Settings.from_uci(sections_of(answer.get("settings")))
+            loaded = settings_from_uci(sections_of(answer.get("settings")))
         before, self.current = self.current, loaded
         if loaded != before:
             for problem in loaded.problems:

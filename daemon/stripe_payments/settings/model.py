@@ -1,19 +1,97 @@
-"""All that an administrator configures, as the rest of the daemon reads it."""
+"""All that an administrator configures, as the rest of the daemon reads it. Frozen and pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
-from stripe_payments.i18n import _
-from stripe_payments.settings.catalogue import Feature, Plan, Price, Product
-from stripe_payments.settings.uci import Locale, OptionReader, Problem, Sections
-from stripe_payments.settings.uci_catalogue import read_catalogue
+from stripe_payments.i18n import Text, Title
 
-__all__ = ["Settings"]
+__all__ = ["Feature", "Interval", "Locale", "Plan", "Price", "Problem", "Product", "Sellable", "Settings"]
+
+Locale = Literal["auto", "en", "it"]
+Interval = Literal["month", "year"]
 
 DEFAULT_POLL_INTERVAL: Final = 900
 DEFAULT_GRACE_DAYS: Final = 7
 DEFAULT_OFFLINE_DAYS: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """Something that can be locked; other packages query it by `name`."""
+
+    name: str
+    titles: Title
+    descriptions: Title
+
+    @property
+    def title(self) -> str:
+        """The English title."""
+        return self.titles.en
+
+    @property
+    def description(self) -> str:
+        """The English description."""
+        return self.descriptions.en
+
+    def title_in(self, locale: str | None) -> str:
+        """The title for a reader's locale."""
+        return self.titles.in_locale(locale)
+
+    def description_in(self, locale: str | None) -> str:
+        """The description for a reader's locale."""
+        return self.descriptions.in_locale(locale)
+
+
+@dataclass(frozen=True, slots=True)
+class Sellable(Feature):
+    """A plan or a product: what a buyer chooses; `features` are the names it unlocks.
+
+    `stripe_product` names what it is sold as at Stripe: another plan or product, whose product there it
+    shares, or a product of Stripe's (``prod_…``). None: one of its own.
+    """
+
+    features: tuple[str, ...] = ()
+    stripe_product: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Sellable):
+    """Sold by subscription; all its prices have an interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class Product(Sellable):
+    """Sold once, for ever; none of its prices has an interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """One price of a plan or product.
+
+    `alias` is its name here (and its ``lookup_key`` at Stripe), `of` the plan's or product's name, `price_id`
+    Stripe's (None until provisioned), `amount` in the currency's minor unit, `currency` lower-case ISO 4217.
+    `trial_days` (0: none) are free before the first payment, for a router that never subscribed before;
+    without `trial_requires_card` they are given without a way to pay, and end by themselves.
+    """
+
+    alias: str
+    of: str
+    price_id: str | None
+    amount: int
+    currency: str
+    interval: Interval | None
+    trial_days: int = 0
+    trial_requires_card: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in the configuration: where it is and what to do about it."""
+
+    section: str
+    option: str
+    text: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,37 +122,6 @@ class Settings:
     prices: Mapping[str, Price] = field(default_factory=dict)
     features: Mapping[str, Feature] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
-
-    @classmethod
-    def from_uci(cls, sections: Sections) -> "Settings":
-        """Read the sections of the configuration ``stripe-payments``. Never raises: see `problems`."""
-        options = OptionReader(sections)
-        catalogue = read_catalogue(options)
-        main = "main"
-        if main not in options:
-            options.report(
-                main,
-                "",
-                _("the section “config payments 'main'” is missing; the defaults are in force"),
-            )
-        return cls(
-            enabled=options.flag(main, "enabled", default=True),
-            public_url=options.url(main, "public_url"),
-            listen=options.addresses(main, "listen"),
-            phone_return_url=options.url(main, "phone_return_url"),
-            poll_interval=options.number(main, "poll_interval", DEFAULT_POLL_INTERVAL, 60, 86_400),
-            grace_days=options.number(main, "grace_days", DEFAULT_GRACE_DAYS, 0, 365),
-            offline_days=options.number(main, "offline_days", DEFAULT_OFFLINE_DAYS, 0, 3_650),
-            locale=options.locale(main, "locale"),
-            allowed_origins=options.origins(main, "allowed_origin"),
-            allow_promotion_codes=options.flag(main, "allow_promotion_codes", default=False),
-            automatic_tax=options.flag(main, "automatic_tax", default=False),
-            plans=catalogue.plans,
-            products=catalogue.products,
-            prices=catalogue.prices,
-            features=catalogue.features,
-            problems=options.problems,
-        )
 
     def price(self, alias_or_price_id: str) -> Price | None:
         """The price of that alias or Stripe id, None if it is not for sale here."""

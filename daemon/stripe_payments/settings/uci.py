@@ -1,42 +1,85 @@
-"""UCI sections, read option by option: what is wrong is reported, and read as if it were not there."""
+"""UCI sections to `Settings`. Pure: what is wrong is reported as a `Problem`, and read as if it were not
+there.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from stripe_payments.i18n import Text, Title, _
+from stripe_payments.settings.model import (
+    DEFAULT_GRACE_DAYS,
+    DEFAULT_OFFLINE_DAYS,
+    DEFAULT_POLL_INTERVAL,
+    Feature,
+    Interval,
+    Locale,
+    Plan,
+    Price,
+    Problem,
+    Product,
+    Settings,
+)
 
-__all__ = ["NAME", "Locale", "OptionReader", "Problem", "Sections", "whole_number"]
+__all__ = ["Sections", "settings_from_uci"]
 
-Locale = Literal["auto", "en", "it"]
 Sections = Mapping[str, Mapping[str, object]]
 """UCI sections by name; options as strings or lists of strings, rpcd's own under ``.type``, ``.name`` …"""
 
-NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
-"""The name of a section, and so of all that is sold and unlocked."""
+_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
+"""The name of a section, and so of everything that is sold and unlocked."""
 
 _DIGITS = re.compile(r"0*([0-9]{1,12})")
 _HOST = re.compile(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]")
-_NO_TEXT = re.compile("[\ud800-\udfff]")  # what ubus_py puts in the place of other bytes
+_NO_TEXT = re.compile("[\ud800-\udfff]")  # how ubus_py represents other bytes
 _LISTEN = re.compile(r"(?:(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):)?([0-9]{1,5})")
 
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing wrong in the configuration: where it is and what to do about it."""
-
-    section: str
-    option: str
-    text: Text
+_PRICE_ID = re.compile(r"price_[A-Za-z0-9_]+")
+_PRODUCT_ID = re.compile(r"prod_[A-Za-z0-9_]+")
+_CURRENCY = re.compile(r"[a-z]{3}")
+_LONGEST_TRIAL: Final = 730  # https://docs.stripe.com/api/checkout/sessions/create: trial_period_days
+_LARGEST_AMOUNT: Final = 99_999_999  # https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
 
 
-class OptionReader:
-    """One pass over the sections; collects the problems on the way.
+def settings_from_uci(sections: Sections) -> Settings:
+    """Read the sections of the configuration ``stripe-payments``. Never raises: see `Settings.problems`."""
+    options = _Options(sections)
+    features = {name: _feature(options, name) for name in options.of_type("feature")}
+    plans = {name: _plan(options, name, features) for name in options.of_type("plan")}
+    products = {name: _product(options, name, features) for name in options.of_type("product")}
+    prices = _prices(options, plans, products)
+    for name in plans | products:
+        if not any(price.of == name for price in prices.values()):
+            options.report(name, "", _("it has no price, so nobody can buy it: add a section “config price”"))
+    main = "main"
+    if main not in options:
+        options.report(
+            main, "", _("the section “config payments 'main'” is missing; the defaults are in force")
+        )
+    return Settings(
+        enabled=options.flag(main, "enabled", default=True),
+        public_url=options.url(main, "public_url"),
+        listen=options.addresses(main, "listen"),
+        phone_return_url=options.url(main, "phone_return_url"),
+        poll_interval=options.number(main, "poll_interval", DEFAULT_POLL_INTERVAL, 60, 86_400),
+        grace_days=options.number(main, "grace_days", DEFAULT_GRACE_DAYS, 0, 365),
+        offline_days=options.number(main, "offline_days", DEFAULT_OFFLINE_DAYS, 0, 3_650),
+        locale=options.locale(main, "locale"),
+        allowed_origins=options.origins(main, "allowed_origin"),
+        allow_promotion_codes=options.flag(main, "allow_promotion_codes", default=False),
+        automatic_tax=options.flag(main, "automatic_tax", default=False),
+        plans=plans,
+        products=products,
+        prices=prices,
+        features=features,
+        problems=options.problems,
+    )
 
-    Sections and options that are not there are read as empty ones.
-    """
+
+class _Options:
+    """One pass over the sections, which collects the problems. A missing section or option reads as empty."""
 
     def __init__(self, sections: Sections) -> None:
         self._sections = sections
@@ -60,7 +103,7 @@ class OptionReader:
         for name, section in self._sections.items():
             if section.get(".type") != kind:
                 continue
-            if section.get(".anonymous") is True or not NAME.fullmatch(name):
+            if section.get(".anonymous") is True or not _NAME.fullmatch(name):
                 self.report(
                     name,
                     "",
@@ -74,41 +117,33 @@ class OptionReader:
             yield name
 
     def string(self, section: str, option: str) -> str:
-        """One text without the blanks around it."""
+        """An option without leading and trailing blanks."""
         value = self._sections.get(section, {}).get(option)
         if value is None:
             return ""
         if isinstance(value, str):
             return self._readable(section, option, value.strip())
-        self.report(
-            section,
-            option,
-            _("it must be one “option”, not a list; it is ignored"),
-        )
+        self.report(section, option, _("it must be one “option”, not a list; it is ignored"))
         return ""
 
     def _readable(self, section: str, option: str, value: str) -> str:
-        """libuci keeps bytes as they are; those that are no UTF-8 can be shown nowhere."""
+        """libuci keeps bytes as they are; those that are not UTF-8 cannot be displayed."""
         readable = _NO_TEXT.sub("\ufffd", value)
         if readable != value:
-            self.report(
-                section,
-                option,
-                _("it is not UTF-8 text: save the file in that encoding"),
-            )
+            self.report(section, option, _("it is not UTF-8 text: save the file in that encoding"))
         return readable
 
     def strings(self, section: str, option: str) -> Sequence[str]:
-        """The entries of a list; of one text, its words."""
+        """The entries of a list; of a single option, its words."""
         value = self._sections.get(section, {}).get(option)
-        if isinstance(value, str):  # `option` where `list` was meant is the commonest slip: meant the same
+        if isinstance(value, str):  # `option` instead of `list` is a common mistake: treated alike
             return value.split()
         if isinstance(value, list | tuple):
             return [entry.strip() for entry in value if isinstance(entry, str) and entry.strip()]
         return []
 
     def text(self, section: str, option: str, default: str) -> Title:
-        """`option` and `option`_it; where there is no Italian, the English one stands for both."""
+        """`option` and `option`_it; without an Italian text the English one is used for both."""
         english = self.string(section, option) or default
         return Title(english, self.string(section, f"{option}_it") or english)
 
@@ -133,7 +168,7 @@ class OptionReader:
         value = self.string(section, option)
         if not value:
             return default
-        number = whole_number(value)
+        number = _whole_number(value)
         if number is not None and least <= number <= most:
             return number
         self.report(
@@ -156,9 +191,7 @@ class OptionReader:
             return None
         if _origin(value) is None:
             self.report(
-                section,
-                option,
-                _("“{value}” is not an http or https address; it is ignored", value=value),
+                section, option, _("“{value}” is not an http or https address; it is ignored", value=value)
             )
             return None
         return value
@@ -200,7 +233,7 @@ class OptionReader:
         return tuple(addresses)
 
     def locale(self, section: str, option: str) -> Locale:
-        """A language that there is, else ``auto``."""
+        """A supported language, else ``auto``."""
         value = self.string(section, option).lower()
         if value == "en":
             return "en"
@@ -208,22 +241,20 @@ class OptionReader:
             return "it"
         if value not in ("", "auto"):
             self.report(
-                section,
-                option,
-                _("“{value}” is not one of auto, en, it; auto is in force", value=value),
+                section, option, _("“{value}” is not one of auto, en, it; auto is in force", value=value)
             )
         return "auto"
 
     def report(self, section: str, option: str, problem: Text) -> None:
-        """Adds a problem; the sentence comes without the place and the full stop."""
+        """Add a problem; the sentence comes without the place and the full stop."""
         where = f"{section}.{option}" if option else section
         self._problems.append(
             Problem(section, option, Text("{where}: {problem}.", (("where", where), ("problem", problem))))
         )
 
 
-def whole_number(value: str) -> int | None:
-    """The number that `value` is, of up to twelve digits after leading zeros; None for anything else."""
+def _whole_number(value: str) -> int | None:
+    """The number in `value`, of up to twelve digits after leading zeros; None for anything else."""
     shape = _DIGITS.fullmatch(value)
     return int(shape.group(1)) if shape is not None else None
 
@@ -242,3 +273,181 @@ def _origin(url: str) -> str | None:
         return None
     default = {"http": 80, "https": 443}[parts.scheme]
     return f"{parts.scheme}://{host.lower()}" + (f":{port}" if port not in (None, default) else "")
+
+
+def _feature(options: _Options, name: str) -> Feature:
+    return Feature(name, options.text(name, "title", name), options.text(name, "description", ""))
+
+
+def _plan(options: _Options, name: str, features: dict[str, Feature]) -> Plan:
+    titles, descriptions = options.text(name, "title", name), options.text(name, "description", "")
+    return Plan(
+        name, titles, descriptions, _features(options, name, features), _stripe_product(options, name)
+    )
+
+
+def _product(options: _Options, name: str, features: dict[str, Feature]) -> Product:
+    titles, descriptions = options.text(name, "title", name), options.text(name, "description", "")
+    return Product(
+        name, titles, descriptions, _features(options, name, features), _stripe_product(options, name)
+    )
+
+
+def _stripe_product(options: _Options, name: str) -> str | None:
+    value = options.string(name, "stripe_product")
+    if not value or value == name:
+        return None
+    if _PRODUCT_ID.fullmatch(value) or options.type_of(value) in ("plan", "product"):
+        return value
+    options.report(
+        name,
+        "stripe_product",
+        _(
+            "“{value}” is neither a plan or product of this file nor the id of a product at Stripe (prod_…); "
+            "it is ignored",
+            value=value,
+        ),
+    )
+    return None
+
+
+def _features(options: _Options, section: str, known: dict[str, Feature]) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    for name in options.strings(section, "feature"):
+        if not _NAME.fullmatch(name):
+            options.report(
+                section,
+                "feature",
+                _("“{name}” is not a feature's name: letters, digits and underscores only", name=name),
+            )
+            continue
+        if name not in known:
+            # What is listed is sold: it must unlock, even without a description.
+            known[name] = Feature(name, Title(name, name), Title("", ""))
+            options.report(
+                section,
+                "feature",
+                _("the feature “{name}” has no section “config feature '{name}'” with its title", name=name),
+            )
+        names[name] = None
+    if not names:
+        options.report(section, "feature", _("it unlocks nothing: add “list feature”"))
+    return tuple(names)
+
+
+def _prices(
+    options: _Options, plans: Mapping[str, Plan], products: Mapping[str, Product]
+) -> dict[str, Price]:
+    prices: dict[str, Price] = {}
+    taken: dict[str, str] = {}
+    for alias in options.of_type("price"):
+        price = _price(options, alias, plans, products)
+        if price is None:
+            continue
+        if price.price_id is not None and price.price_id in taken:
+            options.report(
+                alias,
+                "price_id",
+                _(
+                    "“{price_id}” is already the price “{alias}”; it is ignored here",
+                    price_id=price.price_id,
+                    alias=taken[price.price_id],
+                ),
+            )
+            price = replace(price, price_id=None)
+        if price.price_id is not None:
+            taken[price.price_id] = alias
+        prices[alias] = price
+    return prices
+
+
+def _price(
+    options: _Options, alias: str, plans: Mapping[str, Plan], products: Mapping[str, Product]
+) -> Price | None:
+    of = options.string(alias, "of")
+    if of not in plans and of not in products:
+        options.report(alias, "of", _("there is no plan or product “{of}”; the price is not for sale", of=of))
+        return None
+    written = options.string(alias, "amount")
+    amount = _whole_number(written)
+    if amount is None or amount > _LARGEST_AMOUNT:
+        options.report(
+            alias,
+            "amount",
+            _(
+                "“{written}” is not an amount in the smallest unit of the currency (4999 for €49.99); the "
+                "price is not for sale",
+                written=written,
+            ),
+        )
+        return None
+    currency = options.string(alias, "currency").lower() or "eur"
+    if not _CURRENCY.fullmatch(currency):
+        options.report(
+            alias,
+            "currency",
+            _(
+                "“{currency}” is not a currency's code of three letters, such as eur; the price is not for "
+                "sale",
+                currency=currency,
+            ),
+        )
+        return None
+    interval = _interval(options, alias, plan=of in plans)
+    if interval == "wrong":
+        return None
+    price_id: str | None = options.string(alias, "price_id") or None
+    if price_id is not None and not _PRICE_ID.fullmatch(price_id):
+        options.report(
+            alias,
+            "price_id",
+            _("“{price_id}” is not the id of a price at Stripe (price_…); it is ignored", price_id=price_id),
+        )
+        price_id = None
+    return Price(
+        alias,
+        of,
+        price_id,
+        amount,
+        currency,
+        interval,
+        trial_days=_trial_days(options, alias, interval),
+        trial_requires_card=options.flag(alias, "trial_requires_card", default=True),
+    )
+
+
+def _trial_days(options: _Options, alias: str, interval: Interval | None) -> int:
+    days = options.number(alias, "trial_days", 0, 0, _LONGEST_TRIAL)
+    if days and interval is None:
+        options.report(
+            alias, "trial_days", _("only the price of a plan can begin with a trial; it is ignored")
+        )
+        return 0
+    return days
+
+
+def _interval(options: _Options, alias: str, *, plan: bool) -> Interval | Literal["wrong"] | None:
+    interval = options.string(alias, "interval") or "none"
+    if plan and interval == "month":
+        return "month"
+    if plan and interval == "year":
+        return "year"
+    if not plan and interval == "none":
+        return None
+    wanted = "“month”, “year”" if plan else "“none”"
+    options.report(
+        alias,
+        "interval",
+        _(
+            "“{interval}” does not suit the price of a plan ({wanted}); the price is not for sale",
+            interval=interval,
+            wanted=wanted,
+        )
+        if plan
+        else _(
+            "“{interval}” does not suit the price of a product ({wanted}); the price is not for sale",
+            interval=interval,
+            wanted=wanted,
+        ),
+    )
+    return "wrong"

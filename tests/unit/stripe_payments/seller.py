@@ -30,7 +30,7 @@ from stripe_payments.clock import TrustedClock
 from stripe_payments.identity import IdentityStore
 from stripe_payments.keys import Keys
 from stripe_payments.ledger import Ledger
-from stripe_payments.settings import Sections, Settings
+from stripe_payments.settings import Sections, Settings, settings_from_uci
 from stripe_payments.stripe_api import StripeAPI
 from stripe_payments.sync import META_CLOCK_FLOOR, InboxWorker, Poller, Reconciler
 from ubus_py import ConnectionLost, Table
@@ -171,7 +171,7 @@ class Seller:
         network_retries: int = 0,
         rebuilding: bool = False,
     ) -> Seller:
-        held = Settings.from_uci(CATALOGUE) if settings is None else settings
+        held = settings_from_uci(CATALOGUE) if settings is None else settings
         ledger = await Ledger.open(state / "ledger.db")
         floor = await ledger.read(lambda tx: tx.meta.get(META_CLOCK_FLOOR))
         clock = TrustedClock(int(floor) if floor else None)
@@ -299,6 +299,6 @@ async def stocked_cloud() -> AsyncIterator[StripeCloud]:
     async with StripeCloud() as cloud:
         clock = TrustedClock(None)
         stripe = StripeAPI(lambda: Keys(secret_key=KEY), clock, cloud.url)
-        await stock(cloud, stripe, Settings.from_uci(CATALOGUE))
+        await stock(cloud, stripe, settings_from_uci(CATALOGUE))
         stripe.close()
         yield cloud

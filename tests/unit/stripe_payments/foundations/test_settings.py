@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.router.uci_file import parse
-from stripe_payments.settings import Price, Settings
+from stripe_payments.settings import Price, Settings, settings_from_uci
 
 SHIPPED = Path(__file__).resolve().parents[4] / "files/etc/config/stripe-payments"
 FEATURES = Path(__file__).resolve().parents[4] / "files/etc/config/stripe-features"
@@ -24,7 +24,7 @@ def sections(text: str) -> dict[str, dict[str, Any]]:
 
 
 def read(text: str) -> Settings:
-    return Settings.from_uci(sections(text))
+    return settings_from_uci(sections(text))
 
 
 MINIMAL = """
@@ -155,7 +155,7 @@ def test_the_options_of_main_are_taken() -> None:
 def test_a_bad_value_keeps_the_default_and_is_reported(option: str, value: str, attribute: str) -> None:
     given_sections = sections(MINIMAL)
     given_sections["main"][option] = value
-    settings = Settings.from_uci(given_sections)
+    settings = settings_from_uci(given_sections)
     assert getattr(settings, attribute) == getattr(Settings.DEFAULTS, attribute)
     assert ("main", option) in problems(settings)
     assert settings.prices.keys() == {"monthly"}
@@ -182,7 +182,7 @@ def test_a_bad_value_keeps_the_default_and_is_reported(option: str, value: str, 
 def test_a_price_that_cannot_be_right_is_not_for_sale(option: str, value: str) -> None:
     given_sections = sections(MINIMAL)
     given_sections["monthly"][option] = value
-    settings = Settings.from_uci(given_sections)
+    settings = settings_from_uci(given_sections)
     assert settings.prices == {}
     assert ("monthly", option) in problems(settings)
     for problem in settings.problems:
@@ -199,7 +199,7 @@ def test_zeros_before_a_number_change_nothing(zeros: int) -> None:
     given_sections["main"]["grace_days"] = "0" * zeros + "8"
     given_sections["main"]["offline_days"] = "0" * zeros
     given_sections["monthly"]["amount"] = "0" * zeros + "199"
-    settings = Settings.from_uci(given_sections)
+    settings = settings_from_uci(given_sections)
     assert settings.problems == ()
     assert (settings.grace_days, settings.offline_days, settings.prices["monthly"].amount) == (8, 0, 199)
 
@@ -207,7 +207,7 @@ def test_zeros_before_a_number_change_nothing(zeros: int) -> None:
 def test_a_price_id_that_is_none_is_ignored_but_the_price_stays() -> None:
     given_sections = sections(MINIMAL)
     given_sections["monthly"]["price_id"] = "prod_123"
-    settings = Settings.from_uci(given_sections)
+    settings = settings_from_uci(given_sections)
     assert settings.prices["monthly"].price_id is None
     assert problems(settings) == {("monthly", "price_id")}
 
@@ -259,7 +259,7 @@ def test_a_file_in_another_encoding_is_reported_and_stays_readable() -> None:
 
 
 def test_an_empty_configuration_is_the_defaults_with_a_word() -> None:
-    settings = Settings.from_uci({})
+    settings = settings_from_uci({})
     assert problems(settings) == {("main", "")}
     assert settings.prices == {}
 
@@ -305,7 +305,7 @@ _value = (
     )
 )
 def test_nothing_in_the_file_stops_the_daemon(given_sections: dict[str, dict[str, Any]]) -> None:
-    settings = Settings.from_uci(given_sections)
+    settings = settings_from_uci(given_sections)
     for price in settings.prices.values():
         assert settings.sellable(price.of) is not None
     for plan in settings.plans.values():
