@@ -1,33 +1,22 @@
-"""Amounts for people: integer minor units and a currency to `€49.99`, `49,99 €` or `¥500`."""
+"""Amounts as Stripe's pages and messages show them: `€49.99`, `49,99 €` or `¥500`."""
 
 from __future__ import annotations
 
-ZERO_DECIMAL = frozenset(
-    [
-        "bif",
-        "clp",
-        "djf",
-        "gnf",
-        "jpy",
-        "kmf",
-        "krw",
-        "mga",
-        "pyg",
-        "rwf",
-        "ugx",
-        "vnd",
-        "vuv",
-        "xaf",
-        "xof",
-        "xpf",
-    ]
-)
-"""https://docs.stripe.com/currencies#zero-decimal"""
+from decimal import Decimal
+
+from babel.numbers import format_currency
+
+_ZERO_DECIMAL = "bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf"
+_THREE_DECIMAL = "bhd jod kwd omr tnd"
+
+DIGITS = {
+    **dict.fromkeys(_ZERO_DECIMAL.split(), 0),
+    **dict.fromkeys(_THREE_DECIMAL.split(), 3),
+}
+"""Digits of the minor unit where they are not two: https://docs.stripe.com/currencies"""
 
 MINIMUM_CHARGE = {"eur": 50, "usd": 50, "gbp": 30, "chf": 50, "jpy": 50}
 """https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts"""
-
-_SYMBOLS = {"eur": "€", "usd": "$", "gbp": "£", "jpy": "¥"}
 
 
 def minimum_charge(currency: str) -> int:
@@ -35,16 +24,8 @@ def minimum_charge(currency: str) -> int:
 
 
 def format_amount(amount: int, currency: str, locale: str = "en") -> str:
-    """`locale` is an IETF tag; Italian gets a decimal comma and a trailing symbol, everything else English
-    style.
-    """
-    digits = 0 if currency in ZERO_DECIMAL else 2
-    italian = locale.lower().startswith("it")
-    text = f"{abs(amount) / 10**digits:,.{digits}f}"
-    if italian:
-        text = text.translate(str.maketrans(",.", ".,"))
-    sign = "-" if amount < 0 else ""
-    symbol = _SYMBOLS.get(currency)
-    if symbol is None:
-        return f"{sign}{text} {currency.upper()}"
-    return f"{sign}{text} {symbol}" if italian else f"{sign}{symbol}{text}"
+    """`amount` in minor units; `locale` is an IETF tag: Italian, or English for any other."""
+    value = Decimal(amount).scaleb(-DIGITS.get(currency, 2))
+    language = "it" if locale.lower().startswith("it") else "en_US"
+    # without quantization: CLDR has no decimals for ISK or UGX, and Stripe's amounts may have some
+    return format_currency(value.normalize(), currency.upper(), locale=language, decimal_quantization=False)

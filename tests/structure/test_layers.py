@@ -14,7 +14,7 @@ FOLDERS = ["daemon", "simulator", "campaigns", "tests", "tools"]
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("log",),
-    ("backoff", "bytecode", "files", "i18n", "refused_webhooks", "rfc3339", "watchdog"),
+    ("backoff", "bytecode", "currencies", "files", "i18n", "refused_webhooks", "rfc3339", "watchdog"),
     ("clock", "errors", "single_instance"),
     ("arguments", "identity", "keys", "settings", "supervisor"),
     ("entitlements", "stripe_api"),
@@ -35,6 +35,7 @@ also under TYPE_CHECKING.
 
 IO = {"asyncio", "concurrent", "io", "os", "pathlib", "socket", "sqlite3", "subprocess", "threading", "time"}
 WITHOUT_IO = [
+    "stripe_payments.currencies",
     "stripe_payments.entitlements",
     "stripe_payments.settings.model",
     "stripe_payments.sync.poll_plan",

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from stripe_payments.billing.return_urls import origin_of
+from stripe_payments.currencies import decimal_amount
 from stripe_payments.errors import PaymentError
 from stripe_payments.http_api.http import Request, Response
-from stripe_payments.http_api.money import day_and_time, money
 from stripe_payments.http_api.outcome import TONES, Outcome, State, outcome
 from stripe_payments.http_api.page_texts import texts_in
 from stripe_payments.http_api.rate_limit import RateLimit
@@ -90,7 +90,9 @@ class ReturnPages:
             "checkout_url": None,
             "features": [],
             "features_heading": "",
-            "facts": [],
+            "amount": None,
+            "currency": "",
+            "paid_at": None,
             "why": None,
             "notes": [],
             **details,
@@ -170,11 +172,8 @@ def _details(
     settings = parts.settings()
     price = settings.price(checkout.price_alias)
     sold = settings.sellable(price.of) if price else None
-    facts: list[tuple[str, str]] = []
-    if payment.get("currency"):
-        facts.append((texts["amount"], money(payment["amount"], payment["currency"], locale)))
-    if payment.get("payment_date"):
-        facts.append((texts["date"], day_and_time(payment["payment_date"], locale)))
+    charged = payment if found.state not in ("open", "canceled", "expired") else {}
+    currency = charged.get("currency") or ""
     notes: list[str] = []
     if found.state == "waiting" and parts.stripe.state.status == "unreachable":
         notes.append(texts["waiting_offline"])
@@ -189,7 +188,9 @@ def _details(
         "checkout_url": checkout.url if found.state == "open" else None,
         "features": features if found.state == "paid" else [],
         "features_heading": texts["paid_features" if unlocked else "paid_unlocking"],
-        "facts": facts if found.state not in ("open", "canceled", "expired") else [],
+        "amount": decimal_amount(charged["amount"], currency) if currency else None,
+        "currency": currency.upper(),
+        "paid_at": charged.get("payment_date"),
         "why": failure["message"] if failure else None,
         "notes": notes,
     }

@@ -35,7 +35,7 @@ async def test_paying_leads_to_the_success_address_with_the_session_id(
     path = f"/c/pay/{session.id}"
     page = await text(browser, path)
     for expected in (
-        "49,99 €",
+        "49,99\u00a0€",
         "Router OS Premium",
         'id="pay"',
         'name="card"',

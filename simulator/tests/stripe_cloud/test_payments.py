@@ -107,10 +107,12 @@ async def test_the_balance_adds_up(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("amount", "currency", "english", "italian"),
     [
-        (4999, "eur", "€49.99", "49,99 €"),
-        (-123456, "usd", "-$1,234.56", "-1.234,56 $"),
-        (500, "jpy", "¥500", "500 ¥"),
-        (100, "chf", "1.00 CHF", "1,00 CHF"),
+        (4999, "eur", "€49.99", "49,99\u00a0€"),
+        (-123456, "usd", "-$1,234.56", "-1.234,56\u00a0USD"),
+        (500, "jpy", "¥500", "500\u00a0JPY"),
+        (100, "chf", "CHF1.00", "1,00\u00a0CHF"),
+        (500000, "ugx", "UGX5,000", "5.000\u00a0UGX"),
+        (499950, "huf", "HUF4,999.50", "4.999,50\u00a0HUF"),
     ],
 )
 def test_amounts_for_people(amount: int, currency: str, english: str, italian: str) -> None:

@@ -1,36 +1,10 @@
-"""Amounts, dates, languages and the texts of the pages."""
+"""Languages, texts and states of the pages."""
 
 import pytest
 
-from stripe_payments.http_api.money import day_and_time, money
 from stripe_payments.http_api.outcome import TONES, outcome
 from stripe_payments.http_api.page_texts import TEXTS, texts_in
 from stripe_payments.i18n import accepted_language, language
-
-
-@pytest.mark.parametrize(
-    ("amount", "currency", "english", "italian"),
-    [
-        (4999, "eur", "€49.99", "49,99\u00a0€"),
-        (5, "usd", "$0.05", "0,05\u00a0$"),
-        (123456789, "eur", "€1,234,567.89", "1.234.567,89\u00a0€"),
-        (500, "jpy", "JPY\u00a0500", "500\u00a0JPY"),
-        (1234, "kwd", "KWD\u00a01.234", "1,234\u00a0KWD"),
-        (-199, "chf", "-CHF\u00a01.99", "-1,99\u00a0CHF"),
-        (0, "eur", "€0.00", "0,00\u00a0€"),
-    ],
-)
-def test_money_is_written_as_each_language_does(
-    amount: int, currency: str, english: str, italian: str
-) -> None:
-    assert money(amount, currency, "en") == english
-    assert money(amount, currency, "it") == italian
-
-
-def test_dates_are_words() -> None:
-    assert day_and_time("2023-11-15T14:30:00Z", "en") == "15 November 2023, 14:30 UTC"
-    assert day_and_time("2023-11-15T14:30:00Z", "it") == "15 novembre 2023, 14:30 UTC"
-    assert day_and_time("soon", "en") == "soon"
 
 
 @pytest.mark.parametrize(

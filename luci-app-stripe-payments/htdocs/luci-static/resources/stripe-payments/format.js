@@ -5,9 +5,8 @@
  * Money, periods and dates as the reader writes them.
  */
 
-/* How many digits Stripe's minor unit has, where it is not two.
- * ISK and UGX have no minor unit in the world but two digits at Stripe.
- * https://docs.stripe.com/currencies#zero-decimal */
+/* Digits of Stripe's minor unit where they are not two: https://docs.stripe.com/currencies
+ * ISK and UGX are written without decimals, but have two digits at Stripe. */
 const DIGITS = {
 	BIF: 0, CLP: 0, DJF: 0, GNF: 0, JPY: 0, KMF: 0, KRW: 0, MGA: 0,
 	PYG: 0, RWF: 0, VND: 0, VUV: 0, XAF: 0, XOF: 0, XPF: 0,
@@ -63,10 +62,13 @@ return baseclass.extend({
 	/** @param {number} amount in minor units; @param {string} currency ISO 4217 */
 	money(amount, currency) {
 		const code = String(currency ?? '').toUpperCase();
-		const value = Number(amount) / Math.pow(10, digitsOf(code));
+		const digits = digitsOf(code);
+		const value = Number(amount) / Math.pow(10, digits);
+		/* A currency written without decimals, such as HUF, may have some at Stripe. */
+		const fraction = Number.isInteger(value) ? {} : { minimumFractionDigits: digits, maximumFractionDigits: digits };
 
 		try {
-			return new Intl.NumberFormat(locale(), { style: 'currency', currency: code }).format(value);
+			return new Intl.NumberFormat(locale(), { style: 'currency', currency: code, ...fraction }).format(value);
 		}
 		catch {
 			return `${value} ${code}`.trim();
