@@ -7,7 +7,7 @@ PORT ?= 8080
 STRIPE_PORT ?= 8081
 STATE ?=
 # More than the two cores of the smallest machine: most tests wait for a clock or a socket.
-JOBS ?= 4
+JOBS ?= 6
 MINUTES ?=
 SEED ?=
 ONLY ?=
@@ -19,7 +19,9 @@ SHELL_FILES = $(shell git ls-files 'files/etc/init.d/*' 'files/etc/uci-defaults/
   'docs/examples/*/init.d/*' 'docs/examples/*/hotplug.d/*' 'docs/examples/*/sbin/*')
 
 export PYTHONPATH := $(CURDIR):$(CURDIR)/daemon
-export PYTHONDONTWRITEBYTECODE ?=
+# Hundreds of daemons are started: what Python compiles is kept, whatever the environment says, out of the tree.
+export PYTHONDONTWRITEBYTECODE :=
+export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
 unexport PIP_USER
 
 .PHONY: help demo test lint faults attack bench fleet soak ipk apk clean format

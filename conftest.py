@@ -1,10 +1,13 @@
-"""For all tests: no example is judged by how long it took, no test leaves a thread of ours to the next."""
+"""For all tests: no example is judged by its time, no test leaves a thread running, and long tests are
+started first and spread over all workers.
+"""
 
 import threading
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tools.msgfmt import compile_daemon_catalog
 
@@ -15,14 +18,65 @@ compile_daemon_catalog()
 
 OURS = ("stripe-", "ledger")
 PATIENCE_S = 60.0
-"""A call to Stripe that was abandoned ends by its own limits."""
+"""An abandoned call to Stripe ends by its own limits."""
+
+FIRST = (
+    "campaigns/test_short_forms.py",
+    "tests/luci/test_slow_stripe.py",
+    "tests/luci/test_every_action.py",
+    "tests/luci/test_accessibility.py",
+    "tests/packaging",
+    "tests/luci",
+    "tests/flows",
+    "tests/examples",
+    "campaigns",
+    "simulator",
+)
+"""Started in this order, before all others: a long test that starts last keeps one core busy alone."""
+
+ONE_BY_ONE = (
+    "campaigns/test_short_forms.py",
+    "tests/examples",
+    "tests/flows",
+    "tests/unit/stripe_payments/app",
+    "tests/unit/stripe_payments/http_api/test_webhook.py",
+)
+"""Each test may run on another worker: they share no fixture that is expensive to make."""
+
+TOGETHER = ("tests/packaging",)
+"""All on one worker: they share the packages that were built."""
 
 
 @pytest.fixture(autouse=True)
 def _no_thread_outlives_its_test() -> Iterator[None]:
-    """One that an earlier test left draws from the shared random generator, and fails an innocent."""
+    """A left-over thread draws from the shared random generator, and fails another test."""
     yield
     for thread in threading.enumerate():
         if thread.name.startswith(OURS):
             thread.join(PATIENCE_S)
             assert not thread.is_alive(), f"{thread.name} goes on"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort by `FIRST`; within it the order stays."""
+
+    def rank(item: pytest.Item) -> int:
+        return next((place for place, name in enumerate(FIRST) if item.nodeid.startswith(name)), len(FIRST))
+
+    items.sort(key=rank)
+
+
+class _Distribution(LoadScopeScheduling):  # type: ignore[misc]
+    """A file's tests stay together, but for `ONE_BY_ONE` and `TOGETHER`."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        for folder in TOGETHER:
+            if nodeid.startswith(folder):
+                return folder
+        return nodeid if nodeid.startswith(ONE_BY_ONE) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Distribution | None:
+    """For `--dist loadfile`, which `make test` names."""
+    return _Distribution(config, log) if config.getvalue("dist") == "loadfile" else None
