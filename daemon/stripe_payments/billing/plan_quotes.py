@@ -102,6 +102,4 @@ def _amount(line: Raw) -> int:
 def _is_proration(line: Raw) -> bool:
     parent = line.get("parent")
     details = parent.get("subscription_item_details") if isinstance(parent, Mapping) else None
-    if isinstance(details, Mapping):
-        return bool(details.get("proration"))
-    return bool(line.get("proration"))  # before 2025-03-31
+    return isinstance(details, Mapping) and bool(details.get("proration"))

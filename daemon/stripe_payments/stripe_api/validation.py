@@ -346,10 +346,6 @@ SHAPES: Final[Mapping[str, Mapping[str, Check]]] = {
         "lines": maybe(list_of("line_item")),
         "parent": maybe(record(subscription_details=maybe(_OF_SUBSCRIPTION))),
         "payments": maybe(list_of("invoice_payment")),
-        # before 2025-03-31
-        "subscription": reference("subscription"),
-        "subscription_details": maybe(record(metadata=maybe(string_map))),
-        "payment_intent": reference("payment_intent"),
     },
     "line_item": {
         "amount": integer,
@@ -357,8 +353,6 @@ SHAPES: Final[Mapping[str, Mapping[str, Check]]] = {
         "period": maybe(record(end=maybe(timestamp))),
         "pricing": maybe(record(price_details=maybe(record(price=reference("price"))))),
         "parent": maybe(record(subscription_item_details=maybe(record(proration=maybe(flag))))),
-        "price": reference("price"),
-        "proration": maybe(flag),
     },
     "invoice_payment": {
         "invoice": reference("invoice"),
@@ -382,9 +376,6 @@ SHAPES: Final[Mapping[str, Mapping[str, Check]]] = {
         "pending_update": maybe(
             record(expires_at=maybe(timestamp), subscription_items=maybe(records(price=reference("price"))))
         ),
-        # before 2025-03-31
-        "current_period_start": maybe(timestamp),
-        "current_period_end": maybe(timestamp),
     },
     "subscription_item": {
         "price": reference("price"),
