@@ -1,4 +1,4 @@
-"""How a payment stands: `payment_status` for the id of anything that stands for a payment."""
+"""`payment_status`: the state of a payment, by the id of any object that belongs to it."""
 
 from __future__ import annotations
 
@@ -49,15 +49,14 @@ class PaymentStatusService:
         self._settings = settings
 
     async def show(self, payment_id: str, locale: str | None = None) -> dict[str, Any]:
-        """The payment: {status, amount, currency, payment_date, id, payment_id, item, title, amount_refunded,
+        """Return {status, amount, currency, payment_date, id, payment_id, item, title, amount_refunded,
         receipt_url, final, failure}.
 
         status: paid, pending, unpaid, failed, expired, refunded, partially_refunded, disputed,
         no_payment_required; amounts in minor units; payment_date RFC 3339, null until paid; id: the
-        Checkout session, payment_id: its payment intent, once it has one; final false while this may
-        still change by itself (an open session after a declined card can be paid with another one);
-        failure {code, decline_code, reason, message} or null. Raises invalid_argument, payment_not_found,
-        and what Stripe may answer.
+        Checkout session, payment_id: its payment intent, once it has one; final false while this may still
+        change (an open session can be paid with another card after a decline); failure {code, decline_code,
+        reason, message} or null. Raises invalid_argument, payment_not_found, and Stripe's errors.
         """
         kind = object_kind(payment_id)
         if kind not in ("checkout.session", "payment_intent", "charge", "invoice", "subscription"):
@@ -93,8 +92,8 @@ class PaymentStatusService:
 
         found = await self._ledger.read(find)
         if found is None:
-            offer = await self._ledger.read(lambda tx: tx.checkouts.by_session(payment_id))
-            return self._of_offer(offer, locale) if offer is not None else None
+            checkout = await self._ledger.read(lambda tx: tx.checkouts.by_session(payment_id))
+            return self._of_checkout(checkout, locale) if checkout is not None else None
         root, dispute, money = found
         if root.get("object") == "subscription":
             return self._of_subscription(root, money, locale)
@@ -102,8 +101,8 @@ class PaymentStatusService:
             return self._of_invoice(root, money, locale)
         return self._of_payment(derive.payment(root, None, dispute), derive.metadata(root), locale)
 
-    def _of_offer(self, checkout: Checkout, locale: str | None) -> dict[str, Any]:
-        """A session that nobody has tried to pay: all that is known of it is what was ordered."""
+    def _of_checkout(self, checkout: Checkout, locale: str | None) -> dict[str, Any]:
+        """A session without a payment attempt: only the order is known."""
         price = self._settings().price(checkout.price_alias)
         expired = checkout.state in ("expired", "failed")
         return self._answer(
@@ -179,7 +178,7 @@ class PaymentStatusService:
             locale=locale,
             amount_refunded=0,
             receipt_url=last.get("receipt_url"),
-            final=False,  # it renews: every question is worth a look
+            final=False,  # it renews, so it is fetched for every request
             failure=None,
         ) | {"payment_date": last.get("payment_date")}
 
@@ -207,7 +206,7 @@ class PaymentStatusService:
 
 
 def _root_id(tx: Transaction, payment_id: str, kind: str) -> str:
-    """The stored object that tells of the whole payment: the session of a payment intent or of a charge."""
+    """The stored object of the complete payment: the session of a payment intent or of a charge."""
     intent = payment_id
     if kind == "charge":
         charge = tx.objects.get(payment_id)
