@@ -1,7 +1,7 @@
-"""What a caller gave, read with care: the arguments of a bus method, the members of a JSON body.
+"""Validation of a caller's input: the arguments of a bus method, the members of a JSON body.
 
-Whatever is wrong is said as `invalid_argument` with the argument's name and what was expected of it.
-Members that nobody asks for are ignored, so that an older daemon gets along with a newer caller.
+An invalid one raises `invalid_argument` with its name and what was expected. Unknown members are ignored, so
+that an older daemon works with a newer caller.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NO_FLAG = _("it must be true or false")
 
 
 class Arguments:
-    """Read-only view of what was given; None counts as not given."""
+    """Read-only view of the caller's input; None counts as missing."""
 
     def __init__(self, given: Mapping[str, object]) -> None:
         self._given = given
@@ -35,8 +35,9 @@ class Arguments:
     def text(self, name: str, *, required: bool) -> str: ...
 
     def text(self, name: str, *, required: bool = False, trimmed: bool = False) -> str | None:
-        """A text without control characters; a required one is not empty either. `trimmed` takes the space
-        and line ends around it off first: what is pasted often brings some.
+        """Return a text without control characters; a required one is not empty.
+
+        `trimmed`: strip whitespace first, which pasting often adds.
         """
         value = self._given.get(name)
         if trimmed and isinstance(value, str):
@@ -54,8 +55,8 @@ class Arguments:
         return value
 
     def integer(self, name: str, *, minimum: int, maximum: int) -> int | None:
-        """A whole number within the bounds. `3.0` and `"3"` count as 3: `ubus call` and JavaScript write
-        both.
+        """Return an integer within the bounds. `3.0` and `"3"` count as 3: JavaScript and `ubus call` send
+        them.
         """
         value = self._given.get(name)
         if value is None:
@@ -79,7 +80,7 @@ class Arguments:
         return value
 
     def flag(self, name: str, *, default: bool = False) -> bool:
-        """Yes or no. `1`, `"1"` and `"true"` count as yes: a shell writes all of them."""
+        """Return a boolean. `1`, `"1"` and `"true"` count as true: shell scripts send all of them."""
         value = self._given.get(name)
         if value is None:
             return default
@@ -89,8 +90,8 @@ class Arguments:
 
 
 class CheckedMethod(Method):
-    """A bus method whose handler judges its arguments: ubus_py would answer a wrong type with a bare
-    status, and the caller is owed the argument's name.
+    """A bus method whose handler validates its arguments: ubus_py would answer a wrong type with a bare
+    status, without the argument's name.
     """
 
     __slots__ = ()
@@ -102,8 +103,8 @@ class CheckedMethod(Method):
 
 
 def _is_plain(point: int) -> bool:
-    """No control character, and no stray byte (a call whose text was not UTF-8 arrives with surrogates
-    for them).
+    """Whether a code point is neither a control character nor a surrogate (which stands for a byte that was
+    not UTF-8).
     """
     return (32 <= point < 0xD800 and point != 127) or point > 0xDFFF
 

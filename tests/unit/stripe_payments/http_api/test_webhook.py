@@ -150,13 +150,13 @@ async def test_a_slow_clock_is_corrected_after_a_webhook(shop: Shop, monkeypatch
     clock, poll_now = parts.clock, parts.poller.poll_now
     reasons: list[str] = []
 
-    def noted(reason: str) -> None:
+    def record(reason: str) -> None:
         reasons.append(reason)
         poll_now(reason)
 
-    monkeypatch.setattr(parts.poller, "poll_now", noted)
+    monkeypatch.setattr(parts.poller, "poll_now", record)
     before = clock.now() or 0
-    shop.stripe.advance(90 * 86_400)  # this router slept meanwhile; nobody asks Stripe for the time now
+    shop.stripe.advance(90 * 86_400)  # the router was asleep meanwhile; no poll corrects the clock now
     assert (await deliver(house, event(), age=-90 * 86_400)).status == 200
 
     async def caught_up() -> bool:
