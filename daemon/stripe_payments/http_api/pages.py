@@ -153,7 +153,7 @@ def _features(parts: Parts, checkout: Checkout, locale: str) -> list[dict[str, A
         {
             "name": name,
             "title": described[name].title_in(locale) if name in described else name,
-            "description": described[name].description_in(locale) if name in described else "",
+            "description": described[name].description_in(locale).strip() if name in described else "",
             "unlocked": name in known and known[name].unlocked,
         }
         for name in settings.features_of(price)
