@@ -65,7 +65,7 @@ MISTAKES = (
     Mistake(
         "does not sync its commits",
         "ledger/database.py",
-        "'FULL' if any(j.durable for j in jobs) else 'NORMAL'",
+        '"FULL" if any(job.durable for job in jobs) else "NORMAL"',
         "'OFF'",
         "purchase",
         "power",
@@ -117,7 +117,7 @@ MISTAKES = (
     Mistake(
         "overlooks damage while it runs",
         "ledger/database.py",
-        "            self._tell(self.condemn, str(error))\n",
+        "            self._notify(self.mark_corrupt, str(error))\n",
         "            pass\n",
         "purchase",
         disturbances=FOUND_WHILE_RUNNING[1:2],

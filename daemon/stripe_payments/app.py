@@ -205,8 +205,8 @@ class App:
             ledger = await self._open_with_retries(stored, None)
             await connecting
             while True:
-                await ledger.damaged.wait()
-                ledger = await self._replace_ledger(stored, str(ledger.damage))
+                await ledger.corrupted.wait()
+                ledger = await self._replace_ledger(stored, str(ledger.corruption))
         finally:
             connecting.cancel()
 
@@ -222,26 +222,26 @@ class App:
         folder = self._state.path
         return Stored(SettingsLoader(self._bus), KeyStore(folder, self._environ), IdentityStore(folder))
 
-    async def _replace_ledger(self, stored: Stored, damage: str) -> Ledger:
+    async def _replace_ledger(self, stored: Stored, corruption: str) -> Ledger:
         """A restart in place: nothing in memory that came from the corrupt ledger survives."""
         self.gate.reset()
         await self._stop_work()
         await self._close_storage()
         pause = self._replaced_at + _BETWEEN_LEDGERS_S - time.monotonic()
         if pause > 0:  # the flash itself is failing
-            self.gate.refuse(PaymentError("ledger_unavailable", reason=damage))
+            self.gate.refuse(PaymentError("ledger_unavailable", reason=corruption))
             await asyncio.sleep(pause)
             self.gate.reset()
         self._replaced_at = time.monotonic()
-        return await self._open_with_retries(stored, damage)
+        return await self._open_with_retries(stored, corruption)
 
-    async def _open_with_retries(self, stored: Stored, damage: str | None) -> Ledger:
-        """`damage`: why the ledger on disk is known to be corrupt, None if it is not."""
+    async def _open_with_retries(self, stored: Stored, corruption: str | None) -> Ledger:
+        """`corruption`: why the ledger on disk is known to be corrupt, None if it is not."""
         backoff = Backoff(_FIRST_RETRY_S, _LONGEST_RETRY_S)
         while True:
             try:
                 self._state.hold()
-                return await self._open(stored, damage)
+                return await self._open(stored, corruption)
             except PaymentError as error:
                 reason = error.details.get("reason")
                 _log.error("start failed, retrying", code=error.code, reason=reason)
@@ -259,7 +259,7 @@ class App:
         _log.error("state directory cannot be used", path=self._state.path, reason=error.strerror)
         self.gate.refuse(PaymentError("ledger_unavailable", reason=error.strerror))
 
-    async def _open(self, stored: Stored, damage: str | None) -> Ledger:
+    async def _open(self, stored: Stored, corruption: str | None) -> Ledger:
         """Build the parts, open the gate, start the workers. Raises PaymentError or OSError; what was opened
         by then stays open for the next attempt.
         """
@@ -274,7 +274,7 @@ class App:
 
         settings, keys, identity = stored.settings, stored.keys, stored.identity
         if self._ledger is None:
-            self._ledger = await Ledger.open(self._state.path / "ledger.db", condemned=damage)
+            self._ledger = await Ledger.open(self._state.path / "ledger.db", corrupt=corruption)
         ledger = self._ledger
         recorded = await ledger.read(_recorded_identity)
         router_id = (await asyncio.to_thread(identity.load, recorded)).router_id

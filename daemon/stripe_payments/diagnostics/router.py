@@ -133,9 +133,9 @@ async def ledger(probes: Probes) -> Finding:
         await situation.ledger.write(lambda tx: tx.meta.set(META_CHECKED, str(situation.now)))
         damage = await situation.ledger.read(lambda tx: tx.damage()) if size <= INTEGRITY_BYTES else None
         if damage is not None:
-            situation.ledger.condemn(damage)
+            situation.ledger.mark_corrupt(damage)
     except PaymentError as error:
-        damage = situation.ledger.damage  # a page that somebody else, or these very lines, came upon
+        damage = situation.ledger.corruption  # found by another query, or by these lines
         if damage is None:
             return of_error(error)
     if damage is not None:

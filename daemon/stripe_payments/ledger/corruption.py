@@ -1,7 +1,7 @@
-"""How damage of the file shows: SQLite says so, or something is read that nobody can have written.
+"""Detecting corruption: SQLite reports it, or a row holds something that cannot have been written.
 
-SQLite checks the structure of its pages, not what is in them: a flash that gives back other bytes within a
-text shows when that is no UTF-8, no JSON or no compressed data any more.
+SQLite checks the structure of its pages, not their contents: a flash that returns other bytes within a text
+shows when that is not UTF-8, JSON or compressed data any more.
 """
 
 import json
@@ -9,28 +9,28 @@ import sqlite3
 import zlib
 from typing import Any, Final
 
-__all__ = ["decoded", "is_damage", "unpacked"]
+__all__ = ["corruption", "decoded", "is_corruption", "unpacked"]
 
 # https://sqlite.org/rescode.html
 _CODES: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _NO_TEXT: Final = "Could not decode to UTF-8"  # Python's own, without a code
 
 
-def is_damage(error: BaseException) -> bool:
-    """Whether an error of SQLite's module says that the file is not what was written."""
+def is_corruption(error: BaseException) -> bool:
+    """Whether an error of the sqlite3 module means that the file is not what was written."""
     if not isinstance(error, sqlite3.Error):
         return False
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF in _CODES or str(error).startswith(_NO_TEXT)
 
 
 def unpacked(packed: bytes) -> dict[str, Any]:
-    """The JSON object that a row holds compressed. Raises sqlite3.DatabaseError, which `is_damage`, where it
-    holds none.
+    """The JSON object that a row holds compressed. Raises sqlite3.DatabaseError, which `is_corruption`, where
+    it holds none.
     """
     try:
         return decoded(zlib.decompress(packed))
     except zlib.error as error:
-        raise _damaged(f"a row cannot be unpacked: {error}") from error
+        raise corruption(f"a row cannot be unpacked: {error}") from error
 
 
 def decoded(text: str | bytes) -> dict[str, Any]:
@@ -38,13 +38,14 @@ def decoded(text: str | bytes) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _damaged(f"no JSON in a row: {error}") from error
+        raise corruption(f"no JSON in a row: {error}") from error
     if not isinstance(found, dict):
-        raise _damaged("no JSON object in a row")
+        raise corruption("no JSON object in a row")
     return found
 
 
-def _damaged(what: str) -> sqlite3.DatabaseError:
+def corruption(what: str) -> sqlite3.DatabaseError:
+    """An error that `is_corruption`."""
     error = sqlite3.DatabaseError(what)
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     return error

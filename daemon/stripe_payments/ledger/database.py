@@ -1,13 +1,11 @@
-"""The SQLite file and the one thread that owns it.
+"""The ledger: one thread owns the write connection, and every write is a function that runs in it.
 
-A function given to `Ledger.write` runs in that thread under a savepoint of its own; the functions that wait
-at the same time share one transaction, hence one fsync ("group commit"), and every caller gets its answer
-only after the commit. So a flash that syncs a hundred times a second still takes thousands of webhook events,
-and no answer is ever given for something that a power cut could undo.
+The functions that wait at the same time share one transaction, hence one fsync ("group commit"), each under a
+savepoint of its own; every caller gets its result only after the commit. So a flash that syncs a hundred
+times a second still takes thousands of webhook events, and no caller is told of something that a power cut
+could undo.
 
-Write-ahead log with ``locking_mode=EXCLUSIVE``: SQLite then keeps the WAL's index in the heap instead of
-shared memory (https://sqlite.org/wal.html#noshm), and a second daemon cannot open the file.
-``synchronous=FULL``: each commit is synced.
+opening.py opens the file; what functions may do is in transaction.py.
 """
 
 import asyncio
@@ -20,72 +18,30 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.files import make_private_directory, set_aside, sync_directory
 from stripe_payments.i18n import _
-from stripe_payments.ledger.corruption import is_damage
-from stripe_payments.ledger.schema import STATE, NewerSchemaError, migrate, version_of
+from stripe_payments.ledger.corruption import is_corruption
+from stripe_payments.ledger.opening import Opened, close_file, open_file
+from stripe_payments.ledger.storage_errors import FILE_CORRUPT, translated, unavailable
 from stripe_payments.ledger.transaction import Transaction
-from stripe_payments.ledger.wal import has_unreplayed_frames
 from stripe_payments.log import Log
 
-__all__ = ["LOG_LEFT_OVER", "META_HELD", "META_REBUILDING", "Ledger"]
-
-META_HELD: Final = "held"
-"""Meta key: the features (names, comma-separated) that a new ledger took over from UCI. They do not lock
-before it is known what was paid; see `META_REBUILDING`.
-"""
-
-META_REBUILDING: Final = "rebuilding"
-"""Meta key, present from a new file's first commit until reconciliation has filled it from Stripe. Its value:
-`new`, the name that the damaged file before it was kept under, or `LOG_LEFT_OVER`.
-"""
-
-LOG_LEFT_OVER: Final = "log"
-"""Value of `META_REBUILDING`: the file is whole, but may be older than what it has confirmed; see `log`."""
+__all__ = ["Ledger"]
 
 _log = Log("ledger")
 
 _T = TypeVar("_T")
 
 _BATCH: Final = 256
-_WAITING_AT_MOST: Final = 4096
-_BUSY_MS: Final = 3000
-"""An earlier daemon that is just stopping holds the file a little longer."""
-_CACHE_KIB: Final = 1024
-_PAGE_BYTES: Final = 1024
-"""A commit writes every page that it touches whole, and most touch a row here and there in a dozen tables."""
-_CHECKPOINT_PAGES: Final = 1024
-_WAL_BYTES: Final = 2 * 1024 * 1024
-CHECKED_WHOLE: Final = 16 * 1024 * 1024
-"""Bytes that a router's flash gives in well under a second; a ledger is planned to be half of it."""
+_QUEUED_AT_MOST: Final = 4096
 
-# Primary result codes (https://sqlite.org/rescode.html): what ails the file or the flash, not the function.
-_STORAGE: Final = {
-    sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_NOTADB,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_PERM,
-}
-_REASONS: Final = {
-    sqlite3.SQLITE_FULL: _("the storage is full"),
-    sqlite3.SQLITE_IOERR: _("the storage reports an error"),
-    sqlite3.SQLITE_CORRUPT: _("the file is damaged"),
-    sqlite3.SQLITE_NOTADB: _("the file is damaged"),
-    sqlite3.SQLITE_BUSY: _("another process has the file open"),
-    sqlite3.SQLITE_CANTOPEN: _("the file cannot be opened"),
-    sqlite3.SQLITE_READONLY: _("the storage is read-only"),
-}
 _CLOSED = _("the service is stopping")
 _OVERLOADED = _("too many requests are waiting")
 
 
 @dataclass(slots=True, eq=False)
 class _Job:
+    """A function on its way through the thread, and what became of it."""
+
     function: Callable[[Transaction], Any]
     future: "asyncio.Future[Any]"
     writes: bool
@@ -97,74 +53,65 @@ class _Job:
 class Ledger:
     """The open ledger. Use it from the event loop that opened it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, corrupt: str | None) -> None:
         """For `open` alone."""
         self._path = path
+        self._known_corrupt = corrupt
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._waiting = 0
+        self._queued = 0
         self._closing = False
-        self._fresh = False
-        self._set_aside: Path | None = None
-        self._damage: str | None = None
-        self.damaged = asyncio.Event()
-        """Set as soon as the file turns out not to be what was written; then it is to be closed, and opened
-        as `condemned`.
-        """
-        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._opened: asyncio.Future[Opened] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        self._thread = threading.Thread(target=self._own, name="ledger", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self.corruption: str | None = None
+        """What is wrong with the file, once `corrupted` is set."""
+        self.corrupted = asyncio.Event()
+        """Set as soon as the file is found not to be what was written; then it has to be closed and opened
+        again as `corrupt`.
+        """
 
     @classmethod
-    async def open(cls, path: Path, *, condemned: str | None = None) -> "Ledger":
-        """Open the file, making or migrating it as needed; a damaged one is set aside and a new one begun.
-        `condemned`: what made it known as damaged, whatever a look at it may say now.
+    async def open(cls, path: Path, *, corrupt: str | None = None) -> "Ledger":
+        """Open the file, creating or migrating it as needed; a corrupt one is set aside and a new one
+        created. `corrupt`: why it is known to be corrupt, whatever the checks may find now.
 
-        Raises PaymentError ``ledger_unavailable``, which names the reason: no storage, another daemon, or a
-        file written by a newer version (which is left untouched).
+        Raises PaymentError ``ledger_unavailable`` with the reason: no storage, another daemon, or a file
+        written by a newer version (which is left untouched).
         """
-        ledger = cls(path)
-        ledger._damage = condemned
+        ledger = cls(path, corrupt)
         ledger._thread.start()
         try:
             await asyncio.shield(ledger._opened)
-        except asyncio.CancelledError:
-            await ledger.close()
-            raise
-        except PaymentError:
+        except (asyncio.CancelledError, PaymentError):
             await ledger.close()
             raise
         return ledger
 
     @property
     def fresh(self) -> bool:
-        """Whether this `open` began a new file: it knows nothing yet, and UCI may know more."""
-        return self._fresh
+        """Whether this `open` created the file: it is still empty, and UCI may know more."""
+        return self._opened.result().fresh
 
     @property
     def rebuilt(self) -> bool:
-        """Whether this `open` found a damaged file and set it aside."""
-        return self._set_aside is not None
+        """Whether this `open` found a corrupt file and set it aside."""
+        return self._opened.result().kept_as is not None
 
-    @property
-    def damage(self) -> str | None:
-        """What is wrong with the file, once `damaged` is set."""
-        return self._damage
-
-    def condemn(self, damage: str) -> None:
-        """Somebody has looked at the file and found it damaged."""
-        if self._damage is None:
-            self._damage = damage
-            _log.error("the ledger is damaged", reason=damage)
-            self.damaged.set()
+    def mark_corrupt(self, reason: str) -> None:
+        """The file was found to be corrupt, by a query or by a check."""
+        if self.corruption is None:
+            self.corruption = reason
+            _log.error("ledger is corrupt", reason=reason)
+            self.corrupted.set()
 
     async def write(self, function: Callable[[Transaction], _T], *, durable: bool = True) -> _T:
-        """Run `function` in the ledger's thread and give its value once what it wrote is durable.
+        """Run `function` in the ledger's thread; return its value once what it wrote is durable.
 
-        `durable=False` is for a note whose loss costs a repetition and nothing else: the end of this process
-        does not undo it, a power cut within the next half a minute may. It spares the flash.
+        `durable=False` is for a record whose loss costs a repetition and nothing else: the end of this
+        process does not undo it, a power cut within the next half a minute may. It spares the flash.
 
-        What it raises is raised here, and nothing it wrote remains; other callers' writes are not touched.
+        What it raises is raised here, and nothing it wrote remains; other callers' writes are not affected.
         Raises PaymentError ``ledger_unavailable`` where the storage fails. A caller that is cancelled before
         its turn has written nothing; afterwards the write happens all the same.
         """
@@ -175,7 +122,7 @@ class Ledger:
         return await self._submit(function, writes=False)
 
     async def close(self) -> None:
-        """Finish what waits, fold the log into the file and end the thread. May be called again."""
+        """Finish queued jobs, fold the log into the file and end the thread. Idempotent."""
         if not self._closing:
             self._closing = True
             self._jobs.put(None)
@@ -186,307 +133,155 @@ class Ledger:
         self, function: Callable[[Transaction], _T], *, writes: bool, durable: bool = True
     ) -> _T:
         if self._closing:
-            damaged = _REASONS[sqlite3.SQLITE_CORRUPT]
-            raise PaymentError("ledger_unavailable", reason=_CLOSED if self._damage is None else damaged)
-        if self._waiting >= _WAITING_AT_MOST:
+            reason = _CLOSED if self.corruption is None else FILE_CORRUPT
+            raise PaymentError("ledger_unavailable", reason=reason)
+        if self._queued >= _QUEUED_AT_MOST:
             raise PaymentError("ledger_unavailable", reason=_OVERLOADED)
         future: asyncio.Future[_T] = self._loop.create_future()
-        self._waiting += 1
+        self._queued += 1
         self._jobs.put(_Job(function, future, writes, durable))
         return await future
 
-    # In the ledger's thread.
+    # -- in the ledger's thread -------------------------------------------------------------------
 
-    def _own(self) -> None:
-        connection: sqlite3.Connection | None = None
+    def _run(self) -> None:
         try:
-            connection = self._open()
-        except PaymentError as error:
-            self._tell(_fail, self._opened, error)
-        except BaseException as error:  # noqa: BLE001 - the opener must hear of it, whatever it is
-            _log.error("the ledger could not be opened", exc=error)
-            self._tell(_fail, self._opened, PaymentError("ledger_unavailable", reason=type(error).__name__))
-        else:
-            self._tell(_succeed, self._opened)
+            opened = open_file(self._path, self._known_corrupt)
+        except BaseException as error:  # noqa: BLE001 - the caller of `open` gets it, whatever it is
+            if not isinstance(error, PaymentError):
+                _log.error("ledger cannot be opened", exc=error)
+                error = PaymentError("ledger_unavailable", reason=type(error).__name__)
+            self._notify(_set_exception, self._opened, error)
+            self._notify(_set_result, self._ended, None)
+            return
+        self._notify(_set_result, self._opened, opened)
         try:
-            self._serve(connection)
+            stopping = False
+            while not stopping:
+                batch, stopping = self._next_batch()
+                # Reads first: they need not wait for a sync, and see only what is durable.
+                self._read(opened, [job for job in batch if not job.writes])
+                writes = [job for job in batch if job.writes]
+                while writes:
+                    writes = self._commit(opened, writes)
         finally:
-            if connection is not None:
-                _close(connection)
-            self._tell(_succeed, self._ended)
+            close_file(opened.connection)
+            self._notify(_set_result, self._ended, None)
 
-    def _serve(self, connection: sqlite3.Connection | None) -> None:
-        transaction = Transaction(connection) if connection is not None else None
-        stopping = False
-        while not stopping:
-            batch: list[_Job] = []
-            job = self._jobs.get()
-            while True:
-                if job is None:
-                    stopping = True
-                elif not job.future.cancelled():
-                    batch.append(job)
-                else:
-                    self._tell(self._deliver, [job], [])
-                if len(batch) >= _BATCH:
-                    break
-                try:
-                    job = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-            if connection is None or transaction is None:
-                for refused in batch:
-                    refused.error = PaymentError("ledger_unavailable", reason=_CLOSED)
-                self._tell(self._deliver, batch, [])
-                continue
-            # Reads first: they need not wait for a sync, and see only what is durable.
-            reads = [job for job in batch if not job.writes]
-            if reads:
-                self._read_all(connection, transaction, reads)
-            writes = [job for job in batch if job.writes]
-            while writes:
-                writes = self._write_all(connection, transaction, writes)
+    def _next_batch(self) -> tuple[list[_Job], bool]:
+        """Wait for a job and take all that are queued behind it, up to _BATCH; whether `close` was called."""
+        batch: list[_Job] = []
+        job = self._jobs.get()
+        while True:
+            if job is None:
+                return batch, True
+            if job.future.cancelled():
+                self._notify(self._deliver, [job])
+            else:
+                batch.append(job)
+            if len(batch) >= _BATCH:
+                return batch, False
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return batch, False
 
-    def _read_all(self, connection: sqlite3.Connection, transaction: Transaction, jobs: list[_Job]) -> None:
-        connection.execute("PRAGMA query_only = ON")
+    def _read(self, opened: Opened, jobs: list[_Job]) -> None:
+        if not jobs:
+            return
+        opened.connection.execute("PRAGMA query_only = ON")
         for job in jobs:
             try:
-                job.result = job.function(transaction)
-            except BaseException as error:  # noqa: BLE001 - it belongs to whoever asked
+                job.result = job.function(opened.transaction)
+            except BaseException as error:  # noqa: BLE001 - raised in the caller
                 job.error = self._failed(error)
-        connection.execute("PRAGMA query_only = OFF")
-        transaction.taken_callbacks()
-        self._tell(self._deliver, jobs, [])
+        opened.connection.execute("PRAGMA query_only = OFF")
+        self._notify(self._deliver, jobs)
 
-    def _write_all(
-        self, connection: sqlite3.Connection, transaction: Transaction, jobs: list[_Job]
-    ) -> list[_Job]:
-        """One transaction for all jobs; gives those that have not had their turn because it broke off."""
+    def _commit(self, opened: Opened, jobs: list[_Job]) -> list[_Job]:
+        """Run the jobs in one transaction; return those that did not run because the storage failed before
+        their turn.
+        """
+        connection, transaction = opened.connection, opened.transaction
         done: list[_Job] = []
-        callbacks: list[Callable[[], None]] = []
-        broken: sqlite3.Error | None = None
+        storage_error: sqlite3.Error | None = None
         try:
             # in a write-ahead log NORMAL leaves out the sync of a commit, never the order of commits
-            connection.execute(f"PRAGMA synchronous = {'FULL' if any(j.durable for j in jobs) else 'NORMAL'}")
+            synchronous = "FULL" if any(job.durable for job in jobs) else "NORMAL"
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
             connection.execute("BEGIN IMMEDIATE")
             for job in jobs:
                 done.append(job)
                 connection.execute("SAVEPOINT job")
                 try:
                     job.result = job.function(transaction)
-                except BaseException as error:  # noqa: BLE001 - it belongs to whoever asked
+                except BaseException as error:  # noqa: BLE001 - raised in the caller
                     job.error = self._failed(error)
-                    transaction.taken_callbacks()
+                    transaction.rolled_back()
                     if not connection.in_transaction:
-                        # SQLite gives up the whole transaction when the storage fails within it.
-                        broken = error if isinstance(error, sqlite3.Error) else sqlite3.OperationalError()
+                        # SQLite rolls the complete transaction back when the storage fails within it
+                        storage_error = (
+                            error if isinstance(error, sqlite3.Error) else sqlite3.OperationalError()
+                        )
                         break
                     connection.execute("ROLLBACK TO job")
                 connection.execute("RELEASE job")
-                callbacks += transaction.taken_callbacks()
             else:
                 connection.execute("COMMIT")
         except sqlite3.Error as error:
-            broken = error
-        if broken is not None:
-            if connection.in_transaction:
-                try:
-                    connection.execute("ROLLBACK")
-                except sqlite3.Error as error:
-                    _log.error("the ledger could not roll back", reason=error)
-            transaction.taken_callbacks()
-            callbacks = []
-            failure = self._failed(broken)
-            _log.error("the ledger could not be written", reason=broken, lost=len(done))
-            if not done:
-                done = jobs
-            for job in done:
-                job.result = None
-                if job.error is None:
-                    job.error = failure if isinstance(failure, PaymentError) else _unavailable(broken)
-        self._tell(self._deliver, done, callbacks)
+            storage_error = error
+        if storage_error is not None:
+            done = done or jobs
+            self._roll_back(opened, done, storage_error)
+        self._notify(self._deliver, done)
         return jobs[len(done) :]
 
-    def _failed(self, error: BaseException) -> BaseException:
-        """As whoever asked is told; damage is everybody's matter."""
-        if is_damage(error):
-            self._tell(self.condemn, str(error))
-        return _translated(error)
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            make_private_directory(self._path.parent)
-            self._fresh = not self._path.exists() or self._path.stat().st_size == 0
-        except OSError as error:
-            raise PaymentError("ledger_unavailable", reason=error.strerror) from error
-        damage, self._damage = self._damage, None
-        if damage is None or self._fresh:
+    def _roll_back(self, opened: Opened, jobs: list[_Job], storage_error: sqlite3.Error) -> None:
+        """Nothing of these jobs is in the file: all of them fail."""
+        if opened.connection.in_transaction:
             try:
-                return self._connect()
+                opened.connection.execute("ROLLBACK")
             except sqlite3.Error as error:
-                if not is_damage(error):
-                    _log.error("the ledger could not be opened", reason=error)
-                    raise _unavailable(error) from error
-                damage = str(error)
-        try:
-            self._set_aside = set_aside(self._path)
-            log = self._path.with_name(f"{self._path.name}-wal")
-            if log.exists():
-                log.rename(self._set_aside.with_name(f"{self._set_aside.name}-wal"))
-                sync_directory(log.parent)
-        except OSError as error:
-            raise PaymentError("ledger_unavailable", reason=error.strerror) from error
-        self._fresh = True
-        _log.error("the ledger is damaged: begun anew", reason=damage, kept_as=self._set_aside.name)
-        try:
-            return self._connect()
-        except sqlite3.Error as error:
-            raise _unavailable(error) from error
+                _log.error("rollback failed", reason=error)
+        opened.transaction.rolled_back()
+        _log.error("commit failed", reason=storage_error, lost=len(jobs))
+        failure = self._failed(storage_error)
+        for job in jobs:
+            job.result = None
+            if job.error is None:
+                job.error = failure if isinstance(failure, PaymentError) else unavailable(storage_error)
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=_BUSY_MS / 1000, isolation_level=None)
-        try:
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            version_of(connection)  # a newer version's file is left as it is
-            self._lay_out(connection)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB:d}")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES:d}")
-            connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES:d}")
-            connection.execute("PRAGMA temp_store = MEMORY")
-            connection.execute("PRAGMA trusted_schema = OFF")
-            if not self._fresh:
-                _look_for_damage(connection, self._path.stat().st_size)
-            of_yesterday = not self._fresh and self._may_be_of_yesterday(connection)
-            before = migrate(connection)
-            if self._set_aside is not None:
-                _rebuild(connection, self._set_aside.name)
-            elif of_yesterday:
-                _log.warning("the ledger may lack its last changes: Stripe is asked for all")
-                _rebuild(connection, LOG_LEFT_OVER)
-            if self._fresh:
-                self._path.chmod(0o600)
-                sync_directory(self._path.parent)
-            _log.info("ledger open", schema_before=before, fresh=self._fresh)
-        except NewerSchemaError as error:
-            connection.close()
-            raise PaymentError(
-                "ledger_unavailable",
-                reason=_(
-                    "it was written by a newer version (schema {found}, this one knows {known}); install "
-                    "that version again",
-                    found=error.found,
-                    known=error.known,
-                ),
-            ) from error
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    def _failed(self, error: BaseException) -> BaseException:
+        """The error for the caller; corruption ends the ledger for everyone."""
+        if is_corruption(error):
+            self._notify(self.mark_corrupt, str(error))
+        return translated(error)
 
-    def _may_be_of_yesterday(self, connection: sqlite3.Connection) -> bool:
-        replayed = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
-        try:
-            return has_unreplayed_frames(self._path.with_name(f"{self._path.name}-wal"), max(replayed, 0))
-        except OSError as error:
-            raise PaymentError("ledger_unavailable", reason=error.strerror) from error
-
-    def _lay_out(self, connection: sqlite3.Connection) -> None:
-        """Before the first page is written, or while the whole file is written anew."""
-        found = connection.execute("PRAGMA page_size").fetchone()[0]
-        if not self._fresh and found == _PAGE_BYTES:
-            return
-        if not self._fresh:
-            _look_for_damage(connection, 0)
-            connection.execute("PRAGMA journal_mode = DELETE")  # a log has pages of one size
-        connection.execute(f"PRAGMA page_size = {_PAGE_BYTES:d}")
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # free pages can be given back later
-        if not self._fresh:
-            connection.execute("VACUUM")
-
-    def _tell(self, callback: Callable[..., None], *arguments: object) -> None:
+    def _notify(self, callback: Callable[..., None], *arguments: object) -> None:
+        """Call back in the event loop."""
         try:
             self._loop.call_soon_threadsafe(callback, *arguments)
-        except RuntimeError:  # the loop is gone, and with it everyone who could have waited
-            _log.warning("the event loop ended before the ledger was closed")
+        except RuntimeError:  # the loop has ended, and every caller with it
+            _log.warning("event loop ended before the ledger was closed")
 
-    # In the event loop.
+    # -- in the event loop ------------------------------------------------------------------------
 
-    def _deliver(self, jobs: list[_Job], callbacks: list[Callable[[], None]]) -> None:
-        self._waiting -= len(jobs)
-        for callback in callbacks:
-            try:
-                callback()
-            except Exception as error:  # noqa: BLE001 - what is durable must be told to the others all the same
-                _log.error("a callback after a commit failed", exc=error)
+    def _deliver(self, jobs: list[_Job]) -> None:
+        self._queued -= len(jobs)
         for job in jobs:
-            if job.future.done():
-                continue
             if job.error is None:
-                job.future.set_result(job.result)
+                _set_result(job.future, job.result)
             elif isinstance(job.error, StopIteration):  # which no future can carry
-                job.future.set_exception(RuntimeError(repr(job.error)))
+                _set_exception(job.future, RuntimeError(repr(job.error)))
             else:
-                job.future.set_exception(job.error)
+                _set_exception(job.future, job.error)
 
 
-def _look_for_damage(connection: sqlite3.Connection, size: int) -> None:
-    """Raises sqlite3.DatabaseError with SQLITE_CORRUPT. A large file is not read to its end before the daemon
-    may work: then the history is left to `LedgerCare`, which reads it a piece at a time.
-    """
-    checks = ["quick_check(1)"] if size <= CHECKED_WHOLE else [f"quick_check({table})" for table in STATE]
-    for check in checks:
-        found = connection.execute(f"PRAGMA {check}").fetchone()[0]
-        if found != "ok":
-            damage = sqlite3.DatabaseError(found)
-            damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-            raise damage
-
-
-def _rebuild(connection: sqlite3.Connection, why: str) -> None:
-    connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (META_REBUILDING, why))
-
-
-def _primary(error: BaseException) -> int:
-    """SQLite's primary result code, CORRUPT for all kinds of damage, 0 where there is none."""
-    if is_damage(error):
-        return sqlite3.SQLITE_CORRUPT
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
-
-
-def _unavailable(error: sqlite3.Error) -> PaymentError:
-    return PaymentError("ledger_unavailable", reason=_REASONS.get(_primary(error), str(error)))
-
-
-def _translated(error: BaseException) -> BaseException:
-    """The storage's faults as `PaymentError`; everything else as it is."""
-    if not isinstance(error, sqlite3.Error):
-        return error
-    code = _primary(error)
-    # A write within `read` is the caller's mistake (query_only); a medium that turned read-only has a code of
-    # its own.
-    read_only_medium = getattr(error, "sqlite_errorcode", 0) not in (0, sqlite3.SQLITE_READONLY)
-    if code in _STORAGE or (code == sqlite3.SQLITE_READONLY and read_only_medium):
-        translated = _unavailable(error)
-        translated.__cause__ = error
-        return translated
-    return error
-
-
-def _close(connection: sqlite3.Connection) -> None:
-    try:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    except sqlite3.Error as error:  # the log is durable as well; the next start reads it
-        _log.warning("the ledger's log could not be folded in", reason=error)
-    connection.close()
-
-
-def _succeed(future: "asyncio.Future[None]") -> None:
+def _set_result(future: "asyncio.Future[Any]", result: object) -> None:
     if not future.done():
-        future.set_result(None)
+        future.set_result(result)
 
 
-def _fail(future: "asyncio.Future[None]", error: BaseException) -> None:
+def _set_exception(future: "asyncio.Future[Any]", error: BaseException) -> None:
     if not future.done():
         future.set_exception(error)

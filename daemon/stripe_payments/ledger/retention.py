@@ -11,7 +11,8 @@ from functools import partial
 from typing import Final
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.ledger.database import CHECKED_WHOLE, Ledger
+from stripe_payments.ledger.database import Ledger
+from stripe_payments.ledger.opening import CHECKED_WHOLE
 from stripe_payments.ledger.schema import BOUGHT
 from stripe_payments.ledger.transaction import WALKS, Transaction, Walk
 from stripe_payments.log import Log
@@ -101,7 +102,7 @@ class LedgerCare:
         """What the start leaves out of a large file: damage is found before somebody needs that page."""
         for table in BOUGHT:
             if (found := await self._ledger.read(partial(Transaction.damage, table=table))) is not None:
-                self._ledger.condemn(found)
+                self._ledger.mark_corrupt(found)
                 raise PaymentError("ledger_unavailable", reason=found)
         for walk in WALKS:
             after: tuple[object, ...] | None = ()

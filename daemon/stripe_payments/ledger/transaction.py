@@ -1,7 +1,6 @@
 """What a function given to `Ledger.write` or `Ledger.read` sees: the tables, in one transaction."""
 
 import sqlite3
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,7 +51,6 @@ class Transaction:
         self.transactions = Transactions(connection)
         self.features = Features(connection)
         self.outbox = Outbox(connection)
-        self._after_commit: list[Callable[[], None]] = []
 
     def damage(self, table: str | None = None) -> str | None:
         """What SQLite finds wrong in the file, or in one table, None if nothing. Reads every page of it."""
@@ -93,11 +91,10 @@ class Transaction:
     def _pragma(self, name: str) -> int:
         return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
 
-    def after_commit(self, callback: Callable[[], None]) -> None:
-        """Call `callback` in the event loop once this transaction is durable; never, if it is rolled back."""
-        self._after_commit.append(callback)
+    def preload(self) -> None:
+        """For the ledger, when it opens: read what the tables cache. Raises sqlite3.DatabaseError where the
+        file is corrupt.
+        """
 
-    def taken_callbacks(self) -> list[Callable[[], None]]:
-        """The callbacks so far, which are thereby forgotten (for the store, between functions)."""
-        taken, self._after_commit = self._after_commit, []
-        return taken
+    def rolled_back(self) -> None:
+        """For the ledger: what the tables cache has to be read again."""

@@ -1,8 +1,8 @@
-"""Whether SQLite could replay the whole write-ahead log: it stops at the first frame that nobody wrote so.
+"""Whether SQLite could replay the complete write-ahead log: it stops at the first invalid frame.
 
-That is right after a power cut, which may leave the end of the log in any state. But where the flash gave
-back other bytes, commits that were durable lie behind that frame, and the ledger is silently one of
-yesterday. The two look alike; so where anything is left over, Stripe is asked for everything.
+That is right after a power cut, which may leave the end of the log in any state. But if the flash returned
+other bytes, durable commits lie behind that frame, and the ledger is silently outdated. The two look alike;
+so if anything is left over, everything is fetched from Stripe again.
 
 The format: https://sqlite.org/fileformat2.html#the_write_ahead_log
 """
@@ -20,7 +20,7 @@ _MASK: Final = 0xFFFFFFFF
 
 
 def has_unreplayed_frames(log: Path, replayed: int) -> bool:
-    """`replayed`: how many frames SQLite took. Frames of an earlier round of the log do not count. Raises
+    """`replayed`: how many frames SQLite replayed. Frames of an earlier round of the log do not count. Raises
     OSError.
     """
     try:
@@ -38,7 +38,7 @@ def has_unreplayed_frames(log: Path, replayed: int) -> bool:
 
 
 def _page_size(header: bytes) -> int | None:
-    """None for a header that nobody wrote."""
+    """None for an invalid header."""
     magic, _version, page = struct.unpack(">3I", header[:12])
     order = _MAGIC.get(magic)
     if order is None:

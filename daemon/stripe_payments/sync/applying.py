@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.entitlements import entitlements
-from stripe_payments.ledger.database import META_REBUILDING
+from stripe_payments.ledger.opening import META_REBUILDING
 from stripe_payments.settings import Settings
 from stripe_payments.sync import projection as derive
 from stripe_payments.sync.fetch import Unit

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from stripe_payments.ledger.database import META_HELD, META_REBUILDING
+from stripe_payments.ledger.opening import META_HELD, META_REBUILDING
 from stripe_payments.log import Log
 from stripe_payments.settings import Settings
 from stripe_payments.stripe_api import StripeAPI, object_kind

@@ -6,7 +6,7 @@ from typing import Final
 from stripe_payments.backoff import Backoff
 from stripe_payments.entitlements import MANUAL, ManualGrant
 from stripe_payments.ledger import Ledger, Transaction
-from stripe_payments.ledger.database import LOG_LEFT_OVER, META_HELD, META_REBUILDING
+from stripe_payments.ledger.opening import LOG_LEFT_OVER, META_HELD, META_REBUILDING
 from stripe_payments.log import Log
 from stripe_payments.unlocks.router_bus import Bus, RouterBus
 from stripe_payments.unlocks.uci_features import from_sections

@@ -145,7 +145,7 @@ async def test_a_ledger_in_which_somebody_else_came_upon_damage(house: House, tm
     assert house.service is not None
     situation = house.service.situation()
     damaged = await Ledger.open(tmp_path / "damaged.db")
-    damaged.condemn("page 7 is never used")
+    damaged.mark_corrupt("page 7 is never used")
     await damaged.close()  # as the service does at once
     for locale, says, hint in (
         ("en", "damaged: page 7", "set aside"),

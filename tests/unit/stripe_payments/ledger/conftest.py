@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stripe_payments.ledger import Ledger, Transaction
-from stripe_payments.ledger.database import META_REBUILDING
+from stripe_payments.ledger.opening import META_REBUILDING
 
 
 @pytest.fixture

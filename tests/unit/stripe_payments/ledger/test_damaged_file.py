@@ -12,8 +12,8 @@ import pytest
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.ledger import Ledger, Transaction, TransactionRow
-from stripe_payments.ledger.database import CHECKED_WHOLE, META_REBUILDING
 from stripe_payments.ledger.objects import pack
+from stripe_payments.ledger.opening import CHECKED_WHOLE, META_REBUILDING
 from stripe_payments.ledger.retention import LedgerCare
 
 PAGE = 1024
@@ -144,9 +144,9 @@ async def test_pages_that_rot_under_the_open_ledger_condemn_it(path: Path) -> No
     scramble(path)
     with pytest.raises(PaymentError, match="damaged"):
         await ledger.read(lambda tx: tx.inbox.due(2**60, 6000))
-    await asyncio.wait_for(ledger.damaged.wait(), 30)
+    await asyncio.wait_for(ledger.corrupted.wait(), 30)
     await ledger.close()
-    anew = await Ledger.open(path, condemned=ledger.damage)
+    anew = await Ledger.open(path, corrupt=ledger.corruption)
     assert anew.rebuilt
     await anew.close()
 
@@ -192,11 +192,11 @@ async def test_bytes_within_a_row_that_nobody_wrote_condemn_the_file(
     with pytest.raises(PaymentError, match="damaged") as caught:
         await ledger.read(everything)
     assert caught.value.code == "ledger_unavailable"
-    await asyncio.wait_for(ledger.damaged.wait(), 30)
+    await asyncio.wait_for(ledger.corrupted.wait(), 30)
     await ledger.close()
-    anew = await Ledger.open(path, condemned=ledger.damage)
+    anew = await Ledger.open(path, corrupt=ledger.corruption)
     assert anew.rebuilt
-    assert not anew.damaged.is_set()
+    assert not anew.corrupted.is_set()
     assert await anew.read(everything) == (([], None), [], None)
     assert await anew.read(lambda tx: tx.meta.get(META_REBUILDING)) == "ledger.db.corrupt-1"
     await anew.close()

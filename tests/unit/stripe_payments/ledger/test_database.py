@@ -10,7 +10,7 @@ import pytest
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.ledger import Ledger, Transaction
-from stripe_payments.ledger.database import META_REBUILDING
+from stripe_payments.ledger.opening import META_REBUILDING
 from stripe_payments.ledger.schema import MIGRATIONS, migrate
 
 
@@ -130,30 +130,6 @@ async def test_a_note_is_not_synced_unless_something_else_in_its_commit_is(ledge
     assert await ledger.write(synchronous) == full
     together = await asyncio.gather(ledger.write(synchronous), ledger.write(synchronous, durable=False))
     assert together[0] == full  # the other one may have come too late for this commit
-
-
-async def test_callbacks_run_after_the_commit_and_only_then(ledger: Ledger) -> None:
-    told: list[str] = []
-
-    def failing() -> None:
-        raise RuntimeError("a listener")
-
-    def good(tx: Transaction) -> None:
-        tx.after_commit(lambda: told.append("good"))
-        tx.after_commit(failing)  # a callback's fault is not the writer's
-        tx.after_commit(lambda: told.append(threading.current_thread().name))
-        assert told == []
-
-    def bad(tx: Transaction) -> None:
-        tx.after_commit(lambda: told.append("bad"))
-        raise ValueError("no")
-
-    await ledger.write(good)
-    assert told == ["good", threading.current_thread().name]
-    with pytest.raises(ValueError, match="no"):
-        await ledger.write(bad)
-    await ledger.write(lambda tx: None)
-    assert "bad" not in told
 
 
 async def test_a_read_may_not_write(ledger: Ledger) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stripe_payments.ledger import Ledger
-from stripe_payments.ledger.database import LOG_LEFT_OVER, META_REBUILDING
+from stripe_payments.ledger.opening import LOG_LEFT_OVER, META_REBUILDING
 
 DAEMON = Path(__file__).resolve().parents[4] / "daemon"
 

@@ -8,7 +8,7 @@ import pytest
 
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments.errors import PaymentError
-from stripe_payments.ledger.database import META_HELD
+from stripe_payments.ledger.opening import META_HELD
 from stripe_payments.sync import META_REBUILDING
 from stripe_payments.sync.stored_objects import assemble, flatten
 from tests.unit.stripe_payments.seller import ONE_TIME, PATIENCE, Seller, eventually, selling

@@ -8,7 +8,7 @@ import pytest
 
 from stripe_payments.entitlements import Entitlement, ManualGrant
 from stripe_payments.ledger import Ledger, Transaction
-from stripe_payments.ledger.database import LOG_LEFT_OVER, META_HELD, META_REBUILDING
+from stripe_payments.ledger.opening import LOG_LEFT_OVER, META_HELD, META_REBUILDING
 from stripe_payments.unlocks import Unlocks, adopt_features, worker
 from tests.unit.stripe_payments.unlocks.buses import Crash, CrashingBus, FillingBus, SlowBus
 from tests.unit.stripe_payments.unlocks.conftest import PATIENCE, World, until
