@@ -150,8 +150,8 @@ class CheckoutService:
         order = _Order(price.alias, success, cancel, _stripe_locale(locale or settings.locale))
         if self._stripe.state.status == "unconfigured":
             raise PaymentError("not_configured")
-        holdings = await self._ledger.read(read_ownership)
-        if (owned := already_owned(price, holdings, settings)) is not None:
+        ownership = await self._ledger.read(read_ownership)
+        if (owned := already_owned(price, ownership, settings)) is not None:
             raise PaymentError("already_owned", **owned)
         checkout = await self._opening.run(order, lambda: self._open(order, price))
         return {"session_id": checkout.session_id or "", "checkout_url": checkout.url or ""}
@@ -159,13 +159,13 @@ class CheckoutService:
     async def resume(self) -> None:
         """At boot: finish the checkouts that a crash interrupted. Returns when there are none left."""
         backoff = Backoff(2.0, 300.0)
-        while leftover := await self._ledger.read(_creating):
+        while leftover := await self._ledger.read(_without_session):
             for checkout in leftover:
                 try:
                     await self._finish(checkout)
                 except PaymentError as error:
                     _log.info("checkout not resumed yet", error=error.code)
-            if await self._ledger.read(_creating):
+            if await self._ledger.read(_without_session):
                 await asyncio.sleep(backoff.next_delay())
 
     async def withdraw(self, checkout: Checkout) -> bool:
@@ -174,8 +174,8 @@ class CheckoutService:
         price = settings.price(checkout.price_alias)
         if price is None or checkout.session_id is None:
             return False
-        holdings = await self._ledger.read(read_ownership)
-        if already_owned(price, holdings, settings) is None:
+        ownership = await self._ledger.read(read_ownership)
+        if already_owned(price, ownership, settings) is None:
             return False
         return await self._expire(checkout.session_id)
 
@@ -196,22 +196,24 @@ class CheckoutService:
     async def _open(self, order: _Order, price: Price) -> Checkout:
         now = self._now()
         others = [
-            held for held in await self._ledger.read(_open_or_creating) if held.price_alias == price.alias
+            other
+            for other in await self._ledger.read(lambda tx: tx.checkouts.open())
+            if other.price_alias == price.alias
         ]
-        for held in others:
-            if held.local_id <= self._last_under_other_keys:
+        for other in others:
+            if other.local_id <= self._last_under_other_keys:
                 continue
-            if _order_of(held) == order and abs(now - held.created_at) < REUSED_FOR:
-                return held if held.session_id else await self._finish(held)
+            if _order_of(other) == order and abs(now - other.created_at) < REUSED_FOR:
+                return other if other.session_id else await self._finish(other)
         stripe_price = await self._prices.id_of(price)
         await self._customers.ensure()
         mode: Mode = "payment" if price.interval is None else "subscription"
         checkout = await self._record(order, stripe_price, mode, self._now())
         opened = await self._finish(checkout)
-        for held in others:
-            if held.session_id is not None:
+        for other in others:
+            if other.session_id is not None:
                 # the same price with another return URL (the QR code after the button): only one may be paid
-                task = asyncio.create_task(self._expire_quietly(held.session_id))
+                task = asyncio.create_task(self._expire_quietly(other.session_id))
                 self._expiring.add(task)
                 task.add_done_callback(self._expiring.discard)
         return opened
@@ -360,12 +362,8 @@ def _parameters(
     return params
 
 
-def _creating(tx: Transaction) -> list[Checkout]:
-    return [held for held in tx.checkouts.open() if held.session_id is None]
-
-
-def _open_or_creating(tx: Transaction) -> list[Checkout]:
-    return tx.checkouts.open()
+def _without_session(tx: Transaction) -> list[Checkout]:
+    return [checkout for checkout in tx.checkouts.open() if checkout.session_id is None]
 
 
 def _order_of(checkout: Checkout) -> _Order:

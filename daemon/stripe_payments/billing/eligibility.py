@@ -31,7 +31,7 @@ class Ownership:
     """Purchases (cs_…) whose payment, a bank debit, is still processing."""
 
     def living(self) -> list[Subscription]:
-        return [held for held in self.subscriptions if held.status in LIVING]
+        return [row for row in self.subscriptions if row.status in LIVING]
 
 
 def read_ownership(tx: Transaction) -> Ownership:
@@ -62,29 +62,29 @@ def features_of_purchase(purchase: Purchase, settings: Settings) -> tuple[str, .
     return sold.features if sold is not None else ()
 
 
-def permanent_features(holdings: Ownership, settings: Settings) -> set[str]:
+def permanent_features(ownership: Ownership, settings: Settings) -> set[str]:
     """The features that do not depend on a subscription: bought once, or granted without an end."""
     owned = {
         feature
-        for purchase in holdings.purchases
+        for purchase in ownership.purchases
         if is_active(purchase)
         for feature in features_of_purchase(purchase, settings)
     }
-    for name, held in (holdings.features or {}).items():
-        if held.unlocked and held.source == MANUAL and held.until is None:
+    for name, feature in (ownership.features or {}).items():
+        if feature.unlocked and feature.source == MANUAL and feature.until is None:
             owned.add(name)
     return owned
 
 
-def is_owned(price: Price, holdings: Ownership, settings: Settings) -> bool:
+def is_owned(price: Price, ownership: Ownership, settings: Settings) -> bool:
     """The catalog's `owned`: subscribed at this price, or all its features owned permanently."""
     if price.interval is not None:
-        return any(price == price_of(held, settings) for held in holdings.living())
+        return any(price == price_of(row, settings) for row in ownership.living())
     features = settings.features_of(price)
-    return bool(features) and set(features) <= permanent_features(holdings, settings)
+    return bool(features) and set(features) <= permanent_features(ownership, settings)
 
 
-def already_owned(price: Price, holdings: Ownership, settings: Settings) -> dict[str, object] | None:
+def already_owned(price: Price, ownership: Ownership, settings: Settings) -> dict[str, object] | None:
     """The details of the error `already_owned` if this purchase would be charged twice, else None.
 
     That is a second subscription; a price whose features are all owned permanently; a one-time purchase whose
@@ -92,14 +92,14 @@ def already_owned(price: Price, holdings: Ownership, settings: Settings) -> dict
     """
     sold = settings.sellable(price.of)
     title = sold.titles if sold is not None else price.of
-    if price.interval is not None and (living := holdings.living()):
+    if price.interval is not None and (living := ownership.living()):
         return {"item": title, "subscription": living[0].id}
     features = set(settings.features_of(price))
-    if features and features <= permanent_features(holdings, settings):
+    if features and features <= permanent_features(ownership, settings):
         return {"item": title}
     if price.interval is None:
-        for purchase in holdings.purchases:
-            if purchase.id in holdings.pending and price_of(purchase, settings) == price:
+        for purchase in ownership.purchases:
+            if purchase.id in ownership.pending and price_of(purchase, settings) == price:
                 return {"item": title, "payment_id": purchase.id}
     return None
 
@@ -157,7 +157,7 @@ def items_of(raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list(items.get("data", [])) if isinstance(items, Mapping) else []
 
 
-def catalog_view(settings: Settings, holdings: Ownership, locale: str | None) -> dict[str, Any]:
+def catalog_view(settings: Settings, ownership: Ownership, locale: str | None) -> dict[str, Any]:
     """Return `{plans[], products[], features{NAME: {title, description}}}` in the caller's language.
 
     A plan or product is {id, title, description, features[] (names), prices[]}; a price is {id (its alias),
@@ -178,8 +178,8 @@ def catalog_view(settings: Settings, holdings: Ownership, locale: str | None) ->
                     "amount": price.amount,
                     "currency": price.currency,
                     "interval": price.interval,
-                    "trial_days": 0 if holdings.subscriptions else price.trial_days,
-                    "owned": is_owned(price, holdings, settings),
+                    "trial_days": 0 if ownership.subscriptions else price.trial_days,
+                    "owned": is_owned(price, ownership, settings),
                 }
                 for price in settings.prices_of(sold.name)
             ],

@@ -257,12 +257,8 @@ def _compare(price: Price, raw: Raw | None) -> tuple[Text | None, Text | None, s
     if raw is None:
         return None, None, "missing"
     if found := differences(price, raw):
-        told = [describe(one, str(raw.get("currency") if one.field == "amount" else "")) for one in found]
-        return (
-            joined(told),
-            _REPLACE_HINT,
-            "different",
-        )
+        texts = [describe(one, str(raw.get("currency") if one.field == "amount" else "")) for one in found]
+        return joined(texts), _REPLACE_HINT, "different"
     if not is_active(raw):
         return _INACTIVE, _INACTIVE_HINT, "inactive"
     return None, None, "found"
