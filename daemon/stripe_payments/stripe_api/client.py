@@ -138,7 +138,7 @@ class StripeAPI:
             return StripeState("unconfigured", self._state.since)
         return self._state
 
-    def close(self, timeout: float = 1.0) -> None:
+    def close(self, timeout: float = 0.2) -> None:
         """Wait at most `timeout` seconds for calls in progress, then abandon them (they are repeated under
         the same idempotency key after the next start). Idempotent.
         """

@@ -150,17 +150,17 @@ def translate(error: StripeError, now: int | None) -> PaymentError:
     if isinstance(error, stripe.PermissionError):
         permission = missing_permission(str(facts["reason"])) or facts["reason"]
         return PaymentError("stripe_key_permission", **facts, permission=permission)
-    if isinstance(error, stripe.RateLimitError):
-        return PaymentError("rate_limited", **facts, retry_after=retry_after(error.headers, now))
+    # where the body is not JSON, the SDK (16.1.0) passes the headers as json_body
+    headers = error.headers or (error.json_body if isinstance(error.json_body, Mapping) else None)
+    if isinstance(error, stripe.RateLimitError) or error.http_status == 429:
+        return PaymentError("rate_limited", **facts, retry_after=retry_after(headers, now))
     if isinstance(error, stripe.IdempotencyError):
         return PaymentError(
             "stripe_error", **{**facts, "stripe_code": facts["stripe_code"] or "idempotency_error"}
         )
     if isinstance(error, stripe.APIError):
         # a 5xx of Stripe's, or a page of some proxy in between: nothing we sent was wrong
-        return PaymentError(
-            "stripe_error", **facts, transient=True, retry_after=retry_after(error.headers, now)
-        )
+        return PaymentError("stripe_error", **facts, transient=True, retry_after=retry_after(headers, now))
     return PaymentError("stripe_error", **facts)
 
 

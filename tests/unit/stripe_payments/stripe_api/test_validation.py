@@ -245,6 +245,16 @@ async def test_an_error_of_any_shape_is_translated(
         assert error.details.get(name) is None or isinstance(error.details[name], str)
 
 
+@pytest.mark.parametrize(("status", "code"), [(429, "rate_limited"), (503, "stripe_error")])
+async def test_the_retry_after_of_a_page_that_is_not_json_is_read(
+    served: tuple[StripeAPI, Serve], status: int, code: str
+) -> None:
+    stripe, serve = served
+    serve("<html>busy</html>", status, **{"Retry-After": "17"})
+    error = await refused(stripe)
+    assert (error.code, error.details["retry_after"], is_transient(error)) == (code, 17, True)
+
+
 async def test_a_long_page_of_a_proxy_is_truncated(served: tuple[StripeAPI, Serve]) -> None:
     stripe, serve = served
     serve("<html>" + "Log in to the Wi-Fi. " * 100_000)
