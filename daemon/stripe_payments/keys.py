@@ -1,7 +1,7 @@
 """The Stripe keys of this router: read, checked and stored; never shown.
 
-They live in ``secrets.json`` in the daemon's private directory (0700, the file 0600), never in UCI: whatever
-LuCI may ``uci get`` reaches the browser. The environment variables STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET
+They live in ``secrets.json`` in the daemon's private directory (0700, the file 0600), never in UCI: what LuCI
+may ``uci get`` reaches the browser. The environment variables STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET
 and STRIPE_PUBLISHABLE_KEY, where set, win over the file.
 """
 
@@ -151,7 +151,7 @@ class KeyStore:
             content = None
         if not isinstance(content, dict):
             aside = set_aside(self._path)
-            _log.error("secrets.json is damaged: set the keys again", kept_as=aside.name)
+            _log.error("secrets.json is corrupt: set the keys again", kept_as=aside.name)
             self._seen, self._stored = None, {}
             return self._stored
         self._seen = seen

@@ -2,8 +2,8 @@
 
 The functions that wait at the same time share one transaction, hence one fsync ("group commit"), each under a
 savepoint of its own; every caller gets its result only after the commit. So a flash that syncs a hundred
-times a second still takes thousands of webhook events, and no caller is told of something that a power cut
-could undo.
+times a second still takes thousands of webhook events, and no result is delivered that a power cut could
+undo.
 
 opening.py opens the file; what functions may do is in transaction.py.
 """

@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "pycache"
 
 
-def test_what_was_compiled_for_other_releases_goes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytecode_of_other_releases_is_removed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours, older = _compiled(folder, "9.0.0-16.1.0"), _compiled(folder, "0.1.0-16.1.0")
     monkeypatch.setattr(sys, "pycache_prefix", str(folder / "9.0.0-16.1.0"))
     remove_other_releases(folder)
@@ -34,7 +34,7 @@ def test_what_was_compiled_for_other_releases_goes(folder: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("prefix", [None, "elsewhere", "pycache/9.0.0/deeper", "pycache"])
-def test_nothing_goes_from_where_python_keeps_none(
+def test_nothing_is_removed_without_a_cache_folder(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str | None
 ) -> None:
     kept = _compiled(folder, "0.1.0-16.1.0")
@@ -43,7 +43,7 @@ def test_nothing_goes_from_where_python_keeps_none(
     assert kept.exists()
 
 
-async def test_the_daemon_does_it_as_it_starts(folder: Path, empty_house: House) -> None:
+async def test_the_daemon_removes_it_at_the_start(folder: Path, empty_house: House) -> None:
     older, options = _compiled(folder, "0.1.0-16.1.0"), ("--bytecode", str(folder))
     async with running(empty_house, *options, PYTHONPYCACHEPREFIX=str(folder / "9.0.0-16.1.0")):
         await empty_house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)

@@ -18,7 +18,7 @@ async def _settings_check(shop: Shop) -> dict[str, object]:
     return next(check for check in checks if check["id"] == "settings")
 
 
-async def test_malformed_settings_are_told_and_nothing_locks_also_after_a_restart(shop: Shop) -> None:
+async def test_malformed_settings_are_reported_and_nothing_locks_even_after_a_restart(shop: Shop) -> None:
     await shop.buy()
     file = shop.house.root / "etc/config/stripe-payments"
     sound = file.read_text()
@@ -46,7 +46,7 @@ async def test_malformed_settings_are_told_and_nothing_locks_also_after_a_restar
     assert (await shop.house.call("has", feature=FEATURE))["unlocked"] is True
 
 
-async def test_a_damaged_state_file_is_made_again(shop: Shop) -> None:
+async def test_a_corrupt_state_file_is_rewritten(shop: Shop) -> None:
     await shop.buy()
     file = shop.house.root / "etc/config/stripe-features"
     await shop.house.stop_daemon()
@@ -63,9 +63,7 @@ async def test_a_damaged_state_file_is_made_again(shop: Shop) -> None:
 @pytest.mark.parametrize(
     "content", [None, b"", b'{"router_id": "0', bytes(60)], ids=["gone", "empty", "cut short", "zeros"]
 )
-async def test_a_router_whose_identity_is_lost_is_the_same_and_keeps_its_purchases(
-    shop: Shop, content: bytes | None
-) -> None:
+async def test_a_lost_identity_is_restored_and_purchases_are_kept(shop: Shop, content: bytes | None) -> None:
     session_id = await shop.buy()
     before = await shop.house.call("status")
     file = shop.house.state / "identity.json"
@@ -94,7 +92,7 @@ def rot(ledger: Path) -> None:
             file.write(os.urandom(4096))
 
 
-async def test_a_ledger_that_rots_under_the_daemon_is_begun_anew_with_nobody_doing_anything(
+async def test_a_ledger_that_becomes_corrupt_in_use_is_rebuilt_automatically(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
     session_id = await shop.buy()

@@ -29,7 +29,7 @@ async def go_live(shop: Shop) -> None:
     await house.until(priced)
 
 
-async def test_a_live_customer_is_made_and_used(shop: Shop) -> None:
+async def test_a_live_customer_is_created_and_used(shop: Shop) -> None:
     await shop.buy()
     of_test = await customer(shop)
     await go_live(shop)
@@ -39,7 +39,7 @@ async def test_a_live_customer_is_made_and_used(shop: Shop) -> None:
     assert of_live not in (None, of_test)
 
 
-async def test_what_a_test_card_paid_unlocks_nothing_on_a_live_router(shop: Shop) -> None:
+async def test_a_purchase_with_a_test_card_unlocks_nothing_with_live_keys(shop: Shop) -> None:
     await shop.buy()
     await go_live(shop)
     await shop.house.until(lambda: locked(shop))
@@ -51,7 +51,7 @@ async def test_what_a_test_card_paid_unlocks_nothing_on_a_live_router(shop: Shop
     assert not await locked(shop)
 
 
-async def test_what_was_paid_for_stays_while_test_keys_are_tried(shop: Shop) -> None:
+async def test_live_purchases_stay_unlocked_with_test_keys(shop: Shop) -> None:
     await go_live(shop)
     await shop.buy()
     await shop.house.call("set_keys", secret_key=shop.account.secret_key)
@@ -84,7 +84,7 @@ async def test_an_open_checkout_of_the_other_mode_is_not_offered_again(shop: Sho
     assert await shop.checkout() == after
 
 
-async def test_the_mode_may_change_while_the_daemon_is_away(shop: Shop) -> None:
+async def test_the_mode_may_change_while_the_daemon_is_stopped(shop: Shop) -> None:
     await shop.buy()
     of_test = await customer(shop)
     await shop.house.stop_daemon()

@@ -76,7 +76,7 @@ async def empty_house(tmp_path: Path) -> AsyncIterator[House]:
     await house.stop()
 
 
-async def test_it_starts_answers_and_stops_in_words(empty_house: House) -> None:
+async def test_it_starts_answers_and_stops_cleanly(empty_house: House) -> None:
     house = empty_house
     async with running(house) as process:
         await house.bus.wait_for("stripe-payments", "stripe-payments.http", timeout=PATIENCE_S)
@@ -91,7 +91,7 @@ async def test_it_starts_answers_and_stops_in_words(empty_house: House) -> None:
     assert await house.bus.lookup("stripe-payments") == []
 
 
-async def test_it_comes_back_after_a_kill_with_the_same_identity(empty_house: House) -> None:
+async def test_it_restarts_after_a_kill_with_the_same_identity(empty_house: House) -> None:
     house = empty_house
     async with running(house) as first:
         await house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
@@ -103,7 +103,7 @@ async def test_it_comes_back_after_a_kill_with_the_same_identity(empty_house: Ho
         assert (await house.call("status"))["router_id"] == before["router_id"]
 
 
-async def test_a_second_one_is_refused_in_words_and_the_first_carries_on(empty_house: House) -> None:
+async def test_a_second_daemon_exits_with_a_message_and_the_first_continues(empty_house: House) -> None:
     house = empty_house
     async with running(house):
         await house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
@@ -115,7 +115,7 @@ async def test_a_second_one_is_refused_in_words_and_the_first_carries_on(empty_h
         assert (await house.call("status"))["version"]
 
 
-async def test_a_reload_reads_the_settings_again(empty_house: House) -> None:
+async def test_a_reload_loads_the_settings_again(empty_house: House) -> None:
     house = empty_house
     async with running(house) as process:
         await house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
@@ -165,7 +165,7 @@ async def test_it_waits_for_ubusd_and_for_rpcd(tmp_path: Path) -> None:
         await house.stop()
 
 
-async def test_a_state_directory_that_cannot_be_made_is_told_to_callers(empty_house: House) -> None:
+async def test_callers_get_the_reason_when_the_state_directory_cannot_be_created(empty_house: House) -> None:
     house = empty_house
     house.state.parent.mkdir(parents=True, exist_ok=True)
     house.state.write_text("a file in the way")
@@ -186,16 +186,14 @@ async def test_a_state_directory_that_cannot_be_made_is_told_to_callers(empty_ho
 @pytest.mark.parametrize(
     ("base", "code"), [("http://stripe.example", 2), ("ftp://127.0.0.1", 2), ("https://user@a.example", 2)]
 )
-async def test_an_address_that_would_send_the_key_in_the_clear_is_refused(
-    empty_house: House, base: str, code: int
-) -> None:
+async def test_an_unencrypted_api_base_is_refused(empty_house: House, base: str, code: int) -> None:
     async with running(empty_house, STRIPE_API_BASE=base) as process:
         exit_code, log = await ended(process)
     assert exit_code == code
     assert "STRIPE_API_BASE" in log
 
 
-async def test_keys_of_the_environment_count_and_are_not_logged(empty_house: House) -> None:
+async def test_keys_of_the_environment_are_used_and_not_logged(empty_house: House) -> None:
     secret = "sk_test_51OfTheEnvironmentAlone"
     async with running(empty_house, STRIPE_SECRET_KEY=secret) as process:
         await empty_house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
@@ -206,7 +204,7 @@ async def test_keys_of_the_environment_count_and_are_not_logged(empty_house: Hou
     assert not (empty_house.state / "secrets.json").exists()
 
 
-async def test_the_sdk_prints_nothing_past_the_log(empty_house: House) -> None:
+async def test_the_sdk_does_not_bypass_the_log(empty_house: House) -> None:
     """STRIPE_LOG makes it print every answer; that to a new webhook endpoint has the signing secret."""
     async with StripeCloud() as cloud:
         environment = {"STRIPE_API_BASE": cloud.url, "STRIPE_LOG": "debug"}
@@ -223,7 +221,7 @@ async def test_the_sdk_prints_nothing_past_the_log(empty_house: House) -> None:
     assert "API response body" not in log
 
 
-async def test_a_crash_leaves_no_core_file_with_the_keys_in_it(empty_house: House) -> None:
+async def test_a_crash_writes_no_core_file(empty_house: House) -> None:
     async with running(empty_house) as process:
         await empty_house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
         limits = Path(f"/proc/{process.pid}/limits").read_text().splitlines()
@@ -234,7 +232,7 @@ async def test_a_crash_leaves_no_core_file_with_the_keys_in_it(empty_house: Hous
     assert code == -signal.SIGABRT
 
 
-async def test_idle_it_is_small_and_has_not_loaded_what_it_does_not_need(empty_house: House) -> None:
+async def test_idle_memory_is_small_and_unused_modules_are_not_loaded(empty_house: House) -> None:
     house = empty_house
     async with running(house) as process:
         await house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
@@ -244,7 +242,7 @@ async def test_idle_it_is_small_and_has_not_loaded_what_it_does_not_need(empty_h
     assert "markupsafe" not in mapped  # the C part of Jinja2's escaping
 
 
-def test_on_the_way_to_the_bus_nothing_heavy_is_loaded() -> None:
+def test_nothing_heavy_is_loaded_before_the_bus_connection() -> None:
     heavy = {"stripe", "requests", "urllib3", "jinja2", "markupsafe", "sqlite3", "email", "http"}
     code = "import sys, stripe_payments.__main__; print(*sorted({m.split('.')[0] for m in sys.modules}))"
     loaded = subprocess.run(

@@ -14,7 +14,7 @@ from ubus_py import Call
 MONTHLY = "price_base_monthly"
 
 
-async def test_provision_does_not_wait_for_ever_for_rpcd(
+async def test_provision_waits_for_rpcd_with_a_timeout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It answers, and what it stored is in force as soon as rpcd hands it out."""
@@ -54,7 +54,7 @@ async def test_provision_does_not_wait_for_ever_for_rpcd(
         await house.until(in_force)
 
 
-async def test_what_could_not_be_followed_is_followed_when_there_is_space(shop: Shop) -> None:
+async def test_settings_are_applied_after_the_storage_was_full(shop: Shop) -> None:
     """A feature that is added to a product is unlocked for who has bought it: a full storage only delays."""
     house = shop.house
     await shop.buy()

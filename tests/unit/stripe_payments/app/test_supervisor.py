@@ -8,7 +8,7 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.supervisor import Supervisor
 
 
-async def test_a_worker_that_breaks_is_started_again() -> None:
+async def test_a_crashed_worker_is_restarted() -> None:
     starts = 0
     running = asyncio.Event()
 
@@ -27,7 +27,7 @@ async def test_a_worker_that_breaks_is_started_again() -> None:
     await supervisor.stop(10)
 
 
-async def test_one_that_cannot_store_is_started_again_without_a_trace_in_the_log(
+async def test_a_worker_that_cannot_store_is_restarted_without_a_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     starts = 0
@@ -50,7 +50,7 @@ async def test_one_that_cannot_store_is_started_again_without_a_trace_in_the_log
     assert all("the storage is full" in str(record.journal_fields) for record in caplog.records)  # type: ignore[attr-defined]
 
 
-async def test_what_has_its_work_done_is_left_alone() -> None:
+async def test_a_finished_worker_is_not_restarted() -> None:
     runs: list[str] = []
     often = asyncio.Event()
 
@@ -70,7 +70,7 @@ async def test_what_has_its_work_done_is_left_alone() -> None:
     assert runs.count("once") == 1
 
 
-async def test_a_worker_that_will_not_end_does_not_hold_up_the_stop() -> None:
+async def test_a_worker_that_ignores_cancellation_does_not_delay_the_stop() -> None:
     release = asyncio.Event()
     started = asyncio.Event()
 

@@ -71,18 +71,18 @@ async def _run(what: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("what", ["a_long_computation", "a_lock_nobody_gives_back"])
-async def test_a_hang_ends_the_process_and_the_log_says_where_it_was(what: str) -> None:
+async def test_a_hang_ends_the_process_and_logs_the_stack(what: str) -> None:
     code, log = await _run(what)
     assert code == 1
     assert f"in {what}" in log
 
 
 @pytest.mark.parametrize("what", ["nothing_bad", "a_slow_start"])
-async def test_whoever_does_not_hang_is_left_alone(what: str) -> None:
+async def test_a_process_that_does_not_hang_is_left_alone(what: str) -> None:
     assert await _run(what) == (0, "")
 
 
-async def test_a_running_daemon_gives_signs_of_life_and_a_stopped_one_none(
+async def test_a_running_daemon_writes_heartbeats_and_a_stopped_one_none(
     empty_house: House, tmp_path: Path
 ) -> None:
     alive = tmp_path / "alive"
@@ -132,7 +132,7 @@ runs $watch && echo "the watch goes on"
     os.geteuid() != 0, reason="a PID namespace, which keeps other tests' daemons safe, needs root"
 )
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
-def test_what_gives_no_sign_of_life_is_ended(shell: list[str], tmp_path: Path) -> None:
+def test_a_process_without_heartbeats_is_killed(shell: list[str], tmp_path: Path) -> None:
     alone = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
     done = subprocess.run(
         [

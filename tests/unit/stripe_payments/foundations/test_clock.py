@@ -16,7 +16,7 @@ class Monotonic:
         return self.seconds
 
 
-def test_there_is_no_time_before_stripe_was_heard() -> None:
+def test_there_is_no_time_before_the_first_response() -> None:
     clock = TrustedClock(NOON, Monotonic())
     assert clock.now() is None
     assert not clock.trusted
@@ -24,7 +24,7 @@ def test_there_is_no_time_before_stripe_was_heard() -> None:
     assert TrustedClock(None, Monotonic()).floor is None
 
 
-def test_the_monotonic_clock_carries_it_on() -> None:
+def test_the_monotonic_clock_continues_it() -> None:
     monotonic = Monotonic()
     clock = TrustedClock(None, monotonic)
     assert clock.observe(NOON)
@@ -45,7 +45,7 @@ def test_it_follows_stripe_forward_but_not_back() -> None:
     assert clock.now() == NOON + 86_400 * 30
 
 
-def test_a_time_below_the_floor_is_not_believed() -> None:
+def test_a_time_below_the_floor_is_ignored() -> None:
     clock = TrustedClock(NOON, Monotonic())
     assert not clock.observe(NOON - 86_400)
     assert clock.now() is None
@@ -53,7 +53,7 @@ def test_a_time_below_the_floor_is_not_believed() -> None:
     assert clock.now() == NOON
 
 
-def test_nonsense_is_not_believed() -> None:
+def test_nonsense_is_ignored() -> None:
     clock = TrustedClock(None, Monotonic())
     for nonsense in (-1, 0, 86_400, 2**40):
         assert not clock.observe(nonsense)
@@ -66,7 +66,7 @@ def test_nonsense_is_not_believed() -> None:
         st.tuples(st.integers(NOON - 10**7, NOON + 10**8), st.floats(0, 10**6)), max_size=CONTRADICTIONS - 1
     ),
 )
-def test_few_answers_never_make_it_run_backwards_or_below_the_floor(
+def test_few_responses_never_set_it_back_or_below_the_floor(
     floor: int | None, answers: list[tuple[int, float]]
 ) -> None:
     monotonic = Monotonic()
@@ -94,7 +94,7 @@ def answers(clock: TrustedClock, monotonic: Monotonic, start: int, count: int, e
     return said
 
 
-def test_one_answer_from_next_year_does_not_keep_the_router_there() -> None:
+def test_one_response_from_next_year_does_not_keep_the_router_there() -> None:
     monotonic = Monotonic()
     clock = TrustedClock(None, monotonic)
     clock.observe(NOON)
@@ -115,14 +115,14 @@ def test_a_floor_from_next_year_neither() -> None:
     assert clock.floor == NOON + 4 * 900
 
 
-def test_many_answers_within_a_moment_do_not_set_it_back() -> None:
+def test_many_responses_within_a_moment_do_not_set_it_back() -> None:
     monotonic = Monotonic()
     clock = TrustedClock(NOON + YEAR, monotonic)
     assert not any(answers(clock, monotonic, NOON, count=1000, every=3))
     assert answers(clock, monotonic, NOON + 3000, count=300, every=3)[-1], "an hour of them does"
 
 
-def test_an_answer_out_of_a_cache_does_not_set_it_back_however_often_it_comes() -> None:
+def test_a_cached_response_never_sets_it_back() -> None:
     monotonic = Monotonic()
     clock = TrustedClock(NOON + YEAR, monotonic)
     for _ in range(1000):
@@ -131,7 +131,7 @@ def test_an_answer_out_of_a_cache_does_not_set_it_back_however_often_it_comes() 
     assert clock.now() is None
 
 
-def test_one_answer_that_agrees_with_the_clock_refutes_all_the_others() -> None:
+def test_one_response_that_agrees_with_the_clock_discards_the_others() -> None:
     monotonic = Monotonic()
     clock = TrustedClock(None, monotonic)
     clock.observe(NOON + YEAR)

@@ -45,7 +45,7 @@ def test_a_failure_before_the_rename_leaves_the_old_file_and_nothing_beside(
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def test_what_a_crash_left_beside_is_replaced_and_a_link_is_not_followed(tmp_path: Path) -> None:
+def test_a_leftover_temporary_file_is_replaced_and_a_link_not_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_bytes(b"mine")
     (tmp_path / ".file.new").symlink_to(tmp_path / "elsewhere")
     write_durably(tmp_path / "file", b"new")
@@ -53,14 +53,14 @@ def test_what_a_crash_left_beside_is_replaced_and_a_link_is_not_followed(tmp_pat
     assert (tmp_path / "elsewhere").read_bytes() == b"mine"
 
 
-def test_damaged_files_are_numbered_and_the_oldest_make_room(tmp_path: Path) -> None:
+def test_corrupt_files_are_numbered_and_the_oldest_removed(tmp_path: Path) -> None:
     for number in range(1, 13):
         (tmp_path / "file").write_text(str(number))
         assert set_aside(tmp_path / "file").name == f"file.corrupt-{number}"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file.corrupt-11", "file.corrupt-12"]
 
 
-def test_many_writers_do_not_trip_over_each_other(tmp_path: Path) -> None:
+def test_concurrent_writers_do_not_conflict(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as writers:
         list(writers.map(lambda number: write_durably(tmp_path / "file", b"%d" % number), range(64)))
     assert int((tmp_path / "file").read_bytes()) in range(64)

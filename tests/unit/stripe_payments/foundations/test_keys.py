@@ -26,7 +26,7 @@ def test_nothing_stored_is_unconfigured(state: Path) -> None:
     assert KeyStore(state, {}).current().mode == "unconfigured"
 
 
-def test_stored_keys_are_there_for_the_next_run_and_for_nobody_else(state: Path) -> None:
+def test_stored_keys_survive_a_restart_and_are_private(state: Path) -> None:
     umask = os.umask(0)
     try:
         KeyStore(state, {}).store(secret_key=f" {SECRET}\n", webhook_secret=WEBHOOK, publishable_key=PUBLIC)
@@ -113,7 +113,7 @@ def test_white_space_around_a_key_in_the_file_is_no_part_of_it(state: Path) -> N
     assert KeyStore(state, {}).current() == Keys(SECRET)
 
 
-def test_a_file_open_to_others_is_closed(state: Path) -> None:
+def test_a_file_readable_by_others_gets_mode_0600(state: Path) -> None:
     KeyStore(state, {}).store(secret_key=SECRET)
     (state / "secrets.json").chmod(0o644)
     assert KeyStore(state, {}).current() == Keys(SECRET)
@@ -121,7 +121,7 @@ def test_a_file_open_to_others_is_closed(state: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"secret_key": 5}'])
-def test_a_damaged_file_is_unconfigured_and_can_be_replaced(state: Path, content: bytes) -> None:
+def test_a_corrupt_file_counts_as_unconfigured_and_can_be_replaced(state: Path, content: bytes) -> None:
     state.mkdir(parents=True)
     (state / "secrets.json").write_bytes(content)
     store = KeyStore(state, {})
@@ -140,7 +140,7 @@ def test_a_storage_that_fails_leaves_the_old_keys(state: Path) -> None:
     assert KeyStore(state, {}).current() == Keys(SECRET)
 
 
-def test_no_way_of_printing_keys_tells_them() -> None:
+def test_no_representation_of_keys_reveals_them() -> None:
     keys = Keys(SECRET, WEBHOOK, PUBLIC)
     for text in (repr(keys), str(keys), f"{keys}", repr([keys]), f"{keys!r}"):
         assert "ABCDEF" not in text

@@ -54,16 +54,16 @@ def test_an_entry_is_one_line_of_logfmt(stream: io.StringIO) -> None:
         ("sysauth_http=c1e5f3f5b2f9bb7a; x", "sysauth_http=…; x"),
     ],
 )
-def test_each_kind_of_secret_is_cut(secret: str, shown: str) -> None:
+def test_each_kind_of_secret_is_shortened(secret: str, shown: str) -> None:
     assert redact(f"before {secret} after") == f"before {shown} after"
 
 
-def test_what_is_no_secret_stays() -> None:
+def test_other_text_is_unchanged() -> None:
     harmless = "cs_test_a1B2 price_premium_onetime cus_123 task_test_1 3f2a9c4b5d6e7f80"
     assert redact(harmless) == harmless
 
 
-def test_a_secret_is_cut_wherever_it_hides(stream: io.StringIO) -> None:
+def test_a_secret_is_shortened_wherever_it_is_nested(stream: io.StringIO) -> None:
     class Keyring:
         def __str__(self) -> str:
             return f"Keyring({SECRET})"
@@ -109,7 +109,7 @@ def test_every_text_is_read_back_as_it_was_and_adds_no_field(texts: list[str]) -
 
 
 @pytest.mark.parametrize("back", range(30))
-def test_where_a_long_entry_is_cut_nothing_is_forged(stream: io.StringIO, back: int) -> None:
+def test_truncating_a_long_entry_forges_nothing(stream: io.StringIO, back: int) -> None:
     forged = '" level=error part=keys msg="the key was given away'
     Log("x").info("said", text="a" * 5000 + forged + "b" * (1490 - len(forged) + back))
     Log("x").info("said", **dict.fromkeys(("one", "two", "three"), forged * 40 + "\\" * back))
@@ -118,7 +118,7 @@ def test_where_a_long_entry_is_cut_nothing_is_forged(stream: io.StringIO, back: 
         assert len(line) < 5000
 
 
-def test_a_key_that_is_cut_through_is_not_shown(stream: io.StringIO) -> None:
+def test_a_truncated_key_is_not_shown(stream: io.StringIO) -> None:
     for before in range(1480, 1510):
         Log("x").info("said", text="a" * before + " " + SECRET + " " + "b" * 5000)
     assert "ABCDEFGHIJ" not in stream.getvalue()
@@ -144,7 +144,7 @@ def test_no_locale_loses_an_entry_or_breaks_its_line(locale: str) -> None:
         assert entry(line)["text"] == "\ud800 \udcff \u00e8 \n"
 
 
-def test_a_trace_goes_on_the_same_line_and_is_bounded(stream: io.StringIO) -> None:
+def test_a_traceback_is_on_the_same_line_and_bounded(stream: io.StringIO) -> None:
     try:
         raise RuntimeError("deep " * 5000)
     except RuntimeError as error:
@@ -155,7 +155,7 @@ def test_a_trace_goes_on_the_same_line_and_is_bounded(stream: io.StringIO) -> No
     assert len(line) < 5000
 
 
-def test_a_field_that_cannot_describe_itself_does_not_lose_the_entry(stream: io.StringIO) -> None:
+def test_a_field_with_a_broken_str_does_not_lose_the_entry(stream: io.StringIO) -> None:
     class Broken:
         def __str__(self) -> str:
             raise RuntimeError
@@ -179,9 +179,7 @@ def test_setting_up_twice_writes_once(stream: io.StringIO) -> None:
     journal.set_up("debug", stream)  # so that the fixture finds its own
 
 
-def test_what_is_grave_goes_where_procd_logs_errors(
-    stream: io.StringIO, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_warnings_go_where_procd_logs_errors(stream: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
     root = logging.getLogger()
     before = list(root.handlers)
     journal.set_up("info")

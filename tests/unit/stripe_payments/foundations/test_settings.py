@@ -87,7 +87,7 @@ def test_no_secret_fits_into_the_shipped_file() -> None:
     assert not any(word in SHIPPED.read_text() for word in ("option secret", "option webhook_secret"))
 
 
-def test_look_up_by_alias_and_by_price_id() -> None:
+def test_lookup_by_alias_and_by_price_id() -> None:
     settings = read(MINIMAL.replace("option amount", "option price_id 'price_1Abc'\n\toption amount"))
     price = Price("monthly", "p", "price_1Abc", 100, "eur", "month")
     assert settings.price("monthly") == settings.price("price_1Abc") == price
@@ -99,7 +99,7 @@ def test_look_up_by_alias_and_by_price_id() -> None:
     assert settings.problems == ()
 
 
-def test_the_options_of_main_are_taken() -> None:
+def test_the_options_of_main_are_read() -> None:
     main = """config payments 'main'
 	option enabled '0'
 	option public_url 'https://router.example.org:8443/'
@@ -236,7 +236,7 @@ def test_a_listed_feature_without_a_section_is_sold_all_the_same() -> None:
     assert problems(settings) == {("p", "feature")}
 
 
-def test_an_option_in_the_place_of_a_list_is_understood() -> None:
+def test_an_option_instead_of_a_list_is_accepted() -> None:
     settings = read(MINIMAL.replace("list feature 'f'", "option feature 'f g'"))
     assert settings.plans["p"].features == ("f", "g")
 
@@ -258,7 +258,7 @@ def test_a_file_in_another_encoding_is_reported_and_stays_readable() -> None:
     assert "UTF-8" in problem.text.in_locale("it")
 
 
-def test_an_empty_configuration_is_the_defaults_with_a_word() -> None:
+def test_an_empty_configuration_gives_the_defaults_and_a_problem() -> None:
     settings = settings_from_uci({})
     assert problems(settings) == {("main", "")}
     assert settings.prices == {}

@@ -18,7 +18,7 @@ def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-async def test_a_new_ledger_is_private_and_knows_that_it_is_new(path: Path) -> None:
+async def test_a_new_ledger_is_private_and_marked_as_new(path: Path) -> None:
     ledger = await Ledger.open(path)
     assert ledger.fresh
     assert not ledger.rebuilt
@@ -33,7 +33,7 @@ async def test_a_new_ledger_is_private_and_knows_that_it_is_new(path: Path) -> N
     await ledger.close()
 
 
-async def test_a_file_says_that_it_is_new_from_its_first_commit_on(path: Path) -> None:
+async def test_a_file_is_marked_as_new_from_its_first_commit(path: Path) -> None:
     """The power may go as soon as there are tables: what a file then says of itself is all that is left."""
     path.parent.mkdir(mode=0o700)
     connection = sqlite3.connect(path, isolation_level=None)
@@ -74,14 +74,14 @@ async def test_the_promised_settings_of_sqlite(ledger: Ledger, path: Path) -> No
     other.close()
 
 
-async def test_a_second_daemon_is_told(ledger: Ledger, path: Path) -> None:
+async def test_a_second_daemon_gets_an_error(ledger: Ledger, path: Path) -> None:
     with pytest.raises(PaymentError, match="another process") as caught:
         await Ledger.open(path)
     assert caught.value.code == "ledger_unavailable"
     await ledger.write(lambda tx: tx.meta.set("a", "1"))
 
 
-async def test_waiting_writes_share_a_commit_and_keep_their_own_fate(ledger: Ledger) -> None:
+async def test_queued_writes_share_a_commit_and_fail_separately(ledger: Ledger) -> None:
     gate = threading.Event()
     blocker = asyncio.ensure_future(ledger.write(lambda tx: gate.wait(60)))
     transactions: set[int] = set()
@@ -107,7 +107,7 @@ async def test_waiting_writes_share_a_commit_and_keep_their_own_fate(ledger: Led
     assert len(transactions) == 1
 
 
-async def test_a_hundred_waiting_writes_cost_few_commits(ledger: Ledger, path: Path) -> None:
+async def test_a_hundred_queued_writes_cost_few_commits(ledger: Ledger, path: Path) -> None:
     """Counted by what is appended to the log: a page that one commit rewrites often is appended once."""
     await ledger.write(lambda tx: tx.meta.set("counter", "0"))
     log = path.with_name("ledger.db-wal")
@@ -121,7 +121,7 @@ async def test_a_hundred_waiting_writes_cost_few_commits(ledger: Ledger, path: P
     assert log.stat().st_size - before < 50 * 4096
 
 
-async def test_a_note_is_not_synced_unless_something_else_in_its_commit_is(ledger: Ledger) -> None:
+async def test_a_write_that_need_not_be_durable_is_not_synced(ledger: Ledger) -> None:
     def synchronous(tx: Transaction) -> int:
         return int(tx.meta._connection.execute("PRAGMA synchronous").fetchone()[0])
 
@@ -152,7 +152,7 @@ async def test_a_cancelled_write_that_has_not_begun_never_happens(ledger: Ledger
     assert await ledger.read(lambda tx: tx.meta.get("a")) is None
 
 
-async def test_closing_finishes_what_waits_and_refuses_what_comes(ledger: Ledger, path: Path) -> None:
+async def test_closing_finishes_queued_writes_and_refuses_new_ones(ledger: Ledger, path: Path) -> None:
     writes = [
         asyncio.ensure_future(ledger.write(lambda tx, n=n: tx.meta.set(f"key {n}", "x")))  # type: ignore[misc]
         for n in range(600)

@@ -10,7 +10,7 @@ from stripe_payments.ledger import Ledger, Transaction
 from tests.unit.stripe_payments.full_storage import storage_full_beyond
 
 
-async def test_a_commit_that_fails_fails_all_its_writes_and_the_ledger_goes_on(
+async def test_a_failed_commit_fails_all_its_writes_and_the_ledger_continues(
     ledger: Ledger, path: Path
 ) -> None:
     await ledger.write(lambda tx: tx.meta.set("before", "1"))
@@ -30,7 +30,7 @@ async def test_a_commit_that_fails_fails_all_its_writes_and_the_ledger_goes_on(
     assert await ledger.read(lambda tx: len(tx.meta.get("key 0") or "")) == 9000
 
 
-async def test_a_full_database_within_a_write_spares_the_next(ledger: Ledger) -> None:
+async def test_a_full_database_in_one_write_does_not_affect_the_next(ledger: Ledger) -> None:
     def limit(tx: Transaction, pages: int) -> None:
         tx.meta._connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
 
@@ -43,7 +43,7 @@ async def test_a_full_database_within_a_write_spares_the_next(ledger: Ledger) ->
     await ledger.write(lambda tx: tx.meta.set("big", "x" * 100_000))
 
 
-async def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+async def test_a_directory_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PaymentError) as caught:
         await Ledger.open(tmp_path / "file" / "ledger.db")

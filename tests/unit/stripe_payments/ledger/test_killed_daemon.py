@@ -34,7 +34,7 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("lines", [1, 7, 40])
-async def test_what_was_answered_survives_kill_9(path: Path, lines: int) -> None:
+async def test_confirmed_writes_survive_kill_9(path: Path, lines: int) -> None:
     victim = subprocess.Popen(  # noqa: ASYNC220 - it shall not share our event loop
         [sys.executable, "-c", VICTIM, str(path)],
         stdout=subprocess.PIPE,
@@ -114,7 +114,7 @@ def the_end_cut_off(log: bytearray) -> bytes:
         (the_end_cut_off, False),
     ],
 )
-async def test_a_log_that_cannot_be_replayed_to_its_end_makes_the_ledger_doubt_itself(
+async def test_a_log_that_cannot_be_replayed_completely_triggers_a_rebuild(
     path: Path, spoil: Spoil, left_over: bool
 ) -> None:
     ledger = await Ledger.open(path)
@@ -138,7 +138,7 @@ async def test_a_log_that_cannot_be_replayed_to_its_end_makes_the_ledger_doubt_i
     await again.close()
 
 
-async def test_frames_of_an_earlier_round_of_the_log_cause_no_doubt(path: Path) -> None:
+async def test_frames_of_an_earlier_round_of_the_log_trigger_no_rebuild(path: Path) -> None:
     ledger = await Ledger.open(path)
     await ledger.write(lambda tx: tx.meta.delete(META_REBUILDING))
     for number in range(60):

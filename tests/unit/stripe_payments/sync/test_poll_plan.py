@@ -102,13 +102,13 @@ def test_a_first_poll_everything_takes_two_rounds() -> None:
     assert asked.plan.done
 
 
-def test_what_only_subscriptions_have_is_not_asked_for_without_any() -> None:
+def test_invoices_and_charges_are_not_listed_without_a_subscription() -> None:
     asked = a_plan(subscribed=False)
     assert asked.until(SPREAD * INTERVAL + 2 * FOLLOW_UP) == LISTS[:2]
     assert asked.plan.done
 
 
-def test_older_sessions_are_turned_over_page_by_page() -> None:
+def test_older_sessions_are_listed_page_by_page() -> None:
     asked = a_plan()
     pages = ["cs_20", "cs_40", None]
 
@@ -122,7 +122,7 @@ def test_older_sessions_are_turned_over_page_by_page() -> None:
     assert asked.plan.done
 
 
-def test_afterwards_the_sessions_are_asked_for_each_time_and_the_rest_in_turns() -> None:
+def test_afterwards_sessions_are_listed_each_time_and_the_rest_in_turns() -> None:
     asked = a_plan()
     asked.until(1000.0)
     kinds = asked.until(1000.0 + 9.9 * INTERVAL)
@@ -132,7 +132,7 @@ def test_afterwards_the_sessions_are_asked_for_each_time_and_the_rest_in_turns()
     assert min(Counter(kinds[1::2]).values()) >= 2
 
 
-def test_a_customer_without_a_subscription_is_mostly_asked_about_its_sessions() -> None:
+def test_of_a_customer_without_a_subscription_mostly_sessions_are_listed() -> None:
     asked = a_plan(subscribed=False)
     asked.until(1000.0)
     kinds = Counter(asked.until(1000.0 + 30 * INTERVAL))
@@ -141,7 +141,7 @@ def test_a_customer_without_a_subscription_is_mostly_asked_about_its_sessions() 
     assert 8 <= kinds.total() <= 13
 
 
-def test_a_first_subscription_has_everything_asked_in_turns_again() -> None:
+def test_a_first_subscription_resumes_all_turns() -> None:
     asked = a_plan(subscribed=False)
     asked.until(1000.0)
     asked.subscribed = True
@@ -150,20 +150,20 @@ def test_a_first_subscription_has_everything_asked_in_turns_again() -> None:
     assert kinds.keys() == {"subscriptions", "invoices", "charges"}
 
 
-def test_a_router_that_never_bought_anything_is_searched_for_once_and_then_seldom() -> None:
+def test_the_customer_of_a_router_without_purchases_is_searched_rarely() -> None:
     asked = a_plan(customer=False)
     assert asked.until(INTERVAL) == ["find_customer"]
     later = asked.until(INTERVAL + 10 * SEARCHES * INTERVAL)
     assert 8 <= len(later) <= 13
 
 
-def test_it_is_never_searched_for_less_than_once_a_day() -> None:
+def test_the_customer_is_searched_at_least_once_a_day() -> None:
     asked = a_plan(interval=7200.0, customer=False)
     asked.until(7200.0)
     assert asked.until(7200.0 + 1.2 * DAY)
 
 
-def test_a_customer_that_is_found_is_looked_at_at_once() -> None:
+def test_a_found_customer_is_polled_at_once() -> None:
     asked = a_plan(customer=False)
     asked.until(INTERVAL)
     asked.customer = True
@@ -175,7 +175,7 @@ def test_a_customer_that_is_found_is_looked_at_at_once() -> None:
     assert due.query == Query("sessions")
 
 
-def test_a_purchase_ends_the_seldom_looks() -> None:
+def test_a_purchase_ends_the_rare_polling() -> None:
     asked = a_plan(customer=False)
     asked.until(INTERVAL)
     asked.customer = True
@@ -191,7 +191,7 @@ def test_a_customer_that_is_gone_is_searched_for() -> None:
     assert asked.until(INTERVAL)[:4] == ["sessions", "subscriptions", "invoices", "find_customer"]
 
 
-def test_what_the_key_may_not_ask_is_left_out() -> None:
+def test_what_the_key_may_not_list_is_left_out() -> None:
     asked = a_plan()
     asked.answer = lambda kind: Answer(asked.now, refused=True) if kind == "invoices" else None
     assert asked.until(INTERVAL) == LISTS
@@ -210,7 +210,7 @@ def test_an_open_dispute_comes_before_anything_else() -> None:
 
 
 @pytest.mark.parametrize("customer", [True, False])
-def test_routers_that_start_together_do_not_ask_together(customer: bool) -> None:
+def test_routers_that_start_together_do_not_poll_together(customer: bool) -> None:
     moments = []
     for seed in range(2000):
         asked = a_plan(seed, customer=customer)
@@ -220,13 +220,13 @@ def test_routers_that_start_together_do_not_ask_together(customer: bool) -> None
     assert most_in_a_second(moments) <= 40  # of 2000, or 8000
 
 
-def test_one_that_may_be_missing_what_it_paid_for_asks_at_once() -> None:
+def test_a_router_that_may_lack_a_purchase_polls_at_once() -> None:
     plan = Plan(lambda: INTERVAL, Random(1))
     plan.started(100.0, urgent=True)
     assert plan.wake_at() <= 100.0
 
 
-def test_routers_whose_way_to_stripe_comes_up_together_do_not_ask_together() -> None:
+def test_routers_that_come_online_together_do_not_poll_together() -> None:
     moments = []
     for seed in range(2000):
         asked = a_plan(seed)
@@ -242,7 +242,7 @@ def test_routers_whose_way_to_stripe_comes_up_together_do_not_ask_together() -> 
     assert most_in_a_second(moments) <= 40
 
 
-def test_where_nothing_was_missed_a_way_that_comes_up_changes_nothing() -> None:
+def test_network_up_without_an_outage_changes_nothing() -> None:
     asked = a_plan()
     planned = asked.plan.wake_at()
     asked.plan.poll_soon(1.0)
@@ -253,13 +253,13 @@ def test_where_nothing_was_missed_a_way_that_comes_up_changes_nothing() -> None:
     assert asked.plan.wake_at() == planned
 
 
-def test_a_way_that_comes_up_is_used_at_once_where_something_paid_may_be_missing() -> None:
+def test_network_up_polls_at_once_where_a_purchase_may_be_missing() -> None:
     asked = a_plan()
     asked.plan.poll_soon(1.0, urgent=True)
     assert asked.plan.wake_at() <= 1.0
 
 
-def test_open_checkouts_wait_for_no_interval_when_the_way_comes_up() -> None:
+def test_open_checkouts_are_polled_soon_after_network_up() -> None:
     moments = []
     for seed in range(300):
         asked = a_plan(seed)
@@ -275,7 +275,7 @@ def test_open_checkouts_wait_for_no_interval_when_the_way_comes_up() -> None:
     assert most_in_a_second(moments) <= 120
 
 
-def test_renewals_of_the_same_second_are_asked_about_over_the_interval_and_sparingly() -> None:
+def test_renewals_of_the_same_second_are_polled_spread_and_sparingly() -> None:
     end = 5 * int(INTERVAL)
     first, second = [], []
     for seed in range(1000):
@@ -297,7 +297,7 @@ def test_renewals_of_the_same_second_are_asked_about_over_the_interval_and_spari
     assert most_in_a_second(second) <= 10
 
 
-def test_a_kick_is_heard_at_once() -> None:
+def test_poll_now_is_immediate() -> None:
     asked = a_plan()
     asked.until(1000.0)
     asked.plan.poll_now(asked.now)
@@ -307,7 +307,7 @@ def test_a_kick_is_heard_at_once() -> None:
 # -- what goes wrong --------------------------------------------------------------------------------
 
 
-def test_after_one_failure_only_what_failed_is_asked_again() -> None:
+def test_after_one_failure_only_what_failed_is_retried() -> None:
     """Else a fleet that once meets the limit never gets below it again."""
     asked = a_plan()
     while len(asked.asked) < 2:
@@ -318,7 +318,7 @@ def test_after_one_failure_only_what_failed_is_asked_again() -> None:
     assert asked.until(asked.now + 200.0) == ["invoices", "charges"]
 
 
-def test_after_an_outage_everything_is_asked_again() -> None:
+def test_after_an_outage_everything_is_polled_again() -> None:
     asked = a_plan()
     asked.until(1000.0)
     asked.fault = "transient"
@@ -359,7 +359,7 @@ def test_too_many_requests_slow_a_router_down_to_once_a_day_and_no_further() -> 
     assert asked.asked[-1][0] - asked.asked[-3][0] < 1.3 * INTERVAL
 
 
-def test_a_buyer_is_looked_after_all_the_same() -> None:
+def test_a_buyer_is_served_despite_rate_limits() -> None:
     asked = a_plan()
     asked.until(1000.0)
     asked.fault = "rate_limited"
@@ -371,7 +371,7 @@ def test_a_buyer_is_looked_after_all_the_same() -> None:
     assert len(looks) > 20
 
 
-def test_a_purchase_after_an_outage_is_looked_at_at_once() -> None:
+def test_a_purchase_after_an_outage_is_polled_at_once() -> None:
     """That it could be begun shows that Stripe is there again."""
     asked = a_plan()
     asked.until(1000.0)
@@ -386,7 +386,7 @@ def test_a_purchase_after_an_outage_is_looked_at_at_once() -> None:
     assert looks[0] <= began + 3.0
 
 
-def test_a_checkout_that_was_left_lying_is_not_hurried_after_a_start() -> None:
+def test_an_abandoned_checkout_is_not_polled_fast_after_a_start() -> None:
     """Its age is known only once Stripe has told the time."""
     asked = a_plan()
     asked.open = [(1, OPENED - 7200)]
@@ -419,7 +419,7 @@ EVENTS = st.sampled_from(
     more=st.integers(0, 3),
     disputed=st.integers(0, 3),
 )
-def test_whatever_happened_everything_has_been_asked_in_the_end(
+def test_after_any_events_everything_is_polled_in_the_end(
     seed: int,
     events: list[tuple[str, float]],
     customer: bool,

@@ -108,7 +108,7 @@ def test_each_boundary_is_due_once() -> None:
     )
 
 
-def test_a_renewal_that_was_seen_to_begin_is_polled_again_when_it_has_been_charged() -> None:
+def test_a_renewal_is_polled_again_when_it_has_been_charged() -> None:
     """By then the subscription speaks of its next end only."""
     boundaries = Boundaries(10)
     boundaries.due(END - 3000, [sub()], [])

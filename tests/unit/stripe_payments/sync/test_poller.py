@@ -48,7 +48,7 @@ async def test_a_payment_made_while_the_router_was_off_is_noticed_at_boot(
         await unlocks(seller)
 
 
-async def test_a_kick_finds_purchases_that_nobody_noted(cloud: StripeCloud, tmp_path: Path) -> None:
+async def test_poll_now_finds_unrecorded_purchases(cloud: StripeCloud, tmp_path: Path) -> None:
     """The ledger was lost, or the session was made by another installation with the same identity."""
     state = tmp_path / "r"
     async with selling(cloud, state) as seller:
@@ -162,9 +162,7 @@ def poller_of(seller: Seller, chance: Random) -> Poller:
     )
 
 
-async def test_a_nudge_after_an_outage_ends_the_wait_for_the_next_try(
-    seller: Seller, cloud: StripeCloud
-) -> None:
+async def test_poll_soon_after_an_outage_ends_the_backoff(seller: Seller, cloud: StripeCloud) -> None:
     seller.change(poll_interval=86_400)
     await seller.buy()
     cloud.set_faults(drop_connection=True)
@@ -186,9 +184,7 @@ async def test_a_nudge_after_an_outage_ends_the_wait_for_the_next_try(
 
 
 @pytest.mark.parametrize("way", ["start", "nudge"])
-async def test_who_is_locked_out_for_silence_alone_does_not_wait_for_the_neighbours(
-    seller: Seller, way: str
-) -> None:
+async def test_a_router_locked_for_being_offline_polls_at_once(seller: Seller, way: str) -> None:
     await seller.subscribe()
     poller = poller_of(seller, Latest())
     if way == "nudge":
@@ -204,7 +200,7 @@ async def test_who_is_locked_out_for_silence_alone_does_not_wait_for_the_neighbo
     await unlocks(seller)
 
 
-async def test_a_new_router_has_no_hurry(cloud: StripeCloud, tmp_path: Path) -> None:
+async def test_a_new_router_does_not_poll_at_once(cloud: StripeCloud, tmp_path: Path) -> None:
     """Nor have the thousand others that are unpacked with it: nothing was bought that could be missing."""
     async with selling(cloud, tmp_path / "new", rebuilding=True) as seller:
         before = seller.asked()
@@ -213,7 +209,7 @@ async def test_a_new_router_has_no_hurry(cloud: StripeCloud, tmp_path: Path) -> 
         assert seller.asked() == before
 
 
-async def test_a_retry_after_is_waited_for(seller: Seller, cloud: StripeCloud) -> None:
+async def test_a_retry_after_is_honoured(seller: Seller, cloud: StripeCloud) -> None:
     await seller.checkout()
     cloud.set_faults(status=429, retry_after=3600)
     seller.run(seller.poller.run())
@@ -230,7 +226,9 @@ async def test_a_retry_after_is_waited_for(seller: Seller, cloud: StripeCloud) -
     assert seller.asked() == asked + 1
 
 
-async def test_without_a_customer_one_search_is_the_whole_round(seller: Seller, cloud: StripeCloud) -> None:
+async def test_without_a_customer_one_search_is_the_complete_round(
+    seller: Seller, cloud: StripeCloud
+) -> None:
     before = seller.asked()
     await seller.poller.round([], routine=True)
     assert seller.asked() - before == 1
@@ -239,7 +237,7 @@ async def test_without_a_customer_one_search_is_the_whole_round(seller: Seller, 
     assert seller.reconciler.last_sync is not None
 
 
-async def test_a_session_of_another_account_is_given_up(seller: Seller, cloud: StripeCloud) -> None:
+async def test_a_session_of_another_account_is_closed(seller: Seller, cloud: StripeCloud) -> None:
     session_id = await seller.checkout()
     row = await seller.ledger.read(lambda tx: tx.checkouts.by_session(session_id))
     assert row is not None
@@ -300,9 +298,7 @@ async def test_a_renewal_is_noticed_although_the_next_poll_is_a_day_away(
     await eventually(renewed, "the renewal")
 
 
-async def test_a_cancelled_plan_locks_at_its_end_without_asking_anybody(
-    seller: Seller, cloud: StripeCloud
-) -> None:
+async def test_a_cancelled_plan_locks_at_its_end_without_stripe(seller: Seller, cloud: StripeCloud) -> None:
     subscription = await seller.subscribe()
     await seller.subscriptions.cancel(subscription)
     seller.run(seller.poller.run())
@@ -319,7 +315,7 @@ async def test_a_cancelled_plan_locks_at_its_end_without_asking_anybody(
     assert await seller.reason("backups") == "canceled"
 
 
-async def test_a_customer_that_the_identity_lost_is_looked_for_at_the_start(
+async def test_a_customer_missing_from_the_identity_is_searched_at_the_start(
     cloud: StripeCloud, tmp_path: Path
 ) -> None:
     async with selling(cloud, tmp_path / "r") as seller:

@@ -39,7 +39,7 @@ def test_what_is_stored_is_read_back(entitlement: Entitlement) -> None:
 
 
 @given(st.text(), st.text(), st.text())
-def test_no_value_means_anything_to_a_shell(source: str, plan: str, reason: str) -> None:
+def test_no_value_is_special_to_a_shell(source: str, plan: str, reason: str) -> None:
     values = as_option_values(Entitlement("f", True, source, plan, None, reason))
     for option in ("source", "plan", "until", "reason"):
         value = values[option]
@@ -54,7 +54,7 @@ def test_names_that_uci_cannot_hold() -> None:
         assert not storable(name), name
 
 
-def test_sections_of_another_kind_are_none_of_ours() -> None:
+def test_sections_of_another_type_are_ignored() -> None:
     sections: dict[str, Value] = {
         "a": {".type": "other", "unlocked": "1"},
         "b": "no section",

@@ -18,7 +18,7 @@ BACKUP = Entitlement("remote_backup_daily", True, "cs_1", "router_os_premium", N
 PHONE = Entitlement("phone_support", True, "sub_1", "business", 1_700_058_600, "active")
 
 
-async def test_an_unlocked_feature_is_told_three_ways(world: World) -> None:
+async def test_an_unlocked_feature_is_delivered_three_times(world: World) -> None:
     await world.decide(BACKUP, PHONE)
     await world.work_off()
     assert world.unlocked() == {"remote_backup_daily", "phone_support"}
@@ -48,7 +48,7 @@ async def test_an_unlocked_feature_is_told_three_ways(world: World) -> None:
     )
 
 
-async def test_what_was_told_is_not_told_again(world: World) -> None:
+async def test_nothing_is_delivered_twice(world: World) -> None:
     await world.decide(BACKUP)
     await world.work_off()
     file = world.root / "etc/config/stripe-features"
@@ -61,7 +61,7 @@ async def test_what_was_told_is_not_told_again(world: World) -> None:
     assert (file.stat().st_mtime_ns, file.stat().st_ino) == written
 
 
-async def test_a_kick_is_heard_at_once(world: World) -> None:
+async def test_a_wakeup_delivers_at_once(world: World) -> None:
     async with world.working() as unlocks, asyncio.timeout(PATIENCE):
         await unlocks.drained()
         await world.decide(BACKUP)
@@ -70,7 +70,7 @@ async def test_a_kick_is_heard_at_once(world: World) -> None:
         assert world.unlocked() == {"remote_backup_daily"}
 
 
-async def test_a_renewal_moves_the_date_and_disturbs_nobody(world: World) -> None:
+async def test_a_renewal_changes_the_date_without_script_or_event(world: World) -> None:
     await world.decide(PHONE)
     await world.work_off()
     await world.decide(Entitlement("phone_support", True, "sub_1", "business", 1_702_650_600, "active"))
@@ -80,7 +80,7 @@ async def test_a_renewal_moves_the_date_and_disturbs_nobody(world: World) -> Non
     assert len(world.events) == 1
 
 
-async def test_unlocked_and_locked_again_before_anybody_was_told(world: World) -> None:
+async def test_unlocked_and_locked_again_before_the_delivery(world: World) -> None:
     await world.decide(BACKUP)
     await world.decide(
         Entitlement("remote_backup_daily", False, "cs_1", "router_os_premium", None, "refunded")
@@ -148,9 +148,7 @@ async def work_off(world: World, runtime: Path) -> None:
         await unlocks.drained()
 
 
-async def test_after_a_reboot_scripts_are_run_once_more_for_what_had_just_changed(
-    world: World, tmp_path: Path
-) -> None:
+async def test_after_a_reboot_scripts_run_again_for_recent_changes(world: World, tmp_path: Path) -> None:
     await work_off(world, tmp_path)
     await world.decide(BACKUP)
     await work_off(world, tmp_path)
@@ -181,7 +179,7 @@ async def test_only_the_last_change_of_a_feature_is_repeated(world: World, tmp_p
     assert await kept(world) == ["remote_backup_daily"]
 
 
-async def test_what_changed_long_ago_is_not_repeated(
+async def test_old_changes_are_not_repeated(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "_SCRIPTS_TAKE_S", 0.05)
@@ -197,7 +195,7 @@ async def test_what_changed_long_ago_is_not_repeated(
     await world.scripts_are(["unlock remote_backup_daily cs_1 router_os_premium"])
 
 
-async def test_rpcd_may_come_later(world: World) -> None:
+async def test_rpcd_may_start_later(world: World) -> None:
     await world.router.stop()
     await world.decide(BACKUP)
     async with world.working() as unlocks:
@@ -211,7 +209,7 @@ async def test_rpcd_may_come_later(world: World) -> None:
     await world.scripts_are(["unlock remote_backup_daily cs_1 router_os_premium"])
 
 
-async def test_ubusd_may_go_away_in_between(world: World) -> None:
+async def test_ubusd_may_restart_during_a_delivery(world: World) -> None:
     async with world.working() as unlocks:
         async with asyncio.timeout(PATIENCE):
             await unlocks.drained()
@@ -257,7 +255,7 @@ async def test_a_pending_apply_in_luci_only_delays(world: World) -> None:
 
 
 @pytest.mark.parametrize("effect", ["feature", "payment"])
-async def test_a_stop_in_good_order_tells_nothing_twice(
+async def test_a_graceful_stop_repeats_no_delivery(
     world: World, effect: Literal["feature", "payment"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It comes while scripts run, or an event is on its way: told, and not noted yet."""
@@ -278,7 +276,7 @@ async def test_a_stop_in_good_order_tells_nothing_twice(
     assert len(world.scripts()) == (effect == "feature")
 
 
-async def test_a_stop_does_not_wait_for_a_bus_that_does_not_answer(
+async def test_a_stop_does_not_wait_for_an_unresponsive_bus(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "_LEAVING_S", 0.05)
@@ -292,7 +290,7 @@ async def test_a_stop_does_not_wait_for_a_bus_that_does_not_answer(
 
 
 @pytest.mark.parametrize("number", range(1, 7))
-async def test_a_full_storage_only_delays_and_tells_nothing_twice(world: World, number: int) -> None:
+async def test_a_full_storage_delays_deliveries_and_repeats_none(world: World, number: int) -> None:
     """Requests: load, store, then per feature the scripts and the event. None of them is asked for again once
     there is space, for nobody comes to ask.
     """
@@ -314,7 +312,7 @@ async def test_a_full_storage_only_delays_and_tells_nothing_twice(world: World, 
     assert await world.ledger.read(lambda tx: tx.outbox.pending_count()) == 0
 
 
-async def test_one_feature_that_is_refused_keeps_back_no_other(world: World) -> None:
+async def test_a_refused_feature_does_not_hold_up_the_others(world: World) -> None:
     file = world.root / "etc/config/stripe-features"
     file.write_text(file.read_text().replace("config feature 'phone_support'", "config mine 'phone_support'"))
     await world.decide(PHONE, BACKUP, Entitlement("not-a-name", True, "cs_2", "", None, "paid"))
@@ -328,7 +326,7 @@ async def test_one_feature_that_is_refused_keeps_back_no_other(world: World) -> 
     assert world.unlocked() == {"remote_backup_daily", "phone_support"}
 
 
-async def test_without_any_script_folder_the_others_are_told(world: World) -> None:
+async def test_without_a_script_folder_uci_and_event_are_delivered(world: World) -> None:
     await world.router.stop()
     folder = world.root / "etc/hotplug.d/stripe-payments"
     (folder / "50-tell").unlink()
@@ -340,7 +338,7 @@ async def test_without_any_script_folder_the_others_are_told(world: World) -> No
     await until(lambda: len(world.events) == 1)
 
 
-async def test_at_the_start_uci_is_brought_into_line(world: World) -> None:
+async def test_uci_is_resynced_at_the_start(world: World) -> None:
     await world.decide(BACKUP)
     await world.work_off()
     await world.ledger.close()
@@ -356,7 +354,7 @@ async def test_at_the_start_uci_is_brought_into_line(world: World) -> None:
     await world.scripts_are(["unlock remote_backup_daily cs_1 router_os_premium"])  # nothing changed
 
 
-async def test_the_shipped_file_is_left_as_it_is_when_nothing_is_unlocked(world: World) -> None:
+async def test_the_shipped_file_is_unchanged_while_nothing_is_unlocked(world: World) -> None:
     names = list(world.uci())
     await world.decide(*(Entitlement(name) for name in names))
     file = world.root / "etc/config/stripe-features"
@@ -386,7 +384,7 @@ config feature 'email_support'
 """
 
 
-async def test_a_new_ledger_takes_over_what_uci_says(world: World) -> None:
+async def test_a_new_ledger_adopts_features_of_uci(world: World) -> None:
     (world.root / "etc/config/stripe-features").write_text(KNOWN)
     await adopt_features(world.ledger, world.client)
     assert await world.ledger.read(lambda tx: tx.features.all()) == {
@@ -399,7 +397,7 @@ async def test_a_new_ledger_takes_over_what_uci_says(world: World) -> None:
     assert await world.ledger.read(lambda tx: tx.outbox.pending_count()) == 0
 
 
-async def test_a_power_cut_before_taking_over_loses_nothing(world: World) -> None:
+async def test_a_power_cut_before_the_adoption_loses_nothing(world: World) -> None:
     (world.root / "etc/config/stripe-features").write_text(KNOWN)
     await world.ledger.close()
     world.ledger = await Ledger.open(world.ledger_path)
@@ -409,21 +407,21 @@ async def test_a_power_cut_before_taking_over_loses_nothing(world: World) -> Non
     assert {name for name, held in taken.items() if held.unlocked} == {"phone_support", "remote_backup_daily"}
 
 
-async def test_what_was_decided_meanwhile_is_not_taken_back(world: World) -> None:
+async def test_the_adoption_does_not_override_newer_decisions(world: World) -> None:
     (world.root / "etc/config/stripe-features").write_text(KNOWN)
     await world.decide(BACKUP)
     await adopt_features(world.ledger, world.client)
     assert await world.ledger.read(lambda tx: tx.features.all()) == {"remote_backup_daily": BACKUP}
 
 
-async def test_a_ledger_that_was_there_takes_over_nothing(world: World) -> None:
+async def test_an_existing_ledger_adopts_nothing(world: World) -> None:
     await world.ledger.write(lambda tx: tx.meta.delete(META_REBUILDING))  # as after the first full poll
     (world.root / "etc/config/stripe-features").write_text(KNOWN)
     await adopt_features(world.ledger, world.client)
     assert await world.ledger.read(lambda tx: tx.features.all()) == {}
 
 
-async def test_a_ledger_that_may_be_of_yesterday_takes_over_only_what_it_does_not_know(world: World) -> None:
+async def test_an_outdated_ledger_adopts_only_features_it_lacks(world: World) -> None:
     """It has the purchase of long ago, a refund that is still to be told, and not what was bought last."""
     (world.root / "etc/config/stripe-features").write_text(
         KNOWN.replace("'email_support'\n\toption unlocked '0'", "'email_support'\n\toption unlocked '1'")
@@ -445,7 +443,7 @@ async def test_a_ledger_that_may_be_of_yesterday_takes_over_only_what_it_does_no
     assert await world.ledger.read(lambda tx: tx.grants.all()) == [ManualGrant("phone_support")]
 
 
-async def test_taking_over_waits_for_rpcd(world: World) -> None:
+async def test_the_adoption_waits_for_rpcd(world: World) -> None:
     (world.root / "etc/config/stripe-features").write_text(KNOWN)
     await world.router.stop()
     adopting = asyncio.ensure_future(adopt_features(world.ledger, world.client))
