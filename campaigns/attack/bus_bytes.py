@@ -10,9 +10,8 @@ from tools.ubus.blobmsg_json import format_table
 from tools.ubus.json_text import parse_json
 from ubus_py import ProtocolError, UsageError
 from ubus_py.blobmsg import Table, Value, decode_table, encode_table
-from ubus_py.framing import encode_message
-from ubus_py.messages import Message, MessageType
 from ubus_py.session import Invocation, Request, Session
+from ubus_py.wire import Message, MessageType, encode_message
 
 __all__ = ["Blobmsg", "BusFrames"]
 

@@ -21,7 +21,7 @@ from stripe_payments.app import App
 from stripe_payments.bus_api import api
 from ubus_py import Client, Status
 from ubus_py.blobmsg import Int32, encode_table
-from ubus_py.messages import Attr, AttrValue, MessageType
+from ubus_py.wire import Attr, AttrValue, MessageType
 
 __all__ = ["bus_rights"]
 

@@ -32,7 +32,7 @@ from stripe_payments.stripe_api import sign
 from tests.examples.router_with_backups import BackupServer, RouterWithBackups
 from tests.flows.conftest import Buyer
 from ubus_py import StatusError
-from ubus_py.messages import Attr, AttrValue, MessageType
+from ubus_py.wire import Attr, AttrValue, MessageType
 
 __all__ = ["Secrets", "leakage", "spellings"]
 

@@ -9,9 +9,10 @@ import asyncio
 import socket
 
 from ubus_py import STRING, Call, Client, Method, Object, blobmsg
-from ubus_py.framing import CHUNK, FrameReader, encode_message
-from ubus_py.messages import Attr, AttrValue, Message, MessageType
+from ubus_py.wire import Attr, AttrValue, FrameReader, Message, MessageType, encode_message
 
+CHUNK = 65536
+"""Bytes read from the socket at a time, as real ubus does (`UBUS_MSG_CHUNK_SIZE`)."""
 METHOD = "has"
 ARGUMENTS = {"feature": "remote_backup_daily"}
 REPLY = {"unlocked": True}

@@ -9,9 +9,10 @@
         await client.publish(Object("greeter", [Method("greet", greet, {"name": STRING})]))
         board = await client.call("system", "board")
 
-The names below are the public ones. The modules: :mod:`~ubus_py.blobmsg`, :mod:`~ubus_py.messages`,
-:mod:`~ubus_py.framing` and :mod:`~ubus_py.session` do the protocol without IO; :mod:`~ubus_py.transport`,
-:mod:`~ubus_py.client`, :mod:`~ubus_py.objects` and :mod:`~ubus_py.reconnect` do it with asyncio.
+The names below are the public ones. :mod:`~ubus_py.blobmsg`, :mod:`~ubus_py.wire` and
+:mod:`~ubus_py.session` are the protocol without IO. With asyncio, :mod:`~ubus_py.connection` is one
+connection, :mod:`~ubus_py.objects` what it serves, :mod:`~ubus_py.events` what it receives,
+:mod:`~ubus_py.client` the client that reconnects.
 """
 
 from .blobmsg import (
@@ -34,7 +35,8 @@ from .blobmsg import (
     Table,
     Value,
 )
-from .client import Connection
+from .client import Client, Registration
+from .connection import Connection
 from .errors import (
     CallTimeout,
     ConnectionLost,
@@ -47,8 +49,7 @@ from .errors import (
 )
 from .events import Event, ObjectInfo, Receiver
 from .objects import Call, Method, Object
-from .reconnect import Client, Registration
-from .transport import DEFAULT_SOCKET
+from .stream import DEFAULT_SOCKET
 
 __all__ = [
     "ARRAY",

@@ -1,103 +1,190 @@
-"""One connection to ubusd, for asyncio. It ends when the socket does: :mod:`ubus_py.reconnect` is the
-client that comes back."""
+"""The client that comes back: it holds one :class:`~ubus_py.client.Connection` at a time and, on each new
+one, does again what was asked of it: publish, listen, subscribe."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import random
+from collections.abc import Callable, Generator, Mapping
 from types import TracebackType
+from typing import Final
 
 from .blobmsg import Encodable, Table
-from .eager import EagerTasks
-from .errors import CallTimeout, ConnectionLost, ProtocolError, Status, StatusError, UbusError, UsageError
-from .events import Callback, Event, ObjectInfo, Receiver
-from .framing import MAX_MESSAGE, encode_frame
-from .messages import Attr, MessageType, encode_attrs, table_payload
-from .objects import Answer, Object, Publisher, Served
-from .session import Hello, Invocation, Request, Session, SubscribersChanged, TargetRemoved
-from .transport import DEFAULT_SOCKET, Transport
+from .connection import Connection
+from .errors import ConnectionLost, ProtocolError, StatusError, UsageError
+from .events import Callback, ObjectInfo, Receiver
+from .objects import Object
+from .stream import DEFAULT_SOCKET
 
 log = logging.getLogger("ubus_py")
 
-CONTROL_TIMEOUT = 30.0
-"""Seconds for what ubusd itself answers: look-ups, publishing, registering, sending events."""
-CLOSE_TIMEOUT = 5.0
-"""Seconds that closing waits for ubusd to take what was written, and for handlers to end."""
+FIRST_DELAY: Final = 0.05
+LAST_DELAY: Final = 5.0
+"""Seconds before the first and between later attempts; doubled each time, a random quarter off, so that
+a router's services do not all come at once when ubusd is back."""
 
 
-class Connection:
-    """One connection. Open it with :meth:`open`; every verb raises :class:`ConnectionLost` once it ended."""
+def delays() -> Generator[float, None, None]:
+    """The waits between attempts, without end."""
+    delay = FIRST_DELAY
+    while True:
+        yield delay * random.uniform(0.75, 1.0)  # noqa: S311 - spreads load, keeps no secret
+        delay = min(delay * 2, LAST_DELAY)
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._session = Session()
-        self._transport = Transport(self._on_data, self._on_lost)
-        self._waiters: dict[Request, asyncio.Future[None]] = {}
-        self._adopting: dict[Request, Served] = {}
-        self._eager = EagerTasks(self._loop)
-        self._publisher = Publisher(self._eager.start, self._own, self._send)
-        self._ids: dict[str, int] = {}
-        self._lookups: dict[str, asyncio.Task[int]] = {}
-        self._tasks: set[asyncio.Task[Answer]] = set()
-        self._greeted: asyncio.Future[None] = self._loop.create_future()
-        self._closed: asyncio.Future[None] = self._loop.create_future()
-        self._reason: BaseException | None = None
 
-    @classmethod
-    async def open(cls, path: str = DEFAULT_SOCKET, *, timeout: float = 10.0) -> Connection:
-        """Connect and wait for ubusd's greeting.
+class Registration:
+    """Something that holds across reconnects: an object published, a pattern listened to, an object
+    subscribed to. It stands until :meth:`close`, while the client runs."""
 
-        :raises ConnectionLost: no ubusd there, or it did not greet within ``timeout`` seconds.
+    def __init__(self, client: Client, what: str) -> None:
+        self._client = client
+        self.what = what
+        self._done = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.error: StatusError | ProtocolError | None = None
+        """Why ubusd refused it last, while it does."""
+
+    @property
+    def active(self) -> bool:
+        """Whether it is in force right now."""
+        return self._done.is_set()
+
+    async def ready(self) -> None:
+        """Wait until it is in force."""
+        await self._done.wait()
+
+    def close(self) -> None:
+        """End it. May be called again."""
+        self._client._forget(self)
+
+    async def __aenter__(self) -> Registration:
+        await self.ready()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def establish(self, connection: Connection) -> None:
+        """Ask ubusd for it."""
+        raise NotImplementedError
+
+    def drop(self) -> None:
+        """Undo it on the present connection, if it is in force there."""
+        raise NotImplementedError
+
+
+class _Publishing(Registration):
+    def __init__(self, client: Client, obj: Object) -> None:
+        super().__init__(client, f"publish {obj.name}")
+        self.object = obj
+
+    async def establish(self, connection: Connection) -> None:
+        await connection.publish(self.object)
+
+    def drop(self) -> None:
+        pass  # Client.unpublish() waits for ubusd's answer
+
+
+class _Receiving(Registration):
+    def __init__(self, client: Client, what: str) -> None:
+        super().__init__(client, what)
+        self._receiver: Receiver | None = None
+
+    def drop(self) -> None:
+        if self._receiver is not None:
+            self._receiver.close()
+            self._receiver = None
+
+
+class _Listening(_Receiving):
+    def __init__(self, client: Client, pattern: str, callback: Callback) -> None:
+        super().__init__(client, f"listen {pattern}")
+        self._pattern = pattern
+        self._callback = callback
+
+    async def establish(self, connection: Connection) -> None:
+        self._receiver = await connection.listen(self._pattern, self._callback)
+
+
+class _Subscription(_Receiving):
+    def __init__(self, client: Client, name: str, callback: Callback) -> None:
+        super().__init__(client, f"subscribe {name}")
+        self._name = name
+        self._callback = callback
+
+    async def establish(self, connection: Connection) -> None:
+        self._receiver = await connection.subscribe(self._name, self._callback, on_removed=self._removed)
+
+    def _removed(self) -> None:
+        self._receiver = None
+        self._client._restore(self)  # tries until the object is back
+
+
+class Client:
+    """A connection to ubusd that comes back after ubusd restarts.
+
+    While there is none, :meth:`call` and the other verbs raise :class:`ConnectionLost` at once, as do
+    those that were waiting when it went. Whether to repeat a call is the caller's to decide: it may have
+    been carried out.
+
+    ``async with Client() as client:`` starts it and closes it.
+    """
+
+    def __init__(self, path: str = DEFAULT_SOCKET) -> None:
+        self.path = path
+        self._connection: Connection | None = None
+        self._registrations: list[Registration] = []
+        self._watchers: list[Callable[[bool], object]] = []
+        self._runner: asyncio.Task[None] | None = None
+        self._closing = False
+        self._wake = asyncio.Event()
+        """Set at every change that :meth:`start` and :meth:`wait_connected` may wait for."""
+
+    # --- life ----------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Connect, trying until ubusd is there; return when every object noted so far is published, and
+        every pattern is listened to or was refused (see :attr:`Registration.error`).
+
+        :raises ConnectionLost: the client was closed meanwhile.
         """
-        connection = cls()
-        try:
-            async with asyncio.timeout(timeout):
-                await connection._transport.connect(path)
-                await connection._greeted
-        except TimeoutError:
-            connection._transport.abort()
-            raise ConnectionLost(f"no greeting from ubusd at {path} within {timeout:g} s") from None
-        except BaseException:
-            connection._transport.abort()
-            raise
-        return connection
-
-    @property
-    def client_id(self) -> int:
-        """Our id on the bus."""
-        return self._session.client_id or 0
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the connection ended."""
-        return self._closed.done()
-
-    @property
-    def closed(self) -> Awaitable[None]:
-        """Await it to wait for the connection's end. Never raises."""
-        return asyncio.shield(self._closed)
+        if self._closing:
+            raise UsageError("the client was closed")
+        if self._runner is None:
+            self._runner = asyncio.get_running_loop().create_task(self._run())
+        await self._until(
+            lambda: (
+                self.connected
+                and all(
+                    one.active or (one.error is not None and isinstance(one, _Listening))
+                    for one in self._registrations
+                    if not isinstance(one, _Subscription)
+                )
+            )
+        )
 
     async def close(self) -> None:
-        """End the connection. What runs is cancelled; callers are told "Connection failed"."""
-        self._publisher.abandon_all()
-        self._eager.close()
-        self._transport.close()
-        try:
-            await asyncio.wait_for(self._transport.closed.wait(), CLOSE_TIMEOUT)
-        except TimeoutError:  # ubusd does not read what is left to be sent
-            self._transport.abort()
-            await self._transport.closed.wait()
-        mine = asyncio.current_task()
-        tasks = [task for task in self._tasks if task is not mine]
+        """Disconnect for good. May be called again."""
+        self._closing = True
+        self._wake.set()
+        runner, self._runner = self._runner, None
+        tasks = [one._task for one in self._registrations if one._task is not None]
+        if runner is not None:
+            tasks.append(runner)
         for task in tasks:
             task.cancel()
         if tasks:
-            _, stuck = await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
-            for task in stuck:
-                log.warning("a handler ignores its cancellation: %r", task)
+            await asyncio.wait(tasks)
+        connection = self._connection
+        self._lost()
+        if connection is not None:
+            await connection.close()
 
-    async def __aenter__(self) -> Connection:
+    async def __aenter__(self) -> Client:
+        await self.start()
         return self
 
     async def __aexit__(
@@ -105,7 +192,172 @@ class Connection:
     ) -> None:
         await self.close()
 
-    # --- calling -------------------------------------------------------------------------------------
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._connection is not None and not self._connection.is_closed
+
+    async def wait_connected(self) -> None:
+        """Wait until there is a connection. Raises :class:`ConnectionLost` when the client is closed."""
+        await self._until(lambda: self.connected)
+
+    def on_connection(self, callback: Callable[[bool], object]) -> None:
+        """Have ``callback`` called with ``True`` after each connect, ``False`` after each loss."""
+        self._watchers.append(callback)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            if self._closing:
+                raise ConnectionLost("the client was closed")
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _run(self) -> None:
+        waits = delays()
+        told = False
+        while True:
+            try:
+                connection = await Connection.open(self.path)
+            except ConnectionLost as error:
+                if not told:
+                    log.warning("%s; trying until it is back", error)
+                    told = True
+                await asyncio.sleep(next(waits))
+                continue
+            waits, told = delays(), False
+            self._connection = connection
+            for registration in self._registrations:
+                self._restore(registration)
+            self._tell(True)
+            await connection.closed
+            log.warning("the connection to ubusd ended; reconnecting")
+            self._lost()
+            await asyncio.sleep(next(waits))
+
+    def _lost(self) -> None:
+        had, self._connection = self._connection, None
+        for registration in self._registrations:
+            registration._done.clear()
+            if registration._task is not None:
+                registration._task.cancel()
+                registration._task = None
+        if had is not None:
+            self._tell(False)
+
+    def _tell(self, connected: bool) -> None:
+        self._wake.set()
+        for watcher in self._watchers:
+            try:
+                watcher(connected)
+            except Exception:
+                log.exception("an on_connection callback failed")
+
+    # --- what holds across connections -----------------------------------------------------------------
+
+    def _restore(self, registration: Registration) -> None:
+        registration._done.clear()
+        if self._connection is not None and registration in self._registrations:
+            registration._task = asyncio.get_running_loop().create_task(
+                self._establish(registration, self._connection)
+            )
+
+    async def _establish(self, registration: Registration, connection: Connection) -> None:
+        for delay in delays():
+            try:
+                await registration.establish(connection)
+            except (StatusError, ProtocolError) as error:
+                # ubusd may learn of our rights later than we start (its ACL files are read on SIGHUP),
+                # the name may be a predecessor's that is about to leave, the object not be there yet.
+                if registration.error is None:
+                    log.warning("%s: %s; trying until it is", registration.what, error)
+                registration.error = error
+                self._wake.set()
+                await asyncio.sleep(delay)
+            except ConnectionLost:
+                return
+            except TimeoutError:
+                continue
+            else:
+                registration.error = None
+                registration._done.set()
+                self._wake.set()
+                return
+
+    def _add(self, registration: Registration) -> None:
+        if self._closing:
+            raise UsageError("the client was closed")
+        self._registrations.append(registration)
+        self._restore(registration)
+
+    def _forget(self, registration: Registration) -> None:
+        if registration in self._registrations:
+            self._registrations.remove(registration)
+        if registration._task is not None:
+            registration._task.cancel()
+            registration._task = None
+        registration._done.clear()
+        registration.drop()
+
+    async def publish(self, obj: Object) -> None:
+        """Publish an object, now and after every reconnect.
+
+        Without a connection it is noted, and published with the next one. Refused later, after a
+        reconnect, it is tried again until ubusd takes it.
+
+        :raises StatusError: refused now (INVALID_ARGUMENT: the name is taken or ubusd's ACL forbids it);
+            it is not noted then.
+        """
+        if any(isinstance(one, _Publishing) and one.object is obj for one in self._registrations):
+            raise UsageError(f"{obj.name} is published already")
+        publishing = _Publishing(self, obj)
+        if self._connection is not None:
+            try:
+                await self._connection.publish(obj)
+                publishing._done.set()
+            except ConnectionLost:
+                pass
+        if publishing.active or self._closing:
+            if self._closing:
+                raise ConnectionLost("the client was closed")
+            self._registrations.append(publishing)
+        else:
+            self._add(publishing)
+
+    async def unpublish(self, obj: Object) -> None:
+        """Withdraw an object. Running handlers are cancelled, their callers told "Connection failed"."""
+        for one in self._registrations:
+            if isinstance(one, _Publishing) and one.object is obj:
+                self._forget(one)
+                if self._connection is not None and obj.connection is self._connection:
+                    await self._connection.unpublish(obj)
+                return
+        raise UsageError(f"{obj.name} is not published")
+
+    def listen(self, pattern: str, callback: Callback) -> Registration:
+        """Have events delivered whose name is ``pattern``, or begins like it where it ends in ``*``.
+
+        From now on and after every reconnect, until the returned registration is closed. Events sent
+        while there is no connection are not delivered: nothing keeps them.
+        """
+        listening = _Listening(self, pattern, callback)
+        self._add(listening)
+        return listening
+
+    def subscribe(self, object: str, callback: Callback) -> Registration:  # noqa: A002
+        """Have an object's notifications delivered, also when the object, or ubusd, goes and comes back.
+
+        ``async with client.subscribe(...)`` waits until it is in force and ends it.
+        """
+        subscription = _Subscription(self, object, callback)
+        self._add(subscription)
+        return subscription
+
+    # --- verbs ---------------------------------------------------------------------------------------
+
+    def _now(self) -> Connection:
+        if self._connection is None:
+            raise ConnectionLost("there is no connection to ubusd")
+        return self._connection
 
     async def call(
         self,
@@ -115,361 +367,21 @@ class Connection:
         *,
         timeout: float | None = 30.0,
     ) -> Table:
-        """Call a method and return its answer's data; an answer without data is an empty table.
-
-        The object's id is looked up once and kept. When ubusd no longer knows that id (the object was
-        published anew), the call was not delivered, so it is looked up again and sent once more.
-
-        :param timeout: seconds, ``None`` for no limit.
-        :raises StatusError: the call was refused; ``status``, and ``data`` if the error came with a body.
-        :raises CallTimeout: no answer in time. A process that dies in the middle of a call answers never:
-            ubusd does not tell its callers.
-        :raises ProtocolError: the answer's data was malformed.
-        :raises UsageError: the arguments cannot be sent; nothing was.
-        """
-        tables = await self.call_all(object, method, args, timeout=timeout)
-        return tables[-1] if tables else {}
-
-    async def call_all(
-        self,
-        object: str,  # noqa: A002
-        method: str,
-        args: Mapping[str, Encodable] | None = None,
-        *,
-        timeout: float | None = 30.0,
-    ) -> list[Table]:
-        """Like :meth:`call`, but every table of the answer, in order; none at all is not one empty table."""
-        payload = table_payload(args)
-        if len(payload) + len(method) > MAX_MESSAGE - 4096:  # refuse before the look-up goes out
-            encode_frame(MessageType.INVOKE, 0, 0, encode_attrs({3: 0, 4: method, 7: payload}))
-        end = None if timeout is None else self._loop.time() + timeout
-        fresh = False
-        while True:
-            objid = self._ids.get(object)
-            if objid is None:
-                objid = await self._resolve(object, end)
-                fresh = True
-                timeout = None if end is None else max(0.0, end - self._loop.time())
-            request, data = self._session.invoke(objid, method, payload)
-            await self._exchange(request, data, timeout)
-            if request.status != Status.NOT_FOUND or not request.from_ubusd:
-                break
-            if self._ids.get(object) == objid:
-                del self._ids[object]
-            if fresh:
-                break
-        return _tables(request, f"{object} {method}")
-
-    async def invoke(
-        self,
-        objid: int,
-        method: str,
-        args: Mapping[str, Encodable] | None = None,
-        *,
-        timeout: float | None = 30.0,
-    ) -> list[Table]:
-        """Like :meth:`call_all`, of the object with this id (:attr:`ObjectInfo.id`)."""
-        request, data = self._session.invoke(objid, method, table_payload(args))
-        await self._exchange(request, data, timeout)
-        return _tables(request, method)
-
-    async def _resolve(self, name: str, end: float | None) -> int:
-        known = self._ids.get(name)
-        if known is not None:
-            return known
-        task = self._lookups.get(name)
-        if task is None:  # one look-up, however many callers wait for it
-            task = self._lookups[name] = self._loop.create_task(self._lookup_id(name))
-            task.add_done_callback(lambda done: self._looked_up(name, done))
-        if end is None:
-            return await asyncio.shield(task)
-        try:
-            async with asyncio.timeout_at(end):
-                return await asyncio.shield(task)
-        except TimeoutError as error:
-            if isinstance(error, UbusError):
-                raise
-            raise CallTimeout(f"no answer to the look-up of {name}") from None
-
-    def _looked_up(self, name: str, task: asyncio.Task[int]) -> None:
-        del self._lookups[name]
-        if not task.cancelled():
-            task.exception()  # seen, though all who waited may have given up
-
-    async def _lookup_id(self, name: str) -> int:
-        for info in await self.lookup_strictly(name):
-            if info.name == name:
-                if len(self._ids) >= 1024:
-                    self._ids.clear()
-                self._ids[name] = info.id
-                return info.id
-        raise StatusError(
-            Status.NOT_FOUND, None, name
-        )  # also where we may not see it: ubusd then says nothing
+        """See :meth:`Connection.call <ubus_py.client.Connection.call>`."""
+        return await self._now().call(object, method, args, timeout=timeout)
 
     async def lookup(self, pattern: str | None = None) -> list[ObjectInfo]:
-        """The objects with that name, that prefix (``"hotplug.*"``), or all; those that we may see.
-
-        None found is an empty list.
-        """
-        try:
-            return await self.lookup_strictly(pattern)
-        except StatusError as error:
-            if error.status == Status.NOT_FOUND:
-                return []
-            raise
+        """See :meth:`Connection.lookup <ubus_py.client.Connection.lookup>`."""
+        return await self._now().lookup(pattern)
 
     async def lookup_strictly(self, pattern: str | None = None) -> list[ObjectInfo]:
-        """Like :meth:`lookup`, but none found is the :class:`StatusError` that ubusd answered; an empty list
-        says that there are such objects, none of which we may see."""
-        request, data = self._session.lookup(pattern)
-        await self._control(request, data, pattern or "look-up")
-        return [ObjectInfo.of(attrs) for attrs in request.answers if Attr.OBJPATH in attrs]
-
-    # --- events and notifications --------------------------------------------------------------------
+        """See :meth:`Connection.lookup_strictly <ubus_py.client.Connection.lookup_strictly>`."""
+        return await self._now().lookup_strictly(pattern)
 
     async def send(self, name: str, data: Mapping[str, Encodable] | None = None) -> None:
-        """Send an event to whoever listens. Raises :class:`StatusError` (names in ``ubus.`` are ubusd's)."""
-        request, out = self._session.send_event(name, data)
-        await self._control(request, out, f"send {name}")
-
-    async def listen(self, pattern: str, callback: Callback) -> Receiver:
-        """Have events delivered whose name is ``pattern``, or begins like it where it ends in ``*``.
-
-        :raises StatusError: PERMISSION_DENIED where ubusd's ACL does not let us.
-        """
-        receiver = Receiver(self, callback)
-        objid = await self._add(receiver, None, None, "listen")
-        try:
-            request, data = self._session.register_event(objid, pattern)
-            await self._control(request, data, f"listen {pattern}")
-        except BaseException:
-            receiver.close()
-            raise
-        return receiver
-
-    async def subscribe(
-        self,
-        object: str,  # noqa: A002
-        callback: Callback,
-        *,
-        on_removed: Callable[[], object] | None = None,
-    ) -> Receiver:
-        """Have an object's notifications delivered.
-
-        :param on_removed: called when the object is gone, and with it the subscription.
-        :raises StatusError: NOT_FOUND where there is no such object, or we may not subscribe to it;
-            INVALID_ARGUMENT for an object of this same connection.
-        """
-        receiver = Receiver(self, callback, on_removed)
-        target = await self._lookup_id(object)
-        objid = await self._add(receiver, None, None, "subscribe")
-        try:
-            request, data = self._session.subscribe(objid, target)
-            await self._control(request, data, f"subscribe {object}")
-        except BaseException:
-            receiver.close()
-            raise
-        return receiver
-
-    def withdraw(self, receiver: Receiver) -> None:
-        """What :meth:`Receiver.close` does."""
-        objid = receiver.objid
-        if objid is not None and self._publisher.withdraw(objid):
-            self._remove_unasked(objid)
+        """See :meth:`Connection.send <ubus_py.client.Connection.send>`."""
+        await self._now().send(name, data)
 
     async def wait_for(self, *names: str, timeout: float | None = 30.0) -> None:
-        """Wait until all of the named objects are on the bus. Raises :class:`CallTimeout`."""
-        missing = set(names)
-        came = asyncio.Event()
-
-        def appeared(event: Event) -> None:
-            missing.discard(str(event.data.get("path")))
-            came.set()
-
-        try:
-            async with asyncio.timeout(timeout):
-                async with await self.listen("ubus.object.add", appeared):
-                    missing.difference_update([info.name for info in await self.lookup()])
-                    while missing:
-                        came.clear()
-                        if self.is_closed:
-                            raise self._lost()
-                        await came.wait()
-        except TimeoutError as error:
-            if isinstance(error, UbusError):
-                raise
-            raise CallTimeout(f"not on the bus: {', '.join(sorted(missing))}") from None
-
-    async def wait_closed(self, timeout: float | None = None) -> bool:
-        """Wait for the connection's end; whether it came within ``timeout`` seconds."""
-        await asyncio.wait([self._closed], timeout=timeout)
-        return self.is_closed
-
-    # --- publishing ----------------------------------------------------------------------------------
-
-    async def publish(self, obj: Object) -> None:
-        """Publish an object: from now on its methods can be called.
-
-        :raises StatusError: INVALID_ARGUMENT where the name is taken, or ubusd's ACL does not let us (it
-            does not say which).
-        """
-        if obj.connection is not None:
-            raise UsageError(f"{obj.name} is published already")
-        await self._add(obj, obj.name, obj.signature, f"publish {obj.name}")
-
-    async def unpublish(self, obj: Object) -> None:
-        """Withdraw an object. Running handlers are cancelled, their callers told "Connection failed"."""
-        objid = obj.id
-        if obj.connection is not self or objid is None:
-            raise UsageError(f"{obj.name} is not published here")
-        self._publisher.withdraw(objid)
-        request, data = self._session.remove_object(objid)
-        await self._control(request, data, f"unpublish {obj.name}")
-
-    async def notify(self, obj: Object, kind: str, data: Mapping[str, Encodable] | None) -> None:
-        """What :meth:`Object.notify` does."""
-        out = self._session.notify_unanswered(obj.id or 0, kind, table_payload(data))
-        self._transport.write(out)
-        await self._drain()
-
-    async def notify_and_wait(
-        self, obj: Object, kind: str, data: Mapping[str, Encodable] | None, *, timeout: float | None
-    ) -> list[Status]:
-        """What :meth:`Object.notify_and_wait` does."""
-        request, out = self._session.notify(obj.id or 0, kind, table_payload(data))
-        await self._exchange(request, out, timeout)
-        if request.error is not None:
-            raise request.error
-        if request.status:
-            raise StatusError(request.status, None, f"notify {kind}")
-        return [StatusError(code).status for code in request.replied.values()]
-
-    async def _add(
-        self, served: Served, name: str | None, signature: dict[str, dict[str, int]] | None, what: str
-    ) -> int:
-        request, data = self._session.add_object(name, signature)
-        self._adopting[request] = served
-        try:
-            await self._control(request, data, what)
-        finally:
-            # Given up, its answer still comes: _answered() then takes the object off the bus again.
-            self._adopting.pop(request, None)
-        return request.number(Attr.OBJID)
-
-    def _remove_unasked(self, objid: int) -> None:
-        """Take an object of ours off the bus without waiting for the answer."""
-        request, data = self._session.remove_object(objid)
-        self._session.forget(request)
-        self._send(data)
-
-    # --- requests ------------------------------------------------------------------------------------
-
-    async def _control(self, request: Request, data: bytes, what: str) -> None:
-        """A request to ubusd itself, that has to succeed."""
-        await self._exchange(request, data, CONTROL_TIMEOUT)
-        if request.error is not None:
-            raise request.error
-        if request.status:
-            raise StatusError(request.status, None, what)
-
-    async def _exchange(self, request: Request, data: bytes, timeout: float | None) -> None:
-        waiter = self._loop.create_future()
-        self._waiters[request] = waiter
-        timer: asyncio.TimerHandle | None = None
-        try:
-            if self._closed.done():
-                raise self._lost()
-            self._transport.write(data)
-            if timeout is not None:
-                timer = self._loop.call_later(timeout, _expire, waiter, timeout)
-            await waiter
-        finally:
-            if timer is not None:
-                timer.cancel()
-            if self._waiters.pop(request, None) is not None and request.type != MessageType.ADD_OBJECT:
-                self._session.forget(request)
-
-    def _lost(self) -> ConnectionLost:
-        error = ConnectionLost("the connection to ubusd ended")
-        error.__cause__ = self._reason
-        return error
-
-    # --- what comes in -------------------------------------------------------------------------------
-
-    def _on_data(self, data: bytes) -> None:
-        session = self._session
-        session.receive_data(data)
-        try:
-            while (event := session.next_event()) is not None:
-                kind = type(event)
-                if kind is Request:
-                    self._answered(event)  # type: ignore[arg-type]
-                elif kind is Invocation:
-                    self._publisher.invoked(event)  # type: ignore[arg-type]
-                elif isinstance(event, SubscribersChanged):
-                    self._publisher.subscribers_changed(event.objid, event.active)
-                elif isinstance(event, TargetRemoved):
-                    receiver = self._publisher.get(event.objid)
-                    if isinstance(receiver, Receiver):
-                        self.withdraw(receiver)
-                        receiver.removed()
-                elif isinstance(event, Hello) and not self._greeted.done():
-                    self._greeted.set_result(None)
-        except ProtocolError as error:
-            log.error("ubusd broke the protocol, closing the connection: %s", error)
-            self._reason = error
-            self._transport.abort()
-
-    def _answered(self, request: Request) -> None:
-        waiter = self._waiters.pop(request, None)
-        if request.type == MessageType.ADD_OBJECT and request.error is None and request.status == 0:
-            # At once, not in the task that waits: a call to the new object may be the next frame.
-            objid = request.number(Attr.OBJID)
-            served = self._adopting.get(request)
-            if served is None or waiter is None or waiter.done():
-                self._remove_unasked(objid)
-            else:
-                self._publisher.adopt(objid, served)
-                served.bind(self, objid)
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    def _on_lost(self, reason: BaseException | None) -> None:
-        self._reason = self._reason or reason
-        waiters, self._waiters = self._waiters, {}
-        if not self._greeted.done():
-            self._greeted.set_exception(self._lost())
-            self._greeted.exception()  # seen, whether or not open() still waits
-        self._closed.set_result(None)
-        for waiter in waiters.values():
-            if not waiter.done():
-                waiter.set_exception(self._lost())
-        self._publisher.withdraw_all()
-        self._eager.close()
-
-    def _send(self, data: bytes) -> None:
-        if self._transport.open:
-            self._transport.write(data)
-
-    async def _drain(self) -> None:
-        if self._transport.congested:
-            await self._transport.drain()
-
-    def _own(self, task: asyncio.Task[Answer]) -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-def _expire(waiter: asyncio.Future[None], timeout: float) -> None:
-    if not waiter.done():
-        waiter.set_exception(CallTimeout(f"no answer within {timeout:g} s"))
-
-
-def _tables(request: Request, what: str) -> list[Table]:
-    if request.error is not None:
-        raise request.error
-    tables = request.tables()
-    if request.status:
-        raise StatusError(request.status, tables[-1] if tables else None, what)
-    return tables
+        """See :meth:`Connection.wait_for <ubus_py.client.Connection.wait_for>`."""
+        await self._now().wait_for(*names, timeout=timeout)

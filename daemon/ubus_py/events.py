@@ -1,19 +1,15 @@
-"""What comes in without being asked for: events, and notifications of objects subscribed to."""
+"""What arrives without a request: events, and notifications of objects subscribed to."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from types import TracebackType
+from typing import TypeAlias
 
-from .blobmsg import ArgType, Table, decode_table
-from .messages import Attr
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from .client import Connection
+from .blobmsg import ArgType, Table, Value, decode_table
+from .wire import Message
 
 log = logging.getLogger("ubus_py")
 
@@ -28,7 +24,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What a look-up tells of an object."""
+    """An object as a look-up describes it."""
 
     name: str
     id: int
@@ -37,20 +33,22 @@ class ObjectInfo:
     """The methods this caller may call, with their declared arguments."""
 
     @classmethod
-    def of(cls, attrs: Mapping[int, Any]) -> ObjectInfo:
-        """Out of the attributes of a look-up's answer. Raises :class:`ProtocolError`."""
-        methods: dict[str, dict[str, ArgType]] = {}
-        for name, args in decode_table(attrs.get(Attr.SIGNATURE, b"")).items():
-            methods[name] = (
-                {
-                    arg: ArgType(kind) if isinstance(kind, int) and 0 <= kind <= 8 else ArgType.UNSPEC
-                    for arg, kind in args.items()
-                }
-                if isinstance(args, dict)
-                else {}
-            )
-        return cls(attrs[Attr.OBJPATH], attrs.get(Attr.OBJID, 0), attrs.get(Attr.OBJTYPE, 0), methods)
+    def of(cls, answer: Message) -> ObjectInfo:
+        """Decode one DATA message of a look-up's answer. Raises :class:`ProtocolError`."""
+        methods = {name: _arguments(args) for name, args in decode_table(answer.signature or b"").items()}
+        return cls(answer.objpath or "", answer.objid or 0, answer.objtype or 0, methods)
 
+
+def _arguments(declared: Value) -> dict[str, ArgType]:
+    if not isinstance(declared, dict):
+        return {}
+    return {
+        name: ArgType(kind) if isinstance(kind, int) and kind in _ARG_TYPES else ArgType.UNSPEC
+        for name, kind in declared.items()
+    }
+
+
+_ARG_TYPES = frozenset(int(kind) for kind in ArgType)
 
 Callback: TypeAlias = "Callable[[Event], Awaitable[object] | object]"
 """Takes events in the order they came. A coroutine function's coroutines run side by side."""
@@ -61,26 +59,29 @@ class Receiver:
 
     Each has an anonymous object of its own on the bus, as libubus's handlers do; ubusd does not send a
     client the events that it sent itself.
+
+    :param callback: called with each event.
+    :param on_removed: called when the object subscribed to is gone.
+    :param withdraw: takes its anonymous object off the bus.
     """
 
     def __init__(
-        self, connection: Connection, callback: Callback, on_removed: Callable[[], object] | None = None
+        self,
+        callback: Callback,
+        on_removed: Callable[[], object] | None,
+        withdraw: Callable[[Receiver], None],
     ) -> None:
-        self._connection = connection
+        self._withdraw = withdraw
         self.callback = callback
         self.on_removed = on_removed
         self.objid: int | None = None
 
-    def bind(self, connection: Connection, objid: int) -> None:
-        """Used by :class:`Connection`: the anonymous object is there."""
-        self.objid = objid
-
     def unbind(self) -> None:
-        """Used by :class:`Connection`: it is gone."""
+        """Called by the connection: the anonymous object is not on the bus any more."""
         self.objid = None
 
     def removed(self) -> None:
-        """Used by :class:`Connection`: the object subscribed to is gone."""
+        """Called by the connection: the object subscribed to is gone."""
         if self.on_removed is not None:
             try:
                 self.on_removed()
@@ -89,7 +90,7 @@ class Receiver:
 
     def close(self) -> None:
         """Deliver nothing more. May be called again, and after the connection ended."""
-        self._connection.withdraw(self)
+        self._withdraw(self)
 
     async def __aenter__(self) -> Receiver:
         return self

@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,7 @@ from simulator.ubus_broker.monitors import Monitors
 from simulator.ubus_broker.registry import BusObject, Registry
 from ubus_py.blobmsg import encode_table
 from ubus_py.errors import ProtocolError, Status
-from ubus_py.framing import Frame
-from ubus_py.messages import SYSTEM_OBJECT_EVENT, Attr, AttrValue, Message, MessageType
+from ubus_py.wire import SYSTEM_OBJECT_EVENT, Attr, AttrValue, Frame, Message, MessageType
 
 SYSTEM_OBJECT_ACL = 2
 SYSTEM_OBJECT_MONITOR = 3
@@ -315,7 +315,7 @@ class UbusBroker:
             return
         caller = self._registry.client(frame.peer)
         if caller is not None:
-            caller.send_frame(frame._replace(peer=item.id))
+            caller.send_frame(replace(frame, peer=item.id))
 
     # --- subscriptions
 

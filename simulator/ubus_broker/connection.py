@@ -12,8 +12,7 @@ from typing import Protocol, cast
 
 from simulator.ubus_broker.accounts import Credentials, PeerSocket
 from ubus_py.errors import ProtocolError
-from ubus_py.framing import MAX_MESSAGE, Frame, FrameReader
-from ubus_py.messages import AttrValue, encode_attrs
+from ubus_py.wire import MAX_MESSAGE, AttrValue, Frame, FrameReader, encode_attrs
 
 log = logging.getLogger(__name__)
 

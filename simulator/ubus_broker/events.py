@@ -14,7 +14,7 @@ from simulator.ubus_broker.connection import Connection
 from simulator.ubus_broker.registry import BusObject, Registry
 from ubus_py.blobmsg import Encodable, Int32, Table, decode_table, encode_table
 from ubus_py.errors import ProtocolError, Status
-from ubus_py.messages import SYSTEM_OBJECT_MAX, Attr, AttrValue, Message, MessageType
+from ubus_py.wire import SYSTEM_OBJECT_MAX, Attr, AttrValue, Message, MessageType
 
 
 class Events:

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from simulator.ubus_broker.connection import Connection
 from ubus_py.errors import Status
-from ubus_py.framing import Frame
-from ubus_py.messages import Message, MessageType
+from ubus_py.wire import Frame, Message, MessageType
 
 
 class Monitors:

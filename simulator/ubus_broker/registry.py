@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ubus_py.blobmsg import Table, decode_table
 from ubus_py.errors import ProtocolError
-from ubus_py.messages import SYSTEM_OBJECT_MAX
+from ubus_py.wire import SYSTEM_OBJECT_MAX
 
 if TYPE_CHECKING:
     from simulator.ubus_broker.connection import Connection

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from ubus_py import ProtocolError
 from ubus_py.blobmsg import decode_table, encode_table
-from ubus_py.framing import FrameReader, encode_message
-from ubus_py.messages import Attr, Message, MessageType
 from ubus_py.session import Invocation, Request, Session
+from ubus_py.wire import Attr, FrameReader, Message, MessageType, encode_message
 
 WIRE = Path(__file__).parents[1] / "vectors" / "wire"
 FRAMES = 100_000

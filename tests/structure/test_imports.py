@@ -12,7 +12,7 @@ UBUS_PY = DAEMON / "ubus_py"
 PAYMENTS = DAEMON / "stripe_payments"
 
 # The parts of ubus_py that do IO. Everything else in it must run without an event loop.
-UBUS_PY_WITH_IO = {"transport.py", "client.py", "eager.py", "reconnect.py", "objects.py"}
+UBUS_PY_WITH_IO = {"client.py", "connection.py", "objects.py", "stream.py"}
 
 
 def _imports(file: Path) -> Iterator[str]:

@@ -50,9 +50,6 @@ FOR_ANNOTATIONS = {
     "campaigns.fleet.fleet",
     "campaigns.fleet.router",
     "simulator.stripe_cloud",
-    "ubus_py.client",
-    "ubus_py.events",
-    "ubus_py.objects",
 }
 """Modules and packages that name each other's types, under TYPE_CHECKING alone."""
 SAME_NAME = {"history"}

@@ -9,8 +9,7 @@ from typing import Self
 
 from ubus_py.blobmsg import Encodable, Int32, encode_table
 from ubus_py.errors import Status
-from ubus_py.framing import Frame, FrameReader, encode_message
-from ubus_py.messages import Attr, AttrValue, Message, MessageType
+from ubus_py.wire import Attr, AttrValue, Frame, FrameReader, Message, MessageType, encode_message
 
 Attrs = dict[int, AttrValue]
 PATIENCE_S = 20.0

@@ -17,7 +17,7 @@ from simulator.tests.ubus_broker.raw_client import Attrs, RawClient
 from simulator.ubus_broker import UbusBroker
 from ubus_py.blobmsg import decode_table
 from ubus_py.errors import Status
-from ubus_py.messages import Attr, MessageType
+from ubus_py.wire import Attr, MessageType
 
 REPOSITORY = Path(__file__).parents[3]
 SHIPPED = REPOSITORY / "files/usr/share/acl.d/stripe-payments.json"

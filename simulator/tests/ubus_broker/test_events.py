@@ -7,7 +7,7 @@ import pytest
 from simulator.tests.ubus_broker.conftest import Connect
 from simulator.tests.ubus_broker.raw_client import Attrs
 from ubus_py.errors import Status
-from ubus_py.messages import Attr, MessageType
+from ubus_py.wire import Attr, MessageType
 
 
 @pytest.mark.parametrize(

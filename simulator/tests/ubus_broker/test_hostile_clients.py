@@ -9,8 +9,7 @@ import pytest
 
 from simulator.tests.ubus_broker.conftest import Connect
 from simulator.ubus_broker import UbusBroker
-from ubus_py.framing import MAX_MESSAGE, encode_message
-from ubus_py.messages import Attr, Message, MessageType
+from ubus_py.wire import MAX_MESSAGE, Attr, Message, MessageType, encode_message
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ from simulator.tests.ubus_broker.raw_client import Attrs, RawClient
 from simulator.ubus_broker import UbusBroker
 from ubus_py.blobmsg import decode_table, encode_table
 from ubus_py.errors import Status
-from ubus_py.framing import Frame, encode_message
-from ubus_py.messages import Attr, Message, MessageType
+from ubus_py.wire import Attr, Frame, Message, MessageType, encode_message
 
 METHODS = {"echo": {"text": 3}, "big": {}}
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from simulator.tests.ubus_broker.conftest import Connect
 from simulator.tests.ubus_broker.raw_client import RawClient
-from ubus_py.framing import Frame, FrameReader
-from ubus_py.messages import Attr, AttrValue, MessageType
+from ubus_py.wire import Attr, AttrValue, Frame, FrameReader, MessageType
 
 WIRE = Path(__file__).parents[3] / "tests/vectors/wire"
 CALLERS = ["call_types", "call_echo", "call_badargs", "call_nomethod", "call_big"]
@@ -87,7 +87,7 @@ class Replay:
             for key in (Attr.OBJID, Attr.OBJTYPE):
                 if key in theirs.message().attrs:
                     self._ids.learn(theirs.message().attrs[key], mine.message().attrs[key])
-        expected = [frame._replace(body=self._ids.ours(frame.body)) for frame in recorded]
+        expected = [replace(frame, body=self._ids.ours(frame.body)) for frame in recorded]
         assert ours == expected
 
     @property
@@ -170,7 +170,7 @@ async def test_events(connect: Connect) -> None:
     await sender.hear()
     assert sender.over
     heard = await client.frame()
-    assert heard == event._replace(seq=heard.seq, body=ids.ours(event.body))
+    assert heard == replace(event, seq=heard.seq, body=ids.ours(event.body))
 
 
 async def test_call_of_an_object_that_is_not_there(connect: Connect) -> None:

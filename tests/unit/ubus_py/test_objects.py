@@ -251,7 +251,7 @@ async def test_losing_the_connection_cancels_handlers(connect: Connect) -> None:
     await server.publish(obj)
     call = asyncio.create_task(client.call("demo", "wait"))
     await eventually(lambda: obj.calls)
-    server._transport.abort()
+    server._stream.abort()
     await asyncio.wait_for(cancelled.wait(), SOON)
     assert obj.connection is None
     assert not obj.calls
@@ -281,7 +281,7 @@ async def test_the_answer_to_a_caller_that_left_is_dropped(connect: Connect) -> 
     await server.publish(obj)
     call = asyncio.create_task(client.call("demo", "slow"))
     await eventually(lambda: obj.calls)
-    client._transport.abort()
+    client._stream.abort()
     await asyncio.wait([call])
     call.exception()
     assert obj.calls  # ubusd does not tell: the handler runs on
@@ -303,8 +303,7 @@ async def test_malformed_arguments_are_answered_and_cost_no_connection(connect: 
         (demo, not_utf8, Status.INVALID_ARGUMENT),
         (raw, not_utf8, Status.OK),
     ]:
-        request, out = client._session.invoke(objid, "echo", data)
-        await client._exchange(request, out, SOON)
+        request = await client._exchange(client._session.invoke(objid, "echo", data))
         assert request.status == status
     assert request.tables() == [{"k": "caf\udce9"}]
     assert await client.call("demo", "echo", {"n": 1}) == {"n": 1}
@@ -317,7 +316,7 @@ async def test_a_call_right_behind_the_publication_is_served(connect: Connect) -
     publishing = asyncio.create_task(server.publish(obj))
     await asyncio.sleep(0)
     written: list[bytes] = []
-    server._transport.write = written.append  # type: ignore[method-assign, assignment]
+    server._publisher._send = written.append
     request = next(iter(server._adopting))
     session = Session()
     session.client_id = 9

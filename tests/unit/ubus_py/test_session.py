@@ -6,10 +6,9 @@ import pytest
 
 from ubus_py import ProtocolError, Status, UsageError
 from ubus_py.blobmsg import decode_table, encode_table
-from ubus_py.framing import MAX_MESSAGE, FrameReader, encode_frame, encode_message
-from ubus_py.messages import Attr, AttrValue, Message, MessageType, decode_attrs, encode_attrs
 from ubus_py.session import (
     MAX_ANSWER,
+    MAX_HEADS,
     Hello,
     Invocation,
     Request,
@@ -17,6 +16,18 @@ from ubus_py.session import (
     SessionEvent,
     SubscribersChanged,
     TargetRemoved,
+)
+from ubus_py.wire import (
+    MAX_MESSAGE,
+    Attr,
+    AttrValue,
+    FrameReader,
+    Message,
+    MessageType,
+    decode_attrs,
+    encode_attrs,
+    encode_frame,
+    encode_message,
 )
 
 
@@ -244,7 +255,7 @@ def test_what_callers_send_does_not_pile_up() -> None:
     for number in range(1000):
         call: dict[int, AttrValue] = {Attr.OBJID: 7, Attr.METHOD: f"m{number}" * 4, Attr.DATA: b""}
         assert hear(session, MessageType.INVOKE, 1, 3, call) is not None
-    assert 0 < len(session._heads) <= 256
+    assert 0 < len(session._heads) <= MAX_HEADS
 
 
 @pytest.mark.parametrize("kind", [MessageType.PING, MessageType.LOOKUP, MessageType.MONITOR, 200])
@@ -292,4 +303,4 @@ def test_event_registration_carries_an_unsigned_id_in_32_bits() -> None:
 
 def test_a_missing_number_in_an_answer_is_ubusd_s_fault() -> None:
     with pytest.raises(ProtocolError):
-        Request(MessageType.ADD_OBJECT, 1, 0).number(Attr.OBJID)
+        Request(MessageType.ADD_OBJECT, 1, 0).object_id()

@@ -6,8 +6,7 @@ import pytest
 
 from tests.unit.ubus_py.recordings import RECORDINGS
 from ubus_py.blobmsg import decode_table, encode_table
-from ubus_py.framing import FrameReader, encode_message
-from ubus_py.messages import Attr, Message, MessageType
+from ubus_py.wire import Attr, FrameReader, Message, MessageType, encode_message
 
 SIDES = [(name, side) for name in RECORDINGS for side in ("client", "ubusd")]
 TRAILING = encode_message(Message(MessageType.LOOKUP, 7, 0, {Attr.OBJPATH: "trailing"}))

@@ -9,8 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ubus_py import ProtocolError, UsageError
-from ubus_py.framing import FORWARD_GROWTH, MAX_MESSAGE, FrameReader, encode_frame, encode_message
-from ubus_py.messages import Attr, Message, MessageType, decode_attrs
+from ubus_py.wire import (
+    FORWARD_GROWTH,
+    MAX_MESSAGE,
+    Attr,
+    FrameReader,
+    Message,
+    MessageType,
+    decode_attrs,
+    encode_frame,
+    encode_message,
+)
 
 numbers = st.integers(0, 0xFFFFFFFF)
 strings = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)

@@ -13,7 +13,7 @@ from simulator.ubus_broker import UbusBroker
 from tests.unit.ubus_py.conftest import Connect
 from tests.unit.ubus_py.test_connection import SOON, demo, eventually
 from ubus_py import Client, Connection, ConnectionLost, Event, Object, StatusError, UsageError
-from ubus_py.reconnect import LAST_DELAY, delays
+from ubus_py.client import LAST_DELAY, delays
 
 
 @pytest.fixture
