@@ -11,6 +11,7 @@ from campaigns.bench import (
     flash,
     imports,
     packages,
+    side_by_side,
     slow_stripe,
     start_and_memory,
     webhooks,
@@ -25,6 +26,7 @@ Measure = Callable[[Path], AsyncIterator[Row]]
 PARTS: Final[dict[str, Measure]] = {
     "bus-calls": bus_calls.measure,
     "start-and-memory": start_and_memory.measure,
+    "side-by-side": side_by_side.measure,
     "imports": imports.measure,
     "slow-stripe": slow_stripe.measure,
     "webhooks": webhooks.measure,

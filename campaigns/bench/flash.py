@@ -56,12 +56,12 @@ class _FeaturesFile:
 
 
 @asynccontextmanager
-async def _world(folder: Path) -> AsyncIterator[World]:
+async def _world(folder: Path, environment: dict[str, str] | None = None) -> AsyncIterator[World]:
     memory = Path(tempfile.mkdtemp(prefix="bench-", dir=MEMORY))
     try:
         (folder / "router").mkdir(parents=True)
         (folder / "router/var").symlink_to(memory)
-        async with World(state=folder, webhooks=False) as world:
+        async with World(state=folder, webhooks=False, environment=environment) as world:
             yield world
     finally:
         shutil.rmtree(memory, ignore_errors=True)
@@ -99,10 +99,21 @@ async def _idle_day(world: World) -> float:
     return float(_written(pid) - before)
 
 
-async def measure(folder: Path) -> AsyncIterator[Row]:
-    """Needs a tmpfs, and a kernel that counts what a process writes."""
+def _check() -> None:
     if not MEMORY.is_dir() or not Path("/proc/self/io").exists():
-        raise NotMeasured(f"needs {MEMORY} and /proc/self/io")
+        raise NotMeasured(f"needs a tmpfs at {MEMORY}, and a kernel that counts what a process writes")
+
+
+async def purchase_kib(folder: Path, environment: dict[str, str]) -> float:
+    """KiB written for a purchase by the daemon that `environment` chooses."""
+    _check()
+    async with _world(folder, environment) as world:
+        return await _purchases(world) / 1024
+
+
+async def measure(folder: Path) -> AsyncIterator[Row]:
+    """The daemon and rpcd, on this machine's disk."""
+    _check()
     async with _world(folder / "flash") as world:
         purchase = await _purchases(world) / 1024
         yield Row("flash, written for a purchase", purchase, "KiB", Goal("<=", 64))

@@ -1,0 +1,239 @@
+"""This tree's daemon beside that of an earlier commit, in one run and in the same simulated world.
+
+Both are driven by this tree's simulator: what they say on ubus, HTTP and UCI has not changed. The latency is
+measured on daemons without instruments, which take turns, so that what the machine does besides falls on
+both alike; jobs, statements and files are counted in another daemon each (see `instruments`).
+"""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import aiohttp
+
+from campaigns.bench import flash, start_and_memory
+from campaigns.report import Goal, NotMeasured, Row
+from simulator.daemon_process import REPOSITORY
+from simulator.router.uci_file import parse
+from simulator.stripe_cloud.rendering import render
+from simulator.stripe_cloud.webhooks import signature_header
+from simulator.world import World
+
+__all__ = ["measure"]
+
+COMMIT: Final = "6ef6532"
+BESIDE: Final = f"commit {COMMIT}"
+PRICE: Final = "price_premium_onetime"
+FEATURE: Final = "remote_backup_daily"
+PURCHASES: Final = 60
+COUNTED: Final = 3
+WATCH_S: Final = 0.0005
+"""Between two looks at the file of features."""
+BEFORE_S: Final = 0.3
+"""What the order causes is over by then, and the poller has not yet looked for a payment."""
+SETTLED_S: Final = 1.0
+"""What a webhook causes after the feature is in UCI is over by then."""
+INSTRUMENTS: Final = Path(__file__).with_name("instruments")
+
+
+def _older_daemon(folder: Path) -> Path:
+    """The `daemon` folder of `COMMIT`, unpacked below `folder`."""
+    folder.mkdir()
+    archive = folder / "daemon.tar"
+    git = ["git", "-C", str(REPOSITORY), "archive", "-o", str(archive.resolve()), COMMIT, "daemon"]
+    try:
+        subprocess.run(git, check=True, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise NotMeasured("git is not installed") from None
+    except subprocess.CalledProcessError as error:
+        raise NotMeasured(f"git has no commit {COMMIT} here: {error.stderr.strip()}") from None
+    subprocess.run(["tar", "-xf", str(archive), "-C", str(folder)], check=True)
+    return folder / "daemon"
+
+
+class _Buyer:
+    """Buys the one-time product again and again."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._features = world.root / "etc/config/stripe-features"
+
+    async def order(self) -> str:
+        """A checkout session."""
+        answer = await self._world.bus.call("stripe-payments", "create_checkout_session", {"price_id": PRICE})
+        return str(answer["session_id"])
+
+    async def deliver(self, session: str, http: aiohttp.ClientSession) -> float:
+        """Deliver `checkout.session.completed`, which Stripe does not (to time it); seconds from its 200 until
+        the feature is in UCI.
+        """
+        account = self._world.stripe.account
+        event = next(
+            event
+            for event in account.newest_first("event")
+            if event["type"] == "checkout.session.completed" and event["data"]["object"]["id"] == session
+        )
+        (endpoint,) = account.newest_first("webhook_endpoint")
+        body = json.dumps(render(account, event)).encode()
+        secret = account.behind(endpoint["id"])["secret"]
+        headers = {
+            "Content-Type": "application/json",
+            "Stripe-Signature": signature_header(body, secret, self._world.stripe.clock.now()),
+        }
+        async with http.post(endpoint["url"], data=body, headers=headers) as response:
+            await response.read()
+            accepted = time.perf_counter()
+            if response.status != 200:
+                raise RuntimeError(f"the webhook was answered {response.status}")
+        await self.in_uci("1")
+        return time.perf_counter() - accepted
+
+    async def give_back(self, session: str) -> None:
+        """Refund it, so that it can be bought again."""
+        await self._world.bus.call("stripe-payments", "refund", {"payment_id": session})
+        await self.in_uci("0")
+
+    async def in_uci(self, unlocked: str) -> None:
+        """Wait until the file of features says so."""
+        async with asyncio.timeout(30):
+            while self._unlocked() != unlocked:
+                await asyncio.sleep(WATCH_S)
+
+    def _unlocked(self) -> object:
+        section = parse("stripe-features", self._features.read_text()).section(FEATURE)
+        return section.options.get("unlocked") if section else None
+
+
+@dataclass
+class _Side:
+    """One of the two daemons. `daemon`: its code; the figures are filled in as they are measured."""
+
+    daemon: Path
+    folder: Path
+    latencies: list[float] = field(default_factory=list)
+    counts: dict[str, Any] = field(default_factory=dict)
+
+    def world(self, name: str, *, counted: bool = False) -> World:
+        path = f"{INSTRUMENTS}:{self.daemon}" if counted else str(self.daemon)
+        environment = {"PYTHONPATH": path}
+        if counted:
+            environment["BENCH_COUNTS"] = str(self._counts_file)
+        return World(state=self.folder / name, environment=environment)
+
+    @property
+    def _counts_file(self) -> Path:
+        return (self.folder / "counts.json").resolve()
+
+    async def count(self) -> None:
+        """One purchase from the payment on, with all webhooks of it, after some that are not counted."""
+        async with self.world("counted", counted=True) as world:
+            buyer = _Buyer(world)
+            for _ in range(COUNTED):
+                session = await buyer.order()
+                await asyncio.sleep(BEFORE_S)
+                self._signal(world, signal.SIGUSR1)
+                await world.pay(session)
+                await buyer.in_uci("1")
+                await asyncio.sleep(SETTLED_S)
+                self._signal(world, signal.SIGUSR2)
+                await buyer.give_back(session)
+                await asyncio.sleep(SETTLED_S)
+            await world.wait_until(self._is_counted)
+        self.counts = json.loads(self._counts_file.read_text())
+
+    def _signal(self, world: World, number: signal.Signals) -> None:
+        os.kill(world.daemon.pid or 0, number)
+
+    async def _is_counted(self) -> bool:
+        return self._counts_file.exists()
+
+
+async def _latencies(sides: tuple[_Side, _Side]) -> None:
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        worlds = [await stack.enter_async_context(side.world("latency")) for side in sides]
+        for world in worlds:
+            world.stripe.faults.configure({"webhooks": "drop"})
+        for turn in range(PURCHASES + 1):
+            for side, world in zip(sides, worlds, strict=True):
+                buyer = _Buyer(world)
+                session = await buyer.order()
+                await world.pay(session)
+                latency = await buyer.deliver(session, http)
+                await buyer.give_back(session)
+                if turn:  # the first one imports the SDK
+                    side.latencies.append(latency * 1000)
+
+
+def _p99(values: list[float]) -> float:
+    return sorted(values)[int(len(values) * 0.99)]
+
+
+def _both(
+    what: str, unit: str, values: tuple[float, float], goal: Goal | None = None, remark: str = ""
+) -> Row:
+    """`values`: ours, then the older one's."""
+    return Row(f"{what}, beside {BESIDE}", values[0], unit, goal, values[1], BESIDE, remark)
+
+
+async def _counts(sides: tuple[_Side, _Side]) -> AsyncIterator[Row]:
+    for side in sides:
+        await side.count()
+    ours, older = (side.counts for side in sides)
+
+    def row(what: str, key: str, goal: Goal | None = None) -> Row:
+        return _both(what, "", (ours[key], older[key]), goal)
+
+    yield row(
+        "ledger operations, from payment to unlocked feature", "jobs", Goal("<=", 0.6, of_baseline=True)
+    )
+    yield row("SQL statements for them", "statements")
+    files = (float(len(ours["files"])), float(len(older["files"])))
+    yield _both("project files entered, from payment to unlocked feature", "", files, Goal("<=", 40))
+    yield row("stays in modules of sync meanwhile", "stays")
+    yield row("returns to modules of sync meanwhile", "returns")
+
+
+async def measure(folder: Path) -> AsyncIterator[Row]:
+    """Needs two minutes."""
+    older = await asyncio.to_thread(_older_daemon, folder / "older")
+    sides = (_Side(REPOSITORY / "daemon", folder / "ours"), _Side(older, folder / "theirs"))
+    for side in sides:
+        side.folder.mkdir()
+    await _latencies(sides)
+    ours, theirs = (side.latencies for side in sides)
+    faster = Goal("<=", 0.7, of_baseline=True)
+    yield _both("webhook accepted to feature in UCI, median", "ms", (median(ours), median(theirs)), faster)
+    yield _both("webhook accepted to feature in UCI, p99", "ms", (_p99(ours), _p99(theirs)), faster)
+    async for row in _counts(sides):
+        yield row
+    async for row in _resources(sides):
+        yield row
+
+
+async def _resources(sides: tuple[_Side, _Side]) -> AsyncIterator[Row]:
+    environments = [{"PYTHONPATH": str(side.daemon)} for side in sides]
+    starts: list[float] = []
+    idle: list[float] = []
+    used: list[float] = []
+    written: list[float] = []
+    for side, environment in zip(sides, environments, strict=True):
+        starts.append(min(await start_and_memory.starts(side.folder / "starts", environment)))
+        idle.append(await start_and_memory.memory_idle(side.folder / "idle", environment))
+        used.append(await start_and_memory.memory_used(side.folder / "used", environment))
+    yield _both("start to registered", "s", (starts[0], starts[1]), Goal("<=", 0.3))
+    yield _both("memory, idle", "MiB", (idle[0], idle[1]), Goal("<=", 32))
+    yield _both("memory, after the first Stripe call", "MiB", (used[0], used[1]), Goal("<=", 50))
+    for side, environment in zip(sides, environments, strict=True):
+        written.append(await flash.purchase_kib(side.folder / "flash", environment))
+    less = Goal("<=", 0.6, of_baseline=True)
+    yield _both("flash, written for a purchase", "KiB", (written[0], written[1]), less)
