@@ -40,7 +40,7 @@ WATCH_S: Final = 0.0005
 """Between two looks at the file of features."""
 BEFORE_S: Final = 0.3
 """What the order causes is over by then, and the poller has not yet looked for a payment."""
-SETTLED_S: Final = 1.0
+SETTLED_S: Final = 2.0
 """What a webhook causes after the feature is in UCI is over by then."""
 INSTRUMENTS: Final = Path(__file__).with_name("instruments")
 
@@ -73,9 +73,7 @@ class _Buyer:
         return str(answer["session_id"])
 
     async def deliver(self, session: str, http: aiohttp.ClientSession) -> float:
-        """Deliver `checkout.session.completed`, which Stripe does not (to time it); seconds from its 200 until
-        the feature is in UCI.
-        """
+        """Deliver `checkout.session.completed` itself; seconds from its 200 to the feature in UCI."""
         account = self._world.stripe.account
         event = next(
             event
