@@ -302,13 +302,9 @@ async def _effect(house: House) -> str | None:
     """What of another router's got in here, None for nothing."""
     parts = await house.parts()
     await parts.inbox.work()
-    stored = await parts.ledger.read(
-        lambda tx: [
-            tx.objects.of_type(kind) for kind in ("checkout.session", "charge", "subscription", "invoice")
-        ]
-    )
-    rows, _ = await parts.ledger.read(lambda tx: tx.transactions.page(10))
+    state = parts.reconciler.state
+    stored, rows = list(state.objects), state.history
     unlocked = [name for name, held in parts.features.current.items() if held.unlocked]
-    if any(stored) or rows or unlocked:
+    if stored or rows or unlocked:
         return f"it had an effect: stored {stored}, history {rows}, unlocked {unlocked}"
     return None

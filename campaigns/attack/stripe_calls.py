@@ -219,7 +219,7 @@ async def _looked_up(past: Past) -> object:
 
 async def _there_and_back(past: Past) -> object:
     service, held = past.seller.subscriptions, past.ids["subscription"]
-    row = await past.seller.ledger.read(lambda tx: tx.subscriptions.get(held))
+    row = past.seller.reconciler.state.subscriptions.get(held)
     other = MONTHLY if row is not None and row.price_alias == YEARLY else YEARLY
     return await service.change_plan(held, other, "it")
 

@@ -19,11 +19,11 @@ from stripe_payments.http_api import webhook_receiver
 from stripe_payments.http_api.auth import credential
 from stripe_payments.http_api.http import Request
 from stripe_payments.http_api.pages import page_language
-from stripe_payments.settings import settings_from_uci
+from stripe_payments.settings import Settings, settings_from_uci
 from stripe_payments.stripe_api import sign, verify
 from stripe_payments.stripe_api.validation import Expected, MalformedResponseError, read_response
-from stripe_payments.sync import projection as derive
 from stripe_payments.sync.fetch import units_of
+from stripe_payments.sync.projection import project
 from stripe_payments.sync.stored_objects import flatten
 from tools.ubus.json_text import parse_json
 from ubus_py import StatusError, UsageError
@@ -76,18 +76,8 @@ def _object(given: bytes) -> str | None:
         return None
     if not isinstance(root.get("id"), str) or not isinstance(root.get("object"), str):
         return None
-    kind = root["object"]
-    for unit in units_of(root, 0.0):
-        flatten(unit.root)
-    rows: list[Any] = []
-    if kind in ("checkout.session", "payment_intent"):
-        rows += derive.payment_rows(root, derive.payment(root), "x", None)
-    if kind == "checkout.session":
-        derive.purchase(root, derive.payment(root))
-    if kind == "subscription":
-        derive.subscription(root)
-    if kind == "invoice" and (row := derive.invoice_row(root, "")) is not None:
-        rows.append(row)
+    objects = {raw["id"]: raw for unit in units_of(root, 0.0) for raw in flatten(unit.root)}
+    rows = project(objects, Settings(), None, last_contact=None, previous={}).history
     encode_table({"rows": [str(row) for row in rows]})
     return None
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from random import Random
 
 from simulator.world import World
-from stripe_payments.ledger import Ledger, Transaction, TransactionRow
+from stripe_payments.ledger import Ledger, Transaction
+from stripe_payments.payment_history import TransactionRow
 from tests.flows.subscriber import PREMIUM, Subscriber
 
 __all__ = ["ONETIME", "PREMIUM", "Pasts"]
@@ -74,10 +75,12 @@ def _complete(making: Path, folder: Path) -> Path:
 
 def _years_pass(tx: Transaction) -> None:
     chance = Random(0)  # what can be compressed is
+    rows: list[TransactionRow] = []
     for number in range(4000):
         name, note = f"old_{number:05d}", chance.randbytes(500).hex()
-        tx.objects.put({"id": f"ch_{name}", "object": "charge", "created": number, "note": note}, number)
-        tx.transactions.put(TransactionRow(f"pi_{name}", number, "payment", 199, "eur", "paid", "long ago"))
+        tx.objects.put([{"id": f"ch_{name}", "object": "charge", "created": number, "note": note}], number)
+        rows.append(TransactionRow(f"pi_{name}", number, "payment", 199, "eur", "paid", "long ago"))
+    tx.history.put(rows)
 
 
 def _a_minute_passes(ledger: Path) -> None:

@@ -108,7 +108,7 @@ def figures(soaked: Soaked) -> list[Row]:
             tidied.size / 1024,
             "before",
         ),
-        Row("objects that its care dropped for that", cramped.dropped, ""),
+        Row("objects that it archived for that", cramped.archived, ""),
         Row("log, an hour", log.slope, "MiB"),
         Row(
             "log, for each purchase",

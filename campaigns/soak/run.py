@@ -18,8 +18,14 @@ from campaigns.soak.luci import Luci
 from campaigns.soak.samples import Sample
 from simulator.stripe_cloud import StripeCloud
 from simulator.world import World
+from stripe_payments.clock import TrustedClock
+from stripe_payments.identity import IdentityStore
+from stripe_payments.keys import Keys
 from stripe_payments.ledger import Ledger
 from stripe_payments.ledger.retention import LedgerCare, Tidied
+from stripe_payments.settings import Settings
+from stripe_payments.stripe_api import StripeAPI
+from stripe_payments.sync import Reconciler
 from ubus_py import ConnectionLost, StatusError
 
 EVERY_S: Final = 1.0
@@ -171,11 +177,16 @@ async def _tidy(state: Path, copy: Path, now: int) -> tuple[Tidied | None, Tidie
     """
     shutil.copytree(state, copy)
     ledger = await Ledger.open(copy / "ledger.db")
+    clock = TrustedClock(now)
+    stripe = StripeAPI(Keys, clock)  # never called
+    reconciler = Reconciler(ledger, stripe, clock, Settings, IdentityStore(copy), lambda: None)
     try:
-        tidied = await LedgerCare(ledger, lambda: now).tidy()
+        await reconciler.load()
+        tidied = await LedgerCare(ledger, lambda: now, reconciler.archive).tidy()
         space = tidied.size // 2 if tidied is not None else 0
-        return tidied, await LedgerCare(ledger, lambda: now, size_limit=space).tidy()
+        return tidied, await LedgerCare(ledger, lambda: now, reconciler.archive, size_limit=space).tidy()
     finally:
+        stripe.close()
         await ledger.close()
 
 

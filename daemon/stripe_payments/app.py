@@ -159,6 +159,7 @@ class App:
             api_base=self._api_base,
             refused_webhooks=self._refused_webhooks,
             ledger=self._ledger,
+            state=parts.reconciler.state if parts is not None else None,
             clock=parts.clock if parts is not None else None,
             last_sync=parts.reconciler.last_sync if parts is not None else None,
             unlocks_trouble=self._unlocks.last_error if self._unlocks is not None else None,
@@ -347,10 +348,10 @@ class App:
             inbox=inbox,
             poller=poller,
             checkout=checkout,
-            payment_status=billing.PaymentStatusService(ledger, poller, identity, settings),
-            history=billing.History(ledger, settings),
+            payment_status=billing.PaymentStatusService(ledger, poller, reconciler, settings),
+            history=billing.History(reconciler, settings),
             refunds=billing.RefundService(ledger, stripe, reconciler),
-            subscriptions=billing.SubscriptionService(ledger, stripe, reconciler, settings, clock, prices),
+            subscriptions=billing.SubscriptionService(stripe, reconciler, settings, clock, prices),
             portal=billing.PortalService(ledger, stripe, identity, customers, return_urls),
             grants=billing.GrantService(ledger, reconciler, settings, clock),
             provisioner=Provisioner(stripe, settings, self._bus, lambda: keys.current().mode, reload.now),
@@ -364,7 +365,7 @@ class App:
         self._workers.start("poller", poller.run)
         self._workers.start("reload", reload.run)
         self._workers.start("checkouts", checkout.resume, once=True)
-        self._workers.start("ledger care", LedgerCare(ledger, clock.now).run)
+        self._workers.start("ledger care", LedgerCare(ledger, clock.now, reconciler.archive).run)
 
     # -- stop -------------------------------------------------------------------------------------
 
@@ -454,5 +455,7 @@ def _recorded_identity(tx: Transaction) -> Identity | None:
     router_id = tx.meta.get(META_ROUTER_ID)
     if router_id is None:
         return None
-    customer = next((one.get("customer") for one in tx.objects.newest("checkout.session", 1)), None)
+    sessions = [raw for raw in tx.objects.all().values() if raw.get("object") == "checkout.session"]
+    newest = max(sessions, key=lambda raw: int(raw.get("created") or 0), default={})
+    customer = newest.get("customer")
     return Identity(router_id, customer if isinstance(customer, str) else None)

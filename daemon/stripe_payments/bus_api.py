@@ -87,7 +87,7 @@ async def catalog(call: BusCall) -> Reply:
     """
     from stripe_payments.billing import catalog_view, read_ownership
 
-    ownership = await call.parts.ledger.read(read_ownership)
+    ownership = read_ownership(call.parts.reconciler.state)
     return catalog_view(call.parts.settings(), ownership, call.locale)
 
 

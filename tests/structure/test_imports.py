@@ -60,13 +60,6 @@ def test_only_stripe_api_imports_the_sdk(file: Path) -> None:
         assert not _imports_of(file, "stripe")
 
 
-@pytest.mark.parametrize("file", _files(PAYMENTS / "entitlements"), ids=str)
-def test_the_entitlement_rules_do_no_io(file: Path) -> None:
-    assert not _imports_of(
-        file, "asyncio", "io", "os", "pathlib", "random", "socket", "sqlite3", "threading", "time", "ubus_py"
-    )
-
-
 @pytest.mark.parametrize("file", _files(DAEMON), ids=str)
 def test_the_daemon_knows_nothing_of_the_simulator(file: Path) -> None:
     assert not _imports_of(file, "simulator", "tests", "tools", "campaigns")

@@ -8,13 +8,13 @@ from stripe_payments.billing.checkout_sessions import CheckoutService
 from stripe_payments.billing.customer import CustomerService
 from stripe_payments.billing.eligibility import Ownership, catalog_view, read_ownership
 from stripe_payments.billing.grants import GrantService
-from stripe_payments.billing.history import History
 from stripe_payments.billing.payment_status import PaymentStatusService
 from stripe_payments.billing.portal import PortalService
 from stripe_payments.billing.prices import PriceIds
 from stripe_payments.billing.refunds import RefundService
 from stripe_payments.billing.return_urls import ReturnUrls
 from stripe_payments.billing.subscriptions import SubscriptionService
+from stripe_payments.billing.transaction_list import History
 
 __all__ = [
     "CheckoutService",

@@ -150,7 +150,7 @@ class CheckoutService:
         order = _Order(price.alias, success, cancel, _stripe_locale(locale or settings.locale))
         if self._stripe.state.status == "unconfigured":
             raise PaymentError("not_configured")
-        ownership = await self._ledger.read(read_ownership)
+        ownership = read_ownership(self._reconciler.state)
         if (owned := already_owned(price, ownership, settings)) is not None:
             raise PaymentError("already_owned", **owned)
         checkout = await self._opening.run(order, lambda: self._open(order, price))
@@ -174,7 +174,7 @@ class CheckoutService:
         price = settings.price(checkout.price_alias)
         if price is None or checkout.session_id is None:
             return False
-        ownership = await self._ledger.read(read_ownership)
+        ownership = read_ownership(self._reconciler.state)
         if already_owned(price, ownership, settings) is None:
             return False
         return await self._expire(checkout.session_id)
@@ -242,7 +242,7 @@ class CheckoutService:
         settings = self._settings()
         customer = await self._customers.ensure()
         started = time.monotonic()
-        tried = await self._ledger.read(lambda tx: tx.subscriptions.any())
+        tried = bool(self._reconciler.state.subscriptions)
         try:
             session = await self._stripe.create(
                 "checkout.session",

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from stripe_payments.entitlements import MANUAL, Entitlement, Purchase, Subscription, announced_end
 from stripe_payments.settings import Price, Sellable, Settings
-from stripe_payments.sync.projection import payment
-from stripe_payments.sync.stored_objects import assemble
 
 if TYPE_CHECKING:
-    from stripe_payments.ledger import Transaction
+    from stripe_payments.sync.projection import State
 
 LIVING: Final = frozenset({"active", "trialing", "past_due", "unpaid", "paused"})
 """Statuses of a subscription that has not ended, paid or not: a second one would be charged as well. Not
@@ -34,15 +32,14 @@ class Ownership:
         return [row for row in self.subscriptions if row.status in LIVING]
 
 
-def read_ownership(tx: Transaction) -> Ownership:
-    purchases = tuple(tx.purchases.deciding())
-    pending = {held.id for held in purchases if not held.paid and _is_pending(tx, held)}
-    return Ownership(tuple(tx.subscriptions.standing()), purchases, tx.features.all(), frozenset(pending))
-
-
-def _is_pending(tx: Transaction, purchase: Purchase) -> bool:
-    session = assemble(tx.objects.get, purchase.id)
-    return session is not None and payment(session).status == "pending"
+def read_ownership(state: State) -> Ownership:
+    pending = {paid.id for paid in state.payments.values() if paid.status == "pending"}
+    return Ownership(
+        state.running,
+        tuple(state.purchases.values()),
+        state.entitlements,
+        frozenset(pending & state.purchases.keys()),
+    )
 
 
 def is_active(purchase: Purchase) -> bool:

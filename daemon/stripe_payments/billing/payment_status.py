@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.billing.declines import failure
 from stripe_payments.errors import PaymentError
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.stripe_api import is_transient, object_kind
-from stripe_payments.sync import projection as derive
-from stripe_payments.sync.invoice_money import InvoiceMoney, Money
-from stripe_payments.sync.stored_objects import assemble
+from stripe_payments.sync import payment_facts as facts
+from stripe_payments.sync.projection import InvoiceMoney, invoice_row
 
 if TYPE_CHECKING:
-    from stripe_payments.identity import IdentityStore
-    from stripe_payments.ledger import Checkout, Ledger, Transaction
+    from stripe_payments.entitlements import Subscription
+    from stripe_payments.ledger import Checkout, Ledger
     from stripe_payments.settings import Settings
-    from stripe_payments.sync import Poller
+    from stripe_payments.sync import Poller, Reconciler
+    from stripe_payments.sync.projection import State
 
 # https://docs.stripe.com/api/subscriptions/object#subscription_object-status
 _SUBSCRIPTION: Final = {
@@ -40,12 +40,12 @@ class PaymentStatusService:
         self,
         ledger: Ledger,
         poller: Poller,
-        identity: IdentityStore,
+        reconciler: Reconciler,
         settings: Callable[[], Settings],
     ) -> None:
         self._ledger = ledger
         self._poller = poller
-        self._identity = identity
+        self._reconciler = reconciler
         self._settings = settings
 
     async def show(self, payment_id: str, locale: str | None = None) -> dict[str, Any]:
@@ -78,28 +78,19 @@ class PaymentStatusService:
         return current
 
     async def _known(self, payment_id: str, kind: str, locale: str | None) -> dict[str, Any] | None:
-        """Its state in the ledger, None if there is none."""
-        identity = self._identity.load()
-
-        def find(tx: Transaction) -> tuple[dict[str, Any], derive.DisputeState | None, Money] | None:
-            root = assemble(tx.objects.get, _root_id(tx, payment_id, kind))
-            if root is None or not derive.is_ours(root, identity.router_id, identity.customer):
-                return None
-            held = tx.purchases.get(str(root["id"]))
-            invoice = root.get("latest_invoice") if root.get("object") == "subscription" else root
-            money = InvoiceMoney(tx).of(invoice) if isinstance(invoice, dict) else Money()
-            return root, held.dispute if held else None, money
-
-        found = await self._ledger.read(find)
-        if found is None:
-            checkout = await self._ledger.read(lambda tx: tx.checkouts.by_session(payment_id))
-            return self._of_checkout(checkout, locale) if checkout is not None else None
-        root, dispute, money = found
-        if root.get("object") == "subscription":
-            return self._of_subscription(root, money, locale)
-        if root.get("object") == "invoice":
-            return self._of_invoice(root, money, locale)
-        return self._of_payment(derive.payment(root, None, dispute), derive.metadata(root), locale)
+        """What is stored of it, None if nothing."""
+        state = self._reconciler.state
+        if kind == "subscription":
+            row = state.subscriptions.get(payment_id)
+            return self._of_subscription(state, row, locale) if row is not None else None
+        if kind == "invoice":
+            invoice = state.objects.get(payment_id)
+            return self._of_invoice(invoice, state.invoices[payment_id], locale) if invoice else None
+        paid = _payment(state, payment_id, kind)
+        if paid is not None:
+            return self._of_payment(paid, locale)
+        checkout = await self._ledger.read(lambda tx: tx.checkouts.by_session(payment_id))
+        return self._of_checkout(checkout, locale) if checkout is not None else None
 
     def _of_checkout(self, checkout: Checkout, locale: str | None) -> dict[str, Any]:
         """A session without a payment attempt: only the order is known."""
@@ -120,7 +111,7 @@ class PaymentStatusService:
             failure=None,
         )
 
-    def _of_payment(self, paid: derive.Payment, marks: dict[str, str], locale: str | None) -> dict[str, Any]:
+    def _of_payment(self, paid: facts.Payment, locale: str | None) -> dict[str, Any]:
         why = None
         if paid.failure_code or paid.decline_code:
             cause = failure(paid.failure_code, paid.decline_code)
@@ -137,7 +128,7 @@ class PaymentStatusService:
             paid_at=paid.paid_at,
             id=paid.id,
             payment_id=paid.payment_intent or paid.id,
-            item=marks.get("item"),
+            item=paid.item or None,
             locale=locale,
             amount_refunded=paid.amount_refunded,
             receipt_url=paid.receipt_url,
@@ -145,9 +136,9 @@ class PaymentStatusService:
             failure=why,
         )
 
-    def _of_invoice(self, root: dict[str, Any], money: Money, locale: str | None) -> dict[str, Any]:
+    def _of_invoice(self, root: Mapping[str, Any], money: InvoiceMoney, locale: str | None) -> dict[str, Any]:
         status = str(root.get("status"))
-        row = derive.invoice_row(root, "")
+        row = invoice_row(root, "")
         return self._answer(
             status=money.status(_INVOICE.get(status, "unpaid")),
             amount=row.amount if row is not None else root.get("amount_due"),
@@ -163,10 +154,10 @@ class PaymentStatusService:
             failure=None,
         )
 
-    def _of_subscription(self, root: dict[str, Any], money: Money, locale: str | None) -> dict[str, Any]:
-        held = derive.subscription(root)
-        invoice = root.get("latest_invoice")
-        last = self._of_invoice(invoice, money, locale) if isinstance(invoice, dict) else {}
+    def _of_subscription(self, state: State, held: Subscription, locale: str | None) -> dict[str, Any]:
+        root = state.objects[held.id]
+        invoice = state.objects.get(facts.reference(root.get("latest_invoice")) or "")
+        last = self._of_invoice(invoice, state.invoices[str(invoice["id"])], locale) if invoice else {}
         return self._answer(
             status=_SUBSCRIPTION.get(held.status, "unpaid"),
             amount=last.get("amount"),
@@ -205,13 +196,11 @@ class PaymentStatusService:
         }
 
 
-def _root_id(tx: Transaction, payment_id: str, kind: str) -> str:
-    """The stored object of the complete payment: the session of a payment intent or of a charge."""
-    intent = payment_id
+def _payment(state: State, payment_id: str, kind: str) -> facts.Payment | None:
+    """The payment of a Checkout session, of a payment intent, or of the payment intent of a charge."""
+    if kind == "checkout.session":
+        return state.payments.get(payment_id)
+    intent: str | None = payment_id
     if kind == "charge":
-        charge = tx.objects.get(payment_id)
-        intent = derive.reference(charge.get("payment_intent")) or "" if charge else ""
-    if kind in ("charge", "payment_intent"):
-        session = tx.objects.session_of(intent)
-        return str(session["id"]) if session is not None else intent
-    return payment_id
+        intent = facts.reference(state.objects.get(payment_id, {}).get("payment_intent"))
+    return state.payment_of(intent) if intent is not None else None

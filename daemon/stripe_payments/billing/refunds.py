@@ -12,8 +12,7 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import _
 from stripe_payments.log import Log
 from stripe_payments.stripe_api import IDEMPOTENCY_KEY_TTL, StripeAPI, is_transient, object_kind
-from stripe_payments.sync import projection as derive
-from stripe_payments.sync.stored_objects import assemble
+from stripe_payments.sync import payment_facts as facts
 
 if TYPE_CHECKING:
     from stripe_payments.ledger import Ledger, Transaction
@@ -117,23 +116,26 @@ class RefundService:
             "reason": refund.get("reason"),
         }
 
-    async def _payment(self, payment_id: str) -> derive.Payment:
+    async def _payment(self, payment_id: str) -> facts.Payment:
         """The payment as Stripe has it now; only one of ours can be refunded here."""
         outcome = await self._reconciler.sync(payment_id, "refund")
         if not outcome.ours:
             raise PaymentError("payment_not_found", payment_id=payment_id)
-        stored = await self._ledger.read(lambda tx: tx.objects.get(payment_id)) or {}
+        state = self._reconciler.state
+        stored = state.objects.get(payment_id, {})
         kind = object_kind(payment_id)
+        paid: facts.Payment | None = None
         if kind == "invoice":
             # its payment is no object of its own in the ledger: the invoice stands for it
-            intent_id = derive.payment_intent_of_invoice(stored)
+            intent_id = next(iter(facts.payment_intents_of_invoice(stored)), None)
             intent = await self._stripe.retrieve(intent_id) if intent_id else None
-            paid = derive.payment(intent) if intent else None
+            if intent is not None:
+                paid = facts.payment(intent, intent, facts.expanded(intent.get("latest_charge")))
+        elif kind == "checkout.session":
+            paid = state.payments.get(payment_id)
         else:
-            intent_id = (
-                payment_id if kind == "payment_intent" else derive.reference(stored.get("payment_intent"))
-            )
-            paid = await self._ledger.read(lambda tx: _stored_payment(tx, intent_id)) if intent_id else None
+            intent_id = payment_id if kind == "payment_intent" else stored.get("payment_intent")
+            paid = state.payment_of(str(intent_id))
         if paid is None:
             raise PaymentError("not_refundable", payment_id=payment_id, reason=_NOT_PAID)
         return paid
@@ -150,12 +152,3 @@ def _unanswered(tx: Transaction, entry: str) -> str | None:
     """The idempotency key of the same request that got no answer, while Stripe still knows it."""
     key, _, at = (tx.meta.get(entry) or "").partition(" ")
     return key if at.isdigit() and abs(time.time() - int(at)) < IDEMPOTENCY_KEY_TTL else None
-
-
-def _stored_payment(tx: Transaction, intent_id: str) -> derive.Payment | None:
-    intent = assemble(tx.objects.get, intent_id)
-    if intent is None:
-        return None
-    session = tx.objects.session_of(intent_id)
-    purchase = tx.purchases.get(str(session["id"])) if session is not None else None
-    return derive.payment(intent, None, purchase.dispute if purchase else None)

@@ -9,10 +9,10 @@ from stripe_payments.billing.eligibility import LIVING, items_of, price_of
 from stripe_payments.entitlements import Subscription, announced_end, grace_end
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.settings import Settings
-from stripe_payments.sync import projection as derive
+from stripe_payments.sync import payment_facts as facts
 
 if TYPE_CHECKING:
-    from stripe_payments.ledger import Transaction
+    from stripe_payments.sync.projection import State
 
 Raw = Mapping[str, Any]
 
@@ -21,33 +21,27 @@ LISTED: Final = 50
 """Newest subscriptions that are listed, besides those that have not ended."""
 
 
-def list_subscriptions(tx: Transaction, settings: Settings, locale: str | None) -> list[dict[str, Any]]:
+def list_subscriptions(state: State, settings: Settings, locale: str | None) -> list[dict[str, Any]]:
     """Those that have not ended, then others, LISTED of them; the newest first."""
-    rows = {row.id: row for row in tx.subscriptions.standing()}
-    for raw in tx.objects.newest("subscription", LISTED):
-        if (row := tx.subscriptions.get(str(raw["id"]))) is not None:
-            rows[row.id] = row
+    rows = {row.id: row for row in state.running}
+    for raw in state.newest("subscription")[:LISTED]:
+        rows[str(raw["id"])] = state.subscriptions[str(raw["id"])]
     found = []
     for row in rows.values():
-        raw = tx.objects.get(row.id) or {}
-        order = (row.status not in LIVING, -(derive.integer(raw.get("created")) or 0), row.id)
-        found.append((order, _view(tx, row, raw, settings, locale)))
+        created = facts.integer(state.objects[row.id].get("created")) or 0
+        found.append(((row.status not in LIVING, -created, row.id), _view(state, row, settings, locale)))
     return [view for _, view in sorted(found, key=lambda entry: entry[0])]
 
 
 def show_subscription(
-    tx: Transaction, subscription_id: str, settings: Settings, locale: str | None
+    state: State, subscription_id: str, settings: Settings, locale: str | None
 ) -> dict[str, Any] | None:
     """One of them, None if the ledger has none of that id."""
-    row = tx.subscriptions.get(subscription_id)
-    if row is None:
-        return None
-    return _view(tx, row, tx.objects.get(subscription_id) or {}, settings, locale)
+    row = state.subscriptions.get(subscription_id)
+    return _view(state, row, settings, locale) if row is not None else None
 
 
-def _view(
-    tx: Transaction, row: Subscription, raw: Raw, settings: Settings, locale: str | None
-) -> dict[str, Any]:
+def _view(state: State, row: Subscription, settings: Settings, locale: str | None) -> dict[str, Any]:
     """{id, plan, title, status, price, amount, currency, interval, current_period_end, cancel_at,
     cancel_at_period_end, ends_at, trial_end, grace_until, paused, pending_change, latest_invoice}.
 
@@ -56,12 +50,13 @@ def _view(
     no payments and unlocks nothing; pending_change {price, expires_at, invoice_url} or null: a change of plan
     that waits for its payment; latest_invoice {id, status, amount_due, currency, url, pdf} or null.
     """
+    raw = state.objects[row.id]
     price = price_of(row, settings)
     plan = price.of if price is not None else row.plan
     sold = settings.sellable(plan) if plan else None
     at_stripe = _item_price(raw)
     recurring = at_stripe.get("recurring")
-    invoice = tx.objects.get(str(derive.reference(raw.get("latest_invoice"))))
+    invoice = state.objects.get(facts.reference(raw.get("latest_invoice")) or "")
     ended = row.status in ("canceled", "incomplete_expired")
     return {
         "id": row.id,
@@ -69,13 +64,13 @@ def _view(
         "title": sold.title_in(locale) if sold is not None else plan,
         "status": row.status,
         "price": price.alias if price is not None else row.price_alias or row.price_id,
-        "amount": derive.integer(at_stripe.get("unit_amount")) or (price.amount if price is not None else 0),
+        "amount": facts.integer(at_stripe.get("unit_amount")) or (price.amount if price is not None else 0),
         "currency": raw.get("currency") or (price.currency if price is not None else ""),
         "interval": recurring.get("interval") if isinstance(recurring, Mapping) else None,
         "current_period_end": _time(row.current_period_end),
         "cancel_at": _time(row.cancel_at),
         "cancel_at_period_end": row.cancel_at_period_end,
-        "ends_at": _time(derive.integer(raw.get("ended_at")) if ended else announced_end(row)),
+        "ends_at": _time(facts.integer(raw.get("ended_at")) if ended else announced_end(row)),
         "trial_end": _time(row.trial_end),
         "grace_until": _time(grace_end(row, settings)),
         "paused": row.paused_collection or row.status == "paused",
@@ -96,12 +91,12 @@ def _pending_change(raw: Raw, invoice: Raw | None, settings: Settings) -> dict[s
         return None
     wanted: Raw = next(iter(pending.get("subscription_items") or []), {})
     at_stripe = wanted.get("price")
-    price_id = derive.reference(at_stripe) or ""
+    price_id = facts.reference(at_stripe) or ""
     key = at_stripe.get("lookup_key") if isinstance(at_stripe, Mapping) else None
     price = settings.price(price_id) or settings.price(str(key or ""))
     return {
         "price": price.alias if price is not None else price_id,
-        "expires_at": _time(derive.integer(pending.get("expires_at"))),
+        "expires_at": _time(facts.integer(pending.get("expires_at"))),
         "invoice_url": invoice.get("hosted_invoice_url") if invoice else None,
     }
 
@@ -112,7 +107,7 @@ def _invoice(invoice: Raw | None) -> dict[str, Any] | None:
     return {
         "id": invoice["id"],
         "status": invoice.get("status"),
-        "amount_due": derive.integer(invoice.get("amount_due")) or 0,
+        "amount_due": facts.integer(invoice.get("amount_due")) or 0,
         "currency": invoice.get("currency"),
         "url": invoice.get("hosted_invoice_url"),
         "pdf": invoice.get("invoice_pdf"),

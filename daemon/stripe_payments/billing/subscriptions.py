@@ -27,7 +27,6 @@ from stripe_payments.stripe_api import StripeAPI, is_transient, object_kind
 
 if TYPE_CHECKING:
     from stripe_payments.clock import TrustedClock
-    from stripe_payments.ledger import Ledger
     from stripe_payments.stripe_api.parameters import InvoiceCreatePreviewParams, SubscriptionUpdateParams
     from stripe_payments.sync.reconciler import Reconciler
 
@@ -61,14 +60,12 @@ class _Current:
 class SubscriptionService:
     def __init__(
         self,
-        ledger: Ledger,
         stripe: StripeAPI,
         reconciler: Reconciler,
         settings: Callable[[], Settings],
         clock: TrustedClock,
         prices: PriceIds,
     ) -> None:
-        self._ledger = ledger
         self._stripe = stripe
         self._reconciler = reconciler
         self._settings = settings
@@ -80,7 +77,7 @@ class SubscriptionService:
     async def list(self, locale: str | None = None) -> list[dict[str, Any]]:
         """All of this router's subscriptions; see `subscription_view` for the shape."""
         settings = self._settings()
-        return await self._ledger.read(lambda tx: list_subscriptions(tx, settings, locale))
+        return list_subscriptions(self._reconciler.state, settings, locale)
 
     async def preview_change(self, subscription_id: str, price_id: str) -> dict[str, Any]:
         """Return what a change to a price of the catalog costs: {subscription, price, plan, amount_due,
@@ -198,7 +195,7 @@ class SubscriptionService:
         """A second click joins the change in progress; changes are made one at a time."""
         subscription_id = await self._changes.run(key, lambda: self._make(change))
         settings = self._settings()
-        shown = await self._ledger.read(lambda tx: show_subscription(tx, subscription_id, settings, locale))
+        shown = show_subscription(self._reconciler.state, subscription_id, settings, locale)
         if shown is None:
             raise PaymentError("subscription_not_found", subscription=subscription_id)
         return shown
@@ -227,12 +224,11 @@ class SubscriptionService:
         outcome = await self._reconciler.sync(subscription_id, "to be changed")
         if not outcome.ours:
             raise PaymentError("subscription_not_found", subscription=subscription_id)
-        row, raw = await self._ledger.read(
-            lambda tx: (tx.subscriptions.get(subscription_id), tx.objects.get(subscription_id))
-        )
-        if row is None or raw is None:
+        state = self._reconciler.state
+        row = state.subscriptions.get(subscription_id)
+        if row is None:
             raise PaymentError("subscription_not_found", subscription=subscription_id)
-        return _Current(row, raw)
+        return _Current(row, state.objects[subscription_id])
 
     async def _changeable(self, subscription_id: str, price_id: str) -> tuple[_Current, Price]:
         settings = self._settings()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from stripe_payments.billing.declines import failure
 from stripe_payments.diagnostics.finding import NO_KEY, STARTING, Finding, fine, note, warning
@@ -19,8 +19,6 @@ SHOWN: Final = 5
 LOOKED_THROUGH: Final = 100
 """Newest payments: more than anybody makes in RECENT_DAYS."""
 _FAR_FUTURE: Final = 2**40
-
-Raw = Mapping[str, Any]
 
 
 async def polling(probes: Probes) -> Finding:
@@ -122,24 +120,19 @@ async def effects(probes: Probes) -> Finding:
 async def payments(probes: Probes) -> Finding:
     """The last payments that failed, and why."""
     situation = probes.situation
-    if situation.ledger is None:
+    state = situation.state
+    if state is None:
         return STARTING
     since = situation.now - RECENT_DAYS * DAY_S
 
-    def look(tx: Transaction) -> tuple[list[Raw], list[str]]:
-        failed: list[Raw] = [
-            intent
-            for intent in tx.objects.newest("payment_intent", LOOKED_THROUGH)
-            if intent.get("status") not in ("succeeded", "processing")
-            and isinstance(intent.get("last_payment_error"), Mapping)
-            and int(intent.get("created") or 0) >= since
-        ]
-        owing = [
-            one.plan or one.id for one in tx.subscriptions.standing() if one.status in ("past_due", "unpaid")
-        ]
-        return failed[:SHOWN], owing
-
-    failed, owing = await situation.ledger.read(look)
+    failed = [
+        intent
+        for intent in state.newest("payment_intent")[:LOOKED_THROUGH]
+        if intent.get("status") not in ("succeeded", "processing")
+        and isinstance(intent.get("last_payment_error"), Mapping)
+        and int(intent.get("created") or 0) >= since
+    ][:SHOWN]
+    owing = [one.plan or one.id for one in state.running if one.status in ("past_due", "unpaid")]
     if not failed and not owing:
         return fine(
             _("No payment has failed in {recent_days} days.", recent_days=RECENT_DAYS),

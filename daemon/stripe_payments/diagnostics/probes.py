@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stripe_payments.ledger import Ledger
     from stripe_payments.refused_webhooks import RefusedWebhooks
     from stripe_payments.settings import Settings
+    from stripe_payments.sync.projection import State
     from ubus_py import Client
 
 T = TypeVar("T")
@@ -68,7 +69,7 @@ def _seen(task: asyncio.Future[Any]) -> None:
 class Situation:
     """What the checks examine: the parts of the daemon, as far as they exist.
 
-    `ledger` and `clock` are None until they are open; `refusal` says why they could not be opened.
+    `ledger`, `state` and `clock` are None until they are open; `refusal` says why they could not be opened.
     `api_base`: Stripe's address, None for the real one; `last_sync`: trusted epoch seconds;
     `unlocks_trouble`: why the last delivery of an unlock failed; `wall_clock` and `statvfs` are the system's.
     """
@@ -81,6 +82,7 @@ class Situation:
     api_base: str | None
     refused_webhooks: RefusedWebhooks
     ledger: Ledger | None = None
+    state: State | None = None
     clock: TrustedClock | None = None
     last_sync: int | None = None
     unlocks_trouble: str | None = None

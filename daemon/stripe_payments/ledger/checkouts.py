@@ -52,7 +52,7 @@ class Checkouts:
         locale: str,
         created_at: int,
     ) -> Checkout:
-        """Note that a session is about to be created. Raises sqlite3.IntegrityError for a used key."""
+        """Record that a session is about to be created. Raises sqlite3.IntegrityError for a used key."""
         row = self._connection.execute(
             "INSERT INTO checkouts (idempotency_key, price_alias, price_id, mode, success_url,"  # noqa: S608
             " cancel_url, locale, created_at, state)"
@@ -70,7 +70,7 @@ class Checkouts:
         state: CheckoutState | None = None,
         expires_at: int | None = None,
     ) -> Checkout:
-        """Note what is new; None leaves a column, and its index, as it is. Raises KeyError for an unknown
+        """Record what is new; None leaves a column, and its index, as it is. Raises KeyError for an unknown
         checkout.
         """
         given = {"session_id": session_id, "url": url, "state": state, "expires_at": expires_at}
@@ -108,7 +108,7 @@ class Checkouts:
         return [Checkout(*row) for row in rows]
 
     def prune(self, created_before: int) -> int:
-        """Forget checkouts that came to nothing, created before a time; gives their number. The last one
+        """Delete checkouts that came to nothing, created before a time; returns their number. The last one
         stays: the next one's `local_id` is beyond it.
         """
         return self._connection.execute(

@@ -7,9 +7,10 @@ shows when that is not UTF-8, JSON or compressed data any more.
 import json
 import sqlite3
 import zlib
+from collections.abc import Iterable
 from typing import Any, Final
 
-__all__ = ["corruption", "decoded", "is_corruption", "unpacked"]
+__all__ = ["corruption", "decoded", "decoded_list", "is_corruption", "unpacked"]
 
 # https://sqlite.org/rescode.html
 _CODES: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -23,12 +24,10 @@ def is_corruption(error: BaseException) -> bool:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF in _CODES or str(error).startswith(_NO_TEXT)
 
 
-def unpacked(packed: bytes) -> dict[str, Any]:
-    """The JSON object that a row holds compressed. Raises sqlite3.DatabaseError, which `is_corruption`, where
-    it holds none.
-    """
+def unpacked(packed: bytes) -> bytes:
+    """Decompress a row. Raises sqlite3.DatabaseError, which `is_corruption`, if it is not compressed data."""
     try:
-        return decoded(zlib.decompress(packed))
+        return zlib.decompress(packed)
     except zlib.error as error:
         raise corruption(f"a row cannot be unpacked: {error}") from error
 
@@ -42,6 +41,11 @@ def decoded(text: str | bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise corruption("no JSON object in a row")
     return found
+
+
+def decoded_list(texts: Iterable[bytes]) -> list[dict[str, Any]]:
+    """The JSON objects of many rows, which then share the strings of their keys. Raises as `decoded` does."""
+    return list(decoded(b'{"rows":[' + b",".join(texts) + b"]}")["rows"])
 
 
 def corruption(what: str) -> sqlite3.DatabaseError:

@@ -1,59 +1,17 @@
-"""The last entitlement of every feature: what the rest of the system was, or is being, told."""
+"""Each feature's last entitlement, as the rest of the system was, or is being, notified of it; and an
+administrator's grants.
+"""
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from typing import Final
 
-from stripe_payments.entitlements import Entitlement
+from stripe_payments.entitlements import Entitlement, ManualGrant
 
-__all__ = ["FeatureChange", "Features"]
+__all__ = ["Features", "Grants"]
 
 _COLUMNS: Final = "feature, unlocked, source, plan, until, reason"
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureChange:
-    """A feature before and after; `before` is None for one that was never heard of."""
-
-    before: Entitlement | None
-    after: Entitlement
-
-    @property
-    def flipped(self) -> bool:
-        """Whether it was unlocked or locked, rather than only being described anew."""
-        return self.after.unlocked != (self.before is not None and self.before.unlocked)
-
-    @property
-    def notable(self) -> bool:
-        """Whether listeners are told: it flipped, or another source or reason holds it now (not: a later
-        `until`).
-        """
-        before = self.before or Entitlement(self.after.feature)
-        return (self.after.unlocked, self.after.source, self.after.reason) != (
-            before.unlocked,
-            before.source,
-            before.reason,
-        )
-
-    def payload(self) -> dict[str, object]:
-        """What the outbox keeps of it (kind ``feature``), in as little as it takes: all that one purchase
-        unlocks should lie in one page. Without them, `flipped` and `notable` are true, `until` is not known.
-        """
-        after = self.after
-        payload: dict[str, object] = {
-            "feature": after.feature,
-            "unlocked": after.unlocked,
-            "source": after.source,
-            "plan": after.plan,
-            "reason": after.reason,
-        }
-        if after.until is not None:
-            payload["until"] = after.until
-        for name in ("flipped", "notable"):
-            if not getattr(self, name):
-                payload[name] = False
-        return payload
 
 
 class Features:
@@ -75,24 +33,43 @@ class Features:
         ).fetchone()
         return None if row is None else _entitlement(row)
 
-    def replace(self, new: Mapping[str, Entitlement]) -> list[FeatureChange]:
-        """Make these the entitlements, and give the real changes, by name; what is the same is not written.
-
-        A feature that is new and locked for no reason is no change. One that is missing from `new` is locked.
+    def replace(self, new: Mapping[str, Entitlement]) -> bool:
+        """Make these the entitlements; whether one differs from before. What is the same is not written; a
+        feature that is missing from `new` is locked.
         """
         before = self.all()
-        changes = []
-        for name in sorted(before.keys() | new.keys()):
-            old, after = before.get(name), new.get(name) or Entitlement(name)
-            if after == old:
-                continue
-            self._connection.execute(
-                f"INSERT OR REPLACE INTO features ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
-                astuple(after),
-            )
-            if old is not None or after != Entitlement(name):
-                changes.append(FeatureChange(old, after))
-        return changes
+        after = {name: Entitlement(name) for name in before} | dict(new)
+        different = [astuple(held) for name, held in after.items() if held != before.get(name)]
+        self._connection.executemany(
+            f"INSERT OR REPLACE INTO features ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
+            different,
+        )
+        return bool(different)
+
+
+class Grants:
+    """Rows of `ManualGrant`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def put(self, grant: ManualGrant) -> None:
+        """Store a grant, replacing an earlier one of the feature."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO grants (feature, until, note, granted_at) VALUES (?, ?, ?, ?)",
+            (grant.feature, grant.until, grant.note, grant.granted_at),
+        )
+
+    def delete(self, feature: str) -> bool:
+        """Revoke a grant; False if there was none."""
+        return self._connection.execute("DELETE FROM grants WHERE feature = ?", (feature,)).rowcount == 1
+
+    def all(self) -> list[ManualGrant]:
+        """All grants, by feature."""
+        rows = self._connection.execute(
+            "SELECT feature, until, note, granted_at FROM grants ORDER BY feature"
+        )
+        return [ManualGrant(*row) for row in rows]
 
 
 def _entitlement(row: sqlite3.Row) -> Entitlement:

@@ -1,88 +1,44 @@
-"""The history that people read: payments, refunds, disputes, invoices, newest first."""
+"""The part of the history whose objects are no longer stored; all other lines follow from the objects."""
 
-import re
 import sqlite3
-from dataclasses import astuple, dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import astuple
 from typing import Final
 
-from stripe_payments.errors import PaymentError
-from stripe_payments.i18n import _
+from stripe_payments.payment_history import TransactionRow
 
-__all__ = ["TransactionRow", "Transactions"]
-
-LARGEST_PAGE: Final = 100
+__all__ = ["ArchivedHistory"]
 
 _COLUMNS: Final = "id, date, kind, amount, currency, status, description, receipt_url, invoice_pdf"
-_CURSOR = re.compile(r"([0-9]{1,12})~([!-~]{1,255})")
-_BAD_CURSOR = _("give the “next” of the page before")
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionRow:
-    """One line of the history. `date`: epoch seconds; `amount`: minor units of `currency`, negative for money
-    back.
-    """
-
-    id: str
-    date: int
-    kind: str
-    amount: int
-    currency: str
-    status: str
-    description: str
-    receipt_url: str | None = None
-    invoice_pdf: str | None = None
-
-
-class Transactions:
+class ArchivedHistory:
     """Rows of `TransactionRow`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._all: Sequence[TransactionRow] | None = None
 
-    def put(self, row: TransactionRow) -> None:
-        """Store a line, replacing its earlier state."""
-        self._connection.execute(
-            f"INSERT OR REPLACE INTO transactions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-            astuple(row),
+    def all(self) -> Sequence[TransactionRow]:
+        """All archived lines, in no order; a snapshot."""
+        if self._all is None:
+            rows = self._connection.execute(f"SELECT {_COLUMNS} FROM history")  # noqa: S608
+            self._all = [TransactionRow(*row) for row in rows]
+        return self._all
+
+    def put(self, rows: Iterable[TransactionRow]) -> None:
+        """Archive lines, replacing their earlier states."""
+        self._connection.executemany(
+            f"INSERT OR REPLACE INTO history ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            [astuple(row) for row in rows],
         )
+        self._all = None
 
-    def get(self, transaction_id: str) -> TransactionRow | None:
-        """The line of that id."""
-        row = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM transactions WHERE id = ?",  # noqa: S608
-            (transaction_id,),
-        ).fetchone()
-        return None if row is None else TransactionRow(*row)
+    def delete(self, ids: Collection[str]) -> None:
+        """Remove the lines of these ids."""
+        self._connection.executemany("DELETE FROM history WHERE id = ?", [(one,) for one in ids])
+        self._all = None
 
-    def delete(self, transaction_id: str) -> None:
-        """Forget a line."""
-        self._connection.execute("DELETE FROM transactions WHERE id = ?", (transaction_id,))
-
-    def page(self, limit: int, before: str | None = None) -> tuple[list[TransactionRow], str | None]:
-        """At most `limit` (1 to 100) lines, newest first, and the cursor of the next page, None after the
-        last.
-
-        Keyset pagination: a page costs the same wherever it lies, and lines added meanwhile shift nothing.
-        Raises PaymentError ``invalid_argument`` for a cursor that no page gave.
-        """
-        limit = max(1, min(limit, LARGEST_PAGE))
-        if before is None:
-            rows = self._connection.execute(
-                f"SELECT {_COLUMNS} FROM transactions ORDER BY date DESC, id DESC LIMIT ?",  # noqa: S608
-                (limit + 1,),
-            )
-        else:
-            cursor = _CURSOR.fullmatch(before)
-            if cursor is None:
-                raise PaymentError("invalid_argument", argument="before", reason=_BAD_CURSOR)
-            rows = self._connection.execute(
-                f"SELECT {_COLUMNS} FROM transactions WHERE (date, id) < (?, ?)"  # noqa: S608
-                " ORDER BY date DESC, id DESC LIMIT ?",
-                (int(cursor[1]), cursor[2], limit + 1),
-            )
-        page = [TransactionRow(*row) for row in rows]
-        if len(page) <= limit:
-            return page, None
-        page.pop()
-        return page, f"{page[-1].date}~{page[-1].id}"
+    def reload(self) -> None:
+        """What was stored since the last commit has been rolled back."""
+        self._all = None

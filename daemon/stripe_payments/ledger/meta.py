@@ -1,4 +1,4 @@
-"""Single values of the ledger: what the daemon remembers besides its tables."""
+"""Single values of the ledger: what the daemon stores besides its tables."""
 
 import sqlite3
 
@@ -17,7 +17,7 @@ class Meta:
         return None if row is None else str(row[0])
 
     def set(self, key: str, value: str) -> None:
-        """Remember a value; one that is the same writes nothing."""
+        """Store a value; one that is the same writes nothing."""
         self._connection.execute(
             "INSERT INTO meta (key, value) VALUES (?, ?)"
             " ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
@@ -25,5 +25,5 @@ class Meta:
         )
 
     def delete(self, key: str) -> None:
-        """Forget a value."""
+        """Delete a value."""
         self._connection.execute("DELETE FROM meta WHERE key = ?", (key,))

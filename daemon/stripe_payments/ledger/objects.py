@@ -1,98 +1,75 @@
-"""Stripe's objects as they came, by id; compressed, for flash is small and wears."""
+"""Stripe's objects as fetched, by id: compressed in the file (flash is small and wears), parsed in memory."""
 
 import json
 import sqlite3
 import zlib
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
-from stripe_payments.ledger.corruption import unpacked
+from stripe_payments.ledger.corruption import decoded_list, unpacked
 
-__all__ = ["Objects", "pack", "payment_of"]
+__all__ = ["Objects"]
 
-_SESSION: Final = "checkout.session"
+Raw = Mapping[str, Any]
 
 
 class Objects:
-    """Raw objects (dicts as Stripe's API gives them) with the few columns that are searched."""
+    """Raw objects (dicts as Stripe's API sends them), with ids in place of what was expanded in them."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._all: dict[str, Raw] | None = None
 
-    def put(self, raw: Mapping[str, Any], fetched_at: int) -> None:
-        """Store the object, replacing an earlier state of it. `fetched_at`: trusted epoch seconds, 0 if
-        unknown.
+    def all(self) -> Mapping[str, Raw]:
+        """All objects by id. The mapping is a snapshot: what is stored later is in another one, so the same
+        mapping means that nothing has changed.
+        """
+        if self._all is None:
+            rows = self._connection.execute("SELECT packed FROM objects ORDER BY id")
+            # one document, so that the objects share the strings of their keys
+            self._all = {raw["id"]: raw for raw in decoded_list(unpacked(packed) for (packed,) in rows)}
+        return self._all
+
+    def get(self, object_id: str) -> Raw | None:
+        """The object as last stored."""
+        return self.all().get(object_id)
+
+    def put(self, objects: Iterable[Raw], fetched_at: int) -> bool:
+        """Store the objects, replacing earlier states of them; whether one differs from what was stored.
+        What does not differ is not written. `fetched_at`: trusted epoch seconds, 0 if unknown.
 
         Raises ValueError for something that is no Stripe object (no ``id`` or ``object``).
         """
-        object_id, kind, created = raw.get("id"), raw.get("object"), raw.get("created")
-        if not isinstance(object_id, str) or not isinstance(kind, str):
-            raise ValueError("a Stripe object has an id and an object type")
-        self._connection.execute(
-            "INSERT OR REPLACE INTO objects (id, type, created, fetched_at, payment_intent, packed)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                object_id,
-                kind,
-                created if isinstance(created, int) else 0,
-                fetched_at,
-                _payment(raw) if kind == _SESSION else None,
-                pack(json.dumps(raw, ensure_ascii=False, separators=(",", ":"))),
-            ),
+        stored = self.all()
+        changed: dict[str, Raw] = {}
+        for raw in objects:
+            object_id = raw.get("id")
+            if not isinstance(object_id, str) or not isinstance(raw.get("object"), str):
+                raise ValueError("a Stripe object has an id and an object type")
+            if changed.get(object_id, stored.get(object_id)) != raw:
+                changed[object_id] = raw
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO objects (id, fetched_at, packed) VALUES (?, ?, ?)",
+            [(object_id, fetched_at, _packed(raw)) for object_id, raw in changed.items()],
         )
+        if changed:
+            self._all = {**stored, **changed}
+        return bool(changed)
 
-    def get(self, object_id: str) -> dict[str, Any] | None:
-        """The object as last stored."""
-        row = self._connection.execute("SELECT packed FROM objects WHERE id = ?", (object_id,)).fetchone()
-        return None if row is None else unpacked(row[0])
+    def delete(self, ids: Collection[str]) -> None:
+        """Remove these objects."""
+        self._connection.executemany("DELETE FROM objects WHERE id = ?", [(one,) for one in ids])
+        self._all = {object_id: raw for object_id, raw in self.all().items() if object_id not in ids}
 
-    def of_type(self, kind: str) -> list[dict[str, Any]]:
-        """All objects of a type (``payment_intent``), newest first."""
-        return self.newest(kind, -1)
+    def unchanged_since(self, moment: int) -> set[str]:
+        """The ids of the objects that were last stored before a time (trusted epoch seconds)."""
+        rows = self._connection.execute("SELECT id FROM objects WHERE fetched_at < ?", (moment,))
+        return {object_id for (object_id,) in rows}
 
-    def newest(self, kind: str, limit: int) -> list[dict[str, Any]]:
-        """The newest objects of a type, at most `limit` (all of them if that is negative)."""
-        rows = self._connection.execute(
-            "SELECT packed FROM objects WHERE type = ? ORDER BY created DESC, id DESC LIMIT ?", (kind, limit)
-        )
-        return [unpacked(packed) for (packed,) in rows]
-
-    def session_of(self, payment_intent: str) -> dict[str, Any] | None:
-        """The Checkout session that was paid by a payment intent."""
-        row = self._connection.execute(
-            "SELECT packed FROM objects WHERE payment_intent = ? ORDER BY created DESC, id DESC LIMIT 1",
-            (payment_intent,),
-        ).fetchone()
-        return None if row is None else unpacked(row[0])
-
-    def delete(self, object_id: str) -> None:
-        """Forget an object."""
-        self._connection.execute("DELETE FROM objects WHERE id = ?", (object_id,))
-
-    def drop_oldest(self, unchanged_since: int, kept: int, *, limit: int = 500) -> int:
-        """Forget the oldest objects that were stored before a time and have not changed since, but of each
-        type the newest `kept`; gives their number.
-        """
-        return self._connection.execute(
-            "DELETE FROM objects WHERE id IN (SELECT id FROM (SELECT id, created, fetched_at, row_number()"
-            " OVER (PARTITION BY type ORDER BY created DESC, id DESC) AS place FROM objects)"
-            " WHERE fetched_at < ? AND place > ? ORDER BY created LIMIT ?)",
-            (unchanged_since, kept, limit),
-        ).rowcount
+    def reload(self) -> None:
+        """What was stored since the last commit has been rolled back."""
+        self._all = None
 
 
-def pack(text: str) -> bytes:
-    """An object's JSON as it is stored; also a function of SQL's."""
-    return zlib.compress(text.encode(), 9)
-
-
-def payment_of(packed: bytes) -> str | None:
-    """The payment intent that a stored session names; a function of SQL's."""
-    return _payment(unpacked(packed))
-
-
-def _payment(session: Mapping[str, Any]) -> str | None:
-    intent = session.get("payment_intent")
-    if isinstance(intent, Mapping):  # expanded
-        intent = intent.get("id")
-    return intent if isinstance(intent, str) else None
+def _packed(raw: Raw) -> bytes:
+    return zlib.compress(json.dumps(raw, ensure_ascii=False, separators=(",", ":")).encode(), 9)

@@ -15,7 +15,7 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.files import make_private_directory, set_aside, sync_directory
 from stripe_payments.i18n import _
 from stripe_payments.ledger.corruption import corruption, is_corruption
-from stripe_payments.ledger.schema import STATE, NewerSchemaError, migrate, version_of
+from stripe_payments.ledger.schema import NewerSchemaError, migrate, version_of
 from stripe_payments.ledger.storage_errors import unavailable
 from stripe_payments.ledger.transaction import Transaction
 from stripe_payments.ledger.wal import has_unreplayed_frames
@@ -45,8 +45,6 @@ _PAGE_BYTES: Final = 1024
 """A commit writes every page that it touches, and most touch a row here and there in a dozen tables."""
 _CHECKPOINT_PAGES: Final = 1024
 _WAL_BYTES: Final = 2 * 1024 * 1024
-CHECKED_WHOLE: Final = 16 * 1024 * 1024
-"""Bytes that a router's flash reads in well under a second; a ledger is planned to be half of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +121,7 @@ def _connect(path: Path, *, fresh: bool, kept_as: Path | None = None) -> Opened:
         connection.execute("PRAGMA trusted_schema = OFF")
         outdated = False
         if not fresh:
-            _check(connection, path.stat().st_size)
+            _check(connection)
             outdated = _may_be_outdated(connection, path)
         before = migrate(connection)
         transaction = Transaction(connection)
@@ -160,7 +158,7 @@ def _set_page_size(connection: sqlite3.Connection, *, fresh: bool) -> None:
     if not fresh and found == _PAGE_BYTES:
         return
     if not fresh:
-        _check(connection, 0)
+        _check(connection)
         connection.execute("PRAGMA journal_mode = DELETE")  # all pages of a log have the same size
     connection.execute(f"PRAGMA page_size = {_PAGE_BYTES:d}")
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # free pages can be returned later
@@ -168,15 +166,11 @@ def _set_page_size(connection: sqlite3.Connection, *, fresh: bool) -> None:
         connection.execute("VACUUM")
 
 
-def _check(connection: sqlite3.Connection, size: int) -> None:
-    """Raises sqlite3.DatabaseError with SQLITE_CORRUPT. A large file is not read completely before the daemon
-    may work: its history is left to `LedgerCare`, which reads it piece by piece.
-    """
-    checks = ["quick_check(1)"] if size <= CHECKED_WHOLE else [f"quick_check({table})" for table in STATE]
-    for check in checks:
-        found = connection.execute(f"PRAGMA {check}").fetchone()[0]
-        if found != "ok":
-            raise corruption(found)
+def _check(connection: sqlite3.Connection) -> None:
+    """Raises sqlite3.DatabaseError with SQLITE_CORRUPT. The file is kept small: all of it is read."""
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise corruption(found)
 
 
 def _may_be_outdated(connection: sqlite3.Connection, path: Path) -> bool:

@@ -1,294 +1,121 @@
-"""The tables, as the migrations that make them. A migration and its number are one transaction.
+"""The tables, and the migrations that bring older files to them. A migration and its number are one
+transaction.
 
 Times are epoch seconds, amounts minor units, flags 0 or 1. Never change a migration that was released: add
 one.
 """
 
+import json
 import sqlite3
-from collections.abc import Sequence
-from typing import Final
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
-from stripe_payments.ledger.objects import pack, payment_of
+from stripe_payments.ledger.corruption import corruption, decoded, unpacked
 
-__all__ = ["BOUGHT", "MIGRATIONS", "STATE", "NewerSchemaError", "migrate", "version_of"]
+__all__ = ["MIGRATIONS", "SCHEMA", "VERSION", "NewerSchemaError", "migrate", "version_of"]
 
-MIGRATIONS: Final[Sequence[Sequence[str]]] = (
-    (
-        """
-        CREATE TABLE meta (
-            key TEXT PRIMARY KEY,
-            value TEXT NOT NULL
-        ) STRICT, WITHOUT ROWID
-        """,
-        # A new file knows nothing yet, from its very first commit on: see `store.META_REBUILDING`.
-        "INSERT INTO meta (key, value) VALUES ('rebuilding', 'new')",
-        # Stripe's objects as they came; the derived tables can be made again from these.
-        """
-        CREATE TABLE objects (
-            id TEXT PRIMARY KEY,
-            type TEXT NOT NULL,
-            created INTEGER NOT NULL,
-            status TEXT,
-            customer TEXT,
-            fetched_at INTEGER NOT NULL,
-            raw TEXT NOT NULL
-        ) STRICT
-        """,
-        "CREATE INDEX objects_by_type ON objects (type, created, id)",
-        # Written before the buyer is sent to Stripe, so that a power cut loses neither session nor key.
-        """
-        CREATE TABLE checkouts (
-            local_id INTEGER PRIMARY KEY AUTOINCREMENT,
-            idempotency_key TEXT NOT NULL UNIQUE,
-            price_alias TEXT NOT NULL,
-            price_id TEXT NOT NULL,
-            mode TEXT NOT NULL CHECK (mode IN ('payment', 'subscription')),
-            success_url TEXT NOT NULL,
-            cancel_url TEXT NOT NULL,
-            locale TEXT NOT NULL,
-            created_at INTEGER NOT NULL,
-            session_id TEXT UNIQUE,
-            url TEXT,
-            state TEXT NOT NULL CHECK (state IN ('creating', 'open', 'complete', 'expired', 'failed')),
-            expires_at INTEGER,
-            next_poll INTEGER,
-            polls INTEGER NOT NULL DEFAULT 0
-        ) STRICT
-        """,
-        "CREATE INDEX checkouts_open ON checkouts (local_id) WHERE state IN ('creating', 'open')",
-        # Webhook events: only which object to look at. `outcome` is null until that has been done.
-        """
-        CREATE TABLE inbox (
-            event_id TEXT PRIMARY KEY,
-            type TEXT NOT NULL,
-            object_id TEXT NOT NULL,
-            received_at INTEGER NOT NULL,
-            attempts INTEGER NOT NULL DEFAULT 0,
-            next_attempt INTEGER NOT NULL DEFAULT 0,
-            outcome TEXT,
-            error TEXT
-        ) STRICT, WITHOUT ROWID
-        """,
-        "CREATE INDEX inbox_pending ON inbox (next_attempt, received_at) WHERE outcome IS NULL",
-        "CREATE INDEX inbox_by_age ON inbox (received_at)",
-        """
-        CREATE TABLE purchases (
-            id TEXT PRIMARY KEY,
-            price_id TEXT NOT NULL,
-            price_alias TEXT,
-            product TEXT,
-            paid INTEGER NOT NULL,
-            fully_refunded INTEGER NOT NULL,
-            dispute TEXT CHECK (dispute IN ('open', 'won', 'lost')),
-            paid_at INTEGER
-        ) STRICT
-        """,
-        """
-        CREATE TABLE subscriptions (
-            id TEXT PRIMARY KEY,
-            status TEXT NOT NULL,
-            price_id TEXT NOT NULL,
-            price_alias TEXT,
-            plan TEXT,
-            current_period_end INTEGER,
-            cancel_at INTEGER,
-            cancel_at_period_end INTEGER NOT NULL,
-            trial_end INTEGER,
-            paused_collection INTEGER NOT NULL,
-            past_due_since INTEGER
-        ) STRICT
-        """,
-        """
-        CREATE TABLE transactions (
-            id TEXT PRIMARY KEY,
-            date INTEGER NOT NULL,
-            kind TEXT NOT NULL,
-            amount INTEGER NOT NULL,
-            currency TEXT NOT NULL,
-            status TEXT NOT NULL,
-            description TEXT NOT NULL,
-            receipt_url TEXT,
-            invoice_pdf TEXT
-        ) STRICT
-        """,
-        "CREATE INDEX transactions_by_date ON transactions (date, id)",
-        """
-        CREATE TABLE features (
-            feature TEXT PRIMARY KEY,
-            unlocked INTEGER NOT NULL,
-            source TEXT NOT NULL,
-            plan TEXT NOT NULL,
-            until INTEGER,
-            reason TEXT NOT NULL
-        ) STRICT, WITHOUT ROWID
-        """,
-        """
-        CREATE TABLE grants (
-            feature TEXT PRIMARY KEY,
-            until INTEGER
-        ) STRICT, WITHOUT ROWID
-        """,
-        # What the rest of the system has still to be told, in this order. `step` counts what it was told
-        # already.
-        """
-        CREATE TABLE outbox (
-            id INTEGER PRIMARY KEY AUTOINCREMENT,
-            kind TEXT NOT NULL CHECK (kind IN ('feature', 'payment', 'subscription')),
-            payload TEXT NOT NULL,
-            step INTEGER NOT NULL DEFAULT 0,
-            attempts INTEGER NOT NULL DEFAULT 0,
-            next_attempt INTEGER NOT NULL DEFAULT 0,
-            error TEXT,
-            parked INTEGER NOT NULL DEFAULT 0
-        ) STRICT
-        """,
-    ),
-    (
-        # Which way the money of a subscription's period went back, if it did.
-        "ALTER TABLE subscriptions ADD COLUMN returned TEXT CHECK (returned IN ('refunded', 'disputed'))",
-        "ALTER TABLE grants ADD COLUMN note TEXT NOT NULL DEFAULT ''",
-        "ALTER TABLE grants ADD COLUMN granted_at INTEGER",
-        # An object of something that ended long ago: `raw` is '' and `packed` the same text, compressed
-        # (zlib).
-        "ALTER TABLE objects ADD COLUMN packed BLOB",
-    ),
-    (
-        # Everything anew in less space, for flash is written a page at a time: one tree a table where a row
-        # has an id of its own, objects compressed (zlib), no column that nobody asks for.
-        """
-        CREATE TABLE new_objects (
-            id TEXT PRIMARY KEY,
-            type TEXT NOT NULL,
-            created INTEGER NOT NULL,
-            fetched_at INTEGER NOT NULL,
-            payment_intent TEXT,
-            packed BLOB NOT NULL
-        ) STRICT, WITHOUT ROWID
-        """,
-        "INSERT INTO new_objects SELECT id, type, created, fetched_at,"
-        " CASE type WHEN 'checkout.session' THEN payment_of(packed) END, packed"
-        " FROM (SELECT id, type, created, fetched_at, coalesce(packed, pack(raw)) AS packed FROM objects)",
-        "DROP TABLE objects",
-        "ALTER TABLE new_objects RENAME TO objects",
-        "CREATE INDEX objects_by_type ON objects (type, created)",
-        # The session that a payment belongs to, which the payment does not say.
-        "CREATE INDEX objects_by_payment ON objects (payment_intent) WHERE payment_intent IS NOT NULL",
-        """
-        CREATE TABLE new_checkouts (
-            local_id INTEGER PRIMARY KEY,
-            idempotency_key TEXT NOT NULL UNIQUE,
-            price_alias TEXT NOT NULL,
-            price_id TEXT NOT NULL,
-            mode TEXT NOT NULL CHECK (mode IN ('payment', 'subscription')),
-            success_url TEXT NOT NULL,
-            cancel_url TEXT NOT NULL,
-            locale TEXT NOT NULL,
-            created_at INTEGER NOT NULL,
-            session_id TEXT UNIQUE,
-            url TEXT,
-            state TEXT NOT NULL CHECK (state IN ('creating', 'open', 'complete', 'expired', 'failed')),
-            expires_at INTEGER
-        ) STRICT
-        """,
-        "INSERT INTO new_checkouts SELECT local_id, idempotency_key, price_alias, price_id, mode,"
-        " success_url, cancel_url, locale, created_at, session_id, url, state, expires_at FROM checkouts",
-        "DROP TABLE checkouts",
-        "ALTER TABLE new_checkouts RENAME TO checkouts",
-        "CREATE INDEX checkouts_open ON checkouts (local_id) WHERE state IN ('creating', 'open')",
-        # What is over for good (given back, lost, ended) says no more of an entitlement than the first of its
-        # kind does, and only this grows with the years: `settled_as` names the kind, null for what is not
-        # over.
-        """
-        CREATE TABLE new_purchases (
-            id TEXT PRIMARY KEY,
-            price_id TEXT NOT NULL,
-            price_alias TEXT,
-            product TEXT,
-            paid INTEGER NOT NULL,
-            fully_refunded INTEGER NOT NULL,
-            dispute TEXT CHECK (dispute IN ('open', 'won', 'lost')),
-            paid_at INTEGER,
-            settled_as TEXT GENERATED ALWAYS AS (
-                CASE WHEN paid AND (fully_refunded OR ifnull(dispute, '') = 'lost') THEN
-                    (ifnull(dispute, '') = 'lost') || ' ' || price_id || ' ' || ifnull(price_alias, '') || ' '
-                    || ifnull(product, '')
-                END
-            ) VIRTUAL
-        ) STRICT, WITHOUT ROWID
-        """,
-        "INSERT INTO new_purchases SELECT id, price_id, price_alias, product, paid, fully_refunded, dispute,"
-        " paid_at FROM purchases",
-        "DROP TABLE purchases",
-        "ALTER TABLE new_purchases RENAME TO purchases",
-        "CREATE INDEX purchases_standing ON purchases (id) WHERE settled_as IS NULL",
-        "CREATE INDEX purchases_settled ON purchases (settled_as) WHERE settled_as IS NOT NULL",
-        """
-        CREATE TABLE new_subscriptions (
-            id TEXT PRIMARY KEY,
-            status TEXT NOT NULL,
-            price_id TEXT NOT NULL,
-            price_alias TEXT,
-            plan TEXT,
-            current_period_end INTEGER,
-            cancel_at INTEGER,
-            cancel_at_period_end INTEGER NOT NULL,
-            trial_end INTEGER,
-            paused_collection INTEGER NOT NULL,
-            past_due_since INTEGER,
-            returned TEXT CHECK (returned IN ('refunded', 'disputed')),
-            settled_as TEXT GENERATED ALWAYS AS (
-                CASE WHEN status IN ('canceled', 'incomplete_expired') THEN
-                    status || ' ' || paused_collection || ' ' || price_id || ' ' || ifnull(price_alias, '')
-                    || ' ' || ifnull(plan, '')
-                END
-            ) VIRTUAL
-        ) STRICT, WITHOUT ROWID
-        """,
-        "INSERT INTO new_subscriptions SELECT id, status, price_id, price_alias, plan, current_period_end,"
-        " cancel_at, cancel_at_period_end, trial_end, paused_collection, past_due_since, returned"
-        " FROM subscriptions",
-        "DROP TABLE subscriptions",
-        "ALTER TABLE new_subscriptions RENAME TO subscriptions",
-        "CREATE INDEX subscriptions_standing ON subscriptions (id) WHERE settled_as IS NULL",
-        "CREATE INDEX subscriptions_settled ON subscriptions (settled_as) WHERE settled_as IS NOT NULL",
-        """
-        CREATE TABLE new_transactions (
-            id TEXT PRIMARY KEY,
-            date INTEGER NOT NULL,
-            kind TEXT NOT NULL,
-            amount INTEGER NOT NULL,
-            currency TEXT NOT NULL,
-            status TEXT NOT NULL,
-            description TEXT NOT NULL,
-            receipt_url TEXT,
-            invoice_pdf TEXT
-        ) STRICT, WITHOUT ROWID
-        """,
-        "INSERT INTO new_transactions SELECT * FROM transactions",
-        "DROP TABLE transactions",
-        "ALTER TABLE new_transactions RENAME TO transactions",
-        "CREATE INDEX transactions_by_date ON transactions (date)",
-        """
-        CREATE TABLE new_outbox (
-            id INTEGER PRIMARY KEY,
-            kind TEXT NOT NULL CHECK (kind IN ('feature', 'payment', 'subscription')),
-            payload TEXT NOT NULL,
-            step INTEGER NOT NULL DEFAULT 0,
-            error TEXT,
-            parked INTEGER NOT NULL DEFAULT 0
-        ) STRICT
-        """,
-        "INSERT INTO new_outbox SELECT id, kind, payload, step, error, parked FROM outbox",
-        "DROP TABLE outbox",
-        "ALTER TABLE new_outbox RENAME TO outbox",
-    ),
+_HISTORY: Final = """
+    CREATE TABLE history (
+        id TEXT PRIMARY KEY,
+        date INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        amount INTEGER NOT NULL,
+        currency TEXT NOT NULL,
+        status TEXT NOT NULL,
+        description TEXT NOT NULL,
+        receipt_url TEXT,
+        invoice_pdf TEXT
+    ) STRICT, WITHOUT ROWID
+    """
+"""Lines of the history whose objects are no longer stored."""
+
+SCHEMA: Final[Sequence[str]] = (
+    """
+    CREATE TABLE meta (
+        key TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+    # A new file knows nothing yet, from its very first commit on: see `database.META_REBUILDING`.
+    "INSERT INTO meta (key, value) VALUES ('rebuilding', 'new')",
+    # Stripe's objects as fetched, compressed (zlib): everything else that is paid for follows from these.
+    """
+    CREATE TABLE objects (
+        id TEXT PRIMARY KEY,
+        fetched_at INTEGER NOT NULL,
+        packed BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+    _HISTORY,
+    # Written before the buyer is sent to Stripe, so that a power cut loses neither session nor key.
+    """
+    CREATE TABLE checkouts (
+        local_id INTEGER PRIMARY KEY,
+        idempotency_key TEXT NOT NULL UNIQUE,
+        price_alias TEXT NOT NULL,
+        price_id TEXT NOT NULL,
+        mode TEXT NOT NULL CHECK (mode IN ('payment', 'subscription')),
+        success_url TEXT NOT NULL,
+        cancel_url TEXT NOT NULL,
+        locale TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        session_id TEXT UNIQUE,
+        url TEXT,
+        state TEXT NOT NULL CHECK (state IN ('creating', 'open', 'complete', 'expired', 'failed')),
+        expires_at INTEGER
+    ) STRICT
+    """,
+    "CREATE INDEX checkouts_open ON checkouts (local_id) WHERE state IN ('creating', 'open')",
+    # Webhook events: only which object to fetch. `outcome` is null until that has been done.
+    """
+    CREATE TABLE inbox (
+        event_id TEXT PRIMARY KEY,
+        type TEXT NOT NULL,
+        object_id TEXT NOT NULL,
+        received_at INTEGER NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        next_attempt INTEGER NOT NULL DEFAULT 0,
+        outcome TEXT,
+        error TEXT
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX inbox_pending ON inbox (next_attempt, received_at) WHERE outcome IS NULL",
+    "CREATE INDEX inbox_by_age ON inbox (received_at)",
+    """
+    CREATE TABLE features (
+        feature TEXT PRIMARY KEY,
+        unlocked INTEGER NOT NULL,
+        source TEXT NOT NULL,
+        plan TEXT NOT NULL,
+        until INTEGER,
+        reason TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE grants (
+        feature TEXT PRIMARY KEY,
+        until INTEGER,
+        note TEXT NOT NULL DEFAULT '',
+        granted_at INTEGER
+    ) STRICT, WITHOUT ROWID
+    """,
+    # What the rest of the system has still to be notified of, in this order. `step` counts what of it was
+    # delivered already.
+    """
+    CREATE TABLE outbox (
+        id INTEGER PRIMARY KEY,
+        kind TEXT NOT NULL CHECK (kind IN ('feature', 'payment', 'subscription')),
+        payload TEXT NOT NULL,
+        step INTEGER NOT NULL DEFAULT 0,
+        error TEXT,
+        parked INTEGER NOT NULL DEFAULT 0
+    ) STRICT
+    """,
 )
 
-STATE: Final = ("meta", "inbox", "features", "grants", "outbox")
-"""The tables that stay small."""
-
-BOUGHT: Final = ("checkouts", "purchases", "subscriptions")
-"""Those that grow by a row with each purchase. `objects` and `transactions` grow by long rows, each month."""
+_FIRST: Final = 3
+"""The oldest schema that was ever in use."""
 
 
 class NewerSchemaError(Exception):
@@ -300,33 +127,128 @@ class NewerSchemaError(Exception):
         self.known = known
 
 
-def version_of(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> int:
-    """The number of the file's schema. Raises NewerSchemaError."""
+def _purchases_follow_from_objects(connection: sqlite3.Connection) -> None:
+    """3 → 4: the tables `purchases`, `subscriptions` and `transactions` follow from the objects.
+
+    All lines of the history are archived: a line that follows from stored objects replaces its archived one.
+    Where the objects of a purchase or a subscription are no longer stored, or not all of them, its row takes
+    their place, so that it unlocks what it did.
+    """
+    connection.execute(_HISTORY)
+    connection.execute("INSERT INTO history SELECT * FROM transactions")
+    purchases = _rows(
+        connection,
+        "SELECT id, price_id, price_alias, product, paid, fully_refunded, dispute, paid_at FROM purchases",
+    )
+    for purchase in purchases:
+        if not _is_stored_whole(connection, session_id := purchase.pop("id")):
+            flags = {name: bool(purchase[name]) for name in ("paid", "fully_refunded")}
+            _put(connection, session_id, "stripe_payments.purchase", {"purchase": purchase | flags})
+    subscriptions = _rows(
+        connection,
+        "SELECT id, status, price_id, price_alias, plan, current_period_end, cancel_at, cancel_at_period_end,"
+        " trial_end, paused_collection, past_due_since, returned FROM subscriptions",
+    )
+    for held in subscriptions:
+        if _object(connection, subscription_id := held.pop("id")) is None:
+            flags = {name: bool(held[name]) for name in ("cancel_at_period_end", "paused_collection")}
+            _put(connection, subscription_id, "stripe_payments.subscription", {"subscription": held | flags})
+    for statement in (
+        "DROP TABLE purchases",
+        "DROP TABLE subscriptions",
+        "DROP TABLE transactions",
+        "DROP INDEX objects_by_type",
+        "DROP INDEX objects_by_payment",
+        "ALTER TABLE objects DROP COLUMN type",
+        "ALTER TABLE objects DROP COLUMN created",
+        "ALTER TABLE objects DROP COLUMN payment_intent",
+    ):
+        connection.execute(statement)
+
+
+def _rows(connection: sqlite3.Connection, query: str) -> list[dict[str, Any]]:
+    cursor = connection.execute(query)
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def _object(connection: sqlite3.Connection, object_id: object) -> dict[str, Any] | None:
+    row = connection.execute("SELECT packed FROM objects WHERE id = ?", (object_id,)).fetchone()
+    return decoded(unpacked(row[0])) if row is not None else None
+
+
+def _is_stored_whole(connection: sqlite3.Connection, session_id: str) -> bool:
+    """Whether a session is stored, with its payment intent and charge if it has them."""
+    part = _object(connection, session_id)
+    for link in ("payment_intent", "latest_charge"):
+        if part is None:
+            return False
+        if part.get(link) is None:
+            return True
+        part = _object(connection, part[link])
+    return part is not None
+
+
+def _put(connection: sqlite3.Connection, object_id: str, kind: str, fields: Mapping[str, Any]) -> None:
+    raw = {"id": object_id, "object": kind, **fields}
+    connection.execute(
+        "INSERT OR REPLACE INTO objects (id, type, created, fetched_at, packed) VALUES (?, ?, 0, 0, ?)",
+        (object_id, kind, zlib.compress(json.dumps(raw, ensure_ascii=False).encode(), 9)),
+    )
+
+
+Migration = Callable[[sqlite3.Connection], None]
+
+MIGRATIONS: Final[Mapping[int, Migration]] = {3: _purchases_follow_from_objects}
+"""What brings a file to the next schema, by the number of the one that it has."""
+
+VERSION: Final = 4
+"""The number of `SCHEMA` (``PRAGMA user_version``)."""
+
+
+def version_of(connection: sqlite3.Connection, newest: int = VERSION) -> int:
+    """The number of the file's schema, 0 for an empty file.
+
+    Raises NewerSchemaError, and sqlite3.DatabaseError (which `is_corruption`) for a schema that was never
+    released: such a file is set aside and rebuilt from Stripe.
+    """
     found = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if found > len(migrations):
-        raise NewerSchemaError(found, len(migrations))
+    if found > newest:
+        raise NewerSchemaError(found, newest)
+    if 0 < found < _FIRST:
+        raise corruption(f"schema {found} was never released")
     return found
 
 
-def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> int:
-    """Bring the file to the newest schema; gives the number it had before.
+def migrate(
+    connection: sqlite3.Connection, migrations: Mapping[int, Migration] = MIGRATIONS, newest: int = VERSION
+) -> int:
+    """Bring the file to the newest schema; the number it had before.
 
     Each migration commits together with its number (``PRAGMA user_version``), so that a power cut leaves a
-    schema that is wholly one or the other. Raises NewerSchemaError, having touched nothing, and
+    schema that is wholly one or the other. Raises as `version_of` does, having touched nothing, and
     sqlite3.Error.
     """
-    found = version_of(connection, migrations)
-    connection.create_function("pack", 1, pack, deterministic=True)
-    connection.create_function("payment_of", 1, payment_of, deterministic=True)
-    for number, statements in enumerate(migrations[found:], start=found + 1):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            for statement in statements:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number:d}")
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+    found = version_of(connection, newest)
+    if found == 0:
+        _commit(connection, VERSION, _create)
+    for number in range(found or VERSION, newest):
+        _commit(connection, number + 1, migrations[number])
     return found
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    for statement in SCHEMA:
+        connection.execute(statement)
+
+
+def _commit(connection: sqlite3.Connection, number: int, migration: Migration) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        migration(connection)
+        connection.execute(f"PRAGMA user_version = {number:d}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

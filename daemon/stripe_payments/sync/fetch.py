@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from stripe_payments.stripe_api import StripeAPI, object_kind
-from stripe_payments.sync import projection as derive
+from stripe_payments.sync import payment_facts as facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Fetcher:
     def __init__(self, stripe: StripeAPI) -> None:
         self._stripe = stripe
 
-    async def fetch(self, object_id: str, known_dispute: derive.DisputeState | None = None) -> list[Unit]:
+    async def fetch(self, object_id: str, known_dispute: facts.DisputeState | None = None) -> list[Unit]:
         """The units that `object_id` leads to; none if Stripe knows no such object, or it is of no use to
         us.
         """
@@ -93,9 +93,9 @@ class Fetcher:
         part = await self._stripe.retrieve(object_id)
         if part is None:
             return []
-        if (intent := derive.reference(part.get("payment_intent"))) is not None:
+        if (intent := facts.reference(part.get("payment_intent"))) is not None:
             return await self._payment_intent(intent)
-        charge = derive.reference(part.get("charge"))
+        charge = facts.reference(part.get("charge"))
         # a charge without a payment intent was not made by Checkout: nothing of ours
         return await self._charge_or_below(charge) if charge and charge != object_id else []
 
@@ -127,7 +127,7 @@ class Fetcher:
 
     async def _invoice(self, invoice: Mapping[str, Any], started: float) -> list[Unit]:
         units = units_of(invoice, started)
-        subscription_id = derive.subscription_of_invoice(invoice)
+        subscription_id = facts.subscription_of_invoice(invoice)
         if subscription_id is not None and not any(unit.id == subscription_id for unit in units):
             started = time.monotonic()
             subscription = await self._stripe.retrieve(subscription_id)
@@ -138,11 +138,11 @@ class Fetcher:
         return units
 
     async def _with_disputes(
-        self, session: Mapping[str, Any], started: float, known_dispute: derive.DisputeState | None
+        self, session: Mapping[str, Any], started: float, known_dispute: facts.DisputeState | None
     ) -> list[Unit]:
         disputes: Iterable[Any] | None = None
-        if derive.needs_disputes(session, known_dispute):
-            intent = derive.reference(session.get("payment_intent"))
+        if facts.needs_disputes(session, known_dispute):
+            intent = facts.reference(session.get("payment_intent"))
             page = await self._stripe.list("dispute", {"payment_intent": intent or "", "limit": 10})
             disputes = page.data
         return units_of(session, started, disputes)

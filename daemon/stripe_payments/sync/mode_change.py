@@ -9,11 +9,12 @@ look at the shop with test keys takes nothing from anybody.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Final
 
 from stripe_payments.log import Log
-from stripe_payments.sync.projection import reference
+from stripe_payments.sync.payment_facts import Raw, reference
+from stripe_payments.sync.projection import ARCHIVED_PURCHASE
 
 if TYPE_CHECKING:
     from stripe_payments.identity import IdentityStore
@@ -25,16 +26,6 @@ _log = Log("reconcile")
 
 META_MODE: Final = "mode"
 """Ledger meta: the mode (`test` or `live`) of the keys that its contents were fetched with."""
-
-_KINDS: Final = (
-    "checkout.session",
-    "payment_intent",
-    "charge",
-    "dispute",
-    "invoice",
-    "subscription",
-    "refund",
-)
 
 
 async def settle_mode(mode: Mode, ledger: Ledger, identity: IdentityStore, reconciler: Reconciler) -> bool:
@@ -62,22 +53,25 @@ async def settle_mode(mode: Mode, ledger: Ledger, identity: IdentityStore, recon
 
 
 def _forget_tests(tx: Transaction) -> int:
-    """Everything of test mode; gives the number of objects."""
-    gone = set(_of_test_mode(raw for kind in _KINDS for raw in tx.objects.of_type(kind)))
-    gone.update(held.id for held in tx.purchases.all() if held.id.startswith("cs_test_"))
-    for object_id in gone:
-        tx.objects.delete(object_id)
-        tx.purchases.delete(object_id)
-        tx.subscriptions.delete(object_id)
-        tx.transactions.delete(object_id)
+    """Everything of test mode; returns the number of objects."""
+    gone = _of_test_mode(tx.objects.all().values())
+    tx.objects.delete(gone)
+    tx.history.delete(gone)
     return len(gone)
 
 
-def _of_test_mode(objects: Iterable[dict[str, Any]]) -> Iterable[str]:
-    """The ids of those that are; a refund does not say so itself, but its payment does."""
-    found: set[str] = set()
+def _of_test_mode(objects: Collection[Raw]) -> set[str]:
+    """The ids of those that are. A refund does not say so itself, but its payment does; of a purchase whose
+    objects are no longer stored, its session's id does.
+    """
+    found = {
+        str(raw["id"])
+        for raw in objects
+        if raw.get("livemode") is False
+        or (raw.get("object") == ARCHIVED_PURCHASE and str(raw["id"]).startswith("cs_test_"))
+    }
     for raw in objects:
         paid = {reference(raw.get("payment_intent")), reference(raw.get("charge"))}
-        if raw.get("livemode") is False or (raw.get("object") == "refund" and paid & found):
+        if raw.get("object") == "refund" and paid & found:
             found.add(str(raw["id"]))
     return found

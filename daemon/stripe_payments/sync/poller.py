@@ -24,9 +24,8 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
 from stripe_payments.settings import Settings
 from stripe_payments.stripe_api import StripeAPI, is_transient, object_kind
-from stripe_payments.sync import projection as derive
 from stripe_payments.sync.fetch import Fetcher, units_of
-from stripe_payments.sync.invoice_money import InvoiceMoney
+from stripe_payments.sync.payment_facts import needs_disputes
 from stripe_payments.sync.poll_plan import SPACING, Fault, Plan
 from stripe_payments.sync.poll_round import REQUESTS, Answer, Kind, Query, Round
 from stripe_payments.sync.poll_timing import SLOWEST_OPEN
@@ -202,8 +201,10 @@ class Poller:
 
     async def _boundary(self, now: float) -> float | None:
         """Recompute if a period or a grace period has just ended; return the seconds until the next one."""
-        held, features = await self._ledger.read(lambda tx: (tx.subscriptions.standing(), tx.features.all()))
-        ended, next_in = self._plan.check_boundaries(now, self._clock.now(), held, features.values())
+        state = self._reconciler.state
+        ended, next_in = self._plan.check_boundaries(
+            now, self._clock.now(), state.running, state.entitlements.values()
+        )
         if ended:
             await self._reconciler.recompute()
         return next_in
@@ -359,40 +360,27 @@ class Poller:
         await self._reconciler.apply([unit for root in page.data for unit in units_of(root, started)], "poll")
         disputed: list[str] = []
         if kind == "charges":
-            disputed = await self._disputed_among([str(charge["id"]) for charge in page.data])
-        subscribed = await self._ledger.read(lambda tx: tx.subscriptions.any())
+            disputed = self._disputed_among([str(charge["id"]) for charge in page.data])
+        subscribed = bool(self._reconciler.state.subscriptions)
         return Answer(self._monotonic(), disputed=disputed, subscribed=subscribed)
 
     async def _apply_sessions(self, page: Page, started: float) -> Answer:
-        ids = [str(session["id"]) for session in page.data]
-        held = await self._ledger.read(lambda tx: tx.purchases.disputes(ids))
+        known = self._reconciler.state.dispute
         disputed = [
-            str(session["id"])
-            for session in page.data
-            if derive.needs_disputes(session, held.get(session["id"]))
+            str(session["id"]) for session in page.data if needs_disputes(session, known(str(session["id"])))
         ]
         await self._reconciler.apply(
             [unit for session in page.data for unit in units_of(session, started)], "poll"
         )
         more = str(page.data[-1]["id"]) if page.has_more and page.data else None
-        subscribed = await self._ledger.read(lambda tx: tx.subscriptions.any())
+        subscribed = bool(self._reconciler.state.subscriptions)
         return Answer(self._monotonic(), more=more, disputed=disputed, subscribed=subscribed)
 
-    async def _disputed_among(self, charges: list[str]) -> list[str]:
+    def _disputed_among(self, charges: list[str]) -> list[str]:
         """Those that paid an invoice and are disputed, unless it is known how that ended."""
-
-        def in_doubt(tx: Transaction) -> list[str]:
-            money = InvoiceMoney(tx)
-            stored = [charge for one in charges if (charge := tx.objects.get(one)) is not None]
-            return [
-                str(charge["id"])
-                for charge in stored
-                if charge.get("disputed")
-                and derive.dispute_state(charge, money.disputes_of(charge["id"]) or None, None) == "open"
-                and money.invoice_of(charge) is not None
-            ]
-
-        return await self._ledger.read(in_doubt)
+        invoices = self._reconciler.state.invoices.values()
+        disputed = {money.charge for money in invoices if money.dispute == "open"}
+        return [charge for charge in charges if charge in disputed]
 
 
 def _has_begun_to_buy(tx: Transaction) -> bool:

@@ -1,440 +1,494 @@
-"""From Stripe's objects to our rows. Pure.
+"""What all stored objects of one router amount to: purchases, subscriptions, history, entitlements. Pure.
 
-Objects come in as fetched (resources.py says what is expanded), of the pinned API version or of an older one:
-a period's end on the subscription itself instead of on its items, an invoice's subscription at its top level.
-A field that is missing is not an error: zero-amount sessions have neither payment intent nor currency.
+    fetch → store → project → diff → outbox
+
+`project` knows nothing of how the objects came: the same objects make the same state in whatever order, and
+however often, they were fetched. No IO, no clock, no SQLite, UCI or ubus.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from stripe_payments.entitlements import Purchase, Subscription
-from stripe_payments.ledger import TransactionRow
+from stripe_payments.entitlements import (
+    Entitlement,
+    ManualGrant,
+    Purchase,
+    Subscription,
+    changes,
+    entitlements,
+)
+from stripe_payments.payment_history import TransactionRow, by_date
+from stripe_payments.settings import Settings
+from stripe_payments.sync import payment_facts as facts
+from stripe_payments.sync.payment_facts import DisputeState, Payment, Raw
 
-Raw = Mapping[str, Any]
-DisputeState = Literal["open", "won", "lost"]
+__all__ = [
+    "ARCHIVED_PURCHASE",
+    "InvoiceMoney",
+    "News",
+    "NewsKind",
+    "State",
+    "diff",
+    "project",
+]
+
+Objects = Mapping[str, Raw]
+"""Stored objects by id, each on its own: with ids in place of the objects that were expanded in it."""
+
+NewsKind = Literal["feature", "payment", "subscription"]
+News = tuple[NewsKind, Mapping[str, Any]]
+"""An entry of the outbox: its kind and payload."""
+
+ARCHIVED_PURCHASE: Final = "stripe_payments.purchase"
+"""`object` of what stands in the store for a one-time purchase whose objects are no longer kept: {id (that of
+its Checkout session), object, purchase {the fields of `Purchase` but its id}}.
+"""
+_ARCHIVED_SUBSCRIPTION: Final = "stripe_payments.subscription"
+"""As `ARCHIVED_PURCHASE`, with `subscription`; from ledgers of schema 3 only."""
 
 LONGEST_TITLE: Final = 250
 """Characters of what a line of the history is for: a hundred lines have to go into one answer on the bus."""
 
-# A plain "won" also stands for an inquiry that was closed and a dispute that was prevented: no money has
-# moved.
-_DISPUTES: Final[dict[str, DisputeState]] = {
-    "lost": "lost",
-    "won": "won",
-    "warning_closed": "won",
-    "prevented": "won",
-}
+_ENDED: Final = frozenset({"canceled", "incomplete_expired"})
+"""Statuses that a subscription never leaves."""
 
+_BEFORE_PERIOD: Final = 3600
+"""Seconds. An invoice may be made a moment before the period that it pays for."""
 
-def reference(value: object) -> str | None:
-    """The id in an expandable field, expanded or not."""
-    if isinstance(value, str):
-        return value or None
-    if isinstance(value, Mapping):
-        found = value.get("id")
-        return found if isinstance(found, str) else None
-    return None
-
-
-def _expanded(value: object) -> Raw | None:
-    return value if isinstance(value, Mapping) else None
-
-
-def integer(value: object) -> int | None:
-    """The value if it is a whole number, else None."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def metadata(raw: Raw) -> dict[str, str]:
-    found = raw.get("metadata")
-    return {str(k): str(v) for k, v in found.items()} if isinstance(found, Mapping) else {}
-
-
-# -- whose is it ---------------------------------------------------------------------------------
-
-
-def is_ours(raw: Raw, router_id: str, customer: str | None) -> bool:
-    """Whether an object belongs to this router: the router_id in its metadata decides, else its customer
-    does.
-
-    Charges, invoices and subscriptions made by Stripe for us may lack our metadata; their customer is ours
-    alone. An invoice made for a subscription also carries the subscription's metadata.
-    """
-    marked = metadata(raw).get("router_id") or _subscription_metadata(raw).get("router_id")
-    if not marked and raw.get("object") == "checkout.session":
-        marked = raw.get("client_reference_id")
-    if marked:
-        return bool(marked == router_id)
-    owner = reference(raw.get("customer"))
-    return owner is not None and owner == customer
-
-
-def _subscription_metadata(raw: Raw) -> dict[str, str]:
-    parent = raw.get("parent")
-    details = parent.get("subscription_details") if isinstance(parent, Mapping) else None
-    if not isinstance(details, Mapping):
-        details = raw.get("subscription_details")  # before 2025-03-31
-    return metadata(details) if isinstance(details, Mapping) else {}
-
-
-# -- a payment -----------------------------------------------------------------------------------
+_NEWS_FOR: Final = 3 * 86_400
+"""Seconds: for as long as Stripe delivers an event again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Payment:
-    """What there is to know of one payment.
-
-    status: paid, pending, unpaid, failed, expired, refunded, partially_refunded, disputed,
-    no_payment_required; amount and amount_refunded in minor units of currency (None if Stripe has none yet);
-    paid_at and created in epoch seconds; final: nothing more happens unless somebody refunds, disputes or
-    pays anew; failure_code, decline_code: Stripe's words for the last failed attempt.
+class InvoiceMoney:
+    """What became of the payment of one invoice. Amounts in minor units; `charge`: the id of the charge that
+    paid it, as far as it is stored.
     """
 
-    id: str
-    payment_intent: str | None
-    charge: str | None
-    status: str
-    amount: int | None
-    currency: str | None
-    created: int
-    paid_at: int | None
-    amount_refunded: int
-    dispute: DisputeState | None
-    final: bool
-    failure_code: str | None
-    decline_code: str | None
-    receipt_url: str | None
+    paid: int = 0
+    refunded: int = 0
+    lost: int = 0
+    dispute: DisputeState | None = None
+    charge: str | None = None
+
+    @property
+    def returned(self) -> int:
+        return self.refunded + self.lost
+
+    def status(self, of_invoice: str) -> str:
+        """The invoice's status in the history: what became of the payment outweighs that it was paid."""
+        if of_invoice != "paid" or not self.paid:
+            return of_invoice
+        if self.dispute in ("open", "lost"):
+            return "disputed"
+        if self.refunded >= self.paid:
+            return "refunded"
+        return "partially_refunded" if self.refunded else of_invoice
 
 
-def dispute_state(
-    charge: Raw | None, disputes: Iterable[Raw] | None, known: DisputeState | None
-) -> DisputeState | None:
-    """Where a charge's disputes stand: a lost one outweighs an open one, that a won one.
-
-    `disputes` None means that they were not fetched: what was known stays, and a charge that says "disputed"
-    counts as openly disputed until we know better.
+@dataclass(frozen=True, slots=True)
+class State:
+    """One router's. `purchases` and `subscriptions` by id; `payments` by the id of the Checkout session, or
+    of the payment intent that has none; `invoices` by the invoice's id; `history` sorted by `by_date`, with
+    the archived rows; `news`: what listeners are sent when the row of that id is new or its status differs.
     """
-    if disputes is not None:
-        states = {_DISPUTES.get(str(dispute.get("status")), "open") for dispute in disputes}
-        ranked: tuple[DisputeState, ...] = ("lost", "open", "won")
-        for state in ranked:
-            if state in states:
-                return state
-        return "open" if charge and charge.get("disputed") else None
-    if known is not None:
-        return known
-    return "open" if charge and charge.get("disputed") else None
+
+    objects: Objects = field(default_factory=dict)
+    purchases: Mapping[str, Purchase] = field(default_factory=dict)
+    subscriptions: Mapping[str, Subscription] = field(default_factory=dict)
+    payments: Mapping[str, Payment] = field(default_factory=dict)
+    invoices: Mapping[str, InvoiceMoney] = field(default_factory=dict)
+    history: Sequence[TransactionRow] = ()
+    news: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    entitlements: Mapping[str, Entitlement] = field(default_factory=dict)
+
+    @property
+    def running(self) -> list[Subscription]:
+        """The subscriptions that have not ended for good, by id."""
+        return [held for held in self.subscriptions.values() if held.status not in _ENDED]
+
+    def dispute(self, session_id: str) -> DisputeState | None:
+        """Where the disputes of a Checkout session's payment stand."""
+        paid = self.payments.get(session_id)
+        return paid.dispute if paid is not None else None
+
+    def payment_of(self, payment_intent: str) -> Payment | None:
+        """The payment made by a payment intent, by its session where there is one."""
+        found = [paid for paid in self.payments.values() if paid.payment_intent == payment_intent]
+        return max(found, key=lambda paid: (paid.created, paid.id), default=None)
+
+    def newest(self, kind: str) -> list[Raw]:
+        """The stored objects of a kind (``payment_intent``), newest first."""
+        return _newest_first(raw for raw in self.objects.values() if raw.get("object") == kind)
 
 
-def needs_disputes(session: Raw, known: DisputeState | None) -> bool:
-    """Whether the answer is not complete without the charge's disputes (the API has no field to expand for
-    them).
+def project(
+    objects: Objects,
+    settings: Settings,
+    now: int | None,
+    *,
+    last_contact: int | None,
+    previous: Mapping[str, Entitlement],
+    grants: Iterable[ManualGrant] = (),
+    held: Collection[str] = (),
+    archived: Iterable[TransactionRow] = (),
+) -> State:
+    """The state that follows from all stored objects of one router.
+
+    `settings`: the catalog, and how long grace and offline last; `now`, `last_contact`: trusted epoch seconds
+    or None; `previous`: the entitlements before; `grants`: the administrator's; `held`: features that must
+    not lock (see `entitlements`); `archived`: rows of the history whose objects are no longer stored.
     """
-    intent = _expanded(session.get("payment_intent")) or {}
-    charge = _expanded(intent.get("latest_charge")) or {}
-    return bool(charge.get("disputed")) and known not in ("won", "lost")
-
-
-def is_untouched(session: Raw) -> bool:
-    """Whether nobody has tried to pay this Checkout session yet, nor will any more if it has expired."""
-    return session.get("status") in ("open", "expired") and not any(
-        session.get(name) for name in ("payment_intent", "subscription", "invoice", "setup_intent")
+    links = _Links(objects)
+    payments = {str(root["id"]): _payment(root, links) for root in links.payment_roots()}
+    invoices = {str(invoice["id"]): _money(invoice, links) for invoice in links.invoices}
+    purchases = _purchases(links, payments)
+    subscriptions = {
+        held.id: held for held in sorted(_subscriptions(links, invoices), key=lambda held: held.id)
+    }
+    rows, news = _history(links, settings, payments, invoices)
+    merged = {row.id: row for row in archived} | {row.id: row for row in rows}
+    return State(
+        objects=objects,
+        purchases=purchases,
+        subscriptions=subscriptions,
+        payments=payments,
+        invoices=invoices,
+        history=sorted(merged.values(), key=by_date),
+        news=news,
+        entitlements=entitlements(
+            subscriptions.values(),
+            purchases.values(),
+            settings,
+            now,
+            last_contact=last_contact,
+            previous=previous,
+            grants=grants,
+            held=held,
+        ),
     )
 
 
-def payment(
-    root: Raw, disputes: Iterable[Raw] | None = None, known_dispute: DisputeState | None = None
-) -> Payment:
-    """The payment that a Checkout session or a payment intent tells of."""
-    session: Raw | None = root if root.get("object") == "checkout.session" else None
-    intent = _expanded(session.get("payment_intent")) if session is not None else root
-    charge = _expanded(intent.get("latest_charge")) if intent else None
-    dispute = dispute_state(charge, disputes, known_dispute)
-    refunded = (integer(charge.get("amount_refunded")) or 0) if charge else 0
-    charged = bool(charge and charge.get("paid"))
-    status, final = _status(session, intent)
-    if dispute in ("open", "lost"):
-        status, final = "disputed", dispute == "lost"
-    elif charge and charged and is_fully_refunded(charge):
-        status, final = "refunded", True
-    elif charged and refunded > 0:
-        status, final = "partially_refunded", True
-    created = (session or intent or {}).get("created")
-    paid_at = charge.get("created") if charge and charged else None
-    if paid_at is None and status in ("paid", "no_payment_required"):
-        paid_at = created
-    error = (intent or {}).get("last_payment_error")
-    error = error if isinstance(error, Mapping) and status in ("failed", "unpaid", "expired") else {}
-    failure = (
-        error.get("code") or (charge or {}).get("failure_code") if status == "failed" else error.get("code")
-    )
-    if status == "failed" and not failure and (intent or {}).get("status") == "canceled":
-        failure = "canceled"
-    amount = session.get("amount_total") if session is not None else None
-    if amount is None and intent:
-        amount = intent.get("amount")
-    return Payment(
-        id=str(root.get("id")),
-        payment_intent=reference(session.get("payment_intent")) if session is not None else reference(root),
-        charge=reference(intent.get("latest_charge")) if intent else None,
-        status=status,
-        amount=integer(amount),
-        currency=(session or {}).get("currency") or (intent or {}).get("currency"),
-        created=integer(created) or 0,
-        paid_at=integer(paid_at),
-        amount_refunded=refunded,
-        dispute=dispute,
-        final=final,
-        failure_code=failure,
-        decline_code=error.get("decline_code"),
-        receipt_url=charge.get("receipt_url") if charge else None,
-    )
+def diff(
+    before: State, after: State, settings: Settings, now: int | None, *, rebuilding: bool = False
+) -> list[News]:
+    """What the rest of the system is to hear of, in order: payments, subscriptions, features.
 
-
-def is_fully_refunded(charge: Raw) -> bool:
-    """`refunded` says so; older answers of partly captured charges only let it be computed."""
-    captured = integer(charge.get("amount_captured")) or integer(charge.get("amount")) or 0
-    returned = integer(charge.get("amount_refunded")) or 0
-    return bool(charge.get("refunded")) or 0 < captured <= returned
-
-
-def _status(session: Raw | None, intent: Raw | None) -> tuple[str, bool]:
-    if session is not None:
-        if session.get("payment_status") == "paid":
-            return "paid", True
-        if session.get("status") == "expired":
-            return "expired", True
-        if session.get("payment_status") == "no_payment_required" and session.get("status") == "complete":
-            return "no_payment_required", True
-        if intent is None:
-            # complete without being paid: a bank debit is under way
-            return ("pending", False) if session.get("status") == "complete" else ("unpaid", False)
-        status, final = _intent_status(intent)
-        if session.get("status") == "complete":
-            return ("pending", False) if status in ("unpaid", "paid") else (status, final)
-        # an open session can be paid with another card: a failure in it is not the end
-        return status, False
-    return _intent_status(intent or {})
-
-
-def _intent_status(intent: Raw) -> tuple[str, bool]:
-    match intent.get("status"):
-        case "succeeded":
-            return "paid", True
-        case "processing" | "requires_capture":
-            return "pending", False
-        case "canceled":
-            return "failed", True
-        case "requires_payment_method" if intent.get("last_payment_error"):
-            return "failed", True
-        case _:
-            return "unpaid", False
-
-
-def price_of(session: Raw) -> str | None:
-    """The Stripe price of a session's single line."""
-    lines = session.get("line_items")
-    for line in lines.get("data", []) if isinstance(lines, Mapping) else []:
-        if (price := reference(line.get("price"))) is not None:
-            return price
-    return None
-
-
-def purchase(session: Raw, paid: Payment, known_price: str | None = None) -> Purchase | None:
-    """The one-time purchase that a completed session is; None for one that nobody completed, and for
-    subscriptions.
+    `rebuilding`: the ledger is being filled from Stripe again and meets the payments of years, whose
+    listeners were notified when those were made.
     """
-    if session.get("mode") != "payment" or session.get("status") != "complete":
-        return None
-    marks = metadata(session)
-    intent = _expanded(session.get("payment_intent"))
-    charge = _expanded(intent.get("latest_charge")) if intent else None
-    return Purchase(
-        id=str(session["id"]),
-        price_id=price_of(session) or known_price or "",
-        price_alias=marks.get("price_alias"),
-        product=marks.get("item"),
-        paid=session.get("payment_status") in ("paid", "no_payment_required"),
-        fully_refunded=bool(charge and is_fully_refunded(charge)),
-        dispute=paid.dispute,
-        paid_at=paid.paid_at,
-    )
-
-
-# -- a subscription ------------------------------------------------------------------------------
-
-
-def subscription(raw: Raw) -> Subscription:
-    """The subscription's row. Of several items (we sell one) the period that ends last counts."""
-    items = _items(raw)
-    ends = [end for item in items if (end := integer(item.get("current_period_end"))) is not None]
-    if not ends and (end := integer(raw.get("current_period_end"))) is not None:  # before 2025-03-31
-        ends = [end]
-    marks = metadata(raw)
-    price = items[0].get("price") if items else raw.get("plan")
-    status = str(raw.get("status"))
-    return Subscription(
-        id=str(raw["id"]),
-        status=status,
-        price_id=reference(price) or "",
-        price_alias=_alias_of(price, marks),
-        plan=marks.get("item"),
-        current_period_end=max(ends, default=None),
-        cancel_at=integer(raw.get("cancel_at")),
-        cancel_at_period_end=bool(raw.get("cancel_at_period_end")),
-        trial_end=integer(raw.get("trial_end")),
-        paused_collection=bool(raw.get("pause_collection")),
-        past_due_since=_past_due_since(raw) if status == "past_due" else None,
-    )
-
-
-def _items(raw: Raw) -> Sequence[Raw]:
-    held = raw.get("items")
-    return held.get("data", []) if isinstance(held, Mapping) else []
-
-
-def period_start(raw: Raw) -> int | None:
-    """When the subscription's current period began."""
-    starts = [
-        start for item in _items(raw) if (start := integer(item.get("current_period_start"))) is not None
+    statuses = {row.id: row.status for row in before.history}
+    found: list[News] = []
+    for row in after.history:
+        payload = after.news.get(row.id)
+        if payload is None or statuses.get(row.id) == row.status:
+            continue
+        if row.id not in statuses and rebuilding and now is not None and now - row.date >= _NEWS_FOR:
+            continue
+        found.append(("payment", payload))
+    found += [
+        ("subscription", _subscription_news(held, settings))
+        for held in after.subscriptions.values()
+        if held != before.subscriptions.get(held.id)
     ]
-    return max(starts) if starts else integer(raw.get("current_period_start"))  # before 2025-03-31
+    found += [("feature", change.payload()) for change in changes(before.entitlements, after.entitlements)]
+    return found
 
 
-def _alias_of(price: object, marks: Mapping[str, str]) -> str | None:
-    """Our name of the price: its lookup_key follows a change of plan, our metadata may be that of the old
-    one.
-    """
-    key = price.get("lookup_key") if isinstance(price, Mapping) else None
-    return key if isinstance(key, str) and key else marks.get("price_alias")
+# -- how the objects hang together ---------------------------------------------------------------
 
 
-def _past_due_since(raw: Raw) -> int | None:
-    """When the payment that is owed fell due: the unpaid invoice's finalization, else the start of the
-    period.
+class _Links:
+    """The objects by kind, newest first, and by what links them to each other."""
 
-    Taken from Stripe's objects and never from the moment we noticed, so that grace ends at the same second
-    whatever we saw and when.
-    """
-    invoice = _expanded(raw.get("latest_invoice"))
-    if invoice and invoice.get("status") != "paid" and (since := fell_due(invoice)) is not None:
-        return since
-    return period_start(raw)
+    def __init__(self, objects: Objects) -> None:
+        self.objects = objects
+        kinds: dict[str, list[Raw]] = defaultdict(list)
+        for raw in objects.values():
+            kinds[str(raw.get("object"))].append(raw)
+        self.sessions = _newest_first(kinds["checkout.session"])
+        self.intents = _newest_first(kinds["payment_intent"])
+        self.invoices = _newest_first(kinds["invoice"])
+        self.subscriptions = kinds["subscription"]
+        self.archived_purchases = kinds[ARCHIVED_PURCHASE]
+        self.archived_subscriptions = kinds[_ARCHIVED_SUBSCRIPTION]
+        self._refunds = _by_charge(kinds["refund"])
+        self._disputes = _by_charge(kinds["dispute"])
+        self._charges: dict[str, Raw] = {}
+        for charge in _newest_first(kinds["charge"]):
+            intent = facts.reference(charge.get("payment_intent"))
+            # the newest of a payment intent; a failed attempt before or after the paid one is of no interest
+            if intent is not None and (intent not in self._charges or charge.get("paid")):
+                self._charges[intent] = charge
+
+    def follow(self, value: object) -> Raw | None:
+        """The stored object that a field refers to."""
+        found = facts.reference(value)
+        return self.objects.get(found) if found is not None else None
+
+    def payment_roots(self) -> list[Raw]:
+        """What stands for a payment: sessions, and payment intents that neither a session nor an invoice
+        names.
+        """
+        named = {facts.reference(session.get("payment_intent")) for session in self.sessions}
+        named.update(intent for one in self.invoices for intent in facts.payment_intents_of_invoice(one))
+        return self.sessions + [intent for intent in self.intents if intent["id"] not in named]
+
+    def intent_of(self, root: Raw) -> Raw | None:
+        return self.follow(root.get("payment_intent")) if root.get("object") == "checkout.session" else root
+
+    def charge_of(self, root: Raw) -> Raw | None:
+        """The charge of a session's or an intent's payment."""
+        intent = self.intent_of(root)
+        return self.follow(intent.get("latest_charge")) if intent is not None else None
+
+    def charge_of_invoice(self, invoice: Raw) -> Raw | None:
+        """The charge that paid an invoice: of several payments, that of the first one that is listed."""
+        for intent in facts.payment_intents_of_invoice(invoice)[:1]:
+            charge = self._charges.get(intent)
+            return charge if charge is not None and charge.get("paid") else None
+        return None
+
+    def disputes_of(self, charge: Raw | None) -> Sequence[Raw]:
+        return self._disputes.get(str(charge["id"]), ()) if charge is not None else ()
+
+    def refunds_of(self, charge: Raw | None) -> Sequence[Raw]:
+        """A charge lists its newest ten; those that it listed before are still stored."""
+        if charge is None:
+            return ()
+        listed = [self.follow(refund) for refund in facts.data(charge.get("refunds"))]
+        stored = self._refunds.get(str(charge["id"]), [])
+        return list({str(raw["id"]): raw for raw in (*stored, *listed) if raw is not None}.values())
+
+    def invoices_of(self, subscription_id: str) -> list[Raw]:
+        return [one for one in self.invoices if facts.subscription_of_invoice(one) == subscription_id]
 
 
-def fell_due(invoice: Raw) -> int | None:
-    """When an invoice was to be paid: as soon as it was final."""
-    transitions = _expanded(invoice.get("status_transitions")) or {}
-    final = integer(transitions.get("finalized_at"))
-    return final if final is not None else integer(invoice.get("created"))
-
-
-def subscription_of_invoice(invoice: Raw) -> str | None:
-    """The subscription that an invoice is for, in the new place or the old one."""
-    parent = _expanded(invoice.get("parent"))
-    details = _expanded(parent.get("subscription_details")) if parent else None
-    return reference(details.get("subscription") if details else None) or reference(
-        invoice.get("subscription")
+def _newest_first(objects: Iterable[Raw]) -> list[Raw]:
+    return sorted(
+        objects, key=lambda raw: (facts.integer(raw.get("created")) or 0, str(raw["id"])), reverse=True
     )
 
 
-def dearest_line(invoice: Raw) -> Raw | None:
-    """What an invoice is above all for."""
-    lines = _expanded(invoice.get("lines"))
-    found = [line for line in lines.get("data", []) if isinstance(line, Mapping)] if lines else []
-    return max(found, key=lambda line: integer(line.get("amount")) or 0, default=None)
+def _by_charge(objects: Iterable[Raw]) -> dict[str, list[Raw]]:
+    found: dict[str, list[Raw]] = defaultdict(list)
+    for raw in objects:
+        found[facts.reference(raw.get("charge")) or ""].append(raw)
+    return found
 
 
-def price_of_line(line: Raw) -> str | None:
-    """The price's id, in the new place or the old one."""
-    pricing = _expanded(line.get("pricing"))
-    details = _expanded(pricing.get("price_details")) if pricing else None
-    return reference(details.get("price") if details else line.get("price"))
+# -- payments and invoices -----------------------------------------------------------------------
 
 
-def payment_intent_of_invoice(invoice: Raw) -> str | None:
-    """The payment intent that paid an invoice: among its payments since 2025-03-31, at its top level
-    before.
-    """
-    payments = _expanded(invoice.get("payments"))
-    for entry in payments.get("data", []) if payments else []:
-        paid_by = _expanded(entry.get("payment")) or {}
-        if (found := reference(paid_by.get("payment_intent"))) is not None:
-            return found
-    return reference(invoice.get("payment_intent"))
+def _payment(root: Raw, links: _Links) -> Payment:
+    charge = links.charge_of(root)
+    return facts.payment(root, links.intent_of(root), charge, links.disputes_of(charge))
+
+
+def _money(invoice: Raw, links: _Links) -> InvoiceMoney:
+    paid = facts.integer(invoice.get("amount_paid")) or 0 if invoice.get("status") == "paid" else 0
+    charge = links.charge_of_invoice(invoice)
+    if charge is None:
+        return InvoiceMoney(paid=paid)
+    disputes = links.disputes_of(charge)
+    return InvoiceMoney(
+        paid=paid,
+        refunded=facts.integer(charge.get("amount_refunded")) or 0,
+        lost=sum(facts.integer(one.get("amount")) or 0 for one in disputes if facts.is_lost(one)),
+        dispute=facts.dispute_state(charge, disputes),
+        charge=str(charge["id"]),
+    )
+
+
+def _purchases(links: _Links, payments: Mapping[str, Payment]) -> dict[str, Purchase]:
+    found = [facts.purchase(session, payments[str(session["id"])]) for session in links.sessions]
+    bought = [purchase for purchase in found if purchase is not None]
+    bought += [Purchase(id=str(raw["id"]), **raw["purchase"]) for raw in links.archived_purchases]
+    return {purchase.id: purchase for purchase in sorted(bought, key=lambda purchase: purchase.id)}
+
+
+# -- subscriptions -------------------------------------------------------------------------------
+
+
+def _subscriptions(links: _Links, invoices: Mapping[str, InvoiceMoney]) -> Iterable[Subscription]:
+    for raw in links.subscriptions:
+        held = facts.subscription(raw, links.follow(raw.get("latest_invoice")))
+        own = links.invoices_of(held.id)
+        since = None
+        if held.status == "past_due":
+            moments = [held.past_due_since, _owed_since(own)]
+            since = min((moment for moment in moments if moment is not None), default=None)
+        returned = _returned(own, invoices, facts.period_start(raw))
+        yield replace(held, past_due_since=since, returned=returned)
+    for raw in links.archived_subscriptions:
+        yield Subscription(id=str(raw["id"]), **raw["subscription"])
+
+
+def _owed_since(invoices: Iterable[Raw]) -> int | None:
+    """When the first of the payments that are owed now fell due: a later renewal is no new start."""
+    since: int | None = None
+    for invoice in invoices:
+        if invoice.get("status") in ("open", "uncollectible"):
+            since = facts.fell_due(invoice)
+        elif invoice.get("status") == "paid" and invoice.get("amount_paid"):
+            break
+    return since
+
+
+def _returned(
+    own: Iterable[Raw], invoices: Mapping[str, InvoiceMoney], period_start: int | None
+) -> Literal["refunded", "disputed"] | None:
+    """Which way all that was paid for the current period went back; None while something is left."""
+    paid = returned = lost = 0
+    for invoice in own:
+        created = facts.integer(invoice.get("created")) or 0
+        if period_start is not None and created < period_start - _BEFORE_PERIOD:
+            continue
+        money = invoices[str(invoice["id"])]
+        paid += money.paid
+        returned += min(money.returned, money.paid)
+        lost += money.lost
+    if not paid or returned < paid:
+        return None
+    return "disputed" if lost else "refunded"
+
+
+def _subscription_news(held: Subscription, settings: Settings) -> dict[str, Any]:
+    price = settings.price(held.price_id) or settings.price(held.price_alias or "")
+    return {
+        "id": held.id,
+        "status": held.status,
+        "plan": price.of if price is not None else held.plan or "",
+        "price": price.alias if price is not None else held.price_alias or held.price_id,
+        "cancel_at_period_end": held.cancel_at_period_end,
+    }
 
 
 # -- the history ---------------------------------------------------------------------------------
 
 
-def payment_rows(
-    root: Raw, paid: Payment, title: str, disputes: Iterable[Raw] | None
-) -> list[TransactionRow]:
-    """A payment with its refunds and disputes. An attempt that never came to anything is not history."""
+def _history(
+    links: _Links,
+    settings: Settings,
+    payments: Mapping[str, Payment],
+    invoices: Mapping[str, InvoiceMoney],
+) -> tuple[list[TransactionRow], dict[str, Mapping[str, Any]]]:
+    """(rows, what listeners are sent of them by the row's id)."""
     rows: list[TransactionRow] = []
-    if paid.status not in ("unpaid", "expired"):
-        rows.append(
-            TransactionRow(
-                id=paid.payment_intent or paid.id,
-                date=paid.paid_at or paid.created,
-                kind="payment",
-                amount=paid.amount or 0,
-                currency=paid.currency or "",
-                status=paid.status,
-                description=title[:LONGEST_TITLE],
-                receipt_url=paid.receipt_url,
-                invoice_pdf=None,
-            )
-        )
-    intent = _expanded(root.get("payment_intent")) if root.get("object") == "checkout.session" else root
-    charge = _expanded(intent.get("latest_charge")) if intent else None
-    return rows + money_back_rows(charge, title, disputes)
+    news: dict[str, Mapping[str, Any]] = {}
+    for root in links.payment_roots():
+        if root.get("mode") == "subscription":
+            continue  # its invoices are its payments
+        paid = payments[str(root["id"])]
+        title = paid.item or str(root.get("description") or "")
+        if (row := payment_row(paid, title)) is not None:
+            rows.append(row)
+            news[row.id] = _payment_news(paid)
+        rows += _money_back(links, links.charge_of(root), title)
+    for invoice in links.invoices:
+        item = _invoice_item(invoice, settings)
+        row = invoice_row(invoice, item)
+        if row is None:
+            continue
+        row = replace(row, status=invoices[row.id].status(row.status))
+        rows.append(row)
+        if row.amount:  # no payment was asked for a trial or a voucher
+            news[row.id] = _invoice_news(row, invoice, item)
+        rows += _money_back(links, links.charge_of_invoice(invoice), item or row.description)
+    return rows, news
 
 
-def money_back_rows(charge: Raw | None, title: str, disputes: Iterable[Raw] | None) -> list[TransactionRow]:
-    """The refunds in a charge, and its disputes."""
-    held = charge.get("refunds") if charge else None
-    refunds = held.get("data", []) if isinstance(held, Mapping) else []
-    rows = [_money_back(refund, "refund", title) for refund in refunds]
-    return rows + [_money_back(dispute, "dispute", title) for dispute in disputes or ()]
+def payment_row(paid: Payment, title: str) -> TransactionRow | None:
+    """A payment's line; None for an attempt that never came to anything, which is no history."""
+    if paid.status in ("unpaid", "expired"):
+        return None
+    return TransactionRow(
+        id=paid.payment_intent or paid.id,
+        date=paid.paid_at or paid.created,
+        kind="payment",
+        amount=paid.amount or 0,
+        currency=paid.currency or "",
+        status=paid.status,
+        description=title[:LONGEST_TITLE],
+        receipt_url=paid.receipt_url,
+    )
 
 
-def _money_back(raw: Raw, kind: Literal["refund", "dispute"], title: str) -> TransactionRow:
+def _money_back(links: _Links, charge: Raw | None, title: str) -> list[TransactionRow]:
+    """The lines of a charge's refunds and disputes."""
+    rows = [money_back_row(refund, "refund", title) for refund in links.refunds_of(charge)]
+    return rows + [money_back_row(dispute, "dispute", title) for dispute in links.disputes_of(charge)]
+
+
+def money_back_row(raw: Raw, kind: Literal["refund", "dispute"], title: str) -> TransactionRow:
     return TransactionRow(
         id=str(raw["id"]),
-        date=integer(raw.get("created")) or 0,
+        date=facts.integer(raw.get("created")) or 0,
         kind=kind,
-        amount=-(integer(raw.get("amount")) or 0),
+        amount=-(facts.integer(raw.get("amount")) or 0),
         currency=str(raw.get("currency") or ""),
         status=str(raw.get("status") or ""),
         description=title[:LONGEST_TITLE],
-        receipt_url=None,
-        invoice_pdf=None,
     )
 
 
 def invoice_row(raw: Raw, title: str) -> TransactionRow | None:
-    """An invoice that was sent; None while it is a draft."""
+    """The line of an invoice that was sent; None while it is a draft."""
     status = str(raw.get("status") or "")
     if status in ("", "draft"):
         return None
-    transitions = _expanded(raw.get("status_transitions")) or {}
+    transitions = facts.expanded(raw.get("status_transitions")) or {}
     moments = (transitions.get("paid_at"), transitions.get("finalized_at"), raw.get("created"))
-    line = dearest_line(raw)
+    line = facts.dearest_line(raw)
     described = line.get("description") if line is not None else None
     amount = raw.get("amount_paid") if status == "paid" else raw.get("amount_due")
     return TransactionRow(
         id=str(raw["id"]),
-        date=next((found for moment in moments if (found := integer(moment)) is not None), 0),
+        date=next((found for moment in moments if (found := facts.integer(moment)) is not None), 0),
         kind="invoice",
-        amount=integer(amount) or 0,
+        amount=facts.integer(amount) or 0,
         currency=str(raw.get("currency") or ""),
         status={"open": "unpaid", "uncollectible": "unpaid"}.get(status, status),
         description=(title or str(described or ""))[:LONGEST_TITLE],
         receipt_url=raw.get("hosted_invoice_url"),
         invoice_pdf=raw.get("invoice_pdf"),
     )
+
+
+def _invoice_item(invoice: Raw, settings: Settings) -> str:
+    """The name of the plan that an invoice is for, by the price on its dearest line: that of a change of plan
+    also has what is credited for the old one.
+    """
+    line = facts.dearest_line(invoice)
+    price_id = facts.price_of_line(line) if line is not None else None
+    price = settings.price(price_id) if price_id else None
+    return price.of if price is not None else ""
+
+
+def _payment_news(paid: Payment) -> dict[str, Any]:
+    payload: dict[str, Any] = {
+        "id": paid.id,
+        "payment_intent": paid.payment_intent or "",
+        "status": paid.status,
+        "amount": paid.amount or 0,
+        "currency": paid.currency or "",
+        "item": paid.item,
+    }
+    if paid.failure_code:
+        payload["failure"] = paid.decline_code or paid.failure_code
+    return payload
+
+
+def _invoice_news(row: TransactionRow, invoice: Raw, item: str) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "payment_intent": next(iter(facts.payment_intents_of_invoice(invoice)), ""),
+        "status": row.status,
+        "amount": row.amount,
+        "currency": row.currency,
+        "item": item,
+    }

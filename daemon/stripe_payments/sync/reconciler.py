@@ -1,29 +1,34 @@
 """`Reconciler.sync(id)`: the one way in which Stripe's state enters the router.
 
-Fetch, then one ledger transaction: raw objects, derived rows, entitlements, effects in the outbox, the
-checkout's state and the inbox event's end stand or fall together. Whoever calls (webhook, poll, success page,
-a person, the start), in whatever order and however often, the result is that of the newest fetch.
+    fetch → store → project → diff → outbox
+
+All but the fetch is one ledger transaction: objects, entitlements, notifications in the outbox, the
+checkout's state and the inbox event's end are stored together or not at all. Whatever the occasion (webhook,
+poll, success page, bus call, start), in whatever order and however often, the result is that of the newest
+fetch.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.ledger.opening import META_HELD, META_REBUILDING
 from stripe_payments.log import Log
 from stripe_payments.settings import Settings
 from stripe_payments.stripe_api import StripeAPI, object_kind
-from stripe_payments.sync.applying import Applied, Book, apply_unit, recompute, settle
+from stripe_payments.sync.archiving import archive
 from stripe_payments.sync.fetch import FOLLOWED, Fetcher, Unit
-from stripe_payments.sync.projection import DisputeState, is_ours
+from stripe_payments.sync.payment_facts import is_ours, is_untouched
+from stripe_payments.sync.projection import State, diff, project
+from stripe_payments.sync.stored_objects import flatten
 
 if TYPE_CHECKING:
     from stripe_payments.clock import TrustedClock
     from stripe_payments.identity import Identity, IdentityStore
-    from stripe_payments.ledger import Ledger, Transaction
+    from stripe_payments.ledger import CheckoutState, Ledger, Transaction
 
 __all__ = ["META_CLOCK_FLOOR", "META_LAST_CONTACT", "META_REBUILDING", "Reconciler", "SyncOutcome"]
 
@@ -36,16 +41,19 @@ META_LAST_CONTACT: Final = "last_contact"
 
 _PERSIST_EVERY: Final = 3600
 _REFETCHES: Final = 3
-_REMEMBERED: Final = 600.0
+_STORED_AT_KEPT: Final = 600.0
+"""Seconds for which it is known when an object was stored; no request takes as long."""
+
+_STATES: Final[dict[str, CheckoutState]] = {"open": "open", "complete": "complete", "expired": "expired"}
 
 
 @dataclass(frozen=True, slots=True)
 class SyncOutcome:
-    """What a sync came to.
+    """The result of a sync.
 
     status: applied (something of ours was there), foreign (another router's), missing (Stripe has no such
-    object), ignored (an object that tells us nothing). changed: the names of the features that were unlocked
-    or locked, or whose details changed.
+    object), ignored (an object of a kind that is not followed). changed: the names of the features that were
+    unlocked or locked, or whose details changed.
     """
 
     changed: tuple[str, ...] = ()
@@ -60,7 +68,19 @@ class _Overtaken:
     ids: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What one transaction made: the state, and whether the outbox has news."""
+
+    serial: int
+    state: State
+    changed: tuple[str, ...] = ()
+    news: bool = False
+
+
 class Reconciler:
+    """`state` is what the ledger's objects amount to as of the last commit, for every reader."""
+
     def __init__(
         self,
         ledger: Ledger,
@@ -76,9 +96,18 @@ class Reconciler:
         self._identity = identity
         self._on_effects = on_effects
         self._fetcher = Fetcher(stripe)
-        self._stored_at: dict[str, float] = {}  # touched in the ledger's thread alone
+        self._written = _Written(0, State())
         self._last_contact: int | None = None
         self._persisted_contact: int | None = None
+        # touched in the ledger's thread alone
+        self._stored_at: dict[str, float] = {}
+        self._serial = 0
+        self._projected = State()
+
+    @property
+    def state(self) -> State:
+        """What is paid for, as of the last commit; empty before `load`."""
+        return self._written.state
 
     @property
     def identity(self) -> Identity:
@@ -91,12 +120,14 @@ class Reconciler:
         return self._last_contact
 
     async def load(self) -> None:
-        """Take up what the ledger remembers. Call once, before anything else."""
+        """Read what the ledger holds. Call once, before anything else."""
 
-        def remembered(tx: Transaction) -> str | None:
-            return tx.meta.get(META_LAST_CONTACT)
+        def load(tx: Transaction) -> tuple[str | None, _Written]:
+            contact = tx.meta.get(META_LAST_CONTACT)
+            return contact, self._result(self._before(tx, self._settings()))
 
-        found = await self._ledger.read(remembered)
+        found, written = await self._ledger.read(load)
+        self._committed(written)
         if found and found.isdigit():
             self._last_contact = self._persisted_contact = int(found)
 
@@ -104,13 +135,12 @@ class Reconciler:
         """Fetch what `object_id` leads to and apply it; finishes the given inbox events in the same
         transaction.
 
-        Raises PaymentError where Stripe cannot be asked; nothing has changed then.
+        Raises PaymentError where Stripe cannot be reached; nothing has changed then.
         """
         if object_kind(object_id) not in FOLLOWED:
             return await self._apply([], reason, event_ids, "ignored")
-        known = await self._ledger.read(lambda tx: _known_dispute(tx, object_id))
         for _ in range(_REFETCHES):
-            units = await self._fetcher.fetch(object_id, known)
+            units = await self._fetcher.fetch(object_id, self.state.dispute(object_id))
             self._contacted()
             overtaken = _Overtaken()
             outcome = await self._apply(units, reason, event_ids, "missing", overtaken)
@@ -133,18 +163,15 @@ class Reconciler:
         return SyncOutcome(tuple(dict.fromkeys(changed)), outcome.status, outcome.ours)
 
     async def recompute(self) -> tuple[str, ...]:
-        """Entitlements anew from what the ledger holds: after a change of settings, at the start, as time
-        passes.
+        """Project again from what the ledger holds: after a change of settings, at the start, as time
+        passes. Returns the names of the features that changed.
         """
-        book = self._book()
+        settings, now = self._settings(), self._clock.now()
 
-        def run(tx: Transaction) -> tuple[str, ...]:
-            return recompute(tx, book, held=_held(tx))
+        def run(tx: Transaction) -> _Written:
+            return self._project(tx, self._before(tx, settings), settings, now)
 
-        changed = await self._ledger.write(run)
-        if changed:
-            self._on_effects()
-        return changed
+        return self._committed(await self._ledger.write(run)).changed
 
     async def rebuilt(self) -> None:
         """Everything has been fetched from Stripe again: from here on features may lock."""
@@ -160,20 +187,26 @@ class Reconciler:
             _log.info("the ledger has been rebuilt from Stripe")
             await self.recompute()
 
-    def _contacted(self) -> None:
-        now = self._clock.now()
-        if now is not None:
-            self._last_contact = now
+    async def archive(self, unchanged_since: int) -> int:
+        """Store no longer what is old and has not changed since a time (trusted epoch seconds), but for its
+        lines in the history and what it unlocks. Returns the number of objects.
+        """
+        settings = self._settings()
 
-    def _book(self) -> Book:
-        identity = self._identity.load()
-        return Book(
-            settings=self._settings(),
-            router_id=identity.router_id,
-            customer=identity.customer,
-            now=self._clock.now(),
-            last_contact=self._last_contact,
-        )
+        def run(tx: Transaction) -> int:
+            old = archive(self._before(tx, settings), tx.objects.unchanged_since(unchanged_since), settings)
+            if old.gone:
+                tx.objects.delete(old.gone)
+                tx.objects.put(old.purchases, 0)
+                tx.history.put(old.rows)
+            return len(old.gone)
+
+        archived = await self._ledger.write(run)
+        if archived:
+            await self.recompute()
+        return archived
+
+    # -- one transaction --------------------------------------------------------------------------
 
     async def _apply(
         self,
@@ -184,43 +217,88 @@ class Reconciler:
         overtaken: _Overtaken | None = None,
         along: Callable[[Transaction], None] | None = None,
     ) -> SyncOutcome:
-        book = self._book()
+        settings, now, identity = self._settings(), self._clock.now(), self._identity.load()
         contact = self._last_contact
 
-        def run(tx: Transaction) -> tuple[SyncOutcome, bool]:
+        def run(tx: Transaction) -> tuple[SyncOutcome, _Written]:
             if along is not None:
                 along(tx)
-            total = Applied()
-            stored: list[str] = []
-            for unit in units:
-                if self._stored_at.get(unit.id, 0.0) > unit.started:
-                    if overtaken is not None:
-                        overtaken.ids.append(unit.id)
-                    # whose it is does not depend on which answer was stored
-                    total.ours |= is_ours(unit.root, book.router_id, book.customer)
-                    continue
-                total.add(apply_unit(tx, unit, book))
-                stored.append(unit.id)
-            settle(tx, total, book)
-            changed: tuple[str, ...] = ()
-            if total.ours:
-                changed = recompute(tx, book, held=_held(tx))
-            status = "applied" if total.ours else "foreign" if units else otherwise
-            if overtaken is None or not overtaken.ids:
+            before = self._before(tx, settings)
+            own = [unit for unit in units if is_ours(unit.root, identity.router_id, identity.customer)]
+            newest = [unit for unit in own if self._stored_at.get(unit.id, 0.0) <= unit.started]
+            stored = self._store(tx, newest, now)
+            written = self._project(tx, before, settings, now) if own else self._result(before)
+            late = [unit.id for unit in own if unit not in newest]
+            if overtaken is not None:
+                overtaken.ids.extend(late)
+            status = "applied" if own else "foreign" if units else otherwise
+            if not late:
                 for event_id in event_ids:
                     tx.inbox.finish(event_id, status)
-            self._persist_contact(tx, contact, force=total.changed or bool(changed))
-            now = time.monotonic()
-            self._stored_at.update(dict.fromkeys(stored, now))
-            self._forget(now)
-            return SyncOutcome(changed, status, total.ours), total.effects or bool(changed)
+            self._persist_contact(tx, contact, force=stored or written.news)
+            return SyncOutcome(written.changed, status, bool(own)), written
 
-        outcome, effects = await self._ledger.write(run)
-        if effects:
-            self._on_effects()
+        outcome, written = await self._ledger.write(run)
+        self._committed(written)
         if outcome.changed or outcome.status == "missing":
             _log.info("synced", reason=reason, status=outcome.status, changed=",".join(outcome.changed))
         return outcome
+
+    def _store(self, tx: Transaction, units: Sequence[Unit], now: int | None) -> bool:
+        """Store the units' objects, and the state of the checkouts that they belong to; whether anything
+        differs from before.
+        """
+        differs = False
+        objects: list[Mapping[str, Any]] = []
+        for unit in units:
+            if unit.kind == "checkout.session":
+                differs |= _store_checkout_state(tx, unit.root)
+                if _is_mere_offer(tx, unit.root):
+                    continue
+            objects += flatten(unit.root)
+            objects += unit.disputes or ()
+        differs |= tx.objects.put(objects, now or 0)
+        self._stored_at.update(dict.fromkeys((unit.id for unit in units), time.monotonic()))
+        self._forget_old_fetches()
+        return differs
+
+    def _before(self, tx: Transaction, settings: Settings) -> State:
+        """The state before this transaction. It is projected again only if the objects are not those of the
+        last one: at the start, and after a transaction that was rolled back.
+        """
+        objects, features = tx.objects.all(), tx.features.all()
+        if self._projected.objects is objects:
+            return replace(self._projected, entitlements=features)
+        state = project(
+            objects, settings, None, last_contact=None, previous=features, archived=tx.history.all()
+        )
+        return replace(state, entitlements=features)
+
+    def _project(self, tx: Transaction, before: State, settings: Settings, now: int | None) -> _Written:
+        """Project what is stored now, and queue what differs from `before`."""
+        rebuilding = tx.meta.get(META_REBUILDING) is not None
+        after = project(
+            tx.objects.all(),
+            settings,
+            now,
+            last_contact=self._last_contact,
+            previous=before.entitlements,
+            grants=tx.grants.all(),
+            # the features of UCI do not lock until all has been fetched from Stripe again
+            held=(tx.meta.get(META_HELD) or "").split(",") if rebuilding else (),
+            archived=tx.history.all(),
+        )
+        tx.features.replace(after.entitlements)
+        news = diff(before, after, settings, now, rebuilding=rebuilding)
+        for kind, payload in news:
+            tx.outbox.add(kind, payload)
+        changed = tuple(str(payload["feature"]) for kind, payload in news if kind == "feature")
+        return self._result(after, changed, news=bool(news))
+
+    def _result(self, state: State, changed: tuple[str, ...] = (), *, news: bool = False) -> _Written:
+        self._projected = state
+        self._serial += 1
+        return _Written(self._serial, state, changed, news)
 
     def _persist_contact(self, tx: Transaction, contact: int | None, *, force: bool) -> None:
         """With something else to write, or once an hour: flash wears, and these two may lag."""
@@ -235,20 +313,42 @@ class Reconciler:
             tx.meta.set(META_CLOCK_FLOOR, str(floor))
         self._persisted_contact = contact
 
-    def _forget(self, now: float) -> None:
+    def _forget_old_fetches(self) -> None:
         if len(self._stored_at) > 256:
+            now = time.monotonic()
             self._stored_at = {
-                object_id: at for object_id, at in self._stored_at.items() if now - at < _REMEMBERED
+                object_id: at for object_id, at in self._stored_at.items() if now - at < _STORED_AT_KEPT
             }
 
+    # -- after the commit -------------------------------------------------------------------------
 
-def _held(tx: Transaction) -> frozenset[str]:
-    """The features that do not lock yet: those of UCI, until all has been fetched from Stripe again."""
-    if tx.meta.get(META_REBUILDING) is None:
-        return frozenset()
-    return frozenset((tx.meta.get(META_HELD) or "").split(","))
+    def _contacted(self) -> None:
+        now = self._clock.now()
+        if now is not None:
+            self._last_contact = now
+
+    def _committed(self, written: _Written) -> _Written:
+        if written.serial > self._written.serial:
+            self._written = written
+        if written.news:
+            self._on_effects()
+        return written
 
 
-def _known_dispute(tx: Transaction, object_id: str) -> DisputeState | None:
-    purchase = tx.purchases.get(object_id)
-    return purchase.dispute if purchase else None
+def _store_checkout_state(tx: Transaction, session: Mapping[str, Any]) -> bool:
+    """Whether the state of the session's checkout changed."""
+    checkout = tx.checkouts.by_session(str(session["id"]))
+    state = _STATES.get(str(session.get("status")))
+    if checkout is None or state is None or checkout.state == state:
+        return False
+    tx.checkouts.update(checkout.local_id, state=state)
+    return True
+
+
+def _is_mere_offer(tx: Transaction, session: Mapping[str, Any]) -> bool:
+    """A session that nobody has tried to pay says nothing that its checkout does not: no flash for it."""
+    return (
+        is_untouched(session)
+        and tx.objects.get(str(session["id"])) is None
+        and tx.checkouts.by_session(str(session["id"])) is not None
+    )

@@ -1,20 +1,21 @@
-"""How Stripe's objects lie in the ledger: each on its own, whatever it was expanded in when it came.
+"""How Stripe's objects are stored: each on its own, whatever it was expanded in when it was fetched. Pure.
 
-So the newest fetch of a part counts, and the whole can be put together without asking Stripe.
+So the newest fetch of each part counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 Raw = Mapping[str, Any]
 
+_OWN_ROW: Final = {"payment_intent", "latest_charge", "subscription", "latest_invoice", "invoice"}
+"""The expandable fields whose objects are stored by themselves; so are a charge's `refunds`."""
+
 
 def flatten(root: Raw) -> list[dict[str, Any]]:
-    """The object and those expanded in it, each on its own with ids in place of the others: one row an
-    object.
-    """
+    """The object and those expanded in it, each with ids in place of the others."""
     kept: list[dict[str, Any]] = []
 
     def take(raw: Raw) -> str:
@@ -33,33 +34,5 @@ def flatten(root: Raw) -> list[dict[str, Any]]:
     return kept
 
 
-def assemble(
-    get: Callable[[str], Raw | None], root_id: str, above: frozenset[str] = frozenset()
-) -> dict[str, Any] | None:
-    """What `flatten` took apart, put together again from the rows that `get` gives; None if the root is not
-    there.
-
-    `above`: what contains the root. A charge names its payment intent, which contains it: there the id stays.
-    """
-    root = get(root_id)
-    if root is None:
-        return None
-    whole = dict(root)
-    for name in _OWN_ROW:
-        inner = whole.get(name)
-        if not isinstance(inner, str) or inner in above:
-            continue
-        if (found := assemble(get, inner, above | {root_id})) is not None:
-            whole[name] = found
-    refunds = whole.get("refunds")
-    if isinstance(refunds, Mapping):
-        held = [get(refund) for refund in refunds.get("data", []) if isinstance(refund, str)]
-        whole["refunds"] = {**refunds, "data": [refund for refund in held if refund is not None]}
-    return whole
-
-
-_OWN_ROW: Final = {"payment_intent", "latest_charge", "subscription", "latest_invoice", "invoice"}
-
-
-def _is_object(value: Mapping[str, Any]) -> bool:
+def _is_object(value: Raw) -> bool:
     return isinstance(value.get("id"), str) and isinstance(value.get("object"), str)

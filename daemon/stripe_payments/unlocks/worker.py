@@ -24,7 +24,7 @@ from stripe_payments.backoff import Backoff
 from stripe_payments.entitlements import Entitlement
 from stripe_payments.errors import PaymentError
 from stripe_payments.ledger import Effect, Ledger, Transaction
-from stripe_payments.ledger.outbox import TOLD
+from stripe_payments.ledger.queues import TOLD
 from stripe_payments.log import Log
 from stripe_payments.unlocks.router_bus import Bus, RouterBus
 from stripe_payments.unlocks.uci_features import differing, from_sections, storable

@@ -117,7 +117,7 @@ async def test_a_ledger_damaged_while_open(house: House) -> None:
                 "created": number,
                 "x": os.urandom(900).hex(),
             }
-            tx.objects.put(raw, 0)
+            tx.objects.put([raw], 0)
 
     await parts.ledger.write(fill)
     path = house.state / "ledger.db"

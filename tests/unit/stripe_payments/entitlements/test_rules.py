@@ -2,13 +2,22 @@
 
 import dataclasses
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stripe_payments.entitlements import Entitlement, ManualGrant, Purchase, Subscription, entitlements
+from stripe_payments.entitlements import (
+    Entitlement,
+    FeatureChange,
+    ManualGrant,
+    Purchase,
+    Subscription,
+    changes,
+    entitlements,
+)
 from stripe_payments.settings import Settings
 from tests.unit.stripe_payments.entitlements.catalogue_and_histories import (
     DAY,
@@ -321,3 +330,38 @@ def test_time_alone_never_unlocks(history: History, now: int | None, later: int)
     early, late = of(history, now, last_contact=NOW), of(history, now + later, last_contact=NOW)
     for feature, entitlement in late.items():
         assert early[feature].unlocked or not entitlement.unlocked
+
+
+BACKUP = Entitlement("backup", True, "cs_1", "product", 900, "paid")
+
+
+def test_only_real_changes_of_features_are_changes() -> None:
+    locked = Entitlement("phone")
+    (first,) = changes({}, {"backup": BACKUP, "phone": locked})
+    assert first == FeatureChange(None, BACKUP)
+    assert first.flipped
+    assert first.notable
+    both = {"backup": BACKUP, "phone": locked}
+    assert changes(both, both) == []
+    longer = replace(BACKUP, until=999)
+    (change,) = changes(both, {"backup": longer, "phone": locked})
+    assert (change.before, change.after) == (BACKUP, longer)
+    assert not change.flipped
+    assert not change.notable
+    assert {name: change.payload()[name] for name in ("until", "flipped", "notable")} == {
+        "until": 999,
+        "flipped": False,
+        "notable": False,
+    }
+
+
+def test_a_feature_that_is_missing_is_locked() -> None:
+    (change,) = changes({"backup": BACKUP}, {})
+    assert change == FeatureChange(BACKUP, Entitlement("backup"))
+    assert change.payload() == {
+        "feature": "backup",
+        "unlocked": False,
+        "source": "",
+        "plan": "",
+        "reason": "none",
+    }

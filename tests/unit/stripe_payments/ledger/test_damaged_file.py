@@ -3,20 +3,16 @@
 import asyncio
 import json
 import os
-import random
-import re
 import shutil
+import zlib
 from pathlib import Path
 
 import pytest
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.ledger import Ledger, Transaction, TransactionRow
-from stripe_payments.ledger.objects import pack
-from stripe_payments.ledger.opening import CHECKED_WHOLE, META_REBUILDING
-from stripe_payments.ledger.retention import LedgerCare
-
-PAGE = 1024
+from stripe_payments.ledger import Ledger, Transaction
+from stripe_payments.ledger.opening import META_REBUILDING
+from stripe_payments.payment_history import TransactionRow
 
 
 def overwrite(path: Path) -> None:
@@ -72,65 +68,6 @@ async def test_the_log_of_a_damaged_ledger_does_not_pour_into_the_new_one(filled
     await anew.close()
 
 
-async def grown(path: Path) -> None:
-    """Of a size that is not read to its end at the start."""
-    ledger = await Ledger.open(path)
-
-    def put(tx: Transaction) -> None:
-        chance = random.Random(1)
-        for number in range(2000):
-            text = chance.randbytes(9000).hex()
-            tx.objects.put({"id": f"in_{number:06}", "object": "invoice", "created": number, "text": text}, 0)
-        tx.inbox.accept("evt_old", "t", "o", 1)
-
-    await ledger.write(put)
-    await ledger.close()
-    assert path.stat().st_size > CHECKED_WHOLE
-
-
-def pages_with(path: Path, text: bytes) -> list[int]:
-    """Where the pages begin that hold `text`: of the table, and of its indexes."""
-    found = re.finditer(re.escape(text), path.read_bytes())
-    return sorted({match.start() // PAGE * PAGE for match in found})
-
-
-def scramble_page(path: Path, start: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(start)
-        file.write(b"\xff" * PAGE)
-
-
-async def test_damaged_state_in_a_large_ledger_is_found_at_the_start(path: Path) -> None:
-    await grown(path)
-    scramble_page(path, pages_with(path, b"evt_old")[0])
-    ledger = await Ledger.open(path)
-    assert ledger.rebuilt
-    await ledger.close()
-
-
-@pytest.mark.parametrize("place", [0, 1])
-async def test_damaged_history_in_a_large_ledger_is_found_by_reading_through(path: Path, place: int) -> None:
-    await grown(path)
-    pages = pages_with(path, b"in_001234")
-    assert len(pages) == 2  # the table and its index
-    scramble_page(path, pages[place])
-    ledger = await Ledger.open(path)
-    try:
-        with pytest.raises(PaymentError) as caught:
-            await LedgerCare(ledger, lambda: 1_750_000_000, size_limit=CHECKED_WHOLE * 4).read_through()
-        assert caught.value.code == "ledger_unavailable"
-        assert "damaged" in caught.value.message_in("en")
-    finally:
-        await ledger.close()
-
-
-async def test_reading_through_a_sound_ledger_ends(path: Path) -> None:
-    await grown(path)
-    ledger = await Ledger.open(path)
-    await LedgerCare(ledger, lambda: 1_750_000_000).read_through()
-    await ledger.close()
-
-
 async def test_pages_that_rot_under_the_open_ledger_condemn_it(path: Path) -> None:
     ledger = await Ledger.open(path)
 
@@ -160,43 +97,51 @@ def garble(path: Path, old: bytes, new: bytes) -> None:
 
 
 STORED = {"id": "pi_1", "object": "payment_intent", "note": "old"}
-PACKED = pack(json.dumps(STORED, ensure_ascii=False, separators=(",", ":")))
+PACKED = zlib.compress(json.dumps(STORED, ensure_ascii=False, separators=(",", ":")).encode(), 9)
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (b"years ago", b"y\xff\xfers ago"),
-        (b'{"told":"once"}', b'{"told";"once"}'),
-        (PACKED, PACKED[:9] + bytes(4) + PACKED[13:]),
-    ],
-    ids=["text", "JSON", "compressed"],
-)
-async def test_bytes_within_a_row_that_nobody_wrote_condemn_the_file(
-    path: Path, old: bytes, new: bytes
-) -> None:
-    def everything(tx: Transaction) -> object:
-        return tx.transactions.page(9), tx.outbox.pending(9), tx.objects.get("pi_1")
+def everything(tx: Transaction) -> object:
+    return list(tx.history.all()), tx.outbox.pending(9), tx.objects.get("pi_1")
+
+
+async def garbled(path: Path, old: bytes, new: bytes) -> Ledger:
+    """A ledger in whose file some bytes are not what was written, opened again."""
 
     def store(tx: Transaction) -> None:
-        tx.transactions.put(TransactionRow("pi_1", 1, "payment", 1, "eur", "paid", "years ago"))
+        tx.history.put([TransactionRow("pi_1", 1, "payment", 1, "eur", "paid", "years ago")])
         tx.outbox.add("payment", {"told": "once"})
-        tx.objects.put(STORED, 1)
+        tx.objects.put([STORED], 1)
 
     ledger = await Ledger.open(path)
     await ledger.write(store)
     await ledger.close()
     garble(path, old, new)
-    ledger = await Ledger.open(path)
+    return await Ledger.open(path)
+
+
+async def is_begun_again(ledger: Ledger) -> None:
+    assert ledger.rebuilt
+    assert not ledger.corrupted.is_set()
+    assert await ledger.read(everything) == ([], [], None)
+    assert await ledger.read(lambda tx: tx.meta.get(META_REBUILDING)) == "ledger.db.corrupt-1"
+    await ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"years ago", b"y\xff\xfers ago"), (PACKED, PACKED[:9] + bytes(4) + PACKED[13:])],
+    ids=["text", "compressed"],
+)
+async def test_garbled_objects_and_history_are_found_at_the_start(path: Path, old: bytes, new: bytes) -> None:
+    await is_begun_again(await garbled(path, old, new))
+
+
+async def test_other_garbled_rows_are_found_when_they_are_read(path: Path) -> None:
+    ledger = await garbled(path, b'{"told":"once"}', b'{"told";"once"}')
     assert not ledger.rebuilt
     with pytest.raises(PaymentError, match="damaged") as caught:
         await ledger.read(everything)
     assert caught.value.code == "ledger_unavailable"
     await asyncio.wait_for(ledger.corrupted.wait(), 30)
     await ledger.close()
-    anew = await Ledger.open(path, corrupt=ledger.corruption)
-    assert anew.rebuilt
-    assert not anew.corrupted.is_set()
-    assert await anew.read(everything) == (([], None), [], None)
-    assert await anew.read(lambda tx: tx.meta.get(META_REBUILDING)) == "ledger.db.corrupt-1"
-    await anew.close()
+    await is_begun_again(await Ledger.open(path, corrupt=ledger.corruption))

@@ -11,7 +11,7 @@ import pytest
 from stripe_payments.errors import PaymentError
 from stripe_payments.ledger import Ledger, Transaction
 from stripe_payments.ledger.opening import META_REBUILDING
-from stripe_payments.ledger.schema import MIGRATIONS, migrate
+from stripe_payments.ledger.schema import migrate
 
 
 def mode(path: Path) -> int:
@@ -37,7 +37,7 @@ async def test_a_file_is_marked_as_new_from_its_first_commit(path: Path) -> None
     """The power may go as soon as there are tables: what a file then says of itself is all that is left."""
     path.parent.mkdir(mode=0o700)
     connection = sqlite3.connect(path, isolation_level=None)
-    migrate(connection, MIGRATIONS[:1])
+    migrate(connection)
     connection.close()
     ledger = await Ledger.open(path)
     assert not ledger.fresh

@@ -1,15 +1,21 @@
 """Ledgers of other releases: an older one is taken over whole, a newer one is left as it is."""
 
+import json
 import sqlite3
-import zlib
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from stripe_payments.entitlements import Purchase
 from stripe_payments.errors import PaymentError
-from stripe_payments.ledger import Effect, Ledger, Transaction, TransactionRow
-from stripe_payments.ledger.schema import MIGRATIONS, migrate
+from stripe_payments.ledger import Ledger, Transaction
+from stripe_payments.ledger.schema import VERSION, migrate
+from stripe_payments.settings import settings_from_uci
+from stripe_payments.sync.projection import project
+from tests.unit.stripe_payments.seller import CATALOGUE
+
+FOLDER = Path(__file__).parent
 
 
 async def test_a_newer_ledger_is_refused_and_untouched(filled: Path) -> None:
@@ -30,76 +36,82 @@ def schema(connection: sqlite3.Connection) -> tuple[int, set[str]]:
 
 
 def test_a_migration_and_its_number_are_one_transaction(tmp_path: Path) -> None:
+    def broken(connection: sqlite3.Connection) -> None:
+        connection.execute("CREATE TABLE extra (a)")
+        connection.execute("CREATE TABLE nonsense (")
+
+    def repaired(connection: sqlite3.Connection) -> None:
+        connection.execute("CREATE TABLE extra (a)")
+
+    def following(connection: sqlite3.Connection) -> None:
+        connection.execute("CREATE INDEX extra_a ON extra (a)")
+
     connection = sqlite3.connect(tmp_path / "db", isolation_level=None)
-    migrate(connection)
+    assert migrate(connection) == 0
     before = schema(connection)
-    assert before[0] == len(MIGRATIONS)
-    broken = [*MIGRATIONS, ["CREATE TABLE extra (a)", "CREATE TABLE nonsense ("]]
+    assert before[0] == VERSION
     with pytest.raises(sqlite3.OperationalError):
-        migrate(connection, broken)
+        migrate(connection, {VERSION: broken}, VERSION + 1)
     assert schema(connection) == before
-    mended = [*MIGRATIONS, ["CREATE TABLE extra (a)"], ["CREATE INDEX extra_a ON extra (a)"]]
-    assert migrate(connection, mended) == len(MIGRATIONS)
-    assert schema(connection) == (len(MIGRATIONS) + 2, before[1] | {"extra", "extra_a"})
-    assert migrate(connection, mended) == len(mended)
+    migrations = {VERSION: repaired, VERSION + 1: following}
+    assert migrate(connection, migrations, VERSION + 2) == VERSION
+    assert schema(connection) == (VERSION + 2, before[1] | {"extra", "extra_a"})
+    assert migrate(connection, migrations, VERSION + 2) == VERSION + 2
     connection.close()
 
 
-async def test_an_older_ledger_is_taken_over_whole(path: Path) -> None:
-    """Of the first shape: pages of 4 KiB, objects as text or, where they rested, compressed."""
+@pytest.mark.parametrize("number", [1, 2])
+async def test_a_schema_that_was_never_released_is_rebuilt_from_stripe(path: Path, number: int) -> None:
     path.parent.mkdir(mode=0o700)
-    older = sqlite3.connect(path, isolation_level=None)
-    older.execute("PRAGMA journal_mode = WAL")
-    migrate(older, MIGRATIONS[:2])
-    for number, payment in enumerate(('"pi_0"', '{"id":"pi_1","object":"payment_intent"}', "null")):
-        raw = f'{{"id":"cs_{number}","object":"checkout.session","payment_intent":{payment}}}'
-        packed = zlib.compress(raw.encode()) if number else None
-        older.execute(
-            "INSERT INTO objects (id, type, created, fetched_at, raw, packed) VALUES (?, ?, ?, 0, ?, ?)",
-            (f"cs_{number}", "checkout.session", number, "" if packed else raw, packed),
-        )
-    older.execute("INSERT INTO purchases VALUES ('cs_0', 'price_1', 'once', 'product', 1, 0, 'open', 7)")
-    older.execute(
-        "INSERT INTO subscriptions"
-        " VALUES ('sub_0', 'canceled', 'price_2', NULL, 'plan', 1, 2, 1, 3, 0, 4, NULL)"
-    )
-    older.execute(
-        "INSERT INTO transactions VALUES ('pi_0', 5, 'payment', 499, 'eur', 'paid', 'x', NULL, NULL)"
-    )
-    older.execute("INSERT INTO outbox (id, kind, payload, step) VALUES (7, 'payment', '{}', 1)")
-    older.execute(
-        "INSERT INTO checkouts (idempotency_key, price_alias, price_id, mode, success_url, cancel_url,"
-        " locale, created_at, session_id, state)"
-        " VALUES ('k', 'once', 'price_1', 'payment', 's', 'c', 'it', 1, 'cs_0', 'open')"
-    )
-    older.close()
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("CREATE TABLE meta (key TEXT)")
+    connection.execute(f"PRAGMA user_version = {number:d}")
+    connection.close()
+    ledger = await Ledger.open(path)
+    assert ledger.rebuilt
+    await ledger.close()
+    assert path.with_name("ledger.db.corrupt-1").exists()
 
-    def look(tx: Transaction) -> tuple[object, ...]:
-        return (
-            [(tx.objects.session_of(intent) or {}).get("id") for intent in ("pi_0", "pi_1", "pi_2")],
-            [session["id"] for session in tx.objects.of_type("checkout.session")],
-            tx.purchases.all(),
-            [(held.id, held.status, held.past_due_since) for held in tx.subscriptions.all()],
-            tx.transactions.page(9)[0],
-            tx.outbox.pending(9),
-            [(held.idempotency_key, held.session_id) for held in tx.checkouts.open()],
-            tx.meta._connection.execute("PRAGMA page_size").fetchone()[0],
-            tx.damage(),
-        )
 
-    expected = (
-        ["cs_0", "cs_1", None],
-        ["cs_2", "cs_1", "cs_0"],
-        [Purchase("cs_0", "price_1", "once", "product", True, False, "open", 7)],
-        [("sub_0", "canceled", 4)],
-        [TransactionRow("pi_0", 5, "payment", 499, "eur", "paid", "x")],
-        [Effect(7, "payment", {}, 1)],
-        [("k", "cs_0")],
-        1024,
-        None,
-    )
+async def test_a_ledger_of_schema_3_is_migrated_without_loss(path: Path) -> None:
+    """`schema_3.db` was written by the code of commit 6ef6532 against the simulated Stripe: a plan with three
+    renewals, one of them partly refunded; a one-time purchase, partly refunded and disputed; a checkout that
+    is being created; events, notifications, a grant; and rows whose objects were no longer stored
+    (``…_dropped``). `schema_3.json` is what that code read from it.
+    """
+    path.parent.mkdir(mode=0o700)
+    path.write_bytes((FOLDER / "schema_3.db").read_bytes())
+    expected = json.loads((FOLDER / "schema_3.json").read_text())
+
+    def read(tx: Transaction) -> dict[str, Any]:
+        state = project(
+            tx.objects.all(),
+            settings_from_uci(CATALOGUE),
+            expected["now"],
+            last_contact=expected["last_contact"],
+            previous=tx.features.all(),
+            grants=tx.grants.all(),
+            archived=tx.history.all(),
+        )
+        return {
+            "objects": sorted(key for key in tx.objects.all() if not key.endswith("_dropped")),
+            "features": [asdict(state.entitlements[name]) for name in sorted(state.entitlements)],
+            "purchases": [asdict(row) for row in state.purchases.values()],
+            "subscriptions": [asdict(row) for row in state.subscriptions.values()],
+            "transactions": [asdict(row) for row in reversed(state.history)],
+            "grants": [asdict(row) for row in tx.grants.all()],
+            "outbox": [[row.kind, row.payload, row.step] for row in tx.outbox.pending(50)],
+            "checkouts": [asdict(row) for row in tx.checkouts.latest(50)],
+            "inbox_pending": tx.inbox.pending_count(),
+            "router_id": tx.meta.get("router_id"),
+            "now": expected["now"],
+            "last_contact": expected["last_contact"],
+        }
+
     for _ in range(2):
         ledger = await Ledger.open(path)
         assert not ledger.fresh
-        assert await ledger.read(look) == expected
+        assert not ledger.rebuilt
+        assert await ledger.read(read) == expected
+        assert await ledger.read(lambda tx: tx.damage()) is None
         await ledger.close()

@@ -129,17 +129,16 @@ class Plan:
 
 class Model:
     """`apply(command)` carries a command out and gives the ids of the objects that Stripe sends events
-    about; a command that makes no sense now does nothing. `old_shapes`: answers as before 2025-03-31.
+    about; a command that makes no sense now does nothing.
     """
 
-    def __init__(self, grace_days: int, *, old_shapes: bool) -> None:
+    def __init__(self, grace_days: int) -> None:
         self.now = START
         self.purchases: list[Purchase] = []
         self.plans: list[Plan] = []
         self.sessions: dict[str, Plan] = {}
         """The Checkout sessions that began a plan."""
         self._grace = grace_days * DAY
-        self._old = old_shapes
         self._count = 0
 
     # -- the truth ---------------------------------------------------------------------------------
@@ -483,8 +482,6 @@ class Model:
             "lines": {"data": []},
         }
         intent = invoice.payment.intent if invoice.payment else None
-        if self._old:
-            return raw | {"subscription": plan.id, "payment_intent": intent}
         paid_by = [{"payment": {"type": "payment_intent", "payment_intent": intent}}] if intent else []
         details = {"subscription": plan.id, "metadata": self._marks(f"{plan.plan}_m", plan.plan)}
         return raw | {"parent": {"subscription_details": details}, "payments": {"data": paid_by}}
@@ -507,8 +504,6 @@ class Model:
             "pause_collection": {"behavior": "void"} if plan.paused_collection else None,
             "latest_invoice": self._invoice(plan.invoices[-1]),
         }
-        if self._old:
-            return raw | period | {"items": {"data": [item]}}
         return raw | {"items": {"data": [item | period]}}
 
 

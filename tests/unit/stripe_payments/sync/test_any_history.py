@@ -97,11 +97,9 @@ class Router:
         return {name for name, held in (await self.features()).items() if held.unlocked}
 
 
-async def in_order(
-    folder: Path, commands: list[tuple[str, int, int]], *, old: bool
-) -> dict[str, Entitlement]:
+async def in_order(folder: Path, commands: list[tuple[str, int, int]]) -> dict[str, Entitlement]:
     """Every event comes at once, and once; the router is right after each of them."""
-    model = Model(SETTINGS.grace_days, old_shapes=old)
+    model = Model(SETTINGS.grace_days)
     router = await Router.open(folder, model)
     try:
         for command in commands:
@@ -119,13 +117,12 @@ async def in_chaos(
     commands: list[tuple[str, int, int]],
     fates: list[str],
     *,
-    old: bool,
     seed: int,
     after_poll: bool,
 ) -> dict[str, Entitlement]:
     """Events are late, doubled, lost or answered late; then one poll."""
     chance = Random(seed)
-    model = Model(SETTINGS.grace_days, old_shapes=old)
+    model = Model(SETTINGS.grace_days)
     router = await Router.open(folder, model)
     later: list[str] = []
     late: list[tuple[asyncio.Event, asyncio.Task[Any]]] = []
@@ -173,46 +170,39 @@ async def in_chaos(
     commands=st.lists(COMMANDS, min_size=1, max_size=14),
     fates=st.lists(st.sampled_from(FATES), min_size=1, max_size=12),
     seed=st.integers(0, 2**16),
-    old=st.booleans(),
     after_poll=st.booleans(),
 )
 @example(
     commands=[("subscribe", 1, 1), ("refund", 0, 1), ("renew", 0, 1)],
     fates=["lost"],
     seed=0,
-    old=False,
     after_poll=False,
 )
 @example(
     commands=[("subscribe", 1, 1), ("dispute", 0, 0), ("dispute", 0, 1)],
     fates=["lost"],
     seed=0,
-    old=False,
     after_poll=False,
 )
 @example(
     commands=[("buy", 0, 0), ("dispute", 0, 0), ("dispute", 0, 1)],
     fates=["late answer"],
     seed=9,
-    old=True,
     after_poll=True,
 )
 @example(
     commands=[("subscribe", 0, 1), ("renew", 0, 0), ("wait", 0, 8), ("renew", 0, 0)],
     fates=["twice", "lost"],
     seed=4,
-    old=False,
     after_poll=True,
 )
 def test_one_poll_and_all_is_as_if_nothing_had_gone_wrong(
-    commands: list[tuple[str, int, int]], fates: list[str], seed: int, old: bool, after_poll: bool
+    commands: list[tuple[str, int, int]], fates: list[str], seed: int, after_poll: bool
 ) -> None:
     async def both() -> None:
         with tempfile.TemporaryDirectory(dir=_IN_MEMORY) as folder:
-            expected = await in_order(Path(folder) / "order", commands, old=old)
-            got = await in_chaos(
-                Path(folder) / "chaos", commands, fates, old=old, seed=seed, after_poll=after_poll
-            )
+            expected = await in_order(Path(folder) / "order", commands)
+            got = await in_chaos(Path(folder) / "chaos", commands, fates, seed=seed, after_poll=after_poll)
             assert got == expected
 
     asyncio.run(both())
@@ -233,7 +223,7 @@ def test_every_command_of_the_model_does_something(verb: str) -> None:
         "pause": [("subscribe", 0, 1)],
         "change": [("subscribe", 0, 1)],
     }
-    model = Model(7, old_shapes=False)
+    model = Model(7)
     for command in ready.get(verb, []):
         assert model.apply(command)
     before = model.now

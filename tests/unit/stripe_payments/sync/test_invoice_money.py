@@ -96,7 +96,7 @@ async def test_the_next_unpaid_renewal_is_no_new_grace(seller: Seller, cloud: St
     assert await seller.reason("backups") == "grace"
     cloud.advance(31 * DAY)
     await seller.poller.poll_everything()
-    (held,) = await seller.ledger.read(lambda tx: tx.subscriptions.all())
+    (held,) = seller.reconciler.state.subscriptions.values()
     assert held.status == "past_due"
     assert await seller.unlocked() == set()
     assert await seller.reason("backups") == "past_due"

@@ -87,7 +87,7 @@ async def test_refunds_and_lost_disputes_are_seen_by_polling_alone(
     seller.poller.poll_now("test")
 
     async def disputed() -> bool:
-        purchase = await seller.ledger.read(lambda tx: tx.purchases.get(session_id))
+        purchase = seller.reconciler.state.purchases.get(session_id)
         return purchase is not None and purchase.dispute == "open"
 
     await eventually(disputed, "the dispute is known")
@@ -286,13 +286,13 @@ async def test_a_renewal_is_noticed_although_the_next_poll_is_a_day_away(
     await seller.buy("price_premium_monthly")
     seller.run(seller.poller.run())
     await seller.poller.poll_everything()
-    (before,) = await seller.ledger.read(lambda tx: tx.subscriptions.all())
+    (before,) = seller.reconciler.state.subscriptions.values()
     cloud.advance(32 * 86_400)
     seller.clock.observe(cloud.clock.now())  # the month passes here too
     seller.poll_wakeup.set()
 
     async def renewed() -> bool:
-        (held,) = await seller.ledger.read(lambda tx: tx.subscriptions.all())
+        (held,) = seller.reconciler.state.subscriptions.values()
         return held.current_period_end != before.current_period_end
 
     await eventually(renewed, "the renewal")

@@ -1,12 +1,30 @@
-"""Shapes that the simulator, being of the newest version, does not produce, and the corners of the rules."""
+"""What single objects say, and what all of them amount to: the corners that no flow comes to."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from itertools import permutations
+from random import Random
 from typing import Any
 
 import pytest
 
-from stripe_payments.sync import projection as derive
+from stripe_payments.entitlements import Purchase, Subscription
+from stripe_payments.i18n import Title
+from stripe_payments.payment_history import TransactionRow
+from stripe_payments.settings import Feature, Price, Product, Settings
+from stripe_payments.sync import payment_facts as facts
+from stripe_payments.sync.archiving import archive
+from stripe_payments.sync.payment_facts import expanded
+from stripe_payments.sync.projection import (
+    State,
+    diff,
+    invoice_row,
+    money_back_row,
+    payment_row,
+    project,
+)
+from stripe_payments.sync.stored_objects import flatten
 from ubus_py.blobmsg import encode_table
 
 US = "a" * 32
@@ -38,9 +56,14 @@ def charge(**fields: Any) -> dict[str, Any]:
     return {"id": "ch_1", "object": "charge", "created": 150, "paid": True, "amount": 4999, **fields}
 
 
+def payment(raw: dict[str, Any]) -> facts.Payment:
+    held = expanded(raw.get("payment_intent"))
+    return facts.payment(raw, held, expanded(held.get("latest_charge")) if held else None)
+
+
 def test_a_session_for_nothing_has_neither_payment_nor_currency() -> None:
     raw = session(payment_status="no_payment_required", amount_total=0, currency=None)
-    paid = derive.payment(raw)
+    paid = payment(raw)
     assert (paid.status, paid.amount, paid.currency, paid.payment_intent) == (
         "no_payment_required",
         0,
@@ -48,10 +71,11 @@ def test_a_session_for_nothing_has_neither_payment_nor_currency() -> None:
         None,
     )
     assert paid.paid_at == 100
-    bought = derive.purchase(raw, paid)
+    bought = facts.purchase(raw, paid)
     assert bought is not None
     assert bought.paid
-    (row,) = derive.payment_rows(raw, paid, "i", None)
+    row = payment_row(paid, "i")
+    assert row is not None
     assert (row.id, row.amount, row.currency) == ("cs_1", 0, "")
 
 
@@ -78,14 +102,14 @@ def test_a_session_for_nothing_has_neither_payment_nor_currency() -> None:
     ],
 )
 def test_the_status_of_a_session(fields: dict[str, Any], status: str, final: bool) -> None:
-    paid = derive.payment(session(**fields))
+    paid = payment(session(**fields))
     assert (paid.status, paid.final) == (status, final)
 
 
 def test_only_a_completed_session_of_mode_payment_is_a_purchase() -> None:
     for fields in ({"status": "open"}, {"status": "expired"}, {"mode": "subscription"}, {"mode": "setup"}):
         raw = session(**fields)
-        assert derive.purchase(raw, derive.payment(raw)) is None
+        assert facts.purchase(raw, payment(raw)) is None
 
 
 @pytest.mark.parametrize(
@@ -99,7 +123,7 @@ def test_only_a_completed_session_of_mode_payment_is_a_purchase() -> None:
     ],
 )
 def test_full_and_partial_refunds(refunded: dict[str, Any], full: bool) -> None:
-    assert derive.is_fully_refunded(charge(**refunded)) is full
+    assert facts.is_fully_refunded(charge(**refunded)) is full
 
 
 @pytest.mark.parametrize(
@@ -117,14 +141,11 @@ def test_full_and_partial_refunds(refunded: dict[str, Any], full: bool) -> None:
 )
 def test_where_disputes_stand(statuses: list[str], state: str) -> None:
     held = charge(disputed=True)
-    assert derive.dispute_state(held, [{"status": status} for status in statuses], None) == state
+    assert facts.dispute_state(held, [{"status": status} for status in statuses]) == state
 
 
-def test_disputes_that_were_not_fetched_leave_what_was_known() -> None:
-    assert derive.dispute_state(charge(disputed=True), None, "lost") == "lost"
-    assert derive.dispute_state(charge(disputed=True), None, None) == "open"
-    assert derive.dispute_state(charge(disputed=False), None, None) is None
-    assert derive.dispute_state(charge(disputed=False), [], None) is None
+def test_a_charge_that_is_not_disputed_has_no_dispute() -> None:
+    assert facts.dispute_state(charge(disputed=False), []) is None
 
 
 @pytest.mark.parametrize(
@@ -141,8 +162,8 @@ def test_disputes_that_were_not_fetched_leave_what_was_known() -> None:
     ],
 )
 def test_whose_it_is(fields: dict[str, Any], ours: bool) -> None:
-    assert derive.is_ours(session(**fields), US, "cus_1") is ours
-    assert derive.is_ours({"object": "charge", "customer": None, "metadata": {}}, US, None) is False
+    assert facts.is_ours(session(**fields), US, "cus_1") is ours
+    assert facts.is_ours({"object": "charge", "customer": None, "metadata": {}}, US, None) is False
 
 
 def subscription(**fields: Any) -> dict[str, Any]:
@@ -156,15 +177,15 @@ def subscription(**fields: Any) -> dict[str, Any]:
     }
 
 
-def test_the_periods_end_in_both_of_its_places() -> None:
-    assert derive.subscription(subscription()).current_period_end == 900
-    old = subscription(items={"data": [{"price": "price_1"}]}, current_period_end=800)
-    row = derive.subscription(old)
-    assert (row.current_period_end, row.price_id, row.price_alias) == (800, "price_1", "old")
+def test_the_periods_end_is_the_items() -> None:
+    assert facts.subscription(subscription(), None).current_period_end == 900
+    unknown = subscription(items={"data": [{"price": "price_1"}]})
+    row = facts.subscription(unknown, None)
+    assert (row.current_period_end, row.price_id, row.price_alias) == (None, "price_1", "old")
 
 
 def test_the_price_of_today_counts_and_not_that_of_the_purchase() -> None:
-    assert derive.subscription(subscription()).price_alias == "alias"
+    assert facts.subscription(subscription(), None).price_alias == "alias"
 
 
 def test_past_due_since_comes_from_stripe_and_not_from_when_we_looked() -> None:
@@ -175,42 +196,45 @@ def test_past_due_since_comes_from_stripe_and_not_from_when_we_looked() -> None:
         "created": 10,
         "status_transitions": {"finalized_at": 20},
     }
-    assert derive.subscription(subscription(latest_invoice=unpaid)).past_due_since is None
-    due = subscription(status="past_due", latest_invoice=unpaid)
-    assert derive.subscription(due).past_due_since == 20
-    due["latest_invoice"] = {**unpaid, "status_transitions": {"finalized_at": None}}
-    assert derive.subscription(due).past_due_since == 10
-    due["latest_invoice"] = "in_1"
+    assert facts.subscription(subscription(), unpaid).past_due_since is None
+    due = subscription(status="past_due", latest_invoice="in_1")
+    assert facts.subscription(due, unpaid).past_due_since == 20
+    no_final = {**unpaid, "status_transitions": {"finalized_at": None}}
+    assert facts.subscription(due, no_final).past_due_since == 10
     due["items"]["data"][0]["current_period_start"] = 5
-    assert derive.subscription(due).past_due_since == 5
+    assert facts.subscription(due, None).past_due_since == 5
 
 
 def test_pauses_and_ends() -> None:
     pause = {"behavior": "void"}
-    row = derive.subscription(
-        subscription(pause_collection=pause, cancel_at=5, cancel_at_period_end=True, trial_end=4)
+    row = facts.subscription(
+        subscription(pause_collection=pause, cancel_at=5, cancel_at_period_end=True, trial_end=4), None
     )
     assert row.paused_collection
     assert row.cancel_at_period_end
     assert (row.cancel_at, row.trial_end) == (5, 4)
 
 
-def test_an_invoices_subscription_and_payment_in_their_old_and_new_places() -> None:
-    new = {
+def test_an_invoices_subscription_and_payments() -> None:
+    raw = {
         "parent": {"subscription_details": {"subscription": {"id": "sub_1"}}},
-        "payments": {"data": [{"payment": {"type": "payment_intent", "payment_intent": "pi_1"}}]},
+        "payments": {
+            "data": [
+                {"payment": {"type": "payment_intent", "payment_intent": "pi_1"}},
+                {"payment": {"type": "charge", "charge": "ch_1"}},
+                {"payment": {"type": "payment_intent", "payment_intent": {"id": "pi_2"}}},
+            ]
+        },
     }
-    old = {"subscription": "sub_1", "payment_intent": {"id": "pi_1"}}
-    for raw in (new, old):
-        assert derive.subscription_of_invoice(raw) == "sub_1"
-        assert derive.payment_intent_of_invoice(raw) == "pi_1"
-    assert derive.subscription_of_invoice({}) is None
-    assert derive.payment_intent_of_invoice({}) is None
+    assert facts.subscription_of_invoice(raw) == "sub_1"
+    assert facts.payment_intents_of_invoice(raw) == ["pi_1", "pi_2"]
+    assert facts.subscription_of_invoice({}) is None
+    assert facts.payment_intents_of_invoice({}) == []
 
 
 def test_drafts_are_no_history() -> None:
-    assert derive.invoice_row({"id": "in_1", "status": "draft"}, "") is None
-    row = derive.invoice_row({"id": "in_1", "status": "open", "created": 3, "amount_due": 499}, "premium")
+    assert invoice_row({"id": "in_1", "status": "draft"}, "") is None
+    row = invoice_row({"id": "in_1", "status": "open", "created": 3, "amount_due": 499}, "premium")
     assert row is not None
     assert (row.status, row.amount, row.date, row.kind) == ("unpaid", 499, 3, "invoice")
 
@@ -228,11 +252,169 @@ def test_a_hundred_lines_of_the_longest_fit_into_one_answer_on_the_bus() -> None
         "hosted_invoice_url": address,
         "invoice_pdf": address,
     }
-    line = derive.invoice_row(raw, "")
+    line = invoice_row(raw, "")
     assert line is not None
     assert line.description
     told = [{"description": line.description, "url": line.receipt_url, "pdf": line.invoice_pdf}] * 100
     assert len(encode_table({"transactions": told})) < 900_000
-    (refund,) = derive.money_back_rows({"refunds": {"data": [{"id": "re_1"}]}}, "€" * 5000, None)
-    (payment,) = derive.payment_rows(session(), derive.payment(session()), "€" * 5000, None)
-    assert refund.description == payment.description == line.description
+    refund = money_back_row({"id": "re_1"}, "refund", "€" * 5000)
+    paid = payment_row(payment(session()), "€" * 5000)
+    assert paid is not None
+    assert refund.description == paid.description == line.description
+
+
+# -- all objects together ------------------------------------------------------------------------
+
+NOTHING = Title("", "")
+SETTINGS = Settings(
+    products={"i": Product("i", NOTHING, NOTHING, ("backup",))},
+    prices={"p": Price("p", "i", "price_1", 4999, "eur", None)},
+    features={"backup": Feature("backup", NOTHING, NOTHING)},
+)
+
+
+def projected(*roots: dict[str, Any], archived: list[TransactionRow] | None = None) -> State:
+    objects = {raw["id"]: raw for root in roots for raw in flatten(root)}
+    return project(objects, SETTINGS, 1000, last_contact=1000, previous={}, archived=archived or ())
+
+
+def bought(number: int = 1, **of_charge: Any) -> dict[str, Any]:
+    """A paid session with everything that is expanded in it."""
+    made = charge(id=f"ch_{number}", payment_intent=f"pi_{number}", created=number, **of_charge)
+    paid = intent(id=f"pi_{number}", status="succeeded", latest_charge=made, created=number)
+    return session(id=f"cs_{number}", created=number, payment_intent=paid)
+
+
+def dispute(status: str, **fields: Any) -> dict[str, Any]:
+    whole = {"id": "dp_1", "object": "dispute", "created": 200, "charge": "ch_1", "payment_intent": "pi_1"}
+    return whole | {"amount": 4999, "currency": "eur", "status": status} | fields
+
+
+def refund(number: int, amount: int) -> dict[str, Any]:
+    whole = {"id": f"re_{number}", "object": "refund", "created": 160 + number, "charge": "ch_1"}
+    return whole | {"amount": amount, "currency": "eur", "status": "succeeded"}
+
+
+def test_the_order_in_which_objects_came_decides_nothing() -> None:
+    roots = [
+        bought(1, amount_refunded=300, refunds={"data": [refund(1, 300)]}),
+        dispute("won"),
+        subscription(latest_invoice="in_1"),
+        {"id": "in_1", "object": "invoice", "status": "open", "created": 3, "amount_due": 499},
+    ]
+    states = [asdict(projected(*order)) for order in permutations(roots)]
+    for state in states:
+        state.pop("objects")
+    assert all(state == states[0] for state in states)
+    assert states[0]["entitlements"]["backup"]["unlocked"]
+
+
+def test_a_refund_that_the_charge_lists_no_more_stays_in_the_history() -> None:
+    """Stripe lists the newest ten in a charge."""
+    state = projected(bought(1, amount_refunded=2, refunds={"data": [refund(2, 1)]}), refund(1, 1))
+    assert [row.id for row in state.history] == ["pi_1", "re_1", "re_2"]
+
+
+def test_a_payment_intent_of_a_session_or_an_invoice_is_no_payment_of_its_own() -> None:
+    paid_by = {"data": [{"payment": {"payment_intent": "pi_2"}}]}
+    invoice = {"id": "in_1", "object": "invoice", "status": "paid", "amount_paid": 4999, "payments": paid_by}
+    state = projected(bought(1), intent(id="pi_2", status="succeeded"), invoice)
+    assert sorted(row.id for row in state.history) == ["in_1", "pi_1"]
+    assert list(state.payments) == ["cs_1"]
+    assert (state.payment_of("pi_1") or payment({})).id == "cs_1"
+
+
+def test_the_diff_has_payments_then_subscriptions_then_features() -> None:
+    after = projected(bought(1), subscription())
+    news = diff(State(), after, SETTINGS, 1000)
+    assert [kind for kind, _ in news] == ["payment", "subscription", "feature"]
+    assert dict(news[0][1]) == {
+        "id": "cs_1",
+        "payment_intent": "pi_1",
+        "status": "paid",
+        "amount": 4999,
+        "currency": "eur",
+        "item": "i",
+    }
+    assert diff(after, projected(subscription(), bought(1)), SETTINGS, 1000) == []
+
+
+def test_a_ledger_that_is_rebuilt_sends_no_news_of_old_payments_but_of_their_changes() -> None:
+    before = projected(bought(1))
+    late = 1 + 3 * 86_400
+
+    def payments(old: State, new: State, *, now: int | None = late) -> list[str]:
+        found = diff(old, new, SETTINGS, now, rebuilding=True)
+        return [payload["status"] for kind, payload in found if kind == "payment"]
+
+    assert payments(State(), before) == []
+    assert payments(State(), before, now=late - 1) == ["paid"]
+    assert payments(State(), before, now=None) == ["paid"]
+    assert payments(before, projected(bought(1), dispute("lost"))) == ["disputed"]
+
+
+def test_archived_lines_are_in_the_history_until_their_objects_are_stored_again() -> None:
+    old = TransactionRow("pi_1", 1, "payment", 4999, "eur", "paid", "i")
+    other = TransactionRow("pi_0", 0, "payment", 1, "eur", "paid", "long ago")
+    state = projected(bought(1, refunded=True, amount_refunded=4999), archived=[old, other])
+    assert [(row.id, row.status) for row in state.history] == [("pi_0", "paid"), ("pi_1", "refunded")]
+    assert diff(projected(archived=[old]), projected(bought(1)), SETTINGS, 1000)[0][0] == "feature"
+
+
+def test_what_is_archived_stays_in_the_history_and_unlocks_what_it_did() -> None:
+    roots = [bought(number) for number in range(1, 9)]
+    roots[0] = bought(1, refunded=True, amount_refunded=4999, refunds={"data": [refund(1, 4999)]})
+    lost = [dispute("lost", id="dp_2", charge="ch_2", payment_intent="pi_2")]
+    before = projected(*roots, *lost, subscription())
+    old = archive(before, before.objects.keys(), SETTINGS, kept=3)
+    assert {"cs_1", "pi_1", "ch_1", "re_1", "cs_2", "dp_2", "cs_5"} <= old.gone
+    assert not {"cs_6", "pi_6", "ch_6", "sub_1"} & old.gone
+    left = {name: raw for name, raw in before.objects.items() if name not in old.gone}
+    left |= {raw["id"]: raw for raw in old.purchases}
+    after = project(left, SETTINGS, 1000, last_contact=1000, previous={}, archived=old.rows)
+    assert after.history == before.history
+    assert after.purchases == before.purchases
+    assert after.subscriptions == before.subscriptions
+    assert after.entitlements == before.entitlements
+    again = archive(after, after.objects.keys(), SETTINGS, kept=3)
+    assert not again.gone
+
+
+def test_what_changed_lately_is_not_archived_nor_anything_that_belongs_to_it() -> None:
+    roots = [bought(number) for number in range(1, 9)]
+    state = projected(*roots)
+    resting = state.objects.keys() - {"ch_1"}
+    old = archive(state, resting, SETTINGS, kept=3)
+    assert not {"cs_1", "pi_1", "ch_1"} & old.gone
+    assert "cs_2" in old.gone
+
+
+def test_rows_of_ledgers_of_schema_3_stand_for_objects_that_are_not_stored() -> None:
+    purchase = Purchase("cs_9", "price_1", "p", "i", paid=True, paid_at=7)
+    held = Subscription("sub_9", "active", "price_2", current_period_end=2000)
+
+    def archived(kind: str, row: Any) -> dict[str, Any]:
+        fields = asdict(row)
+        return {"id": fields.pop("id"), "object": f"stripe_payments.{kind}", kind: fields}
+
+    state = projected(archived("purchase", purchase), archived("subscription", held))
+    assert state.purchases == {"cs_9": purchase}
+    assert state.subscriptions == {"sub_9": held}
+    assert state.entitlements["backup"].unlocked
+    assert not state.history
+
+
+def test_thousands_of_objects_take_no_time_that_anyone_notices() -> None:
+    """Everything is projected at each change: it must grow no faster than the objects do."""
+    import time
+
+    def seconds(count: int) -> float:
+        chance = Random(1)
+        roots = [bought(number, note=chance.random()) for number in range(count)]
+        objects = {raw["id"]: raw for root in roots for raw in flatten(root)}
+        start = time.perf_counter()
+        project(objects, SETTINGS, 1000, last_contact=1000, previous={})
+        return time.perf_counter() - start
+
+    seconds(100)
+    assert min(seconds(2000) for _ in range(3)) < 40 * min(seconds(200) for _ in range(3))

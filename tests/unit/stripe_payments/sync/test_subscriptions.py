@@ -16,7 +16,7 @@ async def subscription_of(seller: Seller, session_id: str) -> str:
 async def test_a_plan_unlocks_with_its_invoice_in_the_history(seller: Seller) -> None:
     session_id = await seller.buy(MONTHLY)
     assert await seller.unlocked() == BOUGHT
-    (held,) = await seller.ledger.read(lambda tx: tx.subscriptions.all())
+    (held,) = seller.reconciler.state.subscriptions.values()
     assert (held.status, held.plan, held.price_alias) == ("active", "premium", MONTHLY)
     assert held.current_period_end is not None
     (line,) = (await seller.history.page())["transactions"]

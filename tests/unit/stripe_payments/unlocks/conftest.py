@@ -13,7 +13,7 @@ import pytest
 from simulator.router import Router, prepare_root
 from simulator.router.uci_file import parse
 from simulator.ubus_broker import UbusBroker
-from stripe_payments.entitlements import Entitlement
+from stripe_payments.entitlements import Entitlement, changes
 from stripe_payments.ledger import Ledger, Transaction
 from stripe_payments.unlocks import Bus, Unlocks, worker
 from ubus_py import Client, Event
@@ -38,7 +38,10 @@ class World:
         """What reconciliation does: new entitlements and their effects in one transaction."""
 
         def write(tx: Transaction) -> None:
-            for change in tx.features.replace({**tx.features.all(), **{e.feature: e for e in entitlements}}):
+            before = tx.features.all()
+            after = before | {held.feature: held for held in entitlements}
+            tx.features.replace(after)
+            for change in changes(before, after):
                 tx.outbox.add("feature", change.payload())
 
         await self.ledger.write(write)

@@ -1,6 +1,7 @@
-"""The entitlement of every feature as a pure function of what was bought, the settings and the trusted time.
+"""What has been paid for, as which feature is unlocked: a pure function of purchases, settings and time.
 
-What one source (a subscription, a purchase, an administrator's grant) says of each feature it is for:
+No IO and no clock. What one source (a subscription, a purchase, an administrator's grant) says of each
+feature that it is for:
 
     source                                          feature    reason              until
     ----------------------------------------------  ---------  ------------------  -------------------------
@@ -47,7 +48,7 @@ the purchase recorded, else the plan's or product's name, and if the catalogue k
 from what the same source had unlocked before.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -58,10 +59,12 @@ __all__ = [
     "MANUAL",
     "UNLOCKED_REASONS",
     "Entitlement",
+    "FeatureChange",
     "ManualGrant",
     "Purchase",
     "Subscription",
     "announced_end",
+    "changes",
     "entitlements",
     "grace_end",
     "period_end_of",
@@ -144,6 +147,62 @@ class Entitlement:
 
 
 @dataclass(frozen=True, slots=True)
+class FeatureChange:
+    """A feature before and after; `before` is None for one that was not known."""
+
+    before: Entitlement | None
+    after: Entitlement
+
+    @property
+    def flipped(self) -> bool:
+        """Whether it was unlocked or locked; False if only its description changed."""
+        return self.after.unlocked != (self.before is not None and self.before.unlocked)
+
+    @property
+    def notable(self) -> bool:
+        """Whether listeners are notified: it flipped, or has another source or reason (not: a later
+        `until`).
+        """
+        before = self.before or Entitlement(self.after.feature)
+        return (self.after.unlocked, self.after.source, self.after.reason) != (
+            before.unlocked,
+            before.source,
+            before.reason,
+        )
+
+    def payload(self) -> dict[str, object]:
+        """What the outbox keeps of it (kind ``feature``), without what is the default: all that one purchase
+        unlocks should fit in one page. Absent `flipped` and `notable` are true, an absent `until` unknown.
+        """
+        after = self.after
+        payload: dict[str, object] = {
+            "feature": after.feature,
+            "unlocked": after.unlocked,
+            "source": after.source,
+            "plan": after.plan,
+            "reason": after.reason,
+        }
+        if after.until is not None:
+            payload["until"] = after.until
+        for name in ("flipped", "notable"):
+            if not getattr(self, name):
+                payload[name] = False
+        return payload
+
+
+def changes(before: Mapping[str, Entitlement], after: Mapping[str, Entitlement]) -> list[FeatureChange]:
+    """What differs, by feature. A feature that is new and locked for no reason is no change; one that is
+    missing from `after` is locked.
+    """
+    found = []
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name) or Entitlement(name)
+        if new != (old or Entitlement(name)):
+            found.append(FeatureChange(old, new))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
 class _Claim:
     """What one source says, before time is looked at: unlocked with `reason`, until `end` if one is known.
 
@@ -190,11 +249,13 @@ def entitlements(
     last_contact: int | None,
     previous: Mapping[str, Entitlement],
     grants: Iterable[ManualGrant] = (),
+    held: Collection[str] = (),
 ) -> dict[str, Entitlement]:
     """The entitlement of every feature of the settings, and of every one that `previous` or a source names.
 
     `now`: trusted epoch seconds or None. `last_contact`: when Stripe last answered, epoch seconds.
-    `previous`: the last result (it matters only for what the time or the catalogue no longer tells).
+    `previous`: the last result; it decides only what neither the time nor the catalog says any more.
+    `held`: features that must not lock, because the ledger is being rebuilt and may lack their purchase.
     """
     claims: dict[str, list[_Claim]] = {name: [] for name in settings.features}
     for name in previous:
@@ -219,7 +280,10 @@ def entitlements(
     for name, of_feature in sorted(claims.items()):
         at_least = now if now is not None else _proven_time(previous.get(name), settings, last_contact)
         settled = [_settle(name, claim, at_least) for claim in of_feature]
-        decided[name] = min(settled, key=_order, default=Entitlement(name))
+        best = min(settled, key=_order, default=Entitlement(name))
+        before = previous.get(name)
+        keeps = name in held and before is not None and before.unlocked and not best.unlocked
+        decided[name] = before if keeps and before is not None else best
     return decided
 
 

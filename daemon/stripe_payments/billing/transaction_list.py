@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.errors import PaymentError
+from stripe_payments.i18n import _
+from stripe_payments.payment_history import TransactionRow, by_date
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.settings import Settings
 
 if TYPE_CHECKING:
-    from stripe_payments.ledger import Ledger
+    from stripe_payments.sync import Reconciler
 
 DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 100
 
+_CURSOR = re.compile(r"([0-9]{1,12})~([!-~]{1,255})")
+_BAD_CURSOR = _("give the “next” of the page before")
+
 
 class History:
-    def __init__(self, ledger: Ledger, settings: Callable[[], Settings]) -> None:
-        self._ledger = ledger
+    def __init__(self, reconciler: Reconciler, settings: Callable[[], Settings]) -> None:
+        self._reconciler = reconciler
         self._settings = settings
 
     async def page(
@@ -33,8 +40,7 @@ class History:
             limit = DEFAULT_LIMIT
         if limit < 1:
             raise PaymentError("invalid_argument", argument="limit")
-        wanted = min(limit, MAX_LIMIT)
-        rows, following = await self._ledger.read(lambda tx: tx.transactions.page(wanted, before))
+        rows, following = page(self._reconciler.state.history, limit, before)
         return {
             "transactions": [
                 {
@@ -57,3 +63,22 @@ class History:
         """Our rows contain the name of the plan or product, whose title is known in both languages."""
         sold = self._settings().sellable(description)
         return sold.title_in(locale) if sold is not None else description
+
+
+def page(
+    history: Sequence[TransactionRow], limit: int, before: str | None = None
+) -> tuple[list[TransactionRow], str | None]:
+    """At most `limit` (1 to 100) lines, newest first, of a `history` sorted by `by_date`, and the cursor of
+    the next page, None after the last. A cursor names a line: lines added meanwhile shift nothing.
+
+    Raises PaymentError ``invalid_argument`` for a malformed cursor.
+    """
+    end = len(history)
+    if before is not None:
+        cursor = _CURSOR.fullmatch(before)
+        if cursor is None:
+            raise PaymentError("invalid_argument", argument="before", reason=_BAD_CURSOR)
+        end = bisect_left(history, (int(cursor[1]), cursor[2]), key=by_date)
+    start = max(0, end - max(1, min(limit, MAX_LIMIT)))
+    found = list(reversed(history[start:end]))
+    return found, f"{found[-1].date}~{found[-1].id}" if start else None

@@ -1,0 +1,30 @@
+"""The history that people read: payments, invoices, refunds and disputes. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["TransactionRow", "by_date"]
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionRow:
+    """One line of the history. `id`: that of the payment intent (of the session where there is none), the
+    invoice, the refund or the dispute; `date`: epoch seconds; `kind`: payment, invoice, refund, dispute;
+    `amount`: minor units of `currency`, negative for money back.
+    """
+
+    id: str
+    date: int
+    kind: str
+    amount: int
+    currency: str
+    status: str
+    description: str
+    receipt_url: str | None = None
+    invoice_pdf: str | None = None
+
+
+def by_date(row: TransactionRow) -> tuple[int, str]:
+    """Sort key of the history: two lines of the same second are ordered by id."""
+    return row.date, row.id
