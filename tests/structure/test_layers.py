@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "payment_history",
         "refused_webhooks",
         "rfc3339",
+        "shared_tasks",
         "watchdog",
     ),
     ("clock", "errors", "single_instance"),

@@ -7,10 +7,10 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
-from stripe_payments.billing.shared_tasks import SharedTasks
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import _
 from stripe_payments.log import Log
+from stripe_payments.shared_tasks import SharedTasks
 from stripe_payments.stripe_api import IDEMPOTENCY_KEY_TTL, StripeAPI, is_transient, object_kind
 from stripe_payments.sync import payment_facts as facts
 

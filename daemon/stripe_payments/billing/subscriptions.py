@@ -16,13 +16,13 @@ from stripe_payments.billing.declines import failure
 from stripe_payments.billing.eligibility import ChangeProblem, change_problem, items_of
 from stripe_payments.billing.plan_quotes import CHARGED_FOR, SHOWN_FOR, PlanQuotes, preview_view
 from stripe_payments.billing.prices import PriceIds
-from stripe_payments.billing.shared_tasks import SharedTasks
 from stripe_payments.billing.subscription_view import list_subscriptions, show_subscription
 from stripe_payments.entitlements import Subscription, announced_end, period_end_of
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Text, _
 from stripe_payments.log import Log
 from stripe_payments.settings import Price, Settings
+from stripe_payments.shared_tasks import SharedTasks
 from stripe_payments.stripe_api import StripeAPI, is_transient, object_kind
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
 from stripe_payments.settings import Settings
+from stripe_payments.shared_tasks import SharedTasks
 from stripe_payments.stripe_api import StripeAPI, is_transient, object_kind
 from stripe_payments.sync.fetch import Fetcher, units_of
 from stripe_payments.sync.payment_facts import needs_disputes
@@ -98,7 +99,7 @@ class Poller:
         self._pause_until = 0.0
         self._round = asyncio.Lock()
         self._fetcher = Fetcher(stripe)
-        self._polls: dict[str, tuple[float, asyncio.Task[SyncOutcome]]] = {}
+        self._polls: SharedTasks[str, SyncOutcome] = SharedTasks(FRESH_FOR)
         self._plan = Plan(
             lambda: self._settings().poll_interval,
             chance or Random(),  # noqa: S311 - jitter
@@ -141,20 +142,10 @@ class Poller:
 
         Raises PaymentError where Stripe is not available, `rate_limited` while a Retry-After is pending.
         """
-        now = time.monotonic()
-        self._polls = {
-            polled: (at, task)
-            for polled, (at, task) in self._polls.items()
-            if not task.done() or now - at < FRESH_FOR
-        }
-        _, task = self._polls.get(object_id, (0.0, None))
-        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            if wait := self._plan.retry_after(self._monotonic()):
-                raise PaymentError("rate_limited", retry_after=math.ceil(wait))
-            task = asyncio.create_task(self._poll_object(object_id))
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
-            self._polls[object_id] = (now, task)
-        return await asyncio.shield(task)
+        wait = self._plan.retry_after(self._monotonic())
+        if wait and object_id not in self._polls:
+            raise PaymentError("rate_limited", retry_after=math.ceil(wait))
+        return await self._polls.run(object_id, lambda: self._poll_object(object_id))
 
     async def run(self) -> None:
         self._plan.started(self._monotonic(), urgent=await self._is_urgent())
@@ -271,7 +262,8 @@ class Poller:
             case "is_customer":
                 return Answer(self._monotonic(), there=await self._is_known())
             case "checkout":
-                await self.poll_object(checkouts[int(query.subject or 0)].session_id or "")
+                session_id = checkouts[int(query.subject or 0)].session_id or ""
+                await self._polls.run(session_id, lambda: self._poll_object(session_id))
                 return Answer(self._monotonic())
             case "dispute":
                 await self._poll_dispute(str(query.subject))

@@ -330,3 +330,38 @@ async def test_a_customer_missing_from_the_identity_is_searched_at_the_start(
             return seller.identity.load().customer == customer
 
         await eventually(found, "the customer is known again")
+
+
+async def test_status_requests_share_one_poll(seller: Seller, cloud: StripeCloud) -> None:
+    session_id = await seller.checkout()
+    path = f"/v1/checkout/sessions/{session_id}"
+    before = seller.asked(path)
+    shown = await asyncio.gather(*(seller.status.show(session_id) for _ in range(5)))
+    assert {one["status"] for one in shown} == {"unpaid"}
+    assert (await seller.status.show(session_id))["status"] == "unpaid"
+    assert seller.asked(path) - before == 1
+
+
+async def test_a_status_request_sees_a_payment_at_once(seller: Seller, cloud: StripeCloud) -> None:
+    """Before the poller's own schedule does: the buyer has come back."""
+    seller.run(seller.poller.run())
+    session_id = await seller.checkout()
+    cloud.pay(session_id)
+    assert (await seller.status.show(session_id))["status"] == "paid"
+    assert await seller.unlocked() == BOUGHT
+
+
+async def test_a_status_request_honours_a_retry_after(seller: Seller, cloud: StripeCloud) -> None:
+    session_id = await seller.checkout()
+    cloud.set_faults(status=429, retry_after=3600)
+    seller.run(seller.poller.run())
+    await eventually(lambda: _refused(cloud), "Stripe refuses once")
+    cloud.set_faults()
+    await asyncio.sleep(0.1)
+    before = seller.asked()
+    assert (await seller.status.show(session_id))["status"] == "unpaid"
+    assert seller.asked() == before
+
+
+async def _refused(cloud: StripeCloud) -> bool:
+    return any(request["status"] == 429 for request in cloud.requests())
