@@ -65,11 +65,11 @@ __all__ = [
 ]
 
 Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | None"
-"""What decoding gives."""
+"""A decoded value."""
 Table: TypeAlias = "dict[str, Value]"
 """A decoded table: the arguments of a call, its answer, an event's data."""
 Encodable: TypeAlias = "bool | int | float | str | Sequence[Encodable] | Mapping[str, Encodable] | None"
-"""What encoding takes."""
+"""A value that can be encoded."""
 
 MAX_DEPTH = 64
 """Tables and arrays inside each other, both ways. json-c, through which JSON enters the bus, stops at 32."""
@@ -149,14 +149,22 @@ class Int64(_Sized):
 
 _NAMED = 0x80000000
 _LENGTH = 0x00FFFFFF
+_TYPE_SHIFT = 24
+_TYPE_MASK = 0x7F
 _WORD = Struct(">I")
 _WORD_NAME = Struct(">IH")
+_WORD_SIZE = 4
+_EMPTY_HEADER = 8
+"""The shortest header of a named attribute: its word, the name's length, the name's NUL and padding."""
 _I8 = Struct(">b")
 _I16 = Struct(">h")
 _I32 = Struct(">i")
 _I64 = Struct(">q")
 _F64 = Struct(">d")
-_PADS = (b"", b"\0\0\0", b"\0\0", b"\0")  # by length modulo 4
+_MIN_I32, _MAX_I32 = -(1 << 31), (1 << 31) - 1
+_MIN_I64, _MAX_I64 = -(1 << 63), (1 << 63) - 1
+_PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
+"""What fills an attribute up to a multiple of 4 bytes, by its length modulo 4."""
 
 
 # --- reading -----------------------------------------------------------------------------------------
@@ -173,6 +181,11 @@ def decode_table(
     return _read_table(buffer, start, len(buffer) if end is None else end, 1, errors)
 
 
+def _name_size(length: int) -> int:
+    """Return how many bytes a name of that length takes: its length (u16), itself, its NUL, padded to 4."""
+    return (2 + length + 1 + 3) & ~3
+
+
 def _malformed(why: str, position: int) -> ProtocolError:
     return ProtocolError(f"malformed blobmsg: {why} at byte {position}")
 
@@ -182,13 +195,14 @@ def _read_table(buffer: bytes, position: int, end: int, depth: int, errors: str)
     if depth > MAX_DEPTH:
         raise _malformed(f"nested deeper than {MAX_DEPTH}", position)
     while position < end:
-        if end - position < 8:  # header word, name length, at least the name's NUL and padding
+        if end - position < _EMPTY_HEADER:
             raise _malformed("truncated attribute", position)
         word, name_length = _WORD_NAME.unpack_from(buffer, position)
         length = word & _LENGTH
-        name_end = position + 6 + name_length
+        name_start = position + _WORD_NAME.size
+        name_end = name_start + name_length
         stop = position + length
-        data = position + 4 + ((name_length + 6) & ~3)  # u16 + name + NUL, padded to 4
+        data = position + _WORD_SIZE + _name_size(name_length)
         if not word & _NAMED:
             raise _malformed("table entry without a name", position)
         if data > stop or (following := (stop + 3) & ~3) > end:
@@ -196,12 +210,12 @@ def _read_table(buffer: bytes, position: int, end: int, depth: int, errors: str)
         if buffer[name_end]:
             raise _malformed("name without its NUL", position)
         try:
-            name = buffer[position + 6 : name_end].decode("utf-8", errors)
+            name = buffer[name_start:name_end].decode("utf-8", errors)
         except UnicodeDecodeError:
             raise _malformed("name is not UTF-8", position) from None
         if "\0" in name:
             raise _malformed("NUL inside a name", position)
-        value = _read_value(buffer, (word >> 24) & 0x7F, data, stop, depth, errors)
+        value = _read_value(buffer, (word >> _TYPE_SHIFT) & _TYPE_MASK, data, stop, depth, errors)
         if name not in table:
             table[name] = value
         position = following
@@ -213,48 +227,48 @@ def _read_array(buffer: bytes, position: int, end: int, depth: int, errors: str)
     if depth > MAX_DEPTH:
         raise _malformed(f"nested deeper than {MAX_DEPTH}", position)
     while position < end:
-        if end - position < 4:
+        if end - position < _WORD_SIZE:
             raise _malformed("truncated attribute", position)
         (word,) = _WORD.unpack_from(buffer, position)
         stop = position + (word & _LENGTH)
-        data = position + 4
+        data = position + _WORD_SIZE
         if word & _NAMED:  # the usual form: a name header with an empty name
-            if end - position < 8:
+            if end - position < _EMPTY_HEADER:
                 raise _malformed("truncated attribute", position)
-            data += ((buffer[position + 4] << 8 | buffer[position + 5]) + 6) & ~3
+            data += _name_size(_WORD_NAME.unpack_from(buffer, position)[1])
         if data > stop or (following := (stop + 3) & ~3) > end:
             raise _malformed("attribute longer than what holds it", position)
-        array.append(_read_value(buffer, (word >> 24) & 0x7F, data, stop, depth, errors))
+        array.append(_read_value(buffer, (word >> _TYPE_SHIFT) & _TYPE_MASK, data, stop, depth, errors))
         position = following
     return array
 
 
 def _read_value(buffer: bytes, kind: int, data: int, stop: int, depth: int, errors: str) -> Value:
     size = stop - data
-    if kind == 3:
+    if kind == STRING:
         if size < 1 or buffer[stop - 1]:
             raise _malformed("string without its NUL", data)
         try:
             return buffer[data : buffer.index(0, data, stop)].decode("utf-8", errors)
         except UnicodeDecodeError:
             raise _malformed("string is not UTF-8", data) from None
-    if kind == 5 and size == 4:
+    if kind == INT32 and size == 4:
         return int(_I32.unpack_from(buffer, data)[0])
-    if kind == 7 and size == 1:
+    if kind == INT8 and size == 1:
         byte = buffer[data]
         return bool(byte) if byte < 2 else Int8(byte)
-    if kind == 2:
+    if kind == TABLE:
         return _read_table(buffer, data, stop, depth + 1, errors)
-    if kind == 1:
+    if kind == ARRAY:
         return _read_array(buffer, data, stop, depth + 1, errors)
-    if kind == 4 and size == 8:
+    if kind == INT64 and size == 8:
         number: int = _I64.unpack_from(buffer, data)[0]
-        return Int64(number) if -0x80000000 <= number <= 0x7FFFFFFF else number
-    if kind == 8 and size == 8:
+        return Int64(number) if _MIN_I32 <= number <= _MAX_I32 else number
+    if kind == DOUBLE and size == 8:
         return float(_F64.unpack_from(buffer, data)[0])
-    if kind == 0:
+    if kind == UNSPEC:
         return None
-    if kind == 6 and size == 2:
+    if kind == INT16 and size == 2:
         return Int16(_I16.unpack_from(buffer, data)[0])
     raise _malformed(f"{size} bytes of type {kind}", data)
 
@@ -270,26 +284,43 @@ def encode_table(table: Mapping[str, Encodable]) -> bytes:
     """
     if type(table) is not dict and not isinstance(table, Mapping):
         raise UsageError(f"a table is a mapping, not {type(table).__name__}")
-    out = bytearray()
-    _write_table(out, table, 1)
-    return bytes(out)
+    return _encode_entries(table, 1)
 
 
-_name_headers: dict[str, bytes] = {}  # field names repeat; bounded so that hostile names cannot fill memory
+def _encode_entries(table: Mapping[str, Encodable], depth: int) -> bytes:
+    if depth > MAX_DEPTH:
+        raise UsageError(f"nested deeper than {MAX_DEPTH} (or a table that contains itself)")
+    return b"".join([_encode_attribute(_name(name), value, depth) for name, value in table.items()])
 
 
-def _name_header(name: Any) -> bytes:
+def _encode_items(items: Sequence[Encodable], depth: int) -> bytes:
+    if depth > MAX_DEPTH:
+        raise UsageError(f"nested deeper than {MAX_DEPTH} (or a list that contains itself)")
+    return b"".join([_encode_attribute(_NO_NAME, item, depth) for item in items])
+
+
+def _encode_attribute(name: bytes, value: Encodable, depth: int) -> bytes:
+    """Encode a value with its header; ``name`` is the encoded name."""
+    encoder = _ENCODERS.get(type(value)) or _encoder_for(value)
+    kind, payload = encoder(value, depth)
+    length = _WORD_SIZE + len(name) + len(payload)
+    if length > _LENGTH:
+        raise UsageError("a value longer than 16 MiB")
+    return _WORD.pack(_NAMED | kind << _TYPE_SHIFT | length) + name + payload + _PADDING[length % 4]
+
+
+def _name(name: Any) -> bytes:
     if not isinstance(name, str):
         raise UsageError(f"a table's keys are strings, not {type(name).__name__}")
     text = _text(name)
-    if len(text) > 0xFFFF:
-        raise UsageError("a name longer than 65535 bytes")
-    header = len(text).to_bytes(2, "big") + text + b"\0" + _PADS[(len(text) + 3) & 3]
-    if len(header) <= 64:
-        if len(_name_headers) >= 1024:
-            _name_headers.clear()
-        _name_headers[name] = header
-    return header
+    if len(text) > _MAX_NAME:
+        raise UsageError(f"a name longer than {_MAX_NAME} bytes")
+    return _U16.pack(len(text)) + text + b"\0" + _PADDING[(2 + len(text) + 1) % 4]
+
+
+_U16 = Struct(">H")
+_MAX_NAME = 0xFFFF
+_NO_NAME = b"\0\0\0\0"
 
 
 def _text(value: str) -> bytes:
@@ -302,124 +333,80 @@ def _text(value: str) -> bytes:
     return text
 
 
-_NO_NAME = b"\0\0\0\0"
+# Each returns the wire type and the payload of a value at a depth.
 
 
-def _write_table(out: bytearray, table: Mapping[str, Encodable], depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise UsageError(f"nested deeper than {MAX_DEPTH} (or a table that contains itself)")
-    known, writers = _name_headers.get, _WRITERS.get
-    for name, value in table.items():
-        writer = writers(type(value)) or _writer_for(value)
-        writer(out, known(name) or _name_header(name), value, depth)
+def _encode_str(value: str, depth: int) -> tuple[int, bytes]:
+    return STRING, _text(value) + b"\0"
 
 
-def _write_str(out: bytearray, header: bytes, value: str, depth: int) -> None:
-    text = _text(value)
-    length = 5 + len(header) + len(text)
-    if length > _LENGTH:
-        raise UsageError("text longer than 16 MiB")
-    out += _WORD.pack(0x83000000 | length)
-    out += header
-    out += text
-    out += b"\0" + _PADS[length & 3]
+def _encode_bool(value: bool, depth: int) -> tuple[int, bytes]:
+    return BOOLEAN, b"\1" if value else b"\0"
 
 
-def _write_bool(out: bytearray, header: bytes, value: bool, depth: int) -> None:
-    out += _WORD.pack(0x87000005 + len(header))
-    out += header
-    out += b"\1\0\0\0" if value else b"\0\0\0\0"
+def _encode_int(value: int, depth: int) -> tuple[int, bytes]:
+    if _MIN_I32 <= value <= _MAX_I32:
+        return INT32, _I32.pack(value)
+    if _MIN_I64 <= value <= _MAX_I64:
+        return INT64, _I64.pack(value)
+    raise UsageError(f"{value} does not fit 64 bits")
 
 
-def _write_int(out: bytearray, header: bytes, value: int, depth: int) -> None:
-    if -0x80000000 <= value <= 0x7FFFFFFF:
-        _write_i32(out, header, value, depth)
-    elif -0x8000000000000000 <= value <= 0x7FFFFFFFFFFFFFFF:
-        _write_i64(out, header, value, depth)
-    else:
-        raise UsageError(f"{value} does not fit 64 bits")
+def _encode_int8(value: int, depth: int) -> tuple[int, bytes]:
+    return INT8, _I8.pack(value)
 
 
-def _write_i8(out: bytearray, header: bytes, value: int, depth: int) -> None:
-    out += _WORD.pack(0x87000005 + len(header))
-    out += header + _I8.pack(value) + b"\0\0\0"
+def _encode_int16(value: int, depth: int) -> tuple[int, bytes]:
+    return INT16, _I16.pack(value)
 
 
-def _write_i16(out: bytearray, header: bytes, value: int, depth: int) -> None:
-    out += _WORD.pack(0x86000006 + len(header))
-    out += header + _I16.pack(value) + b"\0\0"
+def _encode_int32(value: int, depth: int) -> tuple[int, bytes]:
+    return INT32, _I32.pack(value)
 
 
-def _write_i32(out: bytearray, header: bytes, value: int, depth: int) -> None:
-    out += _WORD.pack(0x85000008 + len(header))
-    out += header + _I32.pack(value)
+def _encode_int64(value: int, depth: int) -> tuple[int, bytes]:
+    return INT64, _I64.pack(value)
 
 
-def _write_i64(out: bytearray, header: bytes, value: int, depth: int) -> None:
-    out += _WORD.pack(0x8400000C + len(header))
-    out += header + _I64.pack(value)
+def _encode_float(value: float, depth: int) -> tuple[int, bytes]:
+    return DOUBLE, _F64.pack(value)
 
 
-def _write_f64(out: bytearray, header: bytes, value: float, depth: int) -> None:
-    out += _WORD.pack(0x8800000C + len(header))
-    out += header + _F64.pack(value)
+def _encode_none(value: None, depth: int) -> tuple[int, bytes]:
+    return UNSPEC, b""
 
 
-def _write_none(out: bytearray, header: bytes, value: None, depth: int) -> None:
-    out += _WORD.pack(0x80000004 + len(header))
-    out += header
+def _encode_mapping(value: Mapping[str, Encodable], depth: int) -> tuple[int, bytes]:
+    return TABLE, _encode_entries(value, depth + 1)
 
 
-def _write_mapping(out: bytearray, header: bytes, value: Mapping[str, Encodable], depth: int) -> None:
-    position = len(out)
-    out += b"\0\0\0\0"
-    out += header
-    _write_table(out, value, depth + 1)
-    _close(out, position, 0x82000000)
+def _encode_sequence(value: Sequence[Encodable], depth: int) -> tuple[int, bytes]:
+    return ARRAY, _encode_items(value, depth + 1)
 
 
-def _write_sequence(out: bytearray, header: bytes, value: Sequence[Encodable], depth: int) -> None:
-    if depth >= MAX_DEPTH:
-        raise UsageError(f"nested deeper than {MAX_DEPTH} (or a list that contains itself)")
-    position = len(out)
-    out += b"\0\0\0\0"
-    out += header
-    for item in value:
-        writer = _WRITERS.get(type(item)) or _writer_for(item)
-        writer(out, _NO_NAME, item, depth + 1)
-    _close(out, position, 0x81000000)
+_Encoder: TypeAlias = Callable[[Any, int], "tuple[int, bytes]"]
 
-
-def _close(out: bytearray, position: int, kind: int) -> None:
-    length = len(out) - position
-    if length > _LENGTH:
-        raise UsageError("a table or array longer than 16 MiB")
-    _WORD.pack_into(out, position, kind | length)
-
-
-_Writer: TypeAlias = Callable[[bytearray, bytes, Any, int], None]
-
-_WRITERS: dict[type, _Writer] = {
-    str: _write_str,
-    bool: _write_bool,
-    int: _write_int,
-    float: _write_f64,
-    dict: _write_mapping,
-    list: _write_sequence,
-    tuple: _write_sequence,
-    type(None): _write_none,
-    Int8: _write_i8,
-    Int16: _write_i16,
-    Int32: _write_i32,
-    Int64: _write_i64,
+_ENCODERS: dict[type, _Encoder] = {
+    str: _encode_str,
+    bool: _encode_bool,
+    int: _encode_int,
+    float: _encode_float,
+    dict: _encode_mapping,
+    list: _encode_sequence,
+    tuple: _encode_sequence,
+    type(None): _encode_none,
+    Int8: _encode_int8,
+    Int16: _encode_int16,
+    Int32: _encode_int32,
+    Int64: _encode_int64,
 }
 
 
-def _writer_for(value: Any) -> _Writer:
-    """The writer for a subclass of a known type (an ``IntEnum``, a ``Mapping`` view, a ``str`` enum)."""
-    for kind, writer in _WRITERS.items():
+def _encoder_for(value: Any) -> _Encoder:
+    """The encoder for a subclass of a known type (an ``IntEnum``, a ``Mapping`` view, a ``str`` enum)."""
+    for kind, encoder in _ENCODERS.items():
         if isinstance(value, kind):
-            return writer
+            return encoder
     if isinstance(value, Mapping):
-        return _write_mapping
+        return _encode_mapping
     raise UsageError(f"no wire type for {type(value).__name__}")

@@ -1,5 +1,5 @@
-"""The client that comes back: it holds one :class:`~ubus_py.client.Connection` at a time and, on each new
-one, does again what was asked of it: publish, listen, subscribe."""
+"""The client that reconnects: it holds one :class:`~ubus_py.connection.Connection` at a time and restores on
+each new one what is registered: objects published, patterns listened to, objects subscribed to."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ log = logging.getLogger("ubus_py")
 
 FIRST_DELAY: Final = 0.05
 LAST_DELAY: Final = 5.0
-"""Seconds before the first and between later attempts; doubled each time, a random quarter off, so that
-a router's services do not all come at once when ubusd is back."""
+"""Backoff: seconds before the first and between later attempts; doubled each time, with up to a quarter of
+jitter, so that a router's services do not all reconnect at once when ubusd is back."""
 
 
 def delays() -> Generator[float, None, None]:
-    """The waits between attempts, without end."""
+    """Yield the seconds to wait before each attempt, without end."""
     delay = FIRST_DELAY
     while True:
         yield delay * random.uniform(0.75, 1.0)  # noqa: S311 - spreads load, keeps no secret
@@ -34,8 +34,8 @@ def delays() -> Generator[float, None, None]:
 
 
 class Registration:
-    """Something that holds across reconnects: an object published, a pattern listened to, an object
-    subscribed to. It stands until :meth:`close`, while the client runs."""
+    """What is restored after each reconnect: an object published, a pattern listened to, an object
+    subscribed to. It lasts until :meth:`close`, while the client runs."""
 
     def __init__(self, client: Client, what: str) -> None:
         self._client = client
@@ -43,15 +43,15 @@ class Registration:
         self._done = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.error: StatusError | ProtocolError | None = None
-        """Why ubusd refused it last, while it does."""
+        """Why ubusd refused it last; ``None`` once it is active."""
 
     @property
     def active(self) -> bool:
-        """Whether it is in force right now."""
+        """Whether it is active on the present connection."""
         return self._done.is_set()
 
     async def ready(self) -> None:
-        """Wait until it is in force."""
+        """Wait until it is active."""
         await self._done.wait()
 
     def close(self) -> None:
@@ -68,11 +68,11 @@ class Registration:
         self.close()
 
     async def establish(self, connection: Connection) -> None:
-        """Ask ubusd for it."""
+        """Register it with ubusd."""
         raise NotImplementedError
 
     def drop(self) -> None:
-        """Undo it on the present connection, if it is in force there."""
+        """Undo it on the present connection, if it is active there."""
         raise NotImplementedError
 
 
@@ -85,7 +85,7 @@ class _Publishing(Registration):
         await connection.publish(self.object)
 
     def drop(self) -> None:
-        pass  # Client.unpublish() waits for ubusd's answer
+        pass  # Client.unpublish() does, and waits for ubusd's answer
 
 
 class _Receiving(Registration):
@@ -120,15 +120,15 @@ class _Subscription(_Receiving):
 
     def _removed(self) -> None:
         self._receiver = None
-        self._client._restore(self)  # tries until the object is back
+        self._client._restore(self)  # retried until the object is back
 
 
 class Client:
-    """A connection to ubusd that comes back after ubusd restarts.
+    """A connection to ubusd that is made again after ubusd restarts.
 
     While there is none, :meth:`call` and the other verbs raise :class:`ConnectionLost` at once, as do
-    those that were waiting when it went. Whether to repeat a call is the caller's to decide: it may have
-    been carried out.
+    those that were waiting when it ended. The caller decides whether to retry a call: it may have been
+    carried out.
 
     ``async with Client() as client:`` starts it and closes it.
     """
@@ -146,8 +146,8 @@ class Client:
     # --- life ----------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Connect, trying until ubusd is there; return when every object noted so far is published, and
-        every pattern is listened to or was refused (see :attr:`Registration.error`).
+        """Connect, retrying until ubusd is there; return when every object registered so far is published,
+        and every pattern is listened to or was refused (see :attr:`Registration.error`).
 
         :raises ConnectionLost: the client was closed meanwhile.
         """
@@ -214,21 +214,21 @@ class Client:
 
     async def _run(self) -> None:
         waits = delays()
-        told = False
+        logged = False
         while True:
             try:
                 connection = await Connection.open(self.path)
             except ConnectionLost as error:
-                if not told:
-                    log.warning("%s; trying until it is back", error)
-                    told = True
+                if not logged:
+                    log.warning("%s; retrying", error)
+                    logged = True
                 await asyncio.sleep(next(waits))
                 continue
-            waits, told = delays(), False
+            waits, logged = delays(), False
             self._connection = connection
             for registration in self._registrations:
                 self._restore(registration)
-            self._tell(True)
+            self._notify(True)
             await connection.closed
             log.warning("the connection to ubusd ended; reconnecting")
             self._lost()
@@ -242,9 +242,9 @@ class Client:
                 registration._task.cancel()
                 registration._task = None
         if had is not None:
-            self._tell(False)
+            self._notify(False)
 
-    def _tell(self, connected: bool) -> None:
+    def _notify(self, connected: bool) -> None:
         self._wake.set()
         for watcher in self._watchers:
             try:
@@ -266,10 +266,10 @@ class Client:
             try:
                 await registration.establish(connection)
             except (StatusError, ProtocolError) as error:
-                # ubusd may learn of our rights later than we start (its ACL files are read on SIGHUP),
-                # the name may be a predecessor's that is about to leave, the object not be there yet.
+                # ubusd may load our rights after we started (its ACL files are read on SIGHUP), the name may
+                # belong to a predecessor that is about to exit, the object may not be there yet.
                 if registration.error is None:
-                    log.warning("%s: %s; trying until it is", registration.what, error)
+                    log.warning("%s: %s; retrying", registration.what, error)
                 registration.error = error
                 self._wake.set()
                 await asyncio.sleep(delay)
@@ -301,11 +301,11 @@ class Client:
     async def publish(self, obj: Object) -> None:
         """Publish an object, now and after every reconnect.
 
-        Without a connection it is noted, and published with the next one. Refused later, after a
-        reconnect, it is tried again until ubusd takes it.
+        Without a connection it is registered, and published with the next one. Refused later, after a
+        reconnect, it is retried until ubusd accepts it.
 
         :raises StatusError: refused now (INVALID_ARGUMENT: the name is taken or ubusd's ACL forbids it);
-            it is not noted then.
+            it is not registered then.
         """
         if any(isinstance(one, _Publishing) and one.object is obj for one in self._registrations):
             raise UsageError(f"{obj.name} is published already")
@@ -324,7 +324,7 @@ class Client:
             self._add(publishing)
 
     async def unpublish(self, obj: Object) -> None:
-        """Withdraw an object. Running handlers are cancelled, their callers told "Connection failed"."""
+        """Withdraw an object. Running handlers are cancelled, their callers receive "Connection failed"."""
         for one in self._registrations:
             if isinstance(one, _Publishing) and one.object is obj:
                 self._forget(one)
@@ -337,16 +337,16 @@ class Client:
         """Have events delivered whose name is ``pattern``, or begins like it where it ends in ``*``.
 
         From now on and after every reconnect, until the returned registration is closed. Events sent
-        while there is no connection are not delivered: nothing keeps them.
+        while there is no connection are lost.
         """
         listening = _Listening(self, pattern, callback)
         self._add(listening)
         return listening
 
     def subscribe(self, object: str, callback: Callback) -> Registration:  # noqa: A002
-        """Have an object's notifications delivered, also when the object, or ubusd, goes and comes back.
+        """Have an object's notifications delivered, also after the object, or ubusd, was gone for a while.
 
-        ``async with client.subscribe(...)`` waits until it is in force and ends it.
+        ``async with client.subscribe(...)`` waits until it is active, and ends it.
         """
         subscription = _Subscription(self, object, callback)
         self._add(subscription)
@@ -367,21 +367,21 @@ class Client:
         *,
         timeout: float | None = 30.0,
     ) -> Table:
-        """See :meth:`Connection.call <ubus_py.client.Connection.call>`."""
+        """See :meth:`Connection.call <ubus_py.connection.Connection.call>`."""
         return await self._now().call(object, method, args, timeout=timeout)
 
     async def lookup(self, pattern: str | None = None) -> list[ObjectInfo]:
-        """See :meth:`Connection.lookup <ubus_py.client.Connection.lookup>`."""
+        """See :meth:`Connection.lookup <ubus_py.connection.Connection.lookup>`."""
         return await self._now().lookup(pattern)
 
     async def lookup_strictly(self, pattern: str | None = None) -> list[ObjectInfo]:
-        """See :meth:`Connection.lookup_strictly <ubus_py.client.Connection.lookup_strictly>`."""
+        """See :meth:`Connection.lookup_strictly <ubus_py.connection.Connection.lookup_strictly>`."""
         return await self._now().lookup_strictly(pattern)
 
     async def send(self, name: str, data: Mapping[str, Encodable] | None = None) -> None:
-        """See :meth:`Connection.send <ubus_py.client.Connection.send>`."""
+        """See :meth:`Connection.send <ubus_py.connection.Connection.send>`."""
         await self._now().send(name, data)
 
     async def wait_for(self, *names: str, timeout: float | None = 30.0) -> None:
-        """See :meth:`Connection.wait_for <ubus_py.client.Connection.wait_for>`."""
+        """See :meth:`Connection.wait_for <ubus_py.connection.Connection.wait_for>`."""
         await self._now().wait_for(*names, timeout=timeout)

@@ -1,11 +1,11 @@
-"""What can go wrong, named by whose fault it is.
+"""The errors; the type shows whose fault it is.
 
     UbusError
-    ├── UsageError       ours: the program asked for something that cannot be sent
+    ├── UsageError       ours: a value or a request that cannot be sent
     ├── ProtocolError    the peer's: bytes that break the wire format
     ├── StatusError      an answer: the call was delivered and refused, with a status and maybe a body
-    ├── ConnectionLost   nobody's: the socket is gone, or there was none
-    └── CallTimeout      nobody's: no answer in time
+    ├── ConnectionLost   neither's: the socket is closed, or there was none
+    └── CallTimeout      neither's: no answer in time
 
 Any other exception out of this package is a bug of this package.
 """
@@ -37,7 +37,7 @@ class Status(IntEnum):
 
     @property
     def text(self) -> str:
-        """The words the ``ubus`` tool uses for this status, such as ``"Not found"``."""
+        """The text the ``ubus`` tool prints for this status, such as ``"Not found"``."""
         return _TEXTS[self]
 
 
@@ -60,7 +60,7 @@ _TEXTS: dict[int, str] = {
 
 
 def status_text(code: int) -> str:
-    """The words for a status number, also for one that no released ubus defines."""
+    """Return the text for a status number, also for one that no released ubus defines."""
     return _TEXTS.get(code) or f"Unknown error: {code}"
 
 
@@ -69,14 +69,14 @@ class UbusError(Exception):
 
 
 class UsageError(UbusError, ValueError):
-    """The caller asked for something that cannot be expressed on the wire; nothing was sent."""
+    """The caller passed something that cannot be expressed on the wire; it was not sent."""
 
 
 class ProtocolError(UbusError):
     """The peer sent bytes that break the wire format.
 
-    From ubusd itself (a broken frame) it ends the connection. In data that another process wrote and
-    ubusd only passed on, it ends that one call: no process on the bus can make us drop off it.
+    From ubusd itself (a malformed frame) it ends the connection. In data that another process wrote and
+    ubusd only forwarded, it fails that one call: no process on the bus can end our connection.
     """
 
 
@@ -84,10 +84,10 @@ class StatusError(UbusError):
     """A request that ended with a status other than OK.
 
     Raised to a caller; raised *by* a method handler it is the answer: the body, where there is one,
-    goes out as data before the status.
+    is sent as data before the status.
 
     :param status: a :class:`Status`, or the bare number.
-    :param data: the body that came (or goes) with the error, or ``None``.
+    :param data: the body received (or sent) with the error, or ``None``.
     """
 
     def __init__(self, status: Status | int, data: Mapping[str, Any] | None = None, what: str = "") -> None:
