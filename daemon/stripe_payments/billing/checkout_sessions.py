@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from stripe_payments.backoff import Backoff
 from stripe_payments.billing.customer import CustomerService
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from stripe_payments.sync.reconciler import Reconciler
 
 _log = Log("checkout")
+
+KEY_IN_USE_RETRIES: Final = 5
+"""About ten seconds: longer than Stripe takes for a session."""
 
 REUSED_FOR: Final = 1800
 """Seconds in which the same order returns the same session: a double click, a retry, a second tab."""
@@ -122,6 +125,7 @@ class CheckoutService:
         self._return_urls = return_urls
         self._poll_wakeup = poll_wakeup
         self._opening: SharedTasks[_Order, Checkout] = SharedTasks()
+        self._finishing: SharedTasks[int, Checkout] = SharedTasks()
         self._expiring: set[asyncio.Task[None]] = set()
         self._last_under_other_keys = 0
 
@@ -189,6 +193,7 @@ class CheckoutService:
 
     async def close(self) -> None:
         await self._opening.close()
+        await self._finishing.close()
         for task in self._expiring:
             task.cancel()
         await asyncio.gather(*self._expiring, return_exceptions=True)
@@ -234,7 +239,14 @@ class CheckoutService:
         )
 
     async def _finish(self, checkout: Checkout, *, new_customer: bool = True) -> Checkout:
-        """Create the session of a recorded checkout, and make its id durable."""
+        """Create the session of a recorded checkout, and make its id durable. `resume` and a buyer who tries
+        again share the request: Stripe refuses a second one with the same idempotency key meanwhile.
+        """
+        return await self._finishing.run(
+            checkout.local_id, lambda: self._create_session(checkout, new_customer=new_customer)
+        )
+
+    async def _create_session(self, checkout: Checkout, *, new_customer: bool) -> Checkout:
         if abs(self._now() - checkout.created_at) > IDEMPOTENCY_KEY_TTL:
             # its URL was never returned to a caller, and the key no longer prevents a second session
             await self._mark(checkout, "expired")
@@ -244,8 +256,7 @@ class CheckoutService:
         started = time.monotonic()
         tried = bool(self._reconciler.state.subscriptions)
         try:
-            session = await self._stripe.create(
-                "checkout.session",
+            session = await self._request_session(
                 _parameters(
                     checkout, customer, self._reconciler.identity.router_id, settings, trial=not tried
                 ),
@@ -290,6 +301,20 @@ class CheckoutService:
         _log.info("checkout opened", session=session_id, price=checkout.price_alias)
         self._poll_wakeup.set()
         return updated[0]
+
+    async def _request_session(self, params: SessionCreateParams, key: str) -> dict[str, Any]:
+        """Wait for a request with the same key that is still in progress at Stripe: of this daemon, before a
+        crash.
+        """
+        backoff = Backoff(0.5, 4.0)
+        while True:
+            try:
+                return await self._stripe.create("checkout.session", params, key)
+            except PaymentError as error:
+                in_progress = error.details.get("stripe_code") == "idempotency_key_in_use"
+                if not in_progress or backoff.failures >= KEY_IN_USE_RETRIES:
+                    raise
+                await asyncio.sleep(backoff.next_delay())
 
     async def _mark(self, checkout: Checkout, state: Literal["expired", "failed"]) -> None:
         await self._ledger.write(lambda tx: tx.checkouts.update(checkout.local_id, state=state))

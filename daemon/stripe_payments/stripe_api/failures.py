@@ -155,9 +155,10 @@ def translate(error: StripeError, now: int | None) -> PaymentError:
     if isinstance(error, stripe.RateLimitError) or error.http_status == 429:
         return PaymentError("rate_limited", **facts, retry_after=retry_after(headers, now))
     if isinstance(error, stripe.IdempotencyError):
-        return PaymentError(
-            "stripe_error", **{**facts, "stripe_code": facts["stripe_code"] or "idempotency_error"}
-        )
+        code = facts["stripe_code"] or "idempotency_error"
+        # an earlier request with this key is still in progress: the result of that one comes later
+        in_progress = code == "idempotency_key_in_use"
+        return PaymentError("stripe_error", **{**facts, "stripe_code": code, "transient": in_progress})
     if isinstance(error, stripe.APIError):
         # a 5xx of Stripe's, or a page of some proxy in between: nothing we sent was wrong
         return PaymentError("stripe_error", **facts, transient=True, retry_after=retry_after(headers, now))

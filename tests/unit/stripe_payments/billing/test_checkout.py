@@ -145,6 +145,19 @@ async def test_a_checkout_interrupted_by_a_power_cut_is_resumed_at_boot(
         assert len(sessions) == 1
 
 
+async def test_resuming_and_buying_again_share_one_request(seller: Seller, cloud: StripeCloud) -> None:
+    await seller.customers.ensure()
+    path = "/v1/checkout/sessions"
+    cloud.set_faults(drop_connection=True, when="before", count=1, method="POST", path=path)
+    assert await code_of(seller.checkouts.create(ONE_TIME, RETURN)) == "stripe_unreachable"
+    before = len(cloud.requests(method="POST", path=path))
+    cloud.set_faults(latency_ms=500, method="POST", path=path)
+    _, created = await asyncio.gather(seller.checkouts.resume(), seller.checkouts.create(ONE_TIME, RETURN))
+    sessions = list(cloud.account.newest_first("checkout.session"))
+    assert [session["id"] for session in sessions] == [created["session_id"]]
+    assert len(cloud.requests(method="POST", path=path)) == before + 1
+
+
 async def test_a_cancelled_caller_leaves_a_session_for_the_next_one(
     seller: Seller, cloud: StripeCloud
 ) -> None:
