@@ -111,7 +111,9 @@ def _connect(path: Path, *, fresh: bool, kept_as: Path | None = None) -> Opened:
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         version_of(connection)  # a newer version's file is left as it is
-        _set_page_size(connection, fresh=fresh)
+        if fresh:  # before the first page is written
+            connection.execute(f"PRAGMA page_size = {_PAGE_BYTES:d}")
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # free pages can be returned later
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB:d}")
@@ -150,20 +152,6 @@ def _connect(path: Path, *, fresh: bool, kept_as: Path | None = None) -> Opened:
         raise
     _log.info("ledger open", schema_before=before, fresh=fresh)
     return Opened(connection, transaction, fresh, kept_as)
-
-
-def _set_page_size(connection: sqlite3.Connection, *, fresh: bool) -> None:
-    """Before the first page is written, or while the complete file is rewritten."""
-    found = connection.execute("PRAGMA page_size").fetchone()[0]
-    if not fresh and found == _PAGE_BYTES:
-        return
-    if not fresh:
-        _check(connection)
-        connection.execute("PRAGMA journal_mode = DELETE")  # all pages of a log have the same size
-    connection.execute(f"PRAGMA page_size = {_PAGE_BYTES:d}")
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # free pages can be returned later
-    if not fresh:
-        connection.execute("VACUUM")
 
 
 def _check(connection: sqlite3.Connection) -> None:
