@@ -46,10 +46,13 @@ also under TYPE_CHECKING.
 
 IO = {"asyncio", "concurrent", "io", "os", "pathlib", "socket", "sqlite3", "subprocess", "threading", "time"}
 WITHOUT_IO = [
+    "stripe_payments.billing.declines",
+    "stripe_payments.billing.eligibility",
     "stripe_payments.currencies",
     "stripe_payments.entitlements",
     "stripe_payments.payment_history",
     "stripe_payments.settings.model",
+    "stripe_payments.settings.uci",
     "stripe_payments.sync.archiving",
     "stripe_payments.sync.payment_facts",
     "stripe_payments.sync.poll_plan",
