@@ -134,7 +134,7 @@ async def _state(shop: Shop) -> tuple[list[str], int, dict[str, bool]]:
     """What a webhook may have an effect on: the inbox, requests about what it names, the features."""
     parts = await shop.house.parts()
     events = await parts.ledger.read(lambda tx: tx.inbox.due(2**40, 10_000))
-    features = {name: held.unlocked for name, held in parts.features.current.items()}
+    features = {name: held.unlocked for name, held in parts.reconciler.state.entitlements.items()}
     return [one.event_id for one in events], len(shop.stripe.requests(path="/v1/charges/ch_named")), features
 
 
@@ -304,7 +304,7 @@ async def _effect(house: House) -> str | None:
     await parts.inbox.work()
     state = parts.reconciler.state
     stored, rows = list(state.objects), state.history
-    unlocked = [name for name, held in parts.features.current.items() if held.unlocked]
+    unlocked = [name for name, held in parts.reconciler.state.entitlements.items() if held.unlocked]
     if stored or rows or unlocked:
         return f"it had an effect: stored {stored}, history {rows}, unlocked {unlocked}"
     return None

@@ -71,7 +71,7 @@ class WebhookBodies(Target):
             await parts.inbox.work()
         elif reply.error != (400, "invalid_json"):
             return f"a genuine signature is answered {reply.error}"
-        unlocked = [name for name, held in parts.features.current.items() if held.unlocked]
+        unlocked = [name for name, held in parts.reconciler.state.entitlements.items() if held.unlocked]
         return self._complaints.taken() or (f"unlocked {unlocked}" if unlocked else None)
 
     def mutate(self, chance: Random, given: bytes) -> bytes:

@@ -38,7 +38,6 @@ from ubus_py import STRING, TABLE, Call, Client, Encodable, Object
 if TYPE_CHECKING:
     from stripe_payments.clock import TrustedClock
     from stripe_payments.diagnostics.probes import Situation
-    from stripe_payments.feature_cache import FeatureCache
     from stripe_payments.http_api.routing import HttpApp
     from stripe_payments.identity import Identity, IdentityStore
     from stripe_payments.keys import KeyStore
@@ -265,7 +264,6 @@ class App:
         by then stays open for the next attempt.
         """
         from stripe_payments.clock import TrustedClock
-        from stripe_payments.feature_cache import FeatureCache
         from stripe_payments.identity import META_ROUTER_ID
         from stripe_payments.ledger import Ledger
         from stripe_payments.stripe_api import StripeAPI
@@ -287,16 +285,14 @@ class App:
             self._stripe.close()
         stripe = self._stripe = StripeAPI(keys.current, clock, self._api_base)
         unlocks = Unlocks(ledger, self._bus, self._runtime)
-        features = FeatureCache(ledger, unlocks.wake)
-        reconciler = Reconciler(ledger, stripe, clock, settings.get, identity, features.changed)
+        reconciler = Reconciler(ledger, stripe, clock, settings.get, identity, unlocks.wake)
         await ledger.write(lambda tx: tx.inbox.rearm())  # retry times of a clock that ended with its boot
         await adopt_features(ledger, self._bus)
         await reconciler.load()
         await settle_mode(keys.current().mode, ledger, identity, reconciler)
         await reconciler.recompute()
-        await features.refresh()
         self._unlocks = unlocks
-        self._work(stored, ledger, stripe, clock, features, reconciler, unlocks)
+        self._work(stored, ledger, stripe, clock, reconciler, unlocks)
         _log.info("ready", router_id=router_id, mode=keys.current().mode)
         return ledger
 
@@ -306,7 +302,6 @@ class App:
         ledger: Ledger,
         stripe: StripeAPI,
         clock: TrustedClock,
-        features: FeatureCache,
         reconciler: Reconciler,
         unlocks: Unlocks,
     ) -> None:
@@ -338,7 +333,6 @@ class App:
         reload = SettingsReload(stored.settings, reconciler, poll_wakeup, self._reload_requested)
         parts = self._parts = Parts(
             settings=settings,
-            features=features,
             keys=keys,
             identity=identity,
             ledger=ledger,
@@ -359,7 +353,6 @@ class App:
             refused_webhooks=self._refused_webhooks,
         )
         self.gate.open(parts)
-        self._workers.start("features", features.run)
         self._workers.start("unlocks", unlocks.run)
         self._workers.start("inbox", inbox.run)
         self._workers.start("poller", poller.run)

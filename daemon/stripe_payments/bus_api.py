@@ -97,7 +97,9 @@ async def features(call: BusCall) -> Reply:
 
     Answered from memory: it waits neither for the ledger nor for Stripe.
     """
-    return {"features": {name: _feature(held) for name, held in call.parts.features.current.items()}}
+    return {
+        "features": {name: _feature(held) for name, held in call.parts.reconciler.state.entitlements.items()}
+    }
 
 
 @api.method(READ)
@@ -108,7 +110,7 @@ async def has(call: BusCall, *, feature: str) -> Reply:
     without ever having been unlocked here. Only a name that neither the settings nor the ledger contain is
     `unknown_feature`: a package with a misspelt name would otherwise stay locked without a reason to find.
     """
-    held = call.parts.features.current.get(feature)
+    held = call.parts.reconciler.state.entitlements.get(feature)
     if held is None and feature not in call.parts.settings().features:
         raise PaymentError("unknown_feature", feature=feature)
     return {"unlocked": held is not None and held.unlocked}
@@ -195,13 +197,12 @@ async def sync(call: BusCall, *, background: bool = False) -> Reply:
     no caller waits, and many routers may come up at the same moment, so the poll is spread over time.
     """
     parts = call.parts
-    before = parts.features.current
+    before = parts.reconciler.state.entitlements
     if background:
         parts.poller.poll_soon("sync in the background")
         return {"changed": [], "last_sync": _time(parts.reconciler.last_sync)}
     await parts.poller.poll_everything()
-    await parts.features.refresh()
-    after = parts.features.current
+    after = parts.reconciler.state.entitlements
     changed = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
     return {"changed": changed, "last_sync": _time(parts.reconciler.last_sync)}
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
         SubscriptionService,
     )
     from stripe_payments.clock import TrustedClock
-    from stripe_payments.feature_cache import FeatureCache
     from stripe_payments.identity import IdentityStore
     from stripe_payments.keys import KeyStore
     from stripe_payments.ledger import Ledger
@@ -44,7 +43,6 @@ class Parts:
     """What the two APIs call once the daemon runs."""
 
     settings: Callable[[], Settings]
-    features: FeatureCache
     keys: KeyStore
     identity: IdentityStore
     ledger: Ledger

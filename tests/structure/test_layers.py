@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("entitlements", "stripe_api"),
     ("ledger",),
     ("sync",),
-    ("billing", "feature_cache", "unlocks"),
+    ("billing", "unlocks"),
     ("setup",),
     ("diagnostics",),
     ("startup_gate",),

@@ -148,7 +148,7 @@ def _features(parts: Parts, checkout: Checkout, locale: str) -> list[dict[str, A
     price = settings.price(checkout.price_alias) or settings.price(checkout.price_id or "")
     if price is None:
         return []
-    known, described = parts.features.current, settings.features
+    known, described = parts.reconciler.state.entitlements, settings.features
     return [
         {
             "name": name,

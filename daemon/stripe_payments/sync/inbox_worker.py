@@ -1,7 +1,7 @@
-"""The inbox worker: what the webhook accepted is looked at, and looked at again until that has worked.
+"""The inbox worker: syncs the objects of accepted webhook events, with retries.
 
-An event says only "look at this object". Several events for one object are one look. Retries go from 1 s to 1
-h with jitter and survive a restart, because they are rows.
+An event only names an object; several events of one object are one sync. Retries are spaced from 1 s to 1 h
+with jitter and survive a restart, because they are rows.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stripe_payments.ledger import InboxEvent, Ledger, Transaction
     from stripe_payments.sync.reconciler import Reconciler
 
@@ -25,7 +27,7 @@ _log = Log("inbox")
 
 BATCH: Final = 50
 AT_ONCE: Final = 2
-"""Objects looked at at the same time: two of Stripe's four threads stay free for people."""
+"""Objects synced at the same time: two of the four threads for Stripe stay free for people."""
 SOONEST: Final = 0.2
 IDLE: Final = 60.0
 FIRST_RETRY: Final = 1.0
@@ -46,9 +48,8 @@ class InboxWorker:
         self._wake.set()
 
     async def run(self) -> None:
-        await self._ledger.write(
-            lambda tx: tx.inbox.rearm()
-        )  # the clock that put them off ended with its boot
+        # retry times of a clock that ended with its boot
+        await self._ledger.write(lambda tx: tx.inbox.rearm())
         failures = 0
         while True:
             self._wake.clear()
@@ -57,7 +58,7 @@ class InboxWorker:
             except PaymentError as error:
                 failures += 1
                 pause = min(IDLE, self._retry_delay(failures))
-                _log.error("the inbox cannot be worked off", error=error.code, again_in=round(pause))
+                _log.error("inbox processing failed", error=error.code, again_in=round(pause))
             else:
                 failures = 0
             with suppress(TimeoutError):
@@ -65,57 +66,63 @@ class InboxWorker:
                     await self._wake.wait()
 
     async def work(self) -> float:
-        """Look at everything that is due; gives the seconds until something is due again.
+        """Process what is due, until nothing is; return the seconds until something is due again.
 
-        Raises PaymentError `ledger_unavailable` where what came of it cannot be noted: then nothing is due
-        before that works, lest Stripe be asked again and again.
+        Raises PaymentError `ledger_unavailable` if a result cannot be recorded: then nothing more is
+        processed until that works, because each attempt is a request to Stripe.
         """
-        now = time.monotonic()
-        events = await self._ledger.read(lambda tx: tx.inbox.due(now, BATCH))
+        while True:
+            now = time.monotonic()
+            events, due = await self._ledger.read(
+                lambda tx, now=now: (tx.inbox.due(now, BATCH), tx.inbox.next_due())  # type: ignore[misc]
+            )
+            if not events:
+                return IDLE if due is None else min(IDLE, max(SOONEST, due + 1 - now))
+            await self._process(events)
+
+    async def _process(self, events: Sequence[InboxEvent]) -> None:
         by_object: dict[str, list[InboxEvent]] = defaultdict(list)
         for event in events:
             by_object[event.object_id].append(event)
         permits = asyncio.Semaphore(AT_ONCE)
 
-        unnoted: list[PaymentError] = []
+        unrecorded: list[PaymentError] = []
 
-        async def look(object_id: str, waiting: list[InboxEvent]) -> None:
+        async def process(object_id: str, waiting: list[InboxEvent]) -> None:
             async with permits:
                 try:
-                    await self._look(object_id, waiting)
+                    await self._sync(object_id, waiting)
                 except PaymentError as error:
-                    unnoted.append(error)
+                    unrecorded.append(error)
 
-        async with asyncio.TaskGroup() as looks:
+        async with asyncio.TaskGroup() as tasks:
             for object_id, waiting in by_object.items():
-                looks.create_task(look(object_id, waiting))
-        if unnoted:
-            raise unnoted[0]
-        due = await self._ledger.read(lambda tx: tx.inbox.next_due())
-        return IDLE if due is None else min(IDLE, max(SOONEST, due + 1 - time.monotonic()))
+                tasks.create_task(process(object_id, waiting))
+        if unrecorded:
+            raise unrecorded[0]
 
-    async def _look(self, object_id: str, waiting: list[InboxEvent]) -> None:
+    async def _sync(self, object_id: str, waiting: list[InboxEvent]) -> None:
         ids = [event.event_id for event in waiting]
         try:
             outcome = await self._reconciler.sync(object_id, waiting[-1].type, event_ids=ids)
         except PaymentError as error:
-            await self._put_off(waiting, error.code, error.details.get("retry_after"))
+            await self._postpone(waiting, error.code, error.details.get("retry_after"))
         except Exception as error:  # noqa: BLE001 - one event that breaks us must not stop the others
-            _log.error("an event could not be applied", event=ids[0], object=object_id, exc=error)
-            await self._put_off(waiting, "internal_error", None)
+            _log.error("event processing failed", event=ids[0], object=object_id, exc=error)
+            await self._postpone(waiting, "internal_error", None)
         else:
             _log.info("event applied", event=",".join(ids), object=object_id, outcome=outcome.status)
 
-    async def _put_off(self, waiting: list[InboxEvent], error: str, retry_after: object) -> None:
+    async def _postpone(self, waiting: list[InboxEvent], error: str, retry_after: object) -> None:
         now = time.monotonic()
         asked = retry_after if isinstance(retry_after, int) else 0
 
-        def put_off(tx: Transaction) -> None:
+        def postpone(tx: Transaction) -> None:
             for event in waiting:
                 delay = max(asked, self._retry_delay(event.attempts + 1))
                 tx.inbox.retry(event.event_id, now + delay, error)
 
-        await self._ledger.write(put_off)
+        await self._ledger.write(postpone)
 
     def _retry_delay(self, attempts: int) -> float:
         return delay_after(attempts, self._chance, first=FIRST_RETRY, ceiling=LONGEST_RETRY)

@@ -79,7 +79,10 @@ class _Written:
 
 
 class Reconciler:
-    """`state` is what the ledger's objects amount to as of the last commit, for every reader."""
+    """`state` is the projection as of the last commit, in memory, for every reader: none of them waits for
+    flash or network. `on_effects` is called after it was updated, so that a listener that reacts to an unlock
+    event by calling `has` gets the new state.
+    """
 
     def __init__(
         self,

@@ -1,10 +1,11 @@
 """Delivers the ledger's outbox to the rest of the router, in order and at least once.
 
 A changed feature is delivered in three steps: UCI `stripe-features`, which every other package reads; the
-hotplug scripts, if it was unlocked or locked; the ubus event. UCI is written only where it differs; the steps
-after that are each recorded in the ledger before the next one, so that a crash repeats one step at most.
-Payments and subscriptions are an event alone. Only the last record of a batch is synced: a power cut may
-repeat what was delivered just before it, and a purchase does not cost the flash a page per step.
+hotplug scripts, if it was unlocked or locked; the ubus event. UCI is written only where it differs; a
+step of all queued effects is recorded in the ledger before the next step begins, so that a crash repeats one
+step at most. Payments and subscriptions are an event alone. Only the last record of a batch is synced: a
+power cut may repeat what was delivered just before it, and a purchase does not cost the flash a page per
+step.
 
 procd runs the scripts after it has replied, and reports no end. So their effects are kept for another minute,
 and at the first start after a reboot the scripts run again: the power may have gone while they ran.
@@ -16,7 +17,7 @@ deliveries that are in flight.
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -105,12 +106,18 @@ class Unlocks:
     # -- the outbox -------------------------------------------------------------------------------
 
     async def _process_outbox(self) -> None:
-        while effects := await self._ledger.read(lambda tx: tx.outbox.pending(_BATCH)):
-            effects = await self._deliver_to_uci(effects)
-            for effect in effects:
-                await _finish(self._deliver(effect, last=effect is effects[-1]))
+        while True:
+            effects, features = await self._ledger.read(
+                lambda tx: (tx.outbox.pending(_BATCH), tx.features.all())
+            )
+            if effects:
+                await _finish(self._deliver(await self._deliver_to_uci(effects, features)))
+            if len(effects) < _BATCH:  # what is queued after this read comes with a wakeup
+                return
 
-    async def _deliver_to_uci(self, effects: Sequence[Effect]) -> list[Effect]:
+    async def _deliver_to_uci(
+        self, effects: Sequence[Effect], features: Mapping[str, Entitlement]
+    ) -> list[Effect]:
         """The first step of all features at once, in one commit of the file; return the effects that go on.
 
         Writes what the ledger holds now, not what it held when the effect was queued: UCI never goes back in
@@ -119,9 +126,8 @@ class Unlocks:
         changed = [effect for effect in effects if effect.kind == "feature" and effect.step < _SCRIPTS_RUN]
         names = {str(effect.payload.get("feature", "")) for effect in changed}
         refused = {name for name in names if not storable(name)}
-        held = await self._ledger.read(lambda tx: tx.features.all())
         refused |= await self._router.store_uci(
-            [held.get(name) or Entitlement(name) for name in sorted(names - refused)]
+            [features.get(name) or Entitlement(name) for name in sorted(names - refused)]
         )
         parked = [effect for effect in changed if effect.payload.get("feature") in refused]
 
@@ -135,24 +141,46 @@ class Unlocks:
             _log.error("feature cannot be written to UCI", feature=effect.payload.get("feature"))
         return [effect for effect in effects if effect not in parked]
 
-    async def _deliver(self, effect: Effect, *, last: bool) -> None:
-        """The scripts, then the event, each unless it was delivered already."""
-        payload, step = effect.payload, max(effect.step, self._delivered.get(effect.id, 0))
-        runs_scripts = effect.kind == "feature" and payload.get("flipped", True)
-        sends_event = effect.kind != "feature" or payload.get("notable", True)
-        if runs_scripts and step < _SCRIPTS_RUN:
-            await self._router.run_scripts(payload)
-            self._delivered[effect.id] = _SCRIPTS_RUN
-            await self._ledger.write(lambda tx: tx.outbox.advance([effect.id], _SCRIPTS_RUN), durable=False)
-        if sends_event and step < TOLD:
-            await self._router.send_event(effect.kind, payload)
-        self._delivered[effect.id] = TOLD
-        if runs_scripts:  # kept until the scripts have ended
-            await self._ledger.write(lambda tx: tx.outbox.advance([effect.id], TOLD), durable=last)
+    async def _deliver(self, effects: Sequence[Effect]) -> None:
+        """The scripts of all, then the events of all, each unless it was delivered already. What was
+        delivered is recorded also where a later delivery fails or a stop comes between.
+        """
+        try:
+            scripts = [effect for effect in effects if _runs_scripts(effect)]
+            for effect in scripts:
+                if self._step(effect) < _SCRIPTS_RUN:
+                    await self._router.run_scripts(effect.payload)
+                    self._delivered[effect.id] = _SCRIPTS_RUN
+            if scripts:
+                await self._record(effects, durable=False)
+            for effect in effects:
+                if self._step(effect) < TOLD and _sends_event(effect):
+                    await self._router.send_event(effect.kind, effect.payload)
+                self._delivered[effect.id] = TOLD
+        finally:
+            await self._record(effects, durable=True)
+        for effect in effects:
+            self._delivered.pop(effect.id, None)
+
+    async def _record(self, effects: Sequence[Effect], *, durable: bool) -> None:
+        """Write the steps that were delivered. Effects whose scripts may still run are kept until then."""
+        delivered = [effect for effect in effects if self._step(effect) > effect.step]
+        kept = [effect for effect in delivered if _runs_scripts(effect)]
+
+        def record(tx: Transaction) -> None:
+            for step in (_SCRIPTS_RUN, TOLD):
+                tx.outbox.advance([effect.id for effect in kept if self._step(effect) == step], step)
+            for effect in delivered:
+                if effect not in kept:
+                    tx.outbox.done(effect.id)
+
+        if delivered:
+            await self._ledger.write(record, durable=durable)
+        if kept:
             self._forget_later()
-        else:
-            await self._ledger.write(lambda tx: tx.outbox.done(effect.id), durable=last)
-        del self._delivered[effect.id]
+
+    def _step(self, effect: Effect) -> int:
+        return max(effect.step, self._delivered.get(effect.id, 0))
 
     # -- the start --------------------------------------------------------------------------------
 
@@ -216,6 +244,14 @@ class Unlocks:
 
     def _forget_later(self) -> None:
         self._forget_at = asyncio.get_running_loop().time() + _SCRIPTS_TAKE_S
+
+
+def _runs_scripts(effect: Effect) -> bool:
+    return effect.kind == "feature" and bool(effect.payload.get("flipped", True))
+
+
+def _sends_event(effect: Effect) -> bool:
+    return effect.kind != "feature" or bool(effect.payload.get("notable", True))
 
 
 def _forget_delivered(tx: Transaction) -> None:
