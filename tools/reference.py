@@ -18,7 +18,7 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "daemon")]
 
 from stripe_payments.bus_api import api  # noqa: E402
 from stripe_payments.bus_method import BusMethod, MethodTable, Right  # noqa: E402
-from stripe_payments.diagnostics.table import CHECKS  # noqa: E402
+from stripe_payments.diagnostics.checks import CHECKS  # noqa: E402
 from stripe_payments.errors import CODES  # noqa: E402
 from stripe_payments.http_api.routing import HttpApp, Route  # noqa: E402
 from stripe_payments.i18n import Text  # noqa: E402
@@ -140,14 +140,15 @@ def method_row(method: BusMethod, anchor: str) -> str:
 
 def _errors(locale: str, _page: str) -> Iterator[str]:
     head = {
-        "en": "| code | HTTP | ubus | sentence | what to do |",
-        "it": "| codice | HTTP | ubus | frase | che cosa fare |",
+        "en": "| code | HTTP | ubus | `message` | `hint` | `user_hint` |",
+        "it": "| codice | HTTP | ubus | `message` | `hint` | `user_hint` |",
     }
     yield head[locale]
-    yield "|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|"
     for name, code in CODES.items():
-        message, hint = (_cell(text, locale) for text in (code.message, code.hint))
-        yield f"| `{name}` | {code.http} | {code.ubus.value} {code.ubus.name} | {message} | {hint} |"
+        texts = (code.message, code.hint or code.user_hint, code.user_hint)
+        cells = " | ".join(_cell(text, locale) for text in texts)
+        yield f"| `{name}` | {code.http} | {code.ubus.value} {code.ubus.name} | {cells} |"
 
 
 def _cell(text: Text, locale: str) -> str:

@@ -16,10 +16,10 @@ from ubus_py import Method, Table
 LONGEST_TEXT: Final = 2048
 
 _REQUIRED = _("it is required")
-_NO_TEXT = _("it must be a text")
+_NO_TEXT = _("it must be a string")
 _TOO_LONG = _("it is too long")
-_CONTROL = _("it contains characters that are no text")
-_NO_INTEGER = _("it must be a whole number")
+_CONTROL = _("it contains control or invalid characters")
+_NO_INTEGER = _("it must be an integer")
 _NO_FLAG = _("it must be true or false")
 
 
@@ -75,7 +75,7 @@ class Arguments:
         if not minimum <= value <= maximum:
             _refuse(
                 name,
-                _("it must be from {minimum} to {maximum}", minimum=minimum, maximum=maximum),
+                _("it must be between {minimum} and {maximum}", minimum=minimum, maximum=maximum),
             )
         return value
 

@@ -1,8 +1,8 @@
 """The ubus object `stripe-payments`: one decorated function per method (`bus_method` explains how).
 
 Every method takes `locale` (`en` or `it`) for the sentences in its reply, else the settings' language is
-used. Errors carry `{"error": {"code", "message", "hint"}}`. Times are RFC 3339 in UTC, amounts are in the
-currency's minor unit.
+used. Errors carry `{"error": {"code", "message", "hint", "user_hint"}}`. Times are RFC 3339 in UTC, amounts
+are in the currency's minor unit.
 
 This module is imported before the object is published, and SQLite and `billing` are not loaded then: a
 function that needs them imports them itself.

@@ -1,9 +1,8 @@
-"""Every error that a caller of the daemon can meet: a code, a sentence, a hint what to do, and its two
-statuses.
+"""Every error of the API: code, message, two hints, and the status on ubus and over HTTP.
 
-`CODES` is the whole list. Code elsewhere says only ``raise PaymentError("unknown_price", price_id=given)``;
-the faces (ubus, HTTP) turn that into their reply, so that both say the same words. Nothing in a sentence
-comes from a stack trace, and nothing given as a detail reaches a sentence that does not name it.
+`CODES` is the complete list. The caller of an error only names it: ``raise PaymentError("unknown_price",
+price_id=given)``; ubus and HTTP build the same reply from it. No message contains a stack trace, or a detail
+that its template does not name.
 """
 
 import re
@@ -20,270 +19,302 @@ ErrorBody = dict[str, dict[str, str]]
 
 
 class Code(NamedTuple):
-    """What one error code means to each face and to a person.
+    """Statuses and sentences of one error code.
 
-    In `message` and `hint`, ``{name}`` is filled from the error's details, and a part in square brackets is
-    left out unless all its names were given: ``no price[ “{price_id}”]``.
+    `user_hint` tells a person in LuCI or a buyer what to do, without names of methods, ids or files. `hint`
+    is for a program and for an administrator in a shell; None where `user_hint` serves both.
+
+    ``{name}`` is filled from the error's details, and a part in square brackets is omitted unless all its
+    names were given: ``no price[ “{price_id}”]``.
     """
 
     ubus: Status
     http: int
     message: Text
-    hint: Text
+    user_hint: Text
+    hint: Text | None = None
 
 
 CODES: Final[Mapping[str, Code]] = {
-    # What was asked for.
+    # Arguments and state.
     "invalid_argument": Code(
         Status.INVALID_ARGUMENT,
         400,
-        _("The request is not valid[ (“{argument}”)][: {reason}]."),
-        _("Correct the request and send it again."),
+        _("Invalid value[ for “{argument}”][: {reason}]."),
+        hint=_("Correct the argument and retry."),
+        user_hint=_("Correct what you entered and try again."),
     ),
     "unknown_price": Code(
         Status.NOT_FOUND,
         404,
-        _("No price[ “{price_id}”] is on sale on this router."),
-        _("Choose one of the prices that the catalogue lists."),
+        _("Unknown price[ “{price_id}”]."),
+        hint=_("“catalog” lists the prices."),
+        user_hint=_("Reload the shop and choose again."),
     ),
     "price_unavailable": Code(
         Status.NOT_FOUND,
         409,
-        _("The price[ “{price_id}”] cannot be bought at the moment."),
-        _(
-            "It does not exist at Stripe, or is no longer active there. An administrator can create it with "
-            "“provision”."
-        ),
+        _("The price[ “{price_id}”] is currently not for sale."),
+        hint=_("It does not exist in Stripe or is archived there: run “provision”."),
+        user_hint=_("Choose another price, or ask the administrator to check the products in Settings."),
     ),
     "unknown_feature": Code(
         Status.NOT_FOUND,
         404,
-        _("This router has no feature[ “{feature}”]."),
-        _("The method “features” lists the names of all features."),
+        _("Unknown feature[ “{feature}”]."),
+        hint=_("“features” lists all features."),
+        user_hint=_("Reload the page and try again."),
     ),
     "foreign_return_url": Code(
         Status.INVALID_ARGUMENT,
         400,
-        _("The return address[ “{url}”] does not belong to this router."),
-        _(
-            "Use an http or https address of this router, or add its origin to “allowed_origin” in the "
-            "settings."
+        _("The return URL[ “{url}”] does not belong to this router."),
+        hint=_("Use an http or https URL of this router, or add its origin to the option “allowed_origin”."),
+        user_hint=_(
+            "Open the shop at the router's own address, or ask the administrator to allow this one in "
+            "Settings."
         ),
     ),
     "already_owned": Code(
         Status.INVALID_ARGUMENT,
         409,
-        _("This router already has what[ “{item}”] would unlock."),
-        _(
-            "To change plan use “change_plan”[ with the subscription {subscription}]; invoices and payment "
-            "methods are in the customer portal (“portal”)."
+        _("This router cannot buy[ “{item}”] now[: {reason}]."),
+        hint=_(
+            "To switch plans use “change_plan”[ with subscription {subscription}], after “resume” if it is "
+            "ending; for invoices and payment methods use “portal”."
+        ),
+        user_hint=_(
+            "My features shows what you own. You can switch plans there; if your subscription is ending, "
+            "resume it first."
         ),
     ),
     "subscription_not_found": Code(
         Status.NOT_FOUND,
         404,
-        _("This router has no subscription[ “{subscription}”]."),
-        _("The method “subscriptions” lists those that there are."),
+        _("This router has no such subscription[: “{subscription}”]."),
+        hint=_("“subscriptions” lists the subscriptions of this router."),
+        user_hint=_("Reload the page: the subscription may have changed."),
     ),
     "not_changeable": Code(
         Status.INVALID_ARGUMENT,
         409,
-        _("This cannot be done with the subscription[: {reason}]."),
-        _("Look at its state with “subscriptions”; nothing has been changed or charged."),
+        _("The subscription cannot be changed like this[: {reason}]."),
+        hint=_("Nothing was changed or charged; “subscriptions” shows its state."),
+        user_hint=_("Nothing was changed or charged."),
     ),
     "payment_failed": Code(
         Status.UNKNOWN_ERROR,
         409,
-        _("The payment did not succeed[: {reason}]"),
-        _("Give another payment method in the customer portal (“portal”), then try again."),
+        _("The payment failed[: {reason}]"),
+        hint=_("Set another payment method in the customer portal (“portal”), then retry."),
+        user_hint=_("Update your payment method under Invoices and payment methods, then try again."),
     ),
     "nothing_bought": Code(
         Status.NOT_FOUND,
         404,
-        _("This router has not bought anything yet, so it has no customer portal."),
-        _("Choose something in the shop first."),
+        _("This router has not bought anything yet."),
+        hint=_("The customer portal exists after the first purchase."),
+        user_hint=_("Invoices and payment methods appear after your first purchase."),
     ),
     "payment_not_found": Code(
         Status.NOT_FOUND,
         404,
-        _("This router made no payment[ “{payment_id}”]."),
-        _("Check the identifier: it begins with cs_, pi_, in_, sub_ or ch_."),
+        _("This router has no such payment[: “{payment_id}”]."),
+        hint=_("Pass an id that begins with cs_, pi_, in_, sub_ or ch_."),
+        user_hint=_("Check the transactions of this router."),
     ),
     "not_refundable": Code(
         Status.INVALID_ARGUMENT,
         409,
         _("The payment[ “{payment_id}”] cannot be refunded[: {reason}]."),
-        _("Only a payment that succeeded and is not yet fully refunded or disputed can be refunded."),
+        user_hint=_("Only a successful payment that is neither disputed nor fully refunded can be refunded."),
     ),
     "amount_too_large": Code(
         Status.INVALID_ARGUMENT,
         400,
-        _("The amount[ {amount}] is more than what is left to refund[ ({available})]."),
-        _(
-            "Give a smaller amount in the currency's smallest unit (cents), or none to refund all that is "
-            "left."
+        _("The amount[ {amount}] exceeds what can be refunded[ ({available})]."),
+        hint=_(
+            "Pass a smaller amount in the currency's smallest unit (cents), or omit it to refund everything."
         ),
+        user_hint=_("Enter a smaller amount."),
     ),
-    # Who asks.
+    # Authentication.
     "login_required": Code(
         Status.PERMISSION_DENIED,
         401,
-        _("This needs a login to the router."),
-        _("Log in to LuCI, then try again."),
+        _("You are not logged in to this router."),
+        hint=_("Send the session cookie of LuCI."),
+        user_hint=_("Log in, then try again."),
     ),
     "permission_denied": Code(
         Status.PERMISSION_DENIED,
         403,
-        _("You may not do this on this router."),
-        _("Ask the router's administrator for the right to make payments."),
+        _("You do not have permission to do this on this router."),
+        user_hint=_("Ask the administrator of this router."),
     ),
     "cross_origin": Code(
         Status.PERMISSION_DENIED,
         403,
         _("The request came from another website."),
-        _("Open the router's own page and try again there."),
+        hint=_("Send it from a page of this router: “Origin” must be the router's own."),
+        user_hint=_("Open the router's own page and try again there."),
     ),
-    # How it was asked.
+    # HTTP.
     "invalid_json": Code(
         Status.INVALID_ARGUMENT,
         400,
-        _("The body of the request is not a JSON object."),
-        _("Send a JSON object in UTF-8, as in the documentation's example."),
+        _("The request body is not a JSON object."),
+        hint=_("Send a JSON object in UTF-8."),
+        user_hint=_("Reload the page and try again."),
     ),
     "unsupported_media_type": Code(
         Status.INVALID_ARGUMENT,
         415,
-        _("The body of the request must be JSON."),
-        _("Send the header “Content-Type: application/json”."),
+        _("The request body must be JSON."),
+        hint=_("Send the header “Content-Type: application/json”."),
+        user_hint=_("Reload the page and try again."),
     ),
     "body_too_large": Code(
         Status.INVALID_ARGUMENT,
         413,
-        _("The body of the request is too large."),
-        _("At most 512 KiB are accepted."),
+        _("The request body is too large."),
+        hint=_("The limit is 512 KiB, less for some routes."),
+        user_hint=_("Shorten what you entered and try again."),
     ),
     "method_not_allowed": Code(
         Status.NOT_SUPPORTED,
         405,
-        _("This address does not accept the method[ {method}]."),
-        _("[Use {allowed}.]"),
+        _("This address does not support the HTTP method[ {method}]."),
+        hint=_("[Use {allowed}.]"),
+        user_hint=_("Open the address from the shop."),
     ),
     "not_found": Code(
         Status.NOT_FOUND,
         404,
         _("There is nothing at this address."),
-        _("Check the address."),
+        user_hint=_("Check the address."),
     ),
-    # The webhook.
+    # Webhook.
     "invalid_signature": Code(
         Status.PERMISSION_DENIED,
         400,
-        _("The webhook's signature is not valid."),
-        _("Compare the webhook secret with the one that Stripe shows for this endpoint."),
+        _("Invalid webhook signature."),
+        hint=_("Compare the stored webhook secret with the one that Stripe shows for this endpoint."),
+        user_hint=_("Check the webhook secret in Settings."),
     ),
     "stale_timestamp": Code(
         Status.PERMISSION_DENIED,
         400,
-        _("The webhook's signature is too old."),
-        _("Stripe signs again whenever it retries."),
+        _("The webhook signature is too old."),
+        user_hint=_("Nothing to do: Stripe retries with a new signature."),
     ),
     "webhook_not_configured": Code(
         Status.NOT_SUPPORTED,
         503,
         _("This router has no webhook secret."),
-        _(
-            "Set it up with “setup_webhook”, or give the secret with “set_keys”. Payments work without it "
-            "too."
+        hint=_(
+            "Run “setup_webhook”, or store the secret with “set_keys”. Payments also work without a webhook."
         ),
+        user_hint=_("Set up the webhook in Settings. Payments also work without it."),
     ),
     "clock_not_trusted": Code(
         Status.TIMEOUT,
         503,
-        _("The router does not know the time yet, so it cannot check the signature."),
-        _(
-            "Nothing to do: it learns the time as soon as it reaches Stripe, and Stripe sends the event "
-            "again."
-        ),
+        _("The router's clock is not set yet, so the signature cannot be verified."),
+        user_hint=_("Nothing to do: the router gets the time from Stripe, and Stripe retries."),
     ),
     # Stripe.
     "not_configured": Code(
         Status.NOT_SUPPORTED,
         503,
         _("Payments are not set up on this router."),
-        _("An administrator must enter the Stripe keys under Payments, or with “set_keys”."),
+        hint=_("Store the Stripe keys with “set_keys”."),
+        user_hint=_("The administrator has to enter the Stripe keys in Settings."),
     ),
     "disabled": Code(
         Status.NOT_SUPPORTED,
         503,
-        _("Payments are switched off on this router."),
-        _("Switch them on with: uci set stripe-payments.main.enabled=1; uci commit stripe-payments"),
+        _("Payments are disabled on this router."),
+        hint=_(
+            "Enable them: uci set stripe-payments.main.enabled=1; uci commit stripe-payments; reload_config"
+        ),
+        user_hint=_("What you own stays unlocked. The administrator can enable payments in Settings."),
     ),
     "stripe_unreachable": Code(
         Status.CONNECTION_FAILED,
         502,
         _("Stripe cannot be reached."),
-        _("Check the router's internet connection and try again. Nothing has been charged twice."),
+        hint=_(
+            "Check the router's internet connection and retry; “check” shows which step fails. A retry never "
+            "charges twice."
+        ),
+        user_hint=_("Check the router's internet connection and try again. You are never charged twice."),
     ),
     "stripe_error": Code(
         Status.UNKNOWN_ERROR,
         502,
-        _("Stripe did not accept the request[: {reason}]"),
-        _("Try again later. The log has Stripe's number of the request[: {request_id}]."),
+        _("Stripe rejected the request[: {reason}]"),
+        hint=_("Retry later; see the log for details[ (Stripe request {request_id})]."),
+        user_hint=_("Try again later."),
     ),
     "stripe_key_invalid": Code(
         Status.PERMISSION_DENIED,
         502,
-        _("Stripe does not accept this router's secret key."),
-        _(
-            "The key was revoked, has expired or was copied incompletely: enter a current one with "
-            "“set_keys”."
-        ),
+        _("Stripe does not accept the secret key of this router."),
+        hint=_("It was revoked, has expired or is incomplete: store a valid one with “set_keys”."),
+        user_hint=_("The administrator has to enter a valid Stripe key in Settings."),
     ),
     "stripe_key_permission": Code(
         Status.PERMISSION_DENIED,
         502,
-        _("This router's Stripe key lacks a permission[: {permission}]."),
-        _(
-            "Add the permission to the restricted key in Stripe's Dashboard; “check” tells what else is "
-            "missing."
+        _("The Stripe key of this router lacks a permission[: {permission}]."),
+        hint=_(
+            "Add it to the restricted key in the Stripe Dashboard; “check” lists all missing permissions."
         ),
+        user_hint=_("The administrator has to add it to the restricted key in the Stripe Dashboard."),
     ),
     "rate_limited": Code(
         Status.TIMEOUT,
         429,
-        _("Too many requests in a short time."),
-        _("Try again in [{retry_after} s or ]a moment."),
+        _("Too many requests."),
+        hint=_("Retry in [{retry_after} s or ]a moment."),
+        user_hint=_("Wait a minute, then try again."),
     ),
     # The daemon itself.
     "timeout": Code(
         Status.TIMEOUT,
         503,
-        _("The answer took too long."),
-        _("Try again in a moment."),
+        _("The request timed out."),
+        user_hint=_("Try again in a moment."),
     ),
     "starting": Code(
         Status.TIMEOUT,
         503,
-        _("Payments are starting up."),
-        _("Try again in a few seconds."),
+        _("The payment service is starting."),
+        user_hint=_("Try again in a few seconds."),
     ),
     "ledger_unavailable": Code(
         Status.SYSTEM_ERROR,
         503,
         _("The router cannot store payments at the moment[: {reason}]"),
-        _("Free some space on the router's storage, then restart the service stripe-payments."),
+        hint=_("Free some space, then run: service stripe-payments restart"),
+        user_hint=_("Free some space on the router's storage, then restart the payment service."),
     ),
     "settings_not_stored": Code(
         Status.SYSTEM_ERROR,
         503,
-        _("The price ids could not be written into the router's configuration[: {reason}]."),
-        _("Restart rpcd (service rpcd restart), then run “provision” again: nothing is created twice."),
+        _("The price ids could not be saved to the router's configuration[: {reason}]."),
+        hint=_("Run: service rpcd restart; then “provision” again. Nothing is created twice."),
+        user_hint=_(
+            "Restart rpcd under System > Startup, then check the products again. Nothing is created twice."
+        ),
     ),
     "internal_error": Code(
         Status.UNKNOWN_ERROR,
         500,
-        _("Something went wrong inside the router."),
-        _("Try again; if it persists, the system log tells more (logread -e stripe-payments)."),
+        _("Internal error."),
+        hint=_("Retry; if it persists, see: logread -e stripe-payments"),
+        user_hint=_("Try again. If it persists, the system log has details."),
     ),
 }
 
@@ -294,10 +325,10 @@ _DETAIL_CHARS = 200
 
 
 class PaymentError(Exception):
-    """An error that a caller is told about.
+    """An error that is returned to the caller.
 
-    `details` fill the sentence's placeholders; a detail that is a `Text` is said in the reader's language.
-    Details that no sentence names stay for the faces and the log (``retry_after`` in seconds, for instance).
+    `details` fill the placeholders of its sentences; a `Text` among them is translated. Other details are for
+    HTTP and the log (``retry_after`` in seconds, for instance).
     """
 
     def __init__(self, code: str, **details: object) -> None:
@@ -308,13 +339,8 @@ class PaymentError(Exception):
 
     @property
     def message(self) -> str:
-        """The English sentence."""
+        """The message in English."""
         return self.message_in("en")
-
-    @property
-    def hint(self) -> str | None:
-        """What to do, in English."""
-        return self.hint_in("en")
 
     @property
     def ubus_status(self) -> Status:
@@ -327,38 +353,43 @@ class PaymentError(Exception):
         return self._entry.http
 
     def message_in(self, locale: str | None) -> str:
-        """The sentence in the reader's language."""
-        sentence = _fill(self._entry.message.in_locale(locale), self.details, locale)
+        """Return the message in the caller's language, as a complete sentence."""
+        sentence = _fill(self._entry.message, self.details, locale)
         return sentence.replace("..", ".") if sentence.endswith((".", "?", "!", "…")) else f"{sentence}."
 
     def hint_in(self, locale: str | None) -> str | None:
-        """What to do, in the reader's language."""
-        return _fill(self._entry.hint.in_locale(locale), self.details, locale) or None
+        """Return what a program or an administrator in a shell can do; None where there is nothing to say."""
+        return _fill(self._entry.hint or self._entry.user_hint, self.details, locale) or None
+
+    def user_hint_in(self, locale: str | None) -> str:
+        """Return what a person in LuCI, or a buyer, can do."""
+        return _fill(self._entry.user_hint, self.details, locale)
 
     def body(self, locale: str | None = "en") -> ErrorBody:
-        """The reply's body: ``{"error": {"code", "message", "hint"}}``; no hint where there is none."""
+        """Return the reply's body: ``{"error": {"code", "message", "hint", "user_hint"}}``; `hint` may be
+        absent.
+        """
         fields = {"code": self.code, "message": self.message_in(locale)}
         hint = self.hint_in(locale)
         if hint is not None:
             fields["hint"] = hint
+        fields["user_hint"] = self.user_hint_in(locale)
         return {"error": fields}
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
 
 
-def _fill(template: str, details: Mapping[str, object], locale: str | None) -> str:
+def _fill(text: Text, details: Mapping[str, object], locale: str | None) -> str:
     def optional(part: re.Match[str]) -> str:
         inside = part.group(1)
         return inside if all(details.get(name) is not None for name in _NAME.findall(inside)) else ""
 
     def value(name: re.Match[str]) -> str:
-        detail = details.get(name.group(1))
-        # a key that somebody pasted into the wrong field must not end up on a page or in a ticket
-        said = redact(shown(detail, locale))
-        # A caller's own words come back to a screen or a terminal: one line, no control characters, and no
-        # stand-ins for bytes that are no text.
-        said = _UNPRINTABLE.sub(" ", said).strip()
-        return said if len(said) <= _DETAIL_CHARS else said[: _DETAIL_CHARS - 1] + "…"
+        # A key pasted into the wrong field must not appear on a page or in a ticket.
+        detail = redact(shown(details.get(name.group(1)), locale))
+        # Input is echoed to a screen or a terminal: one line, no control characters, no surrogates.
+        detail = _UNPRINTABLE.sub(" ", detail).strip()
+        return detail if len(detail) <= _DETAIL_CHARS else detail[: _DETAIL_CHARS - 1] + "…"
 
-    return _NAME.sub(value, _OPTIONAL.sub(optional, template))
+    return _NAME.sub(value, _OPTIONAL.sub(optional, text.in_locale(locale)))

@@ -39,8 +39,8 @@ _EXPECTED: Final = {
     "webhook_secret": _("a webhook secret begins with whsec_"),
     "publishable_key": _("a publishable key begins with pk_test_ or pk_live_"),
 }
-_MIXTURE = _("the secret key and the publishable key must both be test keys or both be live keys")
-_FROM_ENVIRONMENT = _("it is set by the environment of the service, which wins over what is stored")
+_MIXTURE = _("the secret key and the publishable key must be of the same mode (test or live)")
+_FROM_ENVIRONMENT = _("it is set in the service's environment, which overrides the stored value")
 _LONGEST: Final = 512
 
 

@@ -83,7 +83,7 @@ async def test_the_second_time_changes_nothing(router: World) -> None:
     second = await set_up(router, locale="it")
     assert second["action"] == "unchanged"
     assert second["id"] == first["id"]
-    assert "a posto" in second["detail"]
+    assert "è aggiornato" in second["detail"]
     assert len(router.stripe.requests(method="POST")) == before
 
 

@@ -116,7 +116,7 @@ def test_an_older_release_refuses_a_newer_ledger_with_words_and_leaves_it_alone(
     router.go_back()
     router.wait_until(lambda: "ledger_unavailable" in _features(router), "the older daemon answers")
     assert "newer version" in _features(router)
-    assert "install that version again" in _features(router)
+    assert "reinstall that version" in _features(router)
     check = json.loads(router.sh("ubus call stripe-payments check"))
     found = next(finding for finding in check["checks"] if finding["id"] == "ledger")
     assert not found["ok"]

@@ -368,7 +368,7 @@ class ScriptedPayments:
             "id": "we_1",
             "url": call.args["url"],
             "action": "created",
-            "detail": "The endpoint was created.",
+            "detail": "Endpoint created.",
         }
 
     async def _set_keys(self, call: Call) -> Mapping[str, Any]:

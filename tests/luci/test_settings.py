@@ -126,7 +126,7 @@ async def test_setting_the_webhook_up(router: ScriptedRouter, visitor: Visitor) 
     page = await _open(router, visitor)
     await page.get_by_label("Address", exact=True).fill("https://router.example.org/api/payments/webhook")
     await page.get_by_role("button", name="Set up the webhook").click()
-    await expect(page.locator("#sp-webhook .sp-done")).to_have_text("The endpoint was created.")
+    await expect(page.locator("#sp-webhook .sp-done")).to_have_text("Endpoint created.")
     await expect(page.locator("#sp-webhook .sp-badge")).to_have_text("Set up")
     assert router.payments.called("setup_webhook") == [
         {"url": "https://router.example.org/api/payments/webhook"}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stripe_payments.diagnostics.table import CHECKS
+from stripe_payments.diagnostics.checks import CHECKS
 from stripe_payments.stripe_api import PERMISSIONS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

@@ -26,26 +26,25 @@ class Failure:
 
 
 _SENTENCES: Final[dict[str, Text]] = {
-    "declined": _("The bank declined the payment. Try another card, or ask your bank."),
-    "insufficient_funds": _("There is not enough money on the card. Try another card."),
-    "expired_card": _("The card has expired. Use a card that is still valid."),
+    "declined": _("Your bank declined the payment. Use another card, or contact your bank."),
+    "insufficient_funds": _("Insufficient funds. Use another card."),
+    "expired_card": _("The card has expired. Use another card."),
     "authentication_required": _(
-        "The bank wants you to confirm the payment (3-D Secure), and that was not done. Pay again and "
-        "confirm it."
+        "The payment was not confirmed with your bank (3-D Secure). Pay again and confirm it."
     ),
-    "country": _("This card cannot be used for a payment in this country or currency. Try another card."),
+    "country": _("This card does not support payments in this country or currency. Use another card."),
     "incorrect_details": _(
-        "The card's number, expiry date or security code is not right. Check them and try again."
+        "The card number, expiry date or security code is incorrect. Check them and try again."
     ),
-    "limit_exceeded": _("The card's limit has been reached. Try another card, or wait a day."),
-    "not_supported": _("This card does not support this kind of payment. Try another card."),
+    "limit_exceeded": _("The card's limit has been reached. Use another card, or try again tomorrow."),
+    "not_supported": _("This card does not support this type of payment. Use another card."),
     "try_again": _(
-        "The bank could not process the payment just now. Nothing was charged: try again in a few minutes."
+        "Your bank could not process the payment. Nothing was charged; try again in a few minutes."
     ),
     "debit_failed": _(
-        "The bank debit did not go through. Nothing was unlocked: pay again, or with another method."
+        "The bank debit failed and nothing was unlocked. Pay again, or use another payment method."
     ),
-    "canceled": _("The payment was canceled. Nothing was charged."),
+    "canceled": _("The payment was canceled; you were not charged."),
 }
 
 _REASONS: Final[dict[str, str]] = {

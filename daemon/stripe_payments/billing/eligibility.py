@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from stripe_payments.entitlements import MANUAL, Entitlement, Purchase, Subscription, announced_end
+from stripe_payments.i18n import _
 from stripe_payments.settings import Price, Sellable, Settings
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ LIVING: Final = frozenset({"active", "trialing", "past_due", "unpaid", "paused"}
 """Statuses of a subscription that has not ended, paid or not: a second one would be charged as well. Not
 `incomplete`: its first payment failed, and Stripe ends it within a day.
 """
+
+_SUBSCRIBED: Final = _("it already has a subscription")
+_OWNED: Final = _("everything in it is already unlocked permanently")
+_PROCESSING: Final = _("its payment is still being processed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +95,14 @@ def already_owned(price: Price, ownership: Ownership, settings: Settings) -> dic
     sold = settings.sellable(price.of)
     title = sold.titles if sold is not None else price.of
     if price.interval is not None and (living := ownership.living()):
-        return {"item": title, "subscription": living[0].id}
+        return {"item": title, "subscription": living[0].id, "reason": _SUBSCRIBED}
     features = set(settings.features_of(price))
     if features and features <= permanent_features(ownership, settings):
-        return {"item": title}
+        return {"item": title, "reason": _OWNED}
     if price.interval is None:
         for purchase in ownership.purchases:
             if purchase.id in ownership.pending and price_of(purchase, settings) == price:
-                return {"item": title, "payment_id": purchase.id}
+                return {"item": title, "payment_id": purchase.id, "reason": _PROCESSING}
     return None
 
 

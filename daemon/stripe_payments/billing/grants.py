@@ -21,9 +21,9 @@ _log = Log("grants")
 
 LONGEST_NOTE: Final = 200
 
-_NO_TIME: Final = _("a time in UTC such as 2027-01-31T00:00:00Z")
+_NO_TIME: Final = _("it must be a UTC time such as 2027-01-31T00:00:00Z")
 _PAST: Final = _("it is in the past")
-_LONG: Final = _("at most {longest_note} characters", longest_note=LONGEST_NOTE)
+_LONG: Final = _("it must be at most {longest_note} characters", longest_note=LONGEST_NOTE)
 
 
 class GrantService:

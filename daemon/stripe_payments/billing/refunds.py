@@ -24,13 +24,13 @@ _log = Log("refunds")
 REASONS: Final = ("duplicate", "fraudulent", "requested_by_customer")
 
 _WHY: Final = {
-    "refunded": _("it has been refunded in full already"),
+    "refunded": _("it is already fully refunded"),
     "disputed": _("it is disputed"),
-    "no_payment_required": _("nothing was paid"),
+    "no_payment_required": _("there was no charge"),
 }
-_NOT_PAID: Final = _("it has not been paid")
-_UNKNOWN_REASON: Final = _("one of duplicate, fraudulent, requested_by_customer")
-_AMOUNT: Final = _("a whole number above zero, in the smallest unit of the currency")
+_NOT_PAID: Final = _("it is not paid")
+_UNKNOWN_REASON: Final = _("it must be one of duplicate, fraudulent, requested_by_customer")
+_AMOUNT: Final = _("it must be a positive integer, in the currency's smallest unit")
 
 
 class RefundService:

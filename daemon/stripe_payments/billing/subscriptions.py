@@ -36,16 +36,16 @@ ENDED: Final = frozenset({"canceled", "incomplete_expired"})
 
 
 _REASONS: Final[Mapping[ChangeProblem, Text]] = {
-    "ended": _("it has ended; buy the plan anew"),
-    "payment_due": _("a payment is due: pay it in the customer portal first"),
+    "ended": _("it has ended; subscribe again"),
+    "payment_due": _("an invoice is unpaid; pay it first under Invoices and payment methods"),
     "paused": _("it is paused; resume it first"),
-    "incomplete": _("its first payment has not succeeded"),
-    "ending": _("it is going to end; resume it first, or what is paid now would end with it"),
-    "pending_change": _("a change of plan waits for its payment; pay it, or wait until it expires"),
-    "several_items": _("it was changed at Stripe to have several items; change it there"),
-    "one_time": _("what is bought once cannot follow on a plan"),
-    "same_price": _("it is at this price already"),
-    "other_currency": _("a subscription keeps its currency"),
+    "incomplete": _("its first payment has not succeeded yet"),
+    "ending": _("it is ending; resume it first, otherwise the new plan would end with it"),
+    "pending_change": _("a plan change is waiting for payment; pay it, or wait until it expires"),
+    "several_items": _("it has several items in Stripe; change it there"),
+    "one_time": _("a one-time purchase cannot replace a plan"),
+    "same_price": _("it already has this price"),
+    "other_currency": _("its currency cannot change"),
 }
 
 

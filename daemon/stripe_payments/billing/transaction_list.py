@@ -20,7 +20,7 @@ DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 100
 
 _CURSOR = re.compile(r"([0-9]{1,12})~([!-~]{1,255})")
-_BAD_CURSOR = _("give the “next” of the page before")
+_BAD_CURSOR = _("it must be “next” of the previous page")
 
 
 class History:

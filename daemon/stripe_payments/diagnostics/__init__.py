@@ -1,8 +1,5 @@
-"""`check`: what may be wrong, each fault told apart from the others, with what to do about it.
+"""The method `check`: each check is a function in the module of its subject; `checks` is their table."""
 
-`table` lists the checks; each is a function in the room of its subject and finds out one thing.
-"""
-
-from stripe_payments.diagnostics.checks import Diagnostics
+from stripe_payments.diagnostics.runner import Diagnostics
 
 __all__ = ["Diagnostics"]

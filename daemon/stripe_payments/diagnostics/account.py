@@ -1,82 +1,72 @@
-"""Key and prices: what the router has to show at Stripe, and what is on sale there."""
+"""Checks of the Stripe account: keys, permissions, mode and prices."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import Final
 
-from stripe_payments.diagnostics.finding import (
-    NO_KEY,
-    STRIPE_AWAY,
-    Finding,
-    fault,
-    fine,
-    note,
-    warning,
-)
+from stripe_payments.diagnostics.finding import NO_KEY, STRIPE_UNREACHABLE, Finding, Severity
 from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Text, _, joined
 from stripe_payments.setup.catalog_at_stripe import describe, differences, is_active
 from stripe_payments.setup.webhook_endpoint import KnownEndpoint
 
-_ENTER: Final = _("Enter the key under Payments in LuCI, or with: /etc/init.d/stripe-payments set_keys")
-_PROVISION: Final = _("Run: ubus call stripe-payments provision")
+_ENTER: Final = _("Enter the key in Settings, or run: /etc/init.d/stripe-payments set_keys")
+_PROVISION: Final = _("Create the missing products in Settings, or run: ubus call stripe-payments provision")
 
 
 async def key(probes: Probes) -> Finding:
     keys = probes.situation.keys.current()
     if keys.secret_key is None:
-        return fault(_("There is no secret key for Stripe."), _ENTER)
+        return Finding("error", _("No Stripe secret key is set."), _ENTER)
     try:
-        await probes.answer()
+        await probes.any_request()
     except PaymentError as error:
         if error.code == "stripe_key_invalid" and error.details.get("stripe_code") == "api_key_expired":
-            return fault(
+            return Finding(
+                "error",
                 _("The secret key has expired."),
-                _("Create a new key in Stripe's Dashboard (Developers > API keys). {enter}", enter=_ENTER),
+                _("Create a new key in the Stripe Dashboard (Developers > API keys). {enter}", enter=_ENTER),
             )
         if error.code == "stripe_key_invalid":
-            return fault(
-                _("Stripe does not know the secret key."),
+            return Finding(
+                "error",
+                _("Stripe does not recognize the secret key."),
                 _(
-                    "It was revoked, or copied incompletely: copy it again from Stripe's Dashboard. {enter}",
+                    "It was revoked or is incomplete: copy it again from the Stripe Dashboard. {enter}",
                     enter=_ENTER,
                 ),
             )
         if error.code != "stripe_key_permission":
-            return STRIPE_AWAY
-    return fine(_("Stripe accepts the secret key."))
+            return STRIPE_UNREACHABLE
+    return Finding("ok", _("Stripe accepts the secret key."))
 
 
 async def key_permissions(probes: Probes) -> Finding:
-    """Only what can be found out without changing anything at Stripe: whether reading is allowed."""
+    """Only read permissions can be tested without changing anything in Stripe."""
     secret = probes.situation.keys.current().secret_key
     if secret is None:
         return NO_KEY
     if not secret.startswith("rk_"):
-        return fine(
-            _("The key may do everything. A restricted key (rk_…) would be enough."),
-        )
+        return Finding("ok", _("The key has full access. A restricted key (rk_…) is enough."))
     try:
-        missing = await probes.unreadable()
+        missing = await probes.missing_permissions()
     except PaymentError:
-        return STRIPE_AWAY
+        return STRIPE_UNREACHABLE
     if not missing:
-        return fine(
-            _("The restricted key may read everything that is needed."),
-        )
+        return Finding("ok", _("The restricted key has all required read permissions."))
     names = ", ".join(f"{one.resource}: {one.access.capitalize()}" for one in missing)
     hint = _(
-        "Edit the restricted key in Stripe's Dashboard (Developers > API keys) and allow: {names}",
+        "Edit the restricted key in the Stripe Dashboard (Developers > API keys) and allow: {names}",
         names=names,
     )
-    report = warning if all(one.setup_only for one in missing) else fault
-    return report(_("The restricted key lacks: {names}.", names=names), hint)
+    severity: Severity = "warning" if all(one.setup_only for one in missing) else "error"
+    return Finding(severity, _("The restricted key lacks permissions: {names}.", names=names), hint)
 
 
 async def key_mode(probes: Probes) -> Finding:
-    """Test and live are two worlds at Stripe: nothing of one can be used in the other."""
+    """Objects of test mode do not exist in live mode, and vice versa."""
     keys = probes.situation.keys.current()
     if keys.secret_key is None:
         return NO_KEY
@@ -97,68 +87,66 @@ async def key_mode(probes: Probes) -> Finding:
     if mixed:
         mode, other = keys.mode, "test" if keys.mode == "live" else "live"
         what = joined(mixed)
-        return fault(
+        return Finding(
+            "error",
             _(
-                "The secret key is a {mode} key, but these belong to {other} mode: {what}.",
+                "The secret key is of {mode} mode, but these are of {other} mode: {what}.",
                 mode=mode,
                 other=other,
                 what=what,
             ),
             _(
-                "Enter the other keys of the same mode with “set_keys”, then run “provision” and "
-                "“setup_webhook”."
+                "Enter keys of the same mode in Settings, then check the products and set up the webhook "
+                "again (shell: set_keys, provision, setup_webhook)."
             ),
         )
     if keys.mode == "test":
-        return note(
-            _("Test mode: only test cards work, and no money moves."),
-        )
-    return fine(_("Live mode: payments are real."))
+        return Finding("info", _("Test mode: only test cards work; no real payments."))
+    return Finding("ok", _("Live mode: payments are real."))
 
 
 async def prices(probes: Probes) -> Finding:
     if not probes.situation.settings.prices:
-        return warning(
-            _("Nothing is on sale: the configuration has no price."),
-            _("Add sections “config price” to /etc/config/stripe-payments."),
+        return Finding(
+            "warning",
+            _("Nothing is for sale: no prices are configured."),
+            _("Add prices in Settings, or sections “config price” in /etc/config/stripe-payments."),
         )
     if probes.situation.keys.current().secret_key is None:
         return NO_KEY
     try:
         found = await probes.prices()
     except PaymentError:
-        return STRIPE_AWAY
-    absent: list[Text] = []
-    unsold: list[Text] = []
+        return STRIPE_UNREACHABLE
+    missing: list[Text] = []
+    archived: list[Text] = []
     different: list[Text] = []
     for alias, price in found.items():
         chosen = price.chosen
         if chosen is None:
-            absent.append(_("“{alias}” does not exist at Stripe", alias=alias))
+            missing.append(_("“{alias}” does not exist in Stripe", alias=alias))
         elif wrong := differences(price.wanted, chosen):
-            told = joined(describe(one, _currency(one.field, chosen.get("currency"))) for one in wrong)
-            different.append(Text("“{alias}”: {told}", (("alias", alias), ("told", told))))
+            changes = joined(describe(one, _currency(one.field, chosen.get("currency"))) for one in wrong)
+            different.append(Text("“{alias}”: {changes}", (("alias", alias), ("changes", changes))))
         elif not is_active(chosen):
-            unsold.append(_("“{alias}” is archived at Stripe", alias=alias))
-    if not (absent or unsold or different):
-        return fine(
-            _("All {count} prices are on sale at Stripe as configured.", count=len(found)),
-        )
+            archived.append(_("“{alias}” is archived in Stripe", alias=alias))
+    if not (missing or archived or different):
+        return Finding("ok", _("All {count} prices match Stripe.", count=len(found)))
     hints: list[Text] = []
-    if absent:
+    if missing:
         hints.append(_PROVISION)
-    if unsold:
-        hints.append(_("Make the archived prices (or their product) active again in Stripe's Dashboard"))
+    if archived:
+        hints.append(_("Unarchive the prices (or their product) in the Stripe Dashboard"))
     if different:
         hints.append(
             _(
-                "Correct the differing prices in /etc/config/stripe-payments, or create new ones at Stripe: "
-                "ubus call stripe-payments provision '{\"replace\":true}'"
+                "Correct the changed prices or replace them in Settings, or run: ubus call stripe-payments "
+                "provision '{\"replace\":true}'"
             )
         )
-    said = joined([*absent, *unsold, *different])
-    report = fault if absent or unsold else warning
-    return report(Text("{said}.", (("said", said),)), joined(hints))
+    problems = joined([*missing, *archived, *different])
+    severity: Severity = "error" if missing or archived else "warning"
+    return Finding(severity, Text("{problems}.", (("problems", problems),)), joined(hints))
 
 
 def _currency(field: str, at_stripe: object) -> str:

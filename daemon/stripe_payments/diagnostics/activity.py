@@ -1,4 +1,4 @@
-"""What is going on: the last look at Stripe, what waits to be done, and payments that failed."""
+"""Checks of the current state: polling, pending work and failed payments."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from stripe_payments.billing.declines import failure
-from stripe_payments.diagnostics.finding import NO_KEY, STARTING, Finding, fine, note, warning
+from stripe_payments.diagnostics.finding import NO_KEY, STARTING, Finding
 from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.i18n import Text, _, joined
 from stripe_payments.ledger import Transaction
@@ -16,8 +16,8 @@ from stripe_payments.sync.poll_timing import usual_interval
 DAY_S: Final = 86_400
 RECENT_DAYS: Final = 30
 SHOWN: Final = 5
-LOOKED_THROUGH: Final = 100
-"""Newest payments: more than anybody makes in RECENT_DAYS."""
+NEWEST_PAYMENTS: Final = 100
+"""More than a household makes in RECENT_DAYS."""
 _FAR_FUTURE: Final = 2**40
 
 
@@ -29,25 +29,26 @@ async def polling(probes: Probes) -> Finding:
         return NO_KEY
     last = situation.last_sync
     hint = _(
-        "Look now: ubus call stripe-payments sync; the check “stripe” tells whether Stripe can be asked."
+        "Check now on My features, or run: ubus call stripe-payments sync. The check of Stripe shows whether "
+        "it can be reached."
     )
     if last is None:
-        return note(
-            _("Stripe has not been asked about this router's payments yet."),
+        return Finding(
+            "info",
+            _("Stripe has not been polled yet."),
             hint,
         )
     age = max(0, situation.now - last)
     when = format_time(last)
-    customer = (await probes.off_the_loop(situation.identity.load)).customer is not None
+    customer = (await probes.in_thread(situation.identity.load)).customer is not None
     if age > 3 * usual_interval(situation.settings.poll_interval, customer=customer) + 600:
         days = situation.settings.offline_days
-        return warning(
-            _("Stripe was last heard at {when} ({minutes} min ago).", when=when, minutes=age // 60),
-            _("{hint} Features stay unlocked for {days} days beyond their period.", hint=hint, days=days),
+        return Finding(
+            "warning",
+            _("Last successful poll: {when} ({minutes} min ago).", when=when, minutes=age // 60),
+            _("{hint} Features stay unlocked for {days} days past their period.", hint=hint, days=days),
         )
-    return fine(
-        _("Stripe was last heard at {when} ({minutes} min ago).", when=when, minutes=age // 60),
-    )
+    return Finding("ok", _("Last successful poll: {when} ({minutes} min ago).", when=when, minutes=age // 60))
 
 
 async def checkouts(probes: Probes) -> Finding:
@@ -57,13 +58,17 @@ async def checkouts(probes: Probes) -> Finding:
     waiting = await situation.ledger.read(lambda tx: tx.checkouts.open())
     stale = [one for one in waiting if situation.now - one.created_at > DAY_S + 3600]
     if stale:
-        return warning(
+        return Finding(
+            "warning",
             _("Purchases open for more than a day: {count}.", count=len(stale)),
-            _("Stripe ends a payment page after a day. Have them looked at: ubus call stripe-payments sync"),
+            _(
+                "A payment page expires after a day. Check now on My features, or run: ubus call "
+                "stripe-payments sync"
+            ),
         )
     if waiting:
-        return note(_("Purchases under way: {count}.", count=len(waiting)))
-    return fine(_("No purchase is under way."))
+        return Finding("info", _("Open purchases: {count}.", count=len(waiting)))
+    return Finding("ok", _("No open purchases."))
 
 
 async def events(probes: Probes) -> Finding:
@@ -71,54 +76,56 @@ async def events(probes: Probes) -> Finding:
     if situation.ledger is None:
         return STARTING
 
-    def look(tx: Transaction) -> tuple[int, list[str]]:
+    def read(tx: Transaction) -> tuple[int, list[str]]:
         waiting = tx.inbox.due(_FAR_FUTURE, 100)
         return tx.inbox.pending_count(), [one.error for one in waiting if one.error]
 
-    count, errors = await situation.ledger.read(look)
+    count, errors = await situation.ledger.read(read)
     if errors:
-        return warning(
+        return Finding(
+            "warning",
             _(
-                "Webhook events that wait: {count}; the last attempt failed: {error}.",
+                "Pending webhook events: {count}; the last attempt failed: {error}.",
                 count=count,
                 error=errors[0],
             ),
             _(
-                "They are tried again by themselves, for up to an hour at a time; the check “stripe” tells "
-                "whether Stripe can be asked."
+                "They are retried automatically, at most an hour apart. The check of Stripe shows whether it "
+                "can be reached."
             ),
         )
     if count:
-        return note(_("Webhook events being worked off: {count}.", count=count))
-    return fine(_("No webhook event waits."))
+        return Finding("info", _("Webhook events being processed: {count}.", count=count))
+    return Finding("ok", _("No pending webhook events."))
 
 
 async def effects(probes: Probes) -> Finding:
-    """What the rest of the router has still to be told."""
+    """Pending deliveries to UCI, hotplug scripts and ubus listeners."""
     situation = probes.situation
     if situation.ledger is None:
         return STARTING
 
-    def look(tx: Transaction) -> tuple[int, int]:
+    def read(tx: Transaction) -> tuple[int, int]:
         return tx.outbox.pending_count(), len(tx.outbox.pending(1000))
 
-    count, waiting = await situation.ledger.read(look)
+    count, waiting = await situation.ledger.read(read)
     if count > waiting or situation.unlocks_trouble is not None:
         why = situation.unlocks_trouble or "refused"
-        return warning(
-            _("Changes that could not be told to the router yet: {count} ({why}).", count=count, why=why),
+        return Finding(
+            "warning",
+            _("Pending changes that could not be applied: {count} ({why}).", count=count, why=why),
             _(
-                "They are tried again by themselves. If it stays so: service rpcd restart; service "
+                "They are retried automatically. If this persists, run: service rpcd restart; service "
                 "stripe-payments restart"
             ),
         )
     if count:
-        return note(_("Changes being told: {count}.", count=count))
-    return fine(_("Everything has been told to the router."))
+        return Finding("info", _("Changes being applied: {count}.", count=count))
+    return Finding("ok", _("All changes applied."))
 
 
 async def payments(probes: Probes) -> Finding:
-    """The last payments that failed, and why."""
+    """Recent failed payments with their reasons, and unpaid renewals."""
     situation = probes.situation
     state = situation.state
     if state is None:
@@ -127,31 +134,29 @@ async def payments(probes: Probes) -> Finding:
 
     failed = [
         intent
-        for intent in state.newest("payment_intent")[:LOOKED_THROUGH]
+        for intent in state.newest("payment_intent")[:NEWEST_PAYMENTS]
         if intent.get("status") not in ("succeeded", "processing")
         and isinstance(intent.get("last_payment_error"), Mapping)
         and int(intent.get("created") or 0) >= since
     ][:SHOWN]
-    owing = [one.plan or one.id for one in state.running if one.status in ("past_due", "unpaid")]
-    if not failed and not owing:
-        return fine(
-            _("No payment has failed in {recent_days} days.", recent_days=RECENT_DAYS),
-        )
-    told: list[Text] = []
+    unpaid = [one.plan or one.id for one in state.running if one.status in ("past_due", "unpaid")]
+    if not failed and not unpaid:
+        return Finding("ok", _("No failed payments in {recent_days} days.", recent_days=RECENT_DAYS))
+    failures: list[Text] = []
     hints: list[Text] = []
     for intent in failed:
         error = intent["last_payment_error"]
         cause = failure(error.get("code"), error.get("decline_code"))
         when = format_time(int(intent.get("created") or 0))
         code = cause.decline_code or cause.code
-        told.append(Text(f"{when} {code} ({intent['id']})"))
+        failures.append(Text(f"{when} {code} ({intent['id']})"))
         if cause.message not in hints:
             hints.append(cause.message)
-    told += [_("the renewal of “{name}” is unpaid", name=name) for name in owing]
-    if owing:
-        hints.append(_("Update the payment method in the customer portal."))
-    said = joined(told)
-    return warning(
-        _("Failed payments: {said}.", said=said),
+    failures += [_("renewal of “{name}” unpaid", name=name) for name in unpaid]
+    if unpaid:
+        hints.append(_("Update the payment method under Invoices and payment methods."))
+    return Finding(
+        "warning",
+        _("Failed payments: {failures}.", failures=joined(failures)),
         joined(hints, " "),
     )

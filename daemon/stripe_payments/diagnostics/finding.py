@@ -1,4 +1,4 @@
-"""What one check found."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.i18n import Text, Translatable, _
+from stripe_payments.i18n import Translatable, _
 
 Severity = Literal["ok", "info", "warning", "error"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`ok` and `info` need nobody to act; `warning`: something works less well; `error`: something does
-    not.
-    """
+    """`ok`, `info`: no action needed; `warning`: degraded; `error`: broken. The last two have a hint."""
 
     severity: Severity
     detail: Translatable
@@ -27,25 +25,9 @@ class Finding:
         return self.severity in ("ok", "info")
 
 
-def fine(detail: Text) -> Finding:
-    return Finding("ok", detail)
-
-
-def note(detail: Text, hint: Text | None = None) -> Finding:
-    return Finding("info", detail, hint)
-
-
-def warning(detail: Text, hint: Text) -> Finding:
-    return Finding("warning", detail, hint)
-
-
-def fault(detail: Text, hint: Text) -> Finding:
-    return Finding("error", detail, hint)
-
-
 @dataclass(frozen=True, slots=True)
-class _OfError:
-    """One of an error's sentences."""
+class _ErrorText:
+    """A sentence of an error."""
 
     sentence: Callable[[str | None], str | None]
 
@@ -53,11 +35,11 @@ class _OfError:
         return self.sentence(locale) or ""
 
 
-def of_error(error: PaymentError, severity: Severity = "error") -> Finding:
-    """An error of ours says itself what it is and what to do."""
-    return Finding(severity, _OfError(error.message_in), _OfError(error.hint_in))
+def from_error(error: PaymentError) -> Finding:
+    """Return the error's message and hint as a finding."""
+    return Finding("error", _ErrorText(error.message_in), _ErrorText(error.hint_in))
 
 
-STARTING: Final = note(_("Not checked: the service is still starting."))
-NO_KEY: Final = note(_("Not checked: there is no secret key."))
-STRIPE_AWAY: Final = note(_("Not checked: Stripe could not be asked."))
+STARTING: Final = Finding("info", _("Not checked: the service is starting."))
+NO_KEY: Final = Finding("info", _("Not checked: no secret key is set."))
+STRIPE_UNREACHABLE: Final = Finding("info", _("Not checked: Stripe cannot be reached."))

@@ -1,7 +1,7 @@
-"""What several checks need to know, found out once a run: the way to Stripe, and a few answers of Stripe's.
+"""Results that several checks share, computed once per run: the connection to Stripe and a few responses.
 
-Stripe is asked by a client of the run's own, with a person's patience (seconds, no second tries) and threads
-of its own: a line that hangs holds up neither the payments nor the end of the service.
+A run has its own Stripe client with short timeouts and without retries, and its own threads: a hanging
+connection delays neither payments nor the shutdown.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ READ_S: Final = 6.0
 SocketAddress = tuple[Any, ...]
 
 
-class Shared(Generic[T]):
-    """A question that is asked once, by the first who wants to know."""
+class Once(Generic[T]):
+    """A computation that the first caller starts and all callers await."""
 
-    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
-        self._ask = ask
+    def __init__(self, compute: Callable[[], Awaitable[T]]) -> None:
+        self._compute = compute
         self._task: asyncio.Future[T] | None = None
 
     async def __call__(self) -> T:
         if self._task is None:
-            self._task = asyncio.ensure_future(self._ask())
-            self._task.add_done_callback(_seen)
+            self._task = asyncio.ensure_future(self._compute())
+            self._task.add_done_callback(_retrieve_exception)
         return await asyncio.shield(self._task)
 
     def cancel(self) -> None:
@@ -60,7 +60,8 @@ class Shared(Generic[T]):
             self._task.cancel()
 
 
-def _seen(task: asyncio.Future[Any]) -> None:
+def _retrieve_exception(task: asyncio.Future[Any]) -> None:
+    """Without it asyncio logs an exception that no caller was left to await."""
     if not task.cancelled():
         task.exception()
 
@@ -99,14 +100,14 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """A TLS connection that was made: the protocol, and until when the certificate is valid."""
+    """A completed TLS handshake: protocol version and the certificate's `notAfter`."""
 
     version: str
     valid_until: str
 
 
 class Probes:
-    """One run's questions. `close` ends those that nobody answered."""
+    """The shared results of one run. `close` cancels what is still running."""
 
     def __init__(self, situation: Situation) -> None:
         self.situation = situation
@@ -114,7 +115,7 @@ class Probes:
         self.host = base.hostname or ""
         self.port = base.port or (80 if base.scheme == "http" else 443)
         self.encrypted = base.scheme != "http"
-        # a clock of its own learns the time as well, so that a run is of use before the first poll
+        # A clock of its own gets the time from Stripe too, so that a run is useful before the first poll.
         self.clock = situation.clock if situation.clock is not None else TrustedClock(None)
         self.stripe = StripeAPI(
             situation.keys.current,
@@ -125,36 +126,34 @@ class Probes:
             network_retries=0,
         )
         self._threads = ThreadPoolExecutor(2, "diagnostics")
-        self.addresses = Shared(self._resolve)
-        self.connected = Shared(self._connect)
-        self.handshake = Shared(self._shake_hands)
-        self.prices: Shared[dict[str, PriceAtStripe]] = Shared(
+        self.addresses = Once(self._resolve)
+        self.connected = Once(self._connect)
+        self.handshake = Once(self._shake_hands)
+        self.prices: Once[dict[str, PriceAtStripe]] = Once(
             lambda: read_prices(self.stripe, situation.settings)
         )
-        self.endpoints: Shared[list[dict[str, Any]]] = Shared(lambda: read_endpoints(self.stripe))
-        self.answer = Shared(self._ask_anything)
+        self.endpoints: Once[list[dict[str, Any]]] = Once(lambda: read_endpoints(self.stripe))
+        self.any_request = Once(self._cheapest_request)
 
     def close(self) -> None:
-        for shared in (
+        for once in (
             self.addresses,
             self.connected,
             self.handshake,
             self.prices,
             self.endpoints,
-            self.answer,
+            self.any_request,
         ):
-            shared.cancel()
+            once.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.stripe.close(timeout=0)
 
-    async def off_the_loop(self, call: Callable[[], T]) -> T:
-        """Run what may block (a resolver, a flash that hangs) in a thread that nobody waits for at the
-        end.
-        """
+    async def in_thread(self, call: Callable[[], T]) -> T:
+        """Run a blocking call (resolver, flash) in a thread that the shutdown does not wait for."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
-    async def unreadable(self) -> list[Permission]:
-        """The permissions whose resource the key may not even list."""
+    async def missing_permissions(self) -> list[Permission]:
+        """Return the permissions whose resource the key may not even list."""
 
         async def refused(permission: Permission) -> bool:
             try:
@@ -165,25 +164,25 @@ class Probes:
                 return True
             return False
 
-        answers = await asyncio.gather(*(refused(permission) for permission in PERMISSIONS))
-        return [permission for permission, no in zip(PERMISSIONS, answers, strict=True) if no]
+        denied = await asyncio.gather(*(refused(permission) for permission in PERMISSIONS))
+        return [permission for permission, is_denied in zip(PERMISSIONS, denied, strict=True) if is_denied]
 
-    async def _ask_anything(self) -> None:
-        """Raises what Stripe answers to the cheapest of our questions."""
+    async def _cheapest_request(self) -> None:
+        """Send a request that other checks need as well; raises Stripe's error."""
         if self.situation.settings.prices:
             await self.prices()
         else:
             await self.stripe.list("price", {"limit": 1})
 
     async def _resolve(self) -> list[SocketAddress]:
-        def look_up() -> list[SocketAddress]:
+        def resolve() -> list[SocketAddress]:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
             return list(dict.fromkeys((str(entry[4][0]), self.port) for entry in found))
 
-        return await self.off_the_loop(look_up)
+        return await self.in_thread(resolve)
 
     async def _connect(self) -> str:
-        """The address that answers; raises the last one's OSError."""
+        """Return the address that accepts a connection; raises the last one's OSError."""
         failure: OSError = ConnectionRefusedError()
         for host, port in await self.addresses():
             try:
@@ -201,7 +200,7 @@ class Probes:
     async def _shake_hands(self) -> Handshake:
         """Raises ssl.SSLError, OSError."""
         address, bundle = await self.connected(), await self.stripe.ca_bundle()
-        context = await self.off_the_loop(lambda: ssl.create_default_context(cafile=bundle))
+        context = await self.in_thread(lambda: ssl.create_default_context(cafile=bundle))
         async with asyncio.timeout(CONNECT_S):
             _, writer = await asyncio.open_connection(
                 address, self.port, ssl=context, server_hostname=self.host

@@ -1,4 +1,4 @@
-"""This router: its configuration, its storage, and the helpers that act for the daemon."""
+"""Checks of the router: configuration, storage, ledger, rpcd helper and hotplug."""
 
 from __future__ import annotations
 
@@ -6,15 +6,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from stripe_payments.diagnostics.finding import (
-    STARTING,
-    Finding,
-    fault,
-    fine,
-    note,
-    of_error,
-    warning,
-)
+from stripe_payments.diagnostics.finding import STARTING, Finding, from_error
 from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import _, joined
@@ -23,109 +15,121 @@ from stripe_payments.settings.loader import sections_of
 from ubus_py import CallTimeout, ConnectionLost, ProtocolError, Status, StatusError
 
 LOW_BYTES: Final = 2 * 1024 * 1024
-"""The write-ahead log may grow to this before it is folded in."""
+"""The WAL can grow to this size before a checkpoint."""
 FULL_BYTES: Final = 256 * 1024
 INTEGRITY_BYTES: Final = 32 * 1024 * 1024
-"""A larger ledger is checked at the start alone: looking at every page holds up the payments meanwhile."""
+"""A larger ledger is checked only at the start: an integrity check blocks payments while it runs."""
 META_CHECKED: Final = "last_check"
 
 _BUS_TIMEOUT_S: Final = 4.0
 _RPCD_HINT: Final = _(
-    "Restart rpcd: service rpcd restart. If that does not help, install the package stripe-payments again."
+    "Restart rpcd under System > Startup, or run: service rpcd restart. If that does not help, reinstall the "
+    "package stripe-payments."
 )
 _ACL_HINT: Final = _(
-    "Have ubusd read its permissions again: killall -HUP ubusd. If that does not help, install the package "
-    "stripe-payments again."
+    "Reload the permissions of ubusd: killall -HUP ubusd. If that does not help, reinstall the package "
+    "stripe-payments."
 )
-_SPACE_HINT: Final = _("Remove packages or files that are not needed: df -h; du -sh /overlay/*")
+_SPACE_HINT: Final = _("Remove unused packages or files; see: df -h; du -sh /overlay/*")
 
 
 async def settings(probes: Probes) -> Finding:
     problems = probes.situation.settings.problems
     if problems:
-        return warning(
+        return Finding(
+            "warning",
             joined(problem.text for problem in problems),
-            _("Correct /etc/config/stripe-payments; what is wrong is left out or replaced by its default."),
+            _(
+                "Correct the settings (/etc/config/stripe-payments); invalid values are ignored or replaced "
+                "by the default."
+            ),
         )
-    return fine(_("The configuration has no mistakes."))
+    return Finding("ok", _("The configuration is valid."))
 
 
 async def enabled(probes: Probes) -> Finding:
     if probes.situation.settings.enabled:
-        return fine(_("Payments are switched on."))
-    return warning(
-        _("Payments are switched off: nothing can be bought. What is unlocked stays so."),
+        return Finding("ok", _("Payments are enabled."))
+    return Finding(
+        "warning",
+        _("Payments are disabled: nothing can be bought; purchases stay unlocked."),
         _(
-            "Switch them on with: uci set stripe-payments.main.enabled=1; uci commit stripe-payments; "
-            "reload_config"
+            "Enable payments in Settings, or run: uci set stripe-payments.main.enabled=1; uci commit "
+            "stripe-payments; reload_config"
         ),
     )
 
 
 async def state_directory(probes: Probes) -> Finding:
-    """The keys' folder: its owner's alone."""
+    """The directory with the keys must be private to the service."""
     folder = probes.situation.state_dir
 
-    def look() -> list[Path]:
+    def readable_by_others() -> list[Path]:
         private = (folder, folder / "secrets.json", folder / "ledger.db", folder / "identity.json")
         return [path for path in private if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077]
 
     try:
-        wrong = await probes.off_the_loop(look)
+        wrong = await probes.in_thread(readable_by_others)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        return fault(
+        return Finding(
+            "error",
             _("{folder} cannot be read ({reason}).", folder=folder, reason=reason),
-            _("Give it to the service: chown -R stripe-payments:stripe-payments {folder}", folder=folder),
+            _("Fix the owner: chown -R stripe-payments:stripe-payments {folder}", folder=folder),
         )
     if wrong:
         names = ", ".join(str(path) for path in wrong)
-        return fault(
-            _("Others than the service can read: {names}.", names=names),
+        return Finding(
+            "error",
+            _("Readable by other users: {names}.", names=names),
             _(
-                "Narrow it: chmod -R go= {folder}. If strangers had access, create new keys at Stripe.",
+                "Run: chmod -R go= {folder}. If somebody else had access to the router, create new keys in "
+                "Stripe.",
                 folder=folder,
             ),
         )
-    return fine(_("{folder} is the service's alone.", folder=folder))
+    return Finding("ok", _("{folder} is private to the service.", folder=folder))
 
 
 async def storage(probes: Probes) -> Finding:
     folder = probes.situation.state_dir
-    found = await probes.off_the_loop(lambda: probes.situation.statvfs(folder))
+    found = await probes.in_thread(lambda: probes.situation.statvfs(folder))
     free = found.f_bavail * found.f_frsize
     out_of_files = found.f_files > 0 and found.f_favail < 8
     kib = free // 1024
     if free < FULL_BYTES or out_of_files:
-        return fault(
+        return Finding(
+            "error",
             _(
-                "The storage of {folder} is full: {kib} KiB are free. Payments cannot be stored.",
+                "The storage of {folder} is full ({kib} KiB free): payments cannot be stored.",
                 folder=folder,
                 kib=kib,
             ),
             _SPACE_HINT,
         )
     if free < LOW_BYTES:
-        return warning(
-            _("The storage of {folder} is nearly full: {kib} KiB are free.", folder=folder, kib=kib),
+        return Finding(
+            "warning",
+            _("The storage of {folder} is nearly full ({kib} KiB free).", folder=folder, kib=kib),
             _SPACE_HINT,
         )
-    return fine(_("{value} MiB of storage are free.", value=kib // 1024))
+    return Finding("ok", _("{mib} MiB of storage free.", mib=kib // 1024))
 
 
 async def ledger(probes: Probes) -> Finding:
     situation = probes.situation
     if situation.ledger is None:
-        return STARTING if situation.refusal is None else of_error(situation.refusal)
+        return STARTING if situation.refusal is None else from_error(situation.refusal)
     path = situation.state_dir / "ledger.db"
     restart = _(
-        "Restart the service: service stripe-payments restart. The ledger is filled from Stripe again then; "
-        "nothing is locked meanwhile."
+        "Restart the payment service, or run: service stripe-payments restart. The ledger is rebuilt from "
+        "Stripe; nothing is locked in the meantime."
     )
     try:
-        size = (await probes.off_the_loop(path.stat)).st_size
+        size = (await probes.in_thread(path.stat)).st_size
     except FileNotFoundError:
-        return fault(
+        return Finding(
+            "error",
             _("The ledger {path} was deleted while in use.", path=path),
             restart,
         )
@@ -135,88 +139,88 @@ async def ledger(probes: Probes) -> Finding:
         if damage is not None:
             situation.ledger.mark_corrupt(damage)
     except PaymentError as error:
-        damage = situation.ledger.corruption  # found by another query, or by these lines
+        damage = situation.ledger.corruption  # found by this check or by another query
         if damage is None:
-            return of_error(error)
+            return from_error(error)
     if damage is not None:
-        return fault(
-            _("The ledger is damaged: {damage}.", damage=damage),
-            _("It is being set aside and filled from Stripe again; nothing is locked meanwhile."),
+        return Finding(
+            "error",
+            _("The ledger is corrupt: {damage}.", damage=damage),
+            _("It is being rebuilt from Stripe; nothing is locked in the meantime."),
         )
     if situation.ledger.rebuilt:
-        return warning(
-            _("The ledger was damaged and has been begun anew from Stripe's data."),
+        return Finding(
+            "warning",
+            _("The ledger was corrupt and has been rebuilt from Stripe."),
             _(
-                "The old file is kept beside it ({name}.corrupt-…). If this happens again, the storage is "
+                "The corrupt file is kept as {name}.corrupt-…. If this happens again, the storage is "
                 "failing.",
                 name=path.name,
             ),
         )
-    return fine(
-        _("The ledger can be written and is intact ({value} KiB).", value=size // 1024),
-    )
+    return Finding("ok", _("The ledger is writable and intact ({kib} KiB).", kib=size // 1024))
 
 
 async def settings_helper(probes: Probes) -> Finding:
-    """`stripe-payments.uci` in rpcd: reads the configuration, writes what is unlocked."""
+    """`stripe-payments.uci` in rpcd reads the configuration and writes the unlocked features."""
     situation = probes.situation
     try:
         loaded = await situation.bus.call("stripe-payments.uci", "load", {}, timeout=_BUS_TIMEOUT_S)
     except StatusError as error:
         if error.status not in (Status.NOT_FOUND, Status.METHOD_NOT_FOUND, Status.PERMISSION_DENIED):
-            return fault(
+            return Finding(
+                "error",
                 _("rpcd cannot read the configuration ({name}).", name=error.status.name),
                 _(
-                    "Look for a mistake in /etc/config/stripe-payments and stripe-features: uci show "
+                    "Look for a syntax error in /etc/config/stripe-payments and stripe-features: uci show "
                     "stripe-payments"
                 ),
             )
-        return fault(
-            _("rpcd does not offer “stripe-payments.uci”: features can neither be unlocked nor locked."),
+        return Finding(
+            "error",
+            _("rpcd does not provide “stripe-payments.uci”: features can neither be unlocked nor locked."),
             _RPCD_HINT,
         )
     except (ConnectionLost, CallTimeout, ProtocolError):
-        return fault(_("rpcd does not answer."), _RPCD_HINT)
+        return Finding("error", _("rpcd does not answer."), _RPCD_HINT)
     if situation.refusal is None and situation.ledger is not None:
         current = settings_from_uci(sections_of(loaded.get("settings")))
         if current != situation.settings:
-            return warning(
-                _("The configuration was changed, and the service has not read it yet."),
-                _("Have it read: service stripe-payments reload"),
+            return Finding(
+                "warning",
+                _("The configuration was changed but not reloaded."),
+                _("Reload it: service stripe-payments reload"),
             )
-    return fine(_("rpcd's helper answers."))
+    return Finding("ok", _("The configuration can be read and written."))
 
 
 async def hotplug(probes: Probes) -> Finding:
-    """Whether scripts in /etc/hotplug.d/stripe-payments can be told; calling it would run them."""
+    """Only looks the object up: a call would run the scripts in /etc/hotplug.d/stripe-payments."""
     try:
         found = await probes.situation.bus.lookup_strictly("hotplug.stripe-payments")
     except StatusError as error:
         if error.status is not Status.NOT_FOUND:
-            return fault(
-                _("The bus refuses the look-up ({name}).", name=error.status.name),
+            return Finding(
+                "error",
+                _("ubus denied the lookup ({name}).", name=error.status.name),
                 _ACL_HINT,
             )
-        return warning(
+        return Finding(
+            "warning",
+            _("The bus object “hotplug.stripe-payments” is missing: hotplug scripts are not run."),
             _(
-                "There is no bus object “hotplug.stripe-payments”: scripts are not told when a feature "
-                "unlocks."
-            ),
-            _(
-                "Make the folder /etc/hotplug.d/stripe-payments and restart the router (procd looks for it "
-                "at the start)."
+                "Create the directory /etc/hotplug.d/stripe-payments and reboot the router (procd looks for "
+                "it at boot)."
             ),
         )
     except (ConnectionLost, CallTimeout, ProtocolError):
-        return fault(_("The bus does not answer."), _ACL_HINT)
+        return Finding("error", _("ubus does not answer."), _ACL_HINT)
     if not found:
-        return warning(
-            _(
-                "The service may not call “hotplug.stripe-payments”: scripts are not told when a feature "
-                "unlocks."
-            ),
+        return Finding(
+            "warning",
+            _("The service lacks permission to call “hotplug.stripe-payments”: hotplug scripts are not run."),
             _ACL_HINT,
         )
     if not probes.situation.bus.connected:
-        return note(_("The bus is just coming back."))
-    return fine(_("Hotplug scripts can be told."))
+        return Finding("info", _("Reconnecting to ubus."))
+    return Finding("ok", _("Hotplug scripts can be run."))

@@ -1,28 +1,21 @@
-"""The webhook: the endpoint at Stripe, and what has come in from it. Payments work without one, only
-later.
-"""
+"""Checks of the webhook, which is optional: its endpoint in Stripe and the last deliveries."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from stripe_payments.diagnostics.finding import (
-    NO_KEY,
-    STARTING,
-    STRIPE_AWAY,
-    Finding,
-    fine,
-    note,
-    warning,
-)
+from stripe_payments.diagnostics.finding import NO_KEY, STARTING, STRIPE_UNREACHABLE, Finding
 from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Text, _, joined
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.setup.webhook_endpoint import WEBHOOK_EVENTS, KnownEndpoint, owner
 
-_SETUP: Final = _('Run: ubus call stripe-payments setup_webhook \'{"url":"https://…/api/payments/webhook"}\'')
+_SETUP: Final = _(
+    "Set up the webhook in Settings, or run: ubus call stripe-payments setup_webhook "
+    '\'{"url":"https://…/api/payments/webhook"}\''
+)
 
 
 async def webhook_endpoint(probes: Probes) -> Finding:
@@ -38,10 +31,8 @@ async def webhook_endpoint(probes: Probes) -> Finding:
         endpoints = await probes.endpoints()
     except PaymentError as error:
         if error.code == "stripe_key_permission":
-            return note(
-                _("Not checked: the key may not read webhook endpoints."),
-            )
-        return STRIPE_AWAY
+            return Finding("info", _("Not checked: the key lacks permission to read webhook endpoints."))
+        return STRIPE_UNREACHABLE
     mine = next(
         (
             one
@@ -53,55 +44,55 @@ async def webhook_endpoint(probes: Probes) -> Finding:
     if mine is None and known is None:
         if keys.webhook_secret is None:
             minutes = max(1, situation.settings.poll_interval // 60)
-            return note(
+            return Finding(
+                "info",
                 _(
-                    "There is no webhook: Stripe is asked every {minutes} min, and every few seconds while "
-                    "somebody buys.",
+                    "No webhook: the router polls Stripe every {minutes} min, and every few seconds during a "
+                    "purchase.",
                     minutes=minutes,
                 ),
                 _(
-                    "If the router can be reached from the internet, renewals are noticed sooner with one. "
+                    "If the router is reachable from the internet, a webhook detects renewals sooner. "
                     "{setup}",
                     setup=_SETUP,
                 ),
             )
-        return note(
-            _("The webhook secret was entered by hand; which endpoint it belongs to cannot be told."),
-        )
+        return Finding("info", _("The webhook secret was entered manually; its endpoint is unknown."))
     if mine is None:
-        return warning(
-            _("The webhook endpoint does not exist at Stripe any more."),
+        return Finding(
+            "warning",
+            _("The webhook endpoint no longer exists in Stripe."),
             _SETUP,
         )
-    wrong = _faults(mine, await probes.stripe.api_version())
+    wrong = _misconfigurations(mine, await probes.stripe.api_version())
     if known is None or mine.get("id") != known.id or not known.holds(keys.webhook_secret):
-        wrong.append(_("its secret is not the one that is stored here"))
+        wrong.append(_("its secret differs from the stored one"))
     url = mine.get("url")
     if wrong:
-        said = joined(wrong)
-        return warning(
-            _("The endpoint {url} is not as it should be: {said}.", url=url, said=said),
+        return Finding(
+            "warning",
+            _("The endpoint {url} is misconfigured: {problems}.", url=url, problems=joined(wrong)),
             _SETUP,
         )
-    return fine(_("Stripe sends to {url}.", url=url))
+    return Finding("ok", _("Stripe sends events to {url}.", url=url))
 
 
-def _faults(endpoint: Mapping[str, Any], version: str) -> list[Text]:
-    faults: list[Text] = []
+def _misconfigurations(endpoint: Mapping[str, Any], version: str) -> list[Text]:
+    found: list[Text] = []
     if endpoint.get("status") != "enabled":
-        faults.append(_("it is disabled"))
+        found.append(_("it is disabled"))
     events = set(endpoint.get("enabled_events") or ())
     if "*" not in events and (absent := sorted(set(WEBHOOK_EVENTS) - events)):
         names = ", ".join(absent)
-        faults.append(_("it lacks the events {names}", names=names))
+        found.append(_("missing events: {names}", names=names))
     if endpoint.get("api_version") != version:
-        found = endpoint.get("api_version")
-        faults.append(
-            _("it sends API version {found} instead of {version}", found=found, version=version)
-            if found
-            else _("it sends the account's API version instead of {version}", version=version)
+        actual = endpoint.get("api_version")
+        found.append(
+            _("API version {found} instead of {version}", found=actual, version=version)
+            if actual
+            else _("the account's API version instead of {version}", version=version)
         )
-    return faults
+    return found
 
 
 async def webhook_deliveries(probes: Probes) -> Finding:
@@ -110,49 +101,52 @@ async def webhook_deliveries(probes: Probes) -> Finding:
         return STARTING
     refused = situation.refused_webhooks
     if refused.code == "webhook_not_configured":
-        return warning(
-            _("Stripe sends webhooks, but no webhook secret is stored: they are refused."),
+        return Finding(
+            "warning",
+            _("Webhook events are rejected: no webhook secret is stored."),
             _SETUP,
         )
     if refused.code == "stale_timestamp":
-        return warning(
-            _("Webhooks refused: {count}. The signature was too old on arrival.", count=refused.count),
-            _("Something between Stripe and the router holds them back, such as a proxy with a queue."),
+        return Finding(
+            "warning",
+            _("Webhook events rejected: {count}. The signature was too old.", count=refused.count),
+            _("A proxy between Stripe and the router delays them."),
         )
     if refused.code == "clock_not_trusted":
-        return note(
-            _("A webhook came before the time was known; Stripe sends it again."),
-        )
+        return Finding("info", _("A webhook event arrived before the clock was set; Stripe retries it."))
     if refused.code:
-        return warning(
+        return Finding(
+            "warning",
             _(
-                "Webhooks refused: {count}. The signature does not fit the stored secret.",
+                "Webhook events rejected: {count}. The signature does not match the stored secret.",
                 count=refused.count,
             ),
             _(
-                "The stored secret belongs to another endpoint, or a proxy changes the body. {setup}",
+                "The stored secret belongs to another endpoint, or a proxy modifies the body. {setup}",
                 setup=_SETUP,
             ),
         )
     last = await situation.ledger.read(lambda tx: tx.inbox.latest())
     if last is None:
-        return note(_("No webhook has come in yet."))
+        return Finding("info", _("No webhook event received yet."))
     minutes = max(0, situation.now - last.received_at) // 60
     when = format_time(last.received_at)
     if last.outcome is None and last.error:
-        return warning(
+        return Finding(
+            "warning",
             _(
-                "The last webhook ({type}, {when}) has not been worked off: {error}.",
+                "The last webhook event ({type}, {when}) has not been processed: {error}.",
                 type=last.type,
                 when=when,
                 error=last.error,
             ),
-            _("It is tried again by itself; the check “stripe” tells whether Stripe can be asked."),
+            _("It is retried automatically. The check of Stripe shows whether it can be reached."),
         )
     outcome = last.outcome or "pending"
-    return fine(
+    return Finding(
+        "ok",
         _(
-            "The last webhook ({type}) came at {when} ({minutes} min ago): {outcome}.",
+            "Last webhook event ({type}): {when} ({minutes} min ago), {outcome}.",
             type=last.type,
             when=when,
             minutes=minutes,

@@ -13,60 +13,54 @@ from typing import Final
 from stripe_payments.i18n import Text, _
 
 TEXTS: Final[Mapping[str, Text]] = {
-    "site": _("Router OS payments"),
+    "site": _("Router payments"),
     "waiting_heading": _("Confirming your payment"),
     "waiting_lead": _(
-        "Stripe is confirming the payment to this router. It usually takes a few seconds; this page follows "
-        "by itself."
+        "Stripe is confirming the payment to this router. This usually takes a few seconds; the page updates "
+        "automatically."
     ),
     "waiting_offline": _(
-        "This router cannot reach Stripe at the moment. It keeps trying by itself, and nothing you paid is "
-        "lost."
+        "This router cannot reach Stripe at the moment. It retries automatically; your payment is not lost."
     ),
     "open_heading": _("Not paid yet"),
-    "open_lead": _(
-        "The payment page of {item} is still open. Once you have paid there, this page follows by itself."
-    ),
-    "open_continue": _("Go on to the payment"),
+    "open_lead": _("The payment page for {item} is still open. This page updates when you have paid."),
+    "open_continue": _("Continue to payment"),
     "paid_heading": _("Payment received"),
-    "paid_lead": _("Thank you! You bought {item}."),
+    "paid_lead": _("Thank you for buying {item}."),
     "paid_features": _("Unlocked on your router"),
-    "paid_unlocking": _("Being unlocked on your router"),
-    "paid_close": _("You can close this page: the shop on your router notices the payment by itself."),
+    "paid_unlocking": _("Unlocking on your router"),
+    "paid_close": _("You can close this page. The shop updates automatically."),
     "pending_heading": _("Your bank is processing the payment"),
     "pending_lead": _(
-        "A bank debit takes a few working days. {item} unlocks by itself as soon as the money arrives; you "
-        "can close this page."
+        "A bank debit takes a few business days. {item} unlocks automatically when it completes; you can "
+        "close this page."
     ),
-    "failed_heading": _("The payment did not go through"),
-    "failed_lead": _("Nothing was charged for {item}. You can try again from the shop."),
-    "expired_heading": _("This payment page has expired"),
-    "expired_lead": _("Nothing was charged. To buy {item}, start again from the shop."),
+    "failed_heading": _("Payment failed"),
+    "failed_lead": _("You were not charged for {item}. Try again from the shop."),
+    "expired_heading": _("Payment page expired"),
+    "expired_lead": _("You were not charged. To buy {item}, start again from the shop."),
     "canceled_heading": _("Payment canceled"),
-    "canceled_lead": _("You left the payment page before paying: nothing was charged."),
+    "canceled_lead": _("You left the payment page; you were not charged."),
     "refunded_heading": _("Payment refunded"),
     "refunded_lead": _(
-        "The money for {item} is on its way back to your payment method; banks take up to ten days."
+        "The payment for {item} is being refunded to your payment method. Banks can take up to ten days."
     ),
-    "partially_refunded_heading": _("Payment partly refunded"),
-    "partially_refunded_lead": _(
-        "Part of what you paid for {item} is on its way back to your payment method."
-    ),
+    "partially_refunded_heading": _("Payment partially refunded"),
+    "partially_refunded_lead": _("Part of the payment for {item} is being refunded to your payment method."),
     "disputed_heading": _("Payment disputed"),
     "disputed_lead": _(
-        "Your bank has opened a dispute over the payment for {item}. What you bought stays until it is "
-        "decided."
+        "The payment for {item} is disputed. Your purchase stays unlocked until the dispute is resolved."
     ),
-    "unknown_heading": _("This payment is not known here"),
+    "unknown_heading": _("Payment not found"),
     "unknown_lead": _(
-        "The address of this page names no payment of this router. If you have just paid, look in the shop: "
-        "it shows what you own."
+        "This address does not belong to a payment of this router. If you have just paid, see the shop: it "
+        "shows what you own."
     ),
-    "error_heading": _("This page cannot be shown now"),
+    "error_heading": _("This page is not available"),
     "amount": _("Amount"),
     "date": _("Date"),
     "shop": _("Back to the shop"),
-    "item_fallback": _("what you chose"),
+    "item_fallback": _("your choice"),
 }
 
 

@@ -118,7 +118,7 @@ class HttpApp:
             content = {
                 "code": error.code,
                 "message": error.message_in(locale),
-                "hint": error.hint_in(locale),
+                "hint": error.user_hint_in(locale),
                 "retry_after": retry_after,
             }
             response = await self._templates.render("error.html", locale, content, status=error.http_status)

@@ -35,7 +35,7 @@ _BATCH: Final = 256
 _QUEUED_AT_MOST: Final = 4096
 
 _CLOSED = _("the service is stopping")
-_OVERLOADED = _("too many requests are waiting")
+_OVERLOADED = _("too many requests are queued")
 
 
 @dataclass(slots=True, eq=False)

@@ -141,8 +141,8 @@ def _connect(path: Path, *, fresh: bool, kept_as: Path | None = None) -> Opened:
         raise PaymentError(
             "ledger_unavailable",
             reason=_(
-                "it was written by a newer version (schema {found}, this one knows {known}); install "
-                "that version again",
+                "it was written by a newer version (schema {found}, this version supports {known}); "
+                "reinstall that version",
                 found=error.found,
                 known=error.known,
             ),

@@ -21,10 +21,10 @@ _STORAGE: Final = {
     sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_PERM,
 }
-FILE_CORRUPT: Final = _("the file is damaged")
+FILE_CORRUPT: Final = _("the file is corrupt")
 _REASONS: Final = {
     sqlite3.SQLITE_FULL: _("the storage is full"),
-    sqlite3.SQLITE_IOERR: _("the storage reports an error"),
+    sqlite3.SQLITE_IOERR: _("the storage reports an I/O error"),
     sqlite3.SQLITE_CORRUPT: FILE_CORRUPT,
     sqlite3.SQLITE_BUSY: _("another process has the file open"),
     sqlite3.SQLITE_CANTOPEN: _("the file cannot be opened"),

@@ -27,8 +27,8 @@ _MALFORMED: Final = Problem(
     "",
     "",
     _(
-        "/etc/config/stripe-payments is malformed and cannot be read: “uci show stripe-payments” tells "
-        "where; correct it, then reload the service."
+        "/etc/config/stripe-payments is malformed: “uci show stripe-payments” shows where; correct it, then "
+        "reload the service."
     ),
 )
 

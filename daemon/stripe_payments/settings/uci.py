@@ -52,12 +52,10 @@ def settings_from_uci(sections: Sections) -> Settings:
     prices = _prices(options, plans, products)
     for name in plans | products:
         if not any(price.of == name for price in prices.values()):
-            options.report(name, "", _("it has no price, so nobody can buy it: add a section “config price”"))
+            options.report(name, "", _("it has no price and cannot be bought: add a section “config price”"))
     main = "main"
     if main not in options:
-        options.report(
-            main, "", _("the section “config payments 'main'” is missing; the defaults are in force")
-        )
+        options.report(main, "", _("the section “config payments 'main'” is missing; the defaults apply"))
     return Settings(
         enabled=options.flag(main, "enabled", default=True),
         public_url=options.url(main, "public_url"),
@@ -130,7 +128,7 @@ class _Options:
         """libuci keeps bytes as they are; those that are not UTF-8 cannot be displayed."""
         readable = _NO_TEXT.sub("\ufffd", value)
         if readable != value:
-            self.report(section, option, _("it is not UTF-8 text: save the file in that encoding"))
+            self.report(section, option, _("it is not UTF-8; save the file as UTF-8"))
         return readable
 
     def strings(self, section: str, option: str) -> Sequence[str]:
@@ -159,7 +157,7 @@ class _Options:
             self.report(
                 section,
                 option,
-                _("“{value}” is neither 1 nor 0; {default} is in force", value=value, default=int(default)),
+                _("“{value}” is neither 1 nor 0; {default} applies", value=value, default=int(default)),
             )
         return default
 
@@ -175,7 +173,7 @@ class _Options:
             section,
             option,
             _(
-                "“{value}” is not a whole number from {least} to {most}; {default} is in force",
+                "“{value}” is not an integer between {least} and {most}; {default} applies",
                 value=value,
                 least=least,
                 most=most,
@@ -191,7 +189,7 @@ class _Options:
             return None
         if _origin(value) is None:
             self.report(
-                section, option, _("“{value}” is not an http or https address; it is ignored", value=value)
+                section, option, _("“{value}” is not an http or https URL; it is ignored", value=value)
             )
             return None
         return value
@@ -240,9 +238,7 @@ class _Options:
         if value == "it":
             return "it"
         if value not in ("", "auto"):
-            self.report(
-                section, option, _("“{value}” is not one of auto, en, it; auto is in force", value=value)
-            )
+            self.report(section, option, _("“{value}” is not one of auto, en, it; auto applies", value=value))
         return "auto"
 
     def report(self, section: str, option: str, problem: Text) -> None:
@@ -303,8 +299,8 @@ def _stripe_product(options: _Options, name: str) -> str | None:
         name,
         "stripe_product",
         _(
-            "“{value}” is neither a plan or product of this file nor the id of a product at Stripe (prod_…); "
-            "it is ignored",
+            "“{value}” is neither a plan or product of this file nor a Stripe product id (prod_…); it is "
+            "ignored",
             value=value,
         ),
     )
@@ -318,7 +314,7 @@ def _features(options: _Options, section: str, known: dict[str, Feature]) -> tup
             options.report(
                 section,
                 "feature",
-                _("“{name}” is not a feature's name: letters, digits and underscores only", name=name),
+                _("“{name}” is not a valid feature name: use letters, digits and underscores", name=name),
             )
             continue
         if name not in known:
@@ -327,7 +323,7 @@ def _features(options: _Options, section: str, known: dict[str, Feature]) -> tup
             options.report(
                 section,
                 "feature",
-                _("the feature “{name}” has no section “config feature '{name}'” with its title", name=name),
+                _("the feature “{name}” has no section “config feature '{name}'” with a title", name=name),
             )
         names[name] = None
     if not names:
@@ -349,7 +345,7 @@ def _prices(
                 alias,
                 "price_id",
                 _(
-                    "“{price_id}” is already the price “{alias}”; it is ignored here",
+                    "“{price_id}” is already used by the price “{alias}”; it is ignored",
                     price_id=price.price_id,
                     alias=taken[price.price_id],
                 ),
@@ -387,8 +383,7 @@ def _price(
             alias,
             "currency",
             _(
-                "“{currency}” is not a currency's code of three letters, such as eur; the price is not for "
-                "sale",
+                "“{currency}” is not a three-letter currency code such as eur; the price is not for sale",
                 currency=currency,
             ),
         )
@@ -401,7 +396,7 @@ def _price(
         options.report(
             alias,
             "price_id",
-            _("“{price_id}” is not the id of a price at Stripe (price_…); it is ignored", price_id=price_id),
+            _("“{price_id}” is not a Stripe price id (price_…); it is ignored", price_id=price_id),
         )
         price_id = None
     return Price(
@@ -419,9 +414,7 @@ def _price(
 def _trial_days(options: _Options, alias: str, interval: Interval | None) -> int:
     days = options.number(alias, "trial_days", 0, 0, _LONGEST_TRIAL)
     if days and interval is None:
-        options.report(
-            alias, "trial_days", _("only the price of a plan can begin with a trial; it is ignored")
-        )
+        options.report(alias, "trial_days", _("only the price of a plan can have a trial; it is ignored"))
         return 0
     return days
 
@@ -439,13 +432,13 @@ def _interval(options: _Options, alias: str, *, plan: bool) -> Interval | Litera
         alias,
         "interval",
         _(
-            "“{interval}” does not suit the price of a plan ({wanted}); the price is not for sale",
+            "“{interval}” is not valid for the price of a plan ({wanted}); the price is not for sale",
             interval=interval,
             wanted=wanted,
         )
         if plan
         else _(
-            "“{interval}” does not suit the price of a product ({wanted}); the price is not for sale",
+            "“{interval}” is not valid for the price of a product ({wanted}); the price is not for sale",
             interval=interval,
             wanted=wanted,
         ),

@@ -122,7 +122,7 @@ def product_id_of(raw: Raw) -> str | None:
 
 
 _INTERVALS = {
-    None: _("paid once"),
+    None: _("one-time"),
     "month": _("monthly"),
     "year": _("yearly"),
 }
@@ -146,7 +146,7 @@ def describe(difference: Difference, currency: str) -> Text:
         "currency": _("currency"),
         "interval": _("interval"),
     }[difference.field]
-    return _("{name}: {here} configured, {there} at Stripe", name=name, here=here, there=there)
+    return _("{name}: {here} configured, {there} in Stripe", name=name, here=here, there=there)
 
 
 # -- reading --------------------------------------------------------------------------------------

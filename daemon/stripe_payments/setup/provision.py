@@ -43,15 +43,25 @@ _PAGES: Final = 10
 """Pages of a hundred products: for an account with more than a thousand, set `stripe_product`."""
 _STORE_TIMEOUT_S: Final = 10.0
 
-_REPLACE_HINT: Final = _(
-    "Correct the price in /etc/config/stripe-payments. Or call “provision” with replace=true: it creates a "
-    "new price at Stripe, and running subscriptions keep the old one."
-)
-_INACTIVE: Final = _("it is archived at Stripe, or its product is")
-_INACTIVE_HINT: Final = _(
-    "Make it active again in Stripe's Dashboard. Or call “provision” with replace=true to create a new price."
-)
-_AWAY: Final = _("rpcd does not offer “stripe-payments.uci”")
+_INACTIVE: Final = _("the price or its product is archived in Stripe")
+_HINTS: Final = {
+    "different": _(
+        "Correct the price in /etc/config/stripe-payments, or call “provision” with replace=true: it creates "
+        "a new price in Stripe; existing subscriptions keep the old one."
+    ),
+    "inactive": _(
+        "Unarchive it in the Stripe Dashboard, or call “provision” with replace=true to create a new price."
+    ),
+}
+_USER_HINTS: Final = {
+    "different": _(
+        "Correct the price in the catalog, or replace it: this creates a new price in Stripe; existing "
+        "subscriptions keep the old one."
+    ),
+    "inactive": _("Unarchive it in the Stripe Dashboard, or replace it with a new price."),
+}
+"""What to do about a price in this state, in a shell and in LuCI."""
+_AWAY: Final = _("rpcd does not provide “stripe-payments.uci”")
 
 
 @dataclass(slots=True)
@@ -83,7 +93,6 @@ class _Report:
         state: str,
         action: str = "",
         detail: Text | None = None,
-        hint: Text | None = None,
     ) -> None:
         found = differences(wanted, raw) if raw is not None and state == "different" else ()
         self.prices.append(
@@ -100,10 +109,14 @@ class _Report:
                     {"field": one.field, "configured": one.configured, "at_stripe": one.at_stripe}
                     for one in found
                 ],
-                "detail": detail.in_locale(self.locale) if detail is not None else "",
-                "hint": hint.in_locale(self.locale) if hint is not None else "",
+                "detail": self._shown(detail),
+                "hint": self._shown(None if action else _HINTS.get(state)),
+                "user_hint": self._shown(None if action else _USER_HINTS.get(state)),
             }
         )
+
+    def _shown(self, text: Text | None) -> str:
+        return text.in_locale(self.locale) if text is not None else ""
 
     def reply(self, mode: str) -> dict[str, Any]:
         def products(**wanted: str) -> list[str]:
@@ -153,9 +166,9 @@ class Provisioner:
 
         A product row is {id, title, product_id, state, action}, a price row {id, price_id, product_id,
         amount, currency, interval, state, action, differences[] {field, configured, at_stripe}, detail,
-        hint}; state: found, missing, different, inactive; action: empty, create, replace. Raises Stripe's
-        errors (`stripe_key_permission` names the permission) and `settings_not_stored`; what was created by
-        then is found by the next run.
+        hint, user_hint}; state: found, missing, different, inactive; action: empty, create, replace. Raises
+        Stripe's errors (`stripe_key_permission` names the permission) and `settings_not_stored`; what was
+        created by then is found by the next run.
         """
         async with self._lock:
             settings = self._settings()
@@ -187,9 +200,9 @@ class Provisioner:
         report.product(wanted, product_id, created=created)
         for price in wanted.prices:
             raw = chosen[price.alias]
-            detail, hint, state = _compare(price, raw)
+            detail, state = _compare(price, raw)
             if state == "found" or (raw is not None and not replace):
-                report.price(price, raw, state=state, detail=detail, hint=hint)
+                report.price(price, raw, state=state, detail=detail)
                 if state == "found" and raw is not None and raw["id"] != price.price_id:
                     report.to_store[price.alias] = str(raw["id"])
                 continue
@@ -252,16 +265,16 @@ class Provisioner:
         await self._on_stored()
 
 
-def _compare(price: Price, raw: Raw | None) -> tuple[Text | None, Text | None, str]:
-    """Detail, hint and state: found, missing, different, inactive."""
+def _compare(price: Price, raw: Raw | None) -> tuple[Text | None, str]:
+    """Detail and state: found, missing, different, inactive."""
     if raw is None:
-        return None, None, "missing"
+        return None, "missing"
     if found := differences(price, raw):
         texts = [describe(one, str(raw.get("currency") if one.field == "amount" else "")) for one in found]
-        return joined(texts), _REPLACE_HINT, "different"
+        return joined(texts), "different"
     if not is_active(raw):
-        return _INACTIVE, _INACTIVE_HINT, "inactive"
-    return None, None, "found"
+        return _INACTIVE, "inactive"
+    return None, "found"
 
 
 class _Products:

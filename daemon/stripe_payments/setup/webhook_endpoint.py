@@ -42,22 +42,20 @@ for the result to be right; it decides how soon a change is noticed.
 
 Raw = Mapping[str, Any]
 
-_NO_URL: Final = _("an address such as https://router.example.org/api/payments/webhook is needed")
-_NOT_HTTPS: Final = _("Stripe sends live events to https addresses alone")
+_NO_URL: Final = _("it must be a URL such as https://router.example.org/api/payments/webhook")
+_NOT_HTTPS: Final = _("Stripe sends live events only to https URLs")
 _NOT_PUBLIC: Final = _(
-    "Stripe cannot reach this address from the internet; without a webhook payments are noticed by asking "
-    "Stripe"
+    "Stripe cannot reach this address from the internet; without a webhook the router polls Stripe"
 )
 _FROM_ENVIRONMENT: Final = _(
-    "STRIPE_WEBHOOK_SECRET is set in the environment of the service and would win over the new secret"
+    "STRIPE_WEBHOOK_SECRET in the service's environment would override the new secret"
 )
 _SAID: Final = {
-    "created": _("The endpoint was created."),
-    "updated": _("The endpoint was brought up to date."),
-    "unchanged": _("The endpoint is as it should be."),
+    "created": _("Endpoint created."),
+    "updated": _("Endpoint updated."),
+    "unchanged": _("Endpoint is up to date."),
     "recreated": _(
-        "The endpoint was deleted and created anew: its secret was not known here, or its API version was "
-        "another one."
+        "Endpoint deleted and recreated: its secret was unknown here, or its API version differed."
     ),
 }
 
@@ -250,8 +248,8 @@ def _foreign(router_id: str) -> PaymentError:
         "invalid_argument",
         argument="url",
         reason=_(
-            "this address is registered for the router {short}…; if that was this router before it was "
-            "reset, call again with replace=true",
+            "this address is registered for the router {short}…; if that was this router before a reset, use "
+            "replace=true",
             short=short,
         ),
     )

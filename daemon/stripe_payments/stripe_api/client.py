@@ -52,8 +52,8 @@ https://docs.stripe.com/api/idempotent_requests
 MAX_LOOKUP_KEYS: Final = 10
 """Lookup keys in one list of prices. https://docs.stripe.com/api/prices/list"""
 _LONGEST_DETAIL: Final = 200
-_NO_TEXT = _("it contains what is no text")
-_OTHER_KEYS = _("the keys were changed meanwhile")
+_NO_TEXT = _("it contains invalid characters")
+_OTHER_KEYS = _("the keys were changed in the meantime")
 
 
 @dataclass(frozen=True, slots=True)

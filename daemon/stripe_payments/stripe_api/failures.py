@@ -118,7 +118,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def malformed(where: str, request_id: str | None) -> PaymentError:
     """For a response that is not what Stripe documents; `where`: `charge.created`."""
-    reason = _("its answer is not what it documents ({where})", where=where)
+    reason = _("unexpected response ({where})", where=where)
     return PaymentError("stripe_error", reason=reason, request_id=request_id, transient=True)
 
 

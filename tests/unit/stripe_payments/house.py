@@ -123,12 +123,12 @@ class House:
         return await self.bus.call("stripe-payments", method, args)
 
     async def refusal(self, method: str, /, **args: Any) -> dict[str, str]:
-        """The error with which a method answers; {code, message, hint} and the ubus `status`."""
+        """The error with which a method answers; {code, message, hint, user_hint} and the ubus `status`."""
         with pytest.raises(StatusError) as refused:
             await self.call(method, **args)
         body: Any = refused.value.data
         assert set(body) == {"error"}
-        assert set(body["error"]) == {"code", "message", "hint"}
+        assert set(body["error"]) == {"code", "message", "hint", "user_hint"}
         return {**body["error"], "status": refused.value.status.name}
 
     async def http(

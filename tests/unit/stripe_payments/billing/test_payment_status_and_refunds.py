@@ -55,7 +55,7 @@ async def test_every_id_of_the_payment_will_do(seller: Seller, cloud: StripeClou
     ("card", "reason", "italian"),
     [
         ("4000000000000002", "declined", "rifiutato"),
-        ("4000000000009995", "insufficient_funds", "fondi"),
+        ("4000000000009995", "insufficient_funds", "Fondi"),
         ("4000000000000069", "expired_card", "scaduta"),
     ],
 )

@@ -251,7 +251,7 @@ async def test_a_plan_with_a_payment_due_is_not_changed(seller: Seller, cloud: S
     cloud.advance(32 * DAY)
     error = await refusal(seller.subscriptions.preview_change(subscription, BUSINESS))
     assert error.code == "not_changeable"
-    assert "portale" in error.message_in("it")
+    assert "Fatture" in error.message_in("it")
     (held,) = await seller.subscriptions.list("it")
     assert held["status"] == "past_due"
     assert held["grace_until"]

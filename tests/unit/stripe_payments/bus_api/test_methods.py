@@ -148,7 +148,7 @@ async def test_errors_are_in_the_callers_language(house: House) -> None:
     english = await house.refusal("has", feature="nope", locale="en")
     italian = await house.refusal("has", feature="nope", locale="it")
     assert english["message"] != italian["message"]
-    assert "funzione" in italian["message"]
+    assert "Funzione" in italian["message"]
     unknown = await house.refusal("has", feature="nope", locale="tlh")
     assert unknown["message"] == english["message"]
 

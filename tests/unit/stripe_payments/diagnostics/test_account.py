@@ -20,7 +20,7 @@ async def test_nothing_is_wrong(shop: Shop) -> None:
 
 
 async def test_no_key(house: House) -> None:
-    await told(house, "key", "error", says="no secret key", hint="set_keys")
+    await told(house, "key", "error", says="No Stripe secret key", hint="set_keys")
     for name in ("key_permissions", "key_mode", "stripe", "prices", "webhook_endpoint", "polling"):
         await told(house, name, "info", says="no secret key")
 
@@ -28,7 +28,7 @@ async def test_no_key(house: House) -> None:
 @pytest.mark.parametrize(
     ("key", "says", "hint"),
     [
-        ("sk_test_invalid123", "does not know", "copied incompletely"),
+        ("sk_test_invalid123", "does not recognize", "incomplete"),
         ("sk_test_expired123", "has expired", "Create a new key"),
     ],
 )
@@ -40,7 +40,7 @@ async def test_a_key_that_stripe_refuses(shop: Shop, key: str, says: str, hint: 
 
 
 async def test_stripe_away_is_no_fault_of_the_key(offline: House) -> None:
-    await told(offline, "key", "info", says="could not be asked")
+    await told(offline, "key", "info", says="cannot be reached")
 
 
 @pytest.mark.parametrize("lacking", PERMISSIONS, ids=lambda one: one.rak)
@@ -79,15 +79,15 @@ async def test_prices_that_do_not_exist(unprovisioned: House) -> None:
 async def test_an_archived_price(shop: Shop) -> None:
     price = (await shop.house.parts()).settings().prices[MONTHLY]
     await shop.account.request("POST", f"prices/{price.price_id}", active=False)
-    await told(shop.house, "prices", "error", says=f"“{MONTHLY}” is archived", hint="active again")
+    await told(shop.house, "prices", "error", says=f"“{MONTHLY}” is archived", hint="Unarchive")
 
 
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
-        ("amount", "599", "amount: 599 eur configured, 499 eur at Stripe"),
-        ("currency", "usd", "currency: usd configured, eur at Stripe"),
-        ("interval", "year", "interval: yearly configured, monthly at Stripe"),
+        ("amount", "599", "amount: 599 eur configured, 499 eur in Stripe"),
+        ("currency", "usd", "currency: usd configured, eur in Stripe"),
+        ("interval", "year", "interval: yearly configured, monthly in Stripe"),
     ],
 )
 async def test_a_price_that_differs(shop: Shop, option: str, value: str, says: str) -> None:
@@ -104,4 +104,4 @@ async def test_nothing_on_sale(house: House) -> None:
         return not (await house.parts()).settings().prices
 
     await house.until(read)
-    await told(house, "prices", "warning", says="Nothing is on sale", hint="config price")
+    await told(house, "prices", "warning", says="Nothing is for sale", hint="config price")

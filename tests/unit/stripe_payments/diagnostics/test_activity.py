@@ -16,7 +16,7 @@ async def test_polling(shop: Shop) -> None:
     shop.stripe.advance(86_400)
     shop.stripe.set_faults(status=503)  # Stripe's Date header still tells how late it has become
     await row(shop.house, "clock")
-    await told(shop.house, "polling", "warning", says="last heard", hint="stripe-payments sync")
+    await told(shop.house, "polling", "warning", says="Last successful poll", hint="stripe-payments sync")
 
 
 async def test_a_router_that_never_bought_anything_need_not_hear_often(shop: Shop) -> None:
@@ -30,16 +30,16 @@ async def test_a_router_that_never_bought_anything_need_not_hear_often(shop: Sho
     shop.stripe.advance(7200)
     shop.stripe.set_faults(status=503)
     await row(shop.house, "clock")
-    await told(shop.house, "polling", "warning", says="last heard", hint="stripe-payments sync")
+    await told(shop.house, "polling", "warning", says="Last successful poll", hint="stripe-payments sync")
 
 
 async def test_never_polled(offline: House) -> None:
-    await told(offline, "polling", "info", says="not been asked", hint="sync")
+    await told(offline, "polling", "info", says="not been polled", hint="sync")
 
 
 async def test_a_purchase_under_way_and_one_left_lying(shop: Shop) -> None:
     await shop.checkout()
-    await told(shop.house, "checkouts", "info", says="under way")
+    await told(shop.house, "checkouts", "info", says="Open purchases")
     await shop.house.add_checkout("cs_test_forgotten", created_at=int(time.time()) - 3 * 86_400)
     await told(shop.house, "checkouts", "warning", says="more than a day", hint="sync")
 
@@ -53,7 +53,7 @@ async def test_changes_that_rpcd_does_not_take(shop: Shop) -> None:
         return not (await row(house, "effects"))["ok"]
 
     await house.until(refused)
-    await told(house, "effects", "warning", says="could not be told", hint="rpcd restart")
+    await told(house, "effects", "warning", says="could not be applied", hint="rpcd restart")
     await house.router.start()
 
     async def all_told() -> bool:
@@ -66,7 +66,7 @@ async def test_changes_that_rpcd_does_not_take(shop: Shop) -> None:
     ("card", "code", "hint"),
     [
         ("4000000000000002", "generic_decline", "declined the payment"),
-        ("4000000000009995", "insufficient_funds", "not enough money"),
+        ("4000000000009995", "insufficient_funds", "Insufficient funds"),
         ("4000000000000069", "expired_card", "has expired"),
         ("4000000000000127", "incorrect_cvc", "security code"),
         ("4000000000009987", "lost_card", "declined the payment"),
@@ -105,4 +105,4 @@ async def test_a_renewal_that_was_not_paid(shop: Shop) -> None:
     await shop.house.call("sync")
     shop.stripe.advance(32 * 86_400)
     await shop.house.call("sync")
-    await told(shop.house, "payments", "warning", says="“premium” is unpaid", hint="payment method")
+    await told(shop.house, "payments", "warning", says="“premium” unpaid", hint="payment method")

@@ -65,7 +65,7 @@ async def test_a_name_that_does_not_exist(tmp_path: Path) -> None:
         await told(house, "dns", "error", says="stripe.invalid" if await _resolves() else "", hint="nslookup")
         await told(house, "connection", "info", says="earlier step")
         await told(house, "tls", "info", says="earlier step")
-        await told(house, "stripe", "error", says="dns", hint="“dns”")
+        await told(house, "stripe", "error", says="dns", hint="Name resolution")
 
 
 async def _resolves() -> bool:
@@ -76,7 +76,7 @@ async def _resolves() -> bool:
 
 
 @pytest.mark.parametrize(
-    ("number", "says"), [(socket.EAI_AGAIN, "No DNS server answers"), (socket.EAI_NONAME, "does not exist")]
+    ("number", "says"), [(socket.EAI_AGAIN, "No DNS server answers"), (socket.EAI_NONAME, "do not resolve")]
 )
 async def test_no_dns_server_and_no_such_name_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, says: str
@@ -97,7 +97,7 @@ async def test_a_closed_port(offline: House) -> None:
     await fine(offline, "dns")
     await told(offline, "connection", "error", says="refuses", hint="firewall")
     await told(offline, "stripe", "error", says="refused")
-    await told(offline, "clock", "info", says="not known yet")
+    await told(offline, "clock", "info", says="No trusted time yet")
 
 
 async def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ async def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
         house_at(f"https://127.0.0.1:{port}", tmp_path) as house,
     ):
         await fine(house, "connection")
-        await told(house, "tls", "error", says="cannot be trusted", hint="never switched off")
+        await told(house, "tls", "error", says="is not trusted", hint="cannot be disabled")
         await told(house, "stripe", "error", says="tls")
 
 
@@ -140,13 +140,13 @@ async def test_a_clock_outside_the_certificates_time(
         server(certificate(authority, **span)) as port,
         house_at(f"https://127.0.0.1:{port}", tmp_path) as house,
     ):
-        await told(house, "tls", "error", says="router's clock", hint="NTP")
+        await told(house, "tls", "error", says="router's clock", hint="sysntpd")
 
 
 async def test_something_that_speaks_no_tls(tmp_path: Path) -> None:
     async with server(None) as port, house_at(f"https://127.0.0.1:{port}", tmp_path) as house:
         await fine(house, "connection")
-        await told(house, "tls", "error", says="No encrypted connection", hint="login page")
+        await told(house, "tls", "error", says="TLS handshake", hint="captive portal")
 
 
 async def test_a_bundle_that_is_gone_empty_or_damaged(shop: Shop, tmp_path: Path, monkeypatch: Any) -> None:
@@ -163,14 +163,14 @@ async def test_stripe_has_a_bad_day(shop: Shop) -> None:
     shop.stripe.set_faults(status=503)
     await told(shop.house, "stripe", "error", says="HTTP 503", hint="status.stripe.com")
     shop.stripe.set_faults(status=429)
-    await told(shop.house, "stripe", "warning", says="fewer requests")
+    await told(shop.house, "stripe", "warning", says="rate limiting")
     shop.stripe.set_faults()
     await fine(shop.house, "stripe")
 
 
 async def test_a_router_clock_that_is_wrong(shop: Shop) -> None:
     shop.stripe.advance(3 * 86_400)
-    await told(shop.house, "clock", "warning", says="The router's clock says", hint="NTP")
+    await told(shop.house, "clock", "warning", says="The router's clock is", hint="sysntpd")
 
 
 async def test_a_line_that_hangs_holds_up_nothing_else(tmp_path: Path) -> None:

@@ -49,13 +49,13 @@ async def test_a_mistake_in_the_configuration(house: House) -> None:
 
 async def test_switched_off(house: House) -> None:
     await house.configure("main", enabled="0")
-    await told(house, "enabled", "warning", says="switched off", hint="enabled=1")
+    await told(house, "enabled", "warning", says="disabled", hint="enabled=1")
 
 
 @pytest.mark.parametrize("name", ["ledger.db", "identity.json", "."])
 async def test_files_that_others_can_read(offline: House, name: str) -> None:
     (offline.state / name).chmod(0o755)
-    await told(offline, "state_directory", "error", says="can read", hint="chmod")
+    await told(offline, "state_directory", "error", says="Readable by other users", hint="chmod")
 
 
 async def test_a_state_directory_that_is_gone(house: House) -> None:
@@ -128,12 +128,12 @@ async def test_a_ledger_damaged_while_open(house: House) -> None:
             file.write(os.urandom(4096))
     found = await row(house, "ledger", "en")  # asked again, it is mended already
     assert (found["ok"], found["severity"]) == (False, "error")
-    assert "damaged" in found["detail"]
-    assert "set aside" in found["hint"]
+    assert "corrupt" in found["detail"]
+    assert "rebuilt" in found["hint"]
 
     async def begun_anew() -> bool:
         with contextlib.suppress(AssertionError):
-            await told(house, "ledger", "warning", says="begun anew", hint="ledger.db.corrupt-")
+            await told(house, "ledger", "warning", says="has been rebuilt", hint="ledger.db.corrupt-")
             return True
         return False
 
@@ -148,8 +148,8 @@ async def test_a_ledger_in_which_somebody_else_came_upon_damage(house: House, tm
     damaged.mark_corrupt("page 7 is never used")
     await damaged.close()  # as the service does at once
     for locale, says, hint in (
-        ("en", "damaged: page 7", "set aside"),
-        ("it", "danneggiato: page 7", "da parte"),
+        ("en", "corrupt: page 7", "rebuilt"),
+        ("it", "corrotto: page 7", "ricostruito"),
     ):
         found = await Diagnostics(lambda: replace(situation, ledger=damaged)).run(locale)
         (ledger,) = [one for one in found if one["id"] == "ledger"]
@@ -162,7 +162,7 @@ async def test_a_ledger_that_had_to_be_begun_anew(house: House) -> None:
     await house.stop_daemon()
     (house.state / "ledger.db").write_bytes(b"no database at all" * 1000)
     await house.start_daemon()
-    await told(house, "ledger", "warning", says="begun anew", hint="ledger.db.corrupt-")
+    await told(house, "ledger", "warning", says="has been rebuilt", hint="ledger.db.corrupt-")
 
 
 async def test_a_daemon_that_cannot_work_says_why(house: House) -> None:
@@ -206,7 +206,7 @@ async def test_a_configuration_that_was_changed_behind_the_daemons_back(house: H
     await house.parts()
     config = house.root / "etc/config/stripe-payments"
     config.write_text(config.read_text().replace("grace_days '7'", "grace_days '9'"))
-    await told(house, "settings_helper", "warning", says="not read it yet", hint="reload")
+    await told(house, "settings_helper", "warning", says="not reloaded", hint="reload")
 
 
 async def test_no_hotplug_object(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ async def test_no_hotplug_object(tmp_path: Path) -> None:
     shutil.rmtree(house.root / "etc/hotplug.d/stripe-payments", ignore_errors=True)
     try:
         await house.start()
-        await told(house, "hotplug", "warning", says="no bus object", hint="/etc/hotplug.d/stripe-payments")
+        await told(house, "hotplug", "warning", says="is missing", hint="/etc/hotplug.d/stripe-payments")
     finally:
         await house.stop()
 
@@ -233,7 +233,7 @@ async def test_a_service_that_may_not_call_hotplug(tmp_path: Path) -> None:
         await house.bus.start()
         people.next_peer = people.person("stripe-payments")
         await house.start_daemon()
-        await told(house, "hotplug", "warning", says="may not call", hint="HUP ubusd")
+        await told(house, "hotplug", "warning", says="lacks permission", hint="HUP ubusd")
         await fine(house, "settings_helper")
     finally:
         await house.stop()

@@ -7,16 +7,16 @@ import asyncio
 import pytest
 
 from stripe_payments.diagnostics import Diagnostics
-from stripe_payments.diagnostics.finding import Finding, fine
+from stripe_payments.diagnostics.checks import CHECKS, Check
+from stripe_payments.diagnostics.finding import Finding
 from stripe_payments.diagnostics.probes import Probes
-from stripe_payments.diagnostics.table import CHECKS, Check
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import _
 from tests.unit.stripe_payments.house import House, Shop
 
 
 async def ok(_probes: Probes) -> Finding:
-    return fine(_("Payments are switched on."))
+    return Finding("ok", _("Payments are enabled."))
 
 
 async def hang(_probes: Probes) -> Finding:
@@ -75,7 +75,7 @@ async def test_a_caller_who_leaves_takes_nothing_away_from_the_others(house: Hou
 
     async def wait(_probes: Probes) -> Finding:
         await release.wait()
-        return fine(_("Payments are switched on."))
+        return Finding("ok", _("Payments are enabled."))
 
     shared = diagnostics(house, Check("waiting", wait, 20))
     leaving, staying = asyncio.create_task(shared.run()), asyncio.create_task(shared.run())
@@ -112,7 +112,7 @@ def test_the_ids_are_stable() -> None:
         "settings_helper",
         "hotplug",
     ]
-    assert sum(check.limit for check in CHECKS if check.limit > 20) == 0  # the bus gives up after 25 s
+    assert sum(check.timeout for check in CHECKS if check.timeout > 20) == 0  # the bus gives up after 25 s
 
 
 async def test_the_settings_language_is_the_default(house: House) -> None:

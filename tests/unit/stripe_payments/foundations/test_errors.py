@@ -70,7 +70,7 @@ def test_without_details_each_code_is_a_whole_sentence_in_both_languages(code: s
 @pytest.mark.parametrize("code", sorted(CODES))
 def test_with_every_detail_each_sentence_says_them(code: str) -> None:
     entry = CODES[code]
-    texts = [text.template for text in (entry.message, entry.hint)]
+    texts = [text.template for text in (entry.message, entry.hint, entry.user_hint) if text is not None]
     names = {name for text in texts for _, name, _, _ in string.Formatter().parse(text) if name}
     error = PaymentError(code, **{name: f"<{name}>" for name in names})
     said = " ".join(error.message_in(locale) + (error.hint_in(locale) or "") for locale in ("en", "it"))
@@ -98,18 +98,22 @@ def test_the_body_is_the_documented_shape() -> None:
     assert body == {
         "error": {
             "code": "unknown_price",
-            "message": "No price “price_nope” is on sale on this router.",
-            "hint": "Choose one of the prices that the catalogue lists.",
+            "message": "Unknown price “price_nope”.",
+            "hint": "“catalog” lists the prices.",
+            "user_hint": "Reload the shop and choose again.",
         }
     }
     assert "hint" not in PaymentError("method_not_allowed").body()["error"]
-    assert "prezzo “x”" in PaymentError("unknown_price", price_id="x").body("it-IT")["error"]["message"]
+    assert (
+        "Prezzo sconosciuto: “x”"
+        in PaymentError("unknown_price", price_id="x").body("it-IT")["error"]["message"]
+    )
 
 
 def test_a_bilingual_detail_is_said_in_the_readers_language() -> None:
-    error = PaymentError("not_refundable", payment_id="pi_1", reason=_("it has not been paid"))
-    assert error.message == "The payment “pi_1” cannot be refunded: it has not been paid."
-    assert error.message_in("it") == "Il pagamento “pi_1” non è rimborsabile: non è stato pagato."
+    error = PaymentError("not_refundable", payment_id="pi_1", reason=_("it is not paid"))
+    assert error.message == "The payment “pi_1” cannot be refunded: it is not paid."
+    assert error.message_in("it") == "Il pagamento “pi_1” non può essere rimborsato: non è stato pagato."
 
 
 def test_a_reason_that_ends_its_sentence_is_not_ended_twice() -> None:

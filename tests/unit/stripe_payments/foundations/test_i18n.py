@@ -7,11 +7,11 @@ import pytest
 from stripe_payments import i18n
 from stripe_payments.i18n import Text, Title, _, joined
 
-AT_MOST = _("it must be from {minimum} to {maximum}", minimum=1, maximum=30)
+AT_MOST = _("it must be between {minimum} and {maximum}", minimum=1, maximum=30)
 
 
 def test_a_text_is_translated_where_it_is_shown() -> None:
-    assert str(AT_MOST) == "it must be from 1 to 30"
+    assert str(AT_MOST) == "it must be between 1 and 30"
     assert AT_MOST.in_locale("it-IT") == "deve essere compreso tra 1 e 30"
     assert AT_MOST.in_locale("de") == AT_MOST.in_locale(None) == str(AT_MOST)
 
@@ -34,13 +34,13 @@ def test_braces_in_sentences_and_arguments_stay() -> None:
 
 def test_english_loads_no_catalog(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(i18n, "_italian")
-    assert str(AT_MOST) == AT_MOST.in_locale("de") == "it must be from 1 to 30"
+    assert str(AT_MOST) == AT_MOST.in_locale("de") == "it must be between 1 and 30"
 
 
 def test_without_a_catalog_italian_is_english(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(i18n, "CATALOG", f"{tmp_path}/it.mo")
     i18n._italian.cache_clear()
     try:
-        assert AT_MOST.in_locale("it") == "it must be from 1 to 30"
+        assert AT_MOST.in_locale("it") == "it must be between 1 and 30"
     finally:
         i18n._italian.cache_clear()

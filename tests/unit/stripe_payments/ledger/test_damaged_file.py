@@ -79,7 +79,7 @@ async def test_pages_that_rot_under_the_open_ledger_condemn_it(path: Path) -> No
     await ledger.close()
     ledger = await Ledger.open(path)
     scramble(path)
-    with pytest.raises(PaymentError, match="damaged"):
+    with pytest.raises(PaymentError, match="corrupt"):
         await ledger.read(lambda tx: tx.inbox.due(2**60, 6000))
     await asyncio.wait_for(ledger.corrupted.wait(), 30)
     await ledger.close()
@@ -139,7 +139,7 @@ async def test_garbled_objects_and_history_are_found_at_the_start(path: Path, ol
 async def test_other_garbled_rows_are_found_when_they_are_read(path: Path) -> None:
     ledger = await garbled(path, b'{"told":"once"}', b'{"told";"once"}')
     assert not ledger.rebuilt
-    with pytest.raises(PaymentError, match="damaged") as caught:
+    with pytest.raises(PaymentError, match="corrupt") as caught:
         await ledger.read(everything)
     assert caught.value.code == "ledger_unavailable"
     await asyncio.wait_for(ledger.corrupted.wait(), 30)

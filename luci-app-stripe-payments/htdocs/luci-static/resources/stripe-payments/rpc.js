@@ -8,7 +8,7 @@
  * `stripe-payments`, and the HTTP session that the documented API needs.
  *
  * Calls are declared without `expect` on purpose. The service answers a refusal
- * with a body ({ error: { code, message, hint } }) beside the ubus status;
+ * with a body ({ error: { code, message, hint, user_hint } }) beside the ubus status;
  * rpc.declare hands over the body where there is one and the bare status where
  * there is none. `expect` would turn both into an empty, successful answer.
  */
@@ -152,8 +152,6 @@ function describe(code, message, hint) {
 	case 'disabled':
 		return [ _('Payments are disabled on this router.'),
 			_('What you already own stays unlocked.') ];
-	case 'already_owned':
-		return [ _('You already own this.'), hint ];
 	case 'price_unavailable':
 	case 'unknown_price':
 		return [ _('This price is currently not for sale.'),
@@ -185,7 +183,7 @@ function answer(reply) {
 			throw failure(STATUS_CODES[table] ?? 'internal_error');
 
 		if (table?.error?.code != null)
-			throw failure(table.error.code, table.error.message, table.error.hint);
+			throw failure(table.error.code, table.error.message, table.error.user_hint ?? table.error.hint);
 
 		return L.isObject(table) ? table : {};
 	});

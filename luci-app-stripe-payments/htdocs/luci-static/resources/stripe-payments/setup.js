@@ -185,7 +185,7 @@ class Provision {
 			return E('span', { 'class': `sp-badge ${kind}` }, [ word ]);
 		};
 		const row = (key, name, amount, line) => E('tr', { 'data-provision': key }, [
-			E('td', { 'class': 'what' }, [ name, line.detail ? E('p', { 'class': 'sp-small' }, [ line.detail, ' ', line.hint ?? '' ]) : '' ]),
+			E('td', { 'class': 'what' }, [ name, line.detail ? E('p', { 'class': 'sp-small' }, [ line.detail, '. ', line.user_hint ?? line.hint ?? '' ]) : '' ]),
 			E('td', { 'class': 'amount' }, [ amount ]),
 			E('td', { 'class': 'state' }, [ badge(line) ])
 		]);
