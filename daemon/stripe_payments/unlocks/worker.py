@@ -146,7 +146,9 @@ class Unlocks:
         delivered is recorded also where a later delivery fails or a stop comes between.
         """
         try:
-            scripts = [effect for effect in effects if _runs_scripts(effect)]
+            # procd runs calls in parallel, so two for one feature could overtake each other: only the last
+            last = {effect.payload.get("feature"): effect for effect in effects if _runs_scripts(effect)}
+            scripts = list(last.values())
             for effect in scripts:
                 if self._step(effect) < _SCRIPTS_RUN:
                     await self._router.run_scripts(effect.payload)
