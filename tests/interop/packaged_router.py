@@ -172,8 +172,10 @@ def _following(package: Package) -> Package:
     if package.name == "stripe-payments":
         code = package.root / "usr/lib/stripe-payments/stripe_payments"
         _edit(code / "__init__.py", r'(?m)^__version__ = ".*"$', f'__version__ = "{FOLLOWING}"')
-        # after the table of migrations, before what has it for a default
-        _edit(code / "ledger/schema.py", r"(?m)^STATE: ", r'MIGRATIONS = (*MIGRATIONS, ("SELECT 1",))\n\g<0>')
+        schema = code / "ledger/schema.py"
+        _edit(schema, r"(?m)^VERSION: Final = 4$", "VERSION: Final = 5")
+        migrations = r"= \{3: _purchases_follow_from_objects\}"
+        _edit(schema, migrations, r"\g<0> | {4: lambda connection: None}")
         for conffile in package.conffiles:
             with (package.root / conffile.lstrip("/")).open("a") as file:
                 file.write(SHIPPED_WITH_IT)
