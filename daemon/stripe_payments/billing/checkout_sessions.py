@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from stripe_payments.backoff import Backoff
 from stripe_payments.billing.customer import CustomerService
 from stripe_payments.billing.eligibility import already_owned, read_ownership
-from stripe_payments.billing.prices import PriceIds, warn_if_different
+from stripe_payments.billing.prices import PriceIds
 from stripe_payments.billing.return_urls import ReturnUrls
 from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
@@ -205,12 +205,12 @@ class CheckoutService:
             for other in await self._ledger.read(lambda tx: tx.checkouts.open())
             if other.price_alias == price.alias
         ]
+        stripe_price = await self._prices.id_of(price)
         for other in others:
-            if other.local_id <= self._last_under_other_keys:
-                continue
+            if other.local_id <= self._last_under_other_keys or other.price_id != stripe_price:
+                continue  # it would be paid to another account, or at another amount than is shown now
             if _order_of(other) == order and abs(now - other.created_at) < REUSED_FOR:
                 return other if other.session_id else await self._finish(other)
-        stripe_price = await self._prices.id_of(price)
         await self._customers.ensure()
         mode: Mode = "payment" if price.interval is None else "subscription"
         checkout = await self._record(order, stripe_price, mode, self._now())
@@ -295,9 +295,6 @@ class CheckoutService:
             ]
 
         await self._reconciler.apply(units_of(session, started), "opened", along=record)
-        price = settings.price(checkout.price_alias)
-        if price is not None and session.get("amount_subtotal") is not None:
-            warn_if_different(price, session["amount_subtotal"], session.get("currency"))
         _log.info("checkout opened", session=session_id, price=checkout.price_alias)
         self._poll_wakeup.set()
         return updated[0]

@@ -1,25 +1,83 @@
-"""The price at Stripe that an alias of the catalog stands for."""
+"""The price at Stripe that a price of the catalog stands for, and whether it is what the shop shows."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
 from stripe_payments.settings import Price, Settings
-from stripe_payments.stripe_api import MAX_LOOKUP_KEYS, StripeAPI
+from stripe_payments.stripe_api import MAX_LOOKUP_KEYS, StripeAPI, is_missing
+
+Raw = Mapping[str, Any]
 
 _log = Log("prices")
 
 CACHE_TTL: Final = 600.0
-"""Cache TTL of a price id, in seconds."""
+"""Cache TTL of a verified price id, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`field`: amount (minor units), currency or interval; None stands for "paid once"."""
+
+    field: str
+    configured: str | int | None
+    at_stripe: str | int | None
+
+
+def differences(price: Price, raw: Raw) -> tuple[Difference, ...]:
+    """The fields in which the price at Stripe differs from the configured one."""
+    at_stripe: dict[str, Any] = {
+        "amount": raw.get("unit_amount"),
+        "currency": raw.get("currency"),
+        "interval": _interval(raw),
+    }
+    configured: dict[str, Any] = {
+        "amount": price.amount,
+        "currency": price.currency,
+        "interval": price.interval,
+    }
+    return tuple(
+        Difference(name, configured[name], at_stripe[name])
+        for name in configured
+        if configured[name] != at_stripe[name]
+    )
+
+
+def _interval(raw: Raw) -> str | None:
+    """`month`, or `3 month`, `metered month`, which cannot be configured; None if paid once."""
+    recurring = raw.get("recurring")
+    if not isinstance(recurring, Mapping):
+        return None
+    count, usage = recurring.get("interval_count", 1), recurring.get("usage_type", "licensed")
+    parts = [str(count)] if count not in (1, None) else []
+    parts += [str(usage)] if usage not in ("licensed", None) else []
+    return " ".join([*parts, str(recurring.get("interval"))])
+
+
+def is_active(raw: Raw) -> bool:
+    """Whether the price can be bought: neither it nor its product is archived."""
+    return bool(raw.get("active")) and is_sold(raw)
+
+
+def is_sold(raw: Raw) -> bool:
+    """Whether the price's product, where it is expanded, is neither archived nor deleted."""
+    product = raw.get("product")
+    if not isinstance(product, Mapping):
+        return True
+    return bool(product.get("active", True)) and not product.get("deleted")
 
 
 class PriceIds:
-    """A price's own price_id where it is configured; else the id of the active price at Stripe whose
-    lookup_key is the alias, cached.
+    """The id at Stripe of each price of the catalog, verified and cached.
+
+    Only a price that charges what the shop shows is sold: same amount, currency and interval, not archived.
+    That is the price with the configured `price_id` if it matches; else the one whose lookup key is the alias
+    (another router of the account may have replaced the price).
     """
 
     def __init__(
@@ -32,57 +90,67 @@ class PriceIds:
         self._stripe = stripe
         self._settings = settings
         self._monotonic = monotonic
-        self._cache: dict[str, tuple[str, float]] = {}
+        self._cache: dict[Price, tuple[str, float]] = {}
 
     async def id_of(self, price: Price) -> str:
-        """Stripe's id; raises `price_unavailable` if there is none."""
+        """Stripe's id; raises `price_unavailable` if no price there is what the shop shows."""
+        if (cached := self._cached(price)) is not None:
+            return cached
+        self._cache.pop(price, None)
         if price.price_id is not None:
-            return price.price_id
-        cached = self._cache.get(price.alias)
-        if cached is not None and self._monotonic() - cached[1] < CACHE_TTL:
-            return cached[0]
-        await self._look_up(price)
-        if price.alias not in self._cache:
+            self._verify(price, await self._retrieve(price.price_id))
+        if price not in self._cache:
+            await self._look_up(price)
+        if price not in self._cache:
             raise PaymentError("price_unavailable", price_id=price.alias)
-        return self._cache[price.alias][0]
+        return self._cache[price][0]
 
     def invalidate(self, alias: str | None = None) -> None:
         """Clear the cache after new keys, or of one price that Stripe no longer accepts."""
-        if alias is None:
-            self._cache.clear()
-        else:
-            self._cache.pop(alias, None)
+        self._cache = {
+            price: entry for price, entry in self._cache.items() if alias is not None and price.alias != alias
+        }
+
+    def _cached(self, price: Price) -> str | None:
+        entry = self._cache.get(price)
+        return entry[0] if entry is not None and self._monotonic() - entry[1] < CACHE_TTL else None
+
+    async def _retrieve(self, price_id: str) -> Raw | None:
+        try:
+            return await self._stripe.get("price", price_id, expand=["product"])
+        except PaymentError as error:
+            if not is_missing(error):
+                raise
+            return None
 
     async def _look_up(self, wanted: Price) -> None:
-        """One request for all prices without an id, as far as Stripe's limit allows."""
+        """One request for all prices that are looked up by key, as far as Stripe's limit allows."""
         prices = self._settings().prices
         others = [
             alias for alias, price in prices.items() if price.price_id is None and alias != wanted.alias
         ]
         lookup_keys = [wanted.alias, *others][:MAX_LOOKUP_KEYS]
-        page = await self._stripe.list("price", {"lookup_keys": lookup_keys, "active": True, "limit": 100})
-        now = self._monotonic()
-        self._cache.pop(wanted.alias, None)
+        page = await self._stripe.list(
+            "price", {"lookup_keys": lookup_keys, "active": True, "limit": 100, "expand": ["data.product"]}
+        )
         for found in page.data:
             alias = found.get("lookup_key")
-            price = prices.get(alias) if isinstance(alias, str) else None
-            if price is None:
-                continue
-            recurring = found.get("recurring") or {}
-            if recurring.get("interval") != price.interval:
-                # a plan charged once, or a product charged every month, is worse than no sale
-                _log.warning("price at Stripe has another interval", price=alias, id=found["id"])
-                continue
-            warn_if_different(price, found.get("unit_amount"), found.get("currency"))
-            self._cache[price.alias] = (str(found["id"]), now)
+            price = wanted if alias == wanted.alias else prices.get(str(alias))
+            if price is not None:
+                self._verify(price, found)
 
-
-def warn_if_different(price: Price, amount: object, currency: object) -> None:
-    """Checkout shows the buyer what Stripe charges; the shop shows what the configuration says."""
-    if (amount, currency) != (price.amount, price.currency):
-        _log.warning(
-            "price at Stripe differs from the configuration",
-            price=price.alias,
-            configured=f"{price.amount} {price.currency}",
-            at_stripe=f"{amount} {currency}",
-        )
+    def _verify(self, price: Price, found: Raw | None) -> None:
+        """Cache the price at Stripe if it can be sold as `price`."""
+        if found is None:
+            return
+        different = differences(price, found)
+        if different or not is_active(found):
+            _log.warning(
+                "price at Stripe is not sold: it differs from the configuration",
+                price=price.alias,
+                id=found["id"],
+                active=is_active(found),
+                differs=", ".join(f"{one.field} {one.configured} / {one.at_stripe}" for one in different),
+            )
+            return
+        self._cache[price] = (str(found["id"]), self._monotonic())

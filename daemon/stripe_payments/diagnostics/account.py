@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 from typing import Final
 
+from stripe_payments.billing.prices import differences, is_active
 from stripe_payments.diagnostics.finding import NO_KEY, STRIPE_UNREACHABLE, Finding, Severity
 from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Text, _, joined
-from stripe_payments.setup.catalog_at_stripe import describe, differences, is_active
+from stripe_payments.setup.catalog_at_stripe import describe
 from stripe_payments.setup.webhook_endpoint import KnownEndpoint
 
 _ENTER: Final = _("Enter the key in Settings, or run: /etc/init.d/stripe-payments set_keys")

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stripe_payments.billing.prices import Difference, differences, is_active
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Text, _
 from stripe_payments.settings import Price, Sellable, Settings
@@ -27,15 +28,6 @@ class WantedProduct:
     title: str
     description: str
     prices: tuple[Price, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """`field`: amount (minor units), currency or interval; None stands for "paid once"."""
-
-    field: str
-    configured: str | int | None
-    at_stripe: str | int | None
 
 
 def wanted_products(settings: Settings) -> list[WantedProduct]:
@@ -69,49 +61,6 @@ def _product_of(sold: Sellable, settings: Settings) -> str:
             return min(seen)
         seen.append(follow.stripe_product)
     return seen[-1]
-
-
-def differences(price: Price, raw: Raw) -> tuple[Difference, ...]:
-    """The fields in which the price at Stripe differs from the configured one."""
-    at_stripe: dict[str, Any] = {
-        "amount": raw.get("unit_amount"),
-        "currency": raw.get("currency"),
-        "interval": _interval(raw),
-    }
-    configured: dict[str, Any] = {
-        "amount": price.amount,
-        "currency": price.currency,
-        "interval": price.interval,
-    }
-    return tuple(
-        Difference(name, configured[name], at_stripe[name])
-        for name in configured
-        if configured[name] != at_stripe[name]
-    )
-
-
-def _interval(raw: Raw) -> str | None:
-    """`month`, or `3 month`, `metered month`, which cannot be configured; None if paid once."""
-    recurring = raw.get("recurring")
-    if not isinstance(recurring, Mapping):
-        return None
-    count, usage = recurring.get("interval_count", 1), recurring.get("usage_type", "licensed")
-    parts = [str(count)] if count not in (1, None) else []
-    parts += [str(usage)] if usage not in ("licensed", None) else []
-    return " ".join([*parts, str(recurring.get("interval"))])
-
-
-def is_active(raw: Raw) -> bool:
-    """Whether the price can be bought: neither it nor its product is archived."""
-    return bool(raw.get("active")) and is_sold(raw)
-
-
-def is_sold(raw: Raw) -> bool:
-    """Whether the price's product, where it is expanded, is neither archived nor deleted."""
-    product = raw.get("product")
-    if not isinstance(product, Mapping):
-        return True
-    return bool(product.get("active", True)) and not product.get("deleted")
 
 
 def product_id_of(raw: Raw) -> str | None:

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from stripe_payments.billing.prices import differences, is_active, is_sold
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Text, _, joined
 from stripe_payments.log import Log
@@ -24,9 +25,6 @@ from stripe_payments.setup.catalog_at_stripe import (
     Raw,
     WantedProduct,
     describe,
-    differences,
-    is_active,
-    is_sold,
     product_id_of,
     read_prices,
     wanted_products,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -174,6 +175,73 @@ async def test_a_cancelled_caller_leaves_a_session_for_the_next_one(
     await asyncio.gather(impatient, return_exceptions=True)
     created = await seller.checkouts.create(ONE_TIME, RETURN)
     assert [s["id"] for s in cloud.account.newest_first("checkout.session")] == [created["session_id"]]
+
+
+def configured(seller: Seller, alias: str, **options: object) -> None:
+    prices = dict(seller.settings.prices)
+    prices[alias] = replace(prices[alias], **options)  # type: ignore[arg-type]
+    seller.change(prices=prices)
+
+
+async def charged(seller: Seller, alias: str) -> tuple[int, str]:
+    """Open a checkout; return the amount that Stripe would charge, and the price id that was sent."""
+    created = await seller.checkouts.create(alias, RETURN)
+    session = seller.cloud.account.get("checkout.session", created["session_id"])
+    row = await seller.ledger.read(lambda tx: tx.checkouts.by_session(created["session_id"]))
+    assert row is not None
+    return session["amount_total"], row.price_id
+
+
+async def test_a_configured_id_of_another_amount_is_not_sold(seller: Seller) -> None:
+    """Another router of the account replaced the price; this one has the new amount and the old id."""
+    right = await seller.prices.id_of(seller.settings.prices[ONE_TIME])
+    product = (await seller.stripe.get("price", right))["product"]
+    old = await seller.stripe.create(
+        "price", {"product": product, "unit_amount": 2999, "currency": "eur"}, "old price"
+    )
+    configured(seller, ONE_TIME, price_id=str(old["id"]))
+    assert await charged(seller, ONE_TIME) == (4999, right)
+
+
+@pytest.mark.parametrize(
+    "recurring",
+    [
+        {"interval": "year"},
+        {"interval": "month", "interval_count": 3},
+        {"interval": "month", "usage_type": "metered"},
+        None,
+    ],
+)
+async def test_a_configured_id_of_other_terms_is_refused_where_no_price_matches(
+    seller: Seller, recurring: dict[str, object] | None
+) -> None:
+    right = await seller.prices.id_of(seller.settings.prices[MONTHLY])
+    product = (await seller.stripe.get("price", right))["product"]
+    await seller.stripe.update("price", right, {"active": False}, "archive")
+    params: dict[str, object] = {"product": product, "unit_amount": 499, "currency": "eur"}
+    wrong = await seller.stripe.create(
+        "price", params | ({"recurring": recurring} if recurring else {}), "wrong price"
+    )
+    configured(seller, MONTHLY, price_id=str(wrong["id"]))
+    assert await code_of(seller.checkouts.create(MONTHLY, RETURN)) == "price_unavailable"
+    assert list(seller.cloud.account.newest_first("checkout.session")) == []
+
+
+async def test_after_a_price_change_the_same_order_gets_a_new_session(seller: Seller) -> None:
+    first = await seller.checkouts.create(ONE_TIME, RETURN)
+    old = await seller.prices.id_of(seller.settings.prices[ONE_TIME])
+    product = (await seller.stripe.get("price", old))["product"]
+    new = await seller.stripe.create(
+        "price", {"product": product, "unit_amount": 2999, "currency": "eur"}, "new price"
+    )
+    configured(seller, ONE_TIME, price_id=str(new["id"]), amount=2999)
+    assert await charged(seller, ONE_TIME) == (2999, new["id"])
+
+    async def expired() -> bool:
+        held = seller.cloud.account.get("checkout.session", first["session_id"])
+        return bool(held["status"] == "expired")
+
+    await eventually(expired, "the session of the old price has expired")
 
 
 async def test_permanently_owned_features_are_not_sold_again(seller: Seller) -> None:
