@@ -50,7 +50,7 @@ def origin_of(url: str) -> str | None:
     host = parts.hostname.lower()
     if ":" in host:
         host = f"[{host}]"
-    if parts.netloc.rpartition("@")[2].lower() not in (host, f"{host}:", f"{host}:{port}"):
+    if parts.netloc.rpartition("@")[2].lower() not in (host, f"{host}:{port}"):
         return None  # http://[::1]evil.example: urllib ignores what follows the brackets
     return f"{scheme}://{host}" if port in (None, _DEFAULT_PORTS[scheme]) else f"{scheme}://{host}:{port}"
 

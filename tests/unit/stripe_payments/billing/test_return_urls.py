@@ -57,6 +57,7 @@ def test_other_origins_are_foreign(url: str) -> None:
         "http://192.168.1.1/a b",
         "http://[::1/",
         "http://192.168.1.1:99999/",
+        "http://192.168.1.1:/",
         "/" + "a" * 3000,
     ],
 )
