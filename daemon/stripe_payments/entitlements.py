@@ -15,6 +15,10 @@ feature that it is for:
       any status that Stripe may invent              locked     unknown             –
       the whole money of the period went back: by
         a refund / by a dispute that was lost        locked     refunded, disputed  –
+      active, its first payment, a bank debit, is
+        processing (unless trust_pending_debits)     locked     pending             –
+      active, the period's payment failed and
+        Stripe voided its invoice                    locked     unpaid              –
       cancel_at, or cancel_at_period_end and the
         period's end, is behind us                   locked     canceled            that end
       past_due, within grace_days                    unlocked   grace               end of grace, or the
@@ -82,7 +86,9 @@ class Subscription:
 
     `past_due_since` is when the oldest payment that is owed fell due (None while unknown: grace then lasts
     until the end of the period that was not paid). `returned` says that nothing is left of what was paid for
-    the current period, and which way it went back; a partial refund and an open dispute are neither.
+    the current period, and which way it went back; a partial refund and an open dispute are neither. `owed`:
+    Stripe calls it active although its money has not arrived: its first payment, a bank debit, is processing
+    (pending), or the payment of the current period failed and Stripe voided the invoice (unpaid).
     """
 
     id: str
@@ -97,6 +103,7 @@ class Subscription:
     paused_collection: bool = False
     past_due_since: int | None = None
     returned: Literal["refunded", "disputed"] | None = None
+    owed: Literal["pending", "unpaid"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +332,8 @@ def _of_subscription(subscription: Subscription, settings: Settings, last_contac
         return locked(_LOCKING_STATUS.get(status, "unknown"))
     if subscription.returned is not None:
         return locked(subscription.returned)
+    if subscription.owed == "unpaid" or (subscription.owed and not settings.trust_pending_debits):
+        return locked(subscription.owed)
 
     canceled = announced_end(subscription)
     period_end = period_end_of(subscription)

@@ -94,6 +94,20 @@ SITUATIONS: Final = (
     Situation(Title("nothing was bought", "nessun acquisto"), ()),
     Situation(Title("subscription `active`", "abbonamento `active`"), (_plan(),)),
     Situation(
+        Title(
+            "`active`, but its first payment, a bank debit, is processing",
+            "`active`, ma il primo pagamento, un addebito bancario, è in corso",
+        ),
+        (_plan(owed="pending"),),
+    ),
+    Situation(
+        Title(
+            "`active`, but the payment of the period failed and Stripe voided its invoice",
+            "`active`, ma il pagamento del periodo non è riuscito e Stripe ne ha annullato la fattura",
+        ),
+        (_plan(owed="unpaid"),),
+    ),
+    Situation(
         Title("subscription `trialing`", "abbonamento `trialing`"),
         (_plan("trialing", trial_end=NOW + 2 * DAY),),
     ),

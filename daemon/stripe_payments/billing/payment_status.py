@@ -159,7 +159,7 @@ class PaymentStatusService:
         invoice = state.objects.get(facts.reference(root.get("latest_invoice")) or "")
         last = self._of_invoice(invoice, state.invoices[str(invoice["id"])], locale) if invoice else {}
         return self._answer(
-            status=_SUBSCRIPTION.get(held.status, "unpaid"),
+            status=held.owed or _SUBSCRIPTION.get(held.status, "unpaid"),
             amount=last.get("amount"),
             currency=root.get("currency"),
             paid_at=None,

@@ -116,6 +116,7 @@ class Settings:
     locale: Locale = "auto"
     allowed_origins: tuple[str, ...] = ()
     allow_promotion_codes: bool = False
+    trust_pending_debits: bool = False
     automatic_tax: bool = False
     plans: Mapping[str, Plan] = field(default_factory=dict)
     products: Mapping[str, Product] = field(default_factory=dict)

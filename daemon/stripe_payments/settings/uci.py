@@ -67,6 +67,7 @@ def settings_from_uci(sections: Sections) -> Settings:
         locale=options.locale(main, "locale"),
         allowed_origins=options.origins(main, "allowed_origin"),
         allow_promotion_codes=options.flag(main, "allow_promotion_codes", default=False),
+        trust_pending_debits=options.flag(main, "trust_pending_debits", default=False),
         automatic_tax=options.flag(main, "automatic_tax", default=False),
         plans=plans,
         products=products,

@@ -13,6 +13,9 @@ from typing import Any, Final, Literal
 
 from stripe_payments.entitlements import Purchase, Subscription
 
+BEFORE_PERIOD: Final = 3600
+"""Seconds. An invoice may be made a moment before the period that it pays for."""
+
 Raw = Mapping[str, Any]
 DisputeState = Literal["open", "won", "lost"]
 
@@ -308,6 +311,40 @@ def subscription(raw: Raw, latest_invoice: Raw | None) -> Subscription:
         paused_collection=bool(raw.get("pause_collection")),
         past_due_since=_past_due_since(raw, latest_invoice) if status == "past_due" else None,
     )
+
+
+def owed_since(invoices: Iterable[Raw]) -> int | None:
+    """When the first of the payments that are owed now fell due: a later renewal is no new start."""
+    since: int | None = None
+    for invoice in invoices:
+        if invoice.get("status") in ("open", "uncollectible"):
+            since = fell_due(invoice)
+        elif invoice.get("status") == "paid" and invoice.get("amount_paid"):
+            break
+    return since
+
+
+def owed(
+    held: Subscription, latest: Raw | None, own: Sequence[Raw], period_start: int | None
+) -> Literal["pending", "unpaid"] | None:
+    """Whether an active subscription's money is still missing, by its latest and all its own invoices.
+
+    With a delayed payment method it is active at once, and stays so when Stripe voids the invoice of a failed
+    debit (https://docs.stripe.com/billing/subscriptions/overview). A renewal that is processing does not
+    count: the plan was paid before, and a failure makes it past_due.
+    """
+    if held.status != "active" or latest is None or not latest.get("attempted"):
+        return None
+    begun = (period_start or 0) - BEFORE_PERIOD
+    if not integer(latest.get("amount_due")) or (integer(latest.get("created")) or 0) < begun:
+        return None
+    paid = [one for one in own if one.get("status") == "paid" and integer(one.get("amount_paid"))]
+    if latest.get("status") == "open":
+        return None if paid else "pending"
+    if latest.get("status") in ("void", "uncollectible"):
+        paid_now = [one for one in paid if (integer(one.get("created")) or 0) >= begun]
+        return None if paid_now else "unpaid"
+    return None
 
 
 def subscription_items(raw: Raw) -> Sequence[Raw]:

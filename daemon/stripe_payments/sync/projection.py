@@ -56,9 +56,6 @@ LONGEST_TITLE: Final = 250
 _ENDED: Final = frozenset({"canceled", "incomplete_expired"})
 """Statuses that a subscription never leaves."""
 
-_BEFORE_PERIOD: Final = 3600
-"""Seconds. An invoice may be made a moment before the period that it pays for."""
-
 _NEWS_FOR: Final = 3 * 86_400
 """Seconds: for as long as Stripe delivers an event again."""
 
@@ -316,27 +313,20 @@ def _purchases(links: _Links, payments: Mapping[str, Payment]) -> dict[str, Purc
 
 def _subscriptions(links: _Links, invoices: Mapping[str, InvoiceMoney]) -> Iterable[Subscription]:
     for raw in links.subscriptions:
-        held = facts.subscription(raw, links.follow(raw.get("latest_invoice")))
+        latest = links.follow(raw.get("latest_invoice"))
+        held = facts.subscription(raw, latest)
         own = links.invoices_of(held.id)
         since = None
         if held.status == "past_due":
-            moments = [held.past_due_since, _owed_since(own)]
+            moments = [held.past_due_since, facts.owed_since(own)]
             since = min((moment for moment in moments if moment is not None), default=None)
-        returned = _returned(own, invoices, facts.period_start(raw))
-        yield replace(held, past_due_since=since, returned=returned)
+        start = facts.period_start(raw)
+        returned = _returned(own, invoices, start)
+        yield replace(
+            held, past_due_since=since, returned=returned, owed=facts.owed(held, latest, own, start)
+        )
     for raw in links.archived_subscriptions:
         yield Subscription(id=str(raw["id"]), **raw["subscription"])
-
-
-def _owed_since(invoices: Iterable[Raw]) -> int | None:
-    """When the first of the payments that are owed now fell due: a later renewal is no new start."""
-    since: int | None = None
-    for invoice in invoices:
-        if invoice.get("status") in ("open", "uncollectible"):
-            since = facts.fell_due(invoice)
-        elif invoice.get("status") == "paid" and invoice.get("amount_paid"):
-            break
-    return since
 
 
 def _returned(
@@ -346,7 +336,7 @@ def _returned(
     paid = returned = lost = 0
     for invoice in own:
         created = facts.integer(invoice.get("created")) or 0
-        if period_start is not None and created < period_start - _BEFORE_PERIOD:
+        if period_start is not None and created < period_start - facts.BEFORE_PERIOD:
             continue
         money = invoices[str(invoice["id"])]
         paid += money.paid

@@ -20,7 +20,11 @@ def payment_settled(account: Account, invoice: Json, attempt: Attempt) -> None:
         collection.recovered(account, invoice, sub)
         return
     account.emit("invoice.payment_failed", invoice)
-    collection.refused(account, invoice, sub)
+    if invoice["billing_reason"] == "subscription_create":
+        # https://docs.stripe.com/billing/subscriptions/overview#subscription-lifecycle: it stays active
+        invoicing.void(account, invoice)
+    else:
+        collection.refused(account, invoice, sub)
 
 
 def _look_at(account: Account, subscription_id: str) -> None:

@@ -162,3 +162,36 @@ async def test_polling_writes_nothing_when_nothing_has_changed(seller: Seller, c
     before = await seller.ledger.read(lambda tx: tx.objects._connection.total_changes)
     await seller.poller.poll_everything()
     assert await seller.ledger.read(lambda tx: tx.objects._connection.total_changes) == before
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+async def test_a_plan_by_bank_debit_unlocks_when_it_is_paid(
+    seller: Seller, cloud: StripeCloud, trusted: bool
+) -> None:
+    seller.change(trust_pending_debits=trusted)
+    subscription = await seller.subscribe(card="bank_debit")
+    await seller.poller.poll_everything()
+    assert await seller.unlocked() == (BOUGHT if trusted else set())
+    assert await seller.reason("backups") == ("active" if trusted else "pending")
+    assert (await seller.status.show(subscription))["status"] == "pending"
+    cloud.advance(5 * DAY)
+    await seller.poller.poll_everything()
+    assert await seller.unlocked() == BOUGHT
+    assert await seller.reason("backups") == "active"
+    cloud.advance(27 * DAY)  # the renewal's debit is processing: it was paid before
+    await seller.poller.poll_everything()
+    assert await seller.unlocked() == BOUGHT
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+async def test_a_plan_whose_first_bank_debit_failed_is_unpaid_although_active(
+    seller: Seller, cloud: StripeCloud, trusted: bool
+) -> None:
+    seller.change(trust_pending_debits=trusted)
+    subscription = await seller.subscribe(card="bank_debit_fails")
+    cloud.advance(5 * DAY)
+    await seller.poller.poll_everything()
+    assert cloud.account.get("subscription", subscription)["status"] == "active"
+    assert await seller.unlocked() == set()
+    assert await seller.reason("backups") == "unpaid"
+    assert (await seller.status.show(subscription))["status"] == "unpaid"

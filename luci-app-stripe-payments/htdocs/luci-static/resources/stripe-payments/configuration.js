@@ -72,6 +72,10 @@ function general(map) {
 		_('Accepted on Stripe’s payment page; create them in the Stripe Dashboard.'));
 	option.rmempty = false;
 
+	option = section.option(form.Flag, 'trust_pending_debits', _('Trust pending bank debits'),
+		_('Unlock a plan while its first bank debit is processing, before the money arrives.'));
+	option.rmempty = false;
+
 	option = section.option(form.Flag, 'automatic_tax', _('Automatic tax'),
 		_('Requires Stripe Tax, set up in the Stripe Dashboard.'));
 	option.rmempty = false;
