@@ -16,7 +16,7 @@ settings.load_profile("any machine")
 
 compile_daemon_catalog()
 
-OURS = ("stripe-", "ledger")
+OURS = ("stripe_", "ledger")
 PATIENCE_S = 60.0
 """An abandoned call to Stripe ends by its own limits."""
 

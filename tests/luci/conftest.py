@@ -175,6 +175,7 @@ async def visitor(window: Visitor) -> AsyncIterator[Visitor]:
         if page is not window.page:
             await page.close()
     if window.page.url.startswith("http"):
+        await window.page.wait_for_load_state()  # the test may have ended in the middle of a navigation
         await window.page.evaluate("localStorage.clear(); sessionStorage.clear()")
     await window.page.goto("about:blank")
     await window.context.clear_cookies()
