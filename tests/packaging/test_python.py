@@ -20,6 +20,15 @@ from tests.packaging.ipk_file import IpkFile
 # its own, which python3-urllib brings along.
 SPLIT_OFF = {
     "python3-asyncio": {"asyncio"},
+    "python3-codecs": {
+        "unicodedata",
+        "_codecs_cn",
+        "_codecs_hk",
+        "_codecs_iso2022",
+        "_codecs_jp",
+        "_codecs_kr",
+        "_codecs_tw",
+    },
     "python3-ctypes": {"ctypes", "_ctypes"},
     "python3-dbm": {"dbm"},
     "python3-decimal": {"decimal", "_decimal"},
@@ -37,6 +46,8 @@ SPLIT_OFF = {
     "python3-venv": {"venv", "ensurepip"},
     "python3-xml": {"xml", "xmlrpc", "pyexpat"},
 }
+# What the feeds' packages bring along: python3-requests needs python3-idna, and that python3-codecs.
+BROUGHT_ALONG = {"python3-codecs"}
 FEED_PACKAGES = {
     "requests": "python3-requests",
     "jinja2": "python3-jinja2",
@@ -47,13 +58,16 @@ FEED_PACKAGES = {
 IMPORT_EVERYTHING = """
 import importlib, json, pkgutil, sys
 before = set(sys.modules)
-for package in sys.argv[1:]:
+absent, *packages = sys.argv[1:]
+for name in absent.split():
+    sys.modules[name] = None  # an import of it raises ModuleNotFoundError
+for package in packages:
     module = importlib.import_module(package)
     for found in pkgutil.walk_packages(module.__path__, package + "."):
         if not found.name.endswith("__main__"):
             importlib.import_module(found.name)
 print(json.dumps({name: getattr(module, "__file__", None) for name, module in sys.modules.items()
-                  if name not in before}))
+                  if module and name not in before}))
 """
 
 
@@ -87,8 +101,9 @@ def run_python(installed: Path, feeds: Path, *arguments: str) -> subprocess.Comp
     )
 
 
-def _imported(installed: Path, feeds: Path, *packages: str) -> dict[str, str | None]:
-    done = run_python(installed, feeds, "-c", IMPORT_EVERYTHING, *packages)
+def _imported(installed: Path, feeds: Path, absent: set[str], *packages: str) -> dict[str, str | None]:
+    """The modules that `packages` load, with their files, on a router without the modules `absent`."""
+    done = run_python(installed, feeds, "-c", IMPORT_EVERYTHING, " ".join(absent), *packages)
     assert done.returncode == 0, done.stderr
     modules: dict[str, str | None] = json.loads(done.stdout)
     return modules
@@ -112,8 +127,13 @@ def test_the_daemon_s_service_is_imported_from_the_package(installed: Path, feed
     ], done.stderr
 
 
-def test_every_module_finds_what_it_imports(installed: Path, feeds: Path) -> None:
-    ours = _imported(installed, feeds, "ubus_py", "stripe_payments")
+def test_every_module_finds_what_it_imports(
+    packages: dict[str, IpkFile], installed: Path, feeds: Path
+) -> None:
+    """Also indirectly, through the standard library: a part that no package depends on is not there."""
+    there = set(packages["stripe-payments"].depends) | set(packages["python3-stripe"].depends) | BROUGHT_ALONG
+    absent = set().union(*(modules for part, modules in SPLIT_OFF.items() if part not in there))
+    ours = _imported(installed, feeds, absent, "ubus_py", "stripe_payments")
     assert len([name for name in ours if name.startswith("stripe_payments.")]) > 50
     for name, file in ours.items():
         if file and name.split(".")[0] not in sys.stdlib_module_names:
