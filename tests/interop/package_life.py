@@ -12,6 +12,7 @@ __all__ = [
     "test_an_older_release_refuses_a_newer_ledger_with_words_and_leaves_it_alone",
     "test_an_upgrade_brings_the_new_daemon_and_keeps_what_is_set_and_known",
     "test_installed_it_runs_and_removed_it_leaves_luci_as_it_was",
+    "test_the_package_has_the_italian_texts",
 ]
 
 MOUNTS = ["/api/payments", "/payment-success", "/payment-cancel"]
@@ -127,6 +128,21 @@ def test_an_older_release_refuses_a_newer_ledger_with_words_and_leaves_it_alone(
     router.install("following")
     router.wait_until(lambda: router.version() == FOLLOWING, "the newer daemon is back")
     _is_still_set_up(router)
+
+
+def test_the_package_has_the_italian_texts(router: PackagedRouter) -> None:
+    """Without the compiled catalog every text would be English, and nothing would fail."""
+    router.install()
+    router.wait_until(router.answers, "the daemon answers")
+    arguments = json.dumps({"feature": "no_such_feature", "locale": "it"})
+    done = router.run("ubus", "call", "stripe-payments", "grant", arguments)
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == "unknown_feature"
+    assert error["message"] == "Funzione sconosciuta: “no_such_feature”."
+    assert error["hint"] == "“features” elenca tutte le funzioni."
+    assert error["user_hint"] == "Ricarica la pagina e riprova."
+    page = router.sh(f"curl -s -H 'Accept-Language: it' {router.url}/payment-cancel")
+    assert "<h1>Pagamento annullato</h1>" in page
 
 
 def _set_up(router: PackagedRouter) -> None:
