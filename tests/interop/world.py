@@ -160,8 +160,11 @@ class Rpcd:
         await asyncio.to_thread(self._openwrt.wait_until, self._away, "rpcd is away")
 
     async def start(self) -> None:
-        """And waits until it serves."""
-        await asyncio.to_thread(self._openwrt.sh, "/etc/init.d/rpcd start; ubus -t 20 wait_for session uci")
+        """And waits until it serves; the helper is a plugin, which it loads after its own objects."""
+        await asyncio.to_thread(
+            self._openwrt.sh,
+            "/etc/init.d/rpcd start; ubus -t 20 wait_for session uci stripe-payments.uci",
+        )
 
     def _away(self) -> bool:
         return self._openwrt.run("pidof", "rpcd").returncode != 0
