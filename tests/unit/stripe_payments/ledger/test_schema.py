@@ -113,8 +113,10 @@ async def test_a_ledger_of_schema_3_is_migrated_without_loss(path: Path) -> None
 
     for _ in range(2):
         ledger = await Ledger.open(path)
-        assert not ledger.fresh
-        assert not ledger.rebuilt
-        assert await ledger.read(read) == expected
-        assert await ledger.read(lambda tx: tx.damage()) is None
-        await ledger.close()
+        try:
+            assert not ledger.fresh
+            assert not ledger.rebuilt
+            assert await ledger.read(read) == expected
+            assert await ledger.read(lambda tx: tx.damage()) is None
+        finally:
+            await ledger.close()
