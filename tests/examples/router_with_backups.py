@@ -201,7 +201,10 @@ class RouterWithBackups:
         async def holds() -> bool:
             return condition()
 
-        await self.world.wait_until(holds)
+        try:
+            await self.world.wait_until(holds)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\nthe router's log:\n{self.log()}") from None
 
     def decrypted(self, backup: bytes, scratch: Path) -> list[str]:
         """The names in a backup, as its owner opens it."""
