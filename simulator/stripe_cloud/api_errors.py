@@ -74,6 +74,11 @@ def unknown_url(method: str, path: str) -> StripeApiError:
     )
 
 
+def not_simulated(what: str) -> StripeApiError:
+    """501: Stripe does it, the simulator does not, and says so rather than ignore it."""
+    return StripeApiError(501, f"The simulator does not do this: {what}.", kind="api_error")
+
+
 def unauthorized(message: str, *, code: str | None = None) -> StripeApiError:
     return StripeApiError(401, message, code=code, headers={"WWW-Authenticate": 'Bearer realm="Stripe"'})
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from . import cards, checkout, disputes, portal, timeline
+from . import cards, checkout, disputes, portal, refunds, timeline
 from .account import Account
 from .api import StripeApi
 from .api_errors import Json, invalid, resource_missing
@@ -169,12 +169,20 @@ class StripeCloud:
         """See `faults`; no arguments switch all off."""
         return self.faults.configure(body)
 
-    def dispute(self, object_id: str, outcome: str = "open") -> Json:
-        """A dispute about a charge or payment intent: `outcome` open, won or lost (opened first if need
-        be).
+    def dispute(
+        self,
+        object_id: str,
+        outcome: str = "open",
+        *,
+        amount: int | None = None,
+        case_type: str = "resolution",
+    ) -> Json:
+        """A dispute about a charge or payment intent: `outcome` open, won or lost (opened first if need be,
+        about `amount` of it), prevented (with `case_type` block or resolution), or, where it was lost,
+        appeal_needs_response, appeal_under_review and then won or lost.
         """
-        if outcome not in {"open", "won", "lost"}:
-            raise invalid("outcome is one of open, won, lost", param="outcome")
+        if outcome not in {"open", "won", "lost", "prevented", *disputes.APPEALED}:
+            raise invalid(f"unknown outcome: {outcome}", param="outcome")
         found = self.account.find(object_id)
         if found is not None and found["object"] == "checkout.session":
             found = self.account.find(found["payment_intent"])
@@ -183,11 +191,21 @@ class StripeCloud:
         if found is None or found["object"] != "charge":
             raise resource_missing("charge", object_id)
         existing = disputes.find_dispute(self.account, found)
+        if outcome == "prevented":
+            return disputes.prevent(self.account, found, case_type)
+        if existing is not None and (outcome in disputes.APPEALED or existing["status"] in disputes.APPEALED):
+            return disputes.decide_appeal(self.account, existing, outcome)
         if outcome == "open" or existing is None or existing["status"] not in disputes.OPEN:
-            existing = disputes.open_dispute(self.account, found)
+            existing = disputes.open_dispute(self.account, found, amount=amount)
         if outcome != "open":
             disputes.close_dispute(self.account, existing, outcome)
         return existing
+
+    def fail_refund(self, refund_id: str, *, charge_follows: bool = True) -> None:
+        """A refund comes back from the buyer's bank."""
+        refunds.fail_refund(
+            self.account, self.account.get("refund", refund_id), charge_follows=charge_follows
+        )
 
     def change_card(self, customer_id: str, card: str) -> Json:
         """The customer's default payment method from now on, as changed in the portal; a way to make

@@ -81,13 +81,14 @@ class Control:
         return self._cloud.faults.describe()
 
     async def _dispute(self, request: web.Request) -> Json:
-        body = await _body(request, "charge", "payment_intent", "session", "outcome")
+        body = await _body(request, "charge", "payment_intent", "session", "outcome", "amount", "case_type")
         target = body.get("charge") or body.get("payment_intent") or body.get("session")
         if not isinstance(target, str):
             raise invalid(
                 "Name a charge, payment_intent or session.", param="charge", code="parameter_missing"
             )
-        return self._cloud.dispute(target, body.get("outcome", "open"))
+        details = {name: body[name] for name in ("amount", "case_type") if name in body}
+        return self._cloud.dispute(target, body.get("outcome", "open"), **details)
 
     async def _change_card(self, request: web.Request) -> Json:
         body = await _body(request, "card")

@@ -9,6 +9,7 @@ from .api_errors import Json, invalid
 from .objects import payments as objects
 
 OPEN = frozenset({"needs_response", "under_review", "warning_needs_response", "warning_under_review"})
+APPEALED = frozenset({"appeal_needs_response", "appeal_under_review"})
 
 
 def find_dispute(account: Account, charge: Json) -> Json | None:
@@ -16,19 +17,58 @@ def find_dispute(account: Account, charge: Json) -> Json | None:
     return next((row for row in account.newest_first("dispute") if row["charge"] == charge["id"]), None)
 
 
-def open_dispute(account: Account, charge: Json, *, reason: str = "fraudulent") -> Json:
-    """The bank takes the money back for the time being."""
+def open_dispute(
+    account: Account, charge: Json, *, reason: str = "fraudulent", amount: int | None = None
+) -> Json:
+    """The bank takes the money back for the time being: `amount` of it where only a part is disputed."""
     if not charge["paid"]:
         raise invalid(f"Charge {charge['id']} was not paid, so that it cannot be disputed.")
     if charge["disputed"]:
         raise invalid(f"Charge {charge['id']} is disputed already.", code="charge_disputed")
     dispute = account.add(objects.dispute(account, charge, reason))
+    if amount is not None:
+        if not 0 < amount <= dispute["amount"]:
+            raise invalid("The amount of a dispute is at most what is left of the charge.", param="amount")
+        dispute["amount"] = amount
     movement = account.add(objects.balance_transaction(account, dispute, -dispute["amount"], "adjustment"))
     dispute["balance_transactions"].append(movement)
     with account.changing(charge, "charge.updated"):
         charge["disputed"] = True
     account.emit("charge.dispute.created", dispute)
     account.emit("charge.dispute.funds_withdrawn", dispute)
+    return dispute
+
+
+def decide_appeal(account: Account, dispute: Json, status: str) -> Json:
+    """A lost dispute goes on: appeal_needs_response, appeal_under_review, and won or lost after that.
+
+    https://docs.stripe.com/api/disputes/object#dispute_object-status
+    """
+    if dispute["status"] not in {"lost", *APPEALED}:
+        raise invalid(f"Dispute {dispute['id']} is {dispute['status']}: it cannot be appealed.")
+    with account.changing(dispute, "charge.dispute.updated"):
+        dispute["status"] = status
+        if status == "won":
+            movement = account.add(
+                objects.balance_transaction(account, dispute, dispute["amount"], "adjustment")
+            )
+            dispute["balance_transactions"].append(movement)
+    if status == "won":
+        account.emit("charge.dispute.funds_reinstated", dispute)
+    return dispute
+
+
+def prevent(account: Account, charge: Json, case_type: str) -> Json:
+    """A dispute that never became one. With case type `resolution` the buyer was refunded, with `block` the
+    charge stands.
+    """
+    dispute = account.add(objects.dispute(account, charge))
+    with account.changing(charge, "charge.updated"):
+        charge["disputed"] = True
+    with account.changing(dispute, None):
+        dispute["status"] = "prevented"
+        dispute["payment_method_details"]["card"]["case_type"] = case_type
+    account.emit("charge.dispute.created", dispute)
     return dispute
 
 

@@ -61,6 +61,20 @@ def settle_refund(account: Account, refund: Json) -> None:
         refund["status"] = "succeeded"
 
 
+def fail_refund(account: Account, refund: Json, *, charge_follows: bool) -> None:
+    """The buyer's bank sent the money back to us. Whether the charge's amount_refunded follows is not
+    documented: both are possible here.  https://docs.stripe.com/refunds#failed-refunds
+    """
+    with account.changing(refund, "refund.updated"):
+        refund.update(status="failed", failure_reason="expired_or_canceled_card")
+    if charge_follows:
+        charge = account.get("charge", refund["charge"])
+        with account.changing(charge, "charge.updated"):
+            charge["amount_refunded"] -= refund["amount"]
+            charge["refunded"] = False
+    account.emit("refund.failed", refund)
+
+
 def _charge(account: Account, params: Json) -> Json:
     if ("charge" in params) == ("payment_intent" in params):
         raise invalid(

@@ -150,6 +150,7 @@ ROUTES: list[Route] = [
     *_crud(
         "/v1/payment_intents",
         "payment_intent",
+        create=(p.PaymentIntentCreateParams, payments.create_payment_intent),
         list=(p.PaymentIntentListParams, payments.list_payment_intents),
         retrieve=(p.PaymentIntentRetrieveParams, payments.retrieve_payment_intent),
         update=(p.PaymentIntentUpdateParams, payments.update_payment_intent),
@@ -244,6 +245,13 @@ ROUTES: list[Route] = [
         list=(p.InvoiceListParams, invoices.list_invoices),
         retrieve=(p.InvoiceRetrieveParams, invoices.retrieve_invoice),
         update=(p.InvoiceUpdateParams, invoices.update_invoice),
+    ),
+    Route(
+        "POST",
+        "/v1/invoices/{}/attach_payment",
+        p.InvoiceAttachPaymentParams,
+        invoices.attach_payment,
+        "invoice",
     ),
     Route("POST", "/v1/invoices/{}/pay", p.InvoicePayParams, invoices.pay_invoice, "invoice"),
     Route(

@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import discounts
 from ..account import Account
-from ..api_errors import Json
+from ..api_errors import Json, invalid, not_simulated
 from ..clock import HOUR
 from ..money import format_amount, minimum_charge
 from ..objects import billing as objects
@@ -150,8 +150,45 @@ def intent_of(account: Account, invoice: Json) -> Json | None:
     return account.find(payment["payment"]["payment_intent"]) if payment else None
 
 
+def attach_payment(account: Account, invoice: Json, intent: Json) -> None:
+    """Credit a payment intent that succeeded to an invoice; the default payment keeps what remains.
+
+    https://docs.stripe.com/api/invoices/attach_payment
+    """
+    if invoice["status"] != "open":
+        raise invalid(f"This invoice is {invoice['status']}, not open.")
+    if intent["status"] != "succeeded" or intent["amount"] > invoice["amount_remaining"]:
+        raise not_simulated("attaching a payment that has not succeeded, or of more than remains")
+    payment = objects.invoice_payment(account, invoice, intent["id"])
+    payment.update(is_default=False, amount_requested=intent["amount"])
+    account.add(payment)
+    _paid(account, payment, intent["amount"])
+    with account.changing(invoice, None):
+        invoice["amount_paid"] += intent["amount"]
+        invoice["amount_remaining"] -= intent["amount"]
+    if invoice["amount_remaining"] == 0:
+        _close_payment(account, invoice, "void_invoice")
+        mark_paid(account, invoice)
+        return
+    default, remaining = default_payment(account, invoice), intent_of(account, invoice)
+    assert default is not None
+    assert remaining is not None
+    with account.changing(default, None):
+        default["amount_requested"] = invoice["amount_remaining"]
+    with account.changing(remaining, None):
+        remaining["amount"] = invoice["amount_remaining"]
+
+
+def _paid(account: Account, payment: Json, amount: int) -> None:
+    with account.changing(payment, None):
+        payment.update(status="paid", amount_paid=amount)
+        payment["status_transitions"]["paid_at"] = account.now()
+    account.emit("invoice_payment.paid", payment)
+
+
 def mark_paid(account: Account, invoice: Json) -> None:
     """Open (or uncollectible) to paid, with the events that belong to it."""
+    remaining = invoice["amount_remaining"]
     with account.changing(invoice, None):
         invoice.update(
             status="paid",
@@ -163,11 +200,8 @@ def mark_paid(account: Account, invoice: Json) -> None:
         )
         invoice["status_transitions"]["paid_at"] = account.now()
     payment = default_payment(account, invoice)
-    if payment is not None:
-        with account.changing(payment, None):
-            payment.update(status="paid", amount_paid=invoice["amount_due"])
-            payment["status_transitions"]["paid_at"] = account.now()
-        account.emit("invoice_payment.paid", payment)
+    if payment is not None and payment["status"] == "open":
+        _paid(account, payment, remaining)
     account.emit("invoice.paid", invoice)
     account.emit("invoice.payment_succeeded", invoice)
 

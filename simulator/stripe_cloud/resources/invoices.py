@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import search
 from ..account import Account, merge_metadata
-from ..api_errors import Json, invalid
+from ..api_errors import Json, invalid, not_simulated
 from ..billing import changes, collection, invoicing, subscriptions
 from ..rendering import included, list_of, page, within
 
@@ -63,6 +63,18 @@ def pay_invoice(account: Account, params: Json, invoice_id: str) -> Json:
     return invoice
 
 
+def attach_payment(account: Account, params: Json, invoice_id: str) -> Json:
+    invoice = account.get("invoice", invoice_id)
+    if "payment_intent" not in params:
+        raise not_simulated("attaching a payment record")
+    intent = account.get("payment_intent", params["payment_intent"], param="payment_intent")
+    invoicing.attach_payment(account, invoice, intent)
+    if invoice["status"] == "paid":
+        sub = account.get("subscription", invoice["parent"]["subscription_details"]["subscription"])
+        collection.recovered(account, invoice, sub)
+    return invoice
+
+
 def finalize_invoice(account: Account, params: Json, invoice_id: str) -> Json:
     invoice = account.get("invoice", invoice_id)
     if invoice["status"] != "draft":
@@ -112,8 +124,8 @@ def list_invoice_payments(account: Account, params: Json) -> Json:
 
 @included("invoice", "payments")
 def _payments(account: Account, invoice: Json) -> Any:
-    payment = invoicing.default_payment(account, invoice)
-    return list_of([payment] if payment else [], f"/v1/invoices/{invoice['id']}/payments")
+    payments = [row for row in account.newest_first("invoice_payment") if row["invoice"] == invoice["id"]]
+    return list_of(payments, f"/v1/invoices/{invoice['id']}/payments")
 
 
 @included("invoice", "confirmation_secret")

@@ -6,8 +6,29 @@ from typing import Any
 
 from .. import disputes, paying, refunds
 from ..account import Account, merge_metadata
-from ..api_errors import Json
+from ..api_errors import Json, not_simulated
+from ..billing import collection
+from ..objects import payments as objects
 from ..rendering import included, list_of, page
+
+
+def create_payment_intent(account: Account, params: Json) -> Json:
+    """Confirmed at once, off session, with a payment method of the customer's: that of a Dashboard."""
+    if not params.get("confirm") or not params.get("off_session") or "payment_method" not in params:
+        raise not_simulated("a payment intent without confirm, off_session and a payment_method")
+    method = account.get("payment_method", params["payment_method"], param="payment_method")
+    intent = account.add(
+        objects.payment_intent(
+            account,
+            amount=params["amount"],
+            currency=params["currency"],
+            customer=params.get("customer"),
+            metadata=params.get("metadata") or {},
+        )
+    )
+    account.emit("payment_intent.created", intent)
+    paying.confirm(account, intent, method, collection.card_of(account, method), on_session=False)
+    return intent
 
 
 def retrieve_payment_intent(account: Account, params: Json, intent_id: str) -> Json:

@@ -118,3 +118,64 @@ async def test_the_balance_adds_up(shop: Shop) -> None:
 def test_amounts_for_people(amount: int, currency: str, english: str, italian: str) -> None:
     assert format_amount(amount, currency, "en") == english
     assert format_amount(amount, currency, "it") == italian
+
+
+async def test_an_invoice_is_paid_by_several_payments(shop: Shop) -> None:
+    sub = await shop.subscribe()
+    customer = shop.cloud.account.get("subscription", sub)["customer"]
+    shop.cloud.change_card(customer, "4000000000000341")
+    shop.cloud.advance(32 * 86_400)
+    method = shop.cloud.change_card(customer, "4242424242424242")["id"]
+    invoice = str(shop.cloud.account.get("subscription", sub)["latest_invoice"])
+
+    async def part(amount: int) -> Any:
+        intent = await shop.call(
+            shop.client.v1.payment_intents.create,
+            {
+                "amount": amount,
+                "currency": "eur",
+                "customer": customer,
+                "payment_method": method,
+                "confirm": True,
+                "off_session": True,
+            },
+        )
+        attach = shop.client.v1.invoices.attach_payment
+        return await shop.call(attach, invoice, {"payment_intent": intent.id, "expand": ["payments"]})
+
+    first = await part(200)
+    assert (first.status, first.amount_paid, first.amount_remaining) == ("open", 200, 299)
+    second = await part(299)
+    assert (second.status, second.amount_paid, second.amount_remaining) == ("paid", 499, 0)
+    entries = sorted((entry.status, entry.amount_paid or 0) for entry in second.payments.data)
+    assert entries == [("canceled", 0), ("paid", 200), ("paid", 299)]
+    assert shop.cloud.account.get("subscription", sub)["status"] == "active"
+    error = await shop.refused(shop.client.v1.payment_intents.create, {"amount": 1, "currency": "eur"})
+    assert error.http_status == 501
+
+
+async def test_a_lost_dispute_is_appealed_and_won_late(shop: Shop) -> None:
+    intent = await paid_intent(shop)
+    shop.cloud.dispute(intent, amount=1000)
+    assert shop.cloud.dispute(intent, "lost")["amount"] == 1000
+    for status in ("appeal_needs_response", "appeal_under_review", "won"):
+        assert shop.cloud.dispute(intent, status)["status"] == status
+
+
+async def test_a_dispute_is_prevented(shop: Shop) -> None:
+    intent = await paid_intent(shop)
+    shop.cloud.dispute(intent, "prevented", case_type="resolution")
+    listed = await shop.call(shop.client.v1.disputes.list, {"payment_intent": intent})
+    details: Any = listed.data[0].payment_method_details
+    assert (listed.data[0].status, details.card.case_type) == ("prevented", "resolution")
+
+
+@pytest.mark.parametrize("charge_follows", [True, False])
+async def test_a_refund_comes_back(shop: Shop, charge_follows: bool) -> None:
+    intent = await paid_intent(shop)
+    refund = await shop.call(shop.client.v1.refunds.create, {"payment_intent": intent})
+    shop.cloud.fail_refund(refund.id, charge_follows=charge_follows)
+    assert (await shop.call(shop.client.v1.refunds.retrieve, refund.id)).status == "failed"
+    charge = await shop.call(shop.client.v1.charges.retrieve, str(refund.charge))
+    assert charge.amount_refunded == (0 if charge_follows else charge.amount)
+    assert "refund.failed" in shop.event_types()

@@ -190,6 +190,19 @@ async def test_every_endpoint_returns_what_the_sdk_declares(shop: Shop) -> None:
     await call(v1.invoices.pay, str(drafts.data[0].id), {"paid_out_of_band": True})
     cloud.advance(34 * DAY)
     late = (await call(v1.invoices.list, {"customer": customer, "status": "open"})).data[0]
+    method = cloud.change_card(customer, "4242424242424242")
+    part = await call(
+        v1.payment_intents.create,
+        {
+            "amount": 100,
+            "currency": late.currency,
+            "customer": customer,
+            "payment_method": method["id"],
+            "confirm": True,
+            "off_session": True,
+        },
+    )
+    await call(v1.invoices.attach_payment, str(late.id), {"payment_intent": part.id})
     await call(v1.invoices.void_invoice, str(late.id))
     await call(v1.subscriptions.cancel, sub.id, {"prorate": True, "invoice_now": True})
 
