@@ -30,9 +30,10 @@ feature that it is for:
       … not heard of for offline_days past `until`   locked     offline             end of the period
     purchase
       not (yet) paid: a bank debit on its way        locked     pending             –
-      dispute lost                                   locked     disputed            –
+      nothing of it left, disputes took it or a part  locked     disputed            –
       refunded in full                               locked     refunded            –
-      paid; also partly refunded, dispute open, won  unlocked   paid                for ever
+      paid; also partly refunded or lost, dispute
+        open, won                                    unlocked   paid                for ever
     manual grant                                     unlocked   granted             its end, or for ever
       its end is behind us                           locked     expired             its end
     nothing                                          locked     none                –
@@ -110,8 +111,8 @@ class Subscription:
 class Purchase:
     """What counts of a one-time purchase, by its Checkout session (``cs_…``).
 
-    `paid` includes a total of nothing (``no_payment_required``); `dispute` is the worst one's state;
-    `paid_at` epoch seconds.
+    `paid` includes a total of nothing (``no_payment_required``); `dispute` is the worst one's state, `lost`
+    only where nothing of the payment is left; `paid_at` epoch seconds.
     """
 
     id: str
@@ -120,7 +121,7 @@ class Purchase:
     product: str | None = None
     paid: bool = False
     fully_refunded: bool = False
-    dispute: Literal["open", "won", "lost"] | None = None
+    dispute: Literal["open", "won", "lost_in_part", "lost"] | None = None
     paid_at: int | None = None
 
 

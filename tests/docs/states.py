@@ -192,6 +192,13 @@ SITUATIONS: Final = (
     Situation(Title("dispute won", "contestazione vinta"), (_once(dispute="won"),)),
     Situation(Title("dispute lost", "contestazione persa"), (_once(dispute="lost"),)),
     Situation(
+        Title(
+            "dispute over a part of it lost",
+            "contestazione di una parte persa",
+        ),
+        (_once(dispute="lost_in_part"),),
+    ),
+    Situation(
         Title("granted by the administrator", "concessa dall'amministratore"), (ManualGrant("feature"),)
     ),
     Situation(

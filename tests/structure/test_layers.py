@@ -55,6 +55,7 @@ WITHOUT_IO = [
     "stripe_payments.settings.uci",
     "stripe_payments.sync.archiving",
     "stripe_payments.sync.payment_facts",
+    "stripe_payments.sync.plan_facts",
     "stripe_payments.sync.poll_plan",
     "stripe_payments.sync.poll_round",
     "stripe_payments.sync.poll_timing",

@@ -10,7 +10,8 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.stripe_api import is_transient, object_kind
 from stripe_payments.sync import payment_facts as facts
-from stripe_payments.sync.projection import InvoiceMoney, invoice_row
+from stripe_payments.sync.plan_facts import InvoiceMoney
+from stripe_payments.sync.projection import invoice_row
 
 if TYPE_CHECKING:
     from stripe_payments.entitlements import Subscription

@@ -14,6 +14,7 @@ from stripe_payments.entitlements import Subscription, period_end_of
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.settings import Price
 from stripe_payments.sync import payment_facts as facts
+from stripe_payments.sync.plan_facts import period_start
 
 if TYPE_CHECKING:
     from stripe_payments.clock import TrustedClock
@@ -44,7 +45,7 @@ class PlanQuotes:
         """That of a quote which is at most `valid_for` seconds old and in the current period; else of a new
         quote. None while the time is unknown: Stripe then uses its own. `raw`: the subscription at Stripe.
         """
-        key, start = (row.id, price.alias), facts.period_start(raw)
+        key, start = (row.id, price.alias), period_start(raw)
         quote = self._quotes.get(key)
         if (
             quote is not None

@@ -335,6 +335,8 @@ SHAPES: Final[Mapping[str, Mapping[str, Check]]] = {
         "created": timestamp,
         "amount_due": integer,
         "amount_paid": integer,
+        "starting_balance": maybe(integer),
+        "ending_balance": maybe(integer),
         "total": maybe(integer),
         "total_taxes": maybe(records(amount=integer)),
         "currency": currency,
@@ -356,6 +358,8 @@ SHAPES: Final[Mapping[str, Mapping[str, Check]]] = {
     },
     "invoice_payment": {
         "invoice": reference("invoice"),
+        "status": word,
+        "created": timestamp,
         "payment": maybe(record(payment_intent=reference("payment_intent"))),
     },
     "subscription": {

@@ -11,22 +11,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from stripe_payments.entitlements import Purchase, Subscription
-
-BEFORE_PERIOD: Final = 3600
-"""Seconds. An invoice may be made a moment before the period that it pays for."""
+from stripe_payments.entitlements import Purchase
 
 Raw = Mapping[str, Any]
 DisputeState = Literal["open", "won", "lost"]
 
 # https://docs.stripe.com/api/disputes/object#dispute_object-status; every other status is open. A plain "won"
-# also stands for an inquiry that was closed and a dispute that was prevented: no money has moved.
+# also stands for an inquiry that was closed and a dispute that was prevented: no money has moved. An appeal
+# begins after a loss, and the money stays with the buyer until it is won.
 _DISPUTES: Final[dict[str, DisputeState]] = {
     "lost": "lost",
+    "appeal_needs_response": "lost",
+    "appeal_under_review": "lost",
     "won": "won",
     "warning_closed": "won",
     "prevented": "won",
 }
+
+_NO_REFUND: Final = frozenset({"failed", "canceled"})
+"""https://docs.stripe.com/api/refunds/object#refund_object-status: the money is with the seller again."""
 
 
 def reference(value: object) -> str | None:
@@ -104,11 +107,6 @@ def dispute_state(charge: Raw | None, disputes: Iterable[Raw]) -> DisputeState |
     return "open" if charge and charge.get("disputed") else None
 
 
-def is_lost(dispute: Raw) -> bool:
-    """Whether the money of a dispute went back to the buyer for good."""
-    return _DISPUTES.get(str(dispute.get("status"))) == "lost"
-
-
 def needs_disputes(session: Raw, known: DisputeState | None) -> bool:
     """Whether a fetched session is incomplete without its charge's disputes, which the API cannot expand.
     `known`: what the stored disputes say.
@@ -118,13 +116,66 @@ def needs_disputes(session: Raw, known: DisputeState | None) -> bool:
     return bool(charge.get("disputed")) and known not in ("won", "lost")
 
 
-def is_fully_refunded(charge: Raw) -> bool:
-    """Whether nothing of what was captured is left. (`refunded` alone is false for a charge that was captured
-    in part.)
+@dataclass(frozen=True, slots=True)
+class MoneyBack:
+    """What of a charge went back to the buyer, in minor units of its currency: by refunds, and by disputes
+    that were lost. `dispute`: where its disputes stand.
+    """
+
+    captured: int = 0
+    refunded: int = 0
+    lost: int = 0
+    dispute: DisputeState | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing of what was captured is left."""
+        return 0 < self.captured <= self.refunded + self.lost
+
+
+def money_back(charge: Raw, disputes: Sequence[Raw] = (), refunds: Sequence[Raw] = ()) -> MoneyBack:
+    """What of a charge went back, by its disputes and the refunds that are known of it.
+
+    A dispute can be about a part of the charge (https://docs.stripe.com/api/disputes/object); in another
+    currency its amount cannot be compared, and it counts as one about the whole.
     """
     captured = integer(charge.get("amount_captured")) or integer(charge.get("amount")) or 0
+
+    def disputed(wanted: Iterable[Raw]) -> int:
+        return sum(
+            (integer(one.get("amount")) or 0) if one.get("currency") == charge.get("currency") else captured
+            for one in wanted
+        )
+
+    lost = disputed(one for one in disputes if _DISPUTES.get(str(one.get("status"))) == "lost")
+    # Stripe refunded the buyer, so that no dispute was opened
+    resolved = disputed(one for one in disputes if _is_resolved(one))
+    return MoneyBack(
+        captured=captured,
+        refunded=min(captured, max(_refunded(charge, refunds, captured), resolved)),
+        lost=min(captured, lost),
+        dispute=dispute_state(charge, disputes),
+    )
+
+
+def _refunded(charge: Raw, refunds: Sequence[Raw], captured: int) -> int:
+    """Without the refunds that failed. Whether `amount_refunded` still counts those is not documented: where
+    all refunds are known, their sum decides.
+    """
     returned = integer(charge.get("amount_refunded")) or 0
-    return bool(charge.get("refunded")) or 0 < captured <= returned
+    if charge.get("refunded"):
+        returned = max(returned, captured)
+    amounts = [(str(one.get("status")), integer(one.get("amount")) or 0) for one in refunds]
+    if sum(amount for _, amount in amounts) < returned:
+        return returned  # older refunds than the ten that a charge lists are not known
+    return min(returned, sum(amount for status, amount in amounts if status not in _NO_REFUND))
+
+
+def _is_resolved(dispute: Raw) -> bool:
+    """A dispute that Stripe prevented by a refund; with another case type the charge stands."""
+    details = expanded(dispute.get("payment_method_details")) or {}
+    card = expanded(details.get("card")) or {}
+    return dispute.get("status") == "prevented" and card.get("case_type") == "resolution"
 
 
 # -- a payment -----------------------------------------------------------------------------------
@@ -138,7 +189,7 @@ class Payment:
     no_payment_required; amount and amount_refunded in minor units of currency (None if Stripe has none yet);
     paid_at and created in epoch seconds; final: nothing more happens unless someone refunds, disputes or
     pays again; failure_code, decline_code: Stripe's words for the last failed attempt; item: the plan or
-    product, by our metadata ("" if unknown).
+    product, by our metadata ("" if unknown); lost: nothing of it is left, and disputes took it or a part.
     """
 
     id: str
@@ -152,6 +203,7 @@ class Payment:
     amount_refunded: int
     fully_refunded: bool
     dispute: DisputeState | None
+    lost: bool
     final: bool
     failure_code: str | None
     decline_code: str | None
@@ -159,23 +211,27 @@ class Payment:
     item: str
 
 
-def payment(root: Raw, intent: Raw | None, charge: Raw | None, disputes: Iterable[Raw] = ()) -> Payment:
+def payment(
+    root: Raw,
+    intent: Raw | None,
+    charge: Raw | None,
+    disputes: Sequence[Raw] = (),
+    refunds: Sequence[Raw] = (),
+) -> Payment:
     """The payment that `root`, a Checkout session or a payment intent (then `intent` as well), stands for.
 
-    `intent`, `charge`: the session's payment intent and its latest charge, as far as they exist; `disputes`:
-    the charge's.
+    `intent`, `charge`: the session's payment intent and its latest charge, as far as they exist; `disputes`,
+    `refunds`: the charge's.
     """
     session = root if root.get("object") == "checkout.session" else None
-    dispute = dispute_state(charge, disputes)
-    refunded = (integer(charge.get("amount_refunded")) or 0) if charge else 0
+    back = money_back(charge, disputes, refunds) if charge else MoneyBack()
     charged = bool(charge and charge.get("paid"))
-    fully_refunded = bool(charge and is_fully_refunded(charge))
     status, final = _status(session, intent)
-    if dispute in ("open", "lost"):
-        status, final = "disputed", dispute == "lost"
-    elif charged and fully_refunded:
+    if back.dispute in ("open", "lost"):
+        status, final = "disputed", back.dispute == "lost"
+    elif charged and back.whole:
         status, final = "refunded", True
-    elif charged and refunded > 0:
+    elif charged and back.refunded > 0:
         status, final = "partially_refunded", True
     created = root.get("created")
     paid_at = charge.get("created") if charge and charged else None
@@ -194,9 +250,10 @@ def payment(root: Raw, intent: Raw | None, charge: Raw | None, disputes: Iterabl
         currency=root.get("currency") or (intent or {}).get("currency"),
         created=integer(created) or 0,
         paid_at=integer(paid_at),
-        amount_refunded=refunded,
-        fully_refunded=fully_refunded,
-        dispute=dispute,
+        amount_refunded=back.refunded,
+        fully_refunded=back.whole and not back.lost,
+        dispute=back.dispute,
+        lost=back.whole and back.lost > 0,
         final=final,
         failure_code=failure_code,
         decline_code=decline_code,
@@ -280,113 +337,12 @@ def purchase(session: Raw, paid: Payment) -> Purchase | None:
         product=marks.get("item"),
         paid=session.get("payment_status") in ("paid", "no_payment_required"),
         fully_refunded=paid.fully_refunded,
-        dispute=paid.dispute,
+        dispute="lost_in_part" if paid.dispute == "lost" and not paid.lost else paid.dispute,
         paid_at=paid.paid_at,
     )
 
 
-# -- a subscription ------------------------------------------------------------------------------
-
-
-def subscription(raw: Raw, latest_invoice: Raw | None) -> Subscription:
-    """What the subscription itself says. Of several items (we sell one) the period that ends last counts.
-
-    `past_due_since` is that of its latest invoice, and `returned` is not known: both take all its invoices.
-    """
-    items = subscription_items(raw)
-    ends = [end for item in items if (end := integer(item.get("current_period_end"))) is not None]
-    marks = metadata(raw)
-    price = items[0].get("price") if items else None
-    status = str(raw.get("status"))
-    return Subscription(
-        id=str(raw["id"]),
-        status=status,
-        price_id=reference(price) or "",
-        price_alias=_alias_of(price, marks),
-        plan=marks.get("item"),
-        current_period_end=max(ends, default=None),
-        cancel_at=integer(raw.get("cancel_at")),
-        cancel_at_period_end=bool(raw.get("cancel_at_period_end")),
-        trial_end=integer(raw.get("trial_end")),
-        paused_collection=bool(raw.get("pause_collection")),
-        past_due_since=_past_due_since(raw, latest_invoice) if status == "past_due" else None,
-    )
-
-
-def owed_since(invoices: Iterable[Raw]) -> int | None:
-    """When the first of the payments that are owed now fell due: a later renewal is no new start."""
-    since: int | None = None
-    for invoice in invoices:
-        if invoice.get("status") in ("open", "uncollectible"):
-            since = fell_due(invoice)
-        elif invoice.get("status") == "paid" and invoice.get("amount_paid"):
-            break
-    return since
-
-
-def owed(
-    held: Subscription, latest: Raw | None, own: Sequence[Raw], period_start: int | None
-) -> Literal["pending", "unpaid"] | None:
-    """Whether an active subscription's money is still missing, by its latest and all its own invoices.
-
-    With a delayed payment method it is active at once, and stays so when Stripe voids the invoice of a failed
-    debit (https://docs.stripe.com/billing/subscriptions/overview). A renewal that is processing does not
-    count: the plan was paid before, and a failure makes it past_due.
-    """
-    if held.status != "active" or latest is None or not latest.get("attempted"):
-        return None
-    begun = (period_start or 0) - BEFORE_PERIOD
-    if not integer(latest.get("amount_due")) or (integer(latest.get("created")) or 0) < begun:
-        return None
-    paid = [one for one in own if one.get("status") == "paid" and integer(one.get("amount_paid"))]
-    if latest.get("status") == "open":
-        return None if paid else "pending"
-    if latest.get("status") in ("void", "uncollectible"):
-        paid_now = [one for one in paid if (integer(one.get("created")) or 0) >= begun]
-        return None if paid_now else "unpaid"
-    return None
-
-
-def subscription_items(raw: Raw) -> Sequence[Raw]:
-    return data(raw.get("items"))
-
-
-def period_start(raw: Raw) -> int | None:
-    """When the subscription's current period began."""
-    starts = [integer(item.get("current_period_start")) for item in subscription_items(raw)]
-    return max((start for start in starts if start is not None), default=None)
-
-
-def _alias_of(price: object, marks: Mapping[str, str]) -> str | None:
-    """Our name of the price: its lookup_key follows a change of plan, our metadata may be that of the old
-    one.
-    """
-    key = price.get("lookup_key") if isinstance(price, Mapping) else None
-    return key if isinstance(key, str) and key else marks.get("price_alias")
-
-
-def _past_due_since(raw: Raw, latest_invoice: Raw | None) -> int | None:
-    """When the payment that is owed fell due: the unpaid invoice's finalization, else the start of the
-    period.
-
-    Taken from Stripe's objects and never from the moment we noticed, so that grace ends at the same second
-    whatever we saw and when.
-    """
-    if latest_invoice and latest_invoice.get("status") != "paid":
-        since = fell_due(latest_invoice)
-        if since is not None:
-            return since
-    return period_start(raw)
-
-
 # -- an invoice ----------------------------------------------------------------------------------
-
-
-def fell_due(invoice: Raw) -> int | None:
-    """When an invoice was to be paid: as soon as it was final."""
-    transitions = expanded(invoice.get("status_transitions")) or {}
-    final = integer(transitions.get("finalized_at"))
-    return final if final is not None else integer(invoice.get("created"))
 
 
 def subscription_of_invoice(invoice: Raw) -> str | None:
@@ -403,6 +359,25 @@ def payment_intents_of_invoice(invoice: Raw) -> list[str]:
         if (intent := reference(paid_by.get("payment_intent"))) is not None:
             found.append(intent)
     return found
+
+
+def payments_made(invoice: Raw) -> list[str]:
+    """The payment intents that paid an invoice or a part of it, the newest first: entries that are open or
+    canceled are attempts. (Of several partial payments since 2025-05-28.)
+    """
+    made = [entry for entry in data(invoice.get("payments")) if entry.get("status") == "paid"]
+    made.sort(key=lambda entry: (integer(entry.get("created")) or 0, str(entry.get("id"))), reverse=True)
+    return payment_intents_of_invoice({"payments": {"data": made}})
+
+
+def from_credit(invoice: Raw) -> int:
+    """What of a paid invoice the customer's credit balance paid; negative where it added to the balance.
+    A balance below zero is credit (https://docs.stripe.com/billing/customer/balance).
+    """
+    before, after = integer(invoice.get("starting_balance")), integer(invoice.get("ending_balance"))
+    if invoice.get("status") != "paid" or before is None or after is None:
+        return 0
+    return min(after, 0) - min(before, 0)
 
 
 def dearest_line(invoice: Raw) -> Raw | None:

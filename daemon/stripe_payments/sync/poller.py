@@ -54,6 +54,11 @@ ROUNDS_AT_ONCE: Final = 8
 FRESH_FOR: Final = 1.5
 """Seconds in which a polled object is not polled again, however many callers request it."""
 
+LOST_EVERY: Final = 86_400
+"""Seconds after which a lost dispute is polled again. An appeal takes weeks, and a lost one can still be won:
+https://docs.stripe.com/api/disputes/object#dispute_object-status
+"""
+
 SESSION_LASTS: Final = 86_400
 """Seconds after which Stripe ends a session that names no other end; ours do not.
 https://docs.stripe.com/api/checkout/sessions/create#create_checkout_session-expires_at
@@ -99,6 +104,7 @@ class Poller:
         self._pause_until = 0.0
         self._round = asyncio.Lock()
         self._fetcher = Fetcher(stripe)
+        self._lost_polled: dict[str, int] = {}
         self._polls: SharedTasks[str, SyncOutcome] = SharedTasks(FRESH_FOR)
         self._plan = Plan(
             lambda: self._settings().poll_interval,
@@ -302,9 +308,10 @@ class Poller:
 
     async def _poll_dispute(self, disputed: str) -> None:
         if object_kind(disputed) == "charge":
-            await self._reconciler.apply(await self._fetcher.charge(disputed), "poll")
+            units = await self._fetcher.charge(disputed)
         else:
-            await self._reconciler.sync(disputed, "poll")
+            units = await self._fetcher.fetch(disputed, None)
+        await self._reconciler.apply(units, "poll")
 
     async def _find_customer(self) -> bool:
         """Our customer by its metadata, where the identity was restored without it; False if nothing was ever
@@ -358,9 +365,9 @@ class Poller:
 
     async def _apply_sessions(self, page: Page, started: float) -> Answer:
         known = self._reconciler.state.dispute
-        disputed = [
-            str(session["id"]) for session in page.data if needs_disputes(session, known(str(session["id"])))
-        ]
+        sessions = {str(session["id"]): session for session in page.data}
+        disputed = [name for name, session in sessions.items() if needs_disputes(session, known(name))]
+        disputed += self._due_lost([name for name in sessions if known(name) == "lost"])
         await self._reconciler.apply(
             [unit for session in page.data for unit in units_of(session, started)], "poll"
         )
@@ -370,9 +377,18 @@ class Poller:
 
     def _disputed_among(self, charges: list[str]) -> list[str]:
         """Those that paid an invoice and are disputed, unless it is known how that ended."""
-        invoices = self._reconciler.state.invoices.values()
-        disputed = {money.charge for money in invoices if money.dispute == "open"}
-        return [charge for charge in charges if charge in disputed]
+        moneys = [money for money in self._reconciler.state.invoices.values() if money.dispute]
+        open_ones = {charge for money in moneys if money.dispute == "open" for charge in money.charges}
+        lost = {charge for money in moneys if money.dispute == "lost" for charge in money.charges}
+        found = [charge for charge in charges if charge in open_ones]
+        return found + self._due_lost([charge for charge in charges if charge in lost])
+
+    def _due_lost(self, lost: list[str]) -> list[str]:
+        """Those whose lost dispute is to be polled again: it may have been won by an appeal."""
+        now = self._clock.now() or 0
+        due = [name for name in lost if now - self._lost_polled.get(name, 0) >= LOST_EVERY]
+        self._lost_polled.update(dict.fromkeys(due, now))
+        return due
 
 
 def _has_begun_to_buy(tx: Transaction) -> bool:

@@ -24,11 +24,12 @@ from stripe_payments.entitlements import (
 from stripe_payments.payment_history import TransactionRow, by_date
 from stripe_payments.settings import Settings
 from stripe_payments.sync import payment_facts as facts
+from stripe_payments.sync import plan_facts
 from stripe_payments.sync.payment_facts import DisputeState, Payment, Raw
+from stripe_payments.sync.plan_facts import InvoiceMoney
 
 __all__ = [
     "ARCHIVED_PURCHASE",
-    "InvoiceMoney",
     "News",
     "NewsKind",
     "State",
@@ -58,33 +59,6 @@ _ENDED: Final = frozenset({"canceled", "incomplete_expired"})
 
 _NEWS_FOR: Final = 3 * 86_400
 """Seconds: for as long as Stripe delivers an event again."""
-
-
-@dataclass(frozen=True, slots=True)
-class InvoiceMoney:
-    """What became of the payment of one invoice. Amounts in minor units; `charge`: the id of the charge that
-    paid it, as far as it is stored.
-    """
-
-    paid: int = 0
-    refunded: int = 0
-    lost: int = 0
-    dispute: DisputeState | None = None
-    charge: str | None = None
-
-    @property
-    def returned(self) -> int:
-        return self.refunded + self.lost
-
-    def status(self, of_invoice: str) -> str:
-        """The invoice's status in the history: what became of the payment outweighs that it was paid."""
-        if of_invoice != "paid" or not self.paid:
-            return of_invoice
-        if self.dispute in ("open", "lost"):
-            return "disputed"
-        if self.refunded >= self.paid:
-            return "refunded"
-        return "partially_refunded" if self.refunded else of_invoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,12 +217,10 @@ class _Links:
         intent = self.intent_of(root)
         return self.follow(intent.get("latest_charge")) if intent is not None else None
 
-    def charge_of_invoice(self, invoice: Raw) -> Raw | None:
-        """The charge that paid an invoice: of several payments, that of the first one that is listed."""
-        for intent in facts.payment_intents_of_invoice(invoice)[:1]:
-            charge = self._charges.get(intent)
-            return charge if charge is not None and charge.get("paid") else None
-        return None
+    def charges_of_invoice(self, invoice: Raw) -> list[Raw]:
+        """The charges that paid an invoice: it can have had several partial payments."""
+        found = [self._charges.get(intent) for intent in facts.payments_made(invoice)]
+        return [charge for charge in found if charge is not None and charge.get("paid")]
 
     def disputes_of(self, charge: Raw | None) -> Sequence[Raw]:
         return self._disputes.get(str(charge["id"]), ()) if charge is not None else ()
@@ -283,22 +255,17 @@ def _by_charge(objects: Iterable[Raw]) -> dict[str, list[Raw]]:
 
 def _payment(root: Raw, links: _Links) -> Payment:
     charge = links.charge_of(root)
-    return facts.payment(root, links.intent_of(root), charge, links.disputes_of(charge))
+    return facts.payment(
+        root, links.intent_of(root), charge, links.disputes_of(charge), links.refunds_of(charge)
+    )
 
 
 def _money(invoice: Raw, links: _Links) -> InvoiceMoney:
-    paid = facts.integer(invoice.get("amount_paid")) or 0 if invoice.get("status") == "paid" else 0
-    charge = links.charge_of_invoice(invoice)
-    if charge is None:
-        return InvoiceMoney(paid=paid)
-    disputes = links.disputes_of(charge)
-    return InvoiceMoney(
-        paid=paid,
-        refunded=facts.integer(charge.get("amount_refunded")) or 0,
-        lost=sum(facts.integer(one.get("amount")) or 0 for one in disputes if facts.is_lost(one)),
-        dispute=facts.dispute_state(charge, disputes),
-        charge=str(charge["id"]),
-    )
+    backs = {
+        str(charge["id"]): facts.money_back(charge, links.disputes_of(charge), links.refunds_of(charge))
+        for charge in links.charges_of_invoice(invoice)
+    }
+    return plan_facts.invoice_money(invoice, backs)
 
 
 def _purchases(links: _Links, payments: Mapping[str, Payment]) -> dict[str, Purchase]:
@@ -314,37 +281,19 @@ def _purchases(links: _Links, payments: Mapping[str, Payment]) -> dict[str, Purc
 def _subscriptions(links: _Links, invoices: Mapping[str, InvoiceMoney]) -> Iterable[Subscription]:
     for raw in links.subscriptions:
         latest = links.follow(raw.get("latest_invoice"))
-        held = facts.subscription(raw, latest)
+        held = plan_facts.subscription(raw, latest)
         own = links.invoices_of(held.id)
         since = None
         if held.status == "past_due":
-            moments = [held.past_due_since, facts.owed_since(own)]
+            moments = [held.past_due_since, plan_facts.owed_since(own)]
             since = min((moment for moment in moments if moment is not None), default=None)
-        start = facts.period_start(raw)
-        returned = _returned(own, invoices, start)
+        start = plan_facts.period_start(raw)
+        returned = plan_facts.returned(own, invoices, start)
         yield replace(
-            held, past_due_since=since, returned=returned, owed=facts.owed(held, latest, own, start)
+            held, past_due_since=since, returned=returned, owed=plan_facts.owed(held, latest, own, start)
         )
     for raw in links.archived_subscriptions:
         yield Subscription(id=str(raw["id"]), **raw["subscription"])
-
-
-def _returned(
-    own: Iterable[Raw], invoices: Mapping[str, InvoiceMoney], period_start: int | None
-) -> Literal["refunded", "disputed"] | None:
-    """Which way all that was paid for the current period went back; None while something is left."""
-    paid = returned = lost = 0
-    for invoice in own:
-        created = facts.integer(invoice.get("created")) or 0
-        if period_start is not None and created < period_start - facts.BEFORE_PERIOD:
-            continue
-        money = invoices[str(invoice["id"])]
-        paid += money.paid
-        returned += min(money.returned, money.paid)
-        lost += money.lost
-    if not paid or returned < paid:
-        return None
-    return "disputed" if lost else "refunded"
 
 
 def _subscription_news(held: Subscription, settings: Settings) -> dict[str, Any]:
@@ -388,7 +337,8 @@ def _history(
         rows.append(row)
         if row.amount:  # no payment was asked for a trial or a voucher
             news[row.id] = _invoice_news(row, invoice, item)
-        rows += _money_back(links, links.charge_of_invoice(invoice), item or row.description)
+        for charge in links.charges_of_invoice(invoice):
+            rows += _money_back(links, charge, item or row.description)
     return rows, news
 
 
@@ -476,7 +426,9 @@ def _payment_news(paid: Payment) -> dict[str, Any]:
 def _invoice_news(row: TransactionRow, invoice: Raw, item: str) -> dict[str, Any]:
     return {
         "id": row.id,
-        "payment_intent": next(iter(facts.payment_intents_of_invoice(invoice)), ""),
+        "payment_intent": next(
+            iter(facts.payments_made(invoice) or facts.payment_intents_of_invoice(invoice)), ""
+        ),
         "status": row.status,
         "amount": row.amount,
         "currency": row.currency,

@@ -31,6 +31,13 @@ Json = dict[str, Any]
 
 
 @dataclass
+class Refund:
+    number: int
+    amount: int
+    status: str = "succeeded"  # failed
+
+
+@dataclass
 class Payment:
     """A charge, of a session or of an invoice."""
 
@@ -38,9 +45,11 @@ class Payment:
     amount: int
     created: int
     state: str = "succeeded"  # succeeded, processing, failed
-    refunded: int = 0
-    refunds: list[int] = field(default_factory=list)
-    dispute: str | None = None  # needs_response, won, lost
+    refunds: list[Refund] = field(default_factory=list)
+    failed_but_counted: int = 0
+    """What the charge still counts as refunded of the refunds that failed."""
+    dispute: str | None = None  # needs_response, won, lost, appeal_under_review
+    disputed: int = 0
 
     @property
     def intent(self) -> str:
@@ -51,9 +60,18 @@ class Payment:
         return f"ch_{self.number}"
 
     @property
+    def refunded(self) -> int:
+        return sum(refund.amount for refund in self.refunds if refund.status == "succeeded")
+
+    @property
+    def returned(self) -> int:
+        lost = self.disputed if self.dispute in ("lost", "appeal_under_review") else 0
+        return min(self.amount, self.refunded + lost)
+
+    @property
     def gone(self) -> bool:
         """Whether nothing of it is left with the seller."""
-        return self.dispute == "lost" or self.refunded >= self.amount > 0
+        return self.returned >= self.amount > 0
 
 
 @dataclass
@@ -80,11 +98,16 @@ class Invoice:
     created: int
     amount: int
     status: str
-    payment: Payment | None
+    payments: list[Payment]
+    """The attempts too; several that succeeded have each paid a part."""
 
     @property
     def id(self) -> str:
         return f"in_{self.number}"
+
+    @property
+    def paid_by(self) -> list[Payment]:
+        return [payment for payment in self.payments if payment.state == "succeeded"]
 
 
 @dataclass
@@ -113,8 +136,9 @@ class Plan:
     @property
     def money_gone(self) -> bool:
         """Whether everything that was paid for this period went back."""
-        paid = [i for i in self.invoices if i.status == "paid" and i.payment and i.created >= self.start]
-        return bool(paid) and all(i.payment is not None and i.payment.gone for i in paid)
+        current = [one for one in self.invoices if one.status == "paid" and one.created >= self.start]
+        paid = [payment for invoice in current for payment in invoice.paid_by]
+        return bool(paid) and all(payment.gone for payment in paid)
 
     def owed_since(self) -> int | None:
         """The first of the unpaid invoices since the last paid one."""
@@ -122,7 +146,7 @@ class Plan:
         for invoice in reversed(self.invoices):
             if invoice.status == "open":
                 since = invoice.created
-            elif invoice.status == "paid" and invoice.payment is not None:
+            elif invoice.paid_by:
                 break
         return since
 
@@ -199,7 +223,7 @@ class Model:
 
     def _payments(self) -> list[Payment]:
         found = [purchase.payment for purchase in self.purchases]
-        found += [invoice.payment for plan in self.plans for invoice in plan.invoices]
+        found += [payment for plan in self.plans for one in plan.invoices for payment in one.payments]
         return [payment for payment in found if payment is not None and payment.state == "succeeded"]
 
     def _refund(self, which: int, how: int) -> list[str]:
@@ -207,17 +231,34 @@ class Model:
         if not open_ones:
             return []
         payment = open_ones[which % len(open_ones)]
-        amount = payment.amount - payment.refunded if how % 2 else min(100, payment.amount - payment.refunded)
-        payment.refunded += amount
-        payment.refunds.append(self._next())
-        return [payment.charge, f"re_{payment.refunds[-1]}"]
+        left = payment.amount - payment.refunded
+        payment.refunds.append(Refund(self._next(), left if how % 2 else min(100, left)))
+        payment.failed_but_counted = 0
+        return [payment.charge, f"re_{payment.refunds[-1].number}"]
+
+    def _refund_fails(self, which: int, how: int) -> list[str]:
+        """The buyer's bank sends the newest refund back; whether the charge still counts it is not known."""
+        made = [p for p in self._payments() if p.refunds and p.refunds[-1].status == "succeeded"]
+        if not made:
+            return []
+        payment = made[which % len(made)]
+        payment.refunds[-1].status = "failed"
+        payment.failed_but_counted = payment.refunds[-1].amount if how % 2 else 0
+        return [payment.charge, f"re_{payment.refunds[-1].number}"]
 
     def _dispute(self, which: int, how: int) -> list[str]:
-        wanted = [p for p in self._payments() if not p.refunded and p.dispute in (None, "needs_response")]
+        """Opened (about a part or all of it), then won or lost; what was lost is appealed, and won late."""
+        wanted = [p for p in self._payments() if not p.refunds and p.dispute != "won"]
         if not wanted:
             return []
         payment = wanted[which % len(wanted)]
-        payment.dispute = ("won", "lost")[how % 2] if payment.dispute else "needs_response"
+        if payment.dispute is None:
+            payment.disputed = 100 if how % 3 == 1 else payment.amount
+            payment.dispute = "needs_response"
+        elif payment.dispute == "needs_response":
+            payment.dispute = ("won", "lost")[how % 2]
+        else:
+            payment.dispute = "won" if payment.dispute == "appeal_under_review" else "appeal_under_review"
         return [f"du_{payment.number}"]
 
     def _subscribe(self, which: int, how: int) -> list[str]:
@@ -242,13 +283,13 @@ class Model:
     def _bill(self, plan: Plan, amount: int, *, paid: bool) -> Invoice:
         payment = self._pay(amount, "succeeded" if paid else "failed") if amount else None
         status = "paid" if paid or not amount else "open"
-        invoice = Invoice(self._next(), plan.id, self.now, amount, status, payment)
+        invoice = Invoice(self._next(), plan.id, self.now, amount, status, [payment] if payment else [])
         plan.invoices.append(invoice)
         return invoice
 
     @staticmethod
     def _told_of(invoice: Invoice) -> list[str]:
-        return [invoice.id, *([invoice.payment.intent] if invoice.payment else [])]
+        return [invoice.id, *(payment.intent for payment in invoice.payments)]
 
     def _renew(self, which: int, how: int) -> list[str]:
         plan = self._running(which, "active", "trialing", "past_due")
@@ -266,7 +307,7 @@ class Model:
         plan.status = "active" if invoice.status == "paid" else "past_due"
         return [plan.id, *self._told_of(invoice)]
 
-    def _pay_up(self, which: int, _: int) -> list[str]:
+    def _pay_up(self, which: int, how: int) -> list[str]:
         plan = self._running(which, "past_due", "unpaid")
         if plan is None:
             return []
@@ -274,7 +315,8 @@ class Model:
         for invoice in plan.invoices:
             if invoice.status == "open":
                 invoice.status = "paid"
-                invoice.payment = self._pay(invoice.amount)
+                parts = [200, invoice.amount - 200] if how % 2 else [invoice.amount]
+                invoice.payments += [self._pay(part) for part in parts]
                 told += self._told_of(invoice)
         plan.status = "active"
         return told
@@ -344,8 +386,8 @@ class Model:
             found[plan.id] = self._subscription(plan)
             for invoice in plan.invoices:
                 found[invoice.id] = self._invoice(invoice)
-                if invoice.payment is not None:
-                    self._add_payment(found, invoice.payment)
+                for payment in invoice.payments:
+                    self._add_payment(found, payment)
         for session_id, plan in self.sessions.items():
             found[session_id] = self._subscription_session(session_id, plan)
         return deepcopy(found)
@@ -353,7 +395,7 @@ class Model:
     def invoice_of(self, intent: str) -> str | None:
         for plan in self.plans:
             for invoice in plan.invoices:
-                if invoice.payment is not None and invoice.payment.intent == intent:
+                if intent in [payment.intent for payment in invoice.payments]:
                     return invoice.id
         return None
 
@@ -361,7 +403,7 @@ class Model:
         found[payment.intent] = self._intent(payment)
         found[payment.charge] = self._charge(payment)
         for refund in payment.refunds:
-            found[f"re_{refund}"] = self._refund_json(payment, refund)
+            found[f"re_{refund.number}"] = self._refund_json(payment, refund)
         if payment.dispute:
             found[f"du_{payment.number}"] = self._dispute_json(payment)
 
@@ -433,25 +475,25 @@ class Model:
             "customer": CUSTOMER,
             "amount": payment.amount,
             "amount_captured": payment.amount if payment.state == "succeeded" else 0,
-            "amount_refunded": payment.refunded,
+            "amount_refunded": payment.refunded + payment.failed_but_counted,
             "currency": "eur",
             "paid": payment.state == "succeeded",
-            "refunded": payment.refunded >= payment.amount,
+            "refunded": payment.refunded + payment.failed_but_counted >= payment.amount,
             "disputed": payment.dispute is not None,
             "metadata": {},
             "refunds": {"data": [self._refund_json(payment, refund) for refund in payment.refunds][::-1]},
         }
 
-    def _refund_json(self, payment: Payment, number: int) -> Json:
+    def _refund_json(self, payment: Payment, refund: Refund) -> Json:
         return {
-            "id": f"re_{number}",
+            "id": f"re_{refund.number}",
             "object": "refund",
             "created": payment.created,
             "charge": payment.charge,
             "payment_intent": payment.intent,
-            "amount": 1,
+            "amount": refund.amount,
             "currency": "eur",
-            "status": "succeeded",
+            "status": refund.status,
         }
 
     def _dispute_json(self, payment: Payment) -> Json:
@@ -461,7 +503,7 @@ class Model:
             "created": payment.created,
             "charge": payment.charge,
             "payment_intent": payment.intent,
-            "amount": payment.amount,
+            "amount": payment.disputed,
             "currency": "eur",
             "status": payment.dispute,
         }
@@ -481,10 +523,17 @@ class Model:
             "status_transitions": {"finalized_at": invoice.created, "paid_at": None},
             "lines": {"data": []},
         }
-        intent = invoice.payment.intent if invoice.payment else None
-        paid_by = [{"payment": {"type": "payment_intent", "payment_intent": intent}}] if intent else []
+        entries = [
+            {
+                "id": f"inpay_{payment.number}",
+                "status": "paid" if payment.state == "succeeded" else "open",
+                "created": payment.created,
+                "payment": {"type": "payment_intent", "payment_intent": payment.intent},
+            }
+            for payment in invoice.payments
+        ]
         details = {"subscription": plan.id, "metadata": self._marks(f"{plan.plan}_m", plan.plan)}
-        return raw | {"parent": {"subscription_details": details}, "payments": {"data": paid_by}}
+        return raw | {"parent": {"subscription_details": details}, "payments": {"data": entries}}
 
     def _subscription(self, plan: Plan) -> Json:
         price = {"id": PLANS[plan.plan][0], "lookup_key": f"{plan.plan}_m"}

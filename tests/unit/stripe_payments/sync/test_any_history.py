@@ -38,7 +38,7 @@ SETTINGS = Settings(
 )
 
 VERBS = (
-    *("buy", "settle_debit", "refund", "dispute"),
+    *("buy", "settle_debit", "refund", "refund_fails", "dispute", "dispute"),
     *("subscribe", "renew", "renew", "pay_up", "give_up", "cancel", "keep", "pause", "change"),
     *("wait", "wait"),
 )
@@ -196,6 +196,36 @@ async def in_chaos(
     seed=4,
     after_poll=True,
 )
+@example(
+    commands=[("subscribe", 0, 1), ("renew", 0, 0), ("pay_up", 0, 1), ("refund", 0, 1), ("refund", 1, 1)],
+    fates=["lost"],
+    seed=1,
+    after_poll=False,
+)
+@example(
+    commands=[("buy", 0, 0), ("dispute", 0, 0), ("dispute", 0, 1), ("dispute", 0, 0), ("dispute", 0, 0)],
+    fates=["now", "now", "now", "lost", "lost"],
+    seed=2,
+    after_poll=False,
+)
+@example(
+    commands=[
+        ("subscribe", 0, 1),
+        ("dispute", 0, 0),
+        ("dispute", 0, 1),
+        ("dispute", 0, 0),
+        ("dispute", 0, 0),
+    ],
+    fates=["now", "now", "now", "now", "now", "lost", "lost"],
+    seed=2,
+    after_poll=False,
+)
+@example(
+    commands=[("buy", 0, 0), ("refund", 0, 1), ("refund_fails", 0, 1)],
+    fates=["lost"],
+    seed=3,
+    after_poll=False,
+)
 def test_one_poll_and_all_is_as_if_nothing_had_gone_wrong(
     commands: list[tuple[str, int, int]], fates: list[str], seed: int, after_poll: bool
 ) -> None:
@@ -214,6 +244,7 @@ def test_every_command_of_the_model_does_something(verb: str) -> None:
     ready = {
         "settle_debit": [("buy", 0, 2)],
         "refund": [("buy", 0, 0)],
+        "refund_fails": [("buy", 0, 0), ("refund", 0, 1)],
         "dispute": [("buy", 0, 0)],
         "renew": [("subscribe", 0, 1)],
         "pay_up": [("subscribe", 0, 1), ("renew", 0, 0)],

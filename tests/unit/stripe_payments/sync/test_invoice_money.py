@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from simulator.stripe_cloud import StripeCloud
-from tests.unit.stripe_payments.seller import BUSINESS, MONTHLY, Seller, at_dashboard
+from tests.unit.stripe_payments.seller import BUSINESS, MONTHLY, ONE_TIME, YEARLY, Seller, at_dashboard
 
 DAY = 86_400
 BOUGHT = {"updates", "backups"}
@@ -195,3 +195,138 @@ async def test_a_plan_whose_first_bank_debit_failed_is_unpaid_although_active(
     assert await seller.unlocked() == set()
     assert await seller.reason("backups") == "unpaid"
     assert (await seller.status.show(subscription))["status"] == "unpaid"
+
+
+async def renewed_in_parts(seller: Seller, cloud: StripeCloud) -> tuple[str, list[str]]:
+    """(invoice, payment intents): a plan's renewal failed, and its invoice was paid by 2.00 and 2.99."""
+    subscription = await seller.subscribe()
+    customer = seller.identity.load().customer
+    assert customer is not None
+    cloud.change_card(customer, "4000000000000341")
+    cloud.advance(32 * DAY)
+    method = cloud.change_card(customer, "4242424242424242")["id"]
+    invoice = str(cloud.account.get("subscription", subscription)["latest_invoice"])
+    intents = []
+    for amount in (200, 299):
+        intent = await at_dashboard(
+            cloud,
+            "/v1/payment_intents",
+            amount=amount,
+            currency="eur",
+            customer=customer,
+            payment_method=method,
+            confirm=True,
+            off_session=True,
+        )
+        await at_dashboard(cloud, f"/v1/invoices/{invoice}/attach_payment", payment_intent=intent["id"])
+        intents.append(str(intent["id"]))
+    await seller.poller.poll_everything()
+    assert await seller.reason("backups") == "active"
+    return invoice, intents
+
+
+async def test_an_invoice_with_two_payments_is_refunded_when_both_are(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    invoice, intents = await renewed_in_parts(seller, cloud)
+    for intent, left, status in zip(
+        intents, (BOUGHT, set[str]()), ("partially_refunded", "refunded"), strict=True
+    ):
+        await seller.stripe.create("refund", {"payment_intent": intent}, f"refund {intent}")
+        await seller.poller.poll_everything()
+        assert await seller.unlocked() == left
+        assert (await seller.status.show(invoice))["status"] == status
+    assert await seller.reason("backups") == "refunded"
+    assert ("invoice", 499, "refunded") in await history(seller)
+
+
+async def test_an_invoice_with_two_payments_is_lost_when_both_are(seller: Seller, cloud: StripeCloud) -> None:
+    _, intents = await renewed_in_parts(seller, cloud)
+    for intent, left in zip(intents, (BOUGHT, set[str]()), strict=True):
+        cloud.dispute(intent, "lost")
+        await seller.poller.poll_everything()
+        assert await seller.unlocked() == left
+    assert await seller.reason("backups") == "disputed"
+
+
+async def test_a_refund_of_the_cards_part_leaves_what_credit_paid(seller: Seller, cloud: StripeCloud) -> None:
+    await seller.subscribe()
+    await at_dashboard(cloud, f"/v1/customers/{seller.identity.load().customer}", balance=-201)
+    cloud.advance(32 * DAY)
+    await seller.stripe.create("refund", {"charge": charge_of(cloud)}, "all of the card's part")
+    await seller.poller.poll_everything()
+    assert await seller.unlocked() == BOUGHT
+    rows = await history(seller)
+    assert ("invoice", 298, "partially_refunded") in rows
+    assert ("refund", -298, "succeeded") in rows
+
+
+@pytest.mark.parametrize("given_back", ["all", "part"])
+async def test_a_period_paid_with_the_credit_of_a_downgrade_goes_with_its_payment(
+    seller: Seller, cloud: StripeCloud, given_back: str
+) -> None:
+    subscription = await seller.subscribe(YEARLY)
+    yearly = charge_of(cloud)
+    cloud.advance(2 * DAY)
+    await seller.subscriptions.change_plan(subscription, MONTHLY)
+    assert await seller.unlocked() == BOUGHT
+    amount = {} if given_back == "all" else {"amount": 500}
+    await seller.stripe.create("refund", {"charge": yearly, **amount}, "at Stripe")
+    for _ in range(2):  # also when a renewal has been paid from the balance
+        await seller.poller.poll_everything()
+        assert await seller.unlocked() == (set() if given_back == "all" else BOUGHT)
+        cloud.advance(32 * DAY)
+
+
+@pytest.mark.parametrize(("amount", "left"), [(1000, BOUGHT), (None, set[str]())])
+async def test_a_lost_dispute_over_a_part_of_a_purchase_does_not_lock(
+    seller: Seller, cloud: StripeCloud, amount: int | None, left: set[str]
+) -> None:
+    session = await seller.buy(ONE_TIME)
+    cloud.dispute(session, amount=amount)
+    cloud.dispute(session, "lost")
+    await seller.poller.poll_everything()
+    assert await seller.unlocked() == left
+    assert (await seller.status.show(session))["status"] == "disputed"
+
+
+@pytest.mark.parametrize("price", [ONE_TIME, MONTHLY])
+async def test_a_dispute_that_was_lost_is_won_late_without_a_webhook(
+    seller: Seller, cloud: StripeCloud, price: str
+) -> None:
+    await seller.buy(price)
+    charge = charge_of(cloud)
+    cloud.dispute(charge, "lost")
+    await seller.poller.poll_everything()
+    assert await seller.reason("backups") == "disputed"
+    for status, left in (("appeal_under_review", set()), ("won", BOUGHT)):
+        cloud.dispute(charge, status)
+        cloud.advance(DAY)
+        for _ in range(2):
+            await seller.poller.poll_everything()
+        assert await seller.unlocked() == left
+
+
+@pytest.mark.parametrize(("case_type", "left"), [("block", BOUGHT), ("resolution", set[str]())])
+async def test_a_dispute_prevented_by_a_refund_is_a_refund(
+    seller: Seller, cloud: StripeCloud, case_type: str, left: set[str]
+) -> None:
+    session = await seller.buy(ONE_TIME)
+    cloud.dispute(session, "prevented", case_type=case_type)
+    await seller.poller.poll_everything()
+    assert await seller.unlocked() == left
+    assert await seller.reason("backups") == ("paid" if left else "refunded")
+
+
+@pytest.mark.parametrize("charge_follows", [True, False])
+@pytest.mark.parametrize("price", [ONE_TIME, MONTHLY])
+async def test_a_refund_that_comes_back_unlocks(
+    seller: Seller, cloud: StripeCloud, price: str, charge_follows: bool
+) -> None:
+    await seller.buy(price)
+    refund = await seller.stripe.create("refund", {"charge": charge_of(cloud)}, "all")
+    await seller.poller.poll_everything()
+    assert await seller.unlocked() == set()
+    cloud.fail_refund(refund["id"], charge_follows=charge_follows)
+    await seller.poller.poll_everything()
+    assert await seller.unlocked() == BOUGHT

@@ -14,6 +14,7 @@ from stripe_payments.i18n import Title
 from stripe_payments.payment_history import TransactionRow
 from stripe_payments.settings import Feature, Price, Product, Settings
 from stripe_payments.sync import payment_facts as facts
+from stripe_payments.sync import plan_facts
 from stripe_payments.sync.archiving import archive
 from stripe_payments.sync.payment_facts import expanded
 from stripe_payments.sync.projection import (
@@ -123,7 +124,7 @@ def test_only_a_completed_session_of_mode_payment_is_a_purchase() -> None:
     ],
 )
 def test_full_and_partial_refunds(refunded: dict[str, Any], full: bool) -> None:
-    assert facts.is_fully_refunded(charge(**refunded)) is full
+    assert facts.money_back(charge(**refunded)).whole is full
 
 
 @pytest.mark.parametrize(
@@ -137,11 +138,57 @@ def test_full_and_partial_refunds(refunded: dict[str, Any], full: bool) -> None:
         (["won"], "won"),
         (["won", "needs_response"], "open"),
         (["won", "needs_response", "lost"], "lost"),
+        (["appeal_needs_response"], "lost"),
+        (["appeal_under_review"], "lost"),
+        (["prevented"], "won"),
     ],
 )
 def test_where_disputes_stand(statuses: list[str], state: str) -> None:
     held = charge(disputed=True)
     assert facts.dispute_state(held, [{"status": status} for status in statuses]) == state
+
+
+@pytest.mark.parametrize(
+    ("refunds", "amount_refunded", "refunded"),
+    [
+        ([("succeeded", 1000), ("failed", 3999)], 4999, 1000),
+        ([("succeeded", 1000), ("failed", 3999)], 1000, 1000),
+        ([("succeeded", 1000), ("canceled", 500)], 1500, 1000),
+        ([("pending", 1000)], 1000, 1000),
+        ([("failed", 100)], 3000, 3000),  # older refunds are not known: their sum proves nothing
+    ],
+)
+def test_refunds_that_failed_do_not_count(
+    refunds: list[tuple[str, int]], amount_refunded: int, refunded: int
+) -> None:
+    held = charge(amount_refunded=amount_refunded, refunded=amount_refunded == 4999, currency="eur")
+    back = facts.money_back(held, [], [{"status": status, "amount": amount} for status, amount in refunds])
+    assert (back.refunded, back.whole) == (refunded, False)
+
+
+@pytest.mark.parametrize(
+    ("dispute", "lost", "refunded", "whole"),
+    [
+        ({"status": "lost", "amount": 1000, "currency": "eur"}, 1000, 0, False),
+        ({"status": "lost", "amount": 4999, "currency": "eur"}, 4999, 0, True),
+        ({"status": "lost", "amount": 1000, "currency": "usd"}, 4999, 0, True),
+        ({"status": "prevented", "amount": 4999, "currency": "eur"}, 0, 0, False),
+        (
+            {
+                "status": "prevented",
+                "amount": 4999,
+                "currency": "eur",
+                "payment_method_details": {"type": "card", "card": {"case_type": "resolution"}},
+            },
+            0,
+            4999,
+            True,
+        ),
+    ],
+)
+def test_what_a_dispute_takes(dispute: dict[str, Any], lost: int, refunded: int, whole: bool) -> None:
+    back = facts.money_back(charge(currency="eur", disputed=True), [dispute])
+    assert (back.lost, back.refunded, back.whole) == (lost, refunded, whole)
 
 
 def test_a_charge_that_is_not_disputed_has_no_dispute() -> None:
@@ -178,14 +225,14 @@ def subscription(**fields: Any) -> dict[str, Any]:
 
 
 def test_the_periods_end_is_the_items() -> None:
-    assert facts.subscription(subscription(), None).current_period_end == 900
+    assert plan_facts.subscription(subscription(), None).current_period_end == 900
     unknown = subscription(items={"data": [{"price": "price_1"}]})
-    row = facts.subscription(unknown, None)
+    row = plan_facts.subscription(unknown, None)
     assert (row.current_period_end, row.price_id, row.price_alias) == (None, "price_1", "old")
 
 
 def test_the_price_of_today_counts_and_not_that_of_the_purchase() -> None:
-    assert facts.subscription(subscription(), None).price_alias == "alias"
+    assert plan_facts.subscription(subscription(), None).price_alias == "alias"
 
 
 def test_past_due_since_comes_from_stripe_and_not_from_when_we_looked() -> None:
@@ -196,18 +243,18 @@ def test_past_due_since_comes_from_stripe_and_not_from_when_we_looked() -> None:
         "created": 10,
         "status_transitions": {"finalized_at": 20},
     }
-    assert facts.subscription(subscription(), unpaid).past_due_since is None
+    assert plan_facts.subscription(subscription(), unpaid).past_due_since is None
     due = subscription(status="past_due", latest_invoice="in_1")
-    assert facts.subscription(due, unpaid).past_due_since == 20
+    assert plan_facts.subscription(due, unpaid).past_due_since == 20
     no_final = {**unpaid, "status_transitions": {"finalized_at": None}}
-    assert facts.subscription(due, no_final).past_due_since == 10
+    assert plan_facts.subscription(due, no_final).past_due_since == 10
     due["items"]["data"][0]["current_period_start"] = 5
-    assert facts.subscription(due, None).past_due_since == 5
+    assert plan_facts.subscription(due, None).past_due_since == 5
 
 
 def test_pauses_and_ends() -> None:
     pause = {"behavior": "void"}
-    row = facts.subscription(
+    row = plan_facts.subscription(
         subscription(pause_collection=pause, cancel_at=5, cancel_at_period_end=True, trial_end=4), None
     )
     assert row.paused_collection
