@@ -107,7 +107,7 @@ class Control:
         return {"missing": body.get("missing", []), "expired": bool(body.get("expired"))}
 
     async def _settings(self, request: web.Request) -> Json:
-        """`{"dunning_ends_with": "canceled" | "unpaid" | "past_due"}`."""
+        """`{"dunning_ends_with": "canceled" | "unpaid" | "past_due" | "paused"}`."""
         body = await _body(request, "dunning_ends_with")
         if body.get("dunning_ends_with", "canceled") not in AFTERWARDS:
             raise invalid(f"dunning_ends_with is one of {', '.join(AFTERWARDS)}", param="dunning_ends_with")

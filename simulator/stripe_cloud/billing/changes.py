@@ -311,6 +311,13 @@ def _apply_fields(account: Account, sub: Json, params: Json) -> None:
             sub[name].update({key: inner or None for key, inner in value.items() if key in sub[name]})
         elif name == "trial_settings":
             sub[name]["end_behavior"].update(value["end_behavior"])
+        elif name == "collection_method":
+            if value == "send_invoice" and not params.get("days_until_due"):
+                raise invalid(
+                    "If you set collection_method to send_invoice, you must also set days_until_due.",
+                    param="days_until_due",
+                )
+            sub[name] = value
         elif name in {"description", "days_until_due"}:
             sub[name] = value or None
 

@@ -15,7 +15,7 @@ from ..paying import Attempt
 from . import invoicing, pending_updates
 
 RETRIES_AFTER = (3 * DAY, 5 * DAY, 7 * DAY)
-AFTERWARDS = ("canceled", "unpaid", "past_due")
+AFTERWARDS = ("canceled", "unpaid", "past_due", "paused")
 
 
 def card_of(account: Account, method: Json) -> TestCard:
@@ -117,6 +117,15 @@ def _give_up(account: Account, sub: Json) -> None:
             sub["cancellation_details"]["reason"] = "payment_failed"
         account.emit("customer.subscription.deleted", sub)
     elif sub["status"] != then:
+        # dunning can end in `paused` since 2026-09-30.endive
+        if then == "paused":
+            sub["status_details"] = {
+                "paused": {
+                    "subscription": {"type": "final_payment_failure"},
+                    "transitioned_at": account.now(),
+                    "type": "subscription",
+                }
+            }
         with account.changing(sub, "customer.subscription.updated"):
             sub["status"] = then
 

@@ -10,7 +10,7 @@ from typing import Any
 from .. import discounts
 from ..account import Account
 from ..api_errors import Json, invalid, not_simulated
-from ..clock import HOUR
+from ..clock import DAY, HOUR
 from ..money import format_amount, minimum_charge
 from ..objects import billing as objects
 from ..objects import payments
@@ -113,6 +113,9 @@ def finalize(account: Account, invoice: Json) -> None:
             ending_balance=invoice["starting_balance"] + invoice["total"] - invoice["amount_due"],
         )
         invoice["status_transitions"]["finalized_at"] = account.now()
+        if invoice["collection_method"] == "send_invoice":
+            sub = account.get("subscription", invoice["parent"]["subscription_details"]["subscription"])
+            invoice["due_date"] = account.now() + sub["days_until_due"] * DAY
     with account.changing(customer, None):
         customer["next_invoice_sequence"] = sequence + 1
         customer["currency"] = invoice["currency"]

@@ -89,10 +89,21 @@ def _finalize(account: Account, invoice_id: str) -> None:
         invoicing.void(account, invoice)
     elif invoice["status"] == "open" and behaviour == "mark_uncollectible":
         invoicing.mark_uncollectible(account, invoice)
+    elif invoice["status"] == "open" and invoice["collection_method"] == "send_invoice":
+        account.schedule(invoice["due_date"], "invoice_due", invoice["id"])
     elif invoice["status"] == "open":
         collection.charge_automatically(account, invoice, sub)
     else:
         collection.recovered(account, invoice, sub)
+
+
+def _due(account: Account, invoice_id: str) -> None:
+    """An invoice that was sent has not been paid by its due date."""
+    invoice = account.get("invoice", invoice_id)
+    sub = account.get("subscription", invoice["parent"]["subscription_details"]["subscription"])
+    if invoice["status"] == "open" and sub["status"] == "active":
+        with account.changing(sub, "customer.subscription.updated"):
+            sub["status"] = "past_due"
 
 
 def _retry(account: Account, invoice_id: str) -> None:
@@ -122,6 +133,7 @@ def _expire_pending_update(account: Account, subscription_id: str) -> None:
 TASKS: dict[str, Callable[[Account, str], None]] = {
     "subscription": _look_at,
     "finalize_invoice": _finalize,
+    "invoice_due": _due,
     "retry_invoice": _retry,
     "expire_incomplete": _expire_incomplete,
     "remind_of_trial_end": _remind_of_trial_end,

@@ -472,3 +472,32 @@ async def test_deleting_the_customer_ends_what_they_had(shop: Shop) -> None:
     with pytest.raises(StripeApiError):
         shop.cloud.pay(waiting.id)
     shop.cloud.advance(40 * DAY)
+
+
+async def test_an_invoice_that_is_sent_is_past_due_after_its_due_date(shop: Shop) -> None:
+    sub_id = await shop.subscribe()
+    update = shop.client.v1.subscriptions.update
+    error = await shop.refused(update, sub_id, {"collection_method": "send_invoice"})
+    assert error.user_message is not None
+    assert "days_until_due" in error.user_message
+    await shop.call(update, sub_id, {"collection_method": "send_invoice", "days_until_due": 20})
+    shop.cloud.advance(until_renewal(shop, await fetch(shop, sub_id)))
+    sub = await fetch(shop, sub_id, "latest_invoice")
+    invoice: Any = sub.latest_invoice
+    assert (sub.status, invoice.status, invoice.attempted) == ("active", "open", False)
+    assert invoice.due_date == invoice.status_transitions.finalized_at + 20 * DAY
+    shop.cloud.advance(20 * DAY)
+    assert (await fetch(shop, sub_id)).status == "past_due"
+    await shop.call(shop.client.v1.invoices.pay, str(invoice.id), {"paid_out_of_band": True})
+    assert (await fetch(shop, sub_id)).status == "active"
+
+
+async def test_dunning_can_end_in_a_pause(shop: Shop) -> None:
+    shop.cloud.account.settings["dunning_ends_with"] = "paused"
+    sub_id = await shop.subscribe()
+    sub = await fetch(shop, sub_id)
+    shop.cloud.change_card(str(sub.customer), "4000000000000341")
+    shop.cloud.advance(52 * DAY)
+    paused: Any = await fetch(shop, sub_id)
+    assert paused.status == "paused"
+    assert paused.status_details.paused.subscription.type == "final_payment_failure"
