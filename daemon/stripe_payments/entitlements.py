@@ -6,8 +6,8 @@ feature that it is for:
     source                                          feature    reason              until
     ----------------------------------------------  ---------  ------------------  -------------------------
     subscription, by `status`, first match from the top:
-      pause_collection set, whatever the status      locked     paused              –
-      paused                                         locked     paused              –
+      pause_collection set, with lock_paused         locked     paused              –
+      paused (after dunning it is as past_due)       locked     paused              –
       canceled                                       locked     canceled            –
       unpaid                                         locked     unpaid              –
       incomplete                                     locked     incomplete          –
@@ -30,7 +30,7 @@ feature that it is for:
       … not heard of for offline_days past `until`   locked     offline             end of the period
     purchase
       not (yet) paid: a bank debit on its way        locked     pending             –
-      nothing of it left, disputes took it or a part  locked     disputed            –
+      nothing of it left, by a dispute that was lost locked     disputed            –
       refunded in full                               locked     refunded            –
       paid; also partly refunded or lost, dispute
         open, won                                    unlocked   paid                for ever
@@ -86,10 +86,12 @@ class Subscription:
     """What counts of a subscription at Stripe. Times are epoch seconds.
 
     `past_due_since` is when the oldest payment that is owed fell due (None while unknown: grace then lasts
-    until the end of the period that was not paid). `returned` says that nothing is left of what was paid for
-    the current period, and which way it went back; a partial refund and an open dispute are neither. `owed`:
-    Stripe calls it active although its money has not arrived: its first payment, a bank debit, is processing
-    (pending), or the payment of the current period failed and Stripe voided the invoice (unpaid).
+    until the end of the period that was not paid). `paused_after_dunning`: the status is paused because
+    Stripe gave up collecting the payment that is owed. `returned` says that nothing is left of what was
+    paid for the current period, and which way it went back; a partial refund and an open dispute are
+    neither. `owed`: Stripe calls it active although its money has not arrived: its first payment, a bank
+    debit, is processing (pending), or the payment of the current period failed and Stripe voided the
+    invoice (unpaid).
     """
 
     id: str
@@ -103,8 +105,14 @@ class Subscription:
     trial_end: int | None = None
     paused_collection: bool = False
     past_due_since: int | None = None
+    paused_after_dunning: bool = False
     returned: Literal["refunded", "disputed"] | None = None
     owed: Literal["pending", "unpaid"] | None = None
+
+    @property
+    def past_due(self) -> bool:
+        """Whether a payment is owed that grace is given for."""
+        return self.status == "past_due" or (self.status == "paused" and self.paused_after_dunning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,10 +334,10 @@ def _of_subscription(subscription: Subscription, settings: Settings, last_contac
     def until(end: int | None, reason: str, reason_after: str) -> _Claim:
         return _Claim(subscription.id, "", True, reason, end, end, reason_after)
 
-    if subscription.paused_collection:
+    if subscription.paused_collection and settings.lock_paused:
         return locked("paused")
     status = subscription.status
-    if status not in ("active", "trialing", "past_due"):
+    if status not in ("active", "trialing") and not subscription.past_due:
         return locked(_LOCKING_STATUS.get(status, "unknown"))
     if subscription.returned is not None:
         return locked(subscription.returned)
@@ -338,7 +346,7 @@ def _of_subscription(subscription: Subscription, settings: Settings, last_contac
 
     canceled = announced_end(subscription)
     period_end = period_end_of(subscription)
-    if status == "past_due":
+    if subscription.past_due:
         grace = grace_end(subscription, settings)
         if canceled is not None and (grace is None or canceled <= grace):
             return until(canceled, "grace", "canceled")
@@ -382,7 +390,7 @@ def announced_end(subscription: Subscription) -> int | None:
 
 def grace_end(subscription: Subscription, settings: Settings) -> int | None:
     """When the patience with a subscription that is past_due ends; None for every other, or if unknown."""
-    if subscription.status != "past_due":
+    if not subscription.past_due:
         return None
     if subscription.past_due_since is None:
         return subscription.current_period_end

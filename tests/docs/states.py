@@ -1,6 +1,6 @@
 """The rows of docs/states.md: each a situation, put to the real rules."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from stripe_payments.entitlements import Entitlement, ManualGrant, Purchase, Subscription, entitlements
@@ -37,13 +37,14 @@ class Situation:
     sources: tuple[Source, ...]
     now: int | None = NOW
     last_contact: int = NOW
+    settings: Settings = _SETTINGS
 
     def decide(self) -> Entitlement:
         """What the rules say of the one feature."""
         return entitlements(
             [one for one in self.sources if isinstance(one, Subscription)],
             [one for one in self.sources if isinstance(one, Purchase)],
-            _SETTINGS,
+            self.settings,
             self.now,
             last_contact=self.last_contact,
             previous={},
@@ -136,11 +137,20 @@ SITUATIONS: Final = (
     Situation(Title("`incomplete_expired`", "`incomplete_expired`"), (_plan("incomplete_expired"),)),
     Situation(Title("`paused`", "`paused`"), (_plan("paused"),)),
     Situation(
+        Title("`paused` after the last attempt to collect", "`paused` dopo l'ultimo tentativo di incasso"),
+        (_plan("paused", paused_after_dunning=True, past_due_since=NOW),),
+    ),
+    Situation(
+        Title("`pause_collection` is set, `active`", "`pause_collection` impostato, `active`"),
+        (_plan(paused_collection=True),),
+    ),
+    Situation(
         Title(
-            "`pause_collection` is set, whatever the status",
-            "`pause_collection` impostato, con qualsiasi stato",
+            "`pause_collection` is set, with the option `lock_paused`",
+            "`pause_collection` impostato, con l'opzione `lock_paused`",
         ),
         (_plan(paused_collection=True),),
+        settings=replace(_SETTINGS, lock_paused=True),
     ),
     Situation(Title("`canceled`", "`canceled`"), (_plan("canceled"),)),
     Situation(

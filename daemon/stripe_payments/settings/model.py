@@ -117,6 +117,7 @@ class Settings:
     allowed_origins: tuple[str, ...] = ()
     allow_promotion_codes: bool = False
     trust_pending_debits: bool = False
+    lock_paused: bool = False
     automatic_tax: bool = False
     plans: Mapping[str, Plan] = field(default_factory=dict)
     products: Mapping[str, Product] = field(default_factory=dict)

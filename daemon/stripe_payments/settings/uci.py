@@ -68,6 +68,7 @@ def settings_from_uci(sections: Sections) -> Settings:
         allowed_origins=options.origins(main, "allowed_origin"),
         allow_promotion_codes=options.flag(main, "allow_promotion_codes", default=False),
         trust_pending_debits=options.flag(main, "trust_pending_debits", default=False),
+        lock_paused=options.flag(main, "lock_paused", default=False),
         automatic_tax=options.flag(main, "automatic_tax", default=False),
         plans=plans,
         products=products,

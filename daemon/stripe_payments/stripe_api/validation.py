@@ -335,6 +335,8 @@ SHAPES: Final[Mapping[str, Mapping[str, Check]]] = {
         "created": timestamp,
         "amount_due": integer,
         "amount_paid": integer,
+        "collection_method": maybe(word),
+        "due_date": maybe(timestamp),
         "starting_balance": maybe(integer),
         "ending_balance": maybe(integer),
         "total": maybe(integer),
@@ -377,6 +379,7 @@ SHAPES: Final[Mapping[str, Mapping[str, Check]]] = {
         "ended_at": maybe(timestamp),
         "trial_end": maybe(timestamp),
         "pause_collection": maybe(record()),
+        "status_details": maybe(record()),
         "pending_update": maybe(
             record(expires_at=maybe(timestamp), subscription_items=maybe(records(price=reference("price"))))
         ),

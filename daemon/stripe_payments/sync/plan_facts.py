@@ -38,6 +38,7 @@ def subscription(raw: Raw, latest_invoice: Raw | None) -> Subscription:
     marks = metadata(raw)
     price = items[0].get("price") if items else None
     status = str(raw.get("status"))
+    gave_up = _gave_up(raw)
     return Subscription(
         id=str(raw["id"]),
         status=status,
@@ -49,8 +50,17 @@ def subscription(raw: Raw, latest_invoice: Raw | None) -> Subscription:
         cancel_at_period_end=bool(raw.get("cancel_at_period_end")),
         trial_end=integer(raw.get("trial_end")),
         paused_collection=bool(raw.get("pause_collection")),
-        past_due_since=_past_due_since(raw, latest_invoice) if status == "past_due" else None,
+        past_due_since=_past_due_since(raw, latest_invoice) if status == "past_due" or gave_up else None,
+        paused_after_dunning=gave_up,
     )
+
+
+def _gave_up(raw: Raw) -> bool:
+    """Whether Stripe paused it after the last attempt to collect a payment (since 2026-09-30.endive)."""
+    details = expanded(raw.get("status_details")) or {}
+    paused = expanded(details.get("paused")) or {}
+    cause = (expanded(paused.get("subscription")) or {}).get("type")
+    return raw.get("status") == "paused" and cause == "final_payment_failure"
 
 
 def owed_since(invoices: Iterable[Raw]) -> int | None:
@@ -120,7 +130,10 @@ def _past_due_since(raw: Raw, latest_invoice: Raw | None) -> int | None:
 
 
 def fell_due(invoice: Raw) -> int | None:
-    """When an invoice was to be paid: as soon as it was final."""
+    """When an invoice was to be paid: as soon as it was final; one that is sent, by its due date."""
+    due = integer(invoice.get("due_date"))
+    if due is not None and invoice.get("collection_method") == "send_invoice":
+        return due
     transitions = expanded(invoice.get("status_transitions")) or {}
     final = integer(transitions.get("finalized_at"))
     return final if final is not None else integer(invoice.get("created"))

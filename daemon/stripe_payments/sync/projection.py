@@ -284,7 +284,7 @@ def _subscriptions(links: _Links, invoices: Mapping[str, InvoiceMoney]) -> Itera
         held = plan_facts.subscription(raw, latest)
         own = links.invoices_of(held.id)
         since = None
-        if held.status == "past_due":
+        if held.past_due:
             moments = [held.past_due_since, plan_facts.owed_since(own)]
             since = min((moment for moment in moments if moment is not None), default=None)
         start = plan_facts.period_start(raw)

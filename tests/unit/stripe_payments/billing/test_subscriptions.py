@@ -230,6 +230,9 @@ async def test_pauses_end_by_resuming(seller: Seller, cloud: StripeCloud) -> Non
         "subscription", subscription, {"pause_collection": {"behavior": "void"}}, "pause"
     )
     await seller.reconciler.sync(subscription, "dashboard")
+    assert await seller.reason("backups") == "active", "nothing is collected, the service is kept"
+    seller.change(lock_paused=True)
+    await seller.reconciler.recompute()
     assert await seller.reason("backups") == "paused"
     assert (await seller.subscriptions.list())[0]["paused"] is True
     assert (await seller.subscriptions.resume(subscription))["paused"] is False

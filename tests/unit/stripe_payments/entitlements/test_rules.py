@@ -74,8 +74,22 @@ TABLE: list[tuple[str, Subscription | Purchase | ManualGrant, bool, str, int | N
     ("canceled", sub("canceled"), False, "canceled", None),
     ("paused", sub("paused"), False, "paused", None),
     ("a status of tomorrow", sub("resting"), False, "unknown", None),
-    ("pause_collection", sub(paused_collection=True), False, "paused", None),
-    ("pause_collection past_due", sub("past_due", paused_collection=True), False, "paused", None),
+    ("pause_collection", sub(paused_collection=True), True, "active", P),
+    ("pause_collection past_due", sub("past_due", paused_collection=True), True, "grace", P),
+    (
+        "paused after dunning",
+        sub("paused", paused_after_dunning=True, past_due_since=NOW),
+        True,
+        "grace",
+        NOW + GRACE * DAY,
+    ),
+    (
+        "paused after dunning, too long",
+        sub("paused", paused_after_dunning=True, past_due_since=NOW - 8 * DAY),
+        False,
+        "past_due",
+        NOW - DAY,
+    ),
     ("cancel_at_period_end", sub(cancel_at_period_end=True), True, "ending", P),
     ("cancel_at, flexible billing", sub(cancel_at=P), True, "ending", P),
     ("cancel_at before the period's end", sub(cancel_at=NOW + DAY), True, "ending", NOW + DAY),
@@ -259,7 +273,6 @@ def in_good_standing(source: Subscription | Purchase, now: int) -> bool:
         return source.paid and not source.fully_refunded and source.dispute != "lost"
     return (
         source.status in ("active", "trialing")
-        and not source.paused_collection
         and (source.cancel_at is None or source.cancel_at > now)
         and not source.cancel_at_period_end
     )
@@ -299,7 +312,6 @@ def test_what_is_not_paid_is_never_unlocked(history: History, now: int | None, c
             assert in_good_standing(source, 0)
             continue
         assert source.status in ("active", "trialing", "past_due")
-        assert not source.paused_collection
         if now is not None:
             assert source.cancel_at is None or now < source.cancel_at
             if source.status == "past_due" and source.past_due_since is not None:

@@ -98,7 +98,11 @@ async def test_a_ledger_of_schema_3_is_migrated_without_loss(path: Path) -> None
             "features": [asdict(state.entitlements[name]) for name in sorted(state.entitlements)],
             "purchases": [asdict(row) for row in state.purchases.values()],
             "subscriptions": [
-                {name: value for name, value in asdict(row).items() if name != "owed"}
+                {
+                    name: value
+                    for name, value in asdict(row).items()
+                    if name not in ("owed", "paused_after_dunning")
+                }
                 for row in state.subscriptions.values()
             ],
             "transactions": [asdict(row) for row in reversed(state.history)],

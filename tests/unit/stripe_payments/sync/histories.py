@@ -123,6 +123,8 @@ class Plan:
     cancel_at: int | None = None
     at_period_end: bool = False
     paused_collection: bool = False
+    gave_up: bool = False
+    """Paused because its payment could not be collected."""
     invoices: list[Invoice] = field(default_factory=list)
 
     @property
@@ -174,10 +176,14 @@ class Model:
             if purchase.stands:
                 features.update(PRODUCT[2])
         for plan in self.plans:
-            if plan.paused_collection or plan.money_gone:
+            if plan.money_gone:
                 continue
             since = plan.owed_since()
-            in_grace = plan.status == "past_due" and since is not None and self.now < since + self._grace
+            in_grace = (
+                (plan.status == "past_due" or plan.gave_up)
+                and since is not None
+                and self.now < since + self._grace
+            )
             if plan.status in ("active", "trialing") or in_grace:
                 features.update(PLANS[plan.plan][2])
         return features
@@ -308,9 +314,10 @@ class Model:
         return [plan.id, *self._told_of(invoice)]
 
     def _pay_up(self, which: int, how: int) -> list[str]:
-        plan = self._running(which, "past_due", "unpaid")
-        if plan is None:
+        plan = self._running(which, "past_due", "unpaid", "paused")
+        if plan is None or (plan.status == "paused" and not plan.gave_up):
             return []
+        plan.gave_up = False
         told = [plan.id]
         for invoice in plan.invoices:
             if invoice.status == "open":
@@ -325,7 +332,8 @@ class Model:
         plan = self._running(which, "past_due")
         if plan is None:
             return []
-        plan.status = ("canceled", "unpaid")[how % 2]
+        plan.status = ("canceled", "unpaid", "paused")[how % 3]
+        plan.gave_up = plan.status == "paused"
         return [plan.id]
 
     def _cancel(self, which: int, how: int) -> list[str]:
@@ -350,7 +358,7 @@ class Model:
 
     def _pause(self, which: int, how: int) -> list[str]:
         plan = self._running(which, "active", "paused")
-        if plan is None:
+        if plan is None or plan.gave_up:
             return []
         if how % 2 and plan.status == "active":
             plan.paused_collection = not plan.paused_collection
@@ -550,6 +558,9 @@ class Model:
             "cancel_at": plan.cancel_at,
             "cancel_at_period_end": plan.at_period_end,
             "trial_end": plan.trial_end,
+            "status_details": (
+                {"paused": {"subscription": {"type": "final_payment_failure"}}} if plan.gave_up else None
+            ),
             "pause_collection": {"behavior": "void"} if plan.paused_collection else None,
             "latest_invoice": self._invoice(plan.invoices[-1]),
         }

@@ -330,3 +330,30 @@ async def test_a_refund_that_comes_back_unlocks(
     cloud.fail_refund(refund["id"], charge_follows=charge_follows)
     await seller.poller.poll_everything()
     assert await seller.unlocked() == BOUGHT
+
+
+async def test_grace_of_an_invoice_that_is_sent_counts_from_its_due_date(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    subscription = await seller.subscribe()
+    await at_dashboard(
+        cloud, f"/v1/subscriptions/{subscription}", collection_method="send_invoice", days_until_due=20
+    )
+    for days, reason in ((32, "active"), (15, "active"), (6, "grace"), (7, "past_due")):
+        cloud.advance(days * DAY)
+        await seller.poller.poll_everything()
+        assert await seller.reason("backups") == reason, days
+
+
+@pytest.mark.parametrize("ends_with", ["paused", "past_due"])
+async def test_dunning_that_ends_in_a_pause_leaves_grace_as_it_was(
+    seller: Seller, cloud: StripeCloud, ends_with: str
+) -> None:
+    cloud.account.settings["dunning_ends_with"] = ends_with
+    seller.change(grace_days=30)
+    await seller.subscribe()
+    cloud.change_card(str(seller.identity.load().customer), "4000000000000341")
+    for days, reason in ((32, "grace"), (20, "grace"), (12, "past_due")):
+        cloud.advance(days * DAY)
+        await seller.poller.poll_everything()
+        assert await seller.reason("backups") == reason, days

@@ -76,6 +76,10 @@ function general(map) {
 		_('Unlock a plan while its first bank debit is processing, before the money arrives.'));
 	option.rmempty = false;
 
+	option = section.option(form.Flag, 'lock_paused', _('Lock paused plans'),
+		_('Lock a plan while its payment collection is paused at Stripe. By default the customer keeps it.'));
+	option.rmempty = false;
+
 	option = section.option(form.Flag, 'automatic_tax', _('Automatic tax'),
 		_('Requires Stripe Tax, set up in the Stripe Dashboard.'));
 	option.rmempty = false;

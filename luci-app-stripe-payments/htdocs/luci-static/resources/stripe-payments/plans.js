@@ -138,7 +138,9 @@ return baseclass.extend({
 			return _('Ends on %s. Nothing more is charged.').format(format.date(subscription.ends_at));
 
 		if (subscription.paused)
-			return _('Paused: nothing is charged, and its features are locked.');
+			return subscription.status == 'paused'
+				? _('Paused: nothing is charged, and its features are locked.')
+				: _('Paused: nothing is charged.');
 
 		switch (subscription.status) {
 		case 'trialing':
