@@ -27,9 +27,9 @@ API_VERSION: str = stripe.api_version
 _ALPHABET = string.ascii_letters + string.digits
 
 
-DEFAULT_SETTINGS: Json = {"dunning_ends_with": "canceled"}
+DEFAULT_SETTINGS: Json = {"dunning_ends_with": "canceled", "search": True}
 """The Dashboard's settings that matter here: what becomes of a subscription whose renewal cannot be
-charged.
+charged, and whether the account is offered the Search API.
 """
 
 

@@ -98,16 +98,40 @@ class StripeApi:
                     if fault.drop_connection:
                         return Answer(0, b"")
                     if (instead := _instead(fault)) is not None:
+                        self._store(fault, instead, livemode, request, raw, entry)
                         return instead
             answer = self._carry_out(request, raw, entry, self.accounts[livemode], key)
             if fault is None:
                 return answer
             if fault.mangle is not None and answer.status == 200:
                 answer.body = json.dumps(MANGLED[fault.mangle](json.loads(answer.body))).encode()
-            return (_instead(fault) if fault.when == "after" else None) or answer
+            if fault.when == "after" and (instead := _instead(fault)) is not None:
+                self._store(fault, instead, livemode, request, raw, entry)
+                return instead
+            return answer
         finally:
             if idempotency_key is not None:
                 self.idempotency.end(livemode, idempotency_key)
+
+    def _store(
+        self,
+        fault: Fault,
+        answer: Answer,
+        livemode: bool,
+        request: web.Request,
+        raw: str,
+        entry: LoggedRequest,
+    ) -> None:
+        """Keep a failure under the idempotency key.  https://docs.stripe.com/api/idempotent_requests"""
+        if fault.stored and entry.idempotency_key is not None and request.method == "POST":
+            self.idempotency.remember(
+                livemode,
+                entry.idempotency_key,
+                _fingerprint(request, raw),
+                answer.status,
+                answer.body,
+                entry.id,
+            )
 
     def _carry_out(
         self, request: web.Request, raw: str, entry: LoggedRequest, account: Account, key: str
@@ -127,7 +151,7 @@ class StripeApi:
             account.livemode,
             entry.idempotency_key if request.method == "POST" else None,
         )
-        fingerprint = hashlib.sha256(f"{request.method} {request.path} {raw}".encode()).hexdigest()
+        fingerprint = _fingerprint(request, raw)
         if idempotency_key is not None:
             stored = self.idempotency.recall(livemode, idempotency_key, fingerprint)
             if stored is not None:
@@ -200,6 +224,10 @@ class StripeApi:
         return web.Response(status=answer.status or 500, body=answer.body, headers=headers)
 
 
+def _fingerprint(request: web.Request, raw: str) -> str:
+    return hashlib.sha256(f"{request.method} {request.path} {raw}".encode()).hexdigest()
+
+
 def _refusal(error: StripeApiError) -> Answer:
     body = error.body()
     return Answer(error.status, json.dumps(body, indent=2).encode(), dict(error.headers), body["error"])
@@ -215,6 +243,8 @@ def _instead(fault: Fault) -> Answer | None:
 def _injected(fault: Fault) -> StripeApiError:
     status = fault.status or 500
     headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+    if fault.stored:
+        headers["Stripe-Should-Retry"] = "false"
     if status == 429:
         return StripeApiError(
             429,

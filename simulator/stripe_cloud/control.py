@@ -107,8 +107,12 @@ class Control:
         return {"missing": body.get("missing", []), "expired": bool(body.get("expired"))}
 
     async def _settings(self, request: web.Request) -> Json:
-        """`{"dunning_ends_with": "canceled" | "unpaid" | "past_due" | "paused"}`."""
-        body = await _body(request, "dunning_ends_with")
+        """`{"dunning_ends_with": "canceled" | "unpaid" | "past_due" | "paused", "search": false}`: an
+        account that is not offered the Search API.
+        """
+        body = await _body(request, "dunning_ends_with", "search")
+        if not isinstance(body.get("search", True), bool):
+            raise invalid("search is true or false", param="search")
         if body.get("dunning_ends_with", "canceled") not in AFTERWARDS:
             raise invalid(f"dunning_ends_with is one of {', '.join(AFTERWARDS)}", param="dunning_ends_with")
         self._cloud.account.settings.update(body)

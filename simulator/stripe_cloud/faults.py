@@ -6,6 +6,8 @@ all off:
 
     latency_ms       wait before answering
     status           answer with this status (429, 500, 503, 402, …) instead of the real answer
+    stored           true: `status`, a 5xx, is kept under the request's idempotency key and replayed for a
+                     day, as Stripe does with the result of a request that it began to carry out
     retry_after      seconds, sent as Retry-After along with `status`
     drop_connection  true: close the connection without an answer
     truncate         true: send half of the answer, then close the connection
@@ -39,6 +41,7 @@ class Fault:
 
     latency_ms: int = 0
     status: int | None = None
+    stored: bool = False
     retry_after: int | None = None
     drop_connection: bool = False
     truncate: bool = False
@@ -63,6 +66,7 @@ _KEYS = {field.name: field.type for field in fields(Fault)}
 _CHECKS: dict[str, Any] = {
     "latency_ms": lambda value: isinstance(value, int) and 0 <= value <= 600_000,
     "status": lambda value: isinstance(value, int) and 400 <= value <= 599,
+    "stored": lambda value: isinstance(value, bool),
     "retry_after": lambda value: isinstance(value, int) and value >= 0,
     "drop_connection": lambda value: isinstance(value, bool),
     "truncate": lambda value: isinstance(value, bool),

@@ -23,6 +23,9 @@ DEFAULT_LIMIT = 10
 
 def search(account: Account, kind: str, params: Json, url: str) -> Json:
     """The `search_result` for `params["query"]`; 400 for a query that cannot be read."""
+    if not account.settings["search"]:
+        # not offered to every account: https://docs.stripe.com/api/customers/search
+        raise invalid("The search feature is temporarily unavailable in your region.")
     clauses, any_of = _parse(params["query"])
     combine = any if any_of else all
     rows = [row for row in account.newest_first(kind) if combine(_holds(row, clause) for clause in clauses)]

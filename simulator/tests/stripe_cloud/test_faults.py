@@ -165,3 +165,24 @@ async def test_the_control_surface_over_http(shop: Shop) -> None:
         await post("/_sim/settings", {"dunning_ends_with": "never"}, 400)
         async with http.post("/_sim/faults", data="{") as answer:
             assert answer.status == 400
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_failure_is_stored_under_the_idempotency_key(shop: Shop, when: str) -> None:
+    shop.cloud.set_faults(status=500, stored=True, when=when, count=1, path="/v1/customers")
+    create = shop.client.v1.customers.create
+    options = {"idempotency_key": "constant"}
+    for replayed in (None, "true"):
+        error = await shop.refused(create, {"email": "a@example.com"}, options)
+        assert error.http_status == 500
+        headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+        assert headers.get("idempotent-replayed") == replayed
+    assert len(list(shop.cloud.account.newest_first("customer"))) == (1 if when == "after" else 0)
+    shop.cloud.advance(25 * 3600)
+    await shop.call(create, {"email": "a@example.com"}, options)
+
+
+async def test_an_account_without_search(shop: Shop) -> None:
+    shop.cloud.account.settings["search"] = False
+    error = await shop.refused(shop.client.v1.customers.search, {"query": "email:'a@example.com'"})
+    assert (error.http_status, error.code) == (400, None)
