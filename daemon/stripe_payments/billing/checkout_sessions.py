@@ -23,7 +23,7 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
 from stripe_payments.settings import Price, Settings
 from stripe_payments.shared_tasks import SharedTasks
-from stripe_payments.stripe_api import IDEMPOTENCY_KEY_TTL, StripeAPI, is_transient
+from stripe_payments.stripe_api import IDEMPOTENCY_KEY_TTL, StripeAPI, is_replayed, is_transient
 from stripe_payments.sync.fetch import units_of
 
 if TYPE_CHECKING:
@@ -238,15 +238,18 @@ class CheckoutService:
             )
         )
 
-    async def _finish(self, checkout: Checkout, *, new_customer: bool = True) -> Checkout:
+    async def _finish(
+        self, checkout: Checkout, *, new_customer: bool = True, new_key: bool = True
+    ) -> Checkout:
         """Create the session of a recorded checkout, and make its id durable. `resume` and a buyer who tries
         again share the request: Stripe refuses a second one with the same idempotency key meanwhile.
         """
         return await self._finishing.run(
-            checkout.local_id, lambda: self._create_session(checkout, new_customer=new_customer)
+            checkout.local_id,
+            lambda: self._create_session(checkout, new_customer=new_customer, new_key=new_key),
         )
 
-    async def _create_session(self, checkout: Checkout, *, new_customer: bool) -> Checkout:
+    async def _create_session(self, checkout: Checkout, *, new_customer: bool, new_key: bool) -> Checkout:
         if abs(self._now() - checkout.created_at) > IDEMPOTENCY_KEY_TTL:
             # its URL was never returned to a caller, and the key no longer prevents a second session
             await self._mark(checkout, "expired")
@@ -263,6 +266,13 @@ class CheckoutService:
                 checkout.idempotency_key,
             )
         except PaymentError as error:
+            if is_replayed(error) and new_key:
+                # for a day this key would fail; nobody has the URL of a session that it may have created
+                await self._mark(checkout, "failed")
+                again = await self._record(
+                    _order_of(checkout), checkout.price_id, checkout.mode, checkout.created_at
+                )
+                return await self._finish(again, new_customer=new_customer, new_key=False)
             if is_transient(error) or error.code in ("stripe_key_invalid", "stripe_key_permission"):
                 raise  # it stays recorded: the retry uses the same key
             await self._mark(checkout, "failed")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import uuid
+from typing import TYPE_CHECKING, Any
 
+from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
-from stripe_payments.stripe_api import StripeAPI
+from stripe_payments.stripe_api import StripeAPI, is_replayed
 
 if TYPE_CHECKING:
     from stripe_payments.identity import IdentityStore
@@ -37,16 +39,26 @@ class CustomerService:
             # Search lags by about a minute: a customer created just before a power cut is returned by its key
             customer = await self._stripe.find_customer(identity.router_id)
             if customer is None:
-                params: CustomerCreateParams = {
-                    "description": f"Router OS {identity.router_id[:8]}",
-                    "metadata": {"router_id": identity.router_id},
-                }
-                key = f"customer-{identity.router_id}{self._deleted}"
-                customer = await self._stripe.create("customer", params, key)
+                customer = await self._create(identity.router_id)
             customer_id = str(customer["id"])
             await asyncio.to_thread(self._identity.set_customer, customer_id)
             _log.info("customer", id=customer_id)
             return customer_id
+
+    async def _create(self, router_id: str) -> dict[str, Any]:
+        params: CustomerCreateParams = {
+            "description": f"Router OS {router_id[:8]}",
+            "metadata": {"router_id": router_id},
+        }
+        key = f"customer-{router_id}{self._deleted}"
+        try:
+            return await self._stripe.create("customer", params, key)
+        except PaymentError as error:
+            if not is_replayed(error):
+                raise
+        # for a day this key would fail; the request that failed may have created the customer all the same
+        created = await self._stripe.find_new_customer(router_id)
+        return created or await self._stripe.create("customer", params, f"{key}-{uuid.uuid4().hex}")
 
     async def forget(self, customer: str) -> None:
         """Stripe has no such customer: it was deleted, or the keys belong to another account or mode."""

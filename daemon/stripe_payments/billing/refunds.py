@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 import uuid
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.i18n import _
+from stripe_payments.i18n import Text, _
 from stripe_payments.log import Log
 from stripe_payments.shared_tasks import SharedTasks
-from stripe_payments.stripe_api import IDEMPOTENCY_KEY_TTL, StripeAPI, is_transient, object_kind
+from stripe_payments.stripe_api import IDEMPOTENCY_KEY_TTL, StripeAPI, is_replayed, is_transient, object_kind
 from stripe_payments.sync import payment_facts as facts
 
 if TYPE_CHECKING:
@@ -23,11 +26,15 @@ _log = Log("refunds")
 
 REASONS: Final = ("duplicate", "fraudulent", "requested_by_customer")
 
+_REQUEST: Final = "refund_request"
+"""Metadata of a refund: the key of the request that made it."""
+
 _WHY: Final = {
     "refunded": _("it is already fully refunded"),
     "disputed": _("it is disputed"),
     "no_payment_required": _("there was no charge"),
 }
+_CREDITED: Final = _("what is left of it became customer credit when the plan was changed")
 _NOT_PAID: Final = _("it is not paid")
 _UNKNOWN_REASON: Final = _("it must be one of duplicate, fraudulent, requested_by_customer")
 _AMOUNT: Final = _("it must be a positive integer, in the currency's smallest unit")
@@ -46,6 +53,9 @@ class RefundService:
     ) -> dict[str, Any]:
         """Refund `amount` minor units of a payment (cs_, pi_, ch_, in_), or the rest of it, and return {id,
         payment_id, amount, currency, status, reason}.
+
+        An invoice is refunded across its payments; the answer then has the id of the last refund and the sum
+        of all, and what a change of plan turned into customer credit is left out.
 
         Callers that request the same refund while it is in progress get that one: a double click refunds
         once. Raises invalid_argument, payment_not_found, not_refundable, amount_too_large, Stripe's errors.
@@ -66,57 +76,84 @@ class RefundService:
 
     async def _refund(self, payment_id: str, amount: int | None, reason: str | None) -> dict[str, Any]:
         paid = await self._payment(payment_id)
-        entry = f"refund {paid.payment_intent} {amount or 'all'} {reason or ''}"
-        unanswered = await self._ledger.read(lambda tx: _unanswered(tx, entry))
-        if unanswered is not None and paid.payment_intent is not None:
-            return await self._create(payment_id, paid.payment_intent, amount, reason, entry, unanswered)
-        if paid.status not in ("paid", "partially_refunded") or paid.payment_intent is None:
-            why = _WHY.get(paid.status, _NOT_PAID)
-            raise PaymentError("not_refundable", payment_id=payment_id, reason=why)
-        left = (paid.amount or 0) - paid.amount_refunded
-        if amount is not None and amount > left:
-            raise PaymentError("amount_too_large", amount=amount, available=left)
-        key = uuid.uuid4().hex
-        return await self._create(payment_id, paid.payment_intent, amount, reason, entry, key)
+        entry = f"refund {paid.id} {amount or 'all'} {reason or ''}"
+        steps = await self._ledger.read(lambda tx: _unanswered(tx, entry))
+        if steps is None:
+            if not paid.left:
+                raise PaymentError("not_refundable", payment_id=payment_id, reason=paid.why)
+            steps = paid.steps(amount)
+        return await self._carry_out(payment_id, steps, reason, entry)
 
-    async def _create(
-        self, payment_id: str, intent: str, amount: int | None, reason: str | None, entry: str, key: str
+    async def _carry_out(
+        self, payment_id: str, steps: list[_Step], reason: str | None, entry: str
     ) -> dict[str, Any]:
-        """Create the refund. Until Stripe has answered, the ledger's `entry` holds the idempotency key: the
-        same request after a lost response or a power cut gets the same refund.
+        """Create the refunds. Until Stripe has answered, the ledger's `entry` holds the steps with their
+        idempotency keys: the same request after a lost response or a power cut gets the same refunds.
         """
-        await self._ledger.write(lambda tx: tx.meta.set(entry, f"{key} {int(time.time())}"))
-        params: RefundCreateParams = {
-            "payment_intent": intent,
-            "metadata": {"router_id": self._reconciler.identity.router_id},
+        refunds = []
+        await self._record(entry, steps)
+        for number in range(len(steps)):
+            try:
+                refunds.append(await self._create_or_find(steps, number, reason, entry))
+            except PaymentError as error:
+                if not is_transient(error):
+                    await self._ledger.write(lambda tx: tx.meta.delete(entry))
+                if error.details.get("stripe_code") in ("charge_already_refunded", "charge_disputed"):
+                    raise PaymentError(
+                        "not_refundable", payment_id=payment_id, reason=error.details.get("reason")
+                    ) from error
+                raise
+        await self._ledger.write(lambda tx: tx.meta.delete(entry))
+        for step, refund in zip(steps, refunds, strict=True):
+            _log.info("refunded", payment=step.intent, refund=refund["id"], amount=refund.get("amount"))
+            await self._sync(step.intent)
+        last = refunds[-1]
+        return {
+            "id": last["id"],
+            "payment_id": payment_id,
+            "amount": sum(refund.get("amount") or 0 for refund in refunds),
+            "currency": last.get("currency"),
+            "status": next((r["status"] for r in refunds if r["status"] != "succeeded"), last["status"]),
+            "reason": last.get("reason"),
         }
-        if amount is not None:
-            params["amount"] = amount
+
+    async def _create_or_find(
+        self, steps: list[_Step], number: int, reason: str | None, entry: str
+    ) -> dict[str, Any]:
+        try:
+            return await self._create(steps[number], reason)
+        except PaymentError as error:
+            if not is_replayed(error):
+                raise
+        # for a day this key would fail; the request that failed may have refunded all the same
+        made = await self._made(steps[number])
+        if made is not None:
+            return made
+        steps[number] = replace(steps[number], key=uuid.uuid4().hex)
+        await self._record(entry, steps)
+        return await self._create(steps[number], reason)
+
+    async def _record(self, entry: str, steps: list[_Step]) -> None:
+        value = f"{int(time.time())} {json.dumps([astuple(step) for step in steps])}"
+        await self._ledger.write(lambda tx: tx.meta.set(entry, value))
+
+    async def _create(self, step: _Step, reason: str | None) -> dict[str, Any]:
+        params: RefundCreateParams = {
+            "payment_intent": step.intent,
+            "metadata": {"router_id": self._reconciler.identity.router_id, _REQUEST: step.key},
+        }
+        if step.amount is not None:
+            params["amount"] = step.amount
         if reason:
             params["reason"] = reason
-        try:
-            refund = await self._stripe.create("refund", params, f"refund-{key}")
-        except PaymentError as error:
-            if not is_transient(error):
-                await self._ledger.write(lambda tx: tx.meta.delete(entry))
-            if error.details.get("stripe_code") in ("charge_already_refunded", "charge_disputed"):
-                raise PaymentError(
-                    "not_refundable", payment_id=payment_id, reason=error.details.get("reason")
-                ) from error
-            raise
-        await self._ledger.write(lambda tx: tx.meta.delete(entry))
-        _log.info("refunded", payment=intent, refund=refund["id"], amount=refund.get("amount"))
-        await self._sync(intent)
-        return {
-            "id": refund["id"],
-            "payment_id": payment_id,
-            "amount": refund.get("amount"),
-            "currency": refund.get("currency"),
-            "status": refund.get("status"),
-            "reason": refund.get("reason"),
-        }
+        return await self._stripe.create("refund", params, f"refund-{step.key}")
 
-    async def _payment(self, payment_id: str) -> facts.Payment:
+    async def _made(self, step: _Step) -> dict[str, Any] | None:
+        """The refund that a request with the step's key has made, by its metadata."""
+        page = await self._stripe.list("refund", {"payment_intent": step.intent, "limit": 100})
+        return next((one for one in page.data if facts.metadata(one).get(_REQUEST) == step.key), None)
+
+    async def _payment(self, payment_id: str) -> _Refundable:
         """The payment as Stripe has it now; only one of ours can be refunded here."""
         outcome = await self._reconciler.sync(payment_id, "refund")
         if not outcome.ours:
@@ -124,21 +161,41 @@ class RefundService:
         state = self._reconciler.state
         stored = state.objects.get(payment_id, {})
         kind = object_kind(payment_id)
-        paid: facts.Payment | None = None
         if kind == "invoice":
-            # its payment is no object of its own in the ledger: the invoice stands for it
-            intent_id = next(iter(facts.payment_intents_of_invoice(stored)), None)
-            intent = await self._stripe.retrieve(intent_id) if intent_id else None
-            if intent is not None:
-                paid = facts.payment(intent, intent, facts.expanded(intent.get("latest_charge")))
-        elif kind == "checkout.session":
+            return await self._invoice(payment_id, stored)
+        paid: facts.Payment | None
+        if kind == "checkout.session":
             paid = state.payments.get(payment_id)
         else:
             intent_id = payment_id if kind == "payment_intent" else stored.get("payment_intent")
             paid = state.payment_of(str(intent_id))
-        if paid is None:
-            raise PaymentError("not_refundable", payment_id=payment_id, reason=_NOT_PAID)
-        return paid
+        if paid is None or paid.payment_intent is None:
+            why = _WHY.get(paid.status, _NOT_PAID) if paid is not None else _NOT_PAID
+            return _Refundable(payment_id, {}, why)
+        left = _left(paid)
+        return _Refundable(paid.payment_intent, {paid.payment_intent: left} if left else {}, _why(paid))
+
+    async def _invoice(self, invoice_id: str, stored: facts.Raw) -> _Refundable:
+        """All payments of an invoice, without what a later change of plan turned into customer credit: that
+        was given back already.
+        """
+        left: dict[str, int] = {}
+        why = _NOT_PAID
+        for intent_id in facts.payments_made(stored):
+            intent = await self._stripe.retrieve(intent_id)
+            if intent is None:
+                continue
+            charge = facts.expanded(intent.get("latest_charge")) or {}
+            paid = facts.payment(intent, intent, charge, refunds=facts.data(charge.get("refunds")))
+            left[intent_id], why = _left(paid), _why(paid)
+        state = self._reconciler.state
+        credited = state.credited_since(invoice_id)
+        for intent_id in reversed(left):
+            taken = min(left[intent_id], credited)
+            left[intent_id] -= taken
+            credited -= taken
+            why = _CREDITED if taken else why
+        return _Refundable(invoice_id, {name: amount for name, amount in left.items() if amount}, why)
 
     async def _sync(self, intent: str) -> None:
         """Apply the effect now; if Stripe is unreachable at this moment, the poller will."""
@@ -148,7 +205,53 @@ class RefundService:
             _log.warning("refund not synced, left to the poller", error=error.code)
 
 
-def _unanswered(tx: Transaction, entry: str) -> str | None:
-    """The idempotency key of the same request that got no answer, while Stripe still knows it."""
-    key, _, at = (tx.meta.get(entry) or "").partition(" ")
-    return key if at.isdigit() and abs(time.time() - int(at)) < IDEMPOTENCY_KEY_TTL else None
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One refund of one payment intent; `amount` None: all that is left of it."""
+
+    intent: str
+    amount: int | None
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Refundable:
+    """What can be refunded: `left` of each payment intent, in minor units. `id`: the same whichever id of the
+    payment was passed; `why`: why nothing is left.
+    """
+
+    id: str
+    left: Mapping[str, int]
+    why: Text
+
+    def steps(self, amount: int | None) -> list[_Step]:
+        """Refund `amount`, or all, across the payments in turn. Raises amount_too_large."""
+        available = sum(self.left.values())
+        if amount is not None and amount > available:
+            raise PaymentError("amount_too_large", amount=amount, available=available)
+        wanted = available if amount is None else amount
+        steps = []
+        for intent, left in self.left.items():
+            part = min(left, wanted)
+            wanted -= part
+            if part:
+                steps.append(_Step(intent, part, uuid.uuid4().hex))
+        return steps
+
+
+def _left(paid: facts.Payment) -> int:
+    if paid.status not in ("paid", "partially_refunded"):
+        return 0
+    return max(0, (paid.amount or 0) - paid.amount_refunded)
+
+
+def _why(paid: facts.Payment) -> Text:
+    return _WHY.get(paid.status, _NOT_PAID)
+
+
+def _unanswered(tx: Transaction, entry: str) -> list[_Step] | None:
+    """The steps of the same request that got no answer, while Stripe still knows their keys."""
+    at, _, steps = (tx.meta.get(entry) or "").partition(" ")
+    if not at.isdigit() or abs(time.time() - int(at)) >= IDEMPOTENCY_KEY_TTL:
+        return None
+    return [_Step(*step) for step in json.loads(steps)]

@@ -12,7 +12,7 @@ from stripe_payments.stripe_api.client import (
     StripeState,
     api_base_problem,
 )
-from stripe_payments.stripe_api.failures import is_missing, is_transient
+from stripe_payments.stripe_api.failures import is_missing, is_replayed, is_transient
 from stripe_payments.stripe_api.permissions import PERMISSIONS, Permission
 from stripe_payments.stripe_api.resources import object_kind
 from stripe_payments.stripe_api.webhook_signature import sign, verify
@@ -27,6 +27,7 @@ __all__ = [
     "StripeState",
     "api_base_problem",
     "is_missing",
+    "is_replayed",
     "is_transient",
     "object_kind",
     "sign",

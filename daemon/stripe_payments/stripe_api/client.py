@@ -51,6 +51,8 @@ https://docs.stripe.com/api/idempotent_requests
 """
 MAX_LOOKUP_KEYS: Final = 10
 """Lookup keys in one list of prices. https://docs.stripe.com/api/prices/list"""
+NEWEST_CUSTOMERS: Final = 100
+"""The longest page that Stripe lists."""
 _LONGEST_DETAIL: Final = 200
 _NO_TEXT = _("it contains invalid characters")
 _OTHER_KEYS = _("the keys were changed in the meantime")
@@ -241,16 +243,25 @@ class StripeAPI:
         return None
 
     async def find_customer(self, router_id: str) -> dict[str, Any] | None:
-        """The customer whose metadata names this router; the oldest, if there are several."""
+        """The customer whose metadata names this router; the oldest, if there are several.
+
+        Search is not offered to every account; without it, only the newest customers are known.
+        https://docs.stripe.com/api/customers/search
+        """
         params: CustomerSearchParams = {"query": f"metadata['router_id']:'{router_id}'", "limit": 10}
         path = f"{RESOURCES['customer'].path}/search"
-        response = await self._call("get", path, params, Expected("customer", is_list=True))
-        found = [
-            customer
-            for customer in response["data"]
-            if not customer.get("deleted") and (customer.get("metadata") or {}).get("router_id") == router_id
-        ]
-        return min(found, key=lambda customer: (customer.get("created", 0), customer["id"]), default=None)
+        try:
+            response = await self._call("get", path, params, Expected("customer", is_list=True))
+        except PaymentError as error:
+            if error.code != "stripe_error" or error.details.get("http_status") != 400:
+                raise
+            return await self.find_new_customer(router_id)
+        return _oldest_of(router_id, response["data"])
+
+    async def find_new_customer(self, router_id: str) -> dict[str, Any] | None:
+        """As `find_customer`, among the NEWEST_CUSTOMERS of the account: lists, unlike Search, do not lag."""
+        page = await self.list("customer", {"limit": NEWEST_CUSTOMERS})
+        return _oldest_of(router_id, page.data)
 
     async def api_version(self) -> str:
         """The version that every request pins, and every webhook endpoint that we create."""
@@ -374,6 +385,15 @@ class StripeAPI:
     def _record(self, status: str, detail: str = "") -> None:
         if (status, detail) != (self._state.status, self._state.detail):
             self._state = StripeState(status, self._clock.now(), detail)
+
+
+def _oldest_of(router_id: str, customers: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    found = [
+        customer
+        for customer in customers
+        if not customer.get("deleted") and (customer.get("metadata") or {}).get("router_id") == router_id
+    ]
+    return min(found, key=lambda customer: (customer.get("created", 0), customer["id"]), default=None)
 
 
 def _sdk() -> Any:

@@ -41,6 +41,14 @@ def is_missing(error: PaymentError) -> bool:
     return bool(error.details.get("missing"))
 
 
+def is_replayed(error: PaymentError) -> bool:
+    """Whether the failure is that of an earlier request, which Stripe stored under the idempotency key: for a
+    day the same key gets the same answer. Whether the earlier request took effect is not known.
+    https://docs.stripe.com/api/idempotent_requests
+    """
+    return bool(error.details.get("replayed"))
+
+
 def retry_after(headers: Mapping[str, str] | None, now: int | None) -> int | None:
     """Seconds that Stripe requires us to wait: a number, or a date relative to the response's own Date
     header. Stripe itself sends `Stripe-Should-Retry` (the SDK follows it) and no Retry-After; a proxy may.
@@ -159,6 +167,8 @@ def translate(error: StripeError, now: int | None) -> PaymentError:
         # an earlier request with this key is still in progress: the result of that one comes later
         in_progress = code == "idempotency_key_in_use"
         return PaymentError("stripe_error", **{**facts, "stripe_code": code, "transient": in_progress})
+    if error.http_status is not None and error.http_status >= 500:
+        facts["replayed"] = _header(headers, "idempotent-replayed") == "true"
     if isinstance(error, stripe.APIError):
         # a 5xx of Stripe's, or a page of some proxy in between: nothing we sent was wrong
         return PaymentError("stripe_error", **facts, transient=True, retry_after=retry_after(headers, now))

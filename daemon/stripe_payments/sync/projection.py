@@ -92,6 +92,12 @@ class State:
         found = [paid for paid in self.payments.values() if paid.payment_intent == payment_intent]
         return max(found, key=lambda paid: (paid.created, paid.id), default=None)
 
+    def credited_since(self, invoice_id: str) -> int:
+        """What of an invoice's payment later changes of the plan turned into customer credit; minor units."""
+        subscription = facts.subscription_of_invoice(self.objects.get(invoice_id, {}))
+        own = [one for one in self.newest("invoice") if facts.subscription_of_invoice(one) == subscription]
+        return plan_facts.credited_since(own, self.invoices, invoice_id)
+
     def newest(self, kind: str) -> list[Raw]:
         """The stored objects of a kind (``payment_intent``), newest first."""
         return _newest_first(raw for raw in self.objects.values() if raw.get("object") == kind)

@@ -235,3 +235,43 @@ async def test_the_history_comes_in_pages(seller: Seller) -> None:
     assert rest["next"] is None
     assert sorted(line["amount"] for line in lines) == [-300, -200, -100, 4999]
     assert (await refusal(seller.history.page(0))).code == "invalid_argument"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_refund_whose_failure_stripe_stored_is_made_once(
+    seller: Seller, cloud: StripeCloud, when: str
+) -> None:
+    session_id = await seller.buy()
+    cloud.set_faults(status=500, stored=True, when=when, path="/v1/refunds", count=1)
+    assert (await refusal(seller.refunds.refund(session_id, 500))).code == "stripe_error"
+    assert (await seller.refunds.refund(session_id, 500))["amount"] == 500
+    assert [refund["amount"] for refund in cloud.account.newest_first("refund")] == [500]
+    await seller.refunds.refund(session_id, 500)
+    assert [refund["amount"] for refund in cloud.account.newest_first("refund")] == [500, 500]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_purchase_whose_failure_stripe_stored_goes_on(
+    seller: Seller, cloud: StripeCloud, when: str
+) -> None:
+    """Neither the customer's key, which is the same for ever, nor that of a checkout blocks for a day."""
+    for path in ("/v1/customers", "/v1/checkout/sessions"):
+        cloud.set_faults(status=500, stored=True, when=when, path=path, method="POST", count=1)
+        assert (await refusal(seller.checkout())).code == "stripe_error"
+    session_id = await seller.checkout()
+    cloud.pay(session_id)
+    assert (await seller.status.show(session_id))["status"] == "paid"
+    assert len(list(cloud.account.newest_first("customer"))) == 1
+
+
+async def test_an_account_without_search_sells_and_finds_its_customer(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    cloud.account.settings["search"] = False
+    await seller.poller.poll_everything()
+    await seller.buy()
+    customer = seller.identity.load().customer
+    seller.identity.set_customer(None)
+    await seller.poller.poll_everything()
+    assert seller.identity.load().customer == customer
+    assert await seller.unlocked() == {"updates", "backups"}

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from simulator.stripe_cloud import StripeCloud
+from stripe_payments.errors import PaymentError
 from tests.unit.stripe_payments.seller import BUSINESS, MONTHLY, ONE_TIME, YEARLY, Seller, at_dashboard
 
 DAY = 86_400
@@ -238,6 +239,33 @@ async def test_an_invoice_with_two_payments_is_refunded_when_both_are(
         assert (await seller.status.show(invoice))["status"] == status
     assert await seller.reason("backups") == "refunded"
     assert ("invoice", 499, "refunded") in await history(seller)
+
+
+@pytest.mark.parametrize("amount", [None, 300])
+async def test_our_own_refund_of_an_invoice_takes_all_its_payments(
+    seller: Seller, cloud: StripeCloud, amount: int | None
+) -> None:
+    invoice, _ = await renewed_in_parts(seller, cloud)
+    refund = await seller.refunds.refund(invoice, amount)
+    assert (refund["amount"], refund["status"]) == (amount or 499, "succeeded")
+    assert sum(one["amount"] for one in cloud.account.newest_first("refund")) == (amount or 499)
+    assert await seller.unlocked() == (set() if amount is None else BOUGHT)
+    rest = 499 - (amount or 499)
+    with pytest.raises(PaymentError, match="not_refundable" if not rest else "amount_too_large"):
+        await seller.refunds.refund(invoice, rest + 1)
+
+
+async def test_what_became_credit_is_not_refunded_again(seller: Seller, cloud: StripeCloud) -> None:
+    subscription = await seller.subscribe(YEARLY)
+    yearly = str(cloud.account.get("subscription", subscription)["latest_invoice"])
+    cloud.advance(2 * DAY)
+    await seller.subscriptions.change_plan(subscription, MONTHLY)
+    credit = -int(cloud.account.get("customer", str(seller.identity.load().customer))["balance"])
+    assert credit > 4000
+    assert (await seller.refunds.refund(yearly))["amount"] == 4999 - credit
+    with pytest.raises(PaymentError, match="not_refundable"):
+        await seller.refunds.refund(yearly)
+    assert await seller.unlocked() == BOUGHT
 
 
 async def test_an_invoice_with_two_payments_is_lost_when_both_are(seller: Seller, cloud: StripeCloud) -> None:
