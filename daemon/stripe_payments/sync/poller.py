@@ -5,7 +5,8 @@ A round makes two requests at most. The first lists our customer's completed ses
 charges, refunds and subscriptions expanded: purchases that were never recorded, refunds and changed
 subscriptions are all in it. The second takes turns: an openly disputed payment, the subscriptions, the
 invoices, the charges (whose refunds and disputes no invoice contains), older sessions. After a start, an
-outage or `poll_now` rounds follow each other in seconds until everything has been polled once.
+outage or `poll_now` rounds follow each other in seconds until everything has been polled once. A running
+subscription that no list contains any more is polled by its id besides.
 
 When and what is decided in poll_plan.py and poll_round.py; this module does the IO.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -320,6 +321,7 @@ class Poller:
         found = await self._stripe.find_customer(self._identity.load().router_id)
         if found is None:
             await self._reconciler.apply([], "poll")
+            await self._poll_unlisted(())
             return False
         await asyncio.to_thread(self._identity.set_customer, str(found["id"]))
         return True
@@ -357,11 +359,21 @@ class Poller:
         else:
             page = await self._stripe.list("charge", {"customer": customer, "limit": PAGE})
         await self._reconciler.apply([unit for root in page.data for unit in units_of(root, started)], "poll")
+        if kind == "subscriptions":
+            await self._poll_unlisted([str(root["id"]) for root in page.data])
         disputed: list[str] = []
         if kind == "charges":
             disputed = self._disputed_among([str(charge["id"]) for charge in page.data])
         subscribed = bool(self._reconciler.state.subscriptions)
         return Answer(self._monotonic(), disputed=disputed, subscribed=subscribed)
+
+    async def _poll_unlisted(self, listed: Collection[str]) -> None:
+        """Poll the subscriptions that run as far as is known, but are in no list: those of a customer that
+        was deleted (which cancels them), or older than a page. By its id, Stripe still has each of them.
+        """
+        for held in self._reconciler.state.running:
+            if held.id not in listed:
+                await self._reconciler.sync(held.id, "poll")
 
     async def _apply_sessions(self, page: Page, started: float) -> Answer:
         known = self._reconciler.state.dispute

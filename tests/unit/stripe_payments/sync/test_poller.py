@@ -8,9 +8,10 @@ from random import Random
 import pytest
 
 from simulator.stripe_cloud import StripeCloud
+from stripe_payments.errors import PaymentError
 from stripe_payments.sync import META_LAST_CONTACT, Poller
 from stripe_payments.sync.poller import REQUESTS
-from tests.unit.stripe_payments.seller import ONE_TIME, Seller, eventually, selling
+from tests.unit.stripe_payments.seller import MONTHLY, ONE_TIME, Seller, eventually, selling
 
 BOUGHT = {"updates", "backups"}
 
@@ -365,3 +366,23 @@ async def test_a_status_request_honours_a_retry_after(seller: Seller, cloud: Str
 
 async def _refused(cloud: StripeCloud) -> bool:
     return any(request["status"] == 429 for request in cloud.requests())
+
+
+@pytest.mark.parametrize("noticed_by", ["poll", "portal", "checkout"])
+async def test_a_plan_of_a_deleted_customer_locks(
+    seller: Seller, cloud: StripeCloud, noticed_by: str
+) -> None:
+    """Deleting a customer cancels its subscriptions; the lists of another customer do not have them."""
+    await seller.subscribe()
+    customer = str(seller.identity.load().customer)
+    await seller.stripe.delete("customer", customer)
+    if noticed_by == "portal":
+        with pytest.raises(PaymentError):
+            await seller.portal.open()
+    elif noticed_by == "checkout":
+        await seller.checkout(ONE_TIME)
+    if noticed_by != "poll":  # lists of a deleted customer may answer as before, then nothing shows it
+        assert seller.identity.load().customer != customer
+    await seller.poller.poll_everything()
+    assert await seller.unlocked() == set()
+    assert await seller.checkout(MONTHLY), "and a plan can be bought"
