@@ -1,8 +1,8 @@
 """The ubus object ``stripe-payments.uci``: the only way the daemon, which is not root, reaches UCI.
 
 On the router it is a plugin of rpcd; this is its stand-in and must answer alike
-(``tests/conformance/uci_helper_cases.py``). Bad input is answered INVALID_ARGUMENT and writes nothing; a
-pending LuCI rollback PERMISSION_DENIED.
+(``tests/conformance/uci_helper_cases.py``). Bad input is answered INVALID_ARGUMENT and writes nothing; what
+cannot be stored UNKNOWN_ERROR, and the old file stays.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from simulator.router.uci_editor import UciEditor
-from simulator.router.uci_file import UciError, is_name
+from simulator.router.uci_file import Package, UciError, is_name
 from simulator.router.uci_object import describe_package
 from simulator.router.uci_store import NoSuchConfigError, UciStore
 from ubus_py import TABLE, ArgType, Call, Method, Object, Status, StatusError, Value
@@ -66,8 +66,7 @@ class PaymentsUci:
     async def _store_features(self, call: Call) -> Reply:
         features = _only(call, {"features": TABLE})
         wanted = {name: _feature(name, fields) for name, fields in features.items() if name}
-        self._ensure_features_file()
-        editor = self._editor(FEATURES)
+        editor, malformed = self._features_editor()
         for name, options in wanted.items():
             section = editor.package.section(name)
             if section is not None and section.type != "feature":
@@ -76,7 +75,8 @@ class PaymentsUci:
                 section = editor.add("feature", name)
             for option, value in options.items():
                 editor.set(section, option, value)
-        self._write(FEATURES, editor)
+        if editor.changes or malformed or not self._store.exists(FEATURES):
+            self._write(editor, malformed=malformed)
         return {}
 
     async def _store_prices(self, call: Call) -> Reply:
@@ -89,18 +89,18 @@ class PaymentsUci:
             if not isinstance(price_id, str) or not _PRICE_ID.fullmatch(price_id) or len(price_id) > MAX_TEXT:
                 raise StatusError(Status.INVALID_ARGUMENT)
             editor.set(section, "price_id", price_id)
-        self._write(SETTINGS, editor)
+        if editor.changes:
+            self._write(editor)
         return {}
 
-    def _ensure_features_file(self) -> None:
-        """It is made of what the daemon knows, so it can be made again: deleted or damaged."""
+    def _features_editor(self) -> tuple[UciEditor, bool]:
+        """Also whether the file is malformed. The daemon knows what is in it, so it can be made again."""
         try:
-            self._store.load(FEATURES, staged=False)
+            return UciEditor(self._store.load(FEATURES, staged=False)), False
         except NoSuchConfigError:
-            self._store.create(FEATURES)
+            return UciEditor(Package(FEATURES)), False
         except UciError:
-            self._store.set_aside(FEATURES, _WORKPLACE)
-            self._store.create(FEATURES)
+            return UciEditor(Package(FEATURES)), True
 
     def _editor(self, config: str) -> UciEditor:
         try:
@@ -110,10 +110,12 @@ class PaymentsUci:
         except UciError:
             raise StatusError(Status.UNKNOWN_ERROR) from None
 
-    def _write(self, config: str, editor: UciEditor) -> None:
-        if not editor.changes:
-            return
-        self._store.write(editor.package)
+    def _write(self, editor: UciEditor, *, malformed: bool = False) -> None:
+        config = editor.package.name
+        if malformed and self._store.free_flash is None:
+            self._store.keep_malformed(config, _WORKPLACE)
+        if not self._store.write_all(editor.package):
+            raise StatusError(Status.UNKNOWN_ERROR)
         self._changed(config)
 
 

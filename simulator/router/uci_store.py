@@ -1,7 +1,8 @@
 """A folder of UCI configurations with staged changes: what libuci's context is to rpcd.
 
 `UciStore` reads ``etc/config`` below the root and keeps staged changes in delta files, one folder for
-everybody (``tmp/.uci``, shared with a ``uci`` command) and one for each login session.
+everybody (``tmp/.uci``, shared with a ``uci`` command) and one for each login session. Like libuci it does
+not look whether what it writes was written: on a full file system a commit leaves an empty or cut file.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ class UciStore:
         self.config_dir = root / "etc/config"
         self._shared_deltas = root / "tmp/.uci"
         self._session_deltas = root / SESSION_DELTAS
+        self.free_flash: int | None = None
+        """Bytes that a file below ``etc`` may have, because no more are free; None: as many as it needs."""
+        self.free_tmp: int | None = None
+        """The same for a file of staged changes, below ``tmp`` and ``var/run``."""
 
     def configs(self) -> list[str]:
         """The names of the configurations, sorted."""
@@ -44,17 +49,11 @@ class UciStore:
         """Whether there is such a configuration."""
         return (self.config_dir / config).is_file()
 
-    def create(self, config: str) -> None:
-        """Make an empty configuration."""
-        path = self.config_dir / config
-        path.touch()
-        path.chmod(0o644)
-
-    def set_aside(self, config: str, folder: str) -> None:
-        """Move a malformed configuration out of the way, to a folder beside that of the configurations."""
+    def keep_malformed(self, config: str, folder: str) -> None:
+        """Copy a malformed configuration to a folder beside that of the configurations."""
         kept = self.config_dir.parent / folder
         kept.mkdir(mode=0o700, exist_ok=True)
-        (self.config_dir / config).replace(kept / f"{config}.malformed")
+        shutil.copyfile(self.config_dir / config, kept / f"{config}.malformed")
 
     def delta_dir(self, session: str | None) -> Path:
         """Where changes are staged: by ``session``, or by everybody who has none."""
@@ -98,8 +97,8 @@ class UciStore:
             return
         folder = self.delta_dir(session)
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / config).open("a", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            file.writelines(lines)
+        with (folder / config).open("ab") as file:
+            file.write(_fitting(_as_bytes("".join(lines)), self.free_tmp))
 
     def revert(self, config: str, session: str | None = None) -> None:
         """Forget the changes waiting for a commit."""
@@ -119,13 +118,24 @@ class UciStore:
         return True
 
     def write(self, package: Package) -> None:
-        """Replace the configuration's file, atomically, keeping its mode."""
-        target = self.config_dir / package.name
-        mode = target.stat().st_mode & 0o7777
-        handle, temporary = tempfile.mkstemp(dir=self.config_dir, prefix=f".{package.name}.uci-")
+        """Replace the configuration's file by as much of the new text as there is room for, with its mode."""
+        self._replace(package.name, _fitting(_as_bytes(dump(package)), self.free_flash))
+
+    def write_all(self, package: Package) -> bool:
+        """Replace the configuration's file, or leave it as it is and return False where there is no room."""
+        text = _as_bytes(dump(package))
+        if _fitting(text, self.free_flash) != text or self.free_tmp == 0:
+            return False
+        self._replace(package.name, text)
+        return True
+
+    def _replace(self, config: str, text: bytes) -> None:
+        target = self.config_dir / config
+        mode = target.stat().st_mode & 0o7777 if target.exists() else 0o644
+        handle, temporary = tempfile.mkstemp(dir=self.config_dir, prefix=f".{config}.uci-")
         try:
-            with open(handle, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-                file.write(dump(package))
+            with open(handle, "wb") as file:
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).chmod(mode)
@@ -147,3 +157,11 @@ class UciStore:
 def _read_text(path: Path) -> str:
     """The file as it is: bytes that are not UTF-8, and every kind of line end, survive a rewrite."""
     return path.read_bytes().decode("utf-8", "surrogateescape")
+
+
+def _as_bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _fitting(text: bytes, free: int | None) -> bytes:
+    return text if free is None else text[:free]

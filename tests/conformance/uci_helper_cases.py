@@ -3,14 +3,15 @@ of rpcd.
 
 A runner puts ``BEFORE`` in place as the two configurations (but for those a case wants ``absent`` or
 ``malformed``), makes each call of a case in turn, and compares the status, the answer where one is given, and
-the files afterwards (``None``: as they were before the case).
+the files afterwards (``None``: as they were before the case). A call may be made while one of two file
+systems has no free byte: that of the configurations, or that of libuci's staged changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from ubus_py import Status
 
@@ -56,14 +57,20 @@ BEFORE = {"stripe-payments": SETTINGS, "stripe-features": FEATURES}
 FEATURE = {"unlocked": True, "source": "cs_test_1", "plan": "", "until": "", "reason": "paid"}
 
 
+FileSystem = Literal["configurations", "changes"]
+
+
 @dataclass(frozen=True)
 class Call:
-    """One call; ``answer`` None: an answer of no interest, or none because of the status."""
+    """One call; ``answer`` None: an answer of no interest, or none because of the status. ``full``: the file
+    system that has no free byte meanwhile.
+    """
 
     method: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     status: Status = Status.OK
     answer: Mapping[str, Any] | None = None
+    full: FileSystem | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,10 @@ def _store(features: object, status: Status = Status.OK) -> Call:
 def _store_prices(prices: object, status: Status = Status.OK) -> Call:
     answer: dict[str, Any] | None = {} if status is Status.OK else None
     return Call("store_prices", {"prices": prices}, status, answer)
+
+
+def _while_full(full: FileSystem, call: Call) -> Call:
+    return replace(call, status=Status.UNKNOWN_ERROR, answer=None, full=full)
 
 
 def _refused(name: str, *calls: Call) -> Case:
@@ -303,5 +314,42 @@ CASES: tuple[Case, ...] = (
             "\toption unlocked '1'\n\toption source 'cs_test_1'\n\toption reason 'paid'\n\n"
         ),
         malformed=("stripe-features",),
+    ),
+    _refused(
+        "a feature while the flash is full", _while_full("configurations", _store({"monitoring": FEATURE}))
+    ),
+    _refused("a feature while /tmp is full", _while_full("changes", _store({"monitoring": FEATURE}))),
+    _refused(
+        "a price id while the flash is full",
+        _while_full("configurations", _store_prices({"price_premium_yearly": "price_1"})),
+    ),
+    _refused(
+        "a price id while /tmp is full",
+        _while_full("changes", _store_prices({"price_premium_yearly": "price_1"})),
+    ),
+    Case(
+        "what could not be stored is stored when there is room again",
+        (
+            _while_full("configurations", _store({"monitoring": FEATURE})),
+            _while_full("changes", _store({"monitoring": FEATURE})),
+            _store({"monitoring": FEATURE}),
+        ),
+        features=_UNLOCKED.format(
+            "\toption unlocked '1'\n\toption source 'cs_test_1'\n\toption reason 'paid'\n"
+        ),
+    ),
+    Case(
+        "while the flash is full a deleted state file is not made",
+        (_while_full("configurations", _store({"monitoring": FEATURE})),),
+        absent=("stripe-features",),
+    ),
+    Case(
+        "while the flash is full a malformed state file stays",
+        (_while_full("configurations", _store({"monitoring": FEATURE})),),
+        malformed=("stripe-features",),
+    ),
+    Case(
+        "what is stored already needs no room",
+        (replace(_store_prices({"price_premium_yearly": "price_old"}), full="configurations"),),
     ),
 )

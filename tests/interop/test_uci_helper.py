@@ -1,14 +1,21 @@
 """The privileged helper in real rpcd, by the table that its stand-in answers to."""
 
-from collections.abc import AsyncIterator
+import contextlib
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.conformance.uci_helper_cases import BEFORE, CASES, MALFORMED, Case
+from tests.conformance.uci_helper_cases import BEFORE, CASES, MALFORMED, Case, FileSystem
 from tests.interop.openwrt import OpenWrt
-from ubus_py import Client, StatusError, Value
+from ubus_py import Client, Status, StatusError, Value
 
 HELPER = "stripe-payments.uci"
+FILE_SYSTEMS: dict[FileSystem, str] = {
+    "configurations": "/etc",
+    "changes": "/run/stripe-payments-uci",
+}
 PAID: dict[str, Value] = {"unlocked": True, "source": "cs_test_1", "reason": "paid"}
 
 
@@ -20,6 +27,33 @@ async def bus(openwrt: OpenWrt) -> AsyncIterator[Client]:
         yield client
 
 
+@contextlib.contextmanager
+def own_file_system(openwrt: OpenWrt, folder: str) -> Iterator[Path]:
+    """A small file system of its own at `folder`, with the files that were there."""
+    openwrt.sh(
+        f"mkdir -p {folder} /tmp/small && mount -t tmpfs -o size=16m,mode=755 small /tmp/small"
+        f" && cp -a {folder}/. /tmp/small && mount --move /tmp/small {folder}"
+    )
+    try:
+        yield openwrt.root / folder.lstrip("/")
+    finally:
+        openwrt.sh(f"umount {folder}")
+
+
+@contextlib.contextmanager
+def filled(folder: Path, leave: int = 0) -> Iterator[None]:
+    """No free byte on a file system, or only `leave` pages."""
+    filler = folder / ".filler"
+    free = os.statvfs(folder).f_bavail
+    with filler.open("wb") as file:
+        file.write(bytes(4096 * (free - leave)))
+    assert os.statvfs(folder).f_bavail == leave
+    try:
+        yield
+    finally:
+        filler.unlink()
+
+
 def inode(openwrt: OpenWrt, config: str) -> int | None:
     path = openwrt.root / "etc/config" / config
     return path.stat().st_ino if path.exists() else None
@@ -27,17 +61,27 @@ def inode(openwrt: OpenWrt, config: str) -> int | None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_case(openwrt: OpenWrt, bus: Client, case: Case) -> None:
+    with contextlib.ExitStack() as mounts:
+        folders = {
+            name: mounts.enter_context(own_file_system(openwrt, FILE_SYSTEMS[name]))
+            for name in sorted({call.full for call in case.calls if call.full})
+        }
+        await check(openwrt, bus, case, folders)
+
+
+async def check(openwrt: OpenWrt, bus: Client, case: Case, folders: dict[FileSystem, Path]) -> None:
     for config in case.absent:
         (openwrt.root / "etc/config" / config).unlink()
     for config in case.malformed:
         (openwrt.root / "etc/config" / config).write_text(MALFORMED)
     inodes = {config: inode(openwrt, config) for config in BEFORE}
     for call in case.calls:
-        try:
-            answer = await bus.call(HELPER, call.method, call.arguments)
-            status = 0
-        except StatusError as error:
-            answer, status = {}, error.code
+        with filled(folders[call.full]) if call.full else contextlib.nullcontext():
+            try:
+                answer = await bus.call(HELPER, call.method, call.arguments)
+                status = 0
+            except StatusError as error:
+                answer, status = {}, error.code
         assert status == call.status
         if call.answer is not None:
             assert answer == call.answer
@@ -94,3 +138,83 @@ async def test_scripts_that_watch_the_state_file_hear_of_a_change(openwrt: OpenW
     openwrt.wait_until((openwrt.root / "tmp/heard").exists, "the reload trigger ran")
     openwrt.sh('ubus call service delete \'{"name":"listener"}\'')
     script.unlink()
+
+
+async def status_of(bus: Client, method: str, arguments: dict[str, Value]) -> int:
+    try:
+        await bus.call(HELPER, method, arguments)
+    except StatusError as error:
+        return error.code
+    return 0
+
+
+@pytest.mark.parametrize("pages", range(6))
+async def test_a_nearly_full_flash_holds_all_of_the_new_file_or_all_of_the_old(
+    openwrt: OpenWrt, bus: Client, pages: int
+) -> None:
+    """libuci itself would leave a file of 4 KiB where only 4 KiB are free, and reply OK."""
+    path = openwrt.root / "etc/config/stripe-features"
+    path.write_text(BEFORE["stripe-features"].replace("kept by the owner", "x" * 6000))
+    with own_file_system(openwrt, "/etc") as folder:
+        entries = set(folder.rglob("*stripe*"))
+        before = path.read_text()
+        wanted = before.replace("monitoring'\n\toption unlocked '0'", "monitoring'\n\toption unlocked '1'")
+        with filled(folder, leave=pages):
+            status = await status_of(bus, "store", {"features": {"monitoring": {"unlocked": True}}})
+            stored = status == Status.OK
+            assert stored or status == Status.UNKNOWN_ERROR
+            assert path.read_text() == (wanted if stored else before)
+        assert stored == (pages >= 4), "two copies of two pages each"
+        assert set(folder.rglob("*stripe*")) == entries
+
+
+async def test_the_configurations_may_have_a_mount_of_their_own(openwrt: OpenWrt, bus: Client) -> None:
+    with own_file_system(openwrt, "/etc/config"):
+        await bus.call(HELPER, "store", {"features": {"monitoring": PAID}})
+        await bus.call(HELPER, "store_prices", {"prices": {"price_premium_yearly": "price_1"}})
+        assert openwrt.sh("uci -q get stripe-features.monitoring.source") == "cs_test_1\n"
+        assert openwrt.sh("uci -q get stripe-payments.price_premium_yearly.price_id") == "price_1\n"
+
+
+async def test_sections_without_a_name_survive(openwrt: OpenWrt, bus: Client) -> None:
+    path = openwrt.root / "etc/config/stripe-features"
+    notes = "config note\n\tlist line 'a'\n\tlist line 'b'\n\nconfig note\n\toption line 'c'\n\n"
+    path.write_text(notes + BEFORE["stripe-features"])
+    await bus.call(HELPER, "store", {"features": {"monitoring": PAID}})
+    assert path.read_text().startswith("\n" + notes)
+    assert openwrt.sh("uci -q get stripe-features.monitoring.source") == "cs_test_1\n"
+
+
+async def test_rpcds_own_commit_says_ok_for_what_was_not_stored(openwrt: OpenWrt, bus: Client) -> None:
+    """What the simulator's `uci` object does too, and why the helper reads back what it wrote."""
+    path = openwrt.root / "etc/config/stripe-features"
+    values: dict[str, Value] = {
+        "config": "stripe-features",
+        "section": "monitoring",
+        "values": {"unlocked": "1"},
+    }
+    with own_file_system(openwrt, "/tmp/.uci") as folder, filled(folder):
+        await bus.call("uci", "set", values)
+        await bus.call("uci", "commit", {"config": "stripe-features"})
+    assert path.read_text() == BEFORE["stripe-features"]
+    with own_file_system(openwrt, "/etc") as folder:
+        await bus.call("uci", "set", values)
+        with filled(folder):
+            await bus.call("uci", "commit", {"config": "stripe-features"})
+        assert path.read_text() == ""
+
+
+async def test_sighup_loads_a_missing_helper_and_keeps_luci_sessions(openwrt: OpenWrt, bus: Client) -> None:
+    """The remedy of `check`, as it is written; a restart would end every session."""
+    plugin = "/usr/share/rpcd/ucode/stripe-payments.uc"
+    remedy = "killall -HUP rpcd || service rpcd restart"
+    login = await bus.call("session", "login", {"username": "root", "password": "router"})
+    process = openwrt.sh("pidof rpcd")
+    openwrt.sh(f"mv {plugin} /tmp/helper.uc; {remedy}")
+    openwrt.wait_until(lambda: HELPER not in openwrt.sh("ubus list"), "the helper is gone")
+    openwrt.sh(f"mv /tmp/helper.uc {plugin}; {remedy}; ubus -t 20 wait_for {HELPER}")
+    assert openwrt.sh("pidof rpcd") == process
+    await bus.call("session", "get", {"ubus_rpc_session": login["ubus_rpc_session"]})
+    openwrt.sh("/etc/init.d/rpcd stop")
+    openwrt.wait_until(lambda: not openwrt.sh("pidof rpcd || :"), "rpcd has stopped")
+    openwrt.sh(f"{remedy}; ubus -t 20 wait_for {HELPER}")

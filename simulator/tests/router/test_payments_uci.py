@@ -26,6 +26,8 @@ async def test_case(bus: Bus, case: Case) -> None:
         bus.write_config(config, MALFORMED)
     inodes = {config: inode(bus, config) for config in BEFORE}
     for call in case.calls:
+        bus.router.store.free_flash = 0 if call.full == "configurations" else None
+        bus.router.store.free_tmp = 0 if call.full == "changes" else None
         try:
             answer = await bus.client.call(HELPER, call.method, call.arguments)
             status = 0

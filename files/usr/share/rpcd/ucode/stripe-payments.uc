@@ -2,12 +2,15 @@
 //
 // The daemon has a user of its own, and that user must not have rpcd's `uci` object: whoever may set any option of
 // any configuration is root. So it gets three narrow verbs instead. Everything is validated before anything is
-// written; bad input is INVALID_ARGUMENT and leaves the files as they were.
+// written; bad input is INVALID_ARGUMENT and leaves the files as they were. What could not be stored is UNKNOWN_ERROR,
+// and the old file stays.
 
 'use strict';
 
 import { cursor } from 'uci';
-import { access, chmod, lstat, mkdir, open, readlink, rename, symlink, unlink } from 'fs';
+import {
+	access, chmod, lstat, mkdir, open, readfile, readlink, realpath, rename, rmdir, stat, symlink, unlink, writefile
+} from 'fs';
 import { connect } from 'ubus';
 
 const INVALID_ARGUMENT = 2;
@@ -25,6 +28,11 @@ const TEXT_OPTIONS = [ 'source', 'plan', 'until', 'reason' ];
 const WORKPLACE = '/etc/.stripe-payments-uci';
 const CONFIG_DIR = '/etc/config';
 const CHANGES_DIR = '/var/run/stripe-payments-uci';
+
+// libuci renames what it has written over the old file and replies OK, even where the storage was full and the new
+// file is empty, or where its changes got lost in a full /tmp. So it writes to a copy, and the copy replaces the
+// configuration after it was read back. Beside the configurations: /etc/config may be a mount of its own.
+const COPIES_DIR = `${CONFIG_DIR}/.stripe-payments-uci`;
 
 function reject(status) {
 	// rpcd answers a handler's exit code as the ubus status
@@ -78,35 +86,94 @@ function announce(config) {
 	connect(null, 2)?.call('service', 'event', { type: 'config.change', data: { package: config } });
 }
 
+// Whether two values of get_all() are equal; the order of options does not count.
+function equal(a, b) {
+	if (type(a) != 'object' || type(b) != 'object')
+		return sprintf('%J', a) == sprintf('%J', b);
+
+	return length(a) == length(b) && !length(filter(keys(a), (name) => !equal(a[name], b[name])));
+}
+
+// The changed text in the file `copy`; false if not all of it could be written.
+function write_copy(copy, name, text, changes) {
+	mkdir(COPIES_DIR, 0700);
+	writefile(copy, text);
+	if (readfile(copy) != text)
+		return false;
+
+	const uci = cursor(COPIES_DIR, CHANGES_DIR);
+
+	if (!uci?.load(name))
+		return false;
+	for (let change in changes)
+		change(uci, name);
+
+	const wanted = uci.get_all(name);
+	const committed = uci.commit(name);
+
+	unlink(`${CHANGES_DIR}/${name}`);
+
+	return committed && equal(wanted, cursor(COPIES_DIR, CHANGES_DIR)?.get_all(name));
+}
+
+// Puts the copy in the place of the configuration, unless another program has changed that meanwhile. The lock is
+// that of libuci.
+function replace_configuration(path, text, copy) {
+	const file = open(path, 'r+');
+
+	file?.lock('x');
+
+	const replaced = readfile(path) == text && rename(copy, path);
+
+	file?.close();
+
+	return replaced;
+}
+
 // Collects changes to one configuration and writes them all, or none.
 function edit(config) {
-	const uci = open_configuration(config) ?? reject(UNKNOWN_ERROR);
-	const name = link_name(config);
-	let changed = false;
+	const uci = open_configuration(config);
+
+	// the state file is made of what the daemon knows, so one that was deleted or damaged can be made again
+	if (!uci && config != FEATURES)
+		reject(UNKNOWN_ERROR);
+
+	const changes = [];
 
 	return {
-		type_of: (section) => uci.get(name, section),
+		type_of: (section) => uci?.get(link_name(config), section),
 
-		add: (section, type) => {
-			uci.set(name, section, type);
-			changed = true;
-		},
+		add: (section, type) => push(changes, (copy, name) => copy.set(name, section, type)),
 
 		// the empty text takes the option away
 		set: (section, option, value) => {
-			if ((uci.get(name, section, option) ?? '') == value)
+			if ((uci?.get(link_name(config), section, option) ?? '') == value)
 				return;
-			if (value == '')
-				uci.delete(name, section, option);
-			else
-				uci.set(name, section, option, value);
-			changed = true;
+			push(changes, (copy, name) => value == ''
+				? copy.delete(name, section, option)
+				: copy.set(name, section, option, value));
 		},
 
 		commit: () => {
-			if (!changed)
+			if (uci && !length(changes))
 				return;
-			if (!uci.commit(name))
+
+			const name = `${config}-copy`;
+			const copy = `${COPIES_DIR}/${name}`;
+			const path = realpath(`${CONFIG_DIR}/${config}`) ?? `${CONFIG_DIR}/${config}`;
+			const text = readfile(path);
+			const mode = stat(path)?.mode ?? 0644;
+			const malformed = `${WORKPLACE}/${config}.malformed`;
+
+			let stored = write_copy(copy, name, uci ? text : '', changes) && chmod(copy, mode);
+
+			if (stored && !uci && text != null)
+				writefile(malformed, text);
+			stored = stored && replace_configuration(path, text, copy);
+
+			unlink(copy);
+			rmdir(COPIES_DIR);
+			if (!stored)
 				reject(UNKNOWN_ERROR);
 			announce(config);
 		}
@@ -153,19 +220,6 @@ function feature_options(fields) {
 	return options;
 }
 
-// The state file may have been deleted, or damaged: it is made of what the daemon knows, so it can be made again.
-function ensure_features_file() {
-	const path = `${CONFIG_DIR}/${FEATURES}`;
-
-	if (configuration_exists(FEATURES) && !open_configuration(FEATURES))
-		rename(path, `${WORKPLACE}/${FEATURES}.malformed`);
-
-	if (!configuration_exists(FEATURES)) {
-		open(path, 'w')?.close();
-		chmod(path, 0644);
-	}
-}
-
 function store_features(features) {
 	const wanted = {};
 
@@ -174,8 +228,6 @@ function store_features(features) {
 
 	for (let name, fields in features)
 		wanted[name] = (is_name(name) ? feature_options(fields) : null) ?? reject(INVALID_ARGUMENT);
-
-	ensure_features_file();
 
 	const file = edit(FEATURES);
 
