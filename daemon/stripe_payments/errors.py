@@ -304,9 +304,13 @@ CODES: Final[Mapping[str, Code]] = {
         Status.SYSTEM_ERROR,
         503,
         _("The price ids could not be saved to the router's configuration[: {reason}]."),
-        hint=_("Run: service rpcd restart; then “provision” again. Nothing is created twice."),
+        hint=_(
+            "Free some space where it is full: df -h /etc /tmp. Otherwise run: killall -HUP rpcd || service "
+            "rpcd restart. Then run “provision” again. Nothing is created twice."
+        ),
         user_hint=_(
-            "Restart rpcd under System > Startup, then check the products again. Nothing is created twice."
+            "Remove unused packages or restart rpcd under System > Startup, then check the products again. "
+            "Nothing is created twice."
         ),
     ),
     "internal_error": Code(

@@ -115,8 +115,8 @@ async def effects(probes: Probes) -> Finding:
             "warning",
             _("Pending changes that could not be applied: {count} ({why}).", count=count, why=why),
             _(
-                "They are retried automatically. If this persists, run: service rpcd restart; service "
-                "stripe-payments restart"
+                "They are retried automatically. If this persists, free some space where it is full: df -h "
+                "/etc /tmp. Otherwise run: killall -HUP rpcd || service rpcd restart"
             ),
         )
     if count:

@@ -23,9 +23,11 @@ META_CHECKED: Final = "last_check"
 
 _BUS_TIMEOUT_S: Final = 4.0
 _RPCD_HINT: Final = _(
-    "Restart rpcd under System > Startup, or run: service rpcd restart. If that does not help, reinstall the "
-    "package stripe-payments."
+    "Run: killall -HUP rpcd || service rpcd restart. If that does not help, reinstall the package "
+    "stripe-payments."
 )
+"""SIGHUP loads the plugin and keeps LuCI's sessions. A restart ends them: only where rpcd does not run."""
+_HANGING_HINT: Final = _("Run: service rpcd restart. Everybody has to log in to LuCI again.")
 _ACL_HINT: Final = _(
     "Reload the permissions of ubusd: killall -HUP ubusd. If that does not help, reinstall the package "
     "stripe-payments."
@@ -182,7 +184,7 @@ async def settings_helper(probes: Probes) -> Finding:
             _RPCD_HINT,
         )
     except (ConnectionLost, CallTimeout, ProtocolError):
-        return Finding("error", _("rpcd does not answer."), _RPCD_HINT)
+        return Finding("error", _("rpcd does not answer."), _HANGING_HINT)
     if situation.refusal is None and situation.ledger is not None:
         current = settings_from_uci(sections_of(loaded.get("settings")))
         if current != situation.settings:

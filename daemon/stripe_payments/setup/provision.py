@@ -60,6 +60,8 @@ _USER_HINTS: Final = {
 }
 """What to do about a price in this state, in a shell and in LuCI."""
 _AWAY: Final = _("rpcd does not provide “stripe-payments.uci”")
+_NOT_WRITTEN: Final = _("the file is malformed or the storage full")
+_REASONS: Final = {Status.NOT_FOUND: _AWAY, Status.UNKNOWN_ERROR: _NOT_WRITTEN}
 
 
 @dataclass(slots=True)
@@ -255,7 +257,7 @@ class Provisioner:
                 "stripe-payments.uci", "store_prices", {"prices": dict(prices)}, timeout=_STORE_TIMEOUT_S
             )
         except StatusError as error:
-            reason = _AWAY if error.status is Status.NOT_FOUND else error.status.name
+            reason = _REASONS.get(error.status) or Text(error.status.name)
             raise PaymentError("settings_not_stored", reason=reason) from error
         except (ConnectionLost, CallTimeout, ProtocolError) as error:
             raise PaymentError("settings_not_stored", reason=_AWAY) from error

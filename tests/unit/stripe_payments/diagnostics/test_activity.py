@@ -53,7 +53,7 @@ async def test_changes_that_rpcd_does_not_take(shop: Shop) -> None:
         return not (await row(house, "effects"))["ok"]
 
     await house.until(refused)
-    await told(house, "effects", "warning", says="could not be applied", hint="rpcd restart")
+    await told(house, "effects", "warning", says="could not be applied", hint="killall -HUP rpcd")
     await house.router.start()
 
     async def all_told() -> bool:

@@ -185,7 +185,7 @@ async def test_a_daemon_that_cannot_work_says_why(house: House) -> None:
 async def test_rpcd_is_away(house: House) -> None:
     await house.parts()
     await house.router.stop()
-    await told(house, "settings_helper", "error", says="stripe-payments.uci", hint="rpcd restart")
+    await told(house, "settings_helper", "error", says="stripe-payments.uci", hint="killall -HUP rpcd")
 
 
 async def test_rpcd_is_away_from_the_start(house: House) -> None:
