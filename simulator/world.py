@@ -137,7 +137,7 @@ class World:
 
     def _config_changed(self, config: str) -> None:
         """What the reload trigger of the init script does."""
-        if config == "stripe-payments" and self._daemon is not None:
+        if config in ("stripe-payments", "stripe-features") and self._daemon is not None:
             self._daemon.reload()
 
     async def set_payments_up(self) -> None:

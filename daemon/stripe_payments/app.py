@@ -36,6 +36,8 @@ from stripe_payments.supervisor import Supervisor
 from ubus_py import STRING, TABLE, Call, Client, Encodable, Object
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stripe_payments.clock import TrustedClock
     from stripe_payments.diagnostics.probes import Situation
     from stripe_payments.http_api.routing import HttpApp
@@ -329,8 +331,11 @@ class App:
             clock,
             wakeup=poll_wakeup,
             withdraw=checkout.withdraw,
+            compare_uci=unlocks.compare_uci,
         )
-        reload = SettingsReload(stored.settings, reconciler, poll_wakeup, self._reload_requested)
+        reload = SettingsReload(
+            stored.settings, reconciler, poll_wakeup, self._reload_requested, unlocks.compare_uci
+        )
         parts = self._parts = Parts(
             settings=settings,
             keys=keys,
@@ -395,7 +400,8 @@ class App:
 class SettingsReload:
     """Loads changed settings into the running daemon; everything that depends on them follows.
 
-    `requested` is set to have that done, however long it takes.
+    `requested` is set to have that done, however long it takes. `compare_uci` has the feature state in UCI
+    repaired if another program changed it.
     """
 
     def __init__(
@@ -404,11 +410,13 @@ class SettingsReload:
         reconciler: Reconciler,
         poll_wakeup: asyncio.Event,
         requested: asyncio.Event,
+        compare_uci: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._reconciler = reconciler
         self._poll_wakeup = poll_wakeup
         self._requested = requested
+        self._compare_uci = compare_uci
         self._applied = settings.current
 
     async def run(self) -> None:
@@ -431,6 +439,7 @@ class SettingsReload:
             self._requested.set()
 
     async def _apply(self) -> None:
+        self._compare_uci()
         await self._settings.load()
         settings = self._settings.current
         if settings == self._applied:

@@ -43,26 +43,3 @@ async def test_a_ledger_that_cannot_be_written(world: World) -> None:
     assert "Libera spazio" in italian["hint"]
     world.daemon.limit_files(None)
     assert (await check(world))["ledger"]["ok"]
-
-
-async def test_a_router_whose_flash_is_full_and_has_room_again(world: World) -> None:
-    state = world.router.root / "etc/config/stripe-features"
-    before = state.read_text()
-    world.router.store.free_flash = 0
-    await world.bus.call("stripe-payments", "grant", {"feature": "phone_support"})
-
-    async def reported() -> bool:
-        return not (await check(world))["effects"]["ok"]
-
-    await world.wait_until(reported)
-    finding = (await check(world))["effects"]
-    assert (finding["severity"], "df -h /etc /tmp" in finding["hint"]) == ("warning", True)
-    assert "df -h /etc /tmp" in (await check(world, "it"))["effects"]["hint"]
-    assert state.read_text() == before
-    world.router.store.free_flash = None
-
-    async def healed() -> bool:
-        return bool((await check(world))["effects"]["ok"])
-
-    await world.wait_until(healed)
-    assert "phone_support" in state.read_text()

@@ -310,22 +310,6 @@ async def test_what_could_not_be_stored_is_stored_by_the_next_run(new_router: Wo
     assert set(reply["stored"]) == ALIASES
 
 
-async def test_on_a_full_flash_no_id_is_reported_as_stored_and_the_settings_stay(new_router: World) -> None:
-    path = new_router.router.root / "etc/config/stripe-payments"
-    before = path.read_text()
-    new_router.router.store.free_flash = 0
-    with pytest.raises(StatusError) as refused:
-        await provision(new_router)
-    body: Any = refused.value.data
-    assert body["error"]["code"] == "settings_not_stored"
-    assert "storage full" in body["error"]["message"]
-    assert "df -h" in body["error"]["hint"]
-    assert path.read_text() == before
-    new_router.router.store.free_flash = None
-    assert in_uci(new_router) | (await provision(new_router))["stored"] == in_uci(new_router)
-    assert all(in_uci(new_router).values())
-
-
 async def test_without_a_key_it_says_so(tmp_path: Path) -> None:
     async with World(state=tmp_path, configured=False) as world:
         with pytest.raises(StatusError) as refused:

@@ -8,10 +8,13 @@ from typing import Final
 
 from stripe_payments.diagnostics.finding import STARTING, Finding, from_error
 from stripe_payments.diagnostics.probes import Probes
+from stripe_payments.entitlements import Entitlement
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import _, joined
+from stripe_payments.ledger import Ledger, Transaction
 from stripe_payments.settings import settings_from_uci
 from stripe_payments.settings.loader import sections_of
+from stripe_payments.unlocks.uci_features import out_of_date
 from ubus_py import CallTimeout, ConnectionLost, ProtocolError, Status, StatusError
 
 LOW_BYTES: Final = 2 * 1024 * 1024
@@ -193,7 +196,28 @@ async def settings_helper(probes: Probes) -> Finding:
                 _("The configuration was changed but not reloaded."),
                 _("Reload it: service stripe-payments reload"),
             )
+        if wrong := await _out_of_date(situation.ledger, loaded.get("features")):
+            return Finding(
+                "warning",
+                _(
+                    "/etc/config/stripe-features does not hold the present state of: {names}.",
+                    names=", ".join(wrong),
+                ),
+                _("It was edited, removed or damaged. Repair it: service stripe-payments reload"),
+            )
     return Finding("ok", _("The configuration can be read and written."))
+
+
+async def _out_of_date(ledger: Ledger, sections: object) -> list[str]:
+    """The features that are wrong in UCI; none while changes are being delivered."""
+
+    def read(tx: Transaction) -> tuple[int, dict[str, Entitlement]]:
+        return tx.outbox.pending_count(), tx.features.all()
+
+    pending, features = await ledger.read(read)
+    if pending:
+        return []
+    return sorted(one.feature for one in out_of_date(features, sections_of(sections), fresh=ledger.fresh))
 
 
 async def hotplug(probes: Probes) -> Finding:

@@ -75,5 +75,19 @@ def differing(wanted: Iterable[Entitlement], sections: Mapping[str, Value]) -> l
     return differing
 
 
+def out_of_date(
+    held: Mapping[str, Entitlement], sections: Mapping[str, Value], *, fresh: bool
+) -> list[Entitlement]:
+    """What UCI must be changed to: `held` where it differs, and locked what is unlocked there alone.
+
+    A `fresh` ledger does not know yet what was bought, and locks nothing.
+    """
+    wanted = list(held.values())
+    if not fresh:
+        in_uci = from_sections(sections)
+        wanted += [Entitlement(name) for name, one in in_uci.items() if one.unlocked and name not in held]
+    return differing(wanted, sections)
+
+
 def _fit(value: str) -> str:
     return _UNFIT.sub("_", value)[:_LONGEST]

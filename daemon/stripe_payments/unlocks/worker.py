@@ -1,11 +1,11 @@
 """Delivers the ledger's outbox to the rest of the router, in order and at least once.
 
 A changed feature is delivered in three steps: UCI `stripe-features`, which every other package reads; the
-hotplug scripts, if it was unlocked or locked; the ubus event. UCI is written only where it differs; a
-step of all queued effects is recorded in the ledger before the next step begins, so that a crash repeats one
-step at most. Payments and subscriptions are an event alone. Only the last record of a batch is synced: a
-power cut may repeat what was delivered just before it, and a purchase does not cost the flash a page per
-step.
+hotplug scripts, if it was unlocked or locked; the ubus event. UCI is written only where it differs, and
+compared with the ledger at the start, at each poll and at each reload; a step of all queued effects is
+recorded in the ledger before the next step begins, so that a crash repeats one step at most. Payments and
+subscriptions are an event alone. Only the last record of a batch is synced: a power cut may repeat what
+was delivered just before it, and a purchase does not cost the flash a page per step.
 
 procd runs the scripts after it has replied, and reports no end. So their effects are kept for another minute,
 and at the first start after a reboot the scripts run again: the power may have gone while they ran.
@@ -28,7 +28,7 @@ from stripe_payments.ledger import Effect, Ledger, Transaction
 from stripe_payments.ledger.queues import TOLD
 from stripe_payments.log import Log
 from stripe_payments.unlocks.router_bus import Bus, RouterBus
-from stripe_payments.unlocks.uci_features import differing, from_sections, storable
+from stripe_payments.unlocks.uci_features import out_of_date, storable
 from ubus_py import UbusError
 
 __all__ = ["Unlocks"]
@@ -63,6 +63,7 @@ class Unlocks:
         self._wakeup = asyncio.Event()
         self._idle = asyncio.Event()
         self._begun = False
+        self._uci_compared = False
         self._delivered: dict[int, int] = {}
         """Steps of the effects whose delivery could not be recorded yet, by effect id."""
         self.last_error: str | None = None
@@ -72,6 +73,11 @@ class Unlocks:
         """Process the outbox now, whatever the backoff after a failure."""
         self._idle.clear()
         self._wakeup.set()
+
+    def compare_uci(self) -> None:
+        """Repair UCI now if it no longer agrees with the ledger: another program may have written it."""
+        self._uci_compared = False
+        self.wake()
 
     async def drained(self) -> None:
         """Wait until UCI agrees with the ledger and the outbox is empty (but for parked effects)."""
@@ -88,6 +94,9 @@ class Unlocks:
                 if not self._begun:
                     await self._begin()
                     self._begun = True
+                if not self._uci_compared:
+                    await self._resync_uci()
+                    self._uci_compared = True
                 await self._process_outbox()
             except (UbusError, PaymentError) as error:
                 if not backoff.failures:
@@ -202,22 +211,15 @@ class Unlocks:
             except OSError as error:  # then scripts may run again at the next start too
                 _log.warning("reboot cannot be recorded", path=booted, reason=error.strerror)
         self._forget_later()
-        await self._resync_uci()
 
     async def _resync_uci(self) -> None:
-        """Write what differs from the ledger: the file may have been edited, or a power cut have come between
-        the two.
+        """Write what differs from the ledger: the file may have been edited, removed or damaged, or a power
+        cut have come between the two.
         """
         sections = await self._router.load_uci()
         features = await self._ledger.read(lambda tx: tx.features.all())
-        wanted = list(features.values())
-        if not self._ledger.fresh:
-            in_uci = from_sections(sections)
-            wanted += [
-                Entitlement(name) for name, held in in_uci.items() if held.unlocked and name not in features
-            ]
-        wrong = differing(wanted, sections)
-        self._router.cache_uci([held for held in wanted if held not in wrong])
+        wrong = out_of_date(features, sections, fresh=self._ledger.fresh)
+        self._router.cache_uci([held for held in features.values() if held not in wrong])
         if wrong:
             _log.info("UCI resynced", features=",".join(sorted(held.feature for held in wrong)))
             for name in await self._router.store_uci(wrong):
