@@ -131,7 +131,15 @@ class RouterWithBackups:
         """What opkg does, and what the example's page says to do once."""
         shutil.copytree(EXAMPLE / "files", self.root, dirs_exist_ok=True)
         programs = {"uci": UCI, "logger": LOGGER, "sysupgrade": SYSUPGRADE, "sftp": SFTP}
-        for folder in ("stand-ins", "sftp-server/backups", "etc/remote-backup", "var/run", "var/log", "lib"):
+        for folder in (
+            "stand-ins",
+            "sftp-server/backups",
+            "etc/remote-backup",
+            "var/run",
+            "var/lock",
+            "var/log",
+            "lib",
+        ):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         for name, text in programs.items():
             (self.root / "stand-ins" / name).write_text(text)

@@ -79,6 +79,25 @@ async def test_bought_it_starts_by_itself_and_refunded_it_stops(
     assert not (router.root / "var/run/remote-backup").exists(), "nothing readable is left in memory"
 
 
+async def test_a_script_that_was_overtaken_changes_nothing(
+    world: World, router: RouterWithBackups, server: BackupServer
+) -> None:
+    """procd runs the scripts of two changes at the same time; the later one may end first."""
+
+    async def run_late(action: str) -> None:
+        environment = [f"ACTION={action}", "FEATURE=remote_backup_daily", "SOURCE=", "PLAN=", "UNTIL="]
+        await world.bus.call("hotplug.stripe-payments", "call", {"env": environment})
+        await world.router.hotplug.settled()
+
+    await run_late("unlock")
+    assert router.pid() is None
+    await _buy(world)
+    await router.until(lambda: router.pid() is not None)
+    started = router.pid()
+    await run_late("lock")
+    assert router.pid() == started
+
+
 async def test_after_a_reboot_it_goes_on_and_keeps_to_one_a_day(
     world: World, router: RouterWithBackups, server: BackupServer
 ) -> None:
