@@ -175,20 +175,3 @@ async def test_a_commit_is_announced(bus: Bus) -> None:
     await bus.call("uci", "commit", config="spike")
     assert heard == ["spike"]
     assert bus.router.service.events[-1] == ("config.change", {"package": "spike"})
-
-
-async def test_a_commit_on_a_full_flash_leaves_an_empty_file_and_says_ok(bus: Bus) -> None:
-    bus.write_config("network", "\nconfig interface 'lan'\n\toption proto 'static'\n\n")
-    await bus.call("uci", "set", config="network", section="lan", values={"proto": "dhcp"})
-    bus.router.store.free_flash = 0
-    await bus.call("uci", "commit", config="network")
-    assert bus.config("network") == ""
-
-
-async def test_what_is_staged_in_a_full_tmp_is_lost_and_the_answers_say_ok(bus: Bus) -> None:
-    text = "\nconfig interface 'lan'\n\toption proto 'static'\n\n"
-    bus.write_config("network", text)
-    bus.router.store.free_tmp = 0
-    await bus.call("uci", "set", config="network", section="lan", values={"proto": "dhcp"})
-    await bus.call("uci", "commit", config="network")
-    assert bus.config("network") == text
