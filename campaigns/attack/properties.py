@@ -233,7 +233,8 @@ async def _apply(seller: Seller, root: Any) -> str | None:
         answer = read_response(json.dumps(root), Expected())
     except MalformedResponseError:
         return None
-    if not isinstance(answer.get("id"), str) or answer.get("object") not in SHAPES:
+    kind = answer.get("object")
+    if not isinstance(answer.get("id"), str) or not isinstance(kind, str) or kind not in SHAPES:
         return None
     try:
         await seller.reconciler.apply(units_of(answer, time.monotonic()), "attack")
