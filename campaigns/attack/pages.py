@@ -16,7 +16,7 @@ from campaigns.attack.hostile_texts import FORMULAS, HEADER_BREAKS, LINE_BREAKS,
 from campaigns.attack.json_mutations import JUNK
 from stripe_payments.i18n import Title
 from stripe_payments.settings import Feature, Settings
-from stripe_payments.sync.stored_objects import flatten
+from stripe_payments.sync.fetch import stored_form, units_of
 from tests.unit.stripe_payments.house import FEATURE, ONETIME, House, open_house
 
 __all__ = ["TEXTS", "OutcomePageTexts", "skeleton", "titled"]
@@ -83,7 +83,7 @@ class OutcomePageTexts(Target):
             session_id, price_alias=alias, state="open" if state == "open" else "complete"
         )
         raw = _session(session_id, state, parts.identity.load().router_id, texts)
-        await parts.ledger.write(lambda tx: tx.objects.put(flatten(raw), 0))
+        await parts.ledger.write(lambda tx: tx.objects.put(stored_form(units_of(raw, 0.0)), 0))
         await parts.reconciler.recompute()
         asked = texts["session"] if state == "unknown" else session_id
         accept, locale = _carried(wanted.get("accept")), _carried(wanted.get("locale"))

@@ -22,9 +22,9 @@ from stripe_payments.http_api.pages import page_language
 from stripe_payments.settings import Settings, settings_from_uci
 from stripe_payments.stripe_api import sign, verify
 from stripe_payments.stripe_api.validation import Expected, MalformedResponseError, read_response
-from stripe_payments.sync.fetch import units_of
+from stripe_payments.sync.fetch import stored_form, units_of
 from stripe_payments.sync.projection import project
-from stripe_payments.sync.stored_objects import flatten
+from stripe_payments.sync.stripe_objects import parse_objects
 from tools.ubus.json_text import parse_json
 from ubus_py import StatusError, UsageError
 from ubus_py.blobmsg import encode_table
@@ -76,8 +76,8 @@ def _object(given: bytes) -> str | None:
         return None
     if not isinstance(root.get("id"), str) or not isinstance(root.get("object"), str):
         return None
-    objects = {raw["id"]: raw for unit in units_of(root, 0.0) for raw in flatten(unit.root)}
-    rows = project(objects, Settings(), None, last_contact=None, previous={}).history
+    objects = {raw["id"]: raw for raw in stored_form(units_of(root, 0.0))}
+    rows = project(parse_objects(objects), Settings(), None, last_contact=None, previous={}).history
     encode_table({"rows": [str(row) for row in rows]})
     return None
 

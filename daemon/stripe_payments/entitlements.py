@@ -265,13 +265,13 @@ def entitlements(
     last_contact: int | None,
     previous: Mapping[str, Entitlement],
     grants: Iterable[ManualGrant] = (),
-    held: Collection[str] = (),
+    must_not_lock: Collection[str] = (),
 ) -> dict[str, Entitlement]:
     """The entitlement of every feature of the settings, and of every one that `previous` or a source names.
 
     `now`: trusted epoch seconds or None. `last_contact`: when Stripe last answered, epoch seconds.
     `previous`: the last result; it decides only what neither the time nor the catalog says any more.
-    `held`: features that must not lock, because the ledger is being rebuilt and may lack their purchase.
+    `must_not_lock`: features, because the ledger is being rebuilt and may lack their purchase.
     """
     claims: dict[str, list[_Claim]] = {name: [] for name in settings.features}
     for name in previous:
@@ -298,7 +298,7 @@ def entitlements(
         settled = [_settle(name, claim, at_least) for claim in of_feature]
         best = min(settled, key=_order, default=Entitlement(name))
         before = previous.get(name)
-        keeps = name in held and before is not None and before.unlocked and not best.unlocked
+        keeps = name in must_not_lock and before is not None and before.unlocked and not best.unlocked
         decided[name] = before if keeps and before is not None else best
     return decided
 

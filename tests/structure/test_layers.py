@@ -60,6 +60,7 @@ WITHOUT_IO = [
     "stripe_payments.sync.poll_round",
     "stripe_payments.sync.poll_timing",
     "stripe_payments.sync.projection",
+    "stripe_payments.sync.stripe_objects",
 ]
 """Neither these nor what they import may do IO: they run on a server and in simulations too."""
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.billing.declines import failure
 from stripe_payments.errors import PaymentError
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.stripe_api import is_transient, object_kind
-from stripe_payments.sync import payment_facts as facts
-from stripe_payments.sync.plan_facts import InvoiceMoney
-from stripe_payments.sync.projection import invoice_row
 
 if TYPE_CHECKING:
     from stripe_payments.entitlements import Subscription
     from stripe_payments.ledger import Checkout, Ledger
     from stripe_payments.settings import Settings
     from stripe_payments.sync import Poller, Reconciler
+    from stripe_payments.sync.payment_facts import Payment
+    from stripe_payments.sync.plan_facts import InvoiceMoney
     from stripe_payments.sync.projection import State
+    from stripe_payments.sync.stripe_objects import Invoice
 
 # https://docs.stripe.com/api/subscriptions/object#subscription_object-status
 _SUBSCRIPTION: Final = {
@@ -85,7 +85,7 @@ class PaymentStatusService:
             row = state.subscriptions.get(payment_id)
             return self._of_subscription(state, row, locale) if row is not None else None
         if kind == "invoice":
-            invoice = state.objects.get(payment_id)
+            invoice = state.parsed.invoices.get(payment_id)
             return self._of_invoice(invoice, state.invoices[payment_id], locale) if invoice else None
         paid = _payment(state, payment_id, kind)
         if paid is not None:
@@ -112,7 +112,7 @@ class PaymentStatusService:
             failure=None,
         )
 
-    def _of_payment(self, paid: facts.Payment, locale: str | None) -> dict[str, Any]:
+    def _of_payment(self, paid: Payment, locale: str | None) -> dict[str, Any]:
         why = None
         if paid.failure_code or paid.decline_code:
             cause = failure(paid.failure_code, paid.decline_code)
@@ -137,32 +137,32 @@ class PaymentStatusService:
             failure=why,
         )
 
-    def _of_invoice(self, root: Mapping[str, Any], money: InvoiceMoney, locale: str | None) -> dict[str, Any]:
-        status = str(root.get("status"))
-        row = invoice_row(root, "")
+    def _of_invoice(self, invoice: Invoice, money: InvoiceMoney, locale: str | None) -> dict[str, Any]:
+        status = invoice.status
+        paid_at = invoice.paid_at or invoice.finalized_at or invoice.created
         return self._answer(
-            status=money.status(_INVOICE.get(status, "unpaid")),
-            amount=row.amount if row is not None else root.get("amount_due"),
-            currency=root.get("currency"),
-            paid_at=row.date if row is not None and status == "paid" else None,
-            id=str(root["id"]),
-            payment_id=str(root["id"]),
+            status=money.outcome or _INVOICE.get(status, "unpaid"),
+            amount=invoice.amount_paid if status == "paid" else invoice.amount_due,
+            currency=invoice.currency or None,
+            paid_at=paid_at if status == "paid" else None,
+            id=invoice.id,
+            payment_id=invoice.id,
             item=None,
             locale=locale,
             amount_refunded=money.refunded,
-            receipt_url=root.get("hosted_invoice_url"),
+            receipt_url=invoice.hosted_invoice_url,
             final=status in ("paid", "void") and money.dispute != "open",
             failure=None,
         )
 
     def _of_subscription(self, state: State, held: Subscription, locale: str | None) -> dict[str, Any]:
-        root = state.objects[held.id]
-        invoice = state.objects.get(facts.reference(root.get("latest_invoice")) or "")
-        last = self._of_invoice(invoice, state.invoices[str(invoice["id"])], locale) if invoice else {}
+        raw = state.parsed.subscriptions.get(held.id)
+        invoice = state.parsed.invoices.get(raw.latest_invoice or "") if raw is not None else None
+        last = self._of_invoice(invoice, state.invoices[invoice.id], locale) if invoice is not None else {}
         return self._answer(
             status=held.owed or _SUBSCRIPTION.get(held.status, "unpaid"),
             amount=last.get("amount"),
-            currency=root.get("currency"),
+            currency=raw.currency or None if raw is not None else None,
             paid_at=None,
             id=held.id,
             payment_id=held.id,
@@ -197,11 +197,12 @@ class PaymentStatusService:
         }
 
 
-def _payment(state: State, payment_id: str, kind: str) -> facts.Payment | None:
+def _payment(state: State, payment_id: str, kind: str) -> Payment | None:
     """The payment of a Checkout session, of a payment intent, or of the payment intent of a charge."""
     if kind == "checkout.session":
         return state.payments.get(payment_id)
     intent: str | None = payment_id
     if kind == "charge":
-        intent = facts.reference(state.objects.get(payment_id, {}).get("payment_intent"))
+        charge = state.parsed.charges.get(payment_id)
+        intent = charge.payment_intent if charge is not None else None
     return state.payment_of(intent) if intent is not None else None

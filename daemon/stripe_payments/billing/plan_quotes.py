@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stripe_payments.entitlements import Subscription, period_end_of
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.settings import Price
-from stripe_payments.sync import payment_facts as facts
-from stripe_payments.sync.plan_facts import period_start
+from stripe_payments.sync.stripe_objects import integer, parse_subscription
 
 if TYPE_CHECKING:
     from stripe_payments.clock import TrustedClock
@@ -45,7 +44,7 @@ class PlanQuotes:
         """That of a quote which is at most `valid_for` seconds old and in the current period; else of a new
         quote. None while the time is unknown: Stripe then uses its own. `raw`: the subscription at Stripe.
         """
-        key, start = (row.id, price.alias), period_start(raw)
+        key, start = (row.id, price.alias), parse_subscription(raw).period_start
         quote = self._quotes.get(key)
         if (
             quote is not None
@@ -70,9 +69,9 @@ def preview_view(invoice: Raw, row: Subscription, price: Price, proration_date: 
     """The reply of `preview_change`, from Stripe's preview of the invoice."""
     lines = invoice.get("lines")
     rows = list(lines.get("data", [])) if isinstance(lines, Mapping) else []
-    total = facts.integer(invoice.get("total")) or 0
-    due = facts.integer(invoice.get("amount_due")) or 0
-    ends = [facts.integer((line.get("period") or {}).get("end")) for line in rows]
+    total = integer(invoice.get("total")) or 0
+    due = integer(invoice.get("amount_due")) or 0
+    ends = [integer((line.get("period") or {}).get("end")) for line in rows]
     next_date = max((end for end in ends if end is not None), default=row.current_period_end)
     if row.status == "trialing":
         # nothing is invoiced before the trial ends: Stripe previews the invoice of that time
@@ -97,7 +96,7 @@ def preview_view(invoice: Raw, row: Subscription, price: Price, proration_date: 
 
 
 def _amount(line: Raw) -> int:
-    return facts.integer(line.get("amount")) or 0
+    return integer(line.get("amount")) or 0
 
 
 def _is_proration(line: Raw) -> bool:

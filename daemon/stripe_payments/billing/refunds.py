@@ -15,7 +15,9 @@ from stripe_payments.i18n import Text, _
 from stripe_payments.log import Log
 from stripe_payments.shared_tasks import SharedTasks
 from stripe_payments.stripe_api import IDEMPOTENCY_KEY_TTL, StripeAPI, is_replayed, is_transient, object_kind
-from stripe_payments.sync import payment_facts as facts
+from stripe_payments.sync.fetch import stored_form, units_of
+from stripe_payments.sync.payment_facts import Payment, money_back, payments
+from stripe_payments.sync.stripe_objects import metadata, parse_objects
 
 if TYPE_CHECKING:
     from stripe_payments.ledger import Ledger, Transaction
@@ -151,7 +153,7 @@ class RefundService:
     async def _made(self, step: _Step) -> dict[str, Any] | None:
         """The refund that a request with the step's key has made, by its metadata."""
         page = await self._stripe.list("refund", {"payment_intent": step.intent, "limit": 100})
-        return next((one for one in page.data if facts.metadata(one).get(_REQUEST) == step.key), None)
+        return next((one for one in page.data if metadata(one).get(_REQUEST) == step.key), None)
 
     async def _payment(self, payment_id: str) -> _Refundable:
         """The payment as Stripe has it now; only one of ours can be refunded here."""
@@ -159,36 +161,36 @@ class RefundService:
         if not outcome.ours:
             raise PaymentError("payment_not_found", payment_id=payment_id)
         state = self._reconciler.state
-        stored = state.objects.get(payment_id, {})
         kind = object_kind(payment_id)
         if kind == "invoice":
-            return await self._invoice(payment_id, stored)
-        paid: facts.Payment | None
+            return await self._invoice(payment_id)
+        paid: Payment | None
         if kind == "checkout.session":
             paid = state.payments.get(payment_id)
         else:
-            intent_id = payment_id if kind == "payment_intent" else stored.get("payment_intent")
-            paid = state.payment_of(str(intent_id))
+            charge = state.parsed.charges.get(payment_id)
+            paid = state.payment_of((charge.payment_intent if charge is not None else None) or payment_id)
         if paid is None or paid.payment_intent is None:
             why = _WHY.get(paid.status, _NOT_PAID) if paid is not None else _NOT_PAID
             return _Refundable(payment_id, {}, why)
         left = _left(paid)
         return _Refundable(paid.payment_intent, {paid.payment_intent: left} if left else {}, _why(paid))
 
-    async def _invoice(self, invoice_id: str, stored: facts.Raw) -> _Refundable:
+    async def _invoice(self, invoice_id: str) -> _Refundable:
         """All payments of an invoice, without what a later change of plan turned into customer credit: that
         was given back already.
         """
         left: dict[str, int] = {}
         why = _NOT_PAID
-        for intent_id in facts.payments_made(stored):
+        state = self._reconciler.state
+        invoice = state.parsed.invoices.get(invoice_id)
+        for intent_id in invoice.paid_by if invoice is not None else ():
             intent = await self._stripe.retrieve(intent_id)
             if intent is None:
                 continue
-            charge = facts.expanded(intent.get("latest_charge")) or {}
-            paid = facts.payment(intent, intent, charge, refunds=facts.data(charge.get("refunds")))
+            objects = parse_objects({one["id"]: one for one in stored_form(units_of(intent, 0.0))})
+            paid = payments(objects, money_back(objects))[intent_id]
             left[intent_id], why = _left(paid), _why(paid)
-        state = self._reconciler.state
         credited = state.credited_since(invoice_id)
         for intent_id in reversed(left):
             taken = min(left[intent_id], credited)
@@ -239,13 +241,13 @@ class _Refundable:
         return steps
 
 
-def _left(paid: facts.Payment) -> int:
+def _left(paid: Payment) -> int:
     if paid.status not in ("paid", "partially_refunded"):
         return 0
     return max(0, (paid.amount or 0) - paid.amount_refunded)
 
 
-def _why(paid: facts.Payment) -> Text:
+def _why(paid: Payment) -> Text:
     return _WHY.get(paid.status, _NOT_PAID)
 
 

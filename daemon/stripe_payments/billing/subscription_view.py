@@ -9,7 +9,7 @@ from stripe_payments.billing.eligibility import LIVING, items_of, price_of
 from stripe_payments.entitlements import Subscription, announced_end, grace_end
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.settings import Settings
-from stripe_payments.sync import payment_facts as facts
+from stripe_payments.sync.stripe_objects import integer, reference
 
 if TYPE_CHECKING:
     from stripe_payments.sync.projection import State
@@ -24,11 +24,11 @@ LISTED: Final = 50
 def list_subscriptions(state: State, settings: Settings, locale: str | None) -> list[dict[str, Any]]:
     """Those that have not ended, then others, LISTED of them; the newest first."""
     rows = {row.id: row for row in state.running}
-    for raw in state.newest("subscription")[:LISTED]:
-        rows[str(raw["id"])] = state.subscriptions[str(raw["id"])]
+    for subscription_id in list(state.parsed.subscriptions)[:LISTED]:
+        rows[subscription_id] = state.subscriptions[subscription_id]
     found = []
     for row in rows.values():
-        created = facts.integer(state.objects[row.id].get("created")) or 0
+        created = integer(state.objects[row.id].get("created")) or 0
         found.append(((row.status not in LIVING, -created, row.id), _view(state, row, settings, locale)))
     return [view for _, view in sorted(found, key=lambda entry: entry[0])]
 
@@ -56,7 +56,7 @@ def _view(state: State, row: Subscription, settings: Settings, locale: str | Non
     sold = settings.sellable(plan) if plan else None
     at_stripe = _item_price(raw)
     recurring = at_stripe.get("recurring")
-    invoice = state.objects.get(facts.reference(raw.get("latest_invoice")) or "")
+    invoice = state.objects.get(reference(raw.get("latest_invoice")) or "")
     ended = row.status in ("canceled", "incomplete_expired")
     return {
         "id": row.id,
@@ -64,13 +64,13 @@ def _view(state: State, row: Subscription, settings: Settings, locale: str | Non
         "title": sold.title_in(locale) if sold is not None else plan,
         "status": row.status,
         "price": price.alias if price is not None else row.price_alias or row.price_id,
-        "amount": facts.integer(at_stripe.get("unit_amount")) or (price.amount if price is not None else 0),
+        "amount": integer(at_stripe.get("unit_amount")) or (price.amount if price is not None else 0),
         "currency": raw.get("currency") or (price.currency if price is not None else ""),
         "interval": recurring.get("interval") if isinstance(recurring, Mapping) else None,
         "current_period_end": _time(row.current_period_end),
         "cancel_at": _time(row.cancel_at),
         "cancel_at_period_end": row.cancel_at_period_end,
-        "ends_at": _time(facts.integer(raw.get("ended_at")) if ended else announced_end(row)),
+        "ends_at": _time(integer(raw.get("ended_at")) if ended else announced_end(row)),
         "trial_end": _time(row.trial_end),
         "grace_until": _time(grace_end(row, settings)),
         "paused": row.paused_collection or row.status == "paused",
@@ -91,12 +91,12 @@ def _pending_change(raw: Raw, invoice: Raw | None, settings: Settings) -> dict[s
         return None
     wanted: Raw = next(iter(pending.get("subscription_items") or []), {})
     at_stripe = wanted.get("price")
-    price_id = facts.reference(at_stripe) or ""
+    price_id = reference(at_stripe) or ""
     key = at_stripe.get("lookup_key") if isinstance(at_stripe, Mapping) else None
     price = settings.price(price_id) or settings.price(str(key or ""))
     return {
         "price": price.alias if price is not None else price_id,
-        "expires_at": _time(facts.integer(pending.get("expires_at"))),
+        "expires_at": _time(integer(pending.get("expires_at"))),
         "invoice_url": invoice.get("hosted_invoice_url") if invoice else None,
     }
 
@@ -107,7 +107,7 @@ def _invoice(invoice: Raw | None) -> dict[str, Any] | None:
     return {
         "id": invoice["id"],
         "status": invoice.get("status"),
-        "amount_due": facts.integer(invoice.get("amount_due")) or 0,
+        "amount_due": integer(invoice.get("amount_due")) or 0,
         "currency": invoice.get("currency"),
         "url": invoice.get("hosted_invoice_url"),
         "pdf": invoice.get("invoice_pdf"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from stripe_payments.billing.declines import failure
@@ -133,23 +132,22 @@ async def payments(probes: Probes) -> Finding:
     since = situation.now - RECENT_DAYS * DAY_S
 
     failed = [
-        intent
-        for intent in state.newest("payment_intent")[:NEWEST_PAYMENTS]
-        if intent.get("status") not in ("succeeded", "processing")
-        and isinstance(intent.get("last_payment_error"), Mapping)
-        and int(intent.get("created") or 0) >= since
+        (intent, error)
+        for intent in list(state.parsed.intents.values())[:NEWEST_PAYMENTS]
+        if intent.status not in ("succeeded", "processing")
+        and (error := intent.last_payment_error) is not None
+        and intent.created >= since
     ][:SHOWN]
     unpaid = [one.plan or one.id for one in state.running if one.status in ("past_due", "unpaid")]
     if not failed and not unpaid:
         return Finding("ok", _("No failed payments in {recent_days} days.", recent_days=RECENT_DAYS))
     failures: list[Text] = []
     hints: list[Text] = []
-    for intent in failed:
-        error = intent["last_payment_error"]
-        cause = failure(error.get("code"), error.get("decline_code"))
-        when = format_time(int(intent.get("created") or 0))
+    for intent, error in failed:
+        cause = failure(error.code, error.decline_code)
+        when = format_time(intent.created)
         code = cause.decline_code or cause.code
-        failures.append(Text(f"{when} {code} ({intent['id']})"))
+        failures.append(Text(f"{when} {code} ({intent.id})"))
         if cause.message not in hints:
             hints.append(cause.message)
     failures += [_("renewal of “{name}” unpaid", name=name) for name in unpaid]

@@ -21,9 +21,9 @@ from stripe_payments.ledger.transaction import Transaction
 from stripe_payments.ledger.wal import has_unreplayed_frames
 from stripe_payments.log import Log
 
-__all__ = ["LOG_LEFT_OVER", "META_HELD", "META_REBUILDING", "Opened", "close_file", "open_file"]
+__all__ = ["LOG_LEFT_OVER", "META_MUST_NOT_LOCK", "META_REBUILDING", "Opened", "close_file", "open_file"]
 
-META_HELD: Final = "held"
+META_MUST_NOT_LOCK: Final = "held"
 """Meta key: the features (names, comma-separated) that a new ledger adopted from UCI. They do not lock before
 it is known what was paid; see `META_REBUILDING`.
 """

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from stripe_payments.payment_history import TransactionRow
 from stripe_payments.settings import Settings
-from stripe_payments.sync.payment_facts import Raw, payment_intents_of_invoice, reference
-from stripe_payments.sync.projection import ARCHIVED_PURCHASE, State, project
+from stripe_payments.sync.projection import State, project
+from stripe_payments.sync.stripe_objects import (
+    ARCHIVED_PURCHASE,
+    Charge,
+    CheckoutSession,
+    Invoice,
+    PaymentIntent,
+    StripeObjects,
+    parse_objects,
+)
+
+_Root = CheckoutSession | Invoice | PaymentIntent | Charge
+"""What may have others below it."""
 
 KEPT_OF_A_KIND: Final = 100
 """Newest payments and invoices that stay: all that polling fetches, and years of a household."""
-
-_ROOTS: Final = ("checkout.session", "invoice", "payment_intent", "charge")
-"""What may have others below it; a payment intent or charge that is below another one is no root itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +44,19 @@ def archive(
     of the newest payments and invoices stay. Each goes with all that belongs to it, or not at all; a
     subscription stays for ever.
     """
-    parts = _Parts(state)
+    objects = state.parsed
+    parts = _Parts(objects)
     gone: set[str] = set()
     seen: set[str] = set()
-    for kind in _ROOTS:
-        roots = [root for root in state.newest(kind) if root["id"] not in seen]
-        for place, root in enumerate(roots):
+    kinds: tuple[Mapping[str, _Root], ...] = (
+        objects.sessions,
+        objects.invoices,
+        objects.intents,
+        objects.charges,
+    )
+    for kind in kinds:
+        # a payment intent or charge that is below another one is no root itself
+        for place, root in enumerate([root for root in kind.values() if root.id not in seen]):
             whole = parts.of(root)
             seen |= whole
             if place >= kept and whole.issubset(resting):
@@ -49,7 +64,7 @@ def archive(
     if not gone:
         return Archive()
     old = project(
-        {object_id: state.objects[object_id] for object_id in gone},
+        parse_objects({object_id: state.objects[object_id] for object_id in gone}),
         settings,
         None,
         last_contact=None,
@@ -65,35 +80,36 @@ def archive(
 class _Parts:
     """What belongs to a payment or an invoice."""
 
-    def __init__(self, state: State) -> None:
-        self._objects = state.objects
+    def __init__(self, objects: StripeObjects) -> None:
+        self._stored = objects.raw
         self._below: dict[str, set[str]] = {}
-        for kind, names in (
-            ("charge", ("payment_intent",)),
-            ("refund", ("charge", "payment_intent")),
-            ("dispute", ("charge", "payment_intent")),
-        ):
-            for raw in state.newest(kind):
-                for name in names:
-                    self._add(reference(raw.get(name)), raw)
+        for charge in objects.charges.values():
+            self._add(charge.payment_intent, charge.id)
+        for refund in objects.refunds.values():
+            self._add(refund.charge, refund.id)
+            self._add(refund.payment_intent, refund.id)
+        for dispute in objects.disputes.values():
+            self._add(dispute.charge, dispute.id)
+            self._add(dispute.payment_intent, dispute.id)
 
-    def _add(self, above: str | None, raw: Raw) -> None:
+    def _add(self, above: str | None, below: str) -> None:
         if above is not None:
-            self._below.setdefault(above, set()).add(str(raw["id"]))
+            self._below.setdefault(above, set()).add(below)
 
-    def of(self, root: Raw) -> set[str]:
+    def of(self, root: _Root) -> set[str]:
         """The ids of the root and of everything below it that is stored."""
-        found = {str(root["id"])}
-        waiting: list[str] = [str(root["id"]), *_paid_by(root)]
+        found = {root.id}
+        waiting = [root.id, *_paid_by(root)]
         while waiting:
             object_id = waiting.pop()
-            if object_id in self._objects:
+            if object_id in self._stored:
                 found.add(object_id)
             waiting.extend(self._below.get(object_id, set()) - found)
         return found
 
 
-def _paid_by(root: Raw) -> Iterable[str]:
-    if root.get("object") == "invoice":
-        return payment_intents_of_invoice(root)
-    return [found for found in (reference(root.get("payment_intent")),) if found is not None]
+def _paid_by(root: _Root) -> Sequence[str]:
+    if isinstance(root, Invoice):
+        return root.payment_intents
+    intent = None if isinstance(root, PaymentIntent) else root.payment_intent
+    return [intent] if intent is not None else []

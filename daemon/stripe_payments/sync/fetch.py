@@ -1,8 +1,8 @@
-"""What an id leads to: the whole objects to fetch from Stripe for it.
+"""What an id leads to: the objects to fetch from Stripe for it, and in which form they are stored.
 
 A charge, a refund or a dispute says nothing by itself about what was bought: each leads to the Checkout
-session it belongs to, and that is fetched whole. Every unit remembers when its fetch began, so that an answer
-that was overtaken by a newer one is recognised.
+session it belongs to, and that is fetched with all that is expanded in it. Every unit records when its fetch
+began, so that a response that was overtaken by a newer one is recognised.
 """
 
 from __future__ import annotations
@@ -13,34 +13,28 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from stripe_payments.stripe_api import StripeAPI, object_kind
-from stripe_payments.sync import payment_facts as facts
+from stripe_payments.sync.payment_facts import DisputeState
+from stripe_payments.sync.stripe_objects import Raw, expanded, metadata, reference, subscription_details
+
+_OWN_ROW: Final = {"payment_intent", "latest_charge", "subscription", "latest_invoice", "invoice"}
+"""The expandable fields whose objects are stored by themselves; so are a charge's `refunds`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
     """One object as fetched, with what is expanded in it; it is applied as a whole or not at all.
 
-    disputes: those of its charge, None if they were not asked for; started: monotonic seconds at which the
+    disputes: those of its charge, None if they were not requested; started: monotonic seconds at which the
     request was about to be sent.
     """
 
-    root: Mapping[str, Any]
+    root: Raw
     started: float
-    disputes: tuple[Mapping[str, Any], ...] | None = None
-
-    @property
-    def id(self) -> str:
-        return str(self.root["id"])
-
-    @property
-    def kind(self) -> str:
-        return str(self.root.get("object"))
+    disputes: tuple[Raw, ...] | None = None
 
 
-def units_of(root: Mapping[str, Any], started: float, disputes: Iterable[Any] | None = None) -> list[Unit]:
-    """The object and what else is expanded in it that has a life of its own: its subscription, its
-    invoice.
-    """
+def units_of(root: Raw, started: float, disputes: Iterable[Any] | None = None) -> list[Unit]:
+    """The object, and those expanded in it that change by themselves: its subscription, its invoice."""
     units = [Unit(root, started, tuple(disputes) if disputes is not None else None)]
     for name in ("subscription", "invoice", "latest_invoice"):
         inner = root.get(name)
@@ -49,10 +43,67 @@ def units_of(root: Mapping[str, Any], started: float, disputes: Iterable[Any] | 
     return units
 
 
+def units_owned_by(router_id: str, customer: str | None, units: Iterable[Unit]) -> list[Unit]:
+    """Those of this router: the router_id in an object's metadata decides, else its customer.
+
+    Charges, invoices and subscriptions made by Stripe for us may lack our metadata; their customer is ours
+    alone. An invoice made for a subscription also carries the subscription's metadata.
+    """
+    return [unit for unit in units if _is_owned(unit.root, router_id, customer)]
+
+
+def _is_owned(raw: Raw, router_id: str, customer: str | None) -> bool:
+    marked = metadata(raw).get("router_id") or metadata(subscription_details(raw)).get("router_id")
+    if not marked and raw.get("object") == "checkout.session":
+        marked = raw.get("client_reference_id")
+    if marked:
+        return bool(marked == router_id)
+    owner = reference(raw.get("customer"))
+    return owner is not None and owner == customer
+
+
+def stored_form(units: Iterable[Unit]) -> list[Raw]:
+    """The objects of the units, each by itself with ids in place of the others, whatever it was expanded in:
+    so the newest fetch of each counts.
+    """
+    objects: list[Raw] = []
+    for unit in units:
+        _flatten(unit.root, objects)
+        objects += unit.disputes or ()
+    return objects
+
+
+def _flatten(raw: Raw, objects: list[Raw]) -> str:
+    """Append the object and those in it to `objects`; return its id."""
+    flat: dict[str, Any] = {}
+    for name, value in raw.items():
+        if isinstance(value, Mapping) and _is_object(value):
+            flat[name] = _flatten(value, objects) if name in _OWN_ROW else dict(value)
+        elif isinstance(value, Mapping) and name == "refunds":
+            flat[name] = {**value, "data": [_flatten(refund, objects) for refund in value.get("data", [])]}
+        else:
+            flat[name] = value
+    objects.append(flat)
+    return str(raw["id"])
+
+
+def _is_object(value: Raw) -> bool:
+    return isinstance(value.get("id"), str) and isinstance(value.get("object"), str)
+
+
+def needs_disputes(session: Raw, known: DisputeState | None) -> bool:
+    """Whether a fetched session is incomplete without its charge's disputes, which the API cannot expand.
+    `known`: what the stored disputes say.
+    """
+    intent = expanded(session.get("payment_intent")) or {}
+    charge = expanded(intent.get("latest_charge")) or {}
+    return bool(charge.get("disputed")) and known not in ("won", "lost")
+
+
 FOLLOWED: Final = frozenset(
     {"checkout.session", "payment_intent", "charge", "refund", "dispute", "invoice", "subscription"}
 )
-"""The kinds of objects that lead to something; of all others an event tells us nothing."""
+"""The kinds of objects that lead to something; an event about any other kind has no effect."""
 
 
 class Fetcher:
@@ -61,10 +112,8 @@ class Fetcher:
     def __init__(self, stripe: StripeAPI) -> None:
         self._stripe = stripe
 
-    async def fetch(self, object_id: str, known_dispute: facts.DisputeState | None = None) -> list[Unit]:
-        """The units that `object_id` leads to; none if Stripe knows no such object, or it is of no use to
-        us.
-        """
+    async def fetch(self, object_id: str, known_dispute: DisputeState | None = None) -> list[Unit]:
+        """The units that `object_id` leads to; none if Stripe has no such object, or it is of no use."""
         started = time.monotonic()
         match object_kind(object_id):
             case "checkout.session":
@@ -93,9 +142,9 @@ class Fetcher:
         part = await self._stripe.retrieve(object_id)
         if part is None:
             return []
-        if (intent := facts.reference(part.get("payment_intent"))) is not None:
+        if (intent := reference(part.get("payment_intent"))) is not None:
             return await self._payment_intent(intent)
-        charge = facts.reference(part.get("charge"))
+        charge = reference(part.get("charge"))
         # a charge without a payment intent was not made by Checkout: nothing of ours
         return await self._charge_or_below(charge) if charge and charge != object_id else []
 
@@ -118,31 +167,31 @@ class Fetcher:
         invoice = await self._stripe.retrieve(invoice_id)
         return (await self._invoice(invoice, started) if invoice is not None else []) + of_invoice
 
-    async def _with_own_disputes(self, charge: Mapping[str, Any], started: float) -> Unit:
-        """A charge that paid an invoice; no session tells of its disputes."""
+    async def _with_own_disputes(self, charge: Raw, started: float) -> Unit:
+        """A charge that paid an invoice; no session contains its disputes."""
         if not charge.get("disputed"):
             return Unit(charge, started)
         page = await self._stripe.list("dispute", {"charge": str(charge["id"]), "limit": 10})
         return Unit(charge, started, tuple(page.data))
 
-    async def _invoice(self, invoice: Mapping[str, Any], started: float) -> list[Unit]:
+    async def _invoice(self, invoice: Raw, started: float) -> list[Unit]:
         units = units_of(invoice, started)
-        subscription_id = facts.subscription_of_invoice(invoice)
-        if subscription_id is not None and not any(unit.id == subscription_id for unit in units):
+        subscription_id = reference(subscription_details(invoice).get("subscription"))
+        if subscription_id is not None and not any(unit.root["id"] == subscription_id for unit in units):
             started = time.monotonic()
             subscription = await self._stripe.retrieve(subscription_id)
             if subscription is not None:
                 newer = units_of(subscription, started)
-                taken = {unit.id for unit in newer}
-                units = [unit for unit in units if unit.id not in taken] + newer
+                taken = {unit.root["id"] for unit in newer}
+                units = [unit for unit in units if unit.root["id"] not in taken] + newer
         return units
 
     async def _with_disputes(
-        self, session: Mapping[str, Any], started: float, known_dispute: facts.DisputeState | None
+        self, session: Raw, started: float, known_dispute: DisputeState | None
     ) -> list[Unit]:
         disputes: Iterable[Any] | None = None
-        if facts.needs_disputes(session, known_dispute):
-            intent = facts.reference(session.get("payment_intent"))
+        if needs_disputes(session, known_dispute):
+            intent = reference(session.get("payment_intent"))
             page = await self._stripe.list("dispute", {"payment_intent": intent or "", "limit": 10})
             disputes = page.data
         return units_of(session, started, disputes)

@@ -13,8 +13,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 from stripe_payments.log import Log
-from stripe_payments.sync.payment_facts import Raw, reference
-from stripe_payments.sync.projection import ARCHIVED_PURCHASE
+from stripe_payments.sync.stripe_objects import ARCHIVED_PURCHASE, Raw, reference
 
 if TYPE_CHECKING:
     from stripe_payments.identity import IdentityStore

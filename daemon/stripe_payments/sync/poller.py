@@ -26,8 +26,7 @@ from stripe_payments.log import Log
 from stripe_payments.settings import Settings
 from stripe_payments.shared_tasks import SharedTasks
 from stripe_payments.stripe_api import StripeAPI, is_transient, object_kind
-from stripe_payments.sync.fetch import Fetcher, units_of
-from stripe_payments.sync.payment_facts import needs_disputes
+from stripe_payments.sync.fetch import Fetcher, needs_disputes, units_of
 from stripe_payments.sync.poll_plan import SPACING, Fault, Plan
 from stripe_payments.sync.poll_round import REQUESTS, Answer, Kind, Query, Round
 from stripe_payments.sync.poll_timing import SLOWEST_OPEN

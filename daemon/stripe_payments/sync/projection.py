@@ -1,16 +1,16 @@
 """What all stored objects of one router amount to: purchases, subscriptions, history, entitlements. Pure.
 
-    fetch → store → project → diff → outbox
+    fetch → store → parse → project → diff → outbox
 
-`project` knows nothing of how the objects came: the same objects make the same state in whatever order, and
-however often, they were fetched. No IO, no clock, no SQLite, UCI or ubus.
+The same objects result in the same state, in whatever order and however often they were fetched. No IO, no
+clock, no SQLite, UCI or ubus. `payment_facts` and `plan_facts` say what became of the money and of each plan;
+this module puts it together, and makes the history and the notifications of it.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from stripe_payments.entitlements import (
@@ -23,33 +23,16 @@ from stripe_payments.entitlements import (
 )
 from stripe_payments.payment_history import TransactionRow, by_date
 from stripe_payments.settings import Settings
-from stripe_payments.sync import payment_facts as facts
-from stripe_payments.sync import plan_facts
-from stripe_payments.sync.payment_facts import DisputeState, Payment, Raw
+from stripe_payments.sync import payment_facts, plan_facts
+from stripe_payments.sync.payment_facts import DisputeState, Payment
 from stripe_payments.sync.plan_facts import InvoiceMoney
+from stripe_payments.sync.stripe_objects import Dispute, Invoice, InvoiceLine, Raw, Refund, StripeObjects
 
-__all__ = [
-    "ARCHIVED_PURCHASE",
-    "News",
-    "NewsKind",
-    "State",
-    "diff",
-    "project",
-]
-
-Objects = Mapping[str, Raw]
-"""Stored objects by id, each on its own: with ids in place of the objects that were expanded in it."""
+__all__ = ["News", "NewsKind", "State", "diff", "project"]
 
 NewsKind = Literal["feature", "payment", "subscription"]
 News = tuple[NewsKind, Mapping[str, Any]]
 """An entry of the outbox: its kind and payload."""
-
-ARCHIVED_PURCHASE: Final = "stripe_payments.purchase"
-"""`object` of what stands in the store for a one-time purchase whose objects are no longer kept: {id (that of
-its Checkout session), object, purchase {the fields of `Purchase` but its id}}.
-"""
-_ARCHIVED_SUBSCRIPTION: Final = "stripe_payments.subscription"
-"""As `ARCHIVED_PURCHASE`, with `subscription`; from ledgers of schema 3 only."""
 
 LONGEST_TITLE: Final = 250
 """Characters of what a line of the history is for: a hundred lines have to go into one answer on the bus."""
@@ -63,12 +46,13 @@ _NEWS_FOR: Final = 3 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """One router's. `purchases` and `subscriptions` by id; `payments` by the id of the Checkout session, or
-    of the payment intent that has none; `invoices` by the invoice's id; `history` sorted by `by_date`, with
-    the archived rows; `news`: what listeners are sent when the row of that id is new or its status differs.
+    """One router's. `parsed`: the objects that it was projected from; `purchases` and `subscriptions` by id;
+    `payments` by the id of the Checkout session, or of the payment intent that has none; `invoices` by the
+    invoice's id; `history` sorted by `by_date`, with the archived rows; `news`: what listeners are sent when
+    the row of that id is new or its status differs.
     """
 
-    objects: Objects = field(default_factory=dict)
+    parsed: StripeObjects = field(default_factory=StripeObjects)
     purchases: Mapping[str, Purchase] = field(default_factory=dict)
     subscriptions: Mapping[str, Subscription] = field(default_factory=dict)
     payments: Mapping[str, Payment] = field(default_factory=dict)
@@ -78,9 +62,14 @@ class State:
     entitlements: Mapping[str, Entitlement] = field(default_factory=dict)
 
     @property
+    def objects(self) -> Mapping[str, Raw]:
+        """The objects as stored, by id."""
+        return self.parsed.raw
+
+    @property
     def running(self) -> list[Subscription]:
         """The subscriptions that have not ended for good, by id."""
-        return [held for held in self.subscriptions.values() if held.status not in _ENDED]
+        return [one for one in self.subscriptions.values() if one.status not in _ENDED]
 
     def dispute(self, session_id: str) -> DisputeState | None:
         """Where the disputes of a Checkout session's payment stand."""
@@ -94,43 +83,37 @@ class State:
 
     def credited_since(self, invoice_id: str) -> int:
         """What of an invoice's payment later changes of the plan turned into customer credit; minor units."""
-        subscription = facts.subscription_of_invoice(self.objects.get(invoice_id, {}))
-        own = [one for one in self.newest("invoice") if facts.subscription_of_invoice(one) == subscription]
+        invoice = self.parsed.invoices.get(invoice_id)
+        own = self.parsed.invoices_of[invoice.subscription or ""] if invoice is not None else ()
         return plan_facts.credited_since(own, self.invoices, invoice_id)
-
-    def newest(self, kind: str) -> list[Raw]:
-        """The stored objects of a kind (``payment_intent``), newest first."""
-        return _newest_first(raw for raw in self.objects.values() if raw.get("object") == kind)
 
 
 def project(
-    objects: Objects,
+    objects: StripeObjects,
     settings: Settings,
     now: int | None,
     *,
     last_contact: int | None,
     previous: Mapping[str, Entitlement],
     grants: Iterable[ManualGrant] = (),
-    held: Collection[str] = (),
+    must_not_lock: Collection[str] = (),
     archived: Iterable[TransactionRow] = (),
 ) -> State:
     """The state that follows from all stored objects of one router.
 
     `settings`: the catalog, and how long grace and offline last; `now`, `last_contact`: trusted epoch seconds
-    or None; `previous`: the entitlements before; `grants`: the administrator's; `held`: features that must
-    not lock (see `entitlements`); `archived`: rows of the history whose objects are no longer stored.
+    or None; `previous`: the entitlements before; `grants`: the administrator's; `must_not_lock`: features
+    (see `entitlements`); `archived`: rows of the history whose objects are no longer stored.
     """
-    links = _Links(objects)
-    payments = {str(root["id"]): _payment(root, links) for root in links.payment_roots()}
-    invoices = {str(invoice["id"]): _money(invoice, links) for invoice in links.invoices}
-    purchases = _purchases(links, payments)
-    subscriptions = {
-        held.id: held for held in sorted(_subscriptions(links, invoices), key=lambda held: held.id)
-    }
-    rows, news = _history(links, settings, payments, invoices)
+    backs = payment_facts.money_back(objects)
+    payments = payment_facts.payments(objects, backs)
+    purchases = payment_facts.purchases(objects, payments)
+    invoices = plan_facts.invoice_money(objects, backs)
+    subscriptions = plan_facts.subscriptions(objects, invoices)
+    rows, news = _history(objects, settings, payments, invoices)
     merged = {row.id: row for row in archived} | {row.id: row for row in rows}
     return State(
-        objects=objects,
+        parsed=objects,
         purchases=purchases,
         subscriptions=subscriptions,
         payments=payments,
@@ -145,7 +128,7 @@ def project(
             last_contact=last_contact,
             previous=previous,
             grants=grants,
-            held=held,
+            must_not_lock=must_not_lock,
         ),
     )
 
@@ -168,148 +151,23 @@ def diff(
             continue
         found.append(("payment", payload))
     found += [
-        ("subscription", _subscription_news(held, settings))
-        for held in after.subscriptions.values()
-        if held != before.subscriptions.get(held.id)
+        ("subscription", _subscription_news(one, settings))
+        for one in after.subscriptions.values()
+        if one != before.subscriptions.get(one.id)
     ]
     found += [("feature", change.payload()) for change in changes(before.entitlements, after.entitlements)]
     return found
 
 
-# -- how the objects hang together ---------------------------------------------------------------
-
-
-class _Links:
-    """The objects by kind, newest first, and by what links them to each other."""
-
-    def __init__(self, objects: Objects) -> None:
-        self.objects = objects
-        kinds: dict[str, list[Raw]] = defaultdict(list)
-        for raw in objects.values():
-            kinds[str(raw.get("object"))].append(raw)
-        self.sessions = _newest_first(kinds["checkout.session"])
-        self.intents = _newest_first(kinds["payment_intent"])
-        self.invoices = _newest_first(kinds["invoice"])
-        self.subscriptions = kinds["subscription"]
-        self.archived_purchases = kinds[ARCHIVED_PURCHASE]
-        self.archived_subscriptions = kinds[_ARCHIVED_SUBSCRIPTION]
-        self._refunds = _by_charge(kinds["refund"])
-        self._disputes = _by_charge(kinds["dispute"])
-        self._charges: dict[str, Raw] = {}
-        for charge in _newest_first(kinds["charge"]):
-            intent = facts.reference(charge.get("payment_intent"))
-            # the newest of a payment intent; a failed attempt before or after the paid one is of no interest
-            if intent is not None and (intent not in self._charges or charge.get("paid")):
-                self._charges[intent] = charge
-
-    def follow(self, value: object) -> Raw | None:
-        """The stored object that a field refers to."""
-        found = facts.reference(value)
-        return self.objects.get(found) if found is not None else None
-
-    def payment_roots(self) -> list[Raw]:
-        """What stands for a payment: sessions, and payment intents that neither a session nor an invoice
-        names.
-        """
-        named = {facts.reference(session.get("payment_intent")) for session in self.sessions}
-        named.update(intent for one in self.invoices for intent in facts.payment_intents_of_invoice(one))
-        return self.sessions + [intent for intent in self.intents if intent["id"] not in named]
-
-    def intent_of(self, root: Raw) -> Raw | None:
-        return self.follow(root.get("payment_intent")) if root.get("object") == "checkout.session" else root
-
-    def charge_of(self, root: Raw) -> Raw | None:
-        """The charge of a session's or an intent's payment."""
-        intent = self.intent_of(root)
-        return self.follow(intent.get("latest_charge")) if intent is not None else None
-
-    def charges_of_invoice(self, invoice: Raw) -> list[Raw]:
-        """The charges that paid an invoice: it can have had several partial payments."""
-        found = [self._charges.get(intent) for intent in facts.payments_made(invoice)]
-        return [charge for charge in found if charge is not None and charge.get("paid")]
-
-    def disputes_of(self, charge: Raw | None) -> Sequence[Raw]:
-        return self._disputes.get(str(charge["id"]), ()) if charge is not None else ()
-
-    def refunds_of(self, charge: Raw | None) -> Sequence[Raw]:
-        """A charge lists its newest ten; those that it listed before are still stored."""
-        if charge is None:
-            return ()
-        listed = [self.follow(refund) for refund in facts.data(charge.get("refunds"))]
-        stored = self._refunds.get(str(charge["id"]), [])
-        return list({str(raw["id"]): raw for raw in (*stored, *listed) if raw is not None}.values())
-
-    def invoices_of(self, subscription_id: str) -> list[Raw]:
-        return [one for one in self.invoices if facts.subscription_of_invoice(one) == subscription_id]
-
-
-def _newest_first(objects: Iterable[Raw]) -> list[Raw]:
-    return sorted(
-        objects, key=lambda raw: (facts.integer(raw.get("created")) or 0, str(raw["id"])), reverse=True
-    )
-
-
-def _by_charge(objects: Iterable[Raw]) -> dict[str, list[Raw]]:
-    found: dict[str, list[Raw]] = defaultdict(list)
-    for raw in objects:
-        found[facts.reference(raw.get("charge")) or ""].append(raw)
-    return found
-
-
-# -- payments and invoices -----------------------------------------------------------------------
-
-
-def _payment(root: Raw, links: _Links) -> Payment:
-    charge = links.charge_of(root)
-    return facts.payment(
-        root, links.intent_of(root), charge, links.disputes_of(charge), links.refunds_of(charge)
-    )
-
-
-def _money(invoice: Raw, links: _Links) -> InvoiceMoney:
-    backs = {
-        str(charge["id"]): facts.money_back(charge, links.disputes_of(charge), links.refunds_of(charge))
-        for charge in links.charges_of_invoice(invoice)
-    }
-    return plan_facts.invoice_money(invoice, backs)
-
-
-def _purchases(links: _Links, payments: Mapping[str, Payment]) -> dict[str, Purchase]:
-    found = [facts.purchase(session, payments[str(session["id"])]) for session in links.sessions]
-    bought = [purchase for purchase in found if purchase is not None]
-    bought += [Purchase(id=str(raw["id"]), **raw["purchase"]) for raw in links.archived_purchases]
-    return {purchase.id: purchase for purchase in sorted(bought, key=lambda purchase: purchase.id)}
-
-
-# -- subscriptions -------------------------------------------------------------------------------
-
-
-def _subscriptions(links: _Links, invoices: Mapping[str, InvoiceMoney]) -> Iterable[Subscription]:
-    for raw in links.subscriptions:
-        latest = links.follow(raw.get("latest_invoice"))
-        held = plan_facts.subscription(raw, latest)
-        own = links.invoices_of(held.id)
-        since = None
-        if held.past_due:
-            moments = [held.past_due_since, plan_facts.owed_since(own)]
-            since = min((moment for moment in moments if moment is not None), default=None)
-        start = plan_facts.period_start(raw)
-        returned = plan_facts.returned(own, invoices, start)
-        yield replace(
-            held, past_due_since=since, returned=returned, owed=plan_facts.owed(held, latest, own, start)
-        )
-    for raw in links.archived_subscriptions:
-        yield Subscription(id=str(raw["id"]), **raw["subscription"])
-
-
-def _subscription_news(held: Subscription, settings: Settings) -> dict[str, Any]:
-    price = settings.price(held.price_id) or settings.price(held.price_alias or "")
+def _subscription_news(subscription: Subscription, settings: Settings) -> dict[str, Any]:
+    price = settings.price(subscription.price_id) or settings.price(subscription.price_alias or "")
+    plan, alias = subscription.plan or "", subscription.price_alias or subscription.price_id
     return {
-        "id": held.id,
-        "status": held.status,
-        "plan": price.of if price is not None else held.plan or "",
-        "price": price.alias if price is not None else held.price_alias or held.price_id,
-        "cancel_at_period_end": held.cancel_at_period_end,
+        "id": subscription.id,
+        "status": subscription.status,
+        "plan": price.of if price is not None else plan,
+        "price": price.alias if price is not None else alias,
+        "cancel_at_period_end": subscription.cancel_at_period_end,
     }
 
 
@@ -317,7 +175,7 @@ def _subscription_news(held: Subscription, settings: Settings) -> dict[str, Any]
 
 
 def _history(
-    links: _Links,
+    objects: StripeObjects,
     settings: Settings,
     payments: Mapping[str, Payment],
     invoices: Mapping[str, InvoiceMoney],
@@ -325,30 +183,29 @@ def _history(
     """(rows, what listeners are sent of them by the row's id)."""
     rows: list[TransactionRow] = []
     news: dict[str, Mapping[str, Any]] = {}
-    for root in links.payment_roots():
-        if root.get("mode") == "subscription":
+    for paid in payments.values():
+        if paid.for_plan:
             continue  # its invoices are its payments
-        paid = payments[str(root["id"])]
-        title = paid.item or str(root.get("description") or "")
-        if (row := payment_row(paid, title)) is not None:
+        title = paid.item or paid.description
+        if (row := _payment_row(paid, title)) is not None:
             rows.append(row)
             news[row.id] = _payment_news(paid)
-        rows += _money_back(links, links.charge_of(root), title)
-    for invoice in links.invoices:
+        if paid.charge is not None and paid.charge in objects.charges:
+            rows += _money_back(objects, paid.charge, title)
+    for invoice in objects.invoices.values():
         item = _invoice_item(invoice, settings)
-        row = invoice_row(invoice, item)
+        row = _invoice_row(invoice, invoices[invoice.id], item)
         if row is None:
             continue
-        row = replace(row, status=invoices[row.id].status(row.status))
         rows.append(row)
         if row.amount:  # no payment was asked for a trial or a voucher
             news[row.id] = _invoice_news(row, invoice, item)
-        for charge in links.charges_of_invoice(invoice):
-            rows += _money_back(links, charge, item or row.description)
+        for charge in objects.charges_of_invoice[invoice.id]:
+            rows += _money_back(objects, charge.id, item or row.description)
     return rows, news
 
 
-def payment_row(paid: Payment, title: str) -> TransactionRow | None:
+def _payment_row(paid: Payment, title: str) -> TransactionRow | None:
     """A payment's line; None for an attempt that never came to anything, which is no history."""
     if paid.status in ("unpaid", "expired"):
         return None
@@ -364,54 +221,54 @@ def payment_row(paid: Payment, title: str) -> TransactionRow | None:
     )
 
 
-def _money_back(links: _Links, charge: Raw | None, title: str) -> list[TransactionRow]:
+def _money_back(objects: StripeObjects, charge: str, title: str) -> list[TransactionRow]:
     """The lines of a charge's refunds and disputes."""
-    rows = [money_back_row(refund, "refund", title) for refund in links.refunds_of(charge)]
-    return rows + [money_back_row(dispute, "dispute", title) for dispute in links.disputes_of(charge)]
+    rows = [_money_back_row(refund, "refund", title) for refund in objects.refunds_of.get(charge, ())]
+    disputes = objects.disputes_of.get(charge, ())
+    return rows + [_money_back_row(dispute, "dispute", title) for dispute in disputes]
 
 
-def money_back_row(raw: Raw, kind: Literal["refund", "dispute"], title: str) -> TransactionRow:
+def _money_back_row(one: Refund | Dispute, kind: Literal["refund", "dispute"], title: str) -> TransactionRow:
     return TransactionRow(
-        id=str(raw["id"]),
-        date=facts.integer(raw.get("created")) or 0,
+        id=one.id,
+        date=one.created,
         kind=kind,
-        amount=-(facts.integer(raw.get("amount")) or 0),
-        currency=str(raw.get("currency") or ""),
-        status=str(raw.get("status") or ""),
+        amount=-one.amount,
+        currency=one.currency,
+        status=one.status,
         description=title[:LONGEST_TITLE],
     )
 
 
-def invoice_row(raw: Raw, title: str) -> TransactionRow | None:
+def _invoice_row(invoice: Invoice, money: InvoiceMoney, title: str) -> TransactionRow | None:
     """The line of an invoice that was sent; None while it is a draft."""
-    status = str(raw.get("status") or "")
-    if status in ("", "draft"):
+    if invoice.status in ("", "draft"):
         return None
-    transitions = facts.expanded(raw.get("status_transitions")) or {}
-    moments = (transitions.get("paid_at"), transitions.get("finalized_at"), raw.get("created"))
-    line = facts.dearest_line(raw)
-    described = line.get("description") if line is not None else None
-    amount = raw.get("amount_paid") if status == "paid" else raw.get("amount_due")
+    line = _dearest_line(invoice)
+    moments = (invoice.paid_at, invoice.finalized_at, invoice.created)
+    unpaid = invoice.status in ("open", "uncollectible")
     return TransactionRow(
-        id=str(raw["id"]),
-        date=next((found for moment in moments if (found := facts.integer(moment)) is not None), 0),
+        id=invoice.id,
+        date=next(moment for moment in moments if moment is not None),
         kind="invoice",
-        amount=facts.integer(amount) or 0,
-        currency=str(raw.get("currency") or ""),
-        status={"open": "unpaid", "uncollectible": "unpaid"}.get(status, status),
-        description=(title or str(described or ""))[:LONGEST_TITLE],
-        receipt_url=raw.get("hosted_invoice_url"),
-        invoice_pdf=raw.get("invoice_pdf"),
+        amount=invoice.amount_paid if invoice.status == "paid" else invoice.amount_due,
+        currency=invoice.currency,
+        status="unpaid" if unpaid else money.outcome or invoice.status,
+        description=(title or (line.description if line is not None else ""))[:LONGEST_TITLE],
+        receipt_url=invoice.hosted_invoice_url,
+        invoice_pdf=invoice.invoice_pdf,
     )
 
 
-def _invoice_item(invoice: Raw, settings: Settings) -> str:
-    """The name of the plan that an invoice is for, by the price on its dearest line: that of a change of plan
-    also has what is credited for the old one.
-    """
-    line = facts.dearest_line(invoice)
-    price_id = facts.price_of_line(line) if line is not None else None
-    price = settings.price(price_id) if price_id else None
+def _dearest_line(invoice: Invoice) -> InvoiceLine | None:
+    """What an invoice is mainly for: after a change of plan it also has lines of credit for the old one."""
+    return max(invoice.lines, key=lambda line: line.amount, default=None)
+
+
+def _invoice_item(invoice: Invoice, settings: Settings) -> str:
+    """The name of the plan that an invoice is for, by the price on its dearest line."""
+    line = _dearest_line(invoice)
+    price = settings.price(line.price) if line is not None and line.price else None
     return price.of if price is not None else ""
 
 
@@ -429,12 +286,10 @@ def _payment_news(paid: Payment) -> dict[str, Any]:
     return payload
 
 
-def _invoice_news(row: TransactionRow, invoice: Raw, item: str) -> dict[str, Any]:
+def _invoice_news(row: TransactionRow, invoice: Invoice, item: str) -> dict[str, Any]:
     return {
         "id": row.id,
-        "payment_intent": next(
-            iter(facts.payments_made(invoice) or facts.payment_intents_of_invoice(invoice)), ""
-        ),
+        "payment_intent": next(iter(invoice.paid_by or invoice.payment_intents), ""),
         "status": row.status,
         "amount": row.amount,
         "currency": row.currency,

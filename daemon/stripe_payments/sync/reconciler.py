@@ -1,6 +1,6 @@
 """`Reconciler.sync(id)`: the one way in which Stripe's state enters the router.
 
-    fetch → store → project → diff → outbox
+    fetch → store → parse → project → diff → outbox
 
 All but the fetch is one ledger transaction: objects, entitlements, notifications in the outbox, the
 checkout's state and the inbox event's end are stored together or not at all. Whatever the occasion (webhook,
@@ -15,15 +15,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from stripe_payments.ledger.opening import META_HELD, META_REBUILDING
+from stripe_payments.ledger.opening import META_MUST_NOT_LOCK, META_REBUILDING
 from stripe_payments.log import Log
 from stripe_payments.settings import Settings
 from stripe_payments.stripe_api import StripeAPI, object_kind
 from stripe_payments.sync.archiving import archive
-from stripe_payments.sync.fetch import FOLLOWED, Fetcher, Unit
-from stripe_payments.sync.payment_facts import is_ours, is_untouched
+from stripe_payments.sync.fetch import FOLLOWED, Fetcher, Unit, stored_form, units_owned_by
 from stripe_payments.sync.projection import State, diff, project
-from stripe_payments.sync.stored_objects import flatten
+from stripe_payments.sync.stripe_objects import parse_objects
 
 if TYPE_CHECKING:
     from stripe_payments.clock import TrustedClock
@@ -183,7 +182,7 @@ class Reconciler:
             if tx.meta.get(META_REBUILDING) is None:
                 return False
             tx.meta.delete(META_REBUILDING)
-            tx.meta.delete(META_HELD)
+            tx.meta.delete(META_MUST_NOT_LOCK)
             return True
 
         if await self._ledger.write(run):
@@ -227,11 +226,11 @@ class Reconciler:
             if along is not None:
                 along(tx)
             before = self._before(tx, settings)
-            own = [unit for unit in units if is_ours(unit.root, identity.router_id, identity.customer)]
-            newest = [unit for unit in own if self._stored_at.get(unit.id, 0.0) <= unit.started]
+            own = units_owned_by(identity.router_id, identity.customer, units)
+            newest = [unit for unit in own if self._stored_at.get(unit.root["id"], 0.0) <= unit.started]
             stored = self._store(tx, newest, now)
             written = self._project(tx, before, settings, now) if own else self._result(before)
-            late = [unit.id for unit in own if unit not in newest]
+            late = [str(unit.root["id"]) for unit in own if unit not in newest]
             if overtaken is not None:
                 overtaken.ids.extend(late)
             status = "applied" if own else "foreign" if units else otherwise
@@ -251,17 +250,12 @@ class Reconciler:
         """Store the units' objects, and the state of the checkouts that they belong to; whether anything
         differs from before.
         """
-        differs = False
-        objects: list[Mapping[str, Any]] = []
-        for unit in units:
-            if unit.kind == "checkout.session":
-                differs |= _store_checkout_state(tx, unit.root)
-                if _is_mere_offer(tx, unit.root):
-                    continue
-            objects += flatten(unit.root)
-            objects += unit.disputes or ()
-        differs |= tx.objects.put(objects, now or 0)
-        self._stored_at.update(dict.fromkeys((unit.id for unit in units), time.monotonic()))
+        sessions = [unit.root for unit in units if unit.root["object"] == "checkout.session"]
+        changed = [session["id"] for session in sessions if _store_checkout_state(tx, session)]
+        offers = [session["id"] for session in sessions if _is_mere_offer(tx, session)]
+        stored = stored_form(unit for unit in units if unit.root["id"] not in offers)
+        differs = tx.objects.put(stored, now or 0) or bool(changed)
+        self._stored_at.update(dict.fromkeys((unit.root["id"] for unit in units), time.monotonic()))
         self._forget_old_fetches()
         return differs
 
@@ -270,10 +264,11 @@ class Reconciler:
         last one: at the start, and after a transaction that was rolled back.
         """
         objects, features = tx.objects.all(), tx.features.all()
-        if self._projected.objects is objects:
+        if self._projected.parsed.raw is objects:
             return replace(self._projected, entitlements=features)
+        parsed = parse_objects(objects)
         state = project(
-            objects, settings, None, last_contact=None, previous=features, archived=tx.history.all()
+            parsed, settings, None, last_contact=None, previous=features, archived=tx.history.all()
         )
         return replace(state, entitlements=features)
 
@@ -281,14 +276,14 @@ class Reconciler:
         """Project what is stored now, and queue what differs from `before`."""
         rebuilding = tx.meta.get(META_REBUILDING) is not None
         after = project(
-            tx.objects.all(),
+            parse_objects(tx.objects.all(), before.parsed),
             settings,
             now,
             last_contact=self._last_contact,
             previous=before.entitlements,
             grants=tx.grants.all(),
-            # the features of UCI do not lock until all has been fetched from Stripe again
-            held=(tx.meta.get(META_HELD) or "").split(",") if rebuilding else (),
+            # the features of UCI, until all has been fetched from Stripe again
+            must_not_lock=(tx.meta.get(META_MUST_NOT_LOCK) or "").split(",") if rebuilding else (),
             archived=tx.history.all(),
         )
         tx.features.replace(after.entitlements)
@@ -349,9 +344,12 @@ def _store_checkout_state(tx: Transaction, session: Mapping[str, Any]) -> bool:
 
 
 def _is_mere_offer(tx: Transaction, session: Mapping[str, Any]) -> bool:
-    """A session that nobody has tried to pay says nothing that its checkout does not: no flash for it."""
+    """A session without an attempt to pay it says nothing that its checkout does not: no flash for it."""
+    untouched = session.get("status") in ("open", "expired") and not any(
+        session.get(name) for name in ("payment_intent", "subscription", "invoice", "setup_intent")
+    )
     return (
-        is_untouched(session)
+        untouched
         and tx.objects.get(str(session["id"])) is None
         and tx.checkouts.by_session(str(session["id"])) is not None
     )

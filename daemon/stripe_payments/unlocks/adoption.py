@@ -6,7 +6,7 @@ from typing import Final
 from stripe_payments.backoff import Backoff
 from stripe_payments.entitlements import MANUAL, ManualGrant
 from stripe_payments.ledger import Ledger, Transaction
-from stripe_payments.ledger.opening import LOG_LEFT_OVER, META_HELD, META_REBUILDING
+from stripe_payments.ledger.opening import LOG_LEFT_OVER, META_MUST_NOT_LOCK, META_REBUILDING
 from stripe_payments.log import Log
 from stripe_payments.unlocks.router_bus import Bus, RouterBus
 from stripe_payments.unlocks.uci_features import from_sections
@@ -53,7 +53,7 @@ async def adopt_features(ledger: Ledger, bus: Bus) -> None:
         if not missing or not _may_know_less_than_uci(tx):
             return []
         tx.features.replace({**held, **missing})
-        tx.meta.set(META_HELD, ",".join(sorted(missing)))
+        tx.meta.set(META_MUST_NOT_LOCK, ",".join(sorted(missing)))
         for entitlement in missing.values():
             if entitlement.source == MANUAL:
                 tx.grants.put(ManualGrant(entitlement.feature, entitlement.until))

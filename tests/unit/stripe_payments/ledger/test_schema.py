@@ -13,6 +13,7 @@ from stripe_payments.ledger import Ledger, Transaction
 from stripe_payments.ledger.schema import VERSION, migrate
 from stripe_payments.settings import settings_from_uci
 from stripe_payments.sync.projection import project
+from stripe_payments.sync.stripe_objects import parse_objects
 from tests.unit.stripe_payments.seller import CATALOGUE
 
 FOLDER = Path(__file__).parent
@@ -85,7 +86,7 @@ async def test_a_ledger_of_schema_3_is_migrated_without_loss(path: Path) -> None
 
     def read(tx: Transaction) -> dict[str, Any]:
         state = project(
-            tx.objects.all(),
+            parse_objects(tx.objects.all()),
             settings_from_uci(CATALOGUE),
             expected["now"],
             last_contact=expected["last_contact"],

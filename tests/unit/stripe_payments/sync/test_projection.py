@@ -13,19 +13,11 @@ from stripe_payments.entitlements import Purchase, Subscription
 from stripe_payments.i18n import Title
 from stripe_payments.payment_history import TransactionRow
 from stripe_payments.settings import Feature, Price, Product, Settings
-from stripe_payments.sync import payment_facts as facts
-from stripe_payments.sync import plan_facts
 from stripe_payments.sync.archiving import archive
-from stripe_payments.sync.payment_facts import expanded
-from stripe_payments.sync.projection import (
-    State,
-    diff,
-    invoice_row,
-    money_back_row,
-    payment_row,
-    project,
-)
-from stripe_payments.sync.stored_objects import flatten
+from stripe_payments.sync.fetch import stored_form, units_of, units_owned_by
+from stripe_payments.sync.payment_facts import MoneyBack, Payment, money_back
+from stripe_payments.sync.projection import State, diff, project
+from stripe_payments.sync.stripe_objects import StripeObjects, parse_objects
 from ubus_py.blobmsg import encode_table
 
 US = "a" * 32
@@ -57,9 +49,22 @@ def charge(**fields: Any) -> dict[str, Any]:
     return {"id": "ch_1", "object": "charge", "created": 150, "paid": True, "amount": 4999, **fields}
 
 
-def payment(raw: dict[str, Any]) -> facts.Payment:
-    held = expanded(raw.get("payment_intent"))
-    return facts.payment(raw, held, expanded(held.get("latest_charge")) if held else None)
+def invoice(**fields: Any) -> dict[str, Any]:
+    return {"id": "in_1", "object": "invoice", "created": 10, "currency": "eur", **fields}
+
+
+def parsed(*roots: dict[str, Any]) -> StripeObjects:
+    units = [unit for root in roots for unit in units_of(root, 0.0)]
+    return parse_objects({raw["id"]: raw for raw in stored_form(units)})
+
+
+def payment(raw: dict[str, Any]) -> Payment:
+    return projected(raw).payments[raw["id"]]
+
+
+def went_back(held: dict[str, Any], *taken: dict[str, Any]) -> MoneyBack:
+    """`taken`: its refunds and disputes."""
+    return money_back(parsed(held, *taken))["ch_1"]
 
 
 def test_a_session_for_nothing_has_neither_payment_nor_currency() -> None:
@@ -72,11 +77,9 @@ def test_a_session_for_nothing_has_neither_payment_nor_currency() -> None:
         None,
     )
     assert paid.paid_at == 100
-    bought = facts.purchase(raw, paid)
-    assert bought is not None
-    assert bought.paid
-    row = payment_row(paid, "i")
-    assert row is not None
+    state = projected(raw)
+    assert state.purchases["cs_1"].paid
+    (row,) = state.history
     assert (row.id, row.amount, row.currency) == ("cs_1", 0, "")
 
 
@@ -109,8 +112,7 @@ def test_the_status_of_a_session(fields: dict[str, Any], status: str, final: boo
 
 def test_only_a_completed_session_of_mode_payment_is_a_purchase() -> None:
     for fields in ({"status": "open"}, {"status": "expired"}, {"mode": "subscription"}, {"mode": "setup"}):
-        raw = session(**fields)
-        assert facts.purchase(raw, payment(raw)) is None
+        assert not projected(session(**fields)).purchases
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,7 @@ def test_only_a_completed_session_of_mode_payment_is_a_purchase() -> None:
     ],
 )
 def test_full_and_partial_refunds(refunded: dict[str, Any], full: bool) -> None:
-    assert facts.money_back(charge(**refunded)).whole is full
+    assert went_back(charge(**refunded)).whole is full
 
 
 @pytest.mark.parametrize(
@@ -144,8 +146,8 @@ def test_full_and_partial_refunds(refunded: dict[str, Any], full: bool) -> None:
     ],
 )
 def test_where_disputes_stand(statuses: list[str], state: str) -> None:
-    held = charge(disputed=True)
-    assert facts.dispute_state(held, [{"status": status} for status in statuses]) == state
+    disputes = [dispute(status, id=f"dp_{number}") for number, status in enumerate(statuses)]
+    assert went_back(charge(disputed=True), *disputes).dispute == state
 
 
 @pytest.mark.parametrize(
@@ -162,12 +164,13 @@ def test_refunds_that_failed_do_not_count(
     refunds: list[tuple[str, int]], amount_refunded: int, refunded: int
 ) -> None:
     held = charge(amount_refunded=amount_refunded, refunded=amount_refunded == 4999, currency="eur")
-    back = facts.money_back(held, [], [{"status": status, "amount": amount} for status, amount in refunds])
+    known = [refund(number, amount, status=status) for number, (status, amount) in enumerate(refunds)]
+    back = went_back(held, *known)
     assert (back.refunded, back.whole) == (refunded, False)
 
 
 @pytest.mark.parametrize(
-    ("dispute", "lost", "refunded", "whole"),
+    ("fields", "lost", "refunded", "whole"),
     [
         ({"status": "lost", "amount": 1000, "currency": "eur"}, 1000, 0, False),
         ({"status": "lost", "amount": 4999, "currency": "eur"}, 4999, 0, True),
@@ -186,13 +189,13 @@ def test_refunds_that_failed_do_not_count(
         ),
     ],
 )
-def test_what_a_dispute_takes(dispute: dict[str, Any], lost: int, refunded: int, whole: bool) -> None:
-    back = facts.money_back(charge(currency="eur", disputed=True), [dispute])
+def test_what_a_dispute_takes(fields: dict[str, Any], lost: int, refunded: int, whole: bool) -> None:
+    back = went_back(charge(currency="eur", disputed=True), dispute(**fields))
     assert (back.lost, back.refunded, back.whole) == (lost, refunded, whole)
 
 
 def test_a_charge_that_is_not_disputed_has_no_dispute() -> None:
-    assert facts.dispute_state(charge(disputed=False), []) is None
+    assert went_back(charge(disputed=False)).dispute is None
 
 
 @pytest.mark.parametrize(
@@ -209,8 +212,8 @@ def test_a_charge_that_is_not_disputed_has_no_dispute() -> None:
     ],
 )
 def test_whose_it_is(fields: dict[str, Any], ours: bool) -> None:
-    assert facts.is_ours(session(**fields), US, "cus_1") is ours
-    assert facts.is_ours({"object": "charge", "customer": None, "metadata": {}}, US, None) is False
+    assert bool(units_owned_by(US, "cus_1", units_of(session(**fields), 0.0))) is ours
+    assert not units_owned_by(US, None, units_of(charge(customer=None, metadata={}), 0.0))
 
 
 def subscription(**fields: Any) -> dict[str, Any]:
@@ -225,89 +228,77 @@ def subscription(**fields: Any) -> dict[str, Any]:
 
 
 def test_the_periods_end_is_the_items() -> None:
-    assert plan_facts.subscription(subscription(), None).current_period_end == 900
-    unknown = subscription(items={"data": [{"price": "price_1"}]})
-    row = plan_facts.subscription(unknown, None)
+    assert plan(subscription()).current_period_end == 900
+    row = plan(subscription(items={"data": [{"price": "price_1"}]}))
     assert (row.current_period_end, row.price_id, row.price_alias) == (None, "price_1", "old")
 
 
 def test_the_price_of_today_counts_and_not_that_of_the_purchase() -> None:
-    assert plan_facts.subscription(subscription(), None).price_alias == "alias"
+    assert plan(subscription()).price_alias == "alias"
 
 
 def test_past_due_since_comes_from_stripe_and_not_from_when_we_looked() -> None:
-    unpaid = {
-        "id": "in_1",
-        "object": "invoice",
-        "status": "open",
-        "created": 10,
-        "status_transitions": {"finalized_at": 20},
-    }
-    assert plan_facts.subscription(subscription(), unpaid).past_due_since is None
+    unpaid = invoice(status="open", status_transitions={"finalized_at": 20})
+    assert plan(subscription(), unpaid).past_due_since is None
     due = subscription(status="past_due", latest_invoice="in_1")
-    assert plan_facts.subscription(due, unpaid).past_due_since == 20
+    assert plan(due, unpaid).past_due_since == 20
     no_final = {**unpaid, "status_transitions": {"finalized_at": None}}
-    assert plan_facts.subscription(due, no_final).past_due_since == 10
+    assert plan(due, no_final).past_due_since == 10
     due["items"]["data"][0]["current_period_start"] = 5
-    assert plan_facts.subscription(due, None).past_due_since == 5
+    assert plan(due).past_due_since == 5
 
 
 def test_pauses_and_ends() -> None:
     pause = {"behavior": "void"}
-    row = plan_facts.subscription(
-        subscription(pause_collection=pause, cancel_at=5, cancel_at_period_end=True, trial_end=4), None
-    )
+    row = plan(subscription(pause_collection=pause, cancel_at=5, cancel_at_period_end=True, trial_end=4))
     assert row.paused_collection
     assert row.cancel_at_period_end
     assert (row.cancel_at, row.trial_end) == (5, 4)
 
 
 def test_an_invoices_subscription_and_payments() -> None:
-    raw = {
-        "parent": {"subscription_details": {"subscription": {"id": "sub_1"}}},
-        "payments": {
+    raw = invoice(
+        parent={"subscription_details": {"subscription": {"id": "sub_1"}}},
+        payments={
             "data": [
                 {"payment": {"type": "payment_intent", "payment_intent": "pi_1"}},
                 {"payment": {"type": "charge", "charge": "ch_1"}},
                 {"payment": {"type": "payment_intent", "payment_intent": {"id": "pi_2"}}},
             ]
         },
-    }
-    assert facts.subscription_of_invoice(raw) == "sub_1"
-    assert facts.payment_intents_of_invoice(raw) == ["pi_1", "pi_2"]
-    assert facts.subscription_of_invoice({}) is None
-    assert facts.payment_intents_of_invoice({}) == []
+    )
+    found = parsed(raw).invoices["in_1"]
+    assert found.subscription == "sub_1"
+    assert found.payment_intents == ("pi_1", "pi_2")
+    nothing = parsed(invoice()).invoices["in_1"]
+    assert nothing.subscription is None
+    assert nothing.payment_intents == ()
 
 
 def test_drafts_are_no_history() -> None:
-    assert invoice_row({"id": "in_1", "status": "draft"}, "") is None
-    row = invoice_row({"id": "in_1", "status": "open", "created": 3, "amount_due": 499}, "premium")
-    assert row is not None
+    assert not projected(invoice(status="draft")).history
+    (row,) = projected(invoice(status="open", created=3, amount_due=499)).history
     assert (row.status, row.amount, row.date, row.kind) == ("unpaid", 499, 3, "invoice")
 
 
 def test_a_hundred_lines_of_the_longest_fit_into_one_answer_on_the_bus() -> None:
     """The bus takes 1 MiB; Stripe's texts may have thousands of characters."""
     address = "https://pay.stripe.com/" + "x" * 2020
-    raw = {
-        "id": "in_1",
-        "status": "paid",
-        "created": 100,
-        "amount_paid": 499,
-        "currency": "eur",
-        "lines": {"data": [{"description": "€" * 5000}]},
-        "hosted_invoice_url": address,
-        "invoice_pdf": address,
-    }
-    line = invoice_row(raw, "")
-    assert line is not None
+    raw = invoice(
+        status="paid",
+        amount_paid=499,
+        lines={"data": [{"description": "€" * 5000}]},
+        hosted_invoice_url=address,
+        invoice_pdf=address,
+    )
+    (line,) = projected(raw).history
     assert line.description
     told = [{"description": line.description, "url": line.receipt_url, "pdf": line.invoice_pdf}] * 100
     assert len(encode_table({"transactions": told})) < 900_000
-    refund = money_back_row({"id": "re_1"}, "refund", "€" * 5000)
-    paid = payment_row(payment(session()), "€" * 5000)
-    assert paid is not None
-    assert refund.description == paid.description == line.description
+    marks = {"router_id": US, "item": "€" * 5000}
+    others = projected(bought(1, refunds={"data": [refund(1, 1)]}) | {"metadata": marks}).history
+    assert [row.kind for row in others] == ["payment", "refund"]
+    assert {row.description for row in others} == {line.description}
 
 
 # -- all objects together ------------------------------------------------------------------------
@@ -321,8 +312,11 @@ SETTINGS = Settings(
 
 
 def projected(*roots: dict[str, Any], archived: list[TransactionRow] | None = None) -> State:
-    objects = {raw["id"]: raw for root in roots for raw in flatten(root)}
-    return project(objects, SETTINGS, 1000, last_contact=1000, previous={}, archived=archived or ())
+    return project(parsed(*roots), SETTINGS, 1000, last_contact=1000, previous={}, archived=archived or ())
+
+
+def plan(raw: dict[str, Any], *others: dict[str, Any]) -> Subscription:
+    return projected(raw, *others).subscriptions["sub_1"]
 
 
 def bought(number: int = 1, **of_charge: Any) -> dict[str, Any]:
@@ -337,9 +331,9 @@ def dispute(status: str, **fields: Any) -> dict[str, Any]:
     return whole | {"amount": 4999, "currency": "eur", "status": status} | fields
 
 
-def refund(number: int, amount: int) -> dict[str, Any]:
+def refund(number: int, amount: int, **fields: Any) -> dict[str, Any]:
     whole = {"id": f"re_{number}", "object": "refund", "created": 160 + number, "charge": "ch_1"}
-    return whole | {"amount": amount, "currency": "eur", "status": "succeeded"}
+    return whole | {"amount": amount, "currency": "eur", "status": "succeeded"} | fields
 
 
 def test_the_order_in_which_objects_came_decides_nothing() -> None:
@@ -351,7 +345,7 @@ def test_the_order_in_which_objects_came_decides_nothing() -> None:
     ]
     states = [asdict(projected(*order)) for order in permutations(roots)]
     for state in states:
-        state.pop("objects")
+        state.pop("parsed")
     assert all(state == states[0] for state in states)
     assert states[0]["entitlements"]["backup"]["unlocked"]
 
@@ -364,11 +358,11 @@ def test_a_refund_that_the_charge_lists_no_more_stays_in_the_history() -> None:
 
 def test_a_payment_intent_of_a_session_or_an_invoice_is_no_payment_of_its_own() -> None:
     paid_by = {"data": [{"payment": {"payment_intent": "pi_2"}}]}
-    invoice = {"id": "in_1", "object": "invoice", "status": "paid", "amount_paid": 4999, "payments": paid_by}
-    state = projected(bought(1), intent(id="pi_2", status="succeeded"), invoice)
+    charged = invoice(status="paid", amount_paid=4999, payments=paid_by)
+    state = projected(bought(1), intent(id="pi_2", status="succeeded"), charged)
     assert sorted(row.id for row in state.history) == ["in_1", "pi_1"]
     assert list(state.payments) == ["cs_1"]
-    assert (state.payment_of("pi_1") or payment({})).id == "cs_1"
+    assert [paid.id for paid in [state.payment_of("pi_1")] if paid is not None] == ["cs_1"]
 
 
 def test_the_diff_has_payments_then_subscriptions_then_features() -> None:
@@ -418,7 +412,7 @@ def test_what_is_archived_stays_in_the_history_and_unlocks_what_it_did() -> None
     assert not {"cs_6", "pi_6", "ch_6", "sub_1"} & old.gone
     left = {name: raw for name, raw in before.objects.items() if name not in old.gone}
     left |= {raw["id"]: raw for raw in old.purchases}
-    after = project(left, SETTINGS, 1000, last_contact=1000, previous={}, archived=old.rows)
+    after = project(parse_objects(left), SETTINGS, 1000, last_contact=1000, previous={}, archived=old.rows)
     assert after.history == before.history
     assert after.purchases == before.purchases
     assert after.subscriptions == before.subscriptions
@@ -458,9 +452,10 @@ def test_thousands_of_objects_take_no_time_that_anyone_notices() -> None:
     def seconds(count: int) -> float:
         chance = Random(1)
         roots = [bought(number, note=chance.random()) for number in range(count)]
-        objects = {raw["id"]: raw for root in roots for raw in flatten(root)}
+        units = [unit for root in roots for unit in units_of(root, 0.0)]
+        objects = {raw["id"]: raw for raw in stored_form(units)}
         start = time.perf_counter()
-        project(objects, SETTINGS, 1000, last_contact=1000, previous={})
+        project(parse_objects(objects), SETTINGS, 1000, last_contact=1000, previous={})
         return time.perf_counter() - start
 
     seconds(100)

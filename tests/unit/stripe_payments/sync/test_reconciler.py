@@ -8,9 +8,9 @@ import pytest
 
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments.errors import PaymentError
-from stripe_payments.ledger.opening import META_HELD
+from stripe_payments.ledger.opening import META_MUST_NOT_LOCK
 from stripe_payments.sync import META_REBUILDING
-from stripe_payments.sync.stored_objects import flatten
+from stripe_payments.sync.fetch import stored_form, units_of
 from tests.unit.stripe_payments.seller import ONE_TIME, PATIENCE, Seller, eventually, selling
 
 BOUGHT = {"updates", "backups"}
@@ -222,7 +222,7 @@ async def test_flattening_keeps_every_object_once_with_ids_in_place_of_the_other
     session_id = await seller.buy()
     fetched = await seller.stripe.retrieve(session_id)
     assert fetched is not None
-    rows = {row["id"]: row for row in flatten(fetched)}
+    rows = {row["id"]: row for row in stored_form(units_of(fetched, 0.0))}
     intent = fetched["payment_intent"]
     charge = intent["latest_charge"]
     assert set(rows) == {session_id, intent["id"], charge["id"]}
@@ -240,7 +240,7 @@ async def test_while_a_lost_ledger_is_rebuilt_nothing_locks(cloud: StripeCloud, 
         leftover.unlink()
     async with selling(cloud, state, rebuilding=True) as seller:
         await seller.ledger.write(lambda tx: tx.features.replace(told))
-        await seller.ledger.write(lambda tx: tx.meta.set(META_HELD, ",".join(sorted(told))))
+        await seller.ledger.write(lambda tx: tx.meta.set(META_MUST_NOT_LOCK, ",".join(sorted(told))))
         await seller.reconciler.recompute()
         assert await seller.unlocked() == BOUGHT
         seller.run(seller.poller.run())

@@ -8,7 +8,7 @@ import pytest
 
 from stripe_payments.entitlements import Entitlement, ManualGrant
 from stripe_payments.ledger import Ledger, Transaction
-from stripe_payments.ledger.opening import LOG_LEFT_OVER, META_HELD, META_REBUILDING
+from stripe_payments.ledger.opening import LOG_LEFT_OVER, META_MUST_NOT_LOCK, META_REBUILDING
 from stripe_payments.unlocks import Unlocks, adopt_features, worker
 from tests.unit.stripe_payments.unlocks.buses import Crash, CrashingBus, FillingBus, SlowBus
 from tests.unit.stripe_payments.unlocks.conftest import PATIENCE, World, until
@@ -434,7 +434,7 @@ async def test_an_outdated_ledger_adopts_only_features_it_lacks(world: World) ->
         "phone_support": Entitlement("phone_support", True, "manual", "", None, "granted"),
         "remote_backup_daily": BACKUP,
     }
-    assert await world.ledger.read(lambda tx: tx.meta.get(META_HELD)) == "phone_support"
+    assert await world.ledger.read(lambda tx: tx.meta.get(META_MUST_NOT_LOCK)) == "phone_support"
     assert await world.ledger.read(lambda tx: tx.grants.all()) == [ManualGrant("phone_support")]
 
 
