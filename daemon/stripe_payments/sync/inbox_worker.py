@@ -111,6 +111,9 @@ class InboxWorker:
             _log.error("event processing failed", event=ids[0], object=object_id, exc=error)
             await self._postpone(waiting, "internal_error", None)
         else:
+            if outcome.overtaken:
+                await self._postpone(waiting, "overtaken", None)
+                return
             _log.info("event applied", event=",".join(ids), object=object_id, outcome=outcome.status)
 
     async def _postpone(self, waiting: list[InboxEvent], error: str, retry_after: object) -> None:

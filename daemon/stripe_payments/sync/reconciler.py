@@ -52,12 +52,14 @@ class SyncOutcome:
 
     status: applied (something of ours was there), foreign (another router's), missing (Stripe has no such
     object), ignored (an object of a kind that is not followed). changed: the names of the features that were
-    unlocked or locked, or whose details changed.
+    unlocked or locked, or whose details changed. overtaken: newer responses were stored during each of the
+    fetches, so that the inbox events are not finished.
     """
 
     changed: tuple[str, ...] = ()
     status: str = "ignored"
     ours: bool = False
+    overtaken: bool = False
 
 
 @dataclass(slots=True)
@@ -147,8 +149,8 @@ class Reconciler:
             overtaken = _Overtaken()
             outcome = await self._apply(units, reason, event_ids, "missing", overtaken)
             if not overtaken.ids:
-                break
-        return outcome
+                return outcome
+        return replace(outcome, overtaken=True)
 
     async def apply(
         self, units: Iterable[Unit], reason: str, *, along: Callable[[Transaction], None] | None = None

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from simulator.stripe_cloud import StripeCloud
+from stripe_payments.sync.fetch import units_of
 from tests.unit.stripe_payments.full_storage import storage_full_beyond
 from tests.unit.stripe_payments.seller import Seller, eventually, selling
 
@@ -91,6 +94,34 @@ async def test_a_full_storage_only_puts_off_and_stripe_is_not_asked_without_end(
     await empties(seller)
     assert await seller.unlocked() == BOUGHT
     assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_an_event_whose_fetches_are_all_overtaken_is_retried_later(
+    seller: Seller, cloud: StripeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer response for the same object is stored during each fetch, as by a poll."""
+    session_id = await seller.checkout()
+    cloud.pay(session_id)
+    retrieve = seller.stripe.retrieve
+
+    async def overtaken(object_id: str) -> dict[str, Any] | None:
+        fetched = await retrieve(object_id)
+        newer = await retrieve(object_id)
+        assert newer is not None
+        await seller.reconciler.apply(units_of(newer, time.monotonic()), "poll")
+        return fetched
+
+    async def postponed() -> bool:
+        events = await seller.ledger.read(lambda tx: tx.inbox.due(2**60, 10))
+        return bool(events) and events[0].error == "overtaken"
+
+    await deliver(seller, ("evt_1", session_id))
+    with monkeypatch.context() as patched:
+        patched.setattr(seller.stripe, "retrieve", overtaken)
+        seller.run(seller.inbox.run())
+        await eventually(postponed, "the event is due later")
+    await empties(seller)
+    assert await seller.unlocked() == BOUGHT
 
 
 async def test_an_accepted_event_survives_a_restart(cloud: StripeCloud, tmp_path: Path) -> None:
