@@ -3,7 +3,8 @@ one.
 
 Write-ahead log with ``locking_mode=EXCLUSIVE``: SQLite then keeps the WAL's index in the heap instead of
 shared memory (https://sqlite.org/wal.html#noshm), and a second daemon cannot open the file.
-``synchronous=FULL``: each commit is synced.
+``synchronous=FULL``: a commit is synced before its writers go on, unless all of them renounced that (see
+`Ledger.write`).
 """
 
 import sqlite3

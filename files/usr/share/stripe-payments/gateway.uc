@@ -1,7 +1,7 @@
 {%
 // Carries HTTP requests from uhttpd to the daemon's bus object `stripe-payments.http`, and its replies back. It
-// decides nothing. What it answers by itself is what the bus cannot carry (413, 400) or what nobody is there to
-// answer (503). uhttpd runs the top level once, then `handle_request` in a process of its own for each request.
+// decides nothing. By itself it answers only requests that the bus cannot carry (413, 400), and those that the daemon
+// does not answer (503) or not with an HTTP reply (502). uhttpd runs the top level once, then `handle_request` in a process of its own for each request.
 
 'use strict';
 

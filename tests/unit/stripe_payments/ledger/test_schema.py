@@ -79,6 +79,12 @@ async def test_a_ledger_of_schema_3_is_migrated_without_loss(path: Path) -> None
     renewals, one of them partly refunded; a one-time purchase, partly refunded and disputed; a checkout that
     is being created; events, notifications, a grant; and rows whose objects were no longer stored
     (``…_dropped``). `schema_3.json` is what that code read from it.
+
+    Both are made by hand, not by a script of this repository: check that commit out, run a script of its own
+    in a test with its fixtures `seller` and `cloud` (subscribe, advance the clock by three months, buy,
+    refund, dispute, grant, leave a checkout and the queues as they are), copy an object's rows under an id
+    that ends in ``_dropped`` and delete the object, close the ledger so that its log is empty, and dump what
+    the services of that commit read from the file.
     """
     path.parent.mkdir(mode=0o700)
     path.write_bytes((FOLDER / "schema_3.db").read_bytes())

@@ -1,4 +1,5 @@
-// The ubus object `stripe-payments.uci`: the only code of the payment system that runs as root.
+// The ubus object `stripe-payments.uci`, in rpcd, which runs as root: the only code of the payment system that writes
+// as root. (The gateway in uhttpd is root's as well; it carries requests to the daemon.)
 //
 // The daemon has a user of its own, and that user must not have rpcd's `uci` object: whoever may set any option of
 // any configuration is root. So it gets three narrow verbs instead. Everything is validated before anything is
