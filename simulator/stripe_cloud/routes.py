@@ -23,6 +23,7 @@ from .resources import (
     payments,
     platform,
     portal,
+    schedules,
     subscriptions,
 )
 
@@ -229,6 +230,19 @@ ROUTES: list[Route] = [
         "/v1/subscription_items",
         p.SubscriptionItemListParams,
         subscriptions.list_items,
+        "subscription",
+    ),
+    *_crud(
+        "/v1/subscription_schedules",
+        "subscription",
+        create=(p.SubscriptionScheduleCreateParams, schedules.create_schedule),
+        retrieve=(p.SubscriptionScheduleRetrieveParams, schedules.retrieve_schedule),
+    ),
+    Route(
+        "POST",
+        "/v1/subscription_schedules/{}/release",
+        p.SubscriptionScheduleReleaseParams,
+        schedules.release_schedule,
         "subscription",
     ),
     Route("GET", "/v1/invoices/search", p.InvoiceSearchParams, invoices.search_invoices, "invoice"),

@@ -74,6 +74,16 @@ def update(account: Account, sub: Json, params: Json) -> Json:
             f"When `payment_behavior` is `pending_if_incomplete`, `{min(extra)}` cannot be passed.",
             param=min(extra),
         )
+    if behaviour == "pending_if_incomplete" and not pending_updates.is_supported(account, sub):
+        raise invalid(
+            "`payment_behavior=pending_if_incomplete` does not support the subscription's payment method.",
+            param="payment_behavior",
+        )
+    if sub["schedule"] is not None and params.keys() & {"cancel_at", "cancel_at_period_end"}:
+        raise invalid(
+            f"The subscription is managed by the subscription schedule `{sub['schedule']}`, and updating any "
+            "cancelation behavior directly is not allowed. Please update the schedule instead."
+        )
     if sub["pending_update"] is not None and "items" in params:
         raise invalid("This subscription has a pending update already; it must be paid or expire first.")
     change = work_out(account, sub, params)
@@ -296,9 +306,9 @@ def _apply_fields(account: Account, sub: Json, params: Json) -> None:
         if name == "metadata":
             sub["metadata"] = merge_metadata(sub["metadata"], value)
         elif name == "cancel_at_period_end":
-            _set_cancel_at(account, sub, "min_period_end" if value else "", at_period_end=value)
+            set_cancel_at(account, sub, "min_period_end" if value else "", at_period_end=value)
         elif name == "cancel_at":
-            _set_cancel_at(account, sub, value, at_period_end=False)
+            set_cancel_at(account, sub, value, at_period_end=False)
         elif name == "pause_collection":
             sub["pause_collection"] = (
                 value and {"behavior": value["behavior"], "resumes_at": value.get("resumes_at")}
@@ -322,7 +332,7 @@ def _apply_fields(account: Account, sub: Json, params: Json) -> None:
             sub[name] = value or None
 
 
-def _set_cancel_at(account: Account, sub: Json, value: Any, *, at_period_end: bool) -> None:
+def set_cancel_at(account: Account, sub: Json, value: Any, *, at_period_end: bool) -> None:
     ends = [item["current_period_end"] for item in sub["items"]["data"]]
     if value == "":
         sub.update(cancel_at=None, cancel_at_period_end=False, canceled_at=None)

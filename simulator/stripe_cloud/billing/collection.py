@@ -12,7 +12,7 @@ from ..api_errors import Json, StripeApiError, invalid
 from ..cards import TestCard
 from ..clock import DAY
 from ..paying import Attempt
-from . import invoicing, pending_updates
+from . import invoicing, pending_updates, resumption
 
 RETRIES_AFTER = (3 * DAY, 5 * DAY, 7 * DAY)
 AFTERWARDS = ("canceled", "unpaid", "past_due", "paused")
@@ -86,6 +86,7 @@ def recovered(account: Account, invoice: Json, sub: Json) -> None:
     effect.
     """
     pending_updates.apply_if_paid(account, sub, invoice)
+    resumption.apply_if_paid(account, sub, invoice)
     if sub["latest_invoice"] == invoice["id"] and sub["status"] in {"past_due", "unpaid", "incomplete"}:
         with account.changing(sub, "customer.subscription.updated"):
             sub["status"] = "active"

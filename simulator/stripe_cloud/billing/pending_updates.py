@@ -32,6 +32,18 @@ ALLOWED = frozenset(
 """Only these parameters may come along with `payment_behavior=pending_if_incomplete`."""
 
 
+SUPPORTED = frozenset({"card", "link", "paypal", "satispay", "klarna"})
+"""Types of payment methods, of those that are simulated; not the debits of a bank account."""
+
+
+def is_supported(account: Account, sub: Json) -> bool:
+    """Whether a change of the subscription can wait for its payment."""
+    customer = account.get("customer", sub["customer"])
+    default = (customer.get("invoice_settings") or {}).get("default_payment_method")
+    method = account.find(sub["default_payment_method"] or default)
+    return method is None or method["type"] in SUPPORTED
+
+
 def hold(account: Account, sub: Json, after: Json, invoice: Json) -> None:
     """The payment failed: the subscription stays as it is, and shows what it would become."""
     account.behind(sub["id"])["pending"] = {"invoice": invoice["id"], "after": deepcopy(after)}

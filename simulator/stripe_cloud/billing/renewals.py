@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ..account import Account
 from ..api_errors import Json
 from ..paying import Attempt
-from . import calendar, changes, collection, invoicing, subscriptions
+from . import calendar, changes, collection, invoicing, resumption, subscriptions
 
 
 def payment_settled(account: Account, invoice: Json, attempt: Attempt) -> None:
@@ -130,6 +130,10 @@ def _expire_pending_update(account: Account, subscription_id: str) -> None:
     changes.expire_pending_update(account, account.get("subscription", subscription_id))
 
 
+def _expire_resumption(account: Account, subscription_id: str) -> None:
+    resumption.expire(account, account.get("subscription", subscription_id))
+
+
 TASKS: dict[str, Callable[[Account, str], None]] = {
     "subscription": _look_at,
     "finalize_invoice": _finalize,
@@ -138,4 +142,5 @@ TASKS: dict[str, Callable[[Account, str], None]] = {
     "expire_incomplete": _expire_incomplete,
     "remind_of_trial_end": _remind_of_trial_end,
     "expire_pending_update": _expire_pending_update,
+    "expire_resumption": _expire_resumption,
 }

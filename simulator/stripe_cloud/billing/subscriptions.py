@@ -15,7 +15,7 @@ from ..clock import DAY, HOUR
 from ..objects import billing as objects
 from ..objects import catalogue
 from ..paying import Attempt
-from . import calendar, collection, invoicing
+from . import calendar, collection, invoicing, resumption
 from .proration import change_lines
 
 INCOMPLETE_FOR = 23 * HOUR
@@ -199,6 +199,10 @@ def cancel(account: Account, sub: Json, params: Json) -> Json:
             pending_update=None,
         )
         _note_reason(sub, params.get("cancellation_details", {}))
+    schedule = account.find(sub["schedule"])
+    if schedule is not None:
+        with account.changing(schedule, "subscription_schedule.canceled"):
+            schedule.update(status="canceled", canceled_at=now, current_phase=None)
     latest = account.find(sub["latest_invoice"])
     if latest is not None and latest["status"] == "draft":
         with account.changing(latest, "invoice.updated"):
@@ -233,26 +237,18 @@ def pause(account: Account, sub: Json, reason: str) -> Json:
 
 
 def resume(account: Account, sub: Json, params: Json) -> Json:
-    """From `paused`: a new period and an invoice for it; 402 if it cannot be paid."""
-    if sub["status"] != "paused":
-        raise invalid(f"Only paused subscriptions can be resumed; this one is {sub['status']}.")
-    method = collection.payment_method_for(account, sub)
-    now = account.now()
-    card = collection.card_of(account, method) if method else None
-    if card is None or card.decline or card.later_decline or card.challenge == "always":
-        decline = (card and (card.later_decline or card.decline)) or cards.AUTHENTICATION_REQUIRED
-        raise StripeApiError(
-            402, decline.en, kind="card_error", code=decline.code, decline_code=decline.decline_code
+    """Active at once where nothing is due; else once the resumption invoice is paid."""
+    if "payment_behavior" in params and sub["billing_mode"]["type"] != "flexible":
+        raise invalid(
+            "`payment_behavior` can only be passed for subscriptions with `billing_mode=flexible`.",
+            param="payment_behavior",
         )
-    with account.changing(sub, None):
-        sub.update(status="active", billing_cycle_anchor=now, status_details=None)
-        for item in sub["items"]["data"]:
-            item["current_period_start"] = now
-            item["current_period_end"] = calendar.next_end(now, item["price"]["recurring"], now)
-    account.emit("customer.subscription.resumed", sub)
-    invoice = invoicing.draft(account, sub, invoicing.cycle_lines(account, sub), reason="subscription_update")
-    invoicing.finalize(account, invoice)
-    if invoice["status"] == "open":
+    invoice = resumption.begin(account, sub, params)
+    if invoice is None:
+        pass
+    elif invoice["status"] == "paid":
+        resumption.apply_if_paid(account, sub, invoice)
+    elif params.get("payment_behavior") == "resume_on_payment_success":
         collection.charge_automatically(account, invoice, sub)
     schedule_next(account, sub)
     return sub

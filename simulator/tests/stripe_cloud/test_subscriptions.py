@@ -192,10 +192,11 @@ async def test_a_trial_without_a_card_ends_as_configured(shop: Shop, behaviour: 
     sub = await fetch(shop, sub_id)
     assert sub.status == status
     if status == "paused":
-        error = await shop.refused(shop.client.v1.subscriptions.resume, sub_id, {})
-        assert error.http_status == 402
+        resume = shop.client.v1.subscriptions.resume
+        at_once: Any = {"payment_behavior": "resume_on_payment_success"}
+        assert (await shop.call(resume, sub_id, at_once)).status == "paused"
         shop.cloud.change_card(str(sub.customer), "4242424242424242")
-        assert (await shop.call(shop.client.v1.subscriptions.resume, sub_id, {})).status == "active"
+        assert (await shop.call(resume, sub_id, at_once)).status == "active"
 
 
 async def test_a_declined_card_starts_no_trial(shop: Shop) -> None:
@@ -501,3 +502,57 @@ async def test_dunning_can_end_in_a_pause(shop: Shop) -> None:
     paused: Any = await fetch(shop, sub_id)
     assert paused.status == "paused"
     assert paused.status_details.paused.subscription.type == "final_payment_failure"
+
+
+async def test_resuming_attempts_no_payment_unless_it_is_told_to(shop: Shop) -> None:
+    sub_id = await shop.subscribe()
+    api = shop.client.v1
+    await shop.call(api.subscriptions.pause, sub_id, {})
+    waiting: Any = await shop.call(api.subscriptions.resume, sub_id, {"expand": ["latest_invoice"]})
+    assert (waiting.status, waiting.latest_invoice.status, waiting.latest_invoice.attempted) == (
+        "paused",
+        "open",
+        False,
+    )
+    shop.cloud.advance(24 * HOUR)
+    given_up: Any = await fetch(shop, sub_id, "latest_invoice")
+    assert (given_up.status, given_up.latest_invoice.status) == ("paused", "void")
+    at_once: Any = {"payment_behavior": "resume_on_payment_success"}
+    assert (await shop.call(api.subscriptions.resume, sub_id, at_once)).status == "active"
+    assert shop.event_types().count("customer.subscription.resumed") == 1
+    await shop.call(api.subscriptions.pause, sub_id, {})
+    again: Any = await shop.call(api.subscriptions.resume, sub_id, {})
+    await shop.call(api.invoices.pay, again.latest_invoice)
+    assert (await fetch(shop, sub_id)).status == "active"
+
+
+async def test_a_bank_debit_cannot_pay_for_a_change_that_waits(shop: Shop) -> None:
+    sub_id = await shop.subscribe(card="bank_debit")
+    sub = await fetch(shop, sub_id)
+    change: Any = {
+        "items": [{"id": sub.items.data[0].id, "quantity": 2}],
+        "proration_behavior": "always_invoice",
+        "payment_behavior": "pending_if_incomplete",
+    }
+    error: Any = await shop.refused(shop.client.v1.subscriptions.update, sub_id, change)
+    assert (error.http_status, error.param) == (400, "payment_behavior")
+    change["payment_behavior"] = "allow_incomplete"
+    changed: Any = await shop.call(shop.client.v1.subscriptions.update, sub_id, change)
+    assert (changed.status, changed.items.data[0].quantity) == ("active", 2)
+
+
+async def test_a_schedule_alone_decides_when_its_subscription_ends(shop: Shop) -> None:
+    sub_id = await shop.subscribe()
+    api = shop.client.v1
+    schedule = await shop.call(api.subscription_schedules.create, {"from_subscription": sub_id})
+    assert (await fetch(shop, sub_id)).schedule == schedule.id
+    end: Any = {"cancel_at_period_end": True}
+    error = await shop.refused(api.subscriptions.update, sub_id, end)
+    assert schedule.id in str(error.user_message)
+    await shop.call(api.subscription_schedules.release, schedule.id)
+    assert (await shop.call(api.subscriptions.update, sub_id, end)).cancel_at_period_end
+    assert (await shop.refused(api.subscription_schedules.release, schedule.id)).http_status == 400
+    other = await shop.call(api.subscription_schedules.create, {"from_subscription": sub_id})
+    await shop.call(api.subscriptions.cancel, sub_id)
+    ended = await shop.call(api.subscription_schedules.retrieve, other.id)
+    assert ended.status == "canceled"
