@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from stripe_payments.entitlements import MANUAL, Entitlement, Purchase, Subscription, announced_end
+from stripe_payments.entitlements import MANUAL, Entitlement, Purchase, Subscription
 from stripe_payments.i18n import _
 from stripe_payments.settings import Price, Sellable, Settings
 
@@ -111,8 +111,8 @@ ChangeProblem = Literal[
     "payment_due",
     "paused",
     "incomplete",
-    "ending",
     "pending_change",
+    "scheduled",
     "several_items",
     "one_time",
     "same_price",
@@ -137,20 +137,38 @@ def change_problem(
         return problem
     if row.paused_collection:
         return "paused"
-    if announced_end(row) is not None:
-        return "ending"
     if raw.get("pending_update"):
         return "pending_change"
-    items = items_of(raw)
-    if len(items) != 1 or items[0].get("quantity", 1) != 1:
+    if raw.get("schedule"):
+        return "scheduled"
+    item = plan_item(raw, settings)
+    if item is None:
         return "several_items"
     if price.interval is None:
         return "one_time"
-    if price == price_of(row, settings):
+    if price == (price_of_item(item, settings) or price_of(row, settings)):
         return "same_price"
     if raw.get("currency") not in (None, price.currency):
         return "other_currency"
     return None
+
+
+def price_of_item(item: Mapping[str, Any], settings: Settings) -> Price | None:
+    """The catalog's price of a subscription item at Stripe; None if it is not sold here."""
+    at_stripe = item.get("price")
+    if not isinstance(at_stripe, Mapping):
+        return None
+    return settings.price(str(at_stripe.get("id"))) or settings.price(str(at_stripe.get("lookup_key") or ""))
+
+
+def plan_item(raw: Mapping[str, Any], settings: Settings) -> Mapping[str, Any] | None:
+    """The item of a subscription at Stripe that is a plan of the catalog, or its only item. None where it
+    cannot be told which one: items can be added in the Dashboard.
+    """
+    items = items_of(raw)
+    plans = [item for item in items if price_of_item(item, settings) is not None]
+    found = plans or items
+    return found[0] if len(found) == 1 else None
 
 
 def items_of(raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -10,10 +10,16 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.billing.declines import failure
-from stripe_payments.billing.eligibility import ChangeProblem, change_problem, items_of
+from stripe_payments.billing.eligibility import (
+    ChangeProblem,
+    change_problem,
+    plan_item,
+    price_of_item,
+)
 from stripe_payments.billing.plan_quotes import CHARGED_FOR, SHOWN_FOR, PlanQuotes, preview_view
 from stripe_payments.billing.prices import PriceIds
 from stripe_payments.billing.subscription_view import list_subscriptions, show_subscription
@@ -23,11 +29,17 @@ from stripe_payments.i18n import Text, _
 from stripe_payments.log import Log
 from stripe_payments.settings import Price, Settings
 from stripe_payments.shared_tasks import SharedTasks
-from stripe_payments.stripe_api import StripeAPI, is_transient, object_kind
+from stripe_payments.stripe_api import StripeAPI, is_replayed, is_transient, object_kind
+from stripe_payments.sync.stripe_objects import Invoice, expanded, integer, reference
 
 if TYPE_CHECKING:
     from stripe_payments.clock import TrustedClock
-    from stripe_payments.stripe_api.parameters import InvoiceCreatePreviewParams, SubscriptionUpdateParams
+    from stripe_payments.stripe_api.parameters import (
+        InvoiceCreatePreviewParams,
+        InvoiceCreatePreviewParamsSubscriptionDetails,
+        SubscriptionResumeParams,
+        SubscriptionUpdateParams,
+    )
     from stripe_payments.sync.reconciler import Reconciler
 
 _log = Log("subscriptions")
@@ -40,9 +52,9 @@ _REASONS: Final[Mapping[ChangeProblem, Text]] = {
     "payment_due": _("an invoice is unpaid; pay it first under Invoices and payment methods"),
     "paused": _("it is paused; resume it first"),
     "incomplete": _("its first payment has not succeeded yet"),
-    "ending": _("it is ending; resume it first, otherwise the new plan would end with it"),
     "pending_change": _("a plan change is waiting for payment; pay it, or wait until it expires"),
-    "several_items": _("it has several items in Stripe; change it there"),
+    "scheduled": _("a later change of it is already planned in Stripe; only the seller can alter that"),
+    "several_items": _("it has several plans in Stripe; change it there"),
     "one_time": _("a one-time purchase cannot replace a plan"),
     "same_price": _("it already has this price"),
     "other_currency": _("its currency cannot change"),
@@ -51,10 +63,15 @@ _REASONS: Final[Mapping[ChangeProblem, Text]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Current:
-    """A subscription of this router as Stripe has it now."""
+    """A subscription of this router as Stripe has it now. `item`: the one that is its plan."""
 
     row: Subscription
     raw: Mapping[str, Any]
+    item: Mapping[str, Any]
+
+    @property
+    def quantity(self) -> int:
+        return integer(self.item.get("quantity")) or 1
 
 
 class SubscriptionService:
@@ -92,15 +109,17 @@ class SubscriptionService:
         current, price = await self._changeable(subscription_id, price_id)
         row, stripe_price = current.row, await self._prices.id_of(price)
         date = self._quotes.proration_date(row, current.raw, price, SHOWN_FOR)
-        params: InvoiceCreatePreviewParams = {
-            "subscription": row.id,
-            "subscription_details": {
-                "items": [{"id": items_of(current.raw)[0]["id"], "price": stripe_price, "quantity": 1}],
-                "proration_behavior": "always_invoice",
-            },
+        details: InvoiceCreatePreviewParamsSubscriptionDetails = {
+            "items": [{"id": current.item["id"], "price": stripe_price, "quantity": current.quantity}],
+            "proration_behavior": "always_invoice",
         }
         if date is not None:
-            params["subscription_details"]["proration_date"] = date
+            details["proration_date"] = date
+        if row.cancel_at_period_end:
+            details["cancel_at_period_end"] = False
+        elif row.cancel_at is not None:
+            details["cancel_at"] = ""
+        params: InvoiceCreatePreviewParams = {"subscription": row.id, "subscription_details": details}
         try:
             invoice = await self._stripe.preview_invoice(params, f"preview-{uuid.uuid4().hex}")
         except PaymentError as error:
@@ -110,18 +129,23 @@ class SubscriptionService:
     async def change_plan(
         self, subscription_id: str, price_id: str, locale: str | None = None
     ) -> dict[str, Any]:
-        """Change to a price of the catalog now, for the previewed amount, and return the subscription.
+        """Change to a price of the catalog now, for the previewed amount, and return the subscription. One
+        that was to end renews again: the new plan was not bought to end with the old one.
 
         If the payment fails (declined, or the bank requires 3-D Secure), the old plan stays and
         `pending_change` names the invoice whose payment completes the change. Raises as `preview_change`.
         """
+        attempts = count()
 
         async def change() -> str:
+            attempt = next(attempts)
+            if attempt and await self._is_changed(subscription_id, price_id):
+                return subscription_id
             current, price = await self._changeable(subscription_id, price_id)
             row, stripe_price = current.row, await self._prices.id_of(price)
             date = self._quotes.proration_date(row, current.raw, price, CHARGED_FOR)
             params: SubscriptionUpdateParams = {
-                "items": [{"id": items_of(current.raw)[0]["id"], "price": stripe_price, "quantity": 1}],
+                "items": [{"id": current.item["id"], "price": stripe_price, "quantity": current.quantity}],
                 "proration_behavior": "always_invoice",
                 "payment_behavior": "pending_if_incomplete",
             }
@@ -129,12 +153,14 @@ class SubscriptionService:
                 params["proration_date"] = date
             # a change between the same prices as of the same second is the same change
             key = f"change-{row.id}-{row.price_id}-{stripe_price}-{date or uuid.uuid4().hex}"
-            changed = await self._stripe.update("subscription", row.id, params, key)
+            if attempt:
+                key = f"{key}-{uuid.uuid4().hex}"
+            changed = await self._change(row.id, params, key)
             self._quotes.discard(row, price)
             pending = bool(changed.get("pending_update"))
             _log.info("plan changed", subscription=row.id, price=price.alias, pending=pending)
             if not pending:
-                await self._update_metadata(row.id, price)
+                await self._after_change(row, price)
             return row.id
 
         return await self._once(("change", subscription_id, price_id), change, locale)
@@ -148,7 +174,8 @@ class SubscriptionService:
         """
 
         async def cancel() -> str:
-            row = (await self._fetch(subscription_id)).row
+            current = await self._fetch(subscription_id)
+            row = current.row
             if row.status in ENDED:
                 return row.id
             if not at_period_end or row.status == "incomplete":
@@ -157,6 +184,7 @@ class SubscriptionService:
                 return row.id
             end, period_end = announced_end(row), period_end_of(row)
             if end is None or (period_end is not None and end > period_end):
+                await self._release(current.raw)
                 await self._update(row.id, {"cancel_at_period_end": True})
                 _log.info("subscription ends with its period", subscription=row.id)
             return row.id
@@ -171,19 +199,18 @@ class SubscriptionService:
         """
 
         async def resume() -> str:
-            row = (await self._fetch(subscription_id)).row
+            current = await self._fetch(subscription_id)
+            row = current.row
             if row.status in ENDED:
                 raise PaymentError("not_changeable", reason=_REASONS["ended"])
-            if row.cancel_at_period_end:
-                await self._update(row.id, {"cancel_at_period_end": False})
-            elif row.cancel_at is not None:
-                await self._update(row.id, {"cancel_at": ""})
+            if (end := _without_end(row)) is not None:
+                if current.raw.get("schedule"):
+                    raise PaymentError("not_changeable", reason=_REASONS["scheduled"])
+                await self._update(row.id, end)
             if row.paused_collection:
                 await self._update(row.id, {"pause_collection": ""})
             if row.status == "paused":
-                await self._stripe.update(
-                    "subscription", row.id, {}, f"resume-{uuid.uuid4().hex}", action="resume"
-                )
+                await self._end_pause(current)
             _log.info("subscription resumed", subscription=row.id)
             return row.id
 
@@ -203,7 +230,7 @@ class SubscriptionService:
     async def _make(self, change: Callable[[], Awaitable[str]]) -> str:
         async with self._one_at_a_time:
             try:
-                subscription_id = await change()
+                subscription_id = await self._begin_again_if_replayed(change)
             except PaymentError as error:
                 raise _explained(error) from error
             try:
@@ -213,6 +240,16 @@ class SubscriptionService:
                     raise
                 _log.warning("change not synced, left to the poller", error=error.code)
             return subscription_id
+
+    async def _begin_again_if_replayed(self, change: Callable[[], Awaitable[str]]) -> str:
+        try:
+            return await change()
+        except PaymentError as error:
+            if not is_replayed(error):
+                raise
+        # For a day its key would fail, and what the failed request did is unknown. A change begins with the
+        # subscription as it is at Stripe, and its requests have other keys the second time.
+        return await change()
 
     async def close(self) -> None:
         await self._changes.close()
@@ -228,7 +265,8 @@ class SubscriptionService:
         row = state.subscriptions.get(subscription_id)
         if row is None:
             raise PaymentError("subscription_not_found", subscription=subscription_id)
-        return _Current(row, state.objects[subscription_id])
+        raw = state.objects[subscription_id]
+        return _Current(row, raw, plan_item(raw, self._settings()) or {})
 
     async def _changeable(self, subscription_id: str, price_id: str) -> tuple[_Current, Price]:
         settings = self._settings()
@@ -247,19 +285,121 @@ class SubscriptionService:
         # again after its opposite, so each has a key of its own.
         await self._stripe.update("subscription", subscription_id, params, f"update-{uuid.uuid4().hex}")
 
-    async def _update_metadata(self, subscription_id: str, price: Price) -> None:
-        """Stripe accepts no metadata together with a change that may wait for its payment. The metadata only
-        matters while the price is not in the catalog, so a failure here does no harm.
+    async def _change(
+        self, subscription_id: str, params: SubscriptionUpdateParams, key: str
+    ) -> Mapping[str, Any]:
+        """Bank debits cannot pay for a change that waits for its payment; with them it takes effect at once.
+        https://docs.stripe.com/billing/subscriptions/pending-updates-reference
         """
         try:
-            await self._update(subscription_id, {"metadata": {"price_alias": price.alias, "item": price.of}})
+            return await self._stripe.update("subscription", subscription_id, params, key)
+        except PaymentError as error:
+            if error.details.get("param") != "payment_behavior":
+                raise
+        allowed: SubscriptionUpdateParams = {**params, "payment_behavior": "allow_incomplete"}
+        return await self._stripe.update("subscription", subscription_id, allowed, f"{key}-debit")
+
+    async def _is_changed(self, subscription_id: str, price_id: str) -> bool:
+        """Whether the plan has been changed, or waits for the payment of the change."""
+        current, settings = await self._fetch(subscription_id), self._settings()
+        wanted = settings.price(price_id)
+        return bool(current.raw.get("pending_update")) or (
+            wanted is not None and price_of_item(current.item, settings) == wanted
+        )
+
+    async def _after_change(self, row: Subscription, price: Price) -> None:
+        """Stripe accepts neither together with a change that may wait for its payment. The metadata only
+        matters while the price is not in the catalog, so that a failure does no harm.
+        """
+        if (end := _without_end(row)) is not None:
+            await self._update(row.id, end)
+        try:
+            await self._update(row.id, {"metadata": {"price_alias": price.alias, "item": price.of}})
         except PaymentError as error:
             _log.warning("metadata of the subscription not updated", error=error.code)
 
+    async def _release(self, raw: Mapping[str, Any]) -> None:
+        """While a schedule manages a subscription, Stripe lets only the schedule end it. To cancel is the
+        buyer's right, whatever the seller had planned.
+        """
+        schedule = reference(raw.get("schedule"))
+        if schedule is not None:
+            key = f"release-{uuid.uuid4().hex}"
+            await self._stripe.update("subscription_schedule", schedule, {}, key, action="release")
+            _log.info("schedule released", subscription=raw.get("id"), schedule=schedule)
+
+    async def _end_pause(self, current: _Current) -> None:
+        """Resume and pay. Without `payment_behavior` Stripe attempts no payment and voids the invoice after
+        23 hours. Raises payment_failed; the subscription then stays paused, with an invoice to be paid.
+        https://docs.stripe.com/api/subscriptions/resume
+        """
+        subscription_id = current.row.id
+        params: SubscriptionResumeParams = {"payment_behavior": "resume_on_payment_success"}
+        unpaid = self._open_invoice(current.raw)
+        if unpaid is not None:
+            # of an attempt to resume, or of the renewal that paused it: a second one would charge twice
+            await self._collect(unpaid)
+            current = await self._fetch(subscription_id)
+            if current.row.status != "paused" or self._open_invoice(current.raw) is not None:
+                return
+            params |= {"billing_cycle_anchor": {"type": "unchanged"}, "proration_behavior": "none"}
+        key = f"resume-{uuid.uuid4().hex}"
+        try:
+            await self._stripe.update("subscription", subscription_id, params, key, action="resume")
+        except PaymentError as error:
+            if error.details.get("param") != "payment_behavior":
+                raise
+            # not for the billing mode `classic`
+            del params["payment_behavior"]
+            await self._stripe.update(
+                "subscription", subscription_id, params, f"{key}-classic", action="resume"
+            )
+        current = await self._fetch(subscription_id)
+        unpaid = self._open_invoice(current.raw)
+        if current.row.status == "paused" and unpaid is not None:
+            await self._collect(unpaid, again=not unpaid.attempted)
+
+    def _open_invoice(self, raw: Mapping[str, Any]) -> Invoice | None:
+        """The subscription's latest invoice if it is to be paid."""
+        found = self._reconciler.state.parsed.invoices.get(reference(raw.get("latest_invoice")) or "")
+        return found if found is not None and found.status == "open" else None
+
+    async def _collect(self, invoice: Invoice, *, again: bool = True) -> None:
+        """Pay an open invoice, unless a bank debit for it is under way; with `again` False, raise
+        payment_failed for the attempt that was made.
+        """
+        for intent_id in invoice.payment_intents:
+            intent = await self._stripe.retrieve(intent_id)
+            if intent is None or intent.get("status") == "canceled":
+                continue
+            if intent.get("status") in ("processing", "succeeded"):
+                return
+            if not again:
+                failed = expanded(intent.get("last_payment_error")) or {}
+                why = failure(failed.get("code") or "authentication_required", failed.get("decline_code"))
+                raise PaymentError("payment_failed", reason=why.message)
+        if again:
+            await self._stripe.update("invoice", invoice.id, {}, f"pay-{uuid.uuid4().hex}", "pay")
+
+
+def _without_end(row: Subscription) -> SubscriptionUpdateParams | None:
+    """The parameters that take back an announced end; None where there is none. Stripe takes one of the two
+    at a time; setting one resets the other.
+    """
+    if row.cancel_at_period_end:
+        return {"cancel_at_period_end": False}
+    return {"cancel_at": ""} if row.cancel_at is not None else None
+
 
 def _explained(error: PaymentError) -> PaymentError:
-    """A declined card is not an error of Stripe's: `payment_failed`, with the reason for the buyer."""
-    if error.code != "stripe_error" or error.details.get("http_status") != 402:
+    """A declined card is not an error of Stripe's: `payment_failed`, with the reason for the buyer. What
+    Stripe refuses, it refuses the next time too: `not_changeable`, with Stripe's reason.
+    """
+    if error.code != "stripe_error" or is_transient(error):
+        return error
+    if error.details.get("http_status") == 400:
+        return PaymentError("not_changeable", **error.details)
+    if error.details.get("http_status") != 402:
         return error
     code, decline_code = error.details.get("stripe_code"), error.details.get("decline_code")
     why = failure(str(code) if code else None, str(decline_code) if decline_code else None)

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
         PriceCreateParams,
         ProductCreateParams,
         RefundCreateParams,
+        SubscriptionResumeParams,
         SubscriptionUpdateParams,
         WebhookEndpointCreateParams,
         WebhookEndpointUpdateParams,
     )
+    from stripe.params._invoice_create_preview_params import InvoiceCreatePreviewParamsSubscriptionDetails
     from stripe.params.billing_portal import ConfigurationCreateParams
     from stripe.params.billing_portal import SessionCreateParams as PortalSessionCreateParams
     from stripe.params.checkout import SessionCreateParams, SessionListParams
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
         "ConfigurationCreateParams",
         "CustomerCreateParams",
         "InvoiceCreatePreviewParams",
+        "InvoiceCreatePreviewParamsSubscriptionDetails",
         "PortalSessionCreateParams",
         "PriceCreateParams",
         "ProductCreateParams",
         "RefundCreateParams",
         "SessionCreateParams",
         "SessionListParams",
+        "SubscriptionResumeParams",
         "SubscriptionUpdateParams",
         "WebhookEndpointCreateParams",
         "WebhookEndpointUpdateParams",

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-_ID = re.compile(r"(?P<prefix>[a-z]+)_[A-Za-z0-9_]{1,250}")
+_ID = re.compile(r"(?P<prefix>sub_sched|[a-z]+)_[A-Za-z0-9_]{1,250}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ RESOURCES: Final[Mapping[str, Resource]] = {
     "invoice": Resource("/v1/invoices", prefixes=("in",), expand=("payments",)),
     "invoice_payment": Resource("/v1/invoice_payments"),
     "subscription": Resource("/v1/subscriptions", prefixes=("sub",), expand=("latest_invoice.payments",)),
+    "subscription_schedule": Resource("/v1/subscription_schedules", prefixes=("sub_sched",)),
     "customer": Resource("/v1/customers", prefixes=("cus",)),
     "product": Resource("/v1/products", prefixes=("prod",)),
     "price": Resource("/v1/prices", prefixes=("price",)),

@@ -22,6 +22,7 @@ SETTINGS = settings_from_uci(CATALOGUE)
 BUSINESS = "price_business_monthly"
 SUBSCRIBED = Subscription("sub_1", "active", "price_at_stripe", MONTHLY, "premium", current_period_end=2000)
 BOUGHT = Purchase("cs_1", "price_at_stripe", ONE_TIME, "router_os_premium", paid=True)
+PLAN = {"id": "si_1", "price": {"id": "price_at_stripe", "lookup_key": MONTHLY}}
 RAW: dict[str, Any] = {"currency": "eur", "items": {"data": [{"id": "si_1", "quantity": 1}]}}
 
 
@@ -73,10 +74,13 @@ def test_a_grant_is_permanent_if_it_has_no_end() -> None:
         ({"status": "canceled"}, {}, BUSINESS, "ended"),
         ({"status": "incomplete"}, {}, BUSINESS, "incomplete"),
         ({"paused_collection": True}, {}, BUSINESS, "paused"),
-        ({"cancel_at_period_end": True}, {}, BUSINESS, "ending"),
+        ({"cancel_at_period_end": True}, {}, BUSINESS, None),
         ({}, {"pending_update": {"expires_at": 1}}, BUSINESS, "pending_change"),
-        ({}, {"items": {"data": [{"quantity": 2}]}}, BUSINESS, "several_items"),
+        ({}, {"schedule": "sub_sched_1"}, BUSINESS, "scheduled"),
+        ({}, {"items": {"data": [{"quantity": 2}]}}, BUSINESS, None),
+        ({}, {"items": {"data": [PLAN, {"price": {"id": "price_of_something_else"}}]}}, BUSINESS, None),
         ({}, {"items": {"data": [{}, {}]}}, BUSINESS, "several_items"),
+        ({}, {"items": {"data": [PLAN, PLAN]}}, BUSINESS, "several_items"),
         ({}, {}, ONE_TIME, "one_time"),
         ({}, {}, MONTHLY, "same_price"),
         ({}, {"currency": "usd"}, BUSINESS, "other_currency"),

@@ -9,7 +9,14 @@ import pytest
 
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments.errors import PaymentError
-from tests.unit.stripe_payments.seller import BUSINESS, MONTHLY, ONE_TIME, YEARLY, Seller
+from tests.unit.stripe_payments.seller import (
+    BUSINESS,
+    MONTHLY,
+    ONE_TIME,
+    YEARLY,
+    Seller,
+    at_dashboard,
+)
 
 DAY = 86_400
 
@@ -195,7 +202,6 @@ async def test_canceling_takes_effect_at_period_end_and_can_be_undone(
     assert first["ends_at"] == first["current_period_end"]
     assert await seller.reason("backups") == "ending"
     assert (await desk.cancel(subscription)) == first, "once more changes nothing"
-    assert (await refusal(desk.change_plan(subscription, BUSINESS))).code == "not_changeable"
     resumed = await desk.resume(subscription)
     assert (resumed["cancel_at_period_end"], resumed["cancel_at"], resumed["ends_at"]) == (False, None, None)
     assert await seller.reason("backups") == "active"
@@ -246,6 +252,156 @@ async def test_pauses_end_by_resuming(seller: Seller, cloud: StripeCloud) -> Non
     assert "rifiutat" in error.message_in("it")
     cloud.change_card(customer_of(seller), "4242424242424242")
     assert (await seller.subscriptions.resume(subscription))["status"] == "active"
+
+
+async def test_a_failed_resumption_is_paid_once(seller: Seller, cloud: StripeCloud) -> None:
+    subscription = await seller.subscribe()
+    await seller.stripe.update("subscription", subscription, {}, "pause", action="pause")
+    cloud.change_card(customer_of(seller), "4000000000000341")
+    assert (await refusal(seller.subscriptions.resume(subscription))).code == "payment_failed"
+    (held,) = await seller.subscriptions.list()
+    assert (held["status"], held["latest_invoice"]["status"]) == ("paused", "open")
+    assert held["latest_invoice"]["url"], "where it can be paid"
+    cloud.change_card(customer_of(seller), "4242424242424242")
+    resumed = await seller.subscriptions.resume(subscription)
+    assert (resumed["status"], resumed["latest_invoice"]["id"]) == ("active", held["latest_invoice"]["id"])
+    assert charged(cloud) == [499, 499]
+
+
+async def test_resuming_in_the_classic_billing_mode_pays_too(seller: Seller, cloud: StripeCloud) -> None:
+    subscription = await seller.subscribe()
+    cloud.account.get("subscription", subscription)["billing_mode"] = {
+        "type": "classic",
+        "flexible": None,
+        "updated_at": None,
+    }
+    await seller.stripe.update("subscription", subscription, {}, "pause", action="pause")
+    assert (await seller.subscriptions.resume(subscription))["status"] == "active"
+    assert charged(cloud) == [499, 499]
+
+
+async def test_what_dunning_paused_resumes_when_the_debt_is_paid(seller: Seller, cloud: StripeCloud) -> None:
+    cloud.account.settings["dunning_ends_with"] = "paused"
+    subscription = await seller.subscribe()
+    cloud.change_card(customer_of(seller), "4000000000000341")
+    cloud.advance(50 * DAY)
+    await seller.reconciler.sync(subscription, "time")
+    assert (await refusal(seller.subscriptions.resume(subscription))).code == "payment_failed"
+    cloud.change_card(customer_of(seller), "4242424242424242")
+    resumed = await seller.subscriptions.resume(subscription)
+    assert (resumed["status"], resumed["latest_invoice"]["status"]) == ("active", "paid")
+    assert charged(cloud) == [499, 499], "no new period besides the one that was owed"
+
+
+async def test_a_change_paid_by_bank_debit_does_not_wait(seller: Seller, cloud: StripeCloud) -> None:
+    subscription = await seller.subscribe(card="bank_debit")
+    cloud.advance(5 * DAY)
+    await seller.reconciler.sync(subscription, "the debit arrived")
+    preview = await seller.subscriptions.preview_change(subscription, BUSINESS)
+    changed = await seller.subscriptions.change_plan(subscription, BUSINESS)
+    assert (changed["plan"], changed["pending_change"]) == ("business", None)
+    cloud.advance(5 * DAY)
+    assert charged(cloud) == [499, preview["amount_due"]]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_failure_that_is_stored_under_its_key_blocks_no_change(
+    seller: Seller, cloud: StripeCloud, when: str
+) -> None:
+    subscription = await seller.subscribe()
+    cloud.advance(10 * DAY)
+    path = f"/v1/subscriptions/{subscription}"
+    desk = seller.subscriptions
+    preview = await desk.preview_change(subscription, BUSINESS)
+    broken = {"method": "POST", "path": path, "status": 500, "stored": True, "when": when, "count": 1}
+    cloud.set_faults(**broken)
+    assert (await refusal(desk.change_plan(subscription, BUSINESS))).code == "stripe_error"
+    if when == "after":
+        # its effect is found out before anything is requested again
+        assert (await refusal(desk.change_plan(subscription, BUSINESS))).code == "not_changeable"
+    else:
+        assert (await desk.change_plan(subscription, BUSINESS))["plan"] == "business"
+    assert charged(cloud) == [499, preview["amount_due"]]
+    for change, ending in ((desk.cancel, True), (desk.resume, False)):
+        cloud.set_faults(**broken)
+        assert (await refusal(change(subscription))).code == "stripe_error"
+        assert (await change(subscription))["cancel_at_period_end"] is ending
+
+
+async def test_a_schedule_does_not_keep_a_buyer_in_a_plan(seller: Seller, cloud: StripeCloud) -> None:
+    subscription = await seller.subscribe()
+    desk = seller.subscriptions
+    schedule = await at_dashboard(cloud, "/v1/subscription_schedules", from_subscription=subscription)
+    error = await refusal(desk.change_plan(subscription, BUSINESS))
+    assert error.code == "not_changeable"
+    assert "planned in Stripe" in error.message_in("en")
+    assert (await desk.cancel(subscription))["cancel_at_period_end"] is True
+    assert cloud.account.get("subscription_schedule", schedule["id"])["status"] == "released"
+    await at_dashboard(cloud, "/v1/subscription_schedules", from_subscription=subscription)
+    error = await refusal(desk.resume(subscription))
+    assert (error.code, error.details["reason"]) != ("stripe_error", None)
+    assert error.code == "not_changeable"
+
+
+async def test_a_plan_that_was_to_end_changes_and_goes_on(seller: Seller, cloud: StripeCloud) -> None:
+    subscription = await seller.subscribe()
+    cloud.advance(10 * DAY)
+    desk = seller.subscriptions
+    await desk.cancel(subscription)
+    preview = await desk.preview_change(subscription, BUSINESS)
+    changed = await desk.change_plan(subscription, BUSINESS)
+    assert charged(cloud) == [499, preview["amount_due"]]
+    assert (changed["plan"], changed["ends_at"], changed["cancel_at_period_end"]) == ("business", None, False)
+    assert await seller.reason("monitoring") == "active"
+    cloud.advance(32 * DAY)
+    assert charged(cloud)[2:] == [1499]
+
+
+async def test_an_end_that_was_announced_stays_until_the_change_is_paid(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    subscription = await seller.subscribe()
+    await seller.subscriptions.cancel(subscription)
+    cloud.change_card(customer_of(seller), "4000000000000341")
+    changed = await seller.subscriptions.change_plan(subscription, BUSINESS)
+    assert (changed["plan"], changed["cancel_at_period_end"]) == ("premium", True)
+    assert changed["pending_change"]["price"] == BUSINESS
+
+
+async def test_a_change_leaves_what_else_the_subscription_has(seller: Seller, cloud: StripeCloud) -> None:
+    subscription = await seller.subscribe()
+    product = await at_dashboard(cloud, "/v1/products", name="Installation service")
+    extra = await at_dashboard(
+        cloud,
+        "/v1/prices",
+        product=product["id"],
+        currency="eur",
+        unit_amount=100,
+        recurring={"interval": "month"},
+    )
+    path = f"/v1/subscriptions/{subscription}"
+    await at_dashboard(cloud, path, items=[{"price": extra["id"], "quantity": 3}])
+    await seller.subscriptions.change_plan(subscription, BUSINESS)
+    items = cloud.account.get("subscription", subscription)["items"]["data"]
+    held = {item["price"]["lookup_key"] or item["price"]["id"]: item["quantity"] for item in items}
+    assert held == {BUSINESS: 1, extra["id"]: 3}
+
+
+async def test_what_stripe_refuses_is_said_in_its_words(seller: Seller, cloud: StripeCloud) -> None:
+    subscription = await seller.subscribe()
+    extra = await at_dashboard(
+        cloud,
+        "/v1/prices",
+        product=cloud.account.get("price", next(iter(cloud.account.newest_first("price")))["id"])["product"],
+        currency="eur",
+        unit_amount=100,
+        recurring={"interval": "month"},
+    )
+    await at_dashboard(cloud, f"/v1/subscriptions/{subscription}", items=[{"price": extra["id"]}])
+    error = await refusal(seller.subscriptions.change_plan(subscription, YEARLY))
+    assert error.code == "not_changeable", "of another interval than the other item"
+    assert "interval" in error.message_in("en")
+    assert charged(cloud) == [499]
 
 
 async def test_a_plan_with_a_payment_due_is_not_changed(seller: Seller, cloud: StripeCloud) -> None:
