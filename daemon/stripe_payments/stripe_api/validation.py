@@ -103,11 +103,26 @@ def check(response: dict[str, Any], expected: Expected) -> None:
         for name, is_right in shape.items():
             if not is_right(found.get(name)):
                 raise MalformedResponseError(f"{found['object']}.{name}")
+        if found["object"] == "checkout.session" and not _payment_is_named(found):
+            raise MalformedResponseError("checkout.session.payment_intent")
     for path in expected.expanded:
         _check_expanded(response, path.split("."), path)
     for name in expected.required:
         if not response.get(name):
             raise MalformedResponseError(f"{kind}.{name}")
+
+
+def _payment_is_named(session: dict[str, Any]) -> bool:
+    """Without its payment intent, the refunds and disputes of a payment could not be found, and it would stay
+    unlocked. Only a total of nothing is "paid" without one
+    (https://docs.stripe.com/payments/checkout/no-cost-orders).
+    """
+    return (
+        session["mode"] != "payment"
+        or session["payment_status"] != "paid"
+        or not session.get("amount_total")
+        or session.get("payment_intent") is not None
+    )
 
 
 def _not_json(constant: str) -> NoReturn:

@@ -101,6 +101,7 @@ def test_a_session_as_documented_is_accepted() -> None:
         ("line_items", {"object": "list", "data": [None], "has_more": False}),
         ("payment_intent", {}),
         ("payment_intent", 7),
+        ("payment_intent", None),
         ("payment_intent.status", []),
         ("payment_intent.metadata", None),
         ("payment_intent.latest_charge.refunded", None),
@@ -116,6 +117,10 @@ def test_a_session_as_documented_is_accepted() -> None:
 def test_a_session_not_as_documented_is_rejected(path: str, value: Any) -> None:
     with pytest.raises(MalformedResponseError):
         check(changed(path, value), Expected("checkout.session", object_id="cs_test_1"))
+
+
+def test_a_session_with_nothing_to_pay_has_no_payment_intent() -> None:
+    check({**SESSION, "amount_total": 0, "payment_intent": None}, Expected("checkout.session"))
 
 
 def test_an_expanded_object_must_not_be_an_id() -> None:
