@@ -88,7 +88,7 @@ class _RecordingSection(dict[str, object]):
 def options_read() -> dict[str, set[str]]:
     """Return the options that daemon and init script read, by section type of /etc/config/stripe-payments."""
     read: dict[str, set[str]] = {kind: set() for kind in ("payments", "plan", "product", "price", "feature")}
-    price = {"amount": "1", "currency": "eur"}
+    price = {"amount": "100", "currency": "eur"}
     settings_from_uci(
         {
             "main": _RecordingSection("payments", read["payments"]),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from stripe_payments import __version__
 from stripe_payments.bus_method import ADMIN, BUY, READ, Between, BusCall, MethodTable, Reply, Trimmed
+from stripe_payments.currencies import LARGEST_AMOUNT
 from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log, redact
 from stripe_payments.rfc3339 import format_time
@@ -27,7 +28,7 @@ _log = Log("bus")
 
 api: Final = MethodTable("stripe-payments")
 
-Amount = Annotated[int | None, Between(1, 99_999_999)]  # Stripe's largest, in minor units
+Amount = Annotated[int | None, Between(1, LARGEST_AMOUNT)]
 PageSize = Annotated[int | None, Between(1, 100)]
 Key = Annotated[str | None, Trimmed()]
 

@@ -72,7 +72,7 @@ def create_session(account: Account, params: Json) -> Json:
     currency = items[0]["currency"] if items else params.get("currency")
     session = objects.session(account, params, items=items, currency=currency)
     session["discounts"] = [{"coupon": c["id"], "promotion_code": code and code["id"]} for c, code in applied]
-    if mode == "payment" and 0 < session["amount_total"] < minimum_charge(session["currency"]):
+    if mode != "setup" and 0 < session["amount_total"] < minimum_charge(session["currency"]):
         least = format_amount(minimum_charge(session["currency"]), session["currency"])
         raise invalid(
             f"The Checkout Session's total amount must convert to at least {least}.", code="amount_too_small"

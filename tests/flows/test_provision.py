@@ -131,6 +131,41 @@ async def test_what_is_missing_is_made_and_stored(new_router: World) -> None:
     assert len(set(keys)) == 10
 
 
+async def test_an_amount_that_stripe_does_not_charge_is_named_and_not_made(new_router: World) -> None:
+    """Below the minimum, or finer than the currency allows: such a price could never be paid."""
+    config = new_router.root / "etc/config/stripe-payments"
+    config.write_text(
+        config.read_text()
+        + """
+config price 'price_too_small'
+	option of 'router_os_premium'
+	option amount '10'
+	option currency 'eur'
+
+config price 'price_too_fine'
+	option of 'router_os_premium'
+	option amount '4995'
+	option currency 'kwd'
+
+config price 'price_in_rupiah'
+	option of 'router_os_premium'
+	option amount '150000000'
+	option currency 'idr'
+"""
+    )
+    await reconfigure(new_router, MONTHLY, amount="599")
+    reply = await provision(new_router)
+    assert reply["problems"] == [
+        "price_too_small.amount: “10” is below Stripe's minimum of 0.50 EUR; the price is not for sale.",
+        "price_too_fine.amount: “4995” is not a multiple of 10, which Stripe requires in KWD; the price is "
+        "not for sale.",
+    ]
+    assert row(reply, "price_in_rupiah")["action"] == "create"
+    made = {price["lookup_key"]: price["unit_amount"] for price in objects(new_router, "price")}
+    assert made["price_in_rupiah"] == 150_000_000
+    assert set(made) == ALIASES | {"price_in_rupiah"}
+
+
 async def test_the_second_run_makes_nothing(new_router: World) -> None:
     first = await provision(new_router)
     before, written = posts(new_router), (new_router.root / "etc/config/stripe-payments").stat().st_mtime_ns

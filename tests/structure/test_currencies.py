@@ -7,7 +7,7 @@ import pytest
 
 from simulator.stripe_cloud import money
 from stripe_payments import currencies
-from stripe_payments.currencies import DIGITS, decimal_amount
+from stripe_payments.currencies import DIGITS, MINIMUM_CHARGES, STEPS, decimal_amount
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FORMAT_JS = REPOSITORY / "luci-app-stripe-payments/htdocs/luci-static/resources/stripe-payments/format.js"
@@ -20,8 +20,10 @@ def test_luci_has_the_daemons_digits() -> None:
     assert {currency.lower(): int(digits) for currency, digits in entries} == DIGITS
 
 
-def test_the_simulator_has_the_daemons_digits() -> None:
-    assert money.DIGITS == DIGITS
+def test_the_simulator_has_the_daemons_table() -> None:
+    assert (money.DIGITS, money.STEPS, money.MINIMUM_CHARGES) == (DIGITS, STEPS, MINIMUM_CHARGES)
+    for currency in ("eur", "idr", "jpy"):
+        assert money.maximum_charge(currency) == currencies.maximum_charge(currency)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from stripe_payments.currencies import decimal_amount, maximum_charge, minimum_charge, step
 from stripe_payments.i18n import Text, Title, _
 from stripe_payments.settings.model import (
     DEFAULT_GRACE_DAYS,
@@ -40,7 +41,6 @@ _PRICE_ID = re.compile(r"price_[A-Za-z0-9_]+")
 _PRODUCT_ID = re.compile(r"prod_[A-Za-z0-9_]+")
 _CURRENCY = re.compile(r"[a-z]{3}")
 _LONGEST_TRIAL: Final = 730  # https://docs.stripe.com/api/checkout/sessions/create: trial_period_days
-_LARGEST_AMOUNT: Final = 99_999_999  # https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
 
 
 def settings_from_uci(sections: Sections) -> Settings:
@@ -366,19 +366,6 @@ def _price(
     if of not in plans and of not in products:
         options.report(alias, "of", _("there is no plan or product “{of}”; the price is not for sale", of=of))
         return None
-    written = options.string(alias, "amount")
-    amount = _whole_number(written)
-    if amount is None or amount > _LARGEST_AMOUNT:
-        options.report(
-            alias,
-            "amount",
-            _(
-                "“{written}” is not an amount in the smallest unit of the currency (4999 for €49.99); the "
-                "price is not for sale",
-                written=written,
-            ),
-        )
-        return None
     currency = options.string(alias, "currency").lower() or "eur"
     if not _CURRENCY.fullmatch(currency):
         options.report(
@@ -389,6 +376,9 @@ def _price(
                 currency=currency,
             ),
         )
+        return None
+    amount = _amount(options, alias, currency)
+    if amount is None:
         return None
     interval = _interval(options, alias, plan=of in plans)
     if interval == "wrong":
@@ -411,6 +401,37 @@ def _price(
         trial_days=_trial_days(options, alias, interval),
         trial_requires_card=options.flag(alias, "trial_requires_card", default=True),
     )
+
+
+def _amount(options: _Options, alias: str, currency: str) -> int | None:
+    """In minor units; None, with a problem, for what Stripe does not charge in this currency."""
+    written = options.string(alias, "amount")
+    amount = _whole_number(written)
+    if amount is None or amount > maximum_charge(currency):
+        problem = _(
+            "“{written}” is not an amount in the smallest unit of the currency (4999 for €49.99); the "
+            "price is not for sale",
+            written=written,
+        )
+    elif amount % step(currency):
+        problem = _(
+            "“{written}” is not a multiple of {step}, which Stripe requires in {currency}; the price is not "
+            "for sale",
+            written=written,
+            step=step(currency),
+            currency=currency.upper(),
+        )
+    elif 0 < amount < minimum_charge(currency):
+        problem = _(
+            "“{written}” is below Stripe's minimum of {minimum} {currency}; the price is not for sale",
+            written=written,
+            minimum=decimal_amount(minimum_charge(currency), currency),
+            currency=currency.upper(),
+        )
+    else:
+        return amount
+    options.report(alias, "amount", problem)
+    return None
 
 
 def _trial_days(options: _Options, alias: str, interval: Interval | None) -> int:

@@ -73,6 +73,7 @@ class _Report:
     products: list[dict[str, Any]] = field(default_factory=list)
     prices: list[dict[str, Any]] = field(default_factory=list)
     to_store: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
 
     def product(self, wanted: WantedProduct, product_id: str | None, *, created: bool) -> None:
         self.products.append(
@@ -109,13 +110,13 @@ class _Report:
                     {"field": one.field, "configured": one.configured, "at_stripe": one.at_stripe}
                     for one in found
                 ],
-                "detail": self._shown(detail),
-                "hint": self._shown(None if action else _HINTS.get(state)),
-                "user_hint": self._shown(None if action else _USER_HINTS.get(state)),
+                "detail": self.shown(detail),
+                "hint": self.shown(None if action else _HINTS.get(state)),
+                "user_hint": self.shown(None if action else _USER_HINTS.get(state)),
             }
         )
 
-    def _shown(self, text: Text | None) -> str:
+    def shown(self, text: Text | None) -> str:
         return text.in_locale(self.locale) if text is not None else ""
 
     def reply(self, mode: str) -> dict[str, Any]:
@@ -134,6 +135,7 @@ class _Report:
             "different": [row["id"] for row in self.prices if row["detail"] and not row["action"]],
             "products": self.products,
             "prices": self.prices,
+            "problems": self.problems,
             "stored": {} if self.dry_run else self.to_store,
         }
 
@@ -162,17 +164,22 @@ class Provisioner:
         self, *, dry_run: bool = False, replace: bool = False, locale: str | None = None
     ) -> dict[str, Any]:
         """Return `{dry_run, mode, created {products[], prices[]}, found {products[], prices[]}, replaced[],
-        different[], products[], prices[], stored {alias: price_id}}`; with `dry_run` nothing is changed.
+        different[], products[], prices[], problems[], stored {alias: price_id}}`; with `dry_run` nothing is
+        changed.
 
         A product row is {id, title, product_id, state, action}, a price row {id, price_id, product_id,
         amount, currency, interval, state, action, differences[] {field, configured, at_stripe}, detail,
-        hint, user_hint}; state: found, missing, different, inactive; action: empty, create, replace. Raises
-        Stripe's errors (`stripe_key_permission` names the permission) and `settings_not_stored`; what was
+        hint, user_hint}; state: found, missing, different, inactive; action: empty, create, replace;
+        `problems` are texts about what is configured but not for sale, as `check` has them. Raises Stripe's
+        errors (`stripe_key_permission` names the permission) and `settings_not_stored`; what was
         created by then is found by the next run.
         """
         async with self._lock:
             settings = self._settings()
             report = _Report(locale, dry_run)
+            report.problems = [
+                report.shown(problem.text) for problem in settings.problems if problem.section != "main"
+            ]
             at_stripe = await read_prices(self._stripe, settings)
             products = _Products(self._stripe)
             try:

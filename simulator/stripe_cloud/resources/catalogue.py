@@ -6,6 +6,7 @@ from typing import Any
 
 from ..account import Account, merge_metadata
 from ..api_errors import Json, StripeApiError, invalid
+from ..money import check_amount
 from ..objects import catalogue as objects
 from ..rendering import included, page
 
@@ -70,6 +71,7 @@ def create_price(account: Account, params: Json) -> Json:
         raise invalid("Invalid non-negative integer", param="unit_amount", code="parameter_invalid_integer")
     if len(params["currency"]) != 3 or not params["currency"].isalpha():
         raise invalid(f"Invalid currency: {params['currency']}.", param="currency")
+    check_amount(params.get("unit_amount", 0), params["currency"].lower(), param="unit_amount")
     key = params.get("lookup_key")
     holder = next((row for row in account.newest_first("price") if key and row["lookup_key"] == key), None)
     if holder is not None and not params.get("transfer_lookup_key"):

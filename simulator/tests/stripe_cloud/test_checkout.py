@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import stripe
 
 from .conftest import Shop
 
@@ -261,3 +262,34 @@ async def test_inline_prices_and_guests(shop: Shop) -> None:
     done = await shop.call(shop.client.v1.checkout.sessions.retrieve, session.id, {"expand": ["customer"]})
     customer: Any = done.customer
     assert (done.amount_total, customer.email) == (300, "guest@example.com")
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "param"),
+    [
+        (4995, "kwd", "unit_amount"),
+        (4999, "isk", "unit_amount"),
+        (500_050, "ugx", "unit_amount"),
+        (100_000_000, "eur", "unit_amount"),
+        (150_000_000, "idr", None),
+        (4990, "kwd", None),
+        (17_450, "twd", None),
+    ],
+)
+async def test_amounts_are_as_fine_and_as_large_as_the_currency_allows(
+    shop: Shop, amount: int, currency: str, param: str | None
+) -> None:
+    if param is None:
+        await shop.price(amount, currency=currency)
+        return
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await shop.price(amount, currency=currency)
+    assert refused.value.param == param
+
+
+@pytest.mark.parametrize(("amount", "currency"), [(49, "eur"), (17_499, "huf"), (29, "gbp"), (49, "jpy")])
+async def test_a_plan_below_the_minimum_cannot_be_bought(shop: Shop, amount: int, currency: str) -> None:
+    price = await shop.price(amount, currency=currency, recurring={"interval": "month"})
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await shop.session(price, mode="subscription")
+    assert refused.value.code == "amount_too_small"

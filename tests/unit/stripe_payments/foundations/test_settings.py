@@ -189,6 +189,44 @@ def test_a_price_that_cannot_be_right_is_not_for_sale(option: str, value: str) -
         assert problem.text.in_locale("it") != str(problem.text)
 
 
+@pytest.mark.parametrize(
+    ("amount", "currency", "reason"),
+    [
+        ("150000000", "idr", None),
+        ("999999999999", "idr", None),
+        ("1000000000000", "idr", "not an amount"),
+        ("100000000", "eur", "not an amount"),
+        ("4990", "kwd", None),
+        ("4995", "kwd", "multiple of 10"),
+        ("5000", "isk", None),
+        ("4999", "isk", "multiple of 100"),
+        ("500050", "ugx", "multiple of 100"),
+        ("49990", "huf", None),
+        ("17499", "huf", "minimum of 175.00 HUF"),
+        ("10001", "twd", None),
+        ("50", "eur", None),
+        ("49", "eur", "minimum of 0.50 EUR"),
+        ("49", "jpy", "minimum of 50 JPY"),
+        ("29", "gbp", "minimum of 0.30 GBP"),
+        ("10", "clp", None),
+        ("0", "eur", None),
+    ],
+)
+def test_an_amount_must_be_one_that_stripe_charges(amount: str, currency: str, reason: str | None) -> None:
+    given_sections = sections(MINIMAL)
+    given_sections["monthly"] |= {"amount": amount, "currency": currency}
+    settings = settings_from_uci(given_sections)
+    if reason is None:
+        assert settings.problems == ()
+        assert settings.prices["monthly"].amount == int(amount)
+        return
+    assert settings.prices == {}
+    (problem,) = [one for one in settings.problems if one.section == "monthly"]
+    assert problem.option == "amount"
+    assert reason in str(problem.text)
+    assert problem.text.in_locale("it") != str(problem.text)
+
+
 def test_a_product_is_not_sold_by_the_month() -> None:
     assert read(MINIMAL.replace("config plan", "config product")).prices == {}
 

@@ -178,7 +178,7 @@ class Provision {
 	}
 
 	table() {
-		const { products, prices, dry_run: dry } = this.report;
+		const { products, prices, problems, dry_run: dry } = this.report;
 		const badge = row => {
 			const [ word, kind ] = stateOf({ ...row, dry });
 
@@ -202,6 +202,10 @@ class Provision {
 						'%s %s'.format(format.money(line.amount, line.currency), format.period(line.interval)), line))
 				])
 			]),
+			(problems ?? []).length ? page.notice('warning', [
+				_('Not for sale until it is corrected:'),
+				E('ul', { 'class': 'sp-plain' }, problems.map(problem => E('li', {}, [ problem ])))
+			]) : '',
 			E('p', { 'role': 'status' }, [ dry
 				? (made ? _('Missing at Stripe: %d').format(made) : _('Everything exists; nothing to create.'))
 				: _('Done: %d created. The prices are on sale.').format(made) ])
