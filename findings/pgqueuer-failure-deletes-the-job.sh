@@ -1,11 +1,11 @@
 #!/bin/sh
-# Guess: a job whose function raises is retried, or is kept as failed with its payload until somebody decides.
+# Guess: a job whose function raises is retried, or is kept as failed with its payload until an operator decides.
 #
 # Seen: it is deleted. One exception, whatever its type, ends the job; the log table keeps id, entrypoint, status and
 # traceback, but not the payload, so the job cannot be queued again from there. on_failure="hold" has to be asked for on
 # each entrypoint; a retry needs another executor, or a function that raises RetryRequested itself.
 #
-# Why it matters here: queues of other vendors retry unless told otherwise. With a ConnectionError of one second the
+# Why it matters here: queues of other vendors retry unless configured otherwise. With a ConnectionError of one second the
 # work behind a webhook is gone, and Stripe, which was answered 200, does not deliver it a second time.
 #
 # Source: pgqueuer.core.qm, QueueManager.entrypoint(on_failure="delete"); pgqueuer's guide on reliability.

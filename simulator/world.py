@@ -28,7 +28,7 @@ class World:
     """Use as `async with World(...) as world`, or `start()` and `stop()`.
 
     `state`: the folder that looks like the router's `/` is made below it; a temporary one, removed at the
-    end, if None. `webhooks`: whether Stripe is told of the router's webhook address.
+    end, if None. `webhooks`: whether the router's webhook address is registered at Stripe.
     `configured`: whether the router has its keys already (False: as it comes out of the box).
     `stripe`: another world's, already running, for a second router on the same account.
     """

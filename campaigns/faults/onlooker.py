@@ -13,7 +13,7 @@ __all__ = ["Onlooker", "without_repeats"]
 _SCRIPT = """#!/bin/sh
 echo "$ACTION $FEATURE $SOURCE" >> "{log}"
 """
-_TOLD = ("unlocked", "source", "plan", "until", "reason")
+_SHOWN = ("unlocked", "source", "plan", "until", "reason")
 
 
 def without_repeats(told: list[str]) -> list[str]:
@@ -66,7 +66,7 @@ class Onlooker:
         found = {}
         for section in parse("stripe-features", file.read_text()).sections:
             if section.type == "feature":
-                options = {name: section.options.get(name) or None for name in _TOLD}
+                options = {name: section.options.get(name) or None for name in _SHOWN}
                 found[section.name] = {**options, "unlocked": options["unlocked"] == "1"}
         return found
 
@@ -74,7 +74,7 @@ class Onlooker:
         """Each feature as the daemon has it. Raises what the bus raises."""
         answer: Any = await self._world.bus.call("stripe-payments", "features", {}, timeout=5)
         return {
-            name: {option: held[option] or (False if option == "unlocked" else None) for option in _TOLD}
+            name: {option: held[option] or (False if option == "unlocked" else None) for option in _SHOWN}
             for name, held in answer["features"].items()
         }
 
@@ -82,7 +82,7 @@ class Onlooker:
         """Where the file of UCI says something else than the bus."""
         uci = self.in_uci()
         for name, held in bus.items():
-            shown = uci.get(name, {**dict.fromkeys(_TOLD), "unlocked": False, "reason": held["reason"]})
+            shown = uci.get(name, {**dict.fromkeys(_SHOWN), "unlocked": False, "reason": held["reason"]})
             if shown != held:
                 return f"{name} is {held} on the bus, {shown} in UCI"
         strangers = [name for name, held in uci.items() if held["unlocked"] and name not in bus]

@@ -40,7 +40,7 @@ feature that it is for:
 
 Several sources for one feature: the best one is named. Unlocked beats locked; among the unlocked, the one
 that lasts (for ever, then renewing, then ending, then grace; then the later `until`); among the locked, the
-one that somebody can mend by paying; the source's id decides what is left, so that the order of the arguments
+one that a payment ends; the source's id decides what is left, so that the order of the arguments
 never does.
 
 Time. `now` is the trusted time, None while the router knows none: then nothing locks for age. A lock for age
@@ -355,7 +355,7 @@ def _of_subscription(subscription: Subscription, settings: Settings, last_contac
     if canceled is not None and (period_end is None or canceled <= period_end):
         return until(canceled, "ending", "canceled")
     # It renews. Silence past the end of the period is tolerated for offline_days; an answer since then starts
-    # anew. People are shown the end of the period: it stays the same however often Stripe answers.
+    # again. People are shown the end of the period: it stays the same however often Stripe answers.
     offline = None
     if period_end is not None:
         offline = max(period_end, last_contact or 0) + settings.offline_days * _DAY
@@ -381,7 +381,7 @@ def period_end_of(subscription: Subscription) -> int | None:
 
 
 def announced_end(subscription: Subscription) -> int | None:
-    """When it was told to end: cancel_at (flexible billing sets no other), or with its period."""
+    """When it is set to end: cancel_at (flexible billing sets no other), or with its period."""
     ends = [subscription.cancel_at]
     if subscription.cancel_at_period_end:
         ends.append(period_end_of(subscription))
@@ -412,7 +412,7 @@ def _of_grant(grant: ManualGrant) -> _Claim:
 
 
 def _proven_time(previous: Entitlement | None, settings: Settings, last_contact: int | None) -> int | None:
-    """How late it is at least, told by a lock for age that a trusted clock once decided; None without one."""
+    """The earliest possible time now, by a lock for age that a trusted clock decided; None without."""
     if previous is None or previous.unlocked or previous.until is None or previous.reason not in _FOR_AGE:
         return None
     if previous.reason == "offline":

@@ -2,8 +2,8 @@
 
 Every request below one of the mounted paths becomes one bus call ``stripe-payments.http request {method,
 path, query, headers, body}`` whose reply ``{status, reason, headers, body}`` becomes the response. What the
-gateway itself answers, since the bus cannot carry it or nobody is there: a body over 512 KiB (413), a body
-that is no text (400), the daemon away or silent (503).
+gateway itself answers, since the bus cannot carry it or the daemon is not there: a body over 512 KiB (413), a
+body that is no text (400), the daemon away or silent (503).
 
 ``tests/conformance/gateway_cases.py`` states all this as data; the ucode gateway is held to the same table.
 """
@@ -67,7 +67,7 @@ class Gateway:
             request.raw_path.encode("utf-8")
         except UnicodeEncodeError:  # the server keeps bytes that are no UTF-8 as surrogates
             return _refusal(400, "Bad Request", "invalid_argument", "The address is not UTF-8 text.")
-        told: dict[str, Encodable] = {
+        call: dict[str, Encodable] = {
             "method": request.method,
             "path": path,
             "query": query,
@@ -76,7 +76,7 @@ class Gateway:
         }
         try:
             async with self._turn if len(body) > LONG_BODY else contextlib.nullcontext():
-                reply = await self._bus.call("stripe-payments.http", "request", told, timeout=CALL_TIMEOUT)
+                reply = await self._bus.call("stripe-payments.http", "request", call, timeout=CALL_TIMEOUT)
         except (UbusError, StatusError):
             return _away(page)
         return _response(dict(reply))

@@ -28,7 +28,7 @@ Reply = dict[str, Value]
 
 
 class PaymentsUci:
-    """``changed`` is told the name of every configuration that a call wrote."""
+    """``changed`` is called with the name of every configuration that a call wrote."""
 
     def __init__(self, store: UciStore, changed: Callable[[str], None]) -> None:
         self._store = store
@@ -53,7 +53,7 @@ class PaymentsUci:
             raise StatusError(Status.UNKNOWN_ERROR) from None
 
     def _sections(self, config: str) -> Reply:
-        """The committed configuration: what somebody merely staged is not in force."""
+        """The committed configuration: what is only staged is not active."""
         try:
             return describe_package(self._store.load(config, staged=False))
         except NoSuchConfigError:

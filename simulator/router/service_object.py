@@ -1,7 +1,7 @@
 """The ubus object ``service``: as much of procd as others speak to.
 
-It keeps what it is told of services and starts none: the simulator runs the daemon itself. ``event`` is how a
-commit becomes known; whoever wants to act on one as an init script's reload trigger would asks by ``watch``.
+It keeps what is set of services and starts none: the simulator runs the daemon itself. ``event`` is how a
+commit becomes known; a caller that acts on one, as an init script's reload trigger does, uses ``watch``.
 """
 
 from __future__ import annotations

@@ -75,8 +75,8 @@ class SessionObject:
         return self._describe(session)
 
     def _pending_of(self, username: str) -> Session | None:
-        """Whoever applied a configuration and lost the connection gets the same session back, to confirm
-        it."""
+        """A client that applied a configuration and lost the connection gets the same session back, to
+        confirm it."""
         if self._rollback.session is None:
             return None
         session = self._sessions.get(self._rollback.session)

@@ -1,8 +1,8 @@
 """Login sessions and what each may do: the rules of rpcd's session.c, without the bus.
 
 A session holds grants (scope, object pattern, function pattern) and free data. Every use of a session puts
-its expiry off by its timeout. The session whose id is all zeros never expires and holds what nobody needs to
-log in for.
+its expiry off by its timeout. The session whose id is all zeros never expires and holds what no client needs
+to log in for.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _literal(pattern: str) -> str:
 
 
 class Sessions:
-    """All sessions. ``on_destroy`` is told the id of every one that ends."""
+    """All sessions. ``on_destroy`` is called with the id of every one that ends."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, on_destroy: Callable[[str], None] | None = None

@@ -33,7 +33,7 @@ Reply = dict[str, Value]
 
 
 class UciObject:
-    """``changed`` is told the name of every configuration that a commit wrote."""
+    """``changed`` is called with the name of every configuration that a commit wrote."""
 
     def __init__(
         self, store: UciStore, sessions: Sessions, rollback: Rollback, changed: Callable[[str], None]
@@ -271,7 +271,7 @@ class UciObject:
         self._rollback.rollback(_session(call))
 
     async def _reload_config(self, call: Call) -> None:
-        """Everybody who watches a configuration has been told at its commit."""
+        """All watchers of a configuration are notified at its commit."""
 
     def _refuse_while_pending(self) -> None:
         if self._rollback.pending:

@@ -1,4 +1,4 @@
-"""The simulator's clock: the wall clock plus however far somebody advanced it.
+"""The simulator's clock: the wall clock plus however far it was advanced.
 
 All times at Stripe are whole seconds since the Unix epoch, UTC.  The clock keeps running between two calls of
 `advance`, so that a demo behaves like the real service until a person decides to jump a month ahead.

@@ -4,9 +4,9 @@
      "publish": ["object"], "access": {"object": {"methods": ["method", "*"]}},
      "subscribe": ["object"], "listen": ["event"], "send": ["event"]}
 
-Every name may end in ``*``. Facts from ubus's ubusd_acl.c: only files of root:root that nobody else may write
-count; names of users and groups are resolved when the file is loaded, and one that does not exist then
-matches nobody; entries of the wrong type are passed over; ``inherit`` is read and has no effect.
+Every name may end in ``*``. Facts from ubus's ubusd_acl.c: only files of root:root that no other user may
+write count; names of users and groups are resolved when the file is loaded, and one that does not exist then
+matches no user; entries of the wrong type are passed over; ``inherit`` is read and has no effect.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class AccessList:
         self.sequence = 0
 
     def load(self) -> None:
-        """Read the folder anew; a file that is refused is logged and gives nothing."""
+        """Read the folder again; a file that is refused is logged and gives nothing."""
         self._entries = []
         if self._folder.is_dir():
             for path in sorted(self._folder.glob("[!.]*.json")):
@@ -128,7 +128,7 @@ class AccessList:
 
     def allows(self, peer: Credentials, right: Right, name: str | None, method: str = "") -> bool:
         """Whether ``peer`` has ``right`` over ``name`` (for ACCESS: to call ``method``). Root has all of
-        them, and nobody needs any for what has no name."""
+        them, and none is needed for what has no name."""
         if peer.uid == self._root_uid or name is None:
             return True
         return any(

@@ -100,7 +100,7 @@ class UbusBroker:
         self.socket_path.unlink(missing_ok=True)
 
     def reload_acl(self) -> None:
-        """Read the ACL files anew (what SIGHUP asks of ubusd); clients stay connected."""
+        """Read the ACL files again (what SIGHUP asks of ubusd); clients stay connected."""
         self._acl.load()
         self._events.announce("ubus.acl.sequence", {"sequence": self._acl.sequence})
 
@@ -150,7 +150,7 @@ class UbusBroker:
             self._look_up(connection, *connection.deferred.popleft())
 
     def sending(self, connection: Connection, frame: Frame) -> None:
-        """Told of every frame that goes out."""
+        """Called for every frame that goes out."""
         self._monitors.show(connection, frame, sent=True)
 
     @staticmethod

@@ -1,7 +1,7 @@
 """Events: who listens to which, and ubusd's own object 1 that takes ``register`` and ``send``.
 
 Facts from ubus's ubusd_event.c: a listener hears an event once however many of its patterns match, its sender
-never hears it, and nobody but ubusd sends what begins with ``ubus.``.
+never hears it, and only ubusd sends what begins with ``ubus.``.
 """
 
 from __future__ import annotations

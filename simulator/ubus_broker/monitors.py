@@ -1,5 +1,5 @@
-"""``ubus monitor``: every frame that passes, shown to whoever asked object 3 for it (root only; ubus's
-ubusd_monitor.c)."""
+"""``ubus monitor``: every frame that passes, shown to each client that asked object 3 for it (root only;
+ubus's ubusd_monitor.c)."""
 
 from __future__ import annotations
 

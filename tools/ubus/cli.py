@@ -80,7 +80,7 @@ def write_out(text: str) -> None:
     try:
         sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
         sys.stdout.buffer.flush()
-    except BrokenPipeError:  # as in `listen | head -1`: nobody reads any more
+    except BrokenPipeError:  # as in `listen | head -1`: the reader is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed at exit
         raise SystemExit(141) from None
 

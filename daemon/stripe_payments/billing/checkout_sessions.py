@@ -267,7 +267,7 @@ class CheckoutService:
             )
         except PaymentError as error:
             if is_replayed(error) and new_key:
-                # for a day this key would fail; nobody has the URL of a session that it may have created
+                # for a day this key would fail; no buyer has the URL of a session that it may have created
                 await self._mark(checkout, "failed")
                 again = await self._record(
                     _order_of(checkout), checkout.price_id, checkout.mode, checkout.created_at

@@ -1,7 +1,7 @@
 """Why a payment failed, in a sentence for the person who tried to pay.
 
 Stripe's decline codes (documentation: "Decline codes") in groups that a buyer can act on. `fraudulent`,
-`lost_card` and `stolen_card` are told as a plain decline, as Stripe asks: the person at the router need not
+`lost_card` and `stolen_card` are shown as a plain decline, as Stripe asks: the person at the router need not
 be the card's owner.
 """
 

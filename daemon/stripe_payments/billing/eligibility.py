@@ -163,7 +163,7 @@ def price_of_item(item: Mapping[str, Any], settings: Settings) -> Price | None:
 
 def plan_item(raw: Mapping[str, Any], settings: Settings) -> Mapping[str, Any] | None:
     """The item of a subscription at Stripe that is a plan of the catalog, or its only item. None where it
-    cannot be told which one: items can be added in the Dashboard.
+    cannot be determined which one: items can be added in the Dashboard.
     """
     items = items_of(raw)
     plans = [item for item in items if price_of_item(item, settings) is not None]

@@ -88,7 +88,7 @@ async def state_directory(probes: Probes) -> Finding:
             "error",
             _("Readable by other users: {names}.", names=names),
             _(
-                "Run: chmod -R go= {folder}. If somebody else had access to the router, create new keys in "
+                "Run: chmod -R go= {folder}. If another person had access to the router, create new keys in "
                 "Stripe.",
                 folder=folder,
             ),

@@ -11,11 +11,11 @@ from typing import Any, Final, Literal
 
 from stripe_payments.ledger.corruption import decoded
 
-__all__ = ["TOLD", "Effect", "EffectKind", "Inbox", "InboxEvent", "LatestEvent", "Outbox"]
+__all__ = ["DELIVERED", "Effect", "EffectKind", "Inbox", "InboxEvent", "LatestEvent", "Outbox"]
 
 EffectKind = Literal["feature", "payment", "subscription"]
 
-TOLD: Final = 3
+DELIVERED: Final = 3
 """The step from which on an effect has been delivered; it may be kept a while all the same."""
 
 _ERROR_CHARS: Final = 200
@@ -143,9 +143,9 @@ class Outbox:
 
     def pending(self, limit: int) -> list[Effect]:
         """The oldest effects that are neither delivered nor parked, in the order they were added."""
-        return self._effects("parked = 0 AND step < ? ORDER BY id LIMIT ?", TOLD, limit)
+        return self._effects("parked = 0 AND step < ? ORDER BY id LIMIT ?", DELIVERED, limit)
 
-    def told_from(self, step: int) -> list[Effect]:
+    def delivered_from(self, step: int) -> list[Effect]:
         """The effects that have been delivered up to `step` at least, in the order they were added."""
         return self._effects("step >= ? ORDER BY id", step)
 
@@ -158,7 +158,7 @@ class Outbox:
 
     def pending_count(self) -> int:
         """How many effects wait, parked ones included."""
-        waiting = self._connection.execute("SELECT count(*) FROM outbox WHERE step < ?", (TOLD,))
+        waiting = self._connection.execute("SELECT count(*) FROM outbox WHERE step < ?", (DELIVERED,))
         return int(waiting.fetchone()[0])
 
     def advance(self, ids: Iterable[int], step: int) -> None:

@@ -32,7 +32,7 @@ _TRANSIENT_CODES = frozenset(
 
 
 def is_transient(error: PaymentError) -> bool:
-    """Whether the same call may succeed later although nobody changed anything."""
+    """Whether the same call may succeed later without any change here."""
     return error.code in _TRANSIENT_CODES or bool(error.details.get("transient"))
 
 

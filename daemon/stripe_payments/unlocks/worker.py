@@ -25,7 +25,7 @@ from stripe_payments.backoff import Backoff
 from stripe_payments.entitlements import Entitlement
 from stripe_payments.errors import PaymentError
 from stripe_payments.ledger import Effect, Ledger, Transaction
-from stripe_payments.ledger.queues import TOLD
+from stripe_payments.ledger.queues import DELIVERED
 from stripe_payments.log import Log
 from stripe_payments.unlocks.router_bus import Bus, RouterBus
 from stripe_payments.unlocks.uci_features import out_of_date, storable
@@ -165,9 +165,9 @@ class Unlocks:
             if scripts:
                 await self._record(effects, durable=False)
             for effect in effects:
-                if self._step(effect) < TOLD and _sends_event(effect):
+                if self._step(effect) < DELIVERED and _sends_event(effect):
                     await self._router.send_event(effect.kind, effect.payload)
-                self._delivered[effect.id] = TOLD
+                self._delivered[effect.id] = DELIVERED
         finally:
             await self._record(effects, durable=True)
         for effect in effects:
@@ -179,7 +179,7 @@ class Unlocks:
         kept = [effect for effect in delivered if _runs_scripts(effect)]
 
         def record(tx: Transaction) -> None:
-            for step in (_SCRIPTS_RUN, TOLD):
+            for step in (_SCRIPTS_RUN, DELIVERED):
                 tx.outbox.advance([effect.id for effect in kept if self._step(effect) == step], step)
             for effect in delivered:
                 if effect not in kept:
@@ -259,14 +259,14 @@ def _sends_event(effect: Effect) -> bool:
 
 
 def _forget_delivered(tx: Transaction) -> None:
-    for effect in tx.outbox.told_from(TOLD):
+    for effect in tx.outbox.delivered_from(DELIVERED):
         tx.outbox.done(effect.id)
 
 
 def _repeat_scripts(tx: Transaction) -> list[str]:
     """Queue those again whose scripts the reboot may have interrupted; of a feature only the last change."""
     last: dict[str, Effect] = {}
-    for effect in tx.outbox.told_from(_SCRIPTS_RUN):
+    for effect in tx.outbox.delivered_from(_SCRIPTS_RUN):
         before = last.get(feature := str(effect.payload.get("feature")))
         if before is not None:
             tx.outbox.done(before.id)

@@ -219,7 +219,7 @@ def _differs(before: Json, after: Json) -> bool:
 def _restart(
     account: Account, sub: Json, change: Change, items: list[Json], moment: int, *, prorate: bool
 ) -> None:
-    """Another interval, or the cycle anchored anew: the old period is credited, a whole new one is billed
+    """Another interval, or the cycle anchored again: the old period is credited, a whole new one is billed
     at once.
     """
     if prorate and sub["status"] != "trialing":

@@ -210,7 +210,7 @@ def mark_paid(account: Account, invoice: Json) -> None:
 
 
 def void(account: Account, invoice: Json) -> None:
-    """An invoice that nobody has to pay any more."""
+    """An invoice that is not to be paid any more."""
     with account.changing(invoice, None):
         invoice.update(status="void", next_payment_attempt=None, auto_advance=False)
         invoice["status_transitions"]["voided_at"] = account.now()

@@ -73,7 +73,7 @@ def apply_if_paid(account: Account, sub: Json, invoice: Json) -> bool:
 
 
 def expire(account: Account, sub: Json) -> None:
-    """Nobody paid in time: the invoice is void, the subscription stays what it was."""
+    """It was not paid in time: the invoice is void, the subscription stays what it was."""
     pending = account.behind(sub["id"]).get("pending")
     if not pending or not sub["pending_update"] or sub["pending_update"]["expires_at"] > account.now():
         return

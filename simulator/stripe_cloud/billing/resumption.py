@@ -62,7 +62,7 @@ def _activate(account: Account, sub: Json, after: Json) -> None:
 
 
 def expire(account: Account, sub: Json) -> None:
-    """Nobody tried to pay it in time."""
+    """No payment was tried in time."""
     waiting = account.behind(sub["id"]).get("resumption")
     invoice = account.find(waiting["invoice"]) if waiting else None
     if invoice is None or invoice["attempted"] or invoice["created"] + LASTS > account.now():

@@ -43,7 +43,7 @@ async def test_apply_is_on_trial_until_confirmed(bus: Bus, session: str) -> None
     for method in ("commit", "revert"):
         assert await bus.refused("uci", method, **LUCI) is Status.PERMISSION_DENIED
     other = await bus.login()
-    assert other == session, "whoever logs in again meanwhile gets the session that can confirm"
+    assert other == session, "a login made meanwhile gets the session that can confirm"
     viewer = await bus.login("viewer")
     for method in ("confirm", "rollback"):
         assert await bus.refused("uci", method, ubus_rpc_session=viewer) is Status.PERMISSION_DENIED

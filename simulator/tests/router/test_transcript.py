@@ -117,7 +117,7 @@ def root(root: Path) -> Path:
 
 async def test_the_transcript(bus: Bus) -> None:
     sessions = Sessions(await bus.login(), (await bus.call("session", "create"))["ubus_rpc_session"])
-    # The recorded login had no right to the configuration "spike", as nobody granted it.
+    # The recorded login had no right to the configuration "spike", as it was not granted.
     different = []
     for step in steps():
         if step.command.startswith("cat "):

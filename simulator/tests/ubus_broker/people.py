@@ -11,7 +11,7 @@ ROOT = Credentials(os.getuid(), os.getgid(), frozenset(), "root", "root")
 
 
 class People:
-    """``next_peer`` is whoever connects next; None is someone the system has no name for."""
+    """``next_peer`` is the next client; None is someone the system has no name for."""
 
     def __init__(self) -> None:
         self.users = {"root": os.getuid(), "stripe-payments": 60001, "other": 60002}

@@ -259,9 +259,9 @@ async def test_the_shipped_file_gives_the_daemon_what_it_needs_and_no_more(bus: 
     assert await methods_of(other, "session") is None
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root becomes somebody else")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root becomes another user")
 async def test_the_kernel_says_who_connects(folder: Path) -> None:
-    """A real process of another user, told apart by its socket alone."""
+    """A real process of another user, identified by its socket alone."""
     broker = UbusBroker(folder / "ubus.sock", folder / "acl.d")
     (folder / "acl.d/nobody.json").write_text('{"user": "nobody", "send": ["allowed"]}')
     await broker.start()

@@ -1,4 +1,4 @@
-"""Clients that do not read, do not stop, or do not speak ubus: nobody else may notice."""
+"""Clients that do not read, do not stop, or do not speak ubus: no other client may notice."""
 
 from __future__ import annotations
 

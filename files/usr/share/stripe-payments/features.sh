@@ -1,7 +1,7 @@
 # shellcheck shell=dash
 # For other packages: `. /usr/share/stripe-payments/features.sh`, then `if feature_unlocked remote_backup_daily; then …`.
 
-# Whether the feature is unlocked. A name that nobody sells is a locked feature.
+# Whether the feature is unlocked. An unknown name is a locked feature.
 feature_unlocked() {
 	[ "$(feature_option "$1" unlocked)" = 1 ]
 }

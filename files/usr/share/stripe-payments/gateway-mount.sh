@@ -8,7 +8,7 @@ _gateway_reload() {
 	[ -z "$(pidof uhttpd)" ] || /etc/init.d/uhttpd reload
 }
 
-# A handler that does not compile ends uhttpd, and LuCI with it; and `uci commit` would publish what somebody has
+# A handler that does not compile ends uhttpd, and LuCI with it; and `uci commit` would publish what a user has
 # staged and not committed. In both cases: no mount, a sentence, 1.
 mount_gateway() {
 	local prefix mounted changed=
@@ -36,7 +36,7 @@ mount_gateway() {
 	uci commit uhttpd && _gateway_reload
 }
 
-# In the file and not by uci: what somebody has staged is not ours to publish, and no reason to leave a handler mounted
+# In the file and not by uci: what a user has staged is not ours to publish, and no reason to leave a handler mounted
 # that is about to be removed. uhttpd would not start without it.
 unmount_gateway() {
 	local mount="^[[:space:]]*list[[:space:]].*ucode_prefix.*=$GATEWAY"

@@ -11,7 +11,7 @@ import { connect } from 'ubus';
 const MAX_BODY = 512 * 1024;
 const CALL_TIMEOUT = 60;
 
-// ubusd drops what is more than 1 MiB on its way to one process, whoever sent it, and the sender waits in vain. So
+// ubusd drops what is more than 1 MiB on its way to one process, and the sender waits in vain. So
 // long bodies are carried one at a time.
 const LONG_BODY = 64 * 1024;
 const TURN = '/var/run/stripe-payments-gateway.lock';
@@ -147,7 +147,7 @@ global.handle_request = function(env) {
 		return refuse(413, 'Payload Too Large', 'body_too_large', 'The body is longer than 512 KiB.');
 
 	if (env.CONTENT_LENGTH && length(body) < +env.CONTENT_LENGTH)
-		return;   // the client went away in the middle of it: nobody to answer, nothing to pass on
+		return;   // the client went away in the middle of it: no client to answer, nothing to pass on
 
 	if (!is_text(body))
 		return refuse(400, 'Bad Request', 'invalid_json', 'The body is not UTF-8 text.');

@@ -29,7 +29,7 @@ for file in "$STATE"/*; do
 	fi
 done
 
-# An upgrade lays what a release ships beside what has changed. Of the state nobody is to compare or merge anything, and
+# An upgrade lays what a release ships beside what has changed. The state must not be compared or merged by hand, and
 # to uci the one is a configuration of its own.
 rm -f /etc/config/stripe-features-opkg /etc/config/stripe-features.apk-new
 

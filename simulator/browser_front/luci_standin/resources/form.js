@@ -258,7 +258,7 @@ const GridSection = Section.extend({
 	},
 
 	/* All options of one section in a dialogue; a new section that is dismissed goes again. As in LuCI, what
-	 * was entered outside of the dialogue and not saved is drawn anew. */
+	 * was entered outside of the dialogue and not saved is drawn again. */
 	open(sid, added) {
 		const dismiss = () => {
 			if (added)
@@ -319,7 +319,7 @@ const Map = Element.extend({
 		return this.root;
 	},
 
-	/* One section at a time; which one is kept when the form is drawn anew. */
+	/* One section at a time; which one is kept when the form is drawn again. */
 	tabs(sections) {
 		const show = active => {
 			this.active = active;

@@ -92,7 +92,7 @@ def everything(tx: Transaction) -> dict[str, object]:
         "grants": tx.grants.all(),
         "history": sorted(tx.history.all(), key=by_date),
         "features": tx.features.all(),
-        "outbox": [tx.outbox.pending(9), tx.outbox.pending_count(), tx.outbox.told_from(2)],
+        "outbox": [tx.outbox.pending(9), tx.outbox.pending_count(), tx.outbox.delivered_from(2)],
     }
 
 
@@ -133,7 +133,7 @@ async def test_what_is_rolled_back_never_was(ledger: Ledger, path: Path, name: s
 async def test_every_mutator_is_in_the_list(ledger: Ledger) -> None:
     """A method that is added without a test of its rollback fails here."""
     readers = {"get", "all", "by_session", "by_key", "open", "latest", "due", "next_due", "pending"}
-    readers |= {"pending_count", "told_from", "unchanged_since", "reload"}
+    readers |= {"pending_count", "delivered_from", "unchanged_since", "reload"}
 
     def mutators(tx: Transaction) -> set[str]:
         return {

@@ -134,7 +134,7 @@ async def test_a_power_cut_at_any_step_loses_nothing(
 
 
 async def kept(world: World) -> list[str]:
-    effects = await world.ledger.read(lambda tx: tx.outbox.told_from(2))
+    effects = await world.ledger.read(lambda tx: tx.outbox.delivered_from(2))
     return [str(effect.payload["feature"]) for effect in effects]
 
 

@@ -1,7 +1,7 @@
 // The ubus object `stripe-payments.uci`, in rpcd, which runs as root: the only code of the payment system that writes
 // as root. (The gateway in uhttpd is root's as well; it carries requests to the daemon.)
 //
-// The daemon has a user of its own, and that user must not have rpcd's `uci` object: whoever may set any option of
+// The daemon has a user of its own, and that user must not have rpcd's `uci` object: a process that may set any option of
 // any configuration is root. So it gets three narrow verbs instead. Everything is validated before anything is
 // written; bad input is INVALID_ARGUMENT and leaves the files as they were. What could not be stored is UNKNOWN_ERROR,
 // and the old file stays.

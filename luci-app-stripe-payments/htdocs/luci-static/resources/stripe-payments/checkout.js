@@ -102,7 +102,7 @@ function steps(phase) {
 
 /**
  * Follows one purchase through LuCI's poll and says so in `node`, which is a
- * live region: it is told to screen readers as it changes.
+ * live region: screen readers announce its changes.
  */
 class Progress {
 	constructor(purchase, changed) {

@@ -142,7 +142,7 @@ function prices(map) {
 	[ 'plan', 'product' ].flatMap(type => uci.sections(CONFIG, type)).forEach(sold =>
 		option.value(sold['.name'], sold.title ?? sold['.name']));
 
-	/* In the file it is minor units: nobody counts in cents. */
+	/* Minor units in the file, major units on the page. */
 	option = text(section, 'amount', _('Amount'));
 	option.rmempty = false;
 	option.cfgvalue = function(name) {

@@ -37,7 +37,7 @@ function notice(kind, words) {
 	]);
 }
 
-/** What went wrong with an action, told to screen readers at once. */
+/** The error of an action, announced by screen readers at once. */
 function failureNode(error) {
 	return E('p', { 'class': 'sp-error', 'role': 'alert' }, [
 		E('strong', {}, [ error.message ]), ' ', error.hint ?? ''
@@ -109,10 +109,10 @@ class Part {
 }
 
 /**
- * A dialogue that does one thing once it is told to. `run` resolves when it is
+ * A dialogue that runs one action on confirmation. `run` resolves when it is
  * done (with false where the dialogue is to stay, for what it says then); what
  * it rejects with is said in the dialogue, which can then be tried again. Leaving it while `run` is on its way undoes nothing: how that ends is
- * then told on the page.
+ * then shown on the page.
  */
 class Dialog {
 	constructor({ title, nodes, action, wait, style, ready, run, done }) {

@@ -15,7 +15,7 @@ const OVER = [ 'canceled', 'incomplete_expired' ];
 /* Statuses in which its plan can be changed. */
 const CHANGEABLE = [ 'active', 'trialing' ];
 
-/* An amount told is good for so many milliseconds: it goes by the second. */
+/* How long a previewed amount is valid, in milliseconds: proration goes by the second. */
 const FRESH_MS = 5 * 60e3;
 
 const previews = {};

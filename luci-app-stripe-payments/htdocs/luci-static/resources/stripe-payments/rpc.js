@@ -197,7 +197,7 @@ function outcome(reply) {
 }
 
 /* A page is about to follow this address: a scheme like javascript: must not get
- * that far, whoever it came from. */
+ * that far, whatever sent it. */
 function followable(address) {
 	if (!/^https?:\/\//.test(address ?? ''))
 		throw failure('internal_error');

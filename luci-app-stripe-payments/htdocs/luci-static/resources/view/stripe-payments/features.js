@@ -37,7 +37,7 @@ function story(feature, now) {
 	}
 }
 
-/* Unlocked states that somebody has to do something about. */
+/* Unlocked states that need an action. */
 const URGENT = [ 'ending', 'grace' ];
 
 return page.Page.extend({

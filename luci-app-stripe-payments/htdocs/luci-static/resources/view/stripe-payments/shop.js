@@ -129,9 +129,9 @@ return page.Page.extend({
 				const price = this.priceOf(plan);
 
 				if (this.isChange(plan, price) && this.current) {
-					const told = await plans.preview(this.current, price).catch(() => null);
+					const preview = await plans.preview(this.current, price).catch(() => null);
 
-					this.state.previews[price.id] = told && plans.costs(told, price)[0];
+					this.state.previews[price.id] = preview && plans.costs(preview, price)[0];
 				}
 			}
 		}

@@ -12,7 +12,7 @@ function link(to, label) {
 	return E('a', { 'href': L.url('admin/payments', to) }, [ label ]);
 }
 
-/* What somebody has to do something about: [ kind, sentence, page, words of the link ] */
+/* What needs an action: [ kind, sentence, page, words of the link ] */
 function attention({ status, features, subscriptions }) {
 	const found = [];
 	const first = reason => Object.values(features).find(feature => feature.unlocked && feature.reason == reason);
@@ -43,7 +43,7 @@ function attention({ status, features, subscriptions }) {
 return baseclass.extend({
 	title: _('Payments'),
 
-	/* Never rejects: whoever may not see payments sees no box, and the rest of the overview is not held up. */
+	/* Never rejects: a login without the right to see payments sees no box, and the rest of the overview is not held up. */
 	async load() {
 		const asked = this.last ??= Promise.all([
 			page.loadStyles('common'), payments.status(), payments.catalog(), payments.features(), payments.subscriptions()
