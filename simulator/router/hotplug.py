@@ -1,7 +1,7 @@
 """The ubus objects ``hotplug.SUBSYSTEM``: procd runs the scripts of ``/etc/hotplug.d/SUBSYSTEM`` one after
 the other.
 
-Facts from procd's hotplug-dispatch.c: the call answers at once, the caller does not learn what the scripts did;
+Facts from procd's hotplug-dispatch.c: the call answers at once, without what the scripts did;
 variables with an unfit name, ``PATH`` and ``LD_…`` are dropped, those of procd's own environment cannot be
 changed; ``ASYNC=0`` is not supported. What a script finds below ``/`` on a router it finds below
 ``$IPKG_INSTROOT`` here.

@@ -19,7 +19,7 @@ from ubus_py import Status, StatusError
 
 
 class Rollback:
-    """The one apply that may be pending; ``changed`` is called with the name of each configuration written."""
+    """The one apply that may be pending; ``changed`` is called with the name of each one written."""
 
     def __init__(
         self, root: Path, store: UciStore, sessions: Sessions, changed: Callable[[str], None]
