@@ -80,11 +80,10 @@ async def test_a_ledger_of_schema_3_is_migrated_without_loss(path: Path) -> None
     is being created; events, notifications, a grant; and rows whose objects were no longer stored
     (``…_dropped``). `schema_3.json` is what that code read from it.
 
-    Both are made by hand, not by a script of this repository: check that commit out, run a script of its own
-    in a test with its fixtures `seller` and `cloud` (subscribe, advance the clock by three months, buy,
-    refund, dispute, grant, leave a checkout and the queues as they are), copy an object's rows under an id
-    that ends in ``_dropped`` and delete the object, close the ledger so that its log is empty, and dump what
-    the services of that commit read from the file.
+    The script that made them is not kept. The rows with random ids came from the simulated Stripe of that
+    commit; those with ids in plain words (``cs_dropped``, ``sub_dropped``, ``in_dropped``, ``pi_dropped``,
+    ``evt_done``, ``evt_waiting``, ``key-pending``) and the grant were written to its tables directly. The
+    tables of schema 3 are those of that commit's ledger package.
     """
     path.parent.mkdir(mode=0o700)
     path.write_bytes((FOLDER / "schema_3.db").read_bytes())
