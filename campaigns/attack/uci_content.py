@@ -15,7 +15,7 @@ from stripe_payments.entitlements import Entitlement
 from stripe_payments.errors import CODES
 from stripe_payments.settings import Settings, settings_from_uci
 from stripe_payments.settings.loader import sections_of
-from stripe_payments.unlocks.uci_features import as_option_values, differing, from_sections, storable
+from stripe_payments.unlocks.router_bus import as_option_values, differing, from_sections, storable
 from tests.unit.stripe_payments.house import Shop, open_shop
 from ubus_py import Status, StatusError
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Final
 
 __all__ = ["TransactionRow", "by_date"]
 
@@ -25,6 +27,5 @@ class TransactionRow:
     invoice_pdf: str | None = None
 
 
-def by_date(row: TransactionRow) -> tuple[int, str]:
-    """Sort key of the history: two lines of the same second are ordered by id."""
-    return row.date, row.id
+by_date: Final = attrgetter("date", "id")
+"""Sort key of the history: two lines of the same second are ordered by id."""

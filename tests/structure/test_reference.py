@@ -17,7 +17,7 @@ import pytest
 from stripe_payments.bus_api import api
 from stripe_payments.errors import CODES
 from stripe_payments.settings import Settings
-from stripe_payments.unlocks import uci_features
+from stripe_payments.unlocks import router_bus
 from tools import reference
 from tools.reference import PAGES, REPOSITORY
 
@@ -147,7 +147,7 @@ def test_the_defaults_agree_with_the_code(locale: str) -> None:
 
 @BOTH
 def test_the_state_of_the_features_is_described(locale: str) -> None:
-    assert set(table_of(locale, "`/etc/config/stripe-features`")) == {"unlocked", *uci_features.OPTIONS}
+    assert set(table_of(locale, "`/etc/config/stripe-features`")) == {"unlocked", *router_bus.OPTIONS}
 
 
 @BOTH

@@ -14,7 +14,7 @@ from stripe_payments.i18n import _, joined
 from stripe_payments.ledger import Ledger, Transaction
 from stripe_payments.settings import settings_from_uci
 from stripe_payments.settings.loader import sections_of
-from stripe_payments.unlocks.uci_features import out_of_date
+from stripe_payments.unlocks.router_bus import out_of_date
 from ubus_py import CallTimeout, ConnectionLost, ProtocolError, Status, StatusError
 
 LOW_BYTES: Final = 2 * 1024 * 1024

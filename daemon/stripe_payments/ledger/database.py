@@ -19,9 +19,8 @@ from typing import Any, Final, TypeVar
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import _
-from stripe_payments.ledger.corruption import is_corruption
 from stripe_payments.ledger.opening import Opened, close_file, open_file
-from stripe_payments.ledger.storage_errors import FILE_CORRUPT, translated, unavailable
+from stripe_payments.ledger.storage_errors import FILE_CORRUPT, is_corruption, translated, unavailable
 from stripe_payments.ledger.transaction import Transaction
 from stripe_payments.log import Log
 

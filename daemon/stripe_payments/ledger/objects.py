@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from stripe_payments.ledger.corruption import decoded_list, unpacked
+from stripe_payments.ledger.storage_errors import decoded_list, unpacked
 
 __all__ = ["Objects"]
 

@@ -15,9 +15,8 @@ from typing import Final
 from stripe_payments.errors import PaymentError
 from stripe_payments.files import make_private_directory, set_aside, sync_directory
 from stripe_payments.i18n import _
-from stripe_payments.ledger.corruption import corruption, is_corruption
 from stripe_payments.ledger.schema import NewerSchemaError, migrate, version_of
-from stripe_payments.ledger.storage_errors import unavailable
+from stripe_payments.ledger.storage_errors import corruption, is_corruption, unavailable
 from stripe_payments.ledger.transaction import Transaction
 from stripe_payments.ledger.wal import has_unreplayed_frames
 from stripe_payments.log import Log

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from stripe_payments.ledger.corruption import decoded
+from stripe_payments.ledger.storage_errors import decoded
 
 __all__ = ["DELIVERED", "Effect", "EffectKind", "Inbox", "InboxEvent", "LatestEvent", "Outbox"]
 

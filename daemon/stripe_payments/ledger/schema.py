@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from stripe_payments.ledger.corruption import corruption, decoded, unpacked
+from stripe_payments.ledger.storage_errors import corruption, decoded, unpacked
 
 __all__ = ["MIGRATIONS", "SCHEMA", "VERSION", "NewerSchemaError", "migrate", "version_of"]
 

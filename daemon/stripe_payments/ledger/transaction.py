@@ -3,11 +3,9 @@
 import sqlite3
 
 from stripe_payments.ledger.checkouts import Checkouts
-from stripe_payments.ledger.features import Features, Grants
-from stripe_payments.ledger.history import ArchivedHistory
-from stripe_payments.ledger.meta import Meta
 from stripe_payments.ledger.objects import Objects
 from stripe_payments.ledger.queues import Inbox, Outbox
+from stripe_payments.ledger.records import ArchivedHistory, Features, Grants, Meta
 
 __all__ = ["Transaction"]
 

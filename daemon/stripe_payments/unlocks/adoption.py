@@ -8,8 +8,7 @@ from stripe_payments.entitlements import MANUAL, ManualGrant
 from stripe_payments.ledger import Ledger, Transaction
 from stripe_payments.ledger.opening import LOG_LEFT_OVER, META_MUST_NOT_LOCK, META_REBUILDING
 from stripe_payments.log import Log
-from stripe_payments.unlocks.router_bus import Bus, RouterBus
-from stripe_payments.unlocks.uci_features import from_sections
+from stripe_payments.unlocks.router_bus import Bus, RouterBus, from_sections
 from ubus_py import UbusError
 
 __all__ = ["adopt_features"]

@@ -27,8 +27,7 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.ledger import Effect, Ledger, Transaction
 from stripe_payments.ledger.queues import DELIVERED
 from stripe_payments.log import Log
-from stripe_payments.unlocks.router_bus import Bus, RouterBus
-from stripe_payments.unlocks.uci_features import out_of_date, storable
+from stripe_payments.unlocks.router_bus import Bus, RouterBus, out_of_date, storable
 from ubus_py import UbusError
 
 __all__ = ["Unlocks"]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stripe_payments.entitlements import Entitlement
-from stripe_payments.unlocks.uci_features import as_option_values, differing, from_sections, storable
+from stripe_payments.unlocks.router_bus import as_option_values, differing, from_sections, storable
 from ubus_py import Value
 
 _safe = st.text(string.ascii_letters + string.digits + "_.:-", max_size=30)
