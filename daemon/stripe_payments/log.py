@@ -5,19 +5,25 @@
 
 Built on standard logging, so that log records of libraries pass the same redaction. Redaction acts on the
 formatted text, tracebacks included: nesting a key in an argument does not bypass it.
+
+logd keeps the first 1024 bytes of a line, so an entry is shorter than that; of an exception it first names
+the error, then the place where it was raised, then the callers.
 """
 
 import io
 import logging
 import re
 import sys
+import traceback
 from typing import IO, Final
 
 __all__ = ["Log", "escape", "redact", "set_up"]
 
 ROOT: Final = "stripe_payments"
-_LINE_CHARS: Final = 4096
-_VALUE_CHARS: Final = (3000, 800, 100)  # tried in turn until the line is short enough
+LINE_BYTES: Final = 900
+"""Of 1024 (LOG_LINE_SIZE in ubox, log/syslog.h), which also hold the time, the service's name and its pid."""
+_VALUE_CHARS: Final = (700, 300, 120, 50, 20)  # tried in turn until the line is short enough
+_FRAMES: Final = 20
 
 # Stripe's keys: https://docs.stripe.com/keys. Prefix and the last four characters identify it.
 _KEY = re.compile(r"\b((?:sk|rk|pk)_(?:test|live|org)_|whsec_)([A-Za-z0-9_+/=-]+)")
@@ -75,6 +81,39 @@ def _value(given: object, longest: int) -> str:
     return text if _BARE.fullmatch(text) else '"' + text.replace('"', '\\"') + '"'
 
 
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "backslashreplace"))
+
+
+def _within(room: int, places: list[str]) -> str:
+    """The field `trace` with as many places as fit into `room` bytes; empty if there is room for none."""
+    trace = ""
+    for count in range(1, len(places) + 1):
+        text = "Traceback: " + " < ".join(places[:count])
+        longer = f" trace={_value(text, LINE_BYTES)}"
+        if len(text) > LINE_BYTES or _size(longer) > room:
+            break
+        trace = longer
+    return trace
+
+
+def _places(error: BaseException) -> list[str]:
+    """Where it was raised, then the callers; of an exception with a cause, the cause's places come last."""
+    places: list[str] = []
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        if cause is not error:
+            places.append(f"caused by {_described(cause)}")
+        places += [
+            f"{'/'.join(frame.filename.split('/')[-2:])}:{frame.lineno} {frame.name}"
+            for frame in reversed(traceback.extract_tb(cause.__traceback__, -_FRAMES))
+        ]
+        cause = cause.__cause__ or cause.__context__
+    return places
+
+
 def _described(given: object) -> str:
     if isinstance(given, bool):
         return "true" if given else "false"
@@ -92,14 +131,18 @@ class _Logfmt(logging.Formatter):
             "level": record.levelname.lower(),
             "part": record.name.removeprefix(f"{ROOT}."),
             "msg": self._message(record),
-            **getattr(record, "journal_fields", {}),
         }
-        if record.exc_info and record.exc_info[0] is not None:
-            fields["trace"] = self.formatException(record.exc_info)
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            fields["error"] = error
+        fields |= getattr(record, "journal_fields", {})
         for longest in _VALUE_CHARS:
             line = " ".join(f"{name}={_value(value, longest)}" for name, value in fields.items())
-            if len(line) <= _LINE_CHARS:
+            room = LINE_BYTES - _size(line)
+            if room >= 0:
                 break
+        if error is not None:
+            line += _within(room, _places(error))
         return line
 
     @staticmethod

@@ -1,5 +1,7 @@
 """What the package's set-up script makes of a router, also the second time."""
 
+import json
+
 from tests.interop.openwrt import OpenWrt
 
 
@@ -15,3 +17,51 @@ def test_set_up_gives_kept_files_to_the_users_new_number(openwrt: OpenWrt) -> No
     openwrt.sh("sh /usr/share/stripe-payments/set-up.sh")
     assert openwrt.sh("stat -c '%U %a' /etc/stripe-payments/identity.json") == "stripe-payments 600\n"
     openwrt.sh("rm /etc/stripe-payments/identity.json")
+
+
+def test_set_up_signals_every_process_of_a_name(openwrt: OpenWrt) -> None:
+    """While rpcd restarts there are two of it, and `kill -HUP "1 2"` signals none."""
+    openwrt.sh("cp $(command -v sleep) /tmp/rpcd")
+    openwrt.background("/tmp/rpcd", "600")
+    openwrt.wait_until(lambda: len(openwrt.sh("pidof rpcd").split()) == 2, "there are two")
+    openwrt.sh("sh /usr/share/stripe-payments/set-up.sh; rm /tmp/rpcd")
+    openwrt.wait_until(lambda: len(openwrt.sh("pidof rpcd").split()) == 1, "SIGHUP ended the second")
+    openwrt.sh("ubus -t 20 wait_for session stripe-payments.uci")
+
+
+FAILING = """
+from stripe_payments import log
+
+def fall(deep):
+    if deep:
+        fall(deep - 1)
+    raise ValueError("the reason " + 2000 * "x")
+
+log.set_up()
+print("raw", 2000 * "y", "raw-end", flush=True)
+try:
+    fall(50)
+except ValueError as error:
+    log.Log("x").error("it failed", exc=error, method="grant", last="last")
+"""
+
+
+def test_an_entry_of_ours_is_short_enough_for_logd(openwrt: OpenWrt, python_of_the_machine: None) -> None:
+    """logd keeps the first 1024 bytes of a line; an entry with an exception fits, its end too."""
+    del python_of_the_machine
+    program = {
+        "command": ["/usr/bin/python3", "-c", FAILING],
+        "env": {"PYTHONPATH": "/usr/lib/stripe-payments"},
+        "stdout": True,
+        "stderr": True,
+    }
+    service = {"name": "failing", "instances": {"once": program}}
+    openwrt.run("ubus", "call", "service", "add", json.dumps(service))
+    openwrt.wait_until(lambda: "it failed" in openwrt.log(), "the entry is in the log")
+    openwrt.wait_until(lambda: "raw yyy" in openwrt.log(), "the long line is in the log")
+    lines = openwrt.log().splitlines()
+    assert not any("raw-end" in line for line in lines)
+    (entry,) = [line for line in lines if "it failed" in line]
+    assert 'error="ValueError: the reason xxx' in entry
+    assert "last=last trace=" in entry
+    assert entry.endswith('"')

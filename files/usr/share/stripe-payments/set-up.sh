@@ -36,7 +36,9 @@ rm -f /etc/config/stripe-features-opkg /etc/config/stripe-features.apk-new
 # ubusd reads its access rules at start and on SIGHUP, and a rule for a user that does not exist yet never matches;
 # rpcd finds a new plugin and new rights likewise.
 for program in ubusd rpcd; do
-	pid="$(pidof "$program")" && kill -HUP "$pid"
+	for pid in $(pidof "$program"); do
+		kill -HUP "$pid"
+	done
 done
 
 mount_gateway

@@ -144,15 +144,41 @@ def test_no_locale_loses_an_entry_or_breaks_its_line(locale: str) -> None:
         assert entry(line)["text"] == "\ud800 \udcff \u00e8 \n"
 
 
-def test_a_traceback_is_on_the_same_line_and_bounded(stream: io.StringIO) -> None:
+def _raise(depth: int, text: str) -> None:
+    if depth:
+        _raise(depth - 1, text)
     try:
-        raise RuntimeError("deep " * 5000)
+        raise KeyError(text)
+    except KeyError as cause:
+        raise RuntimeError(text) from cause
+
+
+@pytest.mark.parametrize("depth", [0, 60])
+@pytest.mark.parametrize("kind", ["short", "long", "wide", "secret"])
+def test_an_entry_with_an_exception_fits_into_logd(stream: io.StringIO, kind: str, depth: int) -> None:
+    """logd keeps 1024 bytes of a line: the error comes first, then where it was raised."""
+    texts = {"long": "deep " * 5000, "wide": "\n€\U0001f600\x9f" * 3000, "secret": SECRET * 100}
+    text = texts.get(kind, kind)
+    try:
+        _raise(depth, text)
     except RuntimeError as error:
-        Log("x").error("failed", exc=error)
+        Log("x").error("failed", exc=error, method="grant", other=text)
     line = stream.getvalue()
     assert line.count("\n") == 1
-    assert "RuntimeError" in line
-    assert len(line) < 5000
+    assert len(line.encode("utf-8", "backslashreplace")) <= 920
+    assert line.startswith("level=error part=x msg=failed error=")
+    found = entry(line.rstrip("\n").encode())
+    assert found["error"].startswith("RuntimeError: ")
+    assert found["method"] == "grant"
+    if kind == "short":
+        assert found["trace"].startswith("Traceback: foundations/test_log.py:")
+        assert "caused by KeyError: 'short'" in found["trace"]
+    assert SECRET not in line
+
+
+def test_many_long_fields_fit_into_logd(stream: io.StringIO) -> None:
+    Log("x").warning("said", **{f"field{number}": "€" * 500 for number in range(5)})
+    assert len(stream.getvalue().encode()) <= 920
 
 
 def test_a_field_with_a_broken_str_does_not_lose_the_entry(stream: io.StringIO) -> None:
