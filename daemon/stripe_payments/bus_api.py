@@ -87,9 +87,13 @@ async def catalog(call: BusCall) -> Reply:
     `catalog_view` describes their members.
     """
     from stripe_payments.billing import catalog_view, read_ownership
+    from stripe_payments.sync import META_REBUILDING
 
-    ownership = read_ownership(call.parts.reconciler.state)
-    return catalog_view(call.parts.settings(), ownership, call.locale)
+    parts = call.parts
+    rebuilding = await parts.ledger.read(lambda tx: tx.meta.get(META_REBUILDING) is not None)
+    complete = not rebuilding or parts.identity.load().customer is None
+    ownership = read_ownership(parts.reconciler.state)
+    return catalog_view(parts.settings(), ownership, call.locale, complete=complete)
 
 
 @api.method(READ)

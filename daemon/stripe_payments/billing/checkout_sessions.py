@@ -2,12 +2,15 @@
 
 Two things are durable before the buyer is sent to Stripe: the idempotency key, before the request (after a
 crash, the same request is repeated and returns the same session), and the session's id, before its URL is
-returned.
+returned. The key ends with a digest of the terms (price, trial, tax, options …): a session is used again only
+on the terms that apply now.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import time
 import uuid
 from collections.abc import Callable
@@ -126,7 +129,8 @@ class CheckoutService:
         self._poll_wakeup = poll_wakeup
         self._opening: SharedTasks[_Order, Checkout] = SharedTasks()
         self._finishing: SharedTasks[int, Checkout] = SharedTasks()
-        self._expiring: set[asyncio.Task[None]] = set()
+        self._one_at_a_time = asyncio.Lock()
+        self._expiring: dict[str, asyncio.Task[bool]] = {}
         self._last_under_other_keys = 0
 
     async def create(
@@ -181,6 +185,8 @@ class CheckoutService:
         ownership = read_ownership(self._reconciler.state)
         if already_owned(price, ownership, settings) is None:
             return False
+        if (expiring := self._expiring.get(checkout.session_id)) is not None:
+            return await asyncio.shield(expiring)
         return await self._expire(checkout.session_id)
 
     async def keys_changed(self) -> None:
@@ -194,37 +200,58 @@ class CheckoutService:
     async def close(self) -> None:
         await self._opening.close()
         await self._finishing.close()
-        for task in self._expiring:
+        tasks = list(self._expiring.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._expiring, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _open(self, order: _Order, price: Price) -> Checkout:
-        now = self._now()
-        others = [
-            other
-            for other in await self._ledger.read(lambda tx: tx.checkouts.open())
-            if other.price_alias == price.alias
-        ]
-        stripe_price = await self._prices.id_of(price)
-        for other in others:
-            if other.local_id <= self._last_under_other_keys or other.price_id != stripe_price:
-                continue  # it would be paid to another account, or at another amount than is shown now
-            if _order_of(other) == order and abs(now - other.created_at) < REUSED_FOR:
-                return other if other.session_id else await self._finish(other)
-        await self._customers.ensure()
-        mode: Mode = "payment" if price.interval is None else "subscription"
-        checkout = await self._record(order, stripe_price, mode, self._now())
-        opened = await self._finish(checkout)
-        for other in others:
-            if other.session_id is not None:
-                # the same price with another return URL (the QR code after the button): only one may be paid
-                task = asyncio.create_task(self._expire_quietly(other.session_id))
-                self._expiring.add(task)
-                task.add_done_callback(self._expiring.discard)
+        async with self._one_at_a_time:
+            opened = await self._held_or_new(order, price)
+            for other in await self._ledger.read(lambda tx: tx.checkouts.open()):
+                if other.local_id != opened.local_id and self._compete(other, opened):
+                    # of the two only one may be paid: two plans, or one price with two return URLs (QR code)
+                    self._expire_in_background(other.session_id)
         return opened
 
-    async def _record(self, order: _Order, stripe_price: str, mode: Mode, created_at: int) -> Checkout:
-        key = uuid.uuid4().hex
+    async def _held_or_new(self, order: _Order, price: Price) -> Checkout:
+        stripe_price = await self._prices.id_of(price)
+        customer = await self._customers.ensure()
+        trial = await self._may_try(price, customer)
+        mode: Mode = "payment" if price.interval is None else "subscription"
+        terms = _digest(self._parameters(order, stripe_price, mode, trial=trial))
+        now = self._now()
+        for held in await self._ledger.read(lambda tx: tx.checkouts.open()):
+            if held.local_id <= self._last_under_other_keys or _terms_of(held) != terms:
+                continue  # it would be paid to another account, or on other terms than apply now
+            if held.session_id in self._expiring or abs(now - held.created_at) >= REUSED_FOR:
+                continue
+            return held if held.session_id else await self._finish(held, trial=trial)
+        return await self._finish(await self._record(order, stripe_price, mode, now, terms), trial=trial)
+
+    def _compete(self, one: Checkout, other: Checkout) -> bool:
+        """Whether the buyer would pay twice if both were paid."""
+        if one.mode == other.mode == "subscription":
+            return True
+        prices = [self._settings().price(checkout.price_alias) for checkout in (one, other)]
+        sold = {price.of for price in prices if price is not None}
+        return one.price_alias == other.price_alias or (one.mode == other.mode and len(sold) == 1)
+
+    async def _may_try(self, price: Price, customer: str) -> bool:
+        """Whether this router has never had a subscription. The ledger may not know of one yet: it may just
+        be filling again from Stripe.
+        """
+        if not price.trial_days or self._reconciler.state.subscriptions:
+            return False
+        known = await self._stripe.list(
+            "subscription", {"customer": customer, "status": "all", "limit": 1, "expand": []}
+        )
+        return not known.data
+
+    async def _record(
+        self, order: _Order, stripe_price: str, mode: Mode, created_at: int, terms: str
+    ) -> Checkout:
+        key = f"{uuid.uuid4().hex}-{terms}"
         return await self._ledger.write(
             lambda tx: tx.checkouts.add(
                 idempotency_key=key,
@@ -238,44 +265,59 @@ class CheckoutService:
             )
         )
 
+    async def _record_again(self, checkout: Checkout, terms: str = "") -> Checkout:
+        """The same order under another key; the session of the former one is never shown to a buyer."""
+        await self._mark(checkout, "failed")
+        return await self._record(
+            _order_of(checkout),
+            checkout.price_id,
+            checkout.mode,
+            checkout.created_at,
+            terms or _terms_of(checkout),
+        )
+
     async def _finish(
-        self, checkout: Checkout, *, new_customer: bool = True, new_key: bool = True
+        self,
+        checkout: Checkout,
+        *,
+        trial: bool | None = None,
+        new_customer: bool = True,
+        new_key: bool = True,
     ) -> Checkout:
         """Create the session of a recorded checkout, and make its id durable. `resume` and a buyer who tries
-        again share the request: Stripe refuses a second one with the same idempotency key meanwhile.
+        again share the request: Stripe refuses a second one with the same idempotency key meanwhile. `trial`:
+        as `_may_try`, None if that is to be found out.
         """
         return await self._finishing.run(
             checkout.local_id,
-            lambda: self._create_session(checkout, new_customer=new_customer, new_key=new_key),
+            lambda: self._create_session(checkout, trial, new_customer=new_customer, new_key=new_key),
         )
 
-    async def _create_session(self, checkout: Checkout, *, new_customer: bool, new_key: bool) -> Checkout:
+    async def _create_session(
+        self, checkout: Checkout, trial: bool | None, *, new_customer: bool, new_key: bool
+    ) -> Checkout:
         if abs(self._now() - checkout.created_at) > IDEMPOTENCY_KEY_TTL:
             # its URL was never returned to a caller, and the key no longer prevents a second session
             await self._mark(checkout, "expired")
             raise PaymentError("price_unavailable", price_id=checkout.price_alias)
-        settings = self._settings()
         customer = await self._customers.ensure()
+        price = self._settings().price(checkout.price_alias)
+        if trial is None:
+            trial = price is not None and await self._may_try(price, customer)
+        params = self._parameters(_order_of(checkout), checkout.price_id, checkout.mode, trial=trial)
+        if (terms := _digest(params)) != _terms_of(checkout):
+            # the settings changed since it was recorded: a key is good for one request only
+            return await self._finish(await self._record_again(checkout, terms), trial=trial)
         started = time.monotonic()
-        tried = bool(self._reconciler.state.subscriptions)
         try:
-            session = await self._request_session(
-                _parameters(
-                    checkout, customer, self._reconciler.identity.router_id, settings, trial=not tried
-                ),
-                checkout.idempotency_key,
-            )
+            session = await self._request_session({**params, "customer": customer}, checkout.idempotency_key)
         except PaymentError as error:
             if is_replayed(error) and new_key:
                 # for a day this key would fail; no buyer has the URL of a session that it may have created
-                await self._mark(checkout, "failed")
-                again = await self._record(
-                    _order_of(checkout), checkout.price_id, checkout.mode, checkout.created_at
-                )
-                return await self._finish(again, new_customer=new_customer, new_key=False)
+                again = await self._record_again(checkout)
+                return await self._finish(again, trial=trial, new_customer=new_customer, new_key=False)
             if is_transient(error) or error.code in ("stripe_key_invalid", "stripe_key_permission"):
                 raise  # it stays recorded: the retry uses the same key
-            await self._mark(checkout, "failed")
             param = str(error.details.get("param") or "")
             if (
                 new_customer
@@ -284,10 +326,9 @@ class CheckoutService:
             ):
                 await self._customers.forget(customer)
                 # the same order of another customer is another request, so it needs another key
-                again = await self._record(
-                    _order_of(checkout), checkout.price_id, checkout.mode, checkout.created_at
-                )
-                return await self._finish(again, new_customer=False)
+                again = await self._record_again(checkout)
+                return await self._finish(again, trial=trial, new_customer=False)
+            await self._mark(checkout, "failed")
             if param.startswith("line_items"):
                 self._prices.invalidate(checkout.price_alias)
                 raise PaymentError(
@@ -308,6 +349,46 @@ class CheckoutService:
         _log.info("checkout opened", session=session_id, price=checkout.price_alias)
         self._poll_wakeup.set()
         return updated[0]
+
+    def _parameters(
+        self, order: _Order, stripe_price: str, mode: Mode, *, trial: bool
+    ) -> SessionCreateParams:
+        """The request but for the customer. `trial`: whether this router may still have a free trial."""
+        settings = self._settings()
+        price = settings.price(order.price_alias)
+        item = price.of if price is not None else ""
+        sold = settings.sellable(item)
+        router_id = self._reconciler.identity.router_id
+        metadata = {"router_id": router_id, "price_alias": order.price_alias, "item": item}
+        params: SessionCreateParams = {
+            "mode": mode,
+            "client_reference_id": router_id,
+            "line_items": [{"price": stripe_price, "quantity": 1}],
+            "success_url": order.success_url,
+            "cancel_url": order.cancel_url,
+            "locale": order.locale,
+            "metadata": metadata,
+        }
+        title = sold.title_in(order.locale) if sold is not None else item
+        # an invoice for a single payment would cost the seller extra, and the charge has a receipt
+        if mode == "subscription":
+            params["subscription_data"] = {"metadata": metadata, "description": title}
+            if trial and price is not None and price.trial_days:
+                params["subscription_data"]["trial_period_days"] = price.trial_days
+                if not price.trial_requires_card:
+                    params["payment_method_collection"] = "if_required"
+                    params["subscription_data"]["trial_settings"] = {
+                        "end_behavior": {"missing_payment_method": "cancel"}
+                    }
+        else:
+            params["payment_intent_data"] = {"metadata": metadata, "description": title}
+        if settings.allow_promotion_codes:
+            params["allow_promotion_codes"] = True
+        if settings.automatic_tax:
+            # the buyer's address decides the tax; Stripe saves it with our customer
+            params["automatic_tax"] = {"enabled": True}
+            params["customer_update"] = {"address": "auto", "name": "auto"}
+        return params
 
     async def _request_session(self, params: SessionCreateParams, key: str) -> dict[str, Any]:
         """Wait for a request with the same key that is still in progress at Stripe: of this daemon, before a
@@ -340,58 +421,31 @@ class CheckoutService:
         await self._reconciler.apply(units_of(session, started), "withdrawn")
         return True
 
-    async def _expire_quietly(self, session_id: str) -> None:
-        try:
-            await self._expire(session_id)
-        except PaymentError as error:
-            # the poller withdraws it as soon as the other one has been paid
-            _log.info("older checkout not expired", session=session_id, error=error.code)
+    def _expire_in_background(self, session_id: str | None) -> None:
+        if session_id is None or session_id in self._expiring:
+            return
+
+        def done(task: asyncio.Task[bool]) -> None:
+            self._expiring.pop(session_id, None)
+            if not task.cancelled() and isinstance(error := task.exception(), PaymentError):
+                # the poller withdraws it as soon as the other one has been paid
+                _log.info("older checkout not expired", session=session_id, error=error.code)
+
+        self._expiring[session_id] = task = asyncio.create_task(self._expire(session_id))
+        task.add_done_callback(done)
 
     def _now(self) -> int:
         trusted = self._clock.now()
         return trusted if trusted is not None else int(time.time())
 
 
-def _parameters(
-    checkout: Checkout, customer: str, router_id: str, settings: Settings, *, trial: bool
-) -> SessionCreateParams:
-    """Built from the recorded checkout, so that a retry sends the same request. `trial`: whether this router
-    may still have a free trial.
-    """
-    price = settings.price(checkout.price_alias)
-    item = price.of if price is not None else ""
-    sold = settings.sellable(item)
-    metadata = {"router_id": router_id, "price_alias": checkout.price_alias, "item": item}
-    params: SessionCreateParams = {
-        "mode": checkout.mode,
-        "customer": customer,
-        "client_reference_id": router_id,
-        "line_items": [{"price": checkout.price_id, "quantity": 1}],
-        "success_url": checkout.success_url,
-        "cancel_url": checkout.cancel_url,
-        "locale": checkout.locale,
-        "metadata": metadata,
-    }
-    title = sold.title_in(checkout.locale) if sold is not None else item
-    # an invoice for a single payment would cost the seller extra, and the charge has a receipt
-    if checkout.mode == "subscription":
-        params["subscription_data"] = {"metadata": metadata, "description": title}
-        if trial and price is not None and price.trial_days:
-            params["subscription_data"]["trial_period_days"] = price.trial_days
-            if not price.trial_requires_card:
-                params["payment_method_collection"] = "if_required"
-                params["subscription_data"]["trial_settings"] = {
-                    "end_behavior": {"missing_payment_method": "cancel"}
-                }
-    else:
-        params["payment_intent_data"] = {"metadata": metadata, "description": title}
-    if settings.allow_promotion_codes:
-        params["allow_promotion_codes"] = True
-    if settings.automatic_tax:
-        # the buyer's address decides the tax; Stripe saves it with our customer
-        params["automatic_tax"] = {"enabled": True}
-        params["customer_update"] = {"address": "auto", "name": "auto"}
-    return params
+def _digest(params: SessionCreateParams) -> str:
+    """What tells one session's terms from another's: the request without the customer."""
+    return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _terms_of(checkout: Checkout) -> str:
+    return checkout.idempotency_key.rpartition("-")[2]
 
 
 def _without_session(tx: Transaction) -> list[Checkout]:

@@ -177,13 +177,17 @@ def items_of(raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list(items.get("data", [])) if isinstance(items, Mapping) else []
 
 
-def catalog_view(settings: Settings, ownership: Ownership, locale: str | None) -> dict[str, Any]:
+def catalog_view(
+    settings: Settings, ownership: Ownership, locale: str | None, *, complete: bool = True
+) -> dict[str, Any]:
     """Return `{plans[], products[], features{NAME: {title, description}}}` in the caller's language.
 
     A plan or product is {id, title, description, features[] (names), prices[]}; a price is {id (its alias),
     price_id (Stripe's, or null until provisioned), amount (minor units), currency, interval ("month", "year"
-    or null), trial_days (0 once this router had a subscription), owned}.
+    or null), trial_days (0 once this router had a subscription), owned}. `complete`: whether all that this
+    router has at Stripe is known: until then no trial is shown, because there may have been one.
     """
+    trials = complete and not ownership.subscriptions
 
     def sellable(sold: Sellable) -> dict[str, Any]:
         return {
@@ -198,7 +202,7 @@ def catalog_view(settings: Settings, ownership: Ownership, locale: str | None) -
                     "amount": price.amount,
                     "currency": price.currency,
                     "interval": price.interval,
-                    "trial_days": 0 if ownership.subscriptions else price.trial_days,
+                    "trial_days": price.trial_days if trials else 0,
                     "owned": is_owned(price, ownership, settings),
                 }
                 for price in settings.prices_of(sold.name)

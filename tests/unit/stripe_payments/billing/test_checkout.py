@@ -8,10 +8,14 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from simulator.stripe_cloud import StripeCloud
+from simulator.stripe_cloud.api_errors import StripeApiError
+from stripe_payments.billing import catalog_view, read_ownership
 from stripe_payments.errors import PaymentError
 from tests.unit.stripe_payments.seller import (
+    BUSINESS,
     MONTHLY,
     ONE_TIME,
+    YEARLY,
     Seller,
     eventually,
     selling,
@@ -242,6 +246,125 @@ async def test_after_a_price_change_the_same_order_gets_a_new_session(seller: Se
         return bool(held["status"] == "expired")
 
     await eventually(expired, "the session of the old price has expired")
+
+
+async def is_expired(seller: Seller, session_id: str) -> None:
+    async def expired() -> bool:
+        return bool(seller.cloud.account.get("checkout.session", session_id)["status"] == "expired")
+
+    await eventually(expired, "the older session has expired")
+
+
+@pytest.mark.parametrize(
+    ("price", "settings"),
+    [
+        ({"trial_days": 7}, {}),
+        ({"trial_days": 14, "trial_requires_card": False}, {}),
+        ({}, {"allow_promotion_codes": True}),
+        ({}, {"automatic_tax": True}),
+    ],
+)
+async def test_after_a_change_of_terms_the_same_order_gets_a_new_session(
+    seller: Seller, price: dict[str, object], settings: dict[str, object]
+) -> None:
+    configured(seller, MONTHLY, trial_days=14)
+    first = await seller.checkout(MONTHLY)
+    assert await seller.checkout(MONTHLY) == first
+    configured(seller, MONTHLY, **price)
+    seller.change(**settings)
+    second = await seller.checkout(MONTHLY)
+    assert second != first
+    await is_expired(seller, first)
+    assert seller.cloud.account.get("checkout.session", second)["status"] == "open"
+    assert await seller.checkout(MONTHLY) == second
+
+
+async def test_a_request_that_was_lost_is_not_repeated_on_other_terms(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    """A key is good for one request: Stripe refuses it for another."""
+    await seller.customers.ensure()
+    cloud.set_faults(drop_connection=True, when="after", count=1, method="POST", path="/v1/checkout/sessions")
+    assert await code_of(seller.checkouts.create(ONE_TIME, RETURN)) == "stripe_unreachable"
+    seller.change(allow_promotion_codes=True)
+    created = await seller.checkouts.create(ONE_TIME, RETURN)
+    assert cloud.account.get("checkout.session", created["session_id"])["allow_promotion_codes"] is True
+    await seller.checkouts.resume()
+    assert (
+        await seller.ledger.read(lambda tx: [row for row in tx.checkouts.open() if not row.session_id]) == []
+    )
+
+
+async def test_a_session_for_a_plan_expires_the_open_ones_of_other_plans(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    """Stripe would sell both plans to one customer, and charge both every month."""
+    monthly, once = await seller.checkout(MONTHLY), await seller.checkout(ONE_TIME)
+    yearly = await seller.checkout(YEARLY)
+    await is_expired(seller, monthly)
+    assert cloud.account.get("checkout.session", once)["status"] == "open"
+    cloud.pay(yearly)
+    with pytest.raises(StripeApiError):
+        cloud.pay(monthly)
+    assert len(list(cloud.account.newest_first("subscription"))) == 1
+
+
+async def test_of_two_plans_ordered_in_the_same_moment_one_session_stays_open(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    await seller.customers.ensure()
+    await asyncio.gather(*(seller.checkout(alias) for alias in (MONTHLY, YEARLY, BUSINESS)))
+
+    async def one() -> bool:
+        sessions = list(cloud.account.newest_first("checkout.session"))
+        return len(sessions) == 3 and [row["status"] for row in sessions].count("open") == 1
+
+    await eventually(one, "one session is open")
+
+
+async def test_the_first_plan_ordered_again_gets_a_session_that_can_be_paid(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    await seller.checkout(MONTHLY)
+    yearly = await seller.checkout(YEARLY)
+    monthly = await seller.checkout(MONTHLY)
+    await is_expired(seller, yearly)
+    assert cloud.pay(monthly)["status"] == "paid"
+
+
+async def test_no_second_trial_while_the_ledger_does_not_know_the_first(
+    cloud: StripeCloud, tmp_path: Path
+) -> None:
+    """A ledger that was lost is empty until everything has been fetched again."""
+    async with selling(cloud, tmp_path / "router") as seller:
+        await seller.buy(MONTHLY)
+        (first,) = cloud.account.newest_first("subscription")
+        await seller.subscriptions.cancel(first["id"], at_period_end=False)
+        identity = seller.identity.load()
+    assert identity.customer is not None
+    async with selling(cloud, tmp_path / "reset") as seller:
+        seller.identity.set_customer(identity.customer)
+        configured(seller, YEARLY, trial_days=14)
+        created = await seller.checkouts.create(YEARLY, RETURN)
+        session = cloud.account.get("checkout.session", created["session_id"])
+        assert session["amount_total"] == 4999, "no free trial"
+
+
+async def test_the_shop_shows_a_trial_only_where_the_checkout_will_give_it(seller: Seller) -> None:
+    configured(seller, MONTHLY, trial_days=14)
+
+    def shown(*, complete: bool = True) -> int:
+        ownership = read_ownership(seller.reconciler.state)
+        plans = catalog_view(seller.settings, ownership, "en", complete=complete)["plans"]
+        (days,) = [
+            price["trial_days"] for plan in plans for price in plan["prices"] if price["id"] == MONTHLY
+        ]
+        return int(days)
+
+    assert shown() == 14
+    assert shown(complete=False) == 0, "it is not known yet whether there was a subscription"
+    await seller.buy(MONTHLY)
+    assert shown() == 0
 
 
 async def test_permanently_owned_features_are_not_sold_again(seller: Seller) -> None:
