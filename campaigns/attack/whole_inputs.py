@@ -77,7 +77,7 @@ def _object(given: bytes) -> str | None:
     if not isinstance(root.get("id"), str) or not isinstance(root.get("object"), str):
         return None
     objects = {raw["id"]: raw for raw in stored_form(units_of(root, 0.0))}
-    rows = project(parse_objects(objects), Settings(), None, last_contact=None, previous={}).history
+    rows = project(parse_objects(objects), Settings(), None, last_seen={}, previous={}).history
     encode_table({"rows": [str(row) for row in rows]})
     return None
 

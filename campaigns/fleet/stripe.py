@@ -25,6 +25,7 @@ ENDPOINTS: Final[dict[Kind, Endpoint]] = {
     "sessions": "GET /v1/checkout/sessions",
     "older_sessions": "GET /v1/checkout/sessions",
     "subscriptions": "GET /v1/subscriptions",
+    "unlisted": "GET /v1/subscriptions/{id}",
     "invoices": "GET /v1/invoices",
     "charges": "GET /v1/charges",
     "dispute": "GET /v1/disputes",

@@ -262,14 +262,15 @@ def entitlements(
     settings: Settings,
     now: int | None,
     *,
-    last_contact: int | None,
+    last_seen: Mapping[str, int],
     previous: Mapping[str, Entitlement],
     grants: Iterable[ManualGrant] = (),
     must_not_lock: Collection[str] = (),
 ) -> dict[str, Entitlement]:
     """The entitlement of every feature of the settings, and of every one that `previous` or a source names.
 
-    `now`: trusted epoch seconds or None. `last_contact`: when Stripe last answered, epoch seconds.
+    `now`: trusted epoch seconds or None. `last_seen`: when Stripe last showed a subscription, epoch
+    seconds by its id.
     `previous`: the last result; it decides only what neither the time nor the catalog says any more.
     `must_not_lock`: features, because the ledger is being rebuilt and may lack their purchase.
     """
@@ -277,7 +278,7 @@ def entitlements(
     for name in previous:
         claims.setdefault(name, [])
     for subscription in subscriptions:
-        claim = _of_subscription(subscription, settings, last_contact)
+        claim = _of_subscription(subscription, settings, last_seen.get(subscription.id))
         _spread(
             claims,
             claim,
@@ -294,7 +295,7 @@ def entitlements(
         claims.setdefault(grant.feature, []).append(_of_grant(grant))
     decided = {}
     for name, of_feature in sorted(claims.items()):
-        at_least = now if now is not None else _proven_time(previous.get(name), settings, last_contact)
+        at_least = now if now is not None else _proven_time(previous.get(name), settings, last_seen)
         settled = [_settle(name, claim, at_least) for claim in of_feature]
         best = min(settled, key=_order, default=Entitlement(name))
         before = previous.get(name)
@@ -327,7 +328,7 @@ def _spread(
         claims.setdefault(feature, []).append(replace(claim, plan=plan))
 
 
-def _of_subscription(subscription: Subscription, settings: Settings, last_contact: int | None) -> _Claim:
+def _of_subscription(subscription: Subscription, settings: Settings, last_seen: int | None) -> _Claim:
     def locked(reason: str) -> _Claim:
         return _Claim(subscription.id, "", unlocked=False, reason=reason)
 
@@ -358,7 +359,7 @@ def _of_subscription(subscription: Subscription, settings: Settings, last_contac
     # again. People are shown the end of the period: it stays the same however often Stripe answers.
     offline = None
     if period_end is not None:
-        offline = max(period_end, last_contact or 0) + settings.offline_days * _DAY
+        offline = max(period_end, last_seen or 0) + settings.offline_days * _DAY
     if canceled is not None and (offline is None or canceled <= offline):
         return replace(until(canceled, status, "canceled"), shown=period_end)
     return replace(until(offline, status, "offline"), shown=period_end)
@@ -411,12 +412,14 @@ def _of_grant(grant: ManualGrant) -> _Claim:
     return _Claim(MANUAL, "", True, "granted", grant.until, grant.until, "expired")
 
 
-def _proven_time(previous: Entitlement | None, settings: Settings, last_contact: int | None) -> int | None:
+def _proven_time(
+    previous: Entitlement | None, settings: Settings, last_seen: Mapping[str, int]
+) -> int | None:
     """The earliest possible time now, by a lock for age that a trusted clock decided; None without."""
     if previous is None or previous.unlocked or previous.until is None or previous.reason not in _FOR_AGE:
         return None
     if previous.reason == "offline":
-        return max(previous.until, last_contact or 0) + settings.offline_days * _DAY
+        return max(previous.until, last_seen.get(previous.source, 0)) + settings.offline_days * _DAY
     return previous.until
 
 

@@ -27,9 +27,14 @@ API_VERSION: str = stripe.api_version
 _ALPHABET = string.ascii_letters + string.digits
 
 
-DEFAULT_SETTINGS: Json = {"dunning_ends_with": "canceled", "search": True}
+DEFAULT_SETTINGS: Json = {
+    "dunning_ends_with": "canceled",
+    "search": True,
+    "lists_of_deleted_customers": True,
+}
 """The Dashboard's settings that matter here: what becomes of a subscription whose renewal cannot be
-charged, and whether the account is offered the Search API.
+charged, and whether the account is offered the Search API; and whether the lists of a customer that was
+deleted answer as before (which Stripe does not document).
 """
 
 

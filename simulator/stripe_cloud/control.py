@@ -108,11 +108,13 @@ class Control:
 
     async def _settings(self, request: web.Request) -> Json:
         """`{"dunning_ends_with": "canceled" | "unpaid" | "past_due" | "paused", "search": false}`: an
-        account that is not offered the Search API.
+        account that is not offered the Search API; `"lists_of_deleted_customers": false`: they answer
+        `resource_missing`, which Stripe does not document either way.
         """
-        body = await _body(request, "dunning_ends_with", "search")
-        if not isinstance(body.get("search", True), bool):
-            raise invalid("search is true or false", param="search")
+        body = await _body(request, "dunning_ends_with", "search", "lists_of_deleted_customers")
+        for name in ("search", "lists_of_deleted_customers"):
+            if not isinstance(body.get(name, True), bool):
+                raise invalid(f"{name} is true or false", param=name)
         if body.get("dunning_ends_with", "canceled") not in AFTERWARDS:
             raise invalid(f"dunning_ends_with is one of {', '.join(AFTERWARDS)}", param="dunning_ends_with")
         self._cloud.account.settings.update(body)

@@ -13,7 +13,7 @@ from typing import Any
 
 from . import resource_shapes
 from .account import Account
-from .api_errors import Json, invalid
+from .api_errors import Json, invalid, resource_missing
 
 MAX_EXPAND_DEPTH = 4
 DEFAULT_LIMIT = 10
@@ -55,6 +55,9 @@ def list_of(data: list[Any], url: str, *, has_more: bool = False) -> Json:
 
 def page(account: Account, candidates: Iterable[Json], params: Json, url: str) -> Json:
     """A list answer from objects newest first: `limit`, `starting_after`, `ending_before`, `created`."""
+    owner = account.find(params.get("customer"))
+    if owner is not None and owner.get("deleted") and not account.settings["lists_of_deleted_customers"]:
+        raise resource_missing("customer", owner["id"], param="customer")
     limit = params.get("limit", DEFAULT_LIMIT)
     if not 1 <= limit <= MAX_LIMIT:
         raise invalid(

@@ -31,12 +31,12 @@ Source = Subscription | Purchase | ManualGrant
 
 @dataclass(frozen=True)
 class Situation:
-    """`words`: how the documentation calls it; `now`, `last_contact`: trusted epoch seconds."""
+    """`words`: how the documentation calls it; `now`, `last_seen`: trusted epoch seconds."""
 
     words: Title
     sources: tuple[Source, ...]
     now: int | None = NOW
-    last_contact: int = NOW
+    last_seen: int = NOW
     settings: Settings = _SETTINGS
 
     def decide(self) -> Entitlement:
@@ -46,7 +46,7 @@ class Situation:
             [one for one in self.sources if isinstance(one, Purchase)],
             self.settings,
             self.now,
-            last_contact=self.last_contact,
+            last_seen={one.id: self.last_seen for one in self.sources if isinstance(one, Subscription)},
             previous={},
             grants=[one for one in self.sources if isinstance(one, ManualGrant)],
         )["feature"]

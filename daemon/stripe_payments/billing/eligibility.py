@@ -38,9 +38,13 @@ class Ownership:
 
 
 def read_ownership(state: State) -> Ownership:
+    """A subscription that Stripe has not shown for so long that its features are locked does not count: it is
+    another account's, or was deleted. Should it come back, the session of a second one is withdrawn.
+    """
     pending = {paid.id for paid in state.payments.values() if paid.status == "pending"}
+    lost = {one.source for one in state.entitlements.values() if one.reason == "offline" and not one.unlocked}
     return Ownership(
-        state.running,
+        [one for one in state.running if one.id not in lost],
         tuple(state.purchases.values()),
         state.entitlements,
         frozenset(pending & state.purchases.keys()),

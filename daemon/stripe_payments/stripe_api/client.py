@@ -243,7 +243,11 @@ class StripeAPI:
         return None
 
     async def find_customer(self, router_id: str) -> dict[str, Any] | None:
-        """The customer whose metadata names this router; the oldest, if there are several.
+        """The customer whose metadata names this router; the oldest, if there are several."""
+        return next(iter(await self.find_customers(router_id)), None)
+
+    async def find_customers(self, router_id: str) -> Sequence[dict[str, Any]]:
+        """All of them, the oldest first.
 
         Search is not offered to every account; without it, only the newest customers are known.
         https://docs.stripe.com/api/customers/search
@@ -255,13 +259,16 @@ class StripeAPI:
         except PaymentError as error:
             if error.code != "stripe_error" or error.details.get("http_status") != 400:
                 raise
-            return await self.find_new_customer(router_id)
-        return _oldest_of(router_id, response["data"])
+            return await self._find_new_customers(router_id)
+        return _of_router(router_id, response["data"])
 
     async def find_new_customer(self, router_id: str) -> dict[str, Any] | None:
         """As `find_customer`, among the NEWEST_CUSTOMERS of the account: lists, unlike Search, do not lag."""
+        return next(iter(await self._find_new_customers(router_id)), None)
+
+    async def _find_new_customers(self, router_id: str) -> Sequence[dict[str, Any]]:
         page = await self.list("customer", {"limit": NEWEST_CUSTOMERS})
-        return _oldest_of(router_id, page.data)
+        return _of_router(router_id, page.data)
 
     async def api_version(self) -> str:
         """The version that every request pins, and every webhook endpoint that we create."""
@@ -387,13 +394,13 @@ class StripeAPI:
             self._state = StripeState(status, self._clock.now(), detail)
 
 
-def _oldest_of(router_id: str, customers: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def _of_router(router_id: str, customers: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
     found = [
         customer
         for customer in customers
         if not customer.get("deleted") and (customer.get("metadata") or {}).get("router_id") == router_id
     ]
-    return min(found, key=lambda customer: (customer.get("created", 0), customer["id"]), default=None)
+    return sorted(found, key=lambda customer: (customer.get("created", 0), customer["id"]))
 
 
 def _sdk() -> Any:

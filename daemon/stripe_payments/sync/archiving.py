@@ -67,7 +67,7 @@ def archive(
         parse_objects({object_id: state.objects[object_id] for object_id in gone}),
         settings,
         None,
-        last_contact=None,
+        last_seen={},
         previous={},
     )
     purchases = []

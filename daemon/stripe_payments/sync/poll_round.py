@@ -24,11 +24,13 @@ Kind = Literal[
     "subscriptions",
     "invoices",
     "charges",
+    "unlisted",
     "dispute",
     "checkout",
 ]
 """find_customer searches ours by its metadata, is_customer checks that the account of the keys has it;
-sessions are the newest completed ones. All are one request but dispute, which may be two.
+sessions are the newest completed ones; unlisted is a running subscription that is in no list, or a duplicate
+of our customer. All are one request but dispute, which may be two.
 """
 
 TURNS: Final[tuple[Kind, ...]] = ("subscriptions", "invoices", "charges", "older_sessions")
@@ -43,7 +45,7 @@ _ONLY_WITH_A_SUBSCRIPTION: Final = frozenset({"invoices", "charges"})
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """subject: the local id of a checkout, the id of what is disputed."""
+    """subject: the local id of a checkout, the id of what is disputed or unlisted."""
 
     kind: Kind
     subject: int | str | None = None
@@ -55,7 +57,8 @@ class Answer:
 
     now: monotonic seconds. there: False if Stripe has no such customer (has found none). refused: the key
     lacks the permission. more: the id from which a list continues. disputed: ids of openly disputed objects.
-    subscribed: whether a subscription is known, at Stripe or here.
+    unlisted: ids of the running subscriptions that the list lacks, of duplicates of our customer. subscribed:
+    whether a subscription is known, at Stripe or here.
     """
 
     now: float
@@ -63,6 +66,7 @@ class Answer:
     refused: bool = False
     more: str | None = None
     disputed: Sequence[str] = ()
+    unlisted: Sequence[str] = ()
     subscribed: bool = True
 
 
@@ -79,6 +83,7 @@ class Agenda:
         "rounds",
         "subscribed",
         "turns",
+        "unlisted",
     )
 
     def __init__(self) -> None:
@@ -86,13 +91,14 @@ class Agenda:
         self.turns: tuple[Kind, ...] = TURNS
         self.older_than: str | None = None
         self.disputed: tuple[str, ...] = ()
+        self.unlisted: tuple[str, ...] = ()
         self.customer_unverified = False
         self.subscribed = True
         self.rounds = 0
 
     @property
     def done(self) -> bool:
-        return not self.missing and not self.disputed
+        return not self.missing and not self.disputed and not self.unlisted
 
     def mark_all_missing(self) -> None:
         self.missing = EVERYTHING
@@ -104,6 +110,7 @@ class Agenda:
         self.customer_unverified = True
         self.older_than = None
         self.disputed = ()
+        self.unlisted = ()
 
     def next_missing(self) -> Kind | None:
         if self.older_than is None and "sessions" not in self.missing:
@@ -131,11 +138,19 @@ class Agenda:
     def dispute(self, ids: Iterable[str]) -> None:
         self.disputed += tuple(found for found in ids if found not in self.disputed)
 
+    def poll_by_id(self, ids: Iterable[str]) -> None:
+        self.unlisted += tuple(found for found in ids if found not in self.unlisted)
+
+    def next_unlisted(self) -> str | None:
+        found, self.unlisted = next(iter(self.unlisted), None), self.unlisted[1:]
+        return found
+
     def learn(self, kind: Kind, answer: Answer) -> None:
         """Take in the result of a list. What a restricted key may not list counts as polled: it must not hold
         up the rest.
         """
         self.dispute(answer.disputed)
+        self.poll_by_id(answer.unlisted)
         if kind == "sessions" and answer.more is None:
             self.older_than = None
         elif kind == "sessions" and self.older_than is None:
@@ -232,10 +247,13 @@ class _Progress:
             self.now = (yield Query("dispute", disputed)).now
             return REQUESTS
         used = 0
-        if self.customer and agenda.customer_unverified:
+        while used < REQUESTS and (unlisted := agenda.next_unlisted()) is not None:
+            self.now = (yield Query("unlisted", unlisted)).now
+            used += 1
+        if used < REQUESTS and self.customer and agenda.customer_unverified:
             used += yield from self._about_customer("is_customer")
             agenda.customer_unverified = False
-        if not self.customer:
+        if used < REQUESTS and not self.customer:
             used += yield from self._find_customer()
         if self.customer:
             used = yield from self._lists(used)
@@ -244,6 +262,7 @@ class _Progress:
     def _about_customer(self, kind: Kind) -> Requests:
         answer = yield Query(kind)
         self.now, self.customer = answer.now, answer.there
+        self.agenda.poll_by_id(answer.unlisted)
         return 1
 
     def _find_customer(self) -> Requests:

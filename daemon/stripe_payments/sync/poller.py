@@ -6,7 +6,7 @@ charges, refunds and subscriptions expanded: purchases that were never recorded,
 subscriptions are all in it. The second takes turns: an openly disputed payment, the subscriptions, the
 invoices, the charges (whose refunds and disputes no invoice contains), older sessions. After a start, an
 outage or `poll_now` rounds follow each other in seconds until everything has been polled once. A running
-subscription that no list contains any more is polled by its id besides.
+subscription that no list contains any more is polled by its id, in the rounds that follow.
 
 When and what is decided in poll_plan.py and poll_round.py; this module does the IO.
 """
@@ -31,6 +31,7 @@ from stripe_payments.sync.poll_plan import SPACING, Fault, Plan
 from stripe_payments.sync.poll_round import REQUESTS, Answer, Kind, Query, Round
 from stripe_payments.sync.poll_timing import SLOWEST_OPEN
 from stripe_payments.sync.reconciler import META_REBUILDING, Reconciler, SyncOutcome
+from stripe_payments.sync.stripe_objects import reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -261,7 +262,7 @@ class Poller:
         listed = False
         while (query := due.query) is not None:
             due.answered(await self._answer(query, checkouts))
-            listed |= query.kind not in ("checkout", "dispute")
+            listed |= query.kind not in ("checkout", "dispute", "unlisted")
         if listed and self._plan.complete:
             await self._reconciler.rebuilt()
 
@@ -269,7 +270,10 @@ class Poller:
         started = time.monotonic()
         match query.kind:
             case "find_customer":
-                return Answer(self._monotonic(), there=await self._find_customer())
+                return await self._find_customer()
+            case "unlisted":
+                await self._poll_by_id(str(query.subject))
+                return Answer(self._monotonic())
             case "is_customer":
                 return Answer(self._monotonic(), there=await self._is_known())
             case "checkout":
@@ -318,17 +322,31 @@ class Poller:
             units = await self._fetcher.fetch(disputed, None)
         await self._reconciler.apply(units, "poll")
 
-    async def _find_customer(self) -> bool:
-        """Our customer by its metadata, where the identity was restored without it; False if nothing was ever
-        bought.
+    async def _find_customer(self) -> Answer:
+        """Our customer by its metadata, where the identity was restored without it; there is none if nothing
+        was ever bought.
         """
-        found = await self._stripe.find_customer(self._identity.load().router_id)
-        if found is None:
+        found = await self._stripe.find_customers(self._identity.load().router_id)
+        if not found:
             await self._reconciler.apply([], "poll")
-            await self._poll_unlisted(())
-            return False
-        await asyncio.to_thread(self._identity.set_customer, str(found["id"]))
-        return True
+            return Answer(self._monotonic(), there=False, unlisted=self._unlisted(()))
+        customer, *duplicates = [str(one["id"]) for one in found]
+        await asyncio.to_thread(self._identity.set_customer, customer)
+        return Answer(self._monotonic(), unlisted=duplicates)
+
+    async def _poll_by_id(self, object_id: str) -> None:
+        """A running subscription, or a duplicate of our customer: what was bought as that one is this
+        router's, and if the running plan is that one's, it is the one for the customer portal.
+        """
+        if object_kind(object_id) != "customer":
+            await self._reconciler.sync(object_id, "poll")
+            return
+        _log.warning("duplicate customer at Stripe", customer=object_id)
+        await self._lists_of("sessions", object_id, time.monotonic())
+        state = self._reconciler.state
+        owners = {reference(state.objects[one.id].get("customer")) for one in state.running}
+        if object_id in owners and self._customer() not in owners:
+            await asyncio.to_thread(self._identity.set_customer, object_id)
 
     async def _is_known(self) -> bool:
         """Whether the account of the keys has our customer; if not, forget it."""
@@ -355,29 +373,27 @@ class Poller:
                 wanted["starting_after"] = self._plan.older_than or ""
             return await self._apply_sessions(await self._stripe.list("checkout.session", wanted), started)
         if kind == "subscriptions":
-            page = await self._stripe.list(
-                "subscription", {"customer": customer, "status": "all", "limit": PAGE}
-            )
+            # those that have not ended, however many newer ones have; one that ends is polled by its id
+            page = await self._stripe.list("subscription", {"customer": customer, "limit": PAGE})
         elif kind == "invoices":
             page = await self._stripe.list("invoice", {"customer": customer, "limit": PAGE})
         else:
             page = await self._stripe.list("charge", {"customer": customer, "limit": PAGE})
         await self._reconciler.apply([unit for root in page.data for unit in units_of(root, started)], "poll")
+        unlisted: list[str] = []
         if kind == "subscriptions":
-            await self._poll_unlisted([str(root["id"]) for root in page.data])
+            unlisted = self._unlisted([str(root["id"]) for root in page.data])
         disputed: list[str] = []
         if kind == "charges":
             disputed = self._disputed_among([str(charge["id"]) for charge in page.data])
         subscribed = bool(self._reconciler.state.subscriptions)
-        return Answer(self._monotonic(), disputed=disputed, subscribed=subscribed)
+        return Answer(self._monotonic(), disputed=disputed, unlisted=unlisted, subscribed=subscribed)
 
-    async def _poll_unlisted(self, listed: Collection[str]) -> None:
-        """Poll the subscriptions that run as far as is known, but are in no list: those of a customer that
-        was deleted (which cancels them), or older than a page. By its id, Stripe still has each of them.
+    def _unlisted(self, listed: Collection[str]) -> list[str]:
+        """The subscriptions that run as far as is known, but are in no list: they have ended, their customer
+        was deleted (which ends them), or they are older than a page. By its id, Stripe still has each.
         """
-        for held in self._reconciler.state.running:
-            if held.id not in listed:
-                await self._reconciler.sync(held.id, "poll")
+        return [held.id for held in self._reconciler.state.running if held.id not in listed]
 
     async def _apply_sessions(self, page: Page, started: float) -> Answer:
         known = self._reconciler.state.dispute

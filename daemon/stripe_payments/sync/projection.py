@@ -93,7 +93,7 @@ def project(
     settings: Settings,
     now: int | None,
     *,
-    last_contact: int | None,
+    last_seen: Mapping[str, int],
     previous: Mapping[str, Entitlement],
     grants: Iterable[ManualGrant] = (),
     must_not_lock: Collection[str] = (),
@@ -101,9 +101,9 @@ def project(
 ) -> State:
     """The state that follows from all stored objects of one router.
 
-    `settings`: the catalog, and how long grace and offline last; `now`, `last_contact`: trusted epoch seconds
-    or None; `previous`: the entitlements before; `grants`: the administrator's; `must_not_lock`: features
-    (see `entitlements`); `archived`: rows of the history whose objects are no longer stored.
+    `settings`: the catalog, and how long grace and offline last; `now`: trusted epoch seconds or None;
+    `last_seen`, `must_not_lock`: as in `entitlements`; `previous`: the entitlements before; `grants`: the
+    administrator's; `archived`: rows of the history whose objects are no longer stored.
     """
     backs = payment_facts.money_back(objects)
     payments = payment_facts.payments(objects, backs)
@@ -125,7 +125,7 @@ def project(
             purchases.values(),
             settings,
             now,
-            last_contact=last_contact,
+            last_seen=last_seen,
             previous=previous,
             grants=grants,
             must_not_lock=must_not_lock,

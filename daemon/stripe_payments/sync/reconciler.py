@@ -10,6 +10,7 @@ fetch.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,10 @@ META_CLOCK_FLOOR: Final = "clock_floor"
 """Ledger meta: the trusted clock's floor, epoch seconds."""
 META_LAST_CONTACT: Final = "last_contact"
 """Ledger meta: when Stripe last answered, trusted epoch seconds; at most an hour behind."""
+META_LAST_SEEN: Final = "last_seen"
+"""Ledger meta: when Stripe last showed each running subscription, JSON of trusted epoch seconds by its id; as
+far behind. An answer of another account, or about something else, says nothing of a subscription.
+"""
 
 _PERSIST_EVERY: Final = 3600
 _REFETCHES: Final = 3
@@ -105,6 +110,7 @@ class Reconciler:
         self._persisted_contact: int | None = None
         # touched in the ledger's thread alone
         self._stored_at: dict[str, float] = {}
+        self._last_seen: dict[str, int] = {}
         self._serial = 0
         self._projected = State()
 
@@ -127,8 +133,13 @@ class Reconciler:
         """Read what the ledger holds. Call once, before anything else."""
 
         def load(tx: Transaction) -> tuple[str | None, _Written]:
-            contact = tx.meta.get(META_LAST_CONTACT)
-            return contact, self._result(self._before(tx, self._settings()))
+            contact, state = tx.meta.get(META_LAST_CONTACT), self._before(tx, self._settings())
+            seen = tx.meta.get(META_LAST_SEEN)
+            if seen is not None:
+                self._last_seen = json.loads(seen)
+            elif contact and contact.isdigit():  # a ledger from before this was recorded
+                self._last_seen = dict.fromkeys((one.id for one in state.running), int(contact))
+            return contact, self._result(state)
 
         found, written = await self._ledger.read(load)
         self._committed(written)
@@ -231,6 +242,9 @@ class Reconciler:
             own = units_owned_by(identity.router_id, identity.customer, units)
             newest = [unit for unit in own if self._stored_at.get(unit.root["id"], 0.0) <= unit.started]
             stored = self._store(tx, newest, now)
+            if contact is not None:
+                shown = [unit.root["id"] for unit in own if unit.root["object"] == "subscription"]
+                self._last_seen.update(dict.fromkeys(shown, contact))
             written = self._project(tx, before, settings, now) if own else self._result(before)
             late = [str(unit.root["id"]) for unit in own if unit not in newest]
             if overtaken is not None:
@@ -269,9 +283,7 @@ class Reconciler:
         if self._projected.parsed.raw is objects:
             return replace(self._projected, entitlements=features)
         parsed = parse_objects(objects)
-        state = project(
-            parsed, settings, None, last_contact=None, previous=features, archived=tx.history.all()
-        )
+        state = project(parsed, settings, None, last_seen={}, previous=features, archived=tx.history.all())
         return replace(state, entitlements=features)
 
     def _project(self, tx: Transaction, before: State, settings: Settings, now: int | None) -> _Written:
@@ -281,7 +293,7 @@ class Reconciler:
             parse_objects(tx.objects.all(), before.parsed),
             settings,
             now,
-            last_contact=self._last_contact,
+            last_seen=self._last_seen,
             previous=before.entitlements,
             grants=tx.grants.all(),
             # the features of UCI, until all has been fetched from Stripe again
@@ -301,13 +313,16 @@ class Reconciler:
         return _Written(self._serial, state, changed, news)
 
     def _persist_contact(self, tx: Transaction, contact: int | None, *, force: bool) -> None:
-        """With something else to write, or once an hour: flash wears, and these two may lag."""
+        """With something else to write, or once an hour: flash wears, and these may lag."""
         if contact is None:
             return
         persisted = self._persisted_contact
         if not force and persisted is not None and 0 <= contact - persisted < _PERSIST_EVERY:
             return
         tx.meta.set(META_LAST_CONTACT, str(contact))
+        running = [one.id for one in self._projected.running]
+        self._last_seen = {name: at for name, at in self._last_seen.items() if name in running}
+        tx.meta.set(META_LAST_SEEN, json.dumps(self._last_seen))
         floor = self._clock.floor
         if floor is not None:
             tx.meta.set(META_CLOCK_FLOOR, str(floor))

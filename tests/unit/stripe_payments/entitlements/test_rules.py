@@ -47,16 +47,19 @@ def bought(**fields: Any) -> Purchase:
 def decide(
     *sources: Subscription | Purchase | ManualGrant,
     now: int | None = NOW,
-    last_contact: int | None = NOW,
+    last_seen: int | None = NOW,
     previous: dict[str, Entitlement] | None = None,
     settings: Settings = SETTINGS,
 ) -> dict[str, Entitlement]:
+    """`last_seen`: of all subscriptions."""
+    subscriptions = [source for source in sources if isinstance(source, Subscription)]
+    seen = {} if last_seen is None else dict.fromkeys((one.id for one in subscriptions), last_seen)
     return entitlements(
-        [source for source in sources if isinstance(source, Subscription)],
+        subscriptions,
         [source for source in sources if isinstance(source, Purchase)],
         settings,
         now,
-        last_contact=last_contact,
+        last_seen=seen,
         previous=previous or {},
         grants=[source for source in sources if isinstance(source, ManualGrant)],
     )
@@ -147,7 +150,7 @@ def test_the_ends_are_sharp() -> None:
     assert decide(ending, now=P - 1)["a"].unlocked
     assert not decide(ending, now=P)["a"].unlocked
     # An end that was announced needs no contact to come true.
-    assert decide(ending, now=P, last_contact=NOW)["a"].reason == "canceled"
+    assert decide(ending, now=P, last_seen=NOW)["a"].reason == "canceled"
 
 
 def test_no_grace_at_all() -> None:
@@ -158,18 +161,18 @@ def test_no_grace_at_all() -> None:
 def test_silence_is_not_an_end_until_offline_days_after_the_period() -> None:
     limit = P + OFFLINE * DAY
     for now in (P, P + DAY, limit - 1):
-        got = decide(sub(), now=now, last_contact=NOW)["a"]
+        got = decide(sub(), now=now, last_seen=NOW)["a"]
         assert (got.unlocked, got.until) == (True, P)
-    assert decide(sub(), now=limit, last_contact=NOW)["a"] == Entitlement(
+    assert decide(sub(), now=limit, last_seen=NOW)["a"] == Entitlement(
         "a", False, "sub_1", "small", P, "offline"
     )
     # Stripe answered after the period's end and still said active: the tolerance starts there.
-    assert decide(sub(), now=limit, last_contact=P + DAY)["a"].unlocked
-    assert not decide(sub(), now=limit + DAY, last_contact=P + DAY)["a"].unlocked
+    assert decide(sub(), now=limit, last_seen=P + DAY)["a"].unlocked
+    assert not decide(sub(), now=limit + DAY, last_seen=P + DAY)["a"].unlocked
 
 
 def test_a_purchase_needs_no_contact_ever() -> None:
-    assert decide(bought(), now=NOW + 9000 * DAY, last_contact=None)["a"].unlocked
+    assert decide(bought(), now=NOW + 9000 * DAY, last_seen=None)["a"].unlocked
 
 
 def test_without_trusted_time_nothing_locks_for_age() -> None:
@@ -195,13 +198,13 @@ def test_without_trusted_time_nothing_locks_for_age() -> None:
 def test_a_reboot_without_the_time_does_not_unlock_what_age_had_locked(
     source: Subscription | ManualGrant, when: int
 ) -> None:
-    locked = decide(source, now=when, last_contact=NOW)
+    locked = decide(source, now=when, last_seen=NOW)
     assert not locked["a"].unlocked
-    assert decide(source, now=None, last_contact=NOW, previous=locked) == locked
+    assert decide(source, now=None, last_seen=NOW, previous=locked) == locked
     # … but what Stripe says anew counts at once.
     if isinstance(source, Subscription):
         renewed = sub(id="sub_1", current_period_end=when + 30 * DAY)
-        assert decide(renewed, now=None, last_contact=NOW, previous=locked)["a"].unlocked
+        assert decide(renewed, now=None, last_seen=NOW, previous=locked)["a"].unlocked
 
 
 def test_what_was_bought_outlives_the_catalogue() -> None:
@@ -255,16 +258,16 @@ def of(history: History, now: int | None, **fields: Any) -> dict[str, Entitlemen
 def test_the_order_of_the_sources_never_matters(
     history: History, now: int | None, contact: int | None, shuffle: random.Random
 ) -> None:
-    expected = of(history, now, last_contact=contact)
+    expected = of(history, now, last_seen=contact)
     for sources in history:
         shuffle.shuffle(sources)
-    assert of(history, now, last_contact=contact) == expected
+    assert of(history, now, last_seen=contact) == expected
 
 
 @given(histories, times, times)
 def test_deciding_again_changes_nothing(history: History, now: int | None, contact: int | None) -> None:
-    once = of(history, now, last_contact=contact)
-    assert of(history, now, last_contact=contact, previous=once) == once
+    once = of(history, now, last_seen=contact)
+    assert of(history, now, last_seen=contact, previous=once) == once
 
 
 def in_good_standing(source: Subscription | Purchase, now: int) -> bool:
@@ -285,7 +288,7 @@ def features_named(source: Subscription | Purchase) -> tuple[str, ...]:
 
 @given(histories, st.integers(NOW - 60 * DAY, NOW + 60 * DAY))
 def test_what_is_paid_is_never_locked(history: History, now: int) -> None:
-    got = of(history, now, last_contact=now)
+    got = of(history, now, last_seen=now)
     sources: list[Subscription | Purchase] = [*history[0], *history[1]]
     for source in sources:
         if in_good_standing(source, now):
@@ -295,7 +298,7 @@ def test_what_is_paid_is_never_locked(history: History, now: int) -> None:
 
 @given(histories, times, times)
 def test_what_is_not_paid_is_never_unlocked(history: History, now: int | None, contact: int | None) -> None:
-    got = of(history, now, last_contact=contact)
+    got = of(history, now, last_seen=contact)
     sources: dict[str, Subscription | Purchase] = {}
     sources |= {subscription.id: subscription for subscription in history[0]}
     sources |= {purchase.id: purchase for purchase in history[1]}
@@ -326,8 +329,8 @@ def test_losing_the_time_neither_locks_nor_unlocks(history: History, now: int, c
     """The router decided with a trusted clock, then rebooted and has none."""
     if contact is not None:
         contact = min(contact, now)
-    before = of(history, now, last_contact=contact)
-    after = of(history, None, last_contact=contact, previous=before)
+    before = of(history, now, last_seen=contact)
+    after = of(history, None, last_seen=contact, previous=before)
     for feature, entitlement in before.items():
         if entitlement.unlocked:
             assert after[feature].unlocked
@@ -339,7 +342,7 @@ def test_losing_the_time_neither_locks_nor_unlocks(history: History, now: int, c
 def test_time_alone_never_unlocks(history: History, now: int | None, later: int) -> None:
     if now is None:
         return
-    early, late = of(history, now, last_contact=NOW), of(history, now + later, last_contact=NOW)
+    early, late = of(history, now, last_seen=NOW), of(history, now + later, last_seen=NOW)
     for feature, entitlement in late.items():
         assert early[feature].unlocked or not entitlement.unlocked
 

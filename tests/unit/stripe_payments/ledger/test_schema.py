@@ -94,7 +94,9 @@ async def test_a_ledger_of_schema_3_is_migrated_without_loss(path: Path) -> None
             parse_objects(tx.objects.all()),
             settings_from_uci(CATALOGUE),
             expected["now"],
-            last_contact=expected["last_contact"],
+            last_seen=dict.fromkeys(
+                (row["id"] for row in expected["subscriptions"]), expected["last_contact"]
+            ),
             previous=tx.features.all(),
             grants=tx.grants.all(),
             archived=tx.history.all(),

@@ -607,9 +607,9 @@ class Stripe:
         await self._answer()
         return self._model.invoice_of(intent)
 
-    async def find_customer(self, router_id: str) -> Json | None:
+    async def find_customers(self, router_id: str) -> Any:
         await self._answer()
-        return {"id": CUSTOMER} if router_id == ROUTER else None
+        return [{"id": CUSTOMER}] if router_id == ROUTER else []
 
 
 def _reference(value: Any) -> Any:

@@ -1,19 +1,31 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments.errors import PaymentError
 from stripe_payments.sync import META_LAST_CONTACT, Poller
-from stripe_payments.sync.poller import REQUESTS
-from tests.unit.stripe_payments.seller import MONTHLY, ONE_TIME, Seller, eventually, selling
+from stripe_payments.sync.poller import PAGE, REQUESTS
+from stripe_payments.sync.reconciler import META_LAST_SEEN
+from tests.unit.stripe_payments.seller import (
+    MONTHLY,
+    ONE_TIME,
+    Seller,
+    at_dashboard,
+    eventually,
+    selling,
+    stocked_cloud,
+)
 
 BOUGHT = {"updates", "backups"}
+DAY = 86_400
 
 
 async def unlocks(seller: Seller) -> None:
@@ -368,11 +380,13 @@ async def _refused(cloud: StripeCloud) -> bool:
     return any(request["status"] == 429 for request in cloud.requests())
 
 
+@pytest.mark.parametrize("lists", [True, False])
 @pytest.mark.parametrize("noticed_by", ["poll", "portal", "checkout"])
 async def test_a_plan_of_a_deleted_customer_locks(
-    seller: Seller, cloud: StripeCloud, noticed_by: str
+    seller: Seller, cloud: StripeCloud, noticed_by: str, lists: bool
 ) -> None:
     """Deleting a customer cancels its subscriptions; the lists of another customer do not have them."""
+    cloud.account.settings["lists_of_deleted_customers"] = lists
     await seller.subscribe()
     customer = str(seller.identity.load().customer)
     await seller.stripe.delete("customer", customer)
@@ -381,8 +395,129 @@ async def test_a_plan_of_a_deleted_customer_locks(
             await seller.portal.open()
     elif noticed_by == "checkout":
         await seller.checkout(ONE_TIME)
-    if noticed_by != "poll":  # lists of a deleted customer may answer as before, then nothing shows it
+    if noticed_by != "poll":
         assert seller.identity.load().customer != customer
     await seller.poller.poll_everything()
     assert await seller.unlocked() == set()
     assert await seller.checkout(MONTHLY), "and a plan can be bought"
+
+
+async def test_a_plan_that_stripe_does_not_show_any_more_is_offline(
+    cloud: StripeCloud, tmp_path: Path
+) -> None:
+    """The keys became those of another account, which answers all the time."""
+    state, offline_days = tmp_path / "r", 30
+    async with selling(cloud, state) as seller:
+        await seller.subscribe()
+        (plan,) = seller.reconciler.state.subscriptions.values()
+        period_end = plan.current_period_end or 0
+    async with stocked_cloud() as other, selling(other, state) as seller:
+        seller.change(offline_days=offline_days)
+        seller.poller.account_changed()
+        await seller.poller.poll_everything()
+        for after, unlocked in ((-DAY, True), (offline_days * DAY - DAY, True), (offline_days * DAY, False)):
+            other.advance(period_end + after - other.clock.now())
+            await seller.poller.poll_everything()
+            await seller.reconciler.recompute()
+            assert bool(await seller.unlocked()) is unlocked
+        assert await seller.reason("backups") == "offline"
+        assert await seller.checkout(MONTHLY), "and a plan can be bought at this account"
+
+
+async def test_a_plan_is_as_recent_as_its_own_last_poll_after_a_restart(
+    cloud: StripeCloud, tmp_path: Path
+) -> None:
+    async with selling(cloud, tmp_path / "r") as seller:
+        subscription = await seller.subscribe()
+        seen = await seller.ledger.read(lambda tx: tx.meta.get(META_LAST_SEEN))
+        assert seen is not None
+        assert set(json.loads(seen)) == {subscription}
+        (plan,) = seller.reconciler.state.subscriptions.values()
+        cloud.set_faults(method="GET", path="/v1/*", status=500)
+        # it renews; this router does not hear of it
+        cloud.advance((plan.current_period_end or 0) + 29 * DAY - cloud.clock.now())
+    async with selling(cloud, tmp_path / "r") as seller:
+        seller.clock.observe(cloud.clock.now())
+        await seller.reconciler.recompute()
+        assert await seller.unlocked() == BOUGHT, "29 days after the end of the period"
+        cloud.advance(DAY)
+        seller.clock.observe(cloud.clock.now())
+        await seller.reconciler.recompute()
+        assert await seller.reason("backups") == "offline"
+        cloud.set_faults()
+        await seller.poller.poll_everything()
+        assert await seller.unlocked() == BOUGHT
+
+
+async def another_like(cloud: StripeCloud, subscription: str) -> dict[str, Any]:
+    """A subscription made in the Dashboard, with the customer, price and card of another one."""
+    model = cloud.account.get("subscription", subscription)
+    made = await at_dashboard(
+        cloud,
+        "/v1/subscriptions",
+        customer=model["customer"],
+        items=[{"price": model["items"]["data"][0]["price"]["id"]}],
+        default_payment_method=model["default_payment_method"],
+    )
+    return dict(made)
+
+
+async def test_a_rebuilt_ledger_finds_a_plan_behind_twenty_ended_ones(
+    cloud: StripeCloud, tmp_path: Path
+) -> None:
+    """Made in the Dashboard: no Checkout session leads to them."""
+    state = tmp_path / "r"
+    async with selling(cloud, state) as seller:
+        await seller.buy(MONTHLY)
+        (first,) = seller.reconciler.state.subscriptions
+        await seller.stripe.delete("subscription", first)
+        made = [await another_like(cloud, first) for _ in range(PAGE + 1)]
+        for one in made[1:]:
+            await seller.stripe.delete("subscription", one["id"])
+    for leftover in state.glob("ledger.db*"):
+        leftover.unlink()
+    async with selling(cloud, state, rebuilding=True) as seller:
+        await seller.poller.poll_everything()
+        assert await seller.unlocked() == BOUGHT
+        assert made[0]["id"] in {one.id for one in seller.reconciler.state.running}
+
+
+async def test_subscriptions_that_no_list_contains_do_not_make_a_round_longer(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    first = await seller.subscribe()
+    customer = str(seller.identity.load().customer)
+    for _ in range(6):
+        await another_like(cloud, first)
+    await seller.poller.poll_everything()
+    assert len(seller.reconciler.state.running) == 7
+    await seller.stripe.delete("customer", customer)
+    for _ in range(12):
+        before = seller.asked()
+        await seller.poller.round([], routine=True)
+        assert seller.asked() - before <= REQUESTS
+    assert seller.reconciler.state.running == []
+    assert await seller.unlocked() == set()
+
+
+@pytest.mark.parametrize("price", [MONTHLY, ONE_TIME])
+async def test_purchases_of_a_duplicate_customer_are_found(
+    cloud: StripeCloud, tmp_path: Path, price: str
+) -> None:
+    """Search lags: a customer was created twice, and the younger one bought."""
+    state = tmp_path / "r"
+    async with selling(cloud, state) as seller:
+        router = seller.reconciler.identity.router_id
+        older = await at_dashboard(cloud, "/v1/customers", metadata={"router_id": router})
+        cloud.advance(60)
+        younger = await at_dashboard(cloud, "/v1/customers", metadata={"router_id": router})
+        seller.identity.set_customer(younger["id"])
+        await seller.buy(price)
+        seller.identity.set_customer(None)
+    for leftover in state.glob("ledger.db*"):
+        leftover.unlink()
+    async with selling(cloud, state, rebuilding=True) as seller:
+        await seller.poller.poll_everything()
+        assert await seller.unlocked() == BOUGHT
+        wanted = younger if price == MONTHLY else older
+        assert seller.identity.load().customer == wanted["id"], "the portal is the one of the running plan"

@@ -312,7 +312,7 @@ SETTINGS = Settings(
 
 
 def projected(*roots: dict[str, Any], archived: list[TransactionRow] | None = None) -> State:
-    return project(parsed(*roots), SETTINGS, 1000, last_contact=1000, previous={}, archived=archived or ())
+    return project(parsed(*roots), SETTINGS, 1000, last_seen={}, previous={}, archived=archived or ())
 
 
 def plan(raw: dict[str, Any], *others: dict[str, Any]) -> Subscription:
@@ -412,7 +412,7 @@ def test_what_is_archived_stays_in_the_history_and_unlocks_what_it_did() -> None
     assert not {"cs_6", "pi_6", "ch_6", "sub_1"} & old.gone
     left = {name: raw for name, raw in before.objects.items() if name not in old.gone}
     left |= {raw["id"]: raw for raw in old.purchases}
-    after = project(parse_objects(left), SETTINGS, 1000, last_contact=1000, previous={}, archived=old.rows)
+    after = project(parse_objects(left), SETTINGS, 1000, last_seen={}, previous={}, archived=old.rows)
     assert after.history == before.history
     assert after.purchases == before.purchases
     assert after.subscriptions == before.subscriptions
@@ -455,7 +455,7 @@ def test_thousands_of_objects_take_no_time_that_anyone_notices() -> None:
         units = [unit for root in roots for unit in units_of(root, 0.0)]
         objects = {raw["id"]: raw for raw in stored_form(units)}
         start = time.perf_counter()
-        project(parse_objects(objects), SETTINGS, 1000, last_contact=1000, previous={})
+        project(parse_objects(objects), SETTINGS, 1000, last_seen={}, previous={})
         return time.perf_counter() - start
 
     seconds(100)
