@@ -269,7 +269,7 @@ class Reconciler:
         sessions = [unit.root for unit in units if unit.root["object"] == "checkout.session"]
         changed = [session["id"] for session in sessions if _store_checkout_state(tx, session)]
         offers = [session["id"] for session in sessions if _is_mere_offer(tx, session)]
-        stored = stored_form(unit for unit in units if unit.root["id"] not in offers)
+        stored = stored_form([unit for unit in units if unit.root["id"] not in offers])
         differs = tx.objects.put(stored, now or 0) or bool(changed)
         self._stored_at.update(dict.fromkeys((unit.root["id"] for unit in units), time.monotonic()))
         self._forget_old_fetches()
