@@ -126,6 +126,8 @@ def preview(account: Account, params: Json) -> Json:
         ]
         return _as_preview(account, _draft(account, sub, lines, "upcoming"), details.get("proration_date"))
     change = work_out(account, sub, details)
+    if params.get("preview_mode") == "recurring":
+        return _as_preview(account, _renewal(account, change.after))
     if change.lines and (change.at_once or details.get("proration_behavior") == "always_invoice"):
         invoice = _draft(account, change.after, change.lines, "subscription_update")
         return _as_preview(account, invoice, details.get("proration_date"))
@@ -133,15 +135,25 @@ def preview(account: Account, params: Json) -> Json:
     if sub["status"] in subscriptions.ENDED or (ending and details.get("cancel_at") != ""):
         raise StripeApiError(404, "No upcoming invoices for this subscription.", code="invoice_upcoming_none")
     upcoming = change.after
-    for item in upcoming["items"]["data"]:
-        start = item["current_period_end"]
-        item["current_period_start"] = start
-        item["current_period_end"] = calendar.next_end(
-            upcoming["billing_cycle_anchor"], item["price"]["recurring"], start
-        )
+    _next_period(upcoming)
     waiting = deepcopy(account.behind(sub["id"]).get("pending_lines", []))
     lines = invoicing.cycle_lines(account, upcoming) + waiting + change.lines
     return _as_preview(account, _draft(account, upcoming, lines, "upcoming"), details.get("proration_date"))
+
+
+def _next_period(sub: Json) -> None:
+    for item in sub["items"]["data"]:
+        start = item["current_period_end"]
+        item["current_period_start"] = start
+        item["current_period_end"] = calendar.next_end(
+            sub["billing_cycle_anchor"], item["price"]["recurring"], start
+        )
+
+
+def _renewal(account: Account, sub: Json) -> Json:
+    """`preview_mode` recurring: what each period costs, without prorations and what is billed once."""
+    _next_period(sub)
+    return _draft(account, sub, invoicing.cycle_lines(account, sub), "upcoming")
 
 
 def expire_pending_update(account: Account, sub: Json) -> None:
