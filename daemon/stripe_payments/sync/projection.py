@@ -3,8 +3,8 @@
     fetch → store → parse → project → diff → outbox
 
 The same objects result in the same state, in whatever order and however often they were fetched. No IO, no
-clock, no SQLite, UCI or ubus. `payment_facts` and `plan_facts` say what became of the money and of each plan;
-this module puts it together, and makes the history and the notifications of it.
+clock, no SQLite, UCI or ubus. `payment_facts` and `plan_facts` are the rules for single payments and plans;
+this module applies them to all objects, and derives the history and the notifications from the results.
 """
 
 from __future__ import annotations
@@ -136,10 +136,10 @@ def project(
 def diff(
     before: State, after: State, settings: Settings, now: int | None, *, rebuilding: bool = False
 ) -> list[News]:
-    """What the rest of the system is to hear of, in order: payments, subscriptions, features.
+    """The notifications for the rest of the system, in order: payments, subscriptions, features.
 
-    `rebuilding`: the ledger is being filled from Stripe again and meets the payments of years, whose
-    listeners were notified when those were made.
+    `rebuilding`: the ledger is being filled from Stripe again, with the payments of years; listeners were
+    notified of those when they were made.
     """
     statuses = {row.id: row.status for row in before.history}
     found: list[News] = []
@@ -198,7 +198,7 @@ def _history(
         if row is None:
             continue
         rows.append(row)
-        if row.amount:  # no payment was asked for a trial or a voucher
+        if row.amount:  # nothing was charged for a trial or a voucher
             news[row.id] = _invoice_news(row, invoice, item)
         for charge in objects.charges_of_invoice[invoice.id]:
             rows += _money_back(objects, charge.id, item or row.description)
