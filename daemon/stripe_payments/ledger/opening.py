@@ -43,9 +43,11 @@ _log = Log("ledger")
 _BUSY_MS: Final = 3000
 """An earlier daemon that is just stopping holds the file a little longer."""
 _CACHE_KIB: Final = 1024
-_PAGE_BYTES: Final = 1024
-"""A commit writes every page that it touches, and most touch a row here and there in a dozen tables."""
-_CHECKPOINT_PAGES: Final = 1024
+_PAGE_BYTES: Final = 512
+"""The smallest: a commit writes every page that it touches, and most touch a row here and there in a dozen
+tables.
+"""
+_CHECKPOINT_PAGES: Final = 2048
 _WAL_BYTES: Final = 2 * 1024 * 1024
 
 # The log's format: https://sqlite.org/fileformat2.html#the_write_ahead_log

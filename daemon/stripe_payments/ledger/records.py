@@ -42,10 +42,13 @@ class Features:
         """
         before = self.all()
         after = {name: Entitlement(name) for name in before} | dict(new)
-        different = [astuple(held) for name, held in after.items() if held != before.get(name)]
+        different = [entitlement for name, entitlement in after.items() if entitlement != before.get(name)]
         self._connection.executemany(
-            f"INSERT OR REPLACE INTO features ({_FEATURE}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
-            different,
+            "DELETE FROM features WHERE feature = ?", [(one.feature,) for one in different]
+        )
+        self._connection.executemany(
+            f"INSERT INTO features ({_FEATURE}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
+            [astuple(one) for one in different],
         )
         return bool(different)
 
