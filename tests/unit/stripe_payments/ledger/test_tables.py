@@ -12,8 +12,8 @@ import pytest
 
 from stripe_payments.entitlements import Entitlement, ManualGrant
 from stripe_payments.ledger import Ledger, Transaction
-from stripe_payments.ledger.storage_errors import is_corruption
 from stripe_payments.ledger.packing import pack, unpack
+from stripe_payments.ledger.storage_errors import is_corruption
 from stripe_payments.payment_history import TransactionRow, by_date
 
 Mutation = Callable[[Transaction], object]
