@@ -222,7 +222,9 @@ class App:
         from stripe_payments.settings.loader import SettingsLoader
 
         folder = self._state.path
-        return Stored(SettingsLoader(self._bus), KeyStore(folder, self._environ), IdentityStore(folder))
+        return Stored(
+            SettingsLoader(self._bus, folder), KeyStore(folder, self._environ), IdentityStore(folder)
+        )
 
     async def _replace_ledger(self, stored: Stored, corruption: str) -> Ledger:
         """A restart in place: nothing in memory that came from the corrupt ledger survives."""
@@ -338,7 +340,7 @@ class App:
             clock,
             wakeup=poll_wakeup,
             withdraw=checkout.withdraw,
-            compare_uci=unlocks.compare_uci,
+            on_poll=self.reload,  # UCI and the settings may have been edited without an event
         )
         reload = SettingsReload(
             stored.settings, reconciler, poll_wakeup, self._reload_requested, unlocks.compare_uci
