@@ -31,13 +31,18 @@ class StripeCloud:
 
     `seed` makes ids predictable (tests only: real ids cannot be guessed).  `state_file` keeps everything
     across restarts. `validate_answers` checks each answer against the SDK's resource types; what differs is
-    listed in `drift`.
+    listed in `drift`. `clock`: another one than the wall clock's.
     """
 
     def __init__(
-        self, *, seed: int | None = None, state_file: Path | None = None, validate_answers: bool = False
+        self,
+        *,
+        seed: int | None = None,
+        state_file: Path | None = None,
+        validate_answers: bool = False,
+        clock: Clock | None = None,
     ) -> None:
-        self.clock = Clock()
+        self.clock = Clock() if clock is None else clock
         self.faults = Faults()
         self.account = Account(self.clock, seed=seed)
         self.live = Account(self.clock, seed=seed, livemode=True)

@@ -69,6 +69,11 @@ def update(account: Account, sub: Json, params: Json) -> Json:
     }:
         raise invalid("A canceled subscription can only update its cancellation_details and metadata.")
     behaviour = params.get("payment_behavior", "allow_incomplete")
+    if sub["collection_method"] == "send_invoice" and "payment_behavior" in params:
+        raise invalid(
+            "`payment_behavior` can only be used with `collection_method=charge_automatically`.",
+            param="payment_behavior",
+        )
     if behaviour == "pending_if_incomplete" and (extra := params.keys() - pending_updates.ALLOWED):
         raise invalid(
             f"When `payment_behavior` is `pending_if_incomplete`, `{min(extra)}` cannot be passed.",
@@ -126,8 +131,6 @@ def preview(account: Account, params: Json) -> Json:
         ]
         return _as_preview(account, _draft(account, sub, lines, "upcoming"), details.get("proration_date"))
     change = work_out(account, sub, details)
-    if params.get("preview_mode") == "recurring":
-        return _as_preview(account, _renewal(account, change.after))
     if change.lines and (change.at_once or details.get("proration_behavior") == "always_invoice"):
         invoice = _draft(account, change.after, change.lines, "subscription_update")
         return _as_preview(account, invoice, details.get("proration_date"))
@@ -135,25 +138,15 @@ def preview(account: Account, params: Json) -> Json:
     if sub["status"] in subscriptions.ENDED or (ending and details.get("cancel_at") != ""):
         raise StripeApiError(404, "No upcoming invoices for this subscription.", code="invoice_upcoming_none")
     upcoming = change.after
-    _next_period(upcoming)
-    waiting = deepcopy(account.behind(sub["id"]).get("pending_lines", []))
-    lines = invoicing.cycle_lines(account, upcoming) + waiting + change.lines
-    return _as_preview(account, _draft(account, upcoming, lines, "upcoming"), details.get("proration_date"))
-
-
-def _next_period(sub: Json) -> None:
-    for item in sub["items"]["data"]:
+    for item in upcoming["items"]["data"]:
         start = item["current_period_end"]
         item["current_period_start"] = start
         item["current_period_end"] = calendar.next_end(
-            sub["billing_cycle_anchor"], item["price"]["recurring"], start
+            upcoming["billing_cycle_anchor"], item["price"]["recurring"], start
         )
-
-
-def _renewal(account: Account, sub: Json) -> Json:
-    """`preview_mode` recurring: what each period costs, without prorations and what is billed once."""
-    _next_period(sub)
-    return _draft(account, sub, invoicing.cycle_lines(account, sub), "upcoming")
+    waiting = deepcopy(account.behind(sub["id"]).get("pending_lines", []))
+    lines = invoicing.cycle_lines(account, upcoming) + waiting + change.lines
+    return _as_preview(account, _draft(account, upcoming, lines, "upcoming"), details.get("proration_date"))
 
 
 def expire_pending_update(account: Account, sub: Json) -> None:
@@ -272,7 +265,9 @@ def _bill(account: Account, sub: Json, change: Change) -> None:
     lines = account.behind(sub["id"]).pop("pending_lines", []) + change.lines
     invoice = invoicing.draft(account, sub, lines, reason="subscription_update")
     invoicing.finalize(account, invoice)
-    if invoice["status"] == "open":
+    if invoice["status"] == "open" and sub["collection_method"] == "send_invoice":
+        account.schedule(invoice["due_date"], "invoice_due", invoice["id"])
+    elif invoice["status"] == "open":
         collection.charge_automatically(account, invoice, sub)
 
 

@@ -131,12 +131,17 @@ def _give_up(account: Account, sub: Json) -> None:
             sub["status"] = then
 
 
-def pay_now(account: Account, invoice: Json, method: Json | None) -> Attempt:
-    """`POST /v1/invoices/ID/pay`: 402 with Stripe's card error when the bank says no."""
+def check_payable(invoice: Json) -> None:
+    """400 for an invoice that cannot be paid, or has been."""
     if invoice["status"] == "paid":
         raise invalid("Invoice is already paid", code="invoice_already_paid")
     if invoice["status"] not in {"open", "uncollectible"}:
         raise invalid(f"This invoice is {invoice['status']} and cannot be paid.", code="invoice_not_editable")
+
+
+def pay_now(account: Account, invoice: Json, method: Json | None) -> Attempt:
+    """`POST /v1/invoices/ID/pay`: 402 with Stripe's card error when the bank says no."""
+    check_payable(invoice)
     sub = account.get("subscription", invoice["parent"]["subscription_details"]["subscription"])
     chosen = method or payment_method_for(account, sub)
     if chosen is None:

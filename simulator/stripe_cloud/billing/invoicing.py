@@ -143,6 +143,16 @@ def finalize(account: Account, invoice: Json) -> None:
     account.emit("payment_intent.created", intent)
 
 
+def owed(account: Account, sub: Json) -> list[Json]:
+    """The subscription's invoices that somebody still has to pay."""
+    return [
+        invoice
+        for invoice in account.newest_first("invoice")
+        if invoice["status"] in {"open", "uncollectible"}
+        and invoice["parent"]["subscription_details"]["subscription"] == sub["id"]
+    ]
+
+
 def default_payment(account: Account, invoice: Json) -> Json | None:
     """The invoice's payment (an `invoice_payment`), if one was ever needed."""
     return account.find(account.behind(invoice["id"]).get("payment"))
@@ -207,6 +217,12 @@ def mark_paid(account: Account, invoice: Json) -> None:
         _paid(account, payment, remaining)
     account.emit("invoice.paid", invoice)
     account.emit("invoice.payment_succeeded", invoice)
+
+
+def paid_out_of_band(account: Account, invoice: Json) -> None:
+    """Cash: the seller says that it was paid, and no charge shows it."""
+    _close_payment(account, invoice, "void_invoice")
+    mark_paid(account, invoice)
 
 
 def void(account: Account, invoice: Json) -> None:

@@ -32,9 +32,16 @@ def trial_wanted(data: Json) -> bool:
 def begin(account: Account, customer: str, priced: list[tuple[Json, int, Json]], params: Json) -> Json:
     """A new subscription over (price, quantity, metadata) items with its first invoice, not yet paid.
 
-    Emits `customer.subscription.created`: trialing with a trial, else incomplete.
+    Emits `customer.subscription.created`: trialing with a trial, active where an invoice is sent, else
+    incomplete.
     """
     now = account.now()
+    sent = params.get("collection_method") == "send_invoice"
+    if sent and "days_until_due" not in params:
+        raise invalid(
+            "When using `collection_method=send_invoice`, you must also set `days_until_due`.",
+            param="days_until_due",
+        )
     sub = objects.subscription(account, customer, params, currency=priced[0][0]["currency"])
     trial_end = _trial_end(params, now)
     end = trial_end or calendar.next_end(now, priced[0][0]["recurring"], now)
@@ -47,6 +54,8 @@ def begin(account: Account, customer: str, priced: list[tuple[Json, int, Json]],
         sub.update(status="trialing", trial_start=now, trial_end=trial_end, billing_cycle_anchor=trial_end)
         if trial_end - TRIAL_REMINDER > now:
             account.schedule(trial_end - TRIAL_REMINDER, "remind_of_trial_end", sub["id"])
+    elif sent:
+        sub["status"] = "active"
     if params.get("cancel_at_period_end"):
         sub.update(cancel_at_period_end=True, cancel_at=end, canceled_at=now)
     elif isinstance(params.get("cancel_at"), int):
@@ -58,6 +67,10 @@ def begin(account: Account, customer: str, priced: list[tuple[Json, int, Json]],
     invoice = invoicing.draft(
         account, sub, invoicing.cycle_lines(account, sub, free=bool(trial_end)), reason="subscription_create"
     )
+    if sent:
+        account.schedule(now + invoicing.DRAFT_FOR, "finalize_invoice", invoice["id"])
+        schedule_next(account, sub)
+        return sub
     invoicing.finalize(account, invoice)
     account.schedule(now + INCOMPLETE_FOR, "expire_incomplete", sub["id"])
     return sub

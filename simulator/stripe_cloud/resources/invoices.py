@@ -55,7 +55,8 @@ def pay_invoice(account: Account, params: Json, invoice_id: str) -> Json:
     if "payment_method" in params:
         method = account.get("payment_method", params["payment_method"], param="payment_method")
     if params.get("paid_out_of_band"):
-        invoicing.mark_paid(account, invoice)
+        collection.check_payable(invoice)
+        invoicing.paid_out_of_band(account, invoice)
         sub = account.get("subscription", invoice["parent"]["subscription_details"]["subscription"])
         collection.recovered(account, invoice, sub)
         return invoice
@@ -91,6 +92,9 @@ def void_invoice(account: Account, params: Json, invoice_id: str) -> Json:
     sub = account.get("subscription", invoice["parent"]["subscription_details"]["subscription"])
     if sub["status"] == "incomplete":
         subscriptions.abandon(account, sub)
+    elif sub["status"] == "past_due" and not invoicing.owed(account, sub):
+        with account.changing(sub, "customer.subscription.updated"):
+            sub["status"] = "active"
     return invoice
 
 

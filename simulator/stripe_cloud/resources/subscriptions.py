@@ -25,6 +25,8 @@ def create_subscription(account: Account, params: Json) -> Json:
         priced.append((price, given.get("quantity", 1), given.get("metadata", {})))
     if "default_payment_method" in params:
         account.get("payment_method", params["default_payment_method"], param="default_payment_method")
+    if params.get("collection_method") == "send_invoice":
+        return subscriptions.begin(account, customer["id"], priced, params)
     default = params.get("default_payment_method") or customer["invoice_settings"]["default_payment_method"]
     behaviour = params.get("payment_behavior", "allow_incomplete")
     trial = subscriptions.trial_wanted(params)

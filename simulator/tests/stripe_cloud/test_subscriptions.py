@@ -493,6 +493,55 @@ async def test_an_invoice_that_is_sent_is_past_due_after_its_due_date(shop: Shop
     assert (await fetch(shop, sub_id)).status == "active"
 
 
+async def test_the_dashboard_begins_a_subscription_by_invoice(shop: Shop) -> None:
+    create = shop.client.v1.subscriptions.create
+    wanted: Any = {"customer": await shop.customer(), "items": [{"price": await shop.monthly()}]}
+    wanted["collection_method"] = "send_invoice"
+    error = await shop.refused(create, wanted)
+    assert "days_until_due" in str(error.user_message)
+    sub = await shop.call(create, {**wanted, "days_until_due": 7})
+    shop.cloud.advance(HOUR + 1)
+    sub = await fetch(shop, sub.id, "latest_invoice")
+    invoice: Any = sub.latest_invoice
+    assert (sub.status, invoice.status, invoice.due_date - invoice.created) == (
+        "active",
+        "open",
+        7 * DAY + HOUR,
+    )
+    shop.cloud.advance(7 * DAY)
+    assert (await fetch(shop, sub.id)).status == "past_due"
+    # what a change costs is sent too, and may not be made to wait for a card
+    item = {"id": sub.items.data[0].id, "quantity": 2}
+    change: Any = {"items": [item], "proration_behavior": "always_invoice"}
+    update = shop.client.v1.subscriptions.update
+    error = await shop.refused(update, sub.id, {**change, "payment_behavior": "pending_if_incomplete"})
+    assert "charge_automatically" in str(error.user_message)
+    await shop.call(update, sub.id, change)
+    changed: Any = (await fetch(shop, sub.id, "latest_invoice")).latest_invoice
+    assert (changed.status, changed.attempted) == ("open", False)
+
+
+async def test_what_cash_has_paid_or_the_seller_forgave_shows_no_charge(shop: Shop) -> None:
+    shop.cloud.account.settings["dunning_ends_with"] = "past_due"
+    sub_id = await shop.subscribe()
+    customer = str((await fetch(shop, sub_id)).customer)
+    shop.cloud.change_card(customer, "4000000000000341")
+    shop.cloud.advance(62 * DAY + 2 * HOUR)
+    sub = await fetch(shop, sub_id)
+    invoices = shop.client.v1.invoices
+    second, first, _ = (await shop.call(invoices.list, {"subscription": sub_id})).data
+    assert (sub.status, first.status, second.status) == ("past_due", "open", "open")
+    cash: Any = await shop.call(
+        invoices.pay, str(first.id), {"paid_out_of_band": True, "expand": ["payments"]}
+    )
+    assert (cash.status, [entry.status for entry in cash.payments.data]) == ("paid", ["canceled"])
+    error = await shop.refused(invoices.pay, str(first.id), {"paid_out_of_band": True})
+    assert error.code == "invoice_already_paid"
+    assert (await fetch(shop, sub_id)).status == "past_due"
+    await shop.call(invoices.void_invoice, str(second.id))
+    assert (await fetch(shop, sub_id)).status == "active"
+
+
 async def test_dunning_can_end_in_a_pause(shop: Shop) -> None:
     shop.cloud.account.settings["dunning_ends_with"] = "paused"
     sub_id = await shop.subscribe()
