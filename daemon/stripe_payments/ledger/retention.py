@@ -6,7 +6,6 @@ What people read of the history, what was paid for and what is unlocked is never
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,9 +49,7 @@ class Tidied:
 
 
 class LedgerCare:
-    """`now`: trusted epoch seconds or None; nothing is old while the time is unknown. `wakeup`: set when
-    something was written. A day is over by either clock: ours stands still while a device is suspended.
-    """
+    """`now`: trusted epoch seconds or None; nothing is old while the time is unknown."""
 
     def __init__(
         self,
@@ -60,18 +57,16 @@ class LedgerCare:
         now: Callable[[], int | None],
         archive: Archive,
         *,
-        wakeup: asyncio.Event | None = None,
         size_limit: int = SIZE_LIMIT,
     ) -> None:
         self._ledger = ledger
         self._now = now
         self._archive = archive
-        self._wakeup = wakeup or asyncio.Event()
         self._size_limit = size_limit
 
     async def run(self) -> None:
         """Until cancelled."""
-        await self._day_passed(random.uniform(*_FIRST_AFTER))  # noqa: S311 - spreads load, keeps no secret
+        await asyncio.sleep(random.uniform(*_FIRST_AFTER))  # noqa: S311 - spreads load, keeps no secret
         while True:
             delay = random.uniform(*_EVERY)  # noqa: S311
             try:
@@ -79,17 +74,7 @@ class LedgerCare:
                     delay = _WITHOUT_TIME
             except PaymentError as error:
                 _log.warning("the ledger could not be tidied", error=error.code)
-            await self._day_passed(delay)
-
-    async def _day_passed(self, delay: float) -> None:
-        """After `delay` seconds, or with the first write a day of trusted time after this call."""
-        began = self._now()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(delay):
-                while began is None or (self._now() or 0) - began < _DAY:
-                    self._wakeup.clear()
-                    await self._wakeup.wait()
-                    began = self._now() if began is None else began
+            await asyncio.sleep(delay)
 
     async def tidy(self) -> Tidied | None:
         """Everything once, in small transactions; None if the time is not known."""

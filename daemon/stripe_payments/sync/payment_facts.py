@@ -1,4 +1,4 @@
-"""The rules for charges, one-time payments and purchases: paid, refunded, disputed. Pure."""
+"""What became of each charge and of each payment that no invoice asks for. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The rules for subscriptions and invoices: until when a plan runs, what was paid, owed, returned. Pure."""
+"""What a subscription and its invoices say of a plan: until when it runs, what was paid, what was returned.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -133,26 +136,27 @@ def _subscription(
 def _past_due_since(
     raw: at_stripe.Subscription, latest: Invoice | None, own: Iterable[Invoice]
 ) -> int | None:
-    """When the first of the payments that are owed now fell due: its invoice's finalization, else the start
-    of the period. A later renewal is no new start.
+    """When the first of the payments that are owed now fell due, else the latest invoice that was not paid,
+    else the start of the period. A later renewal is no new start, nor is an invoice without a total.
 
     Taken from Stripe's objects and never from the moment we noticed, so that grace ends at the same second
     whatever we saw and when.
     """
-    since = _fell_due(latest) if latest is not None and latest.status != "paid" else None
-    moments = [since if since is not None else raw.period_start, _owed_since(own)]
-    return min((moment for moment in moments if moment is not None), default=None)
+    since = _owed_since(own)
+    if since is None and latest is not None and latest.status != "paid":
+        since = _fell_due(latest)
+    return raw.period_start if since is None else since
 
 
 def _owed_since(invoices: Iterable[Invoice]) -> int | None:
     """`invoices`: a subscription's, newest first."""
-    since: int | None = None
+    owed = []
     for invoice in invoices:
         if invoice.status in ("open", "uncollectible"):
-            since = _fell_due(invoice)
-        elif invoice.status == "paid" and invoice.amount_paid:
+            owed.append(_fell_due(invoice))
+        elif invoice.status == "paid" and (invoice.amount_paid or _from_credit(invoice) > 0):
             break
-    return since
+    return min((fell_due for fell_due in owed if fell_due is not None), default=None)
 
 
 def _fell_due(invoice: Invoice) -> int | None:
@@ -198,7 +202,7 @@ def _returned(
     if all(money.paid == money.credit for money in current) and any(
         money.credit or money.credited for money in current
     ):
-        source = _source_of_credit([moneys[one.id] for one in own])
+        source = _source_of_credit(own, moneys, begun)
         current = [source] if source is not None else current
     paid = sum(money.paid for money in current)
     if not paid or sum(money.returned for money in current) < paid:
@@ -206,14 +210,20 @@ def _returned(
     return "disputed" if any(money.lost for money in current) else "refunded"
 
 
-def _source_of_credit(moneys: Iterable[InvoiceMoney]) -> InvoiceMoney | None:
-    """What had paid for the last credit that an invoice added; None for credit of another origin. `moneys`:
-    of a subscription's invoices, newest first.
+def _source_of_credit(
+    own: Iterable[Invoice], moneys: Mapping[str, InvoiceMoney], begun: int
+) -> InvoiceMoney | None:
+    """What had paid for the last credit that an invoice added; None for credit of another origin: that was
+    used up before the current period, and what paid for this one is the seller's gift. `own`: as above.
     """
-    remaining = iter(moneys)
-    if next((money for money in remaining if money.credited), None) is None:
-        return None
-    return next((money for money in remaining if money.paid > money.credit), None)
+    older = iter(own)
+    for invoice in older:
+        if moneys[invoice.id].credited:
+            before = (moneys[one.id] for one in older)
+            return next((money for money in before if money.paid > money.credit), None)
+        if invoice.created < begun and invoice.ending_balance is not None and invoice.ending_balance >= 0:
+            return None
+    return None
 
 
 def credited_since(own: Sequence[Invoice], moneys: Mapping[str, InvoiceMoney], invoice_id: str) -> int:

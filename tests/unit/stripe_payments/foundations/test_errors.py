@@ -46,7 +46,6 @@ CONTRACT = {
     "timeout",
     "ledger_unavailable",
     "starting",
-    "settings_malformed",
     "settings_not_stored",
     "internal_error",
 }

@@ -1,12 +1,12 @@
-"""Whatever happens to a customer, and whatever becomes of the events about it: one poll, and the features are
-those of somebody who saw everything in order; never is something locked that is paid, nor unlocked that is
-not.
+"""Any history of a customer, and any fate of the events about it: after one poll, every feature is what
+docs/states.md says, as for a router that saw everything at once and in order.
 """
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -17,34 +17,19 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from stripe_payments.clock import TrustedClock
-from stripe_payments.entitlements import Entitlement
-from stripe_payments.i18n import Title
 from stripe_payments.identity import Identity
 from stripe_payments.ledger import Ledger
-from stripe_payments.settings import Feature, Plan, Price, Product, Settings
+from stripe_payments.settings import Settings
+from stripe_payments.stripe_api import object_kind
 from stripe_payments.sync import Poller, Reconciler
-from tests.unit.stripe_payments.sync.histories import CUSTOMER, PLANS, PRODUCT, ROUTER, Model, Stripe
+from stripe_payments.sync.fetch import FOLLOWED
+from tests.histories.answers import Stripe
+from tests.histories.life import COMMANDS, DAY, ROUTER, VERBS, Command, Life
+from tests.histories.observer import Observer, decisions
+from tests.histories.reference import Decision
 
-NOTHING = Title("", "")
-SETTINGS = Settings(
-    plans={name: Plan(name, NOTHING, NOTHING, features) for name, (_, _, features) in PLANS.items()},
-    products={"once": Product("once", NOTHING, NOTHING, PRODUCT[2])},
-    prices={
-        "small_m": Price("small_m", "small", PLANS["small"][0], PLANS["small"][1], "eur", "month"),
-        "large_m": Price("large_m", "large", PLANS["large"][0], PLANS["large"][1], "eur", "month"),
-        "once_1": Price("once_1", "once", PRODUCT[0], PRODUCT[1], "eur", None),
-    },
-    features={name: Feature(name, NOTHING, NOTHING) for name in ("a", "b")},
-)
-
-VERBS = (
-    *("buy", "settle_debit", "refund", "refund_fails", "dispute", "dispute"),
-    *("subscribe", "renew", "renew", "pay_up", "give_up", "cancel", "keep", "pause", "change"),
-    *("wait", "wait"),
-)
-COMMANDS = st.tuples(st.sampled_from(VERBS), st.integers(0, 5), st.integers(0, 11))
+COMMAND = st.tuples(st.sampled_from(VERBS), st.integers(0, 5), st.integers(0, 11))
 FATES = ("now", "later", "lost", "twice", "late answer")
-
 
 _IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Where a sync to disk costs nothing: thousands of transactions are written here."""
@@ -53,8 +38,11 @@ _IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 class _Identity:
     """As `IdentityStore`, for a router that is a customer."""
 
+    def __init__(self, customer: str) -> None:
+        self._identity = Identity(router_id=ROUTER, customer=customer)
+
     def load(self) -> Identity:
-        return Identity(router_id=ROUTER, customer=CUSTOMER)
+        return self._identity
 
     def set_customer(self, customer: str | None) -> None:
         raise AssertionError(f"the customer does not change to {customer}")
@@ -70,18 +58,23 @@ class Router:
     poller: Poller
 
     @classmethod
-    async def open(cls, folder: Path, model: Model) -> Router:
+    async def open(cls, folder: Path, life: Life) -> Router:
         ledger = await Ledger.open(folder / "ledger.db")
         clock = TrustedClock(None, monotonic=lambda: 0.0)
-        stripe = Stripe(model, clock)
-        api, identity = cast("Any", stripe), cast("Any", _Identity())
-        reconciler = Reconciler(ledger, api, clock, lambda: SETTINGS, identity, lambda: None)
+        stripe = Stripe(life, clock)
+        held = life.settings()
+
+        def current() -> Settings:
+            return held
+
+        api, identity = cast("Any", stripe), cast("Any", _Identity(life.customer))
+        reconciler = Reconciler(ledger, api, clock, current, identity, lambda: None)
         await reconciler.rebuilt()
-        poller = Poller(ledger, reconciler, api, lambda: SETTINGS, identity, clock, chance=Random(1))
+        poller = Poller(ledger, reconciler, api, current, identity, clock, chance=Random(1))
         return cls(ledger, stripe, reconciler, poller)
 
     async def ask_late(self, object_id: str) -> tuple[asyncio.Event, asyncio.Task[Any]]:
-        """A sync whose first answer has left Stripe, and comes in when the event is set."""
+        """A sync whose first response has left Stripe, and arrives when the event is set."""
         self.stripe.held = []
         sync = asyncio.create_task(self.reconciler.sync(object_id, "event"))
         while not self.stripe.held:
@@ -89,47 +82,39 @@ class Router:
         (answer,), self.stripe.held = self.stripe.held, None
         return answer, sync
 
-    async def features(self) -> dict[str, Entitlement]:
+    async def features(self) -> dict[str, Decision]:
+        await self.stripe.time_passes()
         await self.reconciler.recompute()
-        return await self.ledger.read(lambda tx: tx.features.all())
-
-    async def unlocked(self) -> set[str]:
-        return {name for name, held in (await self.features()).items() if held.unlocked}
+        return decisions(self.reconciler.state)
 
 
-async def in_order(folder: Path, commands: list[tuple[str, int, int]]) -> dict[str, Entitlement]:
-    """Every event comes at once, and once; the router is right after each of them."""
-    model = Model(SETTINGS.grace_days)
-    router = await Router.open(folder, model)
-    try:
-        for command in commands:
-            for object_id in model.apply(command):
-                await router.reconciler.sync(object_id, "event")
-            await router.stripe.retrieve("")  # time passes here as it does there
-            assert await router.unlocked() == model.paid_for(), command
-        return await router.features()
-    finally:
-        await router.ledger.close()
+def after_everything(commands: Sequence[Command]) -> tuple[Life, dict[str, Decision]]:
+    """The life, and what a router that saw each event at once decides at its end; it agrees with the
+    documentation after each command.
+    """
+    life = Life(0)
+    observer = Observer(life)
+    seen: dict[str, Decision] = {}
+    for command in commands:
+        life.apply(command)
+        seen = decisions(observer.observe())
+        assert seen == life.expected(), command
+    return life, seen
 
 
 async def in_chaos(
-    folder: Path,
-    commands: list[tuple[str, int, int]],
-    fates: list[str],
-    *,
-    seed: int,
-    after_poll: bool,
-) -> dict[str, Entitlement]:
+    folder: Path, commands: Sequence[Command], fates: Sequence[str], *, seed: int, after_poll: bool
+) -> dict[str, Decision]:
     """Events are late, doubled, lost or answered late; then one poll."""
     chance = Random(seed)
-    model = Model(SETTINGS.grace_days)
-    router = await Router.open(folder, model)
+    life = Life(0)
+    router = await Router.open(folder, life)
     later: list[str] = []
     late: list[tuple[asyncio.Event, asyncio.Task[Any]]] = []
     count = 0
 
     async def arrive() -> None:
-        """The answers that were sent long ago come in now."""
+        """The responses that were sent long ago arrive now."""
         while late:
             answer, sync = late.pop()
             answer.set()
@@ -137,7 +122,8 @@ async def in_chaos(
 
     try:
         for command in commands:
-            for object_id in model.apply(command):
+            life.apply(command)
+            for object_id in _named_by_events(life):
                 fate = fates[count % len(fates)]
                 count += 1
                 if fate in ("now", "twice"):
@@ -157,108 +143,100 @@ async def in_chaos(
             await arrive()
         await router.poller.poll_everything()
         await arrive()
-        await router.stripe.retrieve("")
-        assert await router.unlocked() == model.paid_for()
         return await router.features()
     finally:
         await arrive()
         await router.ledger.close()
 
 
+def _named_by_events(life: Life) -> list[str]:
+    """The objects that a command's events name, each once, of the kinds that lead to something."""
+    named = [object_id for object_id in dict.fromkeys(life.told) if object_kind(object_id) in FOLLOWED]
+    life.told.clear()
+    return named
+
+
+def commands_of(text: str) -> list[Command]:
+    """`subscribe 0 2, wait 0 3` as commands."""
+    parts = [part.rsplit(" ", 2) for part in text.split(", ")]
+    return [(verb, int(which), int(how)) for verb, which, how in parts]
+
+
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    commands=st.lists(COMMANDS, min_size=1, max_size=14),
+    commands=st.lists(COMMAND, min_size=1, max_size=14),
     fates=st.lists(st.sampled_from(FATES), min_size=1, max_size=12),
     seed=st.integers(0, 2**16),
     after_poll=st.booleans(),
 )
+@example(commands_of("subscribe 1 0, refund 0 1, wait 0 7"), ["lost"], 0, False)
+@example(commands_of("subscribe 1 0, dispute 0 0, dispute 0 1"), ["lost"], 0, False)
+@example(commands_of("buy 0 0, dispute 0 0, dispute 0 1"), ["late answer"], 9, True)
+@example(commands_of("subscribe 0 10, wait 0 7, wait 0 10, wait 0 7"), ["twice", "lost"], 4, True)
+@example(commands_of("subscribe 0 10, wait 0 7, pay up 0 5, pay up 0 1, refund 0 1"), ["lost"], 1, False)
 @example(
-    commands=[("subscribe", 1, 1), ("refund", 0, 1), ("renew", 0, 1)],
-    fates=["lost"],
-    seed=0,
-    after_poll=False,
+    commands_of("buy 0 0, dispute 0 0, dispute 0 1, dispute 0 0, dispute 0 0"),
+    ["now", "now", "now", "lost", "lost"],
+    2,
+    False,
 )
-@example(
-    commands=[("subscribe", 1, 1), ("dispute", 0, 0), ("dispute", 0, 1)],
-    fates=["lost"],
-    seed=0,
-    after_poll=False,
-)
-@example(
-    commands=[("buy", 0, 0), ("dispute", 0, 0), ("dispute", 0, 1)],
-    fates=["late answer"],
-    seed=9,
-    after_poll=True,
-)
-@example(
-    commands=[("subscribe", 0, 1), ("renew", 0, 0), ("wait", 0, 8), ("renew", 0, 0)],
-    fates=["twice", "lost"],
-    seed=4,
-    after_poll=True,
-)
-@example(
-    commands=[("subscribe", 0, 1), ("renew", 0, 0), ("pay_up", 0, 1), ("refund", 0, 1), ("refund", 1, 1)],
-    fates=["lost"],
-    seed=1,
-    after_poll=False,
-)
-@example(
-    commands=[("buy", 0, 0), ("dispute", 0, 0), ("dispute", 0, 1), ("dispute", 0, 0), ("dispute", 0, 0)],
-    fates=["now", "now", "now", "lost", "lost"],
-    seed=2,
-    after_poll=False,
-)
-@example(
-    commands=[
-        ("subscribe", 0, 1),
-        ("dispute", 0, 0),
-        ("dispute", 0, 1),
-        ("dispute", 0, 0),
-        ("dispute", 0, 0),
-    ],
-    fates=["now", "now", "now", "now", "now", "lost", "lost"],
-    seed=2,
-    after_poll=False,
-)
-@example(
-    commands=[("buy", 0, 0), ("refund", 0, 1), ("refund_fails", 0, 1)],
-    fates=["lost"],
-    seed=3,
-    after_poll=False,
-)
-def test_one_poll_and_all_is_as_if_nothing_had_gone_wrong(
-    commands: list[tuple[str, int, int]], fates: list[str], seed: int, after_poll: bool
+@example(commands_of("buy 0 0, refund 0 1, refund fails 0 1"), ["lost"], 3, False)
+@example(commands_of("subscribe 0 5, wait 0 3"), ["lost", "later"], 5, False)
+@example(commands_of("send invoice 0 1, wait 0 4, wait 0 3"), ["lost"], 6, False)
+def test_after_one_poll_everything_is_as_if_nothing_had_gone_wrong(
+    commands: list[Command], fates: list[str], seed: int, after_poll: bool
 ) -> None:
-    async def both() -> None:
-        with tempfile.TemporaryDirectory(dir=_IN_MEMORY) as folder:
-            expected = await in_order(Path(folder) / "order", commands)
-            got = await in_chaos(Path(folder) / "chaos", commands, fates, seed=seed, after_poll=after_poll)
-            assert got == expected
-
-    asyncio.run(both())
+    life, expected = after_everything(commands)
+    with tempfile.TemporaryDirectory(dir=_IN_MEMORY) as folder:
+        got = asyncio.run(in_chaos(Path(folder), commands, fates, seed=seed, after_poll=after_poll))
+    assert got == expected == life.expected()
 
 
-@pytest.mark.parametrize("verb", sorted(set(VERBS)))
-def test_every_command_of_the_model_does_something(verb: str) -> None:
-    """A model whose commands are all refused would prove nothing."""
+@pytest.mark.parametrize(
+    ("history", "reason"),
+    [
+        # a renewal that customer credit paid ends what was owed before it: grace begins anew
+        ("send invoice 1 0, wait 0 5, credit 0 3, wait 0 6, wait 0 6", "grace"),
+        # credit that the seller gave is not that of the downgrade whose payment was lost
+        (
+            "subscribe 1 0, wait 0 5, change 0 0, wait 0 6, wait 0 7, credit 0 3, wait 0 7, dispute 0 0, "
+            "dispute 0 1",
+            "active",
+        ),
+        # an invoice in the customer's favour is no payment, and no new beginning of what is owed
+        ("subscribe 1 0, card 0 1, wait 0 5, quantity 0 1, wait 0 0, quantity 0 0", "grace"),
+    ],
+)
+def test_what_long_histories_found(history: str, reason: str) -> None:
+    _, seen = after_everything(commands_of(history))
+    assert seen["a"][1] == reason
+
+
+@pytest.mark.parametrize("verb", sorted(COMMANDS))
+def test_every_command_does_something(verb: str) -> None:
+    """A life whose commands are all refused would prove nothing."""
     ready = {
-        "settle_debit": [("buy", 0, 2)],
-        "refund": [("buy", 0, 0)],
-        "refund_fails": [("buy", 0, 0), ("refund", 0, 1)],
-        "dispute": [("buy", 0, 0)],
-        "renew": [("subscribe", 0, 1)],
-        "pay_up": [("subscribe", 0, 1), ("renew", 0, 0)],
-        "give_up": [("subscribe", 0, 1), ("renew", 0, 0)],
-        "cancel": [("subscribe", 0, 1)],
-        "keep": [("subscribe", 0, 1), ("cancel", 0, 1)],
-        "pause": [("subscribe", 0, 1)],
-        "change": [("subscribe", 0, 1)],
+        "refund": "buy 0 0",
+        "refund fails": "buy 0 0, refund 0 1",
+        "dispute": "buy 0 0",
+        "pay up": "subscribe 0 10, wait 0 7, wait 0 0",
+        "cancel": "subscribe 0 0",
+        "keep": "subscribe 0 0, cancel 0 1",
+        "pause": "subscribe 0 0",
+        "change": "subscribe 0 0",
+        "second item": "subscribe 0 0",
+        "quantity": "subscribe 0 0",
+        "coupon": "subscribe 0 0",
     }
-    model = Model(7)
-    for command in ready.get(verb, []):
-        assert model.apply(command)
-    before = model.now
-    assert model.apply((verb, 0, 1)) or model.now > before + DAY_OF_WAITING
+    life = Life(1)
+    for command in commands_of(ready[verb]) if verb in ready else []:
+        assert life.apply(command)
+    before = dict(life.account.settings)
+    assert life.apply((verb, 0, 1)) or life.account.settings != before
 
 
-DAY_OF_WAITING = 86_000
+def test_the_days_of_waiting_cross_every_boundary() -> None:
+    life = Life(1)
+    start = life.now
+    life.apply(("wait", 0, 7))
+    assert life.now - start > 30 * DAY

@@ -69,21 +69,17 @@ function open_configuration(config) {
 	return uci?.load(link_name(config)) ? uci : null;
 }
 
-// The sections of a configuration; null if the file is malformed.
 function sections(config) {
-	return configuration_exists(config) ? open_configuration(config)?.get_all(link_name(config)) : {};
-}
+	if (!configuration_exists(config))
+		return {};
 
-// The state can be made again, see below, so a malformed one is an empty one. The settings are their author's to
-// correct: they are left out of the reply, and what is unlocked can be read all the same.
-function load() {
-	const reply = { features: sections(FEATURES) ?? {} };
-	const settings = sections(SETTINGS);
+	const uci = open_configuration(config);
 
-	if (settings)
-		reply.settings = settings;
+	if (uci)
+		return uci.get_all(link_name(config));
 
-	return reply;
+	// the state can be made again, see below; the settings are their author's to mend
+	return config == FEATURES ? {} : reject(UNKNOWN_ERROR);
 }
 
 // Scripts with a reload trigger on the configuration hear of it, as they do of rpcd's own commits.
@@ -270,9 +266,9 @@ function store_prices(prices) {
 
 return {
 	'stripe-payments.uci': {
-		// the committed sections of both configurations, as rpcd's `uci get` shows them; no settings if malformed
+		// the committed sections of both configurations, as rpcd's `uci get` shows them
 		load: {
-			call: load
+			call: () => ({ settings: sections(SETTINGS), features: sections(FEATURES) })
 		},
 
 		// {NAME: {unlocked, source, plan, until, reason}}: sections that are not named stay as they are

@@ -1,0 +1,1 @@
+"""Random lives of a customer at a simulated Stripe, and what the documentation says must follow from them."""
