@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from stripe_payments.http_api.routing import HttpApp
     from stripe_payments.identity import Identity, IdentityStore
     from stripe_payments.keys import KeyStore
-    from stripe_payments.ledger import Ledger, Transaction
+    from stripe_payments.ledger import Ledger, LedgerCare, Transaction
     from stripe_payments.settings.loader import SettingsLoader
     from stripe_payments.stripe_api import StripeAPI
     from stripe_payments.sync import Reconciler
@@ -222,7 +222,9 @@ class App:
         from stripe_payments.settings.loader import SettingsLoader
 
         folder = self._state.path
-        return Stored(SettingsLoader(self._bus), KeyStore(folder, self._environ), IdentityStore(folder))
+        return Stored(
+            SettingsLoader(self._bus, folder), KeyStore(folder, self._environ), IdentityStore(folder)
+        )
 
     async def _replace_ledger(self, stored: Stored, corruption: str) -> Ledger:
         """A restart in place: nothing in memory that came from the corrupt ledger survives."""
@@ -267,7 +269,7 @@ class App:
         """
         from stripe_payments.clock import TrustedClock
         from stripe_payments.identity import META_ROUTER_ID
-        from stripe_payments.ledger import Ledger
+        from stripe_payments.ledger import Ledger, LedgerCare
         from stripe_payments.stripe_api import StripeAPI
         from stripe_payments.sync import META_CLOCK_FLOOR, Reconciler
         from stripe_payments.sync.mode_change import settle_mode
@@ -287,14 +289,21 @@ class App:
             self._stripe.close()
         stripe = self._stripe = StripeAPI(keys.current, clock, self._api_base)
         unlocks = Unlocks(ledger, self._bus, self._runtime)
-        reconciler = Reconciler(ledger, stripe, clock, settings.get, identity, unlocks.wake)
+        written = asyncio.Event()
+
+        def on_effects() -> None:
+            unlocks.wake()
+            written.set()
+
+        reconciler = Reconciler(ledger, stripe, clock, settings.get, identity, on_effects)
+        care = LedgerCare(ledger, clock.now, reconciler.archive, wakeup=written)
         await ledger.write(lambda tx: tx.inbox.rearm())  # retry times of a clock that ended with its boot
         await adopt_features(ledger, self._bus)
         await reconciler.load()
         await settle_mode(keys.current().mode, ledger, identity, reconciler)
         await reconciler.recompute()
         self._unlocks = unlocks
-        self._work(stored, ledger, stripe, clock, reconciler, unlocks)
+        self._work(stored, ledger, stripe, clock, reconciler, unlocks, care)
         _log.info("ready", router_id=router_id, mode=keys.current().mode)
         return ledger
 
@@ -306,10 +315,10 @@ class App:
         clock: TrustedClock,
         reconciler: Reconciler,
         unlocks: Unlocks,
+        care: LedgerCare,
     ) -> None:
         """Build the services, open the gate for calls, start the workers."""
         from stripe_payments import billing
-        from stripe_payments.ledger import LedgerCare
         from stripe_payments.setup import Provisioner, WebhookSetup
         from stripe_payments.sync import InboxWorker, Poller
 
@@ -331,7 +340,7 @@ class App:
             clock,
             wakeup=poll_wakeup,
             withdraw=checkout.withdraw,
-            compare_uci=unlocks.compare_uci,
+            on_poll=self.reload,  # UCI and the settings may have been edited without an event
         )
         reload = SettingsReload(
             stored.settings, reconciler, poll_wakeup, self._reload_requested, unlocks.compare_uci
@@ -363,7 +372,7 @@ class App:
         self._workers.start("poller", poller.run)
         self._workers.start("reload", reload.run)
         self._workers.start("checkouts", checkout.resume, once=True)
-        self._workers.start("ledger care", LedgerCare(ledger, clock.now, reconciler.archive).run)
+        self._workers.start("ledger care", care.run)
 
     # -- stop -------------------------------------------------------------------------------------
 

@@ -122,9 +122,13 @@ async def has(call: BusCall, *, feature: str) -> Reply:
 
 
 @api.method(READ)
-async def subscriptions(call: BusCall) -> Reply:
-    """Return this router's subscriptions, active and ended: `subscriptions[]`, each a `subscription_view`."""
-    return {"subscriptions": await call.parts.subscriptions.list(call.locale)}
+async def subscriptions(call: BusCall, *, preview: bool = False) -> Reply:
+    """Return this router's subscriptions, active and ended: `subscriptions[]`, each a `subscription_view`.
+
+    `preview`: `next_payment` is Stripe's own preview, with discounts, balance and tax; what is expected where
+    Stripe cannot be reached.
+    """
+    return {"subscriptions": await call.parts.subscriptions.list(call.locale, preview=preview)}
 
 
 @api.method(READ)

@@ -300,6 +300,13 @@ CODES: Final[Mapping[str, Code]] = {
         hint=_("Free some space, then run: service stripe-payments restart"),
         user_hint=_("Free some space on the router's storage, then restart the payment service."),
     ),
+    "settings_malformed": Code(
+        Status.UNKNOWN_ERROR,
+        503,
+        _("The configuration has a syntax error and cannot be read."),
+        hint=_("Run: uci show stripe-payments, which shows where. Correct the file, then retry."),
+        user_hint=_("Correct the file on the router's shell, or restore a backup of the configuration."),
+    ),
     "settings_not_stored": Code(
         Status.SYSTEM_ERROR,
         503,

@@ -20,7 +20,7 @@ def row(event: Event, locale: str) -> tuple[str, ...]:
         f"`{event.type}`",
         f"`{event.kind}`",
         fetched.replace(" | ", separator),
-        event.tells.in_locale(locale),
+        event.meaning.in_locale(locale),
     )
 
 

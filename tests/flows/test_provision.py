@@ -187,6 +187,30 @@ async def test_what_is_stored_is_in_force_when_the_answer_comes(new_router: Worl
     assert {price["id"]: price["price_id"] for price in sold} == stored
 
 
+async def test_what_was_edited_a_moment_ago_is_provisioned(new_router: World) -> None:
+    """The file is read first; nothing has reloaded the service."""
+    file = new_router.root / "etc/config/stripe-payments"
+    file.write_text(file.read_text().replace("option amount '499'", "option amount '599'"))
+    rows = (await provision(new_router, dry_run=True))["prices"]
+    assert {row["amount"] for row in rows} >= {599}
+
+
+async def test_a_price_id_that_was_taken_out_again_is_noticed_at_the_next_poll(new_router: World) -> None:
+    """By a backup for example, put back without an event: what is in use is what is in the file."""
+    file = new_router.root / "etc/config/stripe-payments"
+    before = file.read_text()
+    await provision(new_router)
+    file.write_text(before)
+    await new_router.bus.call("stripe-payments", "sync", {})
+
+    async def as_in_the_file() -> bool:
+        catalog: Any = await new_router.bus.call("stripe-payments", "catalog", {})
+        items = [*catalog["plans"], *catalog["products"]]
+        return all(price["price_id"] is None for item in items for price in item["prices"])
+
+    await new_router.wait_until(as_in_the_file)
+
+
 async def test_what_was_provisioned_can_be_bought(new_router: World) -> None:
     await provision(new_router)
     reply = await new_router.bus.call(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from stripe_payments.billing.upcoming import is_proration, payable, price_of_line
 from stripe_payments.entitlements import Subscription, period_end_of
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.settings import Price
@@ -65,41 +66,55 @@ class PlanQuotes:
         self._quotes.pop((row.id, price.alias), None)
 
 
-def preview_view(invoice: Raw, row: Subscription, price: Price, proration_date: int | None) -> dict[str, Any]:
-    """The reply of `preview_change`, from Stripe's preview of the invoice."""
+def preview_view(
+    invoice: Raw,
+    renewal: Raw | None,
+    row: Subscription,
+    price: Price,
+    stripe_price: str,
+    proration_date: int | None,
+    quantity: int = 1,
+) -> dict[str, Any]:
+    """The reply of `preview_change`, from Stripe's previews of the invoice of the change and of a renewal
+    after it; without the latter, the next payment is the list price.
+    """
     lines = invoice.get("lines")
     rows = list(lines.get("data", [])) if isinstance(lines, Mapping) else []
     total = integer(invoice.get("total")) or 0
     due = integer(invoice.get("amount_due")) or 0
-    ends = [integer((line.get("period") or {}).get("end")) for line in rows]
+    balance = (integer(invoice.get("starting_balance")) or 0) + total - due
+    ends = [
+        integer((line.get("period") or {}).get("end"))
+        for line in rows
+        if price_of_line(line) == stripe_price and _amount(line) >= 0
+    ]
     next_date = max((end for end in ends if end is not None), default=row.current_period_end)
     if row.status == "trialing":
         # nothing is invoiced before the trial ends: Stripe previews the invoice of that time
         rows, total, due, next_date = [], 0, 0, period_end_of(row)
+        balance = integer(invoice.get("starting_balance")) or 0
     taxes = sum(_amount(tax) for tax in invoice.get("total_taxes") or [])
+    currency = invoice.get("currency") or price.currency
+    renewal_amount = price.amount * quantity if renewal is None else integer(renewal.get("total")) or 0
     return {
         "subscription": row.id,
         "price": price.alias,
         "plan": price.of,
         "amount_due": due,
-        "currency": invoice.get("currency") or price.currency,
-        "proration": sum(_amount(line) for line in rows if _is_proration(line)),
+        "currency": currency,
+        "proration": sum(_amount(line) for line in rows if is_proration(line)),
         "credit": max(0, -total),
         "tax": taxes if rows else 0,
         "proration_date": format_time(proration_date) if proration_date is not None else None,
         "lines": [{"description": line.get("description") or "", "amount": _amount(line)} for line in rows],
         "next_payment": {
             "date": format_time(next_date) if next_date is not None else None,
-            "amount": price.amount,
+            "amount": payable(renewal_amount, balance, currency),
+            "source": "list_price" if renewal is None else "preview",
         },
+        "renewal_amount": renewal_amount,
     }
 
 
 def _amount(line: Raw) -> int:
     return integer(line.get("amount")) or 0
-
-
-def _is_proration(line: Raw) -> bool:
-    parent = line.get("parent")
-    details = parent.get("subscription_item_details") if isinstance(parent, Mapping) else None
-    return isinstance(details, Mapping) and bool(details.get("proration"))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.billing.eligibility import LIVING, items_of, price_of
+from stripe_payments.billing.upcoming import expected_payment, period_amount
 from stripe_payments.entitlements import Subscription, announced_end, grace_end
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.settings import Settings
@@ -43,9 +44,11 @@ def show_subscription(
 
 def _view(state: State, row: Subscription, settings: Settings, locale: str | None) -> dict[str, Any]:
     """{id, plan, title, status, price, amount, currency, interval, current_period_end, cancel_at,
-    cancel_at_period_end, ends_at, trial_end, grace_until, paused, pending_change, latest_invoice}.
+    cancel_at_period_end, ends_at, trial_end, grace_until, paused, next_payment, pending_change,
+    latest_invoice}.
 
-    price: our alias, or Stripe's id; amount: of one period, minor units; ends_at: when it ends unless it is
+    price: our alias, or Stripe's id; amount: what one period is charged, minor units; next_payment {date,
+    amount, currency, source} or null, see `upcoming`; ends_at: when it ends unless it is
     resumed, null while it renews; grace_until: when its features lock unless it is paid; paused: it collects
     no payments and unlocks nothing; pending_change {price, expires_at, invoice_url} or null: a change of plan
     that waits for its payment; latest_invoice {id, status, amount_due, currency, url, pdf} or null.
@@ -58,14 +61,15 @@ def _view(state: State, row: Subscription, settings: Settings, locale: str | Non
     recurring = at_stripe.get("recurring")
     invoice = state.objects.get(reference(raw.get("latest_invoice")) or "")
     ended = row.status in ("canceled", "incomplete_expired")
+    charged, upcoming = period_amount(state, raw), expected_payment(state, row)
     return {
         "id": row.id,
         "plan": plan,
         "title": sold.title_in(locale) if sold is not None else plan,
         "status": row.status,
         "price": price.alias if price is not None else row.price_alias or row.price_id,
-        "amount": integer(at_stripe.get("unit_amount")) or (price.amount if price is not None else 0),
-        "currency": raw.get("currency") or (price.currency if price is not None else ""),
+        "amount": charged.amount or (price.amount if price is not None and not charged.currency else 0),
+        "currency": charged.currency or (price.currency if price is not None else ""),
         "interval": recurring.get("interval") if isinstance(recurring, Mapping) else None,
         "current_period_end": _time(row.current_period_end),
         "cancel_at": _time(row.cancel_at),
@@ -74,6 +78,7 @@ def _view(state: State, row: Subscription, settings: Settings, locale: str | Non
         "trial_end": _time(row.trial_end),
         "grace_until": _time(grace_end(row, settings)),
         "paused": row.paused_collection or row.status == "paused",
+        "next_payment": upcoming.view() if upcoming is not None else None,
         "pending_change": _pending_change(raw, invoice, settings),
         "latest_invoice": _invoice(invoice),
     }

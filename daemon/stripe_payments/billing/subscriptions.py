@@ -23,6 +23,7 @@ from stripe_payments.billing.eligibility import (
 from stripe_payments.billing.plan_quotes import CHARGED_FOR, SHOWN_FOR, PlanQuotes, preview_view
 from stripe_payments.billing.prices import PriceIds
 from stripe_payments.billing.subscription_view import list_subscriptions, show_subscription
+from stripe_payments.billing.upcoming import UpcomingPayments
 from stripe_payments.entitlements import Subscription, announced_end, period_end_of
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Text, _
@@ -88,21 +89,32 @@ class SubscriptionService:
         self._settings = settings
         self._prices = prices
         self._quotes = PlanQuotes(clock)
+        self._upcoming = UpcomingPayments(stripe)
         self._changes: SharedTasks[tuple[str, ...], str] = SharedTasks()
         self._one_at_a_time = asyncio.Lock()
 
-    async def list(self, locale: str | None = None) -> list[dict[str, Any]]:
-        """All of this router's subscriptions; see `subscription_view` for the shape."""
-        settings = self._settings()
-        return list_subscriptions(self._reconciler.state, settings, locale)
+    async def list(self, locale: str | None = None, *, preview: bool = False) -> list[dict[str, Any]]:
+        """All of this router's subscriptions; see `subscription_view` for the shape. `preview`: next_payment
+        is Stripe's preview, where it can be had.
+        """
+        state = self._reconciler.state
+        views = list_subscriptions(state, self._settings(), locale)
+        if preview:
+            rows = [state.subscriptions[view["id"]] for view in views]
+            found = await asyncio.gather(*(self._upcoming.previewed(state, row) for row in rows))
+            for view, payment in zip(views, found, strict=True):
+                view["next_payment"] = payment.view() if payment is not None else None
+        return views
 
     async def preview_change(self, subscription_id: str, price_id: str) -> dict[str, Any]:
         """Return what a change to a price of the catalog costs: {subscription, price, plan, amount_due,
         currency, proration, credit, tax, proration_date, lines[] {description, amount}, next_payment {date,
-        amount}}.
+        amount, source}, renewal_amount}.
 
         Amounts in minor units: amount_due is charged at once; proration is the new price for the rest of the
-        period less the unused part of the old one; credit stays at Stripe for the next invoices.
+        period less the unused part of the old one; credit stays at Stripe for the next invoices; next_payment
+        is the first renewal, discounts, tax and credit included, renewal_amount one without the credit;
+        source: preview, or list_price where Stripe previewed no renewal.
         `change_plan` charges exactly this within the next quarter of an hour. Raises
         subscription_not_found, unknown_price, price_unavailable, not_changeable, and Stripe's errors.
         """
@@ -124,7 +136,24 @@ class SubscriptionService:
             invoice = await self._stripe.preview_invoice(params, f"preview-{uuid.uuid4().hex}")
         except PaymentError as error:
             raise _explained(error) from error
-        return preview_view(invoice, row, price, date)
+        renewal = await self._renewal(row, {**details, "proration_behavior": "none"})
+        return preview_view(invoice, renewal, row, price, stripe_price, date, current.quantity)
+
+    async def _renewal(
+        self, row: Subscription, details: InvoiceCreatePreviewParamsSubscriptionDetails
+    ) -> dict[str, Any] | None:
+        """Stripe's preview of an ordinary renewal after a change; None without one."""
+        details.pop("proration_date", None)
+        params: InvoiceCreatePreviewParams = {
+            "subscription": row.id,
+            "subscription_details": details,
+            "preview_mode": "recurring",
+        }
+        try:
+            return await self._stripe.preview_invoice(params, f"preview-{uuid.uuid4().hex}")
+        except PaymentError as error:
+            _log.warning("renewal not previewed", subscription=row.id, error=error.code)
+            return None
 
     async def change_plan(
         self, subscription_id: str, price_id: str, locale: str | None = None
@@ -253,6 +282,7 @@ class SubscriptionService:
 
     async def close(self) -> None:
         await self._changes.close()
+        await self._upcoming.close()
 
     async def _fetch(self, subscription_id: str) -> _Current:
         """Sync it first. Raises subscription_not_found for one of another router."""

@@ -107,6 +107,8 @@ async def key_mode(probes: Probes) -> Finding:
 
 
 async def prices(probes: Probes) -> Finding:
+    if probes.situation.settings.malformed and not probes.situation.settings.prices:
+        return Finding("info", _("Not checked: the configuration cannot be read."))
     if not probes.situation.settings.prices:
         return Finding(
             "warning",

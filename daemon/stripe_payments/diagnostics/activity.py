@@ -112,7 +112,9 @@ async def effects(probes: Probes) -> Finding:
         why = situation.unlocks_trouble or "refused"
         return Finding(
             "warning",
-            _("Pending changes that could not be applied: {count} ({why}).", count=count, why=why),
+            _("Pending changes that could not be applied: {count} ({why}).", count=count, why=why)
+            if count
+            else _("The feature state in UCI cannot be verified ({why}).", why=why),
             _(
                 "They are retried automatically. If this persists, free some space where it is full: df -h "
                 "/etc /tmp. Otherwise run: killall -HUP rpcd || service rpcd restart"

@@ -35,6 +35,9 @@ _ACL_HINT: Final = _(
     "Reload the permissions of ubusd: killall -HUP ubusd. If that does not help, reinstall the package "
     "stripe-payments."
 )
+_MALFORMED_HINT: Final = _(
+    "Look for a syntax error in /etc/config/stripe-payments and stripe-features: uci show stripe-payments"
+)
 _SPACE_HINT: Final = _("Remove unused packages or files; see: df -h; du -sh /overlay/*")
 
 
@@ -176,10 +179,7 @@ async def settings_helper(probes: Probes) -> Finding:
             return Finding(
                 "error",
                 _("rpcd cannot read the configuration ({name}).", name=error.status.name),
-                _(
-                    "Look for a syntax error in /etc/config/stripe-payments and stripe-features: uci show "
-                    "stripe-payments"
-                ),
+                _MALFORMED_HINT,
             )
         return Finding(
             "error",
@@ -188,6 +188,9 @@ async def settings_helper(probes: Probes) -> Finding:
         )
     except (ConnectionLost, CallTimeout, ProtocolError):
         return Finding("error", _("rpcd does not answer."), _HANGING_HINT)
+    if "settings" not in loaded:
+        name = "/etc/config/stripe-payments"
+        return Finding("error", _("rpcd cannot read the configuration ({name}).", name=name), _MALFORMED_HINT)
     if situation.refusal is None and situation.ledger is not None:
         current = settings_from_uci(sections_of(loaded.get("settings")))
         if current != situation.settings:

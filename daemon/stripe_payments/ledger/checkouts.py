@@ -53,6 +53,8 @@ class Checkouts:
         created_at: int,
     ) -> Checkout:
         """Record that a session is about to be created. Raises sqlite3.IntegrityError for a used key."""
+        if self.by_key(idempotency_key) is not None:
+            raise sqlite3.IntegrityError("UNIQUE constraint failed: checkouts.idempotency_key")
         row = self._connection.execute(
             "INSERT INTO checkouts (idempotency_key, price_alias, price_id, mode, success_url,"  # noqa: S608
             " cancel_url, locale, created_at, state)"

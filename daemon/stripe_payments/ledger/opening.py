@@ -8,6 +8,7 @@ shared memory (https://sqlite.org/wal.html#noshm), and a second daemon cannot op
 """
 
 import sqlite3
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,6 @@ from stripe_payments.i18n import _
 from stripe_payments.ledger.schema import NewerSchemaError, migrate, version_of
 from stripe_payments.ledger.storage_errors import corruption, is_corruption, unavailable
 from stripe_payments.ledger.transaction import Transaction
-from stripe_payments.ledger.wal import has_unreplayed_frames
 from stripe_payments.log import Log
 
 __all__ = ["LOG_LEFT_OVER", "META_MUST_NOT_LOCK", "META_REBUILDING", "Opened", "close_file", "open_file"]
@@ -34,17 +34,27 @@ the name under which the corrupt file before it was kept, or `LOG_LEFT_OVER`.
 """
 
 LOG_LEFT_OVER: Final = "log"
-"""Value of `META_REBUILDING`: the file is intact, but may be older than what it has confirmed; see wal.py."""
+"""Value of `META_REBUILDING`: the file is intact, but may be older than what it has confirmed; see
+`_has_unreplayed_frames`.
+"""
 
 _log = Log("ledger")
 
 _BUSY_MS: Final = 3000
 """An earlier daemon that is just stopping holds the file a little longer."""
 _CACHE_KIB: Final = 1024
-_PAGE_BYTES: Final = 1024
-"""A commit writes every page that it touches, and most touch a row here and there in a dozen tables."""
-_CHECKPOINT_PAGES: Final = 1024
+_PAGE_BYTES: Final = 512
+"""The smallest: a commit writes every page that it touches, and most touch a row here and there in a dozen
+tables.
+"""
+_CHECKPOINT_PAGES: Final = 2048
 _WAL_BYTES: Final = 2 * 1024 * 1024
+
+# The log's format: https://sqlite.org/fileformat2.html#the_write_ahead_log
+_LOG_HEADER: Final = 32
+_FRAME_HEADER: Final = 24
+_LOG_MAGIC: Final = {0x377F0682: "<", 0x377F0683: ">"}
+_LOG_MASK: Final = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +175,49 @@ def _may_be_outdated(connection: sqlite3.Connection, path: Path) -> bool:
     """Whether SQLite did not replay its complete log: it may lack commits that were confirmed."""
     replayed = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
     try:
-        return has_unreplayed_frames(path.with_name(f"{path.name}-wal"), max(replayed, 0))
+        return _has_unreplayed_frames(path.with_name(f"{path.name}-wal"), max(replayed, 0))
     except OSError as error:
         raise PaymentError("ledger_unavailable", reason=error.strerror) from error
 
 
 def _mark_rebuilding(connection: sqlite3.Connection, why: str) -> None:
     connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (META_REBUILDING, why))
+
+
+# -- the write-ahead log ---------------------------------------------------------------------------
+
+
+def _has_unreplayed_frames(log: Path, replayed: int) -> bool:
+    """Whether SQLite could not replay the complete log: it stops at the first invalid frame. `replayed`: how
+    many frames it replayed. Frames of an earlier round of the log do not count. Raises OSError.
+
+    That is normal after a power cut, which may leave the end of the log in any state. But if the flash
+    returned other bytes, durable commits lie behind that frame, and the ledger is silently outdated. The two
+    cannot be distinguished; so if anything is left over, everything is fetched from Stripe again.
+    """
+    try:
+        content = log.read_bytes()
+    except FileNotFoundError:
+        return False
+    if len(content) <= _LOG_HEADER:  # no frame: the header is synced before the first one
+        return False
+    page = _page_size(content[:_LOG_HEADER])
+    if page is None:
+        return True
+    salts, frame = content[16:24], _FRAME_HEADER + page
+    frames = range(_LOG_HEADER + replayed * frame, len(content) - frame + 1, frame)
+    return any(content[at + 8 : at + 16] == salts for at in frames)
+
+
+def _page_size(header: bytes) -> int | None:
+    """None for an invalid header."""
+    magic, _version, page = struct.unpack(">3I", header[:12])
+    order = _LOG_MAGIC.get(magic)
+    if order is None:
+        return None
+    first = second = 0
+    words = struct.unpack(f"{order}6I", header[:24])
+    for even, odd in zip(words[::2], words[1::2], strict=True):
+        first = first + even + second & _LOG_MASK
+        second = second + odd + first & _LOG_MASK
+    return int(page) if (first, second) == struct.unpack(">2I", header[24:]) else None

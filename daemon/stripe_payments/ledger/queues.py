@@ -92,7 +92,7 @@ class Inbox:
         )
 
     def rearm(self) -> int:
-        """Make every waiting event due now (at a start: the clock that it was postponed by has ended); gives
+        """Make every waiting event due now (at a start: the clock that it was postponed by has ended); return
         their number.
         """
         return self._connection.execute(

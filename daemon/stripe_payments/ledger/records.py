@@ -4,12 +4,12 @@ objects are no longer stored; single values.
 """
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import astuple
 from typing import Final
 
 from stripe_payments.entitlements import Entitlement, ManualGrant
-from stripe_payments.payment_history import TransactionRow
+from stripe_payments.payment_history import ArchivedRows, TransactionRow
 
 __all__ = ["ArchivedHistory", "Features", "Grants", "Meta"]
 
@@ -42,10 +42,13 @@ class Features:
         """
         before = self.all()
         after = {name: Entitlement(name) for name in before} | dict(new)
-        different = [astuple(held) for name, held in after.items() if held != before.get(name)]
+        different = [entitlement for name, entitlement in after.items() if entitlement != before.get(name)]
         self._connection.executemany(
-            f"INSERT OR REPLACE INTO features ({_FEATURE}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
-            different,
+            "DELETE FROM features WHERE feature = ?", [(one.feature,) for one in different]
+        )
+        self._connection.executemany(
+            f"INSERT INTO features ({_FEATURE}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
+            [astuple(one) for one in different],
         )
         return bool(different)
 
@@ -80,13 +83,13 @@ class ArchivedHistory:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._all: Sequence[TransactionRow] | None = None
+        self._all: ArchivedRows | None = None
 
-    def all(self) -> Sequence[TransactionRow]:
+    def all(self) -> ArchivedRows:
         """All archived lines, in no order; a snapshot."""
         if self._all is None:
             rows = self._connection.execute(f"SELECT {_HISTORY} FROM history")  # noqa: S608
-            self._all = [TransactionRow(*row) for row in rows]
+            self._all = ArchivedRows(TransactionRow(*row) for row in rows)
         return self._all
 
     def put(self, rows: Iterable[TransactionRow]) -> None:

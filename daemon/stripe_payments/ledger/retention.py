@@ -6,6 +6,7 @@ What people read of the history, what was paid for and what is unlocked is never
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,7 +50,9 @@ class Tidied:
 
 
 class LedgerCare:
-    """`now`: trusted epoch seconds or None; nothing is old while the time is unknown."""
+    """`now`: trusted epoch seconds or None; nothing is old while the time is unknown. `wakeup`: set when
+    something was written. A day is over by either clock: ours stands still while a device is suspended.
+    """
 
     def __init__(
         self,
@@ -57,16 +60,18 @@ class LedgerCare:
         now: Callable[[], int | None],
         archive: Archive,
         *,
+        wakeup: asyncio.Event | None = None,
         size_limit: int = SIZE_LIMIT,
     ) -> None:
         self._ledger = ledger
         self._now = now
         self._archive = archive
+        self._wakeup = wakeup or asyncio.Event()
         self._size_limit = size_limit
 
     async def run(self) -> None:
         """Until cancelled."""
-        await asyncio.sleep(random.uniform(*_FIRST_AFTER))  # noqa: S311 - spreads load, keeps no secret
+        await self._day_passed(random.uniform(*_FIRST_AFTER))  # noqa: S311 - spreads load, keeps no secret
         while True:
             delay = random.uniform(*_EVERY)  # noqa: S311
             try:
@@ -74,7 +79,17 @@ class LedgerCare:
                     delay = _WITHOUT_TIME
             except PaymentError as error:
                 _log.warning("the ledger could not be tidied", error=error.code)
-            await asyncio.sleep(delay)
+            await self._day_passed(delay)
+
+    async def _day_passed(self, delay: float) -> None:
+        """After `delay` seconds, or with the first write a day of trusted time after this call."""
+        began = self._now()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                while began is None or (self._now() or 0) - began < _DAY:
+                    self._wakeup.clear()
+                    await self._wakeup.wait()
+                    began = self._now() if began is None else began
 
     async def tidy(self) -> Tidied | None:
         """Everything once, in small transactions; None if the time is not known."""

@@ -5,15 +5,26 @@ Times are epoch seconds, amounts minor units, flags 0 or 1. Never change a migra
 one.
 """
 
-import json
 import sqlite3
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from stripe_payments.ledger.storage_errors import corruption, decoded, unpacked
+from stripe_payments.ledger.packing import pack, unpack
+from stripe_payments.ledger.storage_errors import corruption, decoded
 
 __all__ = ["MIGRATIONS", "SCHEMA", "VERSION", "NewerSchemaError", "migrate", "version_of"]
+
+_OBJECTS: Final = """
+    CREATE TABLE objects (
+        number INTEGER PRIMARY KEY,
+        id TEXT NOT NULL,
+        fetched_at INTEGER NOT NULL,
+        packed BLOB NOT NULL
+    ) STRICT
+    """
+"""Stripe's objects as fetched, compressed (packing.py): everything else that is paid for follows from them.
+Ordered by arrival, so that those of one payment lie in one or two pages; all are in memory by their id.
+"""
 
 _HISTORY: Final = """
     CREATE TABLE history (
@@ -30,6 +41,58 @@ _HISTORY: Final = """
     """
 """Lines of the history whose objects are no longer stored."""
 
+_CHECKOUTS: Final = """
+    CREATE TABLE checkouts (
+        local_id INTEGER PRIMARY KEY,
+        idempotency_key TEXT NOT NULL,
+        price_alias TEXT NOT NULL,
+        price_id TEXT NOT NULL,
+        mode TEXT NOT NULL CHECK (mode IN ('payment', 'subscription')),
+        success_url TEXT NOT NULL,
+        cancel_url TEXT NOT NULL,
+        locale TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        session_id TEXT,
+        url TEXT,
+        state TEXT NOT NULL CHECK (state IN ('creating', 'open', 'complete', 'expired', 'failed')),
+        expires_at INTEGER
+    ) STRICT
+    """
+"""Written before the buyer is sent to Stripe, so that a power cut loses neither session nor key. Without an
+index: each one is a page more in every commit, and a household's checkouts are read in no time.
+"""
+
+_INBOX: Final = """
+    CREATE TABLE inbox (
+        number INTEGER PRIMARY KEY,
+        event_id TEXT NOT NULL UNIQUE,
+        type TEXT NOT NULL,
+        object_id TEXT NOT NULL,
+        received_at INTEGER NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        next_attempt INTEGER NOT NULL DEFAULT 0,
+        outcome TEXT,
+        error TEXT
+    ) STRICT
+    """
+"""Webhook events: only which object to fetch. `outcome` is null until that has been done."""
+
+_INBOX_PENDING: Final = (
+    "CREATE INDEX inbox_pending ON inbox (next_attempt, received_at) WHERE outcome IS NULL"
+)
+
+_FEATURES: Final = """
+    CREATE TABLE features (
+        feature TEXT NOT NULL,
+        unlocked INTEGER NOT NULL,
+        source TEXT NOT NULL,
+        plan TEXT NOT NULL,
+        until INTEGER,
+        reason TEXT NOT NULL
+    ) STRICT
+    """
+"""A row for each feature, a dozen of them: no index."""
+
 SCHEMA: Final[Sequence[str]] = (
     """
     CREATE TABLE meta (
@@ -39,59 +102,12 @@ SCHEMA: Final[Sequence[str]] = (
     """,
     # A new file knows nothing yet, from its very first commit on: see `database.META_REBUILDING`.
     "INSERT INTO meta (key, value) VALUES ('rebuilding', 'new')",
-    # Stripe's objects as fetched, compressed (zlib): everything else that is paid for follows from these.
-    """
-    CREATE TABLE objects (
-        id TEXT PRIMARY KEY,
-        fetched_at INTEGER NOT NULL,
-        packed BLOB NOT NULL
-    ) STRICT, WITHOUT ROWID
-    """,
+    _OBJECTS,
     _HISTORY,
-    # Written before the buyer is sent to Stripe, so that a power cut loses neither session nor key.
-    """
-    CREATE TABLE checkouts (
-        local_id INTEGER PRIMARY KEY,
-        idempotency_key TEXT NOT NULL UNIQUE,
-        price_alias TEXT NOT NULL,
-        price_id TEXT NOT NULL,
-        mode TEXT NOT NULL CHECK (mode IN ('payment', 'subscription')),
-        success_url TEXT NOT NULL,
-        cancel_url TEXT NOT NULL,
-        locale TEXT NOT NULL,
-        created_at INTEGER NOT NULL,
-        session_id TEXT UNIQUE,
-        url TEXT,
-        state TEXT NOT NULL CHECK (state IN ('creating', 'open', 'complete', 'expired', 'failed')),
-        expires_at INTEGER
-    ) STRICT
-    """,
-    "CREATE INDEX checkouts_open ON checkouts (local_id) WHERE state IN ('creating', 'open')",
-    # Webhook events: only which object to fetch. `outcome` is null until that has been done.
-    """
-    CREATE TABLE inbox (
-        event_id TEXT PRIMARY KEY,
-        type TEXT NOT NULL,
-        object_id TEXT NOT NULL,
-        received_at INTEGER NOT NULL,
-        attempts INTEGER NOT NULL DEFAULT 0,
-        next_attempt INTEGER NOT NULL DEFAULT 0,
-        outcome TEXT,
-        error TEXT
-    ) STRICT, WITHOUT ROWID
-    """,
-    "CREATE INDEX inbox_pending ON inbox (next_attempt, received_at) WHERE outcome IS NULL",
-    "CREATE INDEX inbox_by_age ON inbox (received_at)",
-    """
-    CREATE TABLE features (
-        feature TEXT PRIMARY KEY,
-        unlocked INTEGER NOT NULL,
-        source TEXT NOT NULL,
-        plan TEXT NOT NULL,
-        until INTEGER,
-        reason TEXT NOT NULL
-    ) STRICT, WITHOUT ROWID
-    """,
+    _CHECKOUTS,
+    _INBOX,
+    _INBOX_PENDING,
+    _FEATURES,
     """
     CREATE TABLE grants (
         feature TEXT PRIMARY KEY,
@@ -128,7 +144,8 @@ class NewerSchemaError(Exception):
 
 
 def _purchases_follow_from_objects(connection: sqlite3.Connection) -> None:
-    """3 → 4: the tables `purchases`, `subscriptions` and `transactions` follow from the objects.
+    """3 → 4: the tables `purchases`, `subscriptions` and `transactions` follow from the objects, and indexes
+    that cost more than they save are dropped.
 
     All lines of the history are archived: a line that follows from stored objects replaces its archived one.
     Where the objects of a purchase or a subscription are no longer stored, or not all of them, its row takes
@@ -157,13 +174,27 @@ def _purchases_follow_from_objects(connection: sqlite3.Connection) -> None:
         "DROP TABLE purchases",
         "DROP TABLE subscriptions",
         "DROP TABLE transactions",
-        "DROP INDEX objects_by_type",
-        "DROP INDEX objects_by_payment",
-        "ALTER TABLE objects DROP COLUMN type",
-        "ALTER TABLE objects DROP COLUMN created",
-        "ALTER TABLE objects DROP COLUMN payment_intent",
     ):
         connection.execute(statement)
+    for table, new in (
+        ("objects", _OBJECTS),
+        ("checkouts", _CHECKOUTS),
+        ("inbox", _INBOX),
+        ("features", _FEATURES),
+    ):
+        _rebuild(connection, table, new)
+    connection.execute(_INBOX_PENDING)
+
+
+def _rebuild(connection: sqlite3.Connection, table: str, new: str) -> None:
+    """Replace a table, and its indexes, by `new` with the same rows."""
+    connection.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
+    connection.execute(new)
+    before = {name for _, name, *_ in connection.execute(f"PRAGMA table_info(old_{table})")}
+    after = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})") if name in before]
+    columns = ", ".join(after)
+    connection.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM old_{table}")  # noqa: S608
+    connection.execute(f"DROP TABLE old_{table}")
 
 
 def _rows(connection: sqlite3.Connection, query: str) -> list[dict[str, Any]]:
@@ -174,7 +205,7 @@ def _rows(connection: sqlite3.Connection, query: str) -> list[dict[str, Any]]:
 
 def _object(connection: sqlite3.Connection, object_id: object) -> dict[str, Any] | None:
     row = connection.execute("SELECT packed FROM objects WHERE id = ?", (object_id,)).fetchone()
-    return decoded(unpacked(row[0])) if row is not None else None
+    return decoded(unpack(row[0])) if row is not None else None
 
 
 def _is_stored_whole(connection: sqlite3.Connection, session_id: str) -> bool:
@@ -193,7 +224,7 @@ def _put(connection: sqlite3.Connection, object_id: str, kind: str, fields: Mapp
     raw = {"id": object_id, "object": kind, **fields}
     connection.execute(
         "INSERT OR REPLACE INTO objects (id, type, created, fetched_at, packed) VALUES (?, ?, 0, 0, ?)",
-        (object_id, kind, zlib.compress(json.dumps(raw, ensure_ascii=False).encode(), 9)),
+        (object_id, kind, pack(raw)),
     )
 
 

@@ -6,8 +6,6 @@ shows when that is not UTF-8, JSON or compressed data any more.
 
 import json
 import sqlite3
-import zlib
-from collections.abc import Iterable
 from typing import Any, Final
 
 from stripe_payments.errors import PaymentError
@@ -17,11 +15,9 @@ __all__ = [
     "FILE_CORRUPT",
     "corruption",
     "decoded",
-    "decoded_list",
     "is_corruption",
     "translated",
     "unavailable",
-    "unpacked",
 ]
 
 # https://sqlite.org/rescode.html
@@ -58,16 +54,8 @@ def is_corruption(error: BaseException) -> bool:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF in _CODES or str(error).startswith(_NO_TEXT)
 
 
-def unpacked(packed: bytes) -> bytes:
-    """Decompress a row. Raises sqlite3.DatabaseError, which `is_corruption`, if it is not compressed data."""
-    try:
-        return zlib.decompress(packed)
-    except zlib.error as error:
-        raise corruption(f"a row cannot be unpacked: {error}") from error
-
-
 def decoded(text: str | bytes) -> dict[str, Any]:
-    """The JSON object in a row. Raises as `unpacked` does."""
+    """The JSON object in a row. Raises sqlite3.DatabaseError, which `is_corruption`, if it is none."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -75,11 +63,6 @@ def decoded(text: str | bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise corruption("no JSON object in a row")
     return found
-
-
-def decoded_list(texts: Iterable[bytes]) -> list[dict[str, Any]]:
-    """The JSON objects of many rows, which then share the strings of their keys. Raises as `decoded` does."""
-    return list(decoded(b'{"rows":[' + b",".join(texts) + b"]}")["rows"])
 
 
 def corruption(what: str) -> sqlite3.DatabaseError:

@@ -1,4 +1,4 @@
-"""Loads the settings from rpcd and holds the current ones.
+"""Loads the settings from rpcd, holds the current ones and keeps a copy of the last that could be read.
 
 The daemon may not read UCI through rpcd's `uci` object (that would grant it every secret on the router); the
 small helper `stripe-payments.uci` returns only its own two configurations.
@@ -7,10 +7,13 @@ small helper `stripe-payments.uci` returns only its own two configurations.
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from stripe_payments.backoff import Backoff
+from stripe_payments.files import write_durably
 from stripe_payments.i18n import _
 from stripe_payments.log import Log
 from stripe_payments.settings import Problem, Settings, settings_from_uci
@@ -34,11 +37,17 @@ _MALFORMED: Final = Problem(
 
 
 class SettingsLoader:
-    """`current`: the settings loaded last; the defaults before the first `load`."""
+    """`current`: the settings loaded last; the defaults before the first `load`.
 
-    def __init__(self, bus: Client) -> None:
+    `folder`: the state directory. It holds a copy of the sections that were read last: where the file has a
+    syntax error at the start, what they sell and unlock is needed all the same.
+    """
+
+    def __init__(self, bus: Client, folder: Path) -> None:
         self._bus = bus
+        self._copy = folder / "settings.json"
         self.current: Settings = Settings.DEFAULTS
+        self._loaded = False
 
     def get(self) -> Settings:
         """`current`, for a part that reads the settings whenever it needs them."""
@@ -50,10 +59,17 @@ class SettingsLoader:
         If the file cannot be parsed, the previous settings stay, with a problem added.
         """
         answer = await self._load()
-        if answer is None:
-            loaded = replace(self.current, problems=(_MALFORMED,))
+        if answer is None or "settings" not in answer:
+            if not self._loaded:
+                sections = await asyncio.to_thread(self._read_copy)
+                self.current = settings_from_uci(sections) if sections else Settings.DEFAULTS
+            loaded = replace(self.current, malformed=True, problems=(_MALFORMED,))
         else:
-            loaded = settings_from_uci(sections_of(answer.get("settings")))
+            sections = sections_of(answer["settings"])
+            loaded = settings_from_uci(sections)
+            if not self._loaded or loaded != self.current:
+                await asyncio.to_thread(self._write_copy, sections)
+        self._loaded = True
         before, self.current = self.current, loaded
         if loaded != before:
             for problem in loaded.problems:
@@ -64,8 +80,26 @@ class SettingsLoader:
                     problem=problem.text,
                 )
 
+    def _read_copy(self) -> dict[str, Table]:
+        """The sections that were read last; none where there is no copy, or no sound one."""
+        try:
+            return sections_of(json.loads(self._copy.read_bytes()))
+        except (OSError, ValueError):
+            return {}
+
+    def _write_copy(self, sections: dict[str, Table]) -> None:
+        """A copy that cannot be written is no reason not to use the settings."""
+        content = json.dumps(sections, separators=(",", ":")).encode()
+        try:
+            if not self._copy.exists() or self._copy.read_bytes() != content:
+                write_durably(self._copy, content)
+        except OSError as error:
+            _log.warning("copy of the settings not written", path=self._copy, reason=error.strerror)
+
     async def _load(self) -> Table | None:
-        """The helper's reply; None where it keeps failing to parse the file."""
+        """The helper's reply, without `settings` where their file cannot be parsed; None where it keeps
+        failing to read either configuration.
+        """
         backoff = Backoff(_FIRST_DELAY_S, _LONGEST_DELAY_S)
         logged = False
         unread = 0

@@ -101,7 +101,7 @@ class Settings:
     `poll_interval` is in seconds, the two tolerances in days. Plans, products, prices and features keep the
     order of the file. `allowed_origins` are ``scheme://host[:port]``. `allow_promotion_codes`: Stripe's page
     takes them; `automatic_tax`: Stripe Tax computes tax, on top of the prices or within them, as set up
-    there.
+    there. `malformed`: the file has a syntax error, and these are the settings that were read before.
     """
 
     DEFAULTS: ClassVar["Settings"]
@@ -124,6 +124,7 @@ class Settings:
     prices: Mapping[str, Price] = field(default_factory=dict)
     features: Mapping[str, Feature] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    malformed: bool = False
 
     def price(self, alias_or_price_id: str) -> Price | None:
         """The price of that alias or Stripe id, None if it is not for sale here."""

@@ -141,8 +141,8 @@ class _Report:
 
 
 class Provisioner:
-    """`on_stored` loads the configuration again after price ids were written to it: they apply when the
-    caller gets the reply.
+    """`reload` loads the configuration, which may have been edited a moment ago, and again after price ids
+    were written to it: they apply when the caller gets the reply.
     """
 
     def __init__(
@@ -151,13 +151,13 @@ class Provisioner:
         settings: Callable[[], Settings],
         bus: Client,
         mode: Callable[[], str],
-        on_stored: Callable[[], Awaitable[None]],
+        reload: Callable[[], Awaitable[None]],
     ) -> None:
         self._stripe = stripe
         self._settings = settings
         self._bus = bus
         self._mode = mode
-        self._on_stored = on_stored
+        self._reload = reload
         self._lock = asyncio.Lock()
 
     async def provision(
@@ -171,11 +171,14 @@ class Provisioner:
         amount, currency, interval, state, action, differences[] {field, configured, at_stripe}, detail,
         hint, user_hint}; state: found, missing, different, inactive; action: empty, create, replace;
         `problems` are texts about what is configured but not for sale, as `check` has them. Raises Stripe's
-        errors (`stripe_key_permission` names the permission) and `settings_not_stored`; what was
-        created by then is found by the next run.
+        errors (`stripe_key_permission` names the permission), `settings_malformed` and `settings_not_stored`;
+        what was created by then is found by the next run.
         """
         async with self._lock:
+            await self._reload()
             settings = self._settings()
+            if settings.malformed:
+                raise PaymentError("settings_malformed")
             report = _Report(locale, dry_run)
             report.problems = [
                 report.shown(problem.text) for problem in settings.problems if problem.section != "main"
@@ -269,7 +272,7 @@ class Provisioner:
         except (ConnectionLost, CallTimeout, ProtocolError) as error:
             raise PaymentError("settings_not_stored", reason=_AWAY) from error
         _log.info("price ids stored", prices=",".join(prices))
-        await self._on_stored()
+        await self._reload()
 
 
 def _compare(price: Price, raw: Raw | None) -> tuple[Text | None, str]:

@@ -1,6 +1,6 @@
-"""The events of Stripe that mean something to us: one table.
+"""The events of Stripe that have an effect here: one table.
 
-None of them carries state. Each says that an object has changed, and that object is fetched and applied by
+None of them carries state. Each names an object that has changed, which is then fetched and applied by
 `sync`; so old payload shapes, other API versions, duplicates and any order make no difference. What is not
 in the table is answered 200, logged, and has no effect. `entitlements.*` is left out on purpose: what a
 price unlocks is decided by this router's own catalogue. Stripe's list:
@@ -17,12 +17,12 @@ __all__ = ["EVENTS", "EVENT_TYPES", "Event"]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`kind`: the resource that it names; `leads_to`: what is fetched for it; `tells`: what has happened."""
+    """`kind`: of the named object; `leads_to`: what is fetched for it; `meaning`: what has happened."""
 
     type: str
     kind: str
     leads_to: str
-    tells: Text
+    meaning: Text
 
 
 _SESSION: Final = "checkout.session"

@@ -118,11 +118,11 @@ class InboxWorker:
 
     async def _postpone(self, waiting: list[InboxEvent], error: str, retry_after: object) -> None:
         now = time.monotonic()
-        asked = retry_after if isinstance(retry_after, int) else 0
+        at_least = retry_after if isinstance(retry_after, int) else 0
 
         def postpone(tx: Transaction) -> None:
             for event in waiting:
-                delay = max(asked, self._retry_delay(event.attempts + 1))
+                delay = max(at_least, self._retry_delay(event.attempts + 1))
                 tx.inbox.retry(event.event_id, now + delay, error)
 
         await self._ledger.write(postpone)

@@ -1,9 +1,9 @@
-"""From test keys to live ones, and back: what the router knows belongs to the side of Stripe it came from.
+"""From test keys to live ones, and back: what is stored belongs to the mode that it was fetched in.
 
 Test and live mode share nothing at Stripe: no customer, no session, no purchase. What was paid with a test
-card must not unlock anything on a router that sells for money, so it is forgotten with the change to live
-keys (Stripe keeps it, and polling finds it again under test keys). What was paid for in live mode stays: a
-look at the shop with test keys takes nothing from anybody.
+card must not unlock anything on a router that sells for money, so it is deleted with the change to live keys
+(Stripe keeps it, and polling finds it again under test keys). What was paid for in live mode stays: trying
+the shop with test keys locks nothing.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ META_MODE: Final = "mode"
 
 
 async def settle_mode(mode: Mode, ledger: Ledger, identity: IdentityStore, reconciler: Reconciler) -> bool:
-    """Bring ledger and identity to the mode of the keys in force; gives whether it had been another one. At
+    """Bring ledger and identity to the mode of the current keys; return whether it was another one before. At
     the start, and whenever keys were set; without keys nothing is decided.
 
-    Repeatable at any point where it was interrupted: the mode is noted last.
+    Repeatable at any point where it was interrupted: the mode is recorded last.
     """
     known = await ledger.read(lambda tx: tx.meta.get(META_MODE))
     if mode == "unconfigured" or known == mode:

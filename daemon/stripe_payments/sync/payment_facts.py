@@ -1,4 +1,4 @@
-"""What became of each charge and of each payment that no invoice asks for. Pure."""
+"""The rules for charges, one-time payments and purchases: paid, refunded, disputed. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a subscription and its invoices say of a plan: until when it runs, what was paid, what was returned.
-
-Pure.
-"""
+"""The rules for subscriptions and invoices: until when a plan runs, what was paid, owed, returned. Pure."""
 
 from __future__ import annotations
 

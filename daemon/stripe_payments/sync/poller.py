@@ -74,7 +74,7 @@ Withdraw = Callable[["Checkout"], Awaitable[bool]]
 
 class Poller:
     """`run` polls until it is cancelled. `wakeup` is set by other parts when the plan has to be evaluated
-    again: a checkout was opened, the settings changed. `compare_uci` is called at each poll, whether or not
+    again: a checkout was opened, the settings changed. `on_poll` is called at each poll, whether or not
     Stripe can be reached.
     """
 
@@ -89,7 +89,7 @@ class Poller:
         *,
         wakeup: asyncio.Event | None = None,
         withdraw: Withdraw | None = None,
-        compare_uci: Callable[[], None] = lambda: None,
+        on_poll: Callable[[], None] = lambda: None,
         chance: Random | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -100,7 +100,7 @@ class Poller:
         self._identity = identity
         self._clock = clock
         self._withdraw = withdraw
-        self._compare_uci = compare_uci
+        self._on_poll = on_poll
         self._monotonic = monotonic
         self._wakeup = wakeup or asyncio.Event()
         self._now_because: str | None = None
@@ -136,7 +136,7 @@ class Poller:
         """Poll everything for a caller that waits; what is left over after ROUNDS_AT_ONCE rounds follows in
         the background. Raises PaymentError where Stripe is not available.
         """
-        self._compare_uci()
+        self._on_poll()
         self._plan.poll_everything()
         for _ in range(ROUNDS_AT_ONCE):
             checkouts = await self._open_checkouts(self._monotonic())
@@ -222,7 +222,7 @@ class Poller:
 
     async def _guarded(self, checkouts: Mapping[int, Checkout]) -> None:
         """Run the round that is due, if it still is once the rounds of `poll_everything` are over."""
-        self._compare_uci()
+        self._on_poll()
         try:
             async with self._round:
                 customer = self._identity.load().customer is not None

@@ -3,8 +3,8 @@
     fetch → store → parse → project → diff → outbox
 
 The same objects result in the same state, in whatever order and however often they were fetched. No IO, no
-clock, no SQLite, UCI or ubus. `payment_facts` and `plan_facts` say what became of the money and of each plan;
-this module puts it together, and makes the history and the notifications of it.
+clock, no SQLite, UCI or ubus. `payment_facts` and `plan_facts` are the rules for single payments and plans;
+this module applies them to all objects, and derives the history and the notifications from the results.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from stripe_payments.sync.payment_facts import DisputeState, Payment
 from stripe_payments.sync.plan_facts import InvoiceMoney
 from stripe_payments.sync.stripe_objects import Dispute, Invoice, InvoiceLine, Raw, Refund, StripeObjects
 
-__all__ = ["News", "NewsKind", "State", "diff", "project"]
+__all__ = ["ENDED", "News", "NewsKind", "State", "diff", "project"]
 
 NewsKind = Literal["feature", "payment", "subscription"]
 News = tuple[NewsKind, Mapping[str, Any]]
@@ -37,7 +37,7 @@ News = tuple[NewsKind, Mapping[str, Any]]
 LONGEST_TITLE: Final = 250
 """Characters of what a line of the history is for: a hundred lines have to go into one answer on the bus."""
 
-_ENDED: Final = frozenset({"canceled", "incomplete_expired"})
+ENDED: Final = frozenset({"canceled", "incomplete_expired"})
 """Statuses that a subscription never leaves."""
 
 _NEWS_FOR: Final = 3 * 86_400
@@ -48,8 +48,9 @@ _NEWS_FOR: Final = 3 * 86_400
 class State:
     """One router's. `parsed`: the objects that it was projected from; `purchases` and `subscriptions` by id;
     `payments` by the id of the Checkout session, or of the payment intent that has none; `invoices` by the
-    invoice's id; `history` sorted by `by_date`, with the archived rows; `news`: what listeners are sent when
-    the row of that id is new or its status differs.
+    invoice's id; `rows`: the history that follows from the objects, sorted by `by_date`; `archived`: rows
+    whose objects are no longer stored; `news`: what listeners are sent when the row of that id is new or its
+    status differs.
     """
 
     parsed: StripeObjects = field(default_factory=StripeObjects)
@@ -57,7 +58,8 @@ class State:
     subscriptions: Mapping[str, Subscription] = field(default_factory=dict)
     payments: Mapping[str, Payment] = field(default_factory=dict)
     invoices: Mapping[str, InvoiceMoney] = field(default_factory=dict)
-    history: Sequence[TransactionRow] = ()
+    rows: Sequence[TransactionRow] = ()
+    archived: Iterable[TransactionRow] = ()
     news: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     entitlements: Mapping[str, Entitlement] = field(default_factory=dict)
 
@@ -67,14 +69,24 @@ class State:
         return self.parsed.raw
 
     @property
+    def history(self) -> list[TransactionRow]:
+        """The complete history, sorted by `by_date`."""
+        merged = {row.id: row for row in self.archived} | {row.id: row for row in self.rows}
+        return sorted(merged.values(), key=by_date)
+
+    @property
     def running(self) -> list[Subscription]:
         """The subscriptions that have not ended for good, by id."""
-        return [one for one in self.subscriptions.values() if one.status not in _ENDED]
+        return [one for one in self.subscriptions.values() if one.status not in ENDED]
 
     def dispute(self, session_id: str) -> DisputeState | None:
-        """Where the disputes of a Checkout session's payment stand."""
+        """Where the disputes of a Checkout session's payment stand, also if only its purchase is stored."""
         paid = self.payments.get(session_id)
-        return paid.dispute if paid is not None else None
+        if paid is not None:
+            return paid.dispute
+        purchase = self.purchases.get(session_id)
+        dispute = purchase.dispute if purchase is not None else None
+        return "lost" if dispute == "lost_in_part" else dispute
 
     def payment_of(self, payment_intent: str) -> Payment | None:
         """The payment made by a payment intent, by its session where there is one."""
@@ -111,14 +123,14 @@ def project(
     invoices = plan_facts.invoice_money(objects, backs)
     subscriptions = plan_facts.subscriptions(objects, invoices)
     rows, news = _history(objects, settings, payments, invoices)
-    merged = {row.id: row for row in archived} | {row.id: row for row in rows}
     return State(
         parsed=objects,
         purchases=purchases,
         subscriptions=subscriptions,
         payments=payments,
         invoices=invoices,
-        history=sorted(merged.values(), key=by_date),
+        rows=sorted({row.id: row for row in rows}.values(), key=by_date),
+        archived=archived,
         news=news,
         entitlements=entitlements(
             subscriptions.values(),
@@ -136,14 +148,16 @@ def project(
 def diff(
     before: State, after: State, settings: Settings, now: int | None, *, rebuilding: bool = False
 ) -> list[News]:
-    """What the rest of the system is to hear of, in order: payments, subscriptions, features.
+    """The notifications for the rest of the system, in order: payments, subscriptions, features.
 
-    `rebuilding`: the ledger is being filled from Stripe again and meets the payments of years, whose
-    listeners were notified when those were made.
+    `rebuilding`: the ledger is being filled from Stripe again, with the payments of years; listeners were
+    notified of those when they were made.
     """
-    statuses = {row.id: row.status for row in before.history}
+    statuses = {row.id: row.status for row in before.rows}
+    if any(row.id in after.news and row.id not in statuses for row in after.rows):
+        statuses = {row.id: row.status for row in before.archived} | statuses
     found: list[News] = []
-    for row in after.history:
+    for row in after.rows:
         payload = after.news.get(row.id)
         if payload is None or statuses.get(row.id) == row.status:
             continue
@@ -198,7 +212,7 @@ def _history(
         if row is None:
             continue
         rows.append(row)
-        if row.amount:  # no payment was asked for a trial or a voucher
+        if row.amount:  # nothing was charged for a trial or a voucher
             news[row.id] = _invoice_news(row, invoice, item)
         for charge in objects.charges_of_invoice[invoice.id]:
             rows += _money_back(objects, charge.id, item or row.description)

@@ -20,7 +20,7 @@ from stripe_payments.ledger.opening import META_MUST_NOT_LOCK, META_REBUILDING
 from stripe_payments.log import Log
 from stripe_payments.settings import Settings
 from stripe_payments.stripe_api import StripeAPI, object_kind
-from stripe_payments.sync.archiving import archive
+from stripe_payments.sync.archiving import archive, not_archived
 from stripe_payments.sync.fetch import FOLLOWED, Fetcher, Unit, stored_form, units_owned_by
 from stripe_payments.sync.projection import State, diff, project
 from stripe_payments.sync.stripe_objects import parse_objects
@@ -167,11 +167,12 @@ class Reconciler:
         self, units: Iterable[Unit], reason: str, *, along: Callable[[Transaction], None] | None = None
     ) -> SyncOutcome:
         """Apply objects that came in a list, or as the answer to a request; those that were overtaken
-        meanwhile are fetched by themselves. `along`: what is written first, in the same transaction.
+        meanwhile are fetched by themselves, and what is archived is not stored again. `along`: what is
+        written first, in the same transaction.
         """
         self._contacted()
         overtaken = _Overtaken()
-        outcome = await self._apply(list(units), reason, (), "ignored", overtaken, along)
+        outcome = await self._apply(list(units), reason, (), "ignored", overtaken, along, listed=True)
         changed = list(outcome.changed)
         for object_id in overtaken.ids:
             changed.extend((await self.sync(object_id, reason)).changed)
@@ -231,6 +232,8 @@ class Reconciler:
         otherwise: str,
         overtaken: _Overtaken | None = None,
         along: Callable[[Transaction], None] | None = None,
+        *,
+        listed: bool = False,
     ) -> SyncOutcome:
         settings, now, identity = self._settings(), self._clock.now(), self._identity.load()
         contact = self._last_contact
@@ -241,7 +244,7 @@ class Reconciler:
             before = self._before(tx, settings)
             own = units_owned_by(identity.router_id, identity.customer, units)
             newest = [unit for unit in own if self._stored_at.get(unit.root["id"], 0.0) <= unit.started]
-            stored = self._store(tx, newest, now)
+            stored = self._store(tx, newest, now, (before, settings) if listed else None)
             if contact is not None:
                 shown = [unit.root["id"] for unit in own if unit.root["object"] == "subscription"]
                 self._last_seen.update(dict.fromkeys(shown, contact))
@@ -262,14 +265,20 @@ class Reconciler:
             _log.info("synced", reason=reason, status=outcome.status, changed=",".join(outcome.changed))
         return outcome
 
-    def _store(self, tx: Transaction, units: Sequence[Unit], now: int | None) -> bool:
+    def _store(
+        self, tx: Transaction, units: Sequence[Unit], now: int | None, archived: tuple[State, Settings] | None
+    ) -> bool:
         """Store the units' objects, and the state of the checkouts that they belong to; whether anything
-        differs from before.
+        differs from before. `archived`: the state before, where what is archived is left out.
         """
         sessions = [unit.root for unit in units if unit.root["object"] == "checkout.session"]
         changed = [session["id"] for session in sessions if _store_checkout_state(tx, session)]
         offers = [session["id"] for session in sessions if _is_mere_offer(tx, session)]
-        stored = stored_form([unit for unit in units if unit.root["id"] not in offers])
+        stored: list[Mapping[str, Any]] = []
+        for unit in units:
+            if unit.root["id"] not in offers:
+                objects = stored_form([unit])
+                stored += not_archived(unit.root, objects, *archived) if archived is not None else objects
         differs = tx.objects.put(stored, now or 0) or bool(changed)
         self._stored_at.update(dict.fromkeys((unit.root["id"] for unit in units), time.monotonic()))
         self._forget_old_fetches()

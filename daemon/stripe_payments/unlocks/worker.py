@@ -2,10 +2,10 @@
 
 A changed feature is delivered in three steps: UCI `stripe-features`, which every other package reads; the
 hotplug scripts, if it was unlocked or locked; the ubus event. UCI is written only where it differs, and
-compared with the ledger at the start, at each poll and at each reload; a step of all queued effects is
-recorded in the ledger before the next step begins, so that a crash repeats one step at most. Payments and
-subscriptions are an event alone. Only the last record of a batch is synced: a power cut may repeat what
-was delivered just before it, and a purchase does not cost the flash a page per step.
+compared with the ledger at the start, at each poll and at each reload. Payments and subscriptions are an
+event alone. What was delivered of a batch is recorded in the ledger once, when the batch ends or fails: a
+power cut, or a daemon that is killed, may repeat the batch that was under way, and a purchase does not cost
+the flash a page per step.
 
 procd runs the scripts after it has replied, and reports no end. So their effects are kept for another minute,
 and at the first start after a reboot the scripts run again: the power may have gone while they ran.
@@ -161,18 +161,16 @@ class Unlocks:
                 if self._step(effect) < _SCRIPTS_RUN:
                     await self._router.run_scripts(effect.payload)
                     self._delivered[effect.id] = _SCRIPTS_RUN
-            if scripts:
-                await self._record(effects, durable=False)
             for effect in effects:
                 if self._step(effect) < DELIVERED and _sends_event(effect):
                     await self._router.send_event(effect.kind, effect.payload)
                 self._delivered[effect.id] = DELIVERED
         finally:
-            await self._record(effects, durable=True)
+            await self._record(effects)
         for effect in effects:
             self._delivered.pop(effect.id, None)
 
-    async def _record(self, effects: Sequence[Effect], *, durable: bool) -> None:
+    async def _record(self, effects: Sequence[Effect]) -> None:
         """Write the steps that were delivered. Effects whose scripts may still run are kept until then."""
         delivered = [effect for effect in effects if self._step(effect) > effect.step]
         kept = [effect for effect in delivered if _runs_scripts(effect)]
@@ -185,7 +183,7 @@ class Unlocks:
                     tx.outbox.done(effect.id)
 
         if delivered:
-            await self._ledger.write(record, durable=durable)
+            await self._ledger.write(record)
         if kept:
             self._forget_later()
 

@@ -36,6 +36,19 @@ async def test_malformed_settings_are_reported_and_nothing_locks_even_after_a_re
     await shop.house.start_daemon()
     assert (await shop.house.call("has", feature=FEATURE))["unlocked"] is True
     assert "malformed" in str((await _settings_check(shop))["detail"])
+    # the settings that were read last are still in use: what they sell, and what they unlock
+    assert (await shop.house.call("catalog"))["plans"]
+    await shop.house.call("grant", feature="phone_support")
+    assert (await shop.house.call("has", feature="phone_support"))["unlocked"] is True
+
+    async def in_uci() -> bool:
+        return (
+            "config feature 'phone_support'" in (shop.house.root / "etc/config/stripe-features").read_text()
+        )
+
+    await shop.house.until(in_uci)
+    refused = await shop.house.refusal("provision")
+    assert refused["code"] == "settings_malformed"
     file.write_text(sound)
     shop.house.service.reload()
 

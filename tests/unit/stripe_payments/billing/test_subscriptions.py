@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from simulator.stripe_cloud import StripeCloud
+from stripe_payments.billing.upcoming import is_proration
 from stripe_payments.errors import PaymentError
 from tests.unit.stripe_payments.seller import (
     BUSINESS,
@@ -65,6 +66,143 @@ async def test_the_previewed_amount_is_charged(seller: Seller, cloud: StripeClou
     assert raw["metadata"]["price_alias"] == BUSINESS
     newest = (await seller.history.page(1))["transactions"][0]
     assert "business" in newest["description"], "what it was paid for, not what was given back for it"
+
+
+async def half_price(cloud: StripeCloud, subscription: str) -> None:
+    coupon = await at_dashboard(cloud, "/v1/coupons", percent_off=50, duration="forever")
+    await at_dashboard(cloud, f"/v1/subscriptions/{subscription}", discounts=[{"coupon": coupon["id"]}])
+
+
+async def renewed(seller: Seller, cloud: StripeCloud, subscription: str) -> int:
+    """Let the current period end; return what its renewal was charged."""
+    (item,) = cloud.account.get("subscription", subscription)["items"]["data"]
+    before = len(charged(cloud))
+    cloud.advance(item["current_period_end"] - cloud.account.now() + 2 * 3600)
+    await seller.reconciler.sync(subscription)
+    return sum(charged(cloud)[before:])
+
+
+@pytest.mark.parametrize("discounted", [False, True])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(YEARLY, MONTHLY), (YEARLY, BUSINESS), (MONTHLY, YEARLY), (MONTHLY, BUSINESS), (BUSINESS, MONTHLY)],
+)
+async def test_the_next_payment_after_a_change_is_the_one_that_comes(
+    seller: Seller, cloud: StripeCloud, before: str, after: str, *, discounted: bool
+) -> None:
+    """Its date is that of the new price's period; discounts and the credit of the change are counted."""
+    subscription = await seller.subscribe(before)
+    if discounted:
+        await half_price(cloud, subscription)
+    cloud.advance(2 * DAY)
+    preview = await seller.subscriptions.preview_change(subscription, after)
+    await seller.subscriptions.change_plan(subscription, after)
+    (held,) = await seller.subscriptions.list()
+    assert preview["next_payment"]["date"] == held["current_period_end"]
+    assert preview["next_payment"]["source"] == "preview"
+    assert await renewed(seller, cloud, subscription) == preview["next_payment"]["amount"]
+    list_price = seller.settings.prices[after].amount
+    assert preview["renewal_amount"] == (list_price - round(list_price / 2) if discounted else list_price)
+
+
+async def test_a_renewal_that_cannot_be_previewed_has_the_list_price_and_says_so(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    subscription = await seller.subscribe()
+    cloud.advance(2 * DAY)
+    preview = seller.stripe.preview_invoice
+
+    async def refuse_renewals(params: Any, key: str) -> dict[str, Any]:
+        if "preview_mode" in params:
+            raise PaymentError("stripe_error", reason="not offered")
+        return await preview(params, key)
+
+    seller.stripe.preview_invoice = refuse_renewals  # type: ignore[method-assign,assignment]
+    shown = await seller.subscriptions.preview_change(subscription, BUSINESS)
+    assert (shown["next_payment"]["amount"], shown["next_payment"]["source"]) == (1499, "list_price")
+
+
+@pytest.mark.parametrize("key", ["subscription_item_details", "invoice_item_details"])
+def test_a_proration_is_marked_under_either_key(key: str) -> None:
+    other = "invoice_item_details" if key == "subscription_item_details" else "subscription_item_details"
+    assert is_proration({"parent": {key: {"proration": True}, other: None}})
+    assert not is_proration({"parent": {key: {"proration": False}, other: None}})
+    assert not is_proration({"parent": None})
+
+
+async def shown(seller: Seller, *, preview: bool = False) -> tuple[int, str, int, str]:
+    """The period's amount and currency; the next payment's amount and where that comes from."""
+    (held,) = await seller.subscriptions.list(preview=preview)
+    upcoming = held["next_payment"]
+    assert upcoming["date"] == held["current_period_end"]
+    assert upcoming["currency"] == held["currency"]
+    return held["amount"], held["currency"], upcoming["amount"], upcoming["source"]
+
+
+async def test_the_amount_of_a_subscription_is_what_it_is_charged(seller: Seller, cloud: StripeCloud) -> None:
+    """Not the catalog's: the quantity may be another one, a discount may be in force."""
+    subscription = await seller.subscribe()
+    assert await shown(seller) == (499, "eur", 499, "price")
+    (item,) = cloud.account.get("subscription", subscription)["items"]["data"]
+    await at_dashboard(
+        cloud,
+        f"/v1/subscriptions/{subscription}",
+        items=[{"id": item["id"], "quantity": 3}],
+        proration_behavior="none",
+    )
+    await seller.reconciler.sync(subscription)
+    assert await shown(seller) == (1497, "eur", 1497, "price")
+    await half_price(cloud, subscription)
+    await seller.reconciler.sync(subscription)
+    assert await shown(seller) == (1497, "eur", 1497, "list_price"), "no invoice has the discount yet"
+    assert (await shown(seller, preview=True))[2:] == (749, "preview")
+    assert await renewed(seller, cloud, subscription) == 749
+    assert await shown(seller) == (749, "eur", 749, "invoice")
+
+
+async def test_a_subscription_in_another_currency_shows_what_its_invoice_charged(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    """A price can have amounts in several currencies (`currency_options`)."""
+    subscription = await seller.subscribe()
+    raw = cloud.account.get("subscription", subscription)
+    invoice = cloud.account.get("invoice", raw["latest_invoice"])
+    with cloud.account.changing(raw, None):
+        raw["currency"] = "usd"
+    with cloud.account.changing(invoice, None):
+        invoice.update(currency="usd", amount_due=599, amount_paid=599, total=599)
+        invoice["lines"]["data"][0].update(amount=599, currency="usd")
+    await seller.reconciler.sync(subscription)
+    assert (await shown(seller))[:2] == (599, "usd")
+
+
+async def test_the_credit_of_a_change_is_taken_off_the_next_payments(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    subscription = await seller.subscribe(BUSINESS)
+    cloud.advance(2 * DAY)
+    await seller.subscriptions.change_plan(subscription, MONTHLY)
+    assert (await shown(seller))[2:] == (0, "price")
+    assert (await shown(seller, preview=True))[2:] == (0, "preview")
+    assert await renewed(seller, cloud, subscription) == 0
+
+
+async def test_where_nothing_more_is_charged_there_is_no_next_payment(seller: Seller) -> None:
+    subscription = await seller.subscribe()
+    await seller.subscriptions.cancel(subscription)
+    for preview in (False, True):
+        (held,) = await seller.subscriptions.list(preview=preview)
+        assert held["next_payment"] is None
+
+
+@pytest.mark.parametrize("fault", ["away", "forbidden"])
+async def test_without_a_preview_the_expected_payment_is_shown(
+    seller: Seller, cloud: StripeCloud, fault: str
+) -> None:
+    await seller.subscribe()
+    faults: dict[str, Any] = {"drop_connection": True} if fault == "away" else {"status": 403}
+    cloud.set_faults(**faults, method="POST", path="/v1/invoices/create_preview")
+    assert await shown(seller, preview=True) == (499, "eur", 499, "price")
 
 
 async def test_an_expired_quote_is_computed_again(seller: Seller, cloud: StripeCloud) -> None:

@@ -15,7 +15,7 @@ PUBLISHED = {
     "catalog": set(),
     "features": set(),
     "has": {"feature"},
-    "subscriptions": set(),
+    "subscriptions": {"preview"},
     "transactions": {"limit", "before"},
     "payment_status": {"payment_id"},
     "create_checkout_session": {"price_id", "success_url", "cancel_url"},

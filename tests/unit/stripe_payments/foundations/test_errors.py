@@ -46,6 +46,7 @@ CONTRACT = {
     "timeout",
     "ledger_unavailable",
     "starting",
+    "settings_malformed",
     "settings_not_stored",
     "internal_error",
 }

@@ -1,10 +1,8 @@
 """A ledger whose file has gone bad: it is found, told, set aside and begun anew."""
 
 import asyncio
-import json
 import os
 import shutil
-import zlib
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ import pytest
 from stripe_payments.errors import PaymentError
 from stripe_payments.ledger import Ledger, Transaction
 from stripe_payments.ledger.opening import META_REBUILDING
+from stripe_payments.ledger.packing import pack
 from stripe_payments.payment_history import TransactionRow
 
 
@@ -97,7 +96,7 @@ def garble(path: Path, old: bytes, new: bytes) -> None:
 
 
 STORED = {"id": "pi_1", "object": "payment_intent", "note": "old"}
-PACKED = zlib.compress(json.dumps(STORED, ensure_ascii=False, separators=(",", ":")).encode(), 9)
+PACKED = pack(STORED)
 
 
 def everything(tx: Transaction) -> object:

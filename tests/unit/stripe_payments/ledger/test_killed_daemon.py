@@ -63,7 +63,7 @@ async def test_confirmed_writes_survive_kill_9(path: Path, lines: int) -> None:
 
 # The log, and what the flash made of it.
 
-FRAME = 24 + 1024  # its header, and a page
+FRAME = 24 + 512  # its header, and a page
 Spoil = Callable[[bytearray], bytes | bytearray]
 
 
@@ -141,7 +141,7 @@ async def test_a_log_that_cannot_be_replayed_completely_triggers_a_rebuild(
 async def test_frames_of_an_earlier_round_of_the_log_trigger_no_rebuild(path: Path) -> None:
     ledger = await Ledger.open(path)
     await ledger.write(lambda tx: tx.meta.delete(META_REBUILDING))
-    for number in range(60):
+    for number in range(45):
         await ledger.write(lambda tx, n=number: tx.meta.set(f"key {n}", "x" * 30_000))  # type: ignore[misc]
     crashed = path.parent.parent / "crashed"
     shutil.copytree(path.parent, crashed)
@@ -150,5 +150,5 @@ async def test_frames_of_an_earlier_round_of_the_log_trigger_no_rebuild(path: Pa
     assert len({log[place - 16 : place - 8] for place in map(_at, range(_frames(bytearray(log))))}) > 1
     again = await Ledger.open(crashed / "ledger.db")
     assert await again.read(lambda tx: tx.meta.get(META_REBUILDING)) is None
-    assert await again.read(lambda tx: tx.meta.get("key 59")) == "x" * 30_000
+    assert await again.read(lambda tx: tx.meta.get("key 44")) == "x" * 30_000
     await again.close()

@@ -1,5 +1,6 @@
 """What the ledger forgets, compresses and gives back, and what it never does."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -82,6 +83,37 @@ async def test_beyond_its_size_old_objects_are_archived_and_space_is_released(le
     assert done.size < before / 3, "free pages are returned to the file system"
     assert await ledger.read(lambda tx: tx.objects.get("in_00399")) is not None
     assert await ledger.read(lambda tx: tx.objects.get("in_00001")) is None
+
+
+async def test_a_day_of_trusted_time_is_enough_for_the_next_care(ledger: Ledger) -> None:
+    """The clock of the event loop stands still while a device is suspended."""
+    now: int | None = None
+    wakeup, tidied = asyncio.Event(), asyncio.Queue[int]()
+
+    async def archive(unchanged_since: int) -> int:
+        tidied.put_nowait(unchanged_since)
+        return 0
+
+    running = asyncio.create_task(LedgerCare(ledger, lambda: now, archive, wakeup=wakeup).run())
+
+    async def written(at: int | None) -> None:
+        nonlocal now
+        now = at
+        wakeup.set()
+        while wakeup.is_set():
+            await asyncio.sleep(0)
+
+    try:
+        async with asyncio.timeout(10):
+            for at in (None, NOW, NOW + DAY - 1):
+                await written(at)
+            assert tidied.empty()
+            now = NOW + DAY
+            wakeup.set()
+            assert await tidied.get() == NOW + DAY - 90 * DAY
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_nothing_is_old_while_the_time_is_unknown(ledger: Ledger) -> None:

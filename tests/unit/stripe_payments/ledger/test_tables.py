@@ -1,6 +1,8 @@
 """Every way of changing the ledger: committed it is there after a restart, rolled back it never was."""
 
+import json
 import sqlite3
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,8 @@ import pytest
 
 from stripe_payments.entitlements import Entitlement, ManualGrant
 from stripe_payments.ledger import Ledger, Transaction
+from stripe_payments.ledger.packing import pack, unpack
+from stripe_payments.ledger.storage_errors import is_corruption
 from stripe_payments.payment_history import TransactionRow, by_date
 
 Mutation = Callable[[Transaction], object]
@@ -244,7 +248,7 @@ async def test_pruning_keeps_what_waits(ledger: Ledger) -> None:
 
 async def test_rows_come_back_as_they_were(ledger: Ledger) -> None:
     await ledger.write(seed)
-    assert await ledger.read(lambda tx: tx.history.all()) == [ROW]
+    assert await ledger.read(lambda tx: list(tx.history.all())) == [ROW]
     assert await ledger.read(lambda tx: tx.grants.all()) == [ManualGrant("phone", 10, "a gift", 5)]
     assert await ledger.read(lambda tx: tx.features.get("backup")) == FEATURE
 
@@ -273,3 +277,24 @@ async def test_the_outbox_keeps_its_order(ledger: Ledger) -> None:
     assert await ledger.write(lambda tx: tx.outbox.unpark()) == 1
     assert [e.id for e in await ledger.read(lambda tx: tx.outbox.pending(9))] == [one, three]
     assert await ledger.write(lambda tx: tx.outbox.add("payment", {})) > three  # numbers are never reused
+
+
+PACKED = bytes.fromhex("78f97bbfe391430c001be21d0086572ba6589d5f0b005be61833")
+"""An object, packed with the dictionary of schema 4: it has to be readable for ever."""
+
+
+def test_rows_of_all_releases_can_be_read() -> None:
+    raw = {"id": "pi_1", "object": "payment_intent", "created": 5, "status": "succeeded"}
+    assert pack(raw) == PACKED
+    of_schema_3 = zlib.compress(json.dumps(raw).encode(), 9)
+    for packed in (PACKED, of_schema_3):
+        assert json.loads(unpack(packed)) == raw
+
+
+def test_a_row_that_was_not_written_like_this_is_corruption() -> None:
+    other = zlib.compressobj(zdict=b"another dictionary")
+    of_other_dictionary = other.compress(b"another dictionary") + other.flush()
+    for packed in (PACKED[:-1], b"no zlib", of_other_dictionary):
+        with pytest.raises(sqlite3.DatabaseError) as caught:
+            unpack(packed)
+        assert is_corruption(caught.value)

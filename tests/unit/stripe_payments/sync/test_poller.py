@@ -112,7 +112,13 @@ async def test_refunds_and_lost_disputes_are_seen_by_polling_alone(
 
 async def test_a_round_makes_two_requests_at_most(seller: Seller, cloud: StripeCloud) -> None:
     sessions = [await seller.checkout(price) for price in seller.settings.prices]
-    rows = await seller.ledger.read(lambda tx: tx.checkouts.open())
+
+    async def one_plan_page() -> bool:
+        held = await seller.ledger.read(lambda tx: tx.checkouts.open())
+        return len(held) == 2
+
+    await eventually(one_plan_page, "opening a page for a plan has closed those before it")
+    rows = await seller.ledger.read(lambda tx: tx.checkouts.latest(10))
     assert len(rows) == len(sessions) == 4
     for routine in (True, False, True, True, True, False):
         before = seller.asked()

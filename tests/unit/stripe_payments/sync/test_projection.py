@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import permutations
 from random import Random
 from types import FrameType
@@ -15,7 +15,7 @@ from stripe_payments.entitlements import Purchase, Subscription
 from stripe_payments.i18n import Title
 from stripe_payments.payment_history import TransactionRow
 from stripe_payments.settings import Feature, Price, Product, Settings
-from stripe_payments.sync.archiving import archive
+from stripe_payments.sync.archiving import archive, not_archived
 from stripe_payments.sync.fetch import stored_form, units_of, units_owned_by
 from stripe_payments.sync.payment_facts import MoneyBack, Payment, money_back
 from stripe_payments.sync.projection import State, diff, project
@@ -430,6 +430,80 @@ def test_what_changed_lately_is_not_archived_nor_anything_that_belongs_to_it() -
     old = archive(state, resting, SETTINGS, kept=3)
     assert not {"cs_1", "pi_1", "ch_1"} & old.gone
     assert "cs_2" in old.gone
+
+
+def test_ended_subscriptions_are_archived_but_the_newest_and_those_that_features_name() -> None:
+    ended = [subscription(id=f"sub_{number}", created=number, status="canceled") for number in range(1, 7)]
+    state = projected(*ended, subscription(id="sub_7", created=0))
+    named = {"backup": replace(state.entitlements["backup"], source="sub_2")}
+    state = replace(state, entitlements=named)
+    old = archive(state, state.objects.keys() - {"sub_3"}, SETTINGS, kept=4)
+    assert old.gone == {"sub_1", "sub_4"}
+
+
+LATER_REFUND = {"amount_refunded": 300, "refunds": {"data": [refund(7, 300)]}}
+
+
+@pytest.mark.parametrize(
+    ("polled", "is_stored"),
+    [
+        (bought(1), False),
+        (bought(1, **LATER_REFUND), True),
+        (bought(1, disputed=True), True),
+        (bought(2, disputed=True), False),
+        (bought(2, disputed=True, **LATER_REFUND), True),
+        (bought(9), True),
+        (bought(6), True),
+        (session(id="cs_0", created=0, mode="subscription"), False),
+        (session(id="cs_9", created=9, mode="subscription"), True),
+        (subscription(id="sub_0", created=0, status="canceled"), False),
+        (subscription(id="sub_0", created=0), True),
+        (subscription(id="sub_9", created=9, status="canceled"), True),
+    ],
+    ids=[
+        "says the same",
+        "was refunded since",
+        "was disputed since",
+        "its dispute is known to be lost",
+        "refunded after the lost dispute",
+        "was never stored",
+        "is stored",
+        "old session of a subscription",
+        "new session of a subscription",
+        "old subscription that ended",
+        "old subscription that runs",
+        "new subscription that ended",
+    ],
+)
+def test_polling_does_not_store_again_what_is_archived(polled: dict[str, Any], is_stored: bool) -> None:
+    lost = dispute("lost", id="dp_2", charge="ch_2", payment_intent="pi_2")
+    ended = [subscription(id=f"sub_{number}", created=number, status="canceled") for number in range(2, 6)]
+    before = projected(*(bought(number) for number in range(1, 9)), lost, *ended)
+    old = archive(before, before.objects.keys(), SETTINGS, kept=3)
+    left = {name: raw for name, raw in before.objects.items() if name not in old.gone}
+    left |= {raw["id"]: raw for raw in old.purchases}
+    state = project(parse_objects(left), SETTINGS, 1000, last_seen={}, previous={}, archived=old.rows)
+    objects = stored_form(units_of(polled, 0.0))
+    expected = objects if is_stored else []
+    assert not_archived(polled, objects, state, SETTINGS, kept=3) == expected
+
+
+def test_polling_does_not_store_an_archived_invoice_again() -> None:
+    """A session and a subscription contain an invoice, without its charges."""
+    raw = invoice(status="paid", created=3, amount_paid=499)
+    (row,) = projected(raw).history
+    for known in (row, replace(row, status="refunded")):
+        assert not not_archived(raw, [raw], projected(archived=[known]), SETTINGS)
+    unpaid = replace(row, status="unpaid")
+    for state in (projected(), projected(raw), projected(archived=[unpaid])):
+        assert not_archived(raw, [raw], state, SETTINGS) == [raw]
+
+
+def test_the_dispute_of_an_archived_purchase_is_known() -> None:
+    for dispute_state, known in (("lost", "lost"), ("lost_in_part", "lost"), ("won", "won"), (None, None)):
+        purchase = asdict(Purchase("cs_9", "price_1", dispute=dispute_state))  # type: ignore[arg-type]
+        archived = {"id": purchase.pop("id"), "object": "stripe_payments.purchase", "purchase": purchase}
+        assert projected(archived).dispute("cs_9") == known
 
 
 def test_rows_of_ledgers_of_schema_3_stand_for_objects_that_are_not_stored() -> None:

@@ -8,8 +8,10 @@ import pytest
 
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments.errors import PaymentError
+from stripe_payments.ledger import Transaction
 from stripe_payments.ledger.opening import META_MUST_NOT_LOCK
 from stripe_payments.sync import META_REBUILDING
+from stripe_payments.sync.archiving import archive
 from stripe_payments.sync.fetch import stored_form, units_of
 from tests.unit.stripe_payments.seller import ONE_TIME, PATIENCE, Seller, eventually, selling
 
@@ -277,3 +279,28 @@ async def test_a_ledger_that_is_filled_anew_tells_no_old_payments_again(
         page = (await seller.history.page())["transactions"]
     newest, oldest = (row for row in page if row["kind"] == "invoice")
     assert newest["id"] == renewed["id"] != oldest["id"]
+
+
+async def test_polling_leaves_an_archived_purchase_archived_until_it_is_refunded(
+    seller: Seller, cloud: StripeCloud
+) -> None:
+    session_id = await seller.buy()
+    before = seller.reconciler.state
+    old = archive(before, before.objects.keys(), seller.settings, kept=0)
+
+    def store_archive(tx: Transaction) -> None:
+        tx.objects.delete(old.gone)
+        tx.objects.put(old.purchases, 0)
+        tx.history.put(old.rows)
+
+    await seller.ledger.write(store_archive)
+    await seller.reconciler.recompute()
+    await seller.poller.poll_everything()
+    after = seller.reconciler.state
+    assert [raw["object"] for raw in after.objects.values()] == ["stripe_payments.purchase"]
+    assert after.history == before.history
+    assert await seller.unlocked() == BOUGHT
+    await seller.stripe.create("refund", {"payment_intent": payment_of(cloud, session_id)}, "dashboard")
+    await seller.poller.poll_everything()
+    assert await seller.unlocked() == set()
+    assert [row.kind for row in seller.reconciler.state.history] == ["payment", "refund"]

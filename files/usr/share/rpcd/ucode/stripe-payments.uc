@@ -69,17 +69,21 @@ function open_configuration(config) {
 	return uci?.load(link_name(config)) ? uci : null;
 }
 
+// The sections of a configuration; null if the file is malformed.
 function sections(config) {
-	if (!configuration_exists(config))
-		return {};
+	return configuration_exists(config) ? open_configuration(config)?.get_all(link_name(config)) : {};
+}
 
-	const uci = open_configuration(config);
+// The state can be made again, see below, so a malformed one is an empty one. The settings are their author's to
+// correct: they are left out of the reply, and what is unlocked can be read all the same.
+function load() {
+	const reply = { features: sections(FEATURES) ?? {} };
+	const settings = sections(SETTINGS);
 
-	if (uci)
-		return uci.get_all(link_name(config));
+	if (settings)
+		reply.settings = settings;
 
-	// the state can be made again, see below; the settings are their author's to mend
-	return config == FEATURES ? {} : reject(UNKNOWN_ERROR);
+	return reply;
 }
 
 // Scripts with a reload trigger on the configuration hear of it, as they do of rpcd's own commits.
@@ -266,9 +270,9 @@ function store_prices(prices) {
 
 return {
 	'stripe-payments.uci': {
-		// the committed sections of both configurations, as rpcd's `uci get` shows them
+		// the committed sections of both configurations, as rpcd's `uci get` shows them; no settings if malformed
 		load: {
-			call: () => ({ settings: sections(SETTINGS), features: sections(FEATURES) })
+			call: load
 		},
 
 		// {NAME: {unlocked, source, plan, until, reason}}: sections that are not named stay as they are
