@@ -27,7 +27,7 @@ from stripe_payments.billing.return_urls import resolve
 from stripe_payments.errors import PaymentError
 from stripe_payments.http_api.auth import COOKIE
 from tests.luci.conftest import open_browser, open_visitor
-from tests.unit.stripe_payments.house import ONETIME, Shop, open_shop
+from tests.unit.stripe_payments.harness import ONETIME, Shop, open_shop
 
 __all__ = ["addresses", "other_sites", "outcome_pages"]
 
@@ -56,7 +56,7 @@ class _Stage:
 
 @contextlib.asynccontextmanager
 async def _stage(trials: Trials) -> AsyncIterator[_Stage]:
-    async with open_shop(trials.folder) as shop, front_of(shop.house) as router:
+    async with open_shop(trials.folder) as shop, front_of(shop.harness) as router:
 
         async def serve(request: web.Request) -> web.Response:
             del request
@@ -71,7 +71,7 @@ async def _stage(trials: Trials) -> AsyncIterator[_Stage]:
         try:
             port = runner.addresses[0][1]
             sites = (f"http://localhost:{port}/", f"http://127.0.0.1:{port}/")
-            yield _Stage(shop, router, sites, await shop.house.login())
+            yield _Stage(shop, router, sites, await shop.harness.login())
         finally:
             await runner.cleanup()
 
@@ -148,14 +148,14 @@ async def outcome_pages(trials: Trials) -> None:
     async with _stage(trials) as stage, open_browser() as browser:
         session_id = await stage.shop.checkout()
         stage.shop.stripe.pay(session_id)
-        parts = await stage.shop.house.parts()
-        assert stage.shop.house.service is not None
+        parts = await stage.shop.harness.parts()
+        assert stage.shop.harness.service is not None
         visitor = await open_visitor(browser, "it-IT")
         watch = Watch(visitor.page, stage.router)
         for text in texts:
             names = dict.fromkeys(("title", "title_it", "feature", "feature_it", "description"), text)
             settings = titled(parts.settings(), names)
-            stage.shop.house.service.gate.open(replace(parts, settings=lambda held=settings: held))  # type: ignore[misc]
+            stage.shop.harness.service.gate.open(replace(parts, settings=lambda held=settings: held))  # type: ignore[misc]
             for query in (
                 f"session_id={session_id}",
                 f"session_id={quote(text[:300])}&locale={quote(text[:300])}",

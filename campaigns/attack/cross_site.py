@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from campaigns.attack.complaints import listening
 from campaigns.attack.trials import Trials
 from stripe_payments.http_api.auth import COOKIE
-from tests.unit.stripe_payments.house import ONETIME, House, Reply, open_house
+from tests.unit.stripe_payments.harness import ONETIME, Harness, Reply, open_harness
 
 __all__ = ["forgery", "sessions"]
 
@@ -59,15 +59,15 @@ async def forgery(trials: Trials) -> None:
     nothing but a page of the router itself buys, or logs out.
     """
     with listening() as complaints:
-        async with open_house(trials.folder) as house:
-            victim = await house.login()
+        async with open_harness(trials.folder) as harness:
+            victim = await harness.login()
             every = list(itertools.product(_SITES, _ORIGINS, _REFERRERS, _BODIES))
             for site, origin, referrer, (kind, body) in trials.some(every):
                 said = {"sec_fetch_site": site, "origin": origin, "referer": referrer}
                 headers = {name: value for name, value in said.items() if value is not None}
                 headers |= {"cookie": f"{COOKIE}={victim}", "content_type": kind}
                 for method, path in (("POST", CREATE), ("DELETE", SESSION)):
-                    reply = await house.http(method, path, body, **headers)
+                    reply = await harness.http(method, path, body, **headers)
                     problem = _judge(reply, own=_is_own(site, origin), json=kind == "application/json")
                     named = f"{method} with {site=} {origin=} {referrer=} {kind=}"
                     trials.note(problem or complaints.taken(), named)
@@ -133,20 +133,20 @@ async def sessions(trials: Trials) -> None:
     id that was presented and makes none.
     """
     with listening() as complaints:
-        async with open_house(trials.folder) as house:
-            good, dead = await house.login(), await house.login()
-            await house.bus.call("session", "destroy", {"ubus_rpc_session": dead})
+        async with open_harness(trials.folder) as harness:
+            good, dead = await harness.login(), await harness.login()
+            await harness.bus.call("session", "destroy", {"ubus_rpc_session": dead})
             for name, headers, login in _credentials(good, dead):
                 query = headers.pop("query", "")
                 order = {"price_id": ONETIME}
-                reply = await house.http("POST", CREATE, order, query=query, origin=OWN, **headers)
+                reply = await harness.http("POST", CREATE, order, query=query, origin=OWN, **headers)
                 problem = None if reply.status == (503 if login else 401) else f"answered {reply.status}"
                 trials.note(problem or complaints.taken(), name)
-                given = await house.http("POST", SESSION, query=query, origin=OWN, **headers)
+                given = await harness.http("POST", SESSION, query=query, origin=OWN, **headers)
                 trials.note(
                     _hand_over(given, good, login and "authorization" in headers), f"hand-over, {name}"
                 )
-            await _fixation(house, trials)
+            await _fixation(harness, trials)
 
 
 def _hand_over(reply: Reply, good: str, allowed: bool) -> str | None:
@@ -157,19 +157,19 @@ def _hand_over(reply: Reply, good: str, allowed: bool) -> str | None:
     return None if cookie == wanted else f"{reply.status}, cookie {cookie}"
 
 
-async def _fixation(house: House, trials: Trials) -> None:
+async def _fixation(harness: Harness, trials: Trials) -> None:
     """The attacker's own login in the victim's browser gives the attacker nothing of the victim's, and the
     victim's hand-over replaces it.
     """
-    attacker, victim = await house.login("viewer"), await house.login()
+    attacker, victim = await harness.login("viewer"), await harness.login()
     planted = {"cookie": f"{COOKIE}={attacker}", "origin": OWN}
-    reply = await house.http("POST", CREATE, {"price_id": ONETIME}, **planted)
+    reply = await harness.http("POST", CREATE, {"price_id": ONETIME}, **planted)
     trials.note(
         None if reply.status == 403 else f"answered {reply.status}", "the attacker's login buys nothing"
     )
-    handed = await house.http("POST", SESSION, authorization=f"Bearer {victim}", **planted)
+    handed = await harness.http("POST", SESSION, authorization=f"Bearer {victim}", **planted)
     cookie = handed.headers.get("Set-Cookie", "")
     trials.note(None if victim in cookie else cookie, "the victim's hand-over is the victim's")
-    await house.bus.call("session", "destroy", {"ubus_rpc_session": victim})
-    after = await house.http("POST", CREATE, {"price_id": ONETIME}, cookie=f"{COOKIE}={victim}", origin=OWN)
+    await harness.bus.call("session", "destroy", {"ubus_rpc_session": victim})
+    after = await harness.http("POST", CREATE, {"price_id": ONETIME}, cookie=f"{COOKIE}={victim}", origin=OWN)
     trials.note(None if after.status == 401 else f"answered {after.status}", "after the logout")

@@ -15,8 +15,8 @@ from campaigns.attack.trials import Trials
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments.stripe_api import sign
 from stripe_payments.sync.events import EVENT_TYPES
-from tests.unit.stripe_payments.house import FEATURE, House, Reply, Shop, open_house, open_shop
-from tests.unit.stripe_payments.seller import KEY, MONTHLY, ONE_TIME, selling, stocked_cloud
+from tests.unit.stripe_payments.engine import KEY, MONTHLY, ONE_TIME, open_engine, stocked_cloud
+from tests.unit.stripe_payments.harness import FEATURE, Harness, Reply, Shop, open_harness, open_shop
 from ubus_py import Event
 
 __all__ = ["SECRET", "cross_account", "deliver", "event", "forged", "replayed"]
@@ -39,10 +39,12 @@ def event(event_id: str, kind: str, subject: dict[str, Any], **changes: Any) -> 
     ).encode()
 
 
-async def deliver(house: House, body: bytes, header: str | None, *, sender: str = "198.51.100.7") -> Reply:
+async def deliver(
+    harness: Harness, body: bytes, header: str | None, *, sender: str = "198.51.100.7"
+) -> Reply:
     """`sender`: the address that it comes from."""
     signed = {} if header is None else {"stripe_signature": header}
-    return await house.http(
+    return await harness.http(
         "POST", WEBHOOK, body, content_type="application/json", x_remote_addr=sender, **signed
     )
 
@@ -132,7 +134,7 @@ def _forgeries(body: bytes, now: int) -> Iterator[_Forgery]:
 
 async def _state(shop: Shop) -> tuple[list[str], int, dict[str, bool]]:
     """What a webhook may have an effect on: the inbox, requests about what it names, the features."""
-    parts = await shop.house.parts()
+    parts = await shop.harness.parts()
     events = await parts.ledger.read(lambda tx: tx.inbox.due(2**40, 10_000))
     features = {name: held.unlocked for name, held in parts.reconciler.state.entitlements.items()}
     return [one.event_id for one in events], len(shop.stripe.requests(path="/v1/charges/ch_named")), features
@@ -140,8 +142,8 @@ async def _state(shop: Shop) -> tuple[list[str], int, dict[str, bool]]:
 
 async def _listen(shop: Shop) -> None:
     """It knows its secret, and the time."""
-    await shop.house.call("set_keys", webhook_secret=SECRET)
-    await shop.house.call("sync")
+    await shop.harness.call("set_keys", webhook_secret=SECRET)
+    await shop.harness.call("sync")
 
 
 async def forged(trials: Trials) -> None:
@@ -149,24 +151,26 @@ async def forged(trials: Trials) -> None:
     with listening() as complaints:
         async with open_shop(trials.folder) as shop:
             await _listen(shop)
-            now = await shop.house.trust_the_clock()
+            now = await shop.harness.trust_the_clock()
             body = event("evt_forged", "charge.refunded", {"id": "ch_named", "object": "charge"})
             senders = iter(range(10**9))
             for forgery in _forgeries(body, now):
                 before = await _state(shop)
-                reply = await deliver(shop.house, forgery.body, forgery.header, sender=f"::{next(senders):x}")
+                reply = await deliver(
+                    shop.harness, forgery.body, forgery.header, sender=f"::{next(senders):x}"
+                )
                 answer = (reply.status, None if reply.status == 200 else reply.error[1])
                 problem = None if answer == forgery.right else f"answered {answer} instead of {forgery.right}"
                 if forgery.right != _TAKEN and await _state(shop) != before:
                     problem = "it had an effect"
                 trials.note(problem or complaints.taken(), forgery.name)
             genuine = f"t={now},v1={sign(body, SECRET, now)}".encode()
-            parts = await shop.house.parts()
+            parts = await shop.harness.parts()
 
             async def worked_off() -> bool:
                 return await parts.ledger.read(lambda tx: tx.inbox.pending_count()) == 0
 
-            await shop.house.until(worked_off)
+            await shop.harness.until(worked_off)
             before = await _state(shop)
             for number in trials.rounds():
                 given = bytearray(genuine + b"\0" + body)
@@ -178,7 +182,7 @@ async def forged(trials: Trials) -> None:
                     continue
                 sender = f"2001:db8::{number:x}"
                 text = header.decode("utf-8", "surrogateescape")
-                reply = await deliver(shop.house, changed.replace(b"\0", b"x"), text, sender=sender)
+                reply = await deliver(shop.harness, changed.replace(b"\0", b"x"), text, sender=sender)
                 problem = complaints.taken()
                 if reply.status != 400 or await _state(shop) != before:
                     problem = f"answered {reply.status}, or it had an effect"
@@ -189,12 +193,12 @@ async def replayed(trials: Trials) -> None:
     """A genuine delivery that somebody recorded: within its five minutes it counts once, and never after."""
     with listening() as complaints:
         async with open_shop(trials.folder) as shop:
-            house = shop.house
+            harness = shop.harness
             await _listen(shop)
             told: list[Event] = []
-            house.bus.listen("stripe-payments.*", told.append)
+            harness.bus.listen("stripe-payments.*", told.append)
             session_id = await shop.buy()
-            secret_time = (await house.parts()).clock.now() or 0
+            secret_time = (await harness.parts()).clock.now() or 0
             subject = {"id": session_id, "object": "checkout.session"}
             body = event("evt_recorded", "checkout.session.completed", subject)
             header = f"t={secret_time},v1={sign(body, SECRET, secret_time)}"
@@ -205,7 +209,7 @@ async def replayed(trials: Trials) -> None:
                 )
 
             async def note(name: str, replies: list[Reply], right: tuple[int, str | None]) -> None:
-                await (await house.parts()).inbox.work()
+                await (await harness.parts()).inbox.work()
                 answers = {
                     (reply.status, None if reply.status == 200 else reply.error[1]) for reply in replies
                 }
@@ -217,20 +221,20 @@ async def replayed(trials: Trials) -> None:
             async def unlocked() -> bool:
                 return unlocks() > 0
 
-            await house.until(unlocked)
-            await note("for the first time", [await deliver(house, body, header)], _TAKEN)
+            await harness.until(unlocked)
+            await note("for the first time", [await deliver(harness, body, header)], _TAKEN)
             for number in range(10):
-                await note(f"again, {number}", [await deliver(house, body, header)], _TAKEN)
-            at_once = await asyncio.gather(*(deliver(house, body, header) for _ in range(30)))
+                await note(f"again, {number}", [await deliver(harness, body, header)], _TAKEN)
+            at_once = await asyncio.gather(*(deliver(harness, body, header) for _ in range(30)))
             await note("thirty at once", list(at_once), _TAKEN)
-            await house.stop_daemon()
-            await house.start_daemon()
-            await house.call("sync")
-            await note("after a restart", [await deliver(house, body, header)], _TAKEN)
+            await harness.stop_daemon()
+            await harness.start_daemon()
+            await harness.call("sync")
+            await note("after a restart", [await deliver(harness, body, header)], _TAKEN)
             for seconds in (301, 86_400, 100 * 86_400):
                 shop.stripe.advance(seconds)
-                await house.call("sync")
-                await note(f"{seconds} s later", [await deliver(house, body, header)], _STALE)
+                await harness.call("sync")
+                await note(f"{seconds} s later", [await deliver(harness, body, header)], _STALE)
 
 
 async def cross_account(trials: Trials) -> None:
@@ -239,23 +243,25 @@ async def cross_account(trials: Trials) -> None:
     """
     with listening() as complaints:
         async with stocked_cloud() as cloud:
-            async with selling(cloud, trials.folder / "other") as other:
+            async with open_engine(cloud, trials.folder / "other") as other:
                 await other.subscribe(MONTHLY)
                 session = await other.buy(ONE_TIME)
                 await other.refunds.refund(session, 100)
                 cloud.dispute(session)
                 router_id = other.identity.load().router_id
-            async with open_house(trials.folder, STRIPE_API_BASE=cloud.url) as house:
-                await house.call("set_keys", secret_key=KEY, webhook_secret=SECRET)
-                await house.call("sync")
-                ours = (await house.call("status"))["router_id"]
+            async with open_harness(trials.folder, STRIPE_API_BASE=cloud.url) as harness:
+                await harness.call("set_keys", secret_key=KEY, webhook_secret=SECRET)
+                await harness.call("sync")
+                ours = (await harness.call("status"))["router_id"]
                 others = trials.some(list(_of_others(cloud, router_id, ours)))
                 for number, (name, body, secret, right) in enumerate(others):
-                    now = (await house.parts()).clock.now() or 0
+                    now = (await harness.parts()).clock.now() or 0
                     sender = f"2001:db8:1::{number:x}"
-                    reply = await deliver(house, body, f"t={now},v1={sign(body, secret, now)}", sender=sender)
+                    reply = await deliver(
+                        harness, body, f"t={now},v1={sign(body, secret, now)}", sender=sender
+                    )
                     problem = None if reply.status == right else f"answered {reply.status} instead of {right}"
-                    trials.note(problem or await _effect(house) or complaints.taken(), name)
+                    trials.note(problem or await _effect(harness) or complaints.taken(), name)
 
 
 def _of_others(cloud: StripeCloud, theirs: str, ours: str) -> Iterator[tuple[str, bytes, str, int]]:
@@ -298,9 +304,9 @@ def _of_others(cloud: StripeCloud, theirs: str, ours: str) -> Iterator[tuple[str
     )
 
 
-async def _effect(house: House) -> str | None:
+async def _effect(harness: Harness) -> str | None:
     """What of another router's got in here, None for nothing."""
-    parts = await house.parts()
+    parts = await harness.parts()
     await parts.inbox.work()
     state = parts.reconciler.state
     stored, rows = list(state.objects), state.history

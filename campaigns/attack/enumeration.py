@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from campaigns.attack.complaints import listening
 from campaigns.attack.trials import Trials
 from simulator.stripe_cloud import StripeCloud
-from tests.unit.stripe_payments.house import House, Reply, open_house
-from tests.unit.stripe_payments.seller import KEY, MONTHLY, ONE_TIME, selling, stocked_cloud
+from tests.unit.stripe_payments.engine import KEY, MONTHLY, ONE_TIME, open_engine, stocked_cloud
+from tests.unit.stripe_payments.harness import Harness, Reply, open_harness
 
 __all__ = ["enumeration"]
 
@@ -66,38 +66,38 @@ async def enumeration(trials: Trials) -> None:
     """Both ways to ask: the status as JSON, and the page."""
     with listening() as complaints:
         async with stocked_cloud() as cloud:
-            async with selling(cloud, trials.folder / "other") as other:
+            async with open_engine(cloud, trials.folder / "other") as other:
                 await other.subscribe(MONTHLY)
                 await other.refunds.refund(await other.buy(ONE_TIME), 1)
                 theirs = await _one_of_each(cloud, other.identity.load().customer)
-            async with selling(cloud, trials.folder / "router/etc/stripe-payments") as own:
+            async with open_engine(cloud, trials.folder / "router/etc/stripe-payments") as own:
                 await own.subscribe(MONTHLY)
                 await own.buy(ONE_TIME)
                 ours = await _one_of_each(cloud, own.identity.load().customer)
-            async with open_house(trials.folder, STRIPE_API_BASE=cloud.url) as house:
-                await house.call("set_keys", secret_key=KEY)
-                await house.call("sync")
-                mine = await _ask(house, STATUS + ours["checkout.session"], 0)
+            async with open_harness(trials.folder, STRIPE_API_BASE=cloud.url) as harness:
+                await harness.call("set_keys", secret_key=KEY)
+                await harness.call("sync")
+                mine = await _ask(harness, STATUS + ours["checkout.session"], 0)
                 trials.note(None if mine.status == 200 else f"answered {mine.status}", "our own session")
                 wrong = {
-                    path: await _ask(house, path + "cs_test_nobody", 1) for path in (STATUS, _PAGE_QUERY)
+                    path: await _ask(harness, path + "cs_test_nobody", 1) for path in (STATUS, _PAGE_QUERY)
                 }
                 chosen = "".join(trials.chance.choices("abcXYZ019", k=40))
                 for number, (name, guess) in enumerate(_guesses(ours, theirs, chosen), start=2):
                     for path, unknown in wrong.items():
                         since = len(cloud.requests())
-                        reply = await _ask(house, path + guess, number)
+                        reply = await _ask(harness, path + guess, number)
                         problem = _differs(reply, unknown) or _asked(cloud, guess, since)
                         trials.note(problem or complaints.taken(), f"{path}: {name}")
-                await _slowed(house, trials, ours["checkout.session"])
+                await _slowed(harness, trials, ours["checkout.session"])
 
 
 _PAGE_QUERY = f"{PAGE}?session_id="
 
 
-async def _ask(house: House, target: str, sender: int) -> Reply:
+async def _ask(harness: Harness, target: str, sender: int) -> Reply:
     path, _, query = target.partition("?")
-    return await house.http("GET", path, query=query, x_remote_addr=f"2001:db8:2::{sender:x}")
+    return await harness.http("GET", path, query=query, x_remote_addr=f"2001:db8:2::{sender:x}")
 
 
 def _differs(reply: Reply, unknown: Reply) -> str | None:
@@ -117,18 +117,18 @@ def _asked(cloud: StripeCloud, guess: str, since: int) -> str | None:
     return "Stripe was asked about it" if any(path.endswith(f"/{guess}") for path in paths) else None
 
 
-async def _slowed(house: House, trials: Trials, ours: str) -> None:
+async def _slowed(harness: Harness, trials: Trials, ours: str) -> None:
     """After a burst an address is told to wait, on both ways together; whoever has a real id is not."""
-    answers = await asyncio.gather(*(_ask(house, f"{STATUS}cs_test_{n}", 0xFFFF) for n in range(BURST * 2)))
+    answers = await asyncio.gather(*(_ask(harness, f"{STATUS}cs_test_{n}", 0xFFFF) for n in range(BURST * 2)))
     statuses = [reply.status for reply in answers]
     waits = all(reply.headers.get("Retry-After", "0").isdigit() for reply in answers)
     problem = (
         None if statuses.count(404) <= BURST + 5 and 429 in statuses and waits else f"answered {statuses}"
     )
     trials.note(problem, "the burst of one address")
-    page = await _ask(house, f"{_PAGE_QUERY}cs_test_x", 0xFFFF)
+    page = await _ask(harness, f"{_PAGE_QUERY}cs_test_x", 0xFFFF)
     trials.note(None if page.status == 429 else f"answered {page.status}", "the pages afterwards")
-    own = await _ask(house, STATUS + ours, 0xFFFF)
+    own = await _ask(harness, STATUS + ours, 0xFFFF)
     trials.note(None if own.status == 200 else f"answered {own.status}", "a real id from the same address")
-    fresh = await _ask(house, f"{STATUS}cs_test_x", 0xFFFE)
+    fresh = await _ask(harness, f"{STATUS}cs_test_x", 0xFFFE)
     trials.note(None if fresh.status == 404 else f"answered {fresh.status}", "another address")

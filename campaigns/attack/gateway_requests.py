@@ -11,7 +11,7 @@ from campaigns.attack.fuzzing import Target
 from campaigns.attack.hostile_texts import HEADER_BREAKS
 from campaigns.attack.json_mutations import JUNK, mutated
 from stripe_payments.errors import CODES
-from tests.unit.stripe_payments.house import House, open_house
+from tests.unit.stripe_payments.harness import Harness, open_harness
 from ubus_py import StatusError
 
 __all__ = ["GatewayRequests", "fault_of", "sendable"]
@@ -74,9 +74,9 @@ class GatewayRequests(Target):
 
     async def __aenter__(self) -> Self:
         self._complaints = self.stack.enter_context(listening())
-        opening = open_house(self.folder, STRIPE_API_BASE="http://127.0.0.1:9")
-        self._house: House = await self.stack.enter_async_context(opening)
-        await self._house.add_checkout("cs_test_1")
+        opening = open_harness(self.folder, STRIPE_API_BASE="http://127.0.0.1:9")
+        self._harness: Harness = await self.stack.enter_async_context(opening)
+        await self._harness.add_checkout("cs_test_1")
         return self
 
     async def attempt(self, given: bytes) -> str | None:
@@ -84,7 +84,7 @@ class GatewayRequests(Target):
         if not isinstance(arguments, dict):
             return None
         try:
-            reply: Any = await self._house.bus.call("stripe-payments.http", "request", arguments)
+            reply: Any = await self._harness.bus.call("stripe-payments.http", "request", arguments)
         except StatusError as refused:
             wrong = isinstance(arguments.get("method"), str) and isinstance(arguments.get("path"), str)
             refusal = f"refused on the bus: {refused.status.name}" if wrong else None

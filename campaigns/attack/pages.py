@@ -17,7 +17,7 @@ from campaigns.attack.json_mutations import JUNK
 from stripe_payments.i18n import Title
 from stripe_payments.settings import Feature, Settings
 from stripe_payments.sync.fetch import stored_form, units_of
-from tests.unit.stripe_payments.house import FEATURE, ONETIME, House, open_house
+from tests.unit.stripe_payments.harness import FEATURE, ONETIME, Harness, open_harness
 
 __all__ = ["TEXTS", "OutcomePageTexts", "skeleton", "titled"]
 
@@ -45,10 +45,10 @@ class OutcomePageTexts(Target):
 
     async def __aenter__(self) -> Self:
         self._complaints = self.stack.enter_context(listening())
-        opening = open_house(self.folder, STRIPE_API_BASE="http://127.0.0.1:9")
-        self._house: House = await self.stack.enter_async_context(opening)
+        opening = open_harness(self.folder, STRIPE_API_BASE="http://127.0.0.1:9")
+        self._harness: Harness = await self.stack.enter_async_context(opening)
         self._sessions = 0
-        self._settings = (await self._house.parts()).settings()
+        self._settings = (await self._harness.parts()).settings()
         return self
 
     async def attempt(self, given: bytes) -> str | None:
@@ -72,14 +72,14 @@ class OutcomePageTexts(Target):
         return self._complaints.taken()
 
     async def _page(self, texts: dict[str, str], state: str, wanted: dict[str, Any]) -> Any:
-        parts = await self._house.parts()
-        assert self._house.service is not None
+        parts = await self._harness.parts()
+        assert self._harness.service is not None
         settings = titled(self._settings, texts)
-        self._house.service.gate.open(replace(parts, settings=lambda: settings))
+        self._harness.service.gate.open(replace(parts, settings=lambda: settings))
         self._sessions += 1
         session_id = f"cs_test_{self._sessions}"
         alias = "price_of_before" if state == "foreign item" else ONETIME
-        await self._house.add_checkout(
+        await self._harness.add_checkout(
             session_id, price_alias=alias, state="open" if state == "open" else "complete"
         )
         raw = _session(session_id, state, parts.identity.load().router_id, texts)
@@ -87,7 +87,7 @@ class OutcomePageTexts(Target):
         await parts.reconciler.recompute()
         asked = texts["session"] if state == "unknown" else session_id
         accept, locale = _carried(wanted.get("accept")), _carried(wanted.get("locale"))
-        return await self._house.http(
+        return await self._harness.http(
             "GET",
             "/payment-success",
             query=f"session_id={asked}&locale={locale}",

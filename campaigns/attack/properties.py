@@ -29,7 +29,7 @@ from stripe_payments import log as journal
 from stripe_payments.settings import settings_from_uci
 from stripe_payments.stripe_api.validation import SHAPES, Expected, MalformedResponseError, read_response
 from stripe_payments.sync.fetch import units_of
-from tests.unit.stripe_payments.seller import CATALOGUE, MONTHLY, ONE_TIME, Seller, stocked_cloud
+from tests.unit.stripe_payments.engine import CATALOGUE, MONTHLY, ONE_TIME, Engine, stocked_cloud
 from ubus_py import UbusError
 from ubus_py.blobmsg import encode_table
 
@@ -186,9 +186,9 @@ def _stored(trials: Trials, runner: asyncio.Runner) -> None:
     """Whatever passes for an object of Stripe's can be stored and shown."""
     cloud: StripeCloud = runner.run(_opened(stack := contextlib.AsyncExitStack()))
     folder = Path(tempfile.mkdtemp(dir=trials.folder))
-    seller = runner.run(_sold(cloud, folder))
+    engine = runner.run(_sold(cloud, folder))
     kinds = [kind for kind in SHAPES if next(cloud.account.newest_first(kind), None) is not None]
-    roots = runner.run(_genuine(seller, cloud))
+    roots = runner.run(_genuine(engine, cloud))
     places = [(number, path) for number, root in enumerate(roots) for path in paths(root) if path]
     strategy = st.lists(st.tuples(st.sampled_from(places), _JSON | st.just(DELETED)), min_size=1, max_size=3)
 
@@ -197,13 +197,13 @@ def _stored(trials: Trials, runner: asyncio.Runner) -> None:
         root = roots[number]
         for (other, path), value in changes:
             root = placed(root, path, value) if other == number else root
-        return runner.run(_apply(seller, root))
+        return runner.run(_apply(engine, root))
 
     try:
         assert kinds
         _search(trials, strategy, judge, "an object")
     finally:
-        runner.run(seller.close())
+        runner.run(engine.close())
         runner.run(stack.aclose())
 
 
@@ -211,24 +211,24 @@ async def _opened(stack: contextlib.AsyncExitStack) -> StripeCloud:
     return await stack.enter_async_context(stocked_cloud())
 
 
-async def _sold(cloud: StripeCloud, folder: Path) -> Seller:
-    seller = await Seller.open(cloud, folder)
-    await seller.subscribe(MONTHLY)
-    await seller.refunds.refund(await seller.buy(ONE_TIME), 1)
-    return seller
+async def _sold(cloud: StripeCloud, folder: Path) -> Engine:
+    engine = await Engine.open(cloud, folder)
+    await engine.subscribe(MONTHLY)
+    await engine.refunds.refund(await engine.buy(ONE_TIME), 1)
+    return engine
 
 
-async def _genuine(seller: Seller, cloud: StripeCloud) -> list[dict[str, Any]]:
+async def _genuine(engine: Engine, cloud: StripeCloud) -> list[dict[str, Any]]:
     """One of each kind that polling fetches, as fetched."""
     ids = [
         str(next(cloud.account.newest_first(kind))["id"])
         for kind in ("checkout.session", "subscription", "invoice", "charge")
     ]
-    found = [await seller.stripe.retrieve(one) for one in ids]
+    found = [await engine.stripe.retrieve(one) for one in ids]
     return [one for one in found if one is not None]
 
 
-async def _apply(seller: Seller, root: Any) -> str | None:
+async def _apply(engine: Engine, root: Any) -> str | None:
     try:
         answer = read_response(json.dumps(root), Expected())
     except MalformedResponseError:
@@ -237,10 +237,10 @@ async def _apply(seller: Seller, root: Any) -> str | None:
     if not isinstance(answer.get("id"), str) or not isinstance(kind, str) or kind not in SHAPES:
         return None
     try:
-        await seller.reconciler.apply(units_of(answer, time.monotonic()), "attack")
+        await engine.reconciler.apply(units_of(answer, time.monotonic()), "attack")
         told: Any = [
-            await seller.history.page(100, None, "it"),
-            {"list": await seller.subscriptions.list("it")},
+            await engine.history.page(100, None, "it"),
+            {"list": await engine.subscriptions.list("it")},
         ]
         for table in told:
             encode_table(table)

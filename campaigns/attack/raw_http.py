@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from simulator.browser_front import BrowserFront
-from tests.unit.stripe_payments.house import House
+from tests.unit.stripe_payments.harness import Harness
 
 __all__ = ["RawAnswer", "front_of", "send"]
 
@@ -29,9 +29,9 @@ class RawAnswer:
 
 
 @contextlib.asynccontextmanager
-async def front_of(house: House) -> AsyncIterator[str]:
-    """A web server in front of a house; gives its address."""
-    front = BrowserFront(house.bus_path, house.root, None)
+async def front_of(harness: Harness) -> AsyncIterator[str]:
+    """A web server in front of a harness; yields its address."""
+    front = BrowserFront(harness.bus_path, harness.root, None)
     await front.start("127.0.0.1", 0)
     try:
         yield front.url

@@ -13,7 +13,7 @@ from campaigns.attack.hostile_texts import HEADER_BREAKS, MARKUP
 from campaigns.attack.raw_http import RawAnswer, front_of, send
 from campaigns.attack.trials import Trials
 from stripe_payments.http_api.auth import COOKIE
-from tests.unit.stripe_payments.house import ONETIME, House, Shop, open_house, open_shop
+from tests.unit.stripe_payments.harness import ONETIME, Harness, Shop, open_harness, open_shop
 
 __all__ = ["headers", "hosts", "paths"]
 
@@ -69,8 +69,8 @@ async def hosts(trials: Trials) -> None:
     one, and nothing that a header beside Host says.
     """
     with listening() as complaints:
-        async with open_shop(trials.folder) as shop, front_of(shop.house) as url:
-            sid = await shop.house.login()
+        async with open_shop(trials.folder) as shop, front_of(shop.harness) as url:
+            sid = await shop.harness.login()
             for host in _GOOD_HOSTS:
                 problem = await _way_back(shop, url, sid, [("Host", host)], f"http://{host.lower()}")
                 trials.note(problem or complaints.taken(), f"Host: {host}")
@@ -88,7 +88,7 @@ async def hosts(trials: Trials) -> None:
             for target in ("http://evil.example" + CREATE, "//evil.example" + CREATE, "evil.example:443"):
                 answer = await _create(url, target, sid, [("Host", "router.lan")])
                 trials.note(_of_one(shop, answer, ("http://router.lan",)), f"target {target}")
-            await shop.house.configure("main", public_url="https://pay.example.net")
+            await shop.harness.configure("main", public_url="https://pay.example.net")
             for host in (*_GOOD_HOSTS, "evil.example"):
                 problem = await _way_back(shop, url, sid, [("Host", host)], "https://pay.example.net")
                 trials.note(problem or complaints.taken(), f"public_url, Host: {host}")
@@ -192,8 +192,8 @@ async def paths(trials: Trials) -> None:
         if target.rstrip("?") not in _CANONICAL
     ]
     with listening() as complaints:
-        async with open_house(trials.folder) as house, front_of(house) as url:
-            await house.add_checkout("cs_test_1")
+        async with open_harness(trials.folder) as harness, front_of(harness) as url:
+            await harness.add_checkout("cs_test_1")
             for path in _CANONICAL:
                 answer = await send(url, "GET", path, [("Host", "router.lan")])
                 right = answer is not None and answer.status in (200, 404)
@@ -214,12 +214,12 @@ async def headers(trials: Trials) -> None:
     written out. No header comes of it that the daemon does not send, and no text becomes markup.
     """
     with listening() as complaints:
-        async with open_house(trials.folder) as house, front_of(house) as url:
-            await house.add_checkout("cs_test_1")
+        async with open_harness(trials.folder) as harness, front_of(harness) as url:
+            await harness.add_checkout("cs_test_1")
             every = list(itertools.product(_PLACES, (*HEADER_BREAKS, *MARKUP)))
             for place, text in trials.some(every):
                 trials.note(
-                    await _over_the_bus(house, place, text) or complaints.taken(), f"{place}: {text!r}"
+                    await _over_the_bus(harness, place, text) or complaints.taken(), f"{place}: {text!r}"
                 )
             for target in _targets():
                 answer = await send(
@@ -246,7 +246,7 @@ _PLACES = (
 )
 
 
-async def _over_the_bus(house: House, place: str, text: str) -> str | None:
+async def _over_the_bus(harness: Harness, place: str, text: str) -> str | None:
     said = str(sendable(text))
     for path in (
         "/payment-success",
@@ -269,7 +269,7 @@ async def _over_the_bus(house: House, place: str, text: str) -> str | None:
             asked["query"] = f"{place.partition(' ')[2]}={said}"
         else:
             sent[place] = said
-        reply = await house.bus.call("stripe-payments.http", "request", {**asked, "headers": dict(sent)})
+        reply = await harness.bus.call("stripe-payments.http", "request", {**asked, "headers": dict(sent)})
         if (fault := fault_of(reply)) is not None:
             return fault
         shown = [str(reply["headers"])]

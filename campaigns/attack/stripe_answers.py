@@ -18,7 +18,7 @@ from campaigns.attack.json_mutations import DELETED, JUNK, at, paths
 from campaigns.attack.stripe_calls import CALLS, Past, paid_for, unlocked_by
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments.errors import PaymentError
-from tests.unit.stripe_payments.seller import Seller, stocked_cloud
+from tests.unit.stripe_payments.engine import Engine, stocked_cloud
 from ubus_py import UbusError
 from ubus_py.blobmsg import encode_table
 
@@ -80,9 +80,9 @@ class StripeAnswers(Target):
         self._cloud: StripeCloud = await self.stack.enter_async_context(stocked_cloud())
         self._proxy = await self.stack.enter_async_context(AnsweringStripe(self._cloud.url))
         self._cloud.url = self._proxy.url
-        seller = await Seller.open(self._cloud, self.folder)
-        self.stack.push_async_callback(seller.close)
-        self._past = Past(seller, self._cloud, self.folder)
+        engine = await Engine.open(self._cloud, self.folder)
+        self.stack.push_async_callback(engine.close)
+        self._past = Past(engine, self._cloud, self.folder)
         await self._past.live_it()
         for name, call in CALLS.items():
             self._proxy.begin()
@@ -95,15 +95,15 @@ class StripeAnswers(Target):
         wanted = json.loads(given)
         if not isinstance(wanted, dict) or wanted.get("call") not in CALLS:
             return None
-        seller = self._past.seller
-        router_id = seller.identity.load().router_id
-        before, paid = await unlocked_by(seller), paid_for(self._cloud, router_id, seller)
+        engine = self._past.engine
+        router_id = engine.identity.load().router_id
+        before, paid = await unlocked_by(engine), paid_for(self._cloud, router_id, engine)
         changes = [change for one in wanted.get("changes", ()) if (change := Change.read(one)) is not None]
         self._proxy.begin(changes)
         problem = await self._call(wanted["call"])
         self._proxy.begin()
-        paid |= paid_for(self._cloud, router_id, seller)
-        if wrong := await unlocked_by(seller) - before - paid:
+        paid |= paid_for(self._cloud, router_id, engine)
+        if wrong := await unlocked_by(engine) - before - paid:
             problem = problem or f"unlocked without being paid for: {sorted(wrong)}"
         return problem or self._complaints.taken() or await self._poisoned()
 
@@ -116,11 +116,11 @@ class StripeAnswers(Target):
 
     async def _poisoned(self) -> str | None:
         """Whether something was stored that the history, the lists or the pages cannot show."""
-        seller = self._past.seller
+        engine = self._past.engine
         for answer in (
-            {"subscriptions": await seller.subscriptions.list("it")},
-            await seller.history.page(100),
-            {"detail": seller.stripe.state.detail},
+            {"subscriptions": await engine.subscriptions.list("it")},
+            await engine.history.page(100),
+            {"detail": engine.stripe.state.detail},
         ):
             if (problem := _unsendable(answer)) is not None:
                 return f"what was stored cannot be shown: {problem}"
@@ -128,12 +128,12 @@ class StripeAnswers(Target):
 
     async def aftermath(self) -> str | None:
         """Once every answer is genuine again, one full look puts everything right."""
-        seller = self._past.seller
+        engine = self._past.engine
         self._proxy.begin()
         await self._past.few_rounds()
-        await seller.reconciler.sync(self._past.ids["subscription"], "attack")
-        paid = paid_for(self._cloud, seller.identity.load().router_id, seller)
-        held = await unlocked_by(seller)
+        await engine.reconciler.sync(self._past.ids["subscription"], "attack")
+        paid = paid_for(self._cloud, engine.identity.load().router_id, engine)
+        held = await unlocked_by(engine)
         if held - paid or {name for name, _ in held} != {name for name, _ in paid}:
             return f"unlocked {sorted(held)}, paid for {sorted(paid)}"
         return self._complaints.taken() or await self._poisoned()

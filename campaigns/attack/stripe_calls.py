@@ -15,7 +15,7 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.keys import KeyStore
 from stripe_payments.refused_webhooks import RefusedWebhooks
 from stripe_payments.setup import Provisioner, WebhookSetup
-from tests.unit.stripe_payments.seller import BUSINESS, KEY, MONTHLY, ONE_TIME, YEARLY, Seller
+from tests.unit.stripe_payments.engine import BUSINESS, KEY, MONTHLY, ONE_TIME, YEARLY, Engine
 from ubus_py import Client
 
 __all__ = ["CALLS", "Past", "paid_for", "unlocked_by"]
@@ -24,37 +24,37 @@ OTHER_ROUTER: Final = "f" * 32
 
 
 class Past:
-    """A seller that sold something of each kind, none of which unlocks anything any more, and one plan that
+    """An engine that sold something of each kind, none of which unlocks anything any more, and one plan that
     runs.
 
     `ids` names what there is at Stripe: open, refunded, expired, foreign (sessions), subscription, ended, …
     """
 
-    def __init__(self, seller: Seller, cloud: StripeCloud, folder: Path) -> None:
-        self.seller = seller
+    def __init__(self, engine: Engine, cloud: StripeCloud, folder: Path) -> None:
+        self.engine = engine
         self.cloud = cloud
         self.ids: dict[str, str] = {}
         self._folder = folder
         self._keys = KeyStore(folder / "keys", {"STRIPE_SECRET_KEY": KEY})
         self._bus = Client(str(folder / "no-bus"))
         self.provisioner = Provisioner(
-            seller.stripe, lambda: seller.settings, self._bus, lambda: "test", _nothing_to_read
+            engine.stripe, lambda: engine.settings, self._bus, lambda: "test", _nothing_to_read
         )
         self._own_keys = KeyStore(folder / "own-keys", {})
-        self.webhook_setup = WebhookSetup(seller.stripe, self._own_keys, seller.identity, seller.ledger)
+        self.webhook_setup = WebhookSetup(engine.stripe, self._own_keys, engine.identity, engine.ledger)
 
     async def live_it(self) -> None:
-        seller, ids, account = self.seller, self.ids, self.cloud.account
+        engine, ids, account = self.engine, self.ids, self.cloud.account
         self._own_keys.store(secret_key=KEY)
-        ids["refunded"] = await seller.buy(ONE_TIME)
-        await seller.refunds.refund(ids["refunded"])
-        ids["expired"] = await seller.checkout(BUSINESS)
-        await seller.stripe.update("checkout.session", ids["expired"], {}, "expire", action="expire")
-        await seller.reconciler.sync(ids["expired"])
-        ids["ended"] = await seller.subscribe(BUSINESS)
-        await seller.subscriptions.cancel(ids["ended"], at_period_end=False)
-        ids["subscription"] = await seller.subscribe(MONTHLY)
-        ids["open"] = await seller.checkout(ONE_TIME)
+        ids["refunded"] = await engine.buy(ONE_TIME)
+        await engine.refunds.refund(ids["refunded"])
+        ids["expired"] = await engine.checkout(BUSINESS)
+        await engine.stripe.update("checkout.session", ids["expired"], {}, "expire", action="expire")
+        await engine.reconciler.sync(ids["expired"])
+        ids["ended"] = await engine.subscribe(BUSINESS)
+        await engine.subscriptions.cancel(ids["ended"], at_period_end=False)
+        ids["subscription"] = await engine.subscribe(MONTHLY)
+        ids["open"] = await engine.checkout(ONE_TIME)
         self.cloud.pay(ids["open"], card="4000000000000002")
         session = account.get("checkout.session", ids["refunded"])
         ids["intent"] = session["payment_intent"]
@@ -62,7 +62,7 @@ class Past:
         ids["invoice"] = account.get("subscription", ids["subscription"])["latest_invoice"]
         ids["foreign"] = self._sold_by_another()
         ids["foreign plan"] = self._subscribed_by_another()
-        await seller.poller.poll_everything()
+        await engine.poller.poll_everything()
 
     def _sold_by_another(self) -> str:
         """A purchase of another router on the same account, paid: its id must be of no use here."""
@@ -97,58 +97,58 @@ class Past:
         return str(held["id"])
 
     async def check(self) -> object:
-        seller = self.seller
+        engine = self.engine
         situation = Situation(
-            settings=seller.settings,
+            settings=engine.settings,
             keys=self._keys,
-            identity=seller.identity,
-            state_dir=seller.state,
+            identity=engine.identity,
+            state_dir=engine.state,
             bus=self._bus,
-            api_base=seller.cloud.url,
+            api_base=engine.cloud.url,
             refused_webhooks=RefusedWebhooks(),
-            ledger=seller.ledger,
-            clock=seller.clock,
-            last_sync=seller.reconciler.last_sync,
+            ledger=engine.ledger,
+            clock=engine.clock,
+            last_sync=engine.reconciler.last_sync,
         )
         return {"checks": await Diagnostics(lambda: situation).run("it")}
 
     async def find_customer_again(self) -> object:
-        known = self.seller.identity.load().customer
+        known = self.engine.identity.load().customer
         try:
-            self.seller.identity.set_customer(None)
-            return {"id": await self.seller.customers.ensure()}
+            self.engine.identity.set_customer(None)
+            return {"id": await self.engine.customers.ensure()}
         except PaymentError:
-            self.seller.identity.set_customer(known)
+            self.engine.identity.set_customer(known)
             raise
 
     async def by_event(self, name: str) -> object:
         event = f"evt_{len(self.cloud.requests())}_{name}"
-        await self.seller.ledger.write(
+        await self.engine.ledger.write(
             lambda tx: tx.inbox.accept(event, "charge.refunded", self.ids[name], 0)
         )
-        await self.seller.inbox.work()
-        await self.seller.ledger.write(lambda tx: tx.inbox.finish(event, "over"))
+        await self.engine.inbox.work()
+        await self.engine.ledger.write(lambda tx: tx.inbox.finish(event, "over"))
         return None
 
     async def few_rounds(self) -> object:
-        self.seller.poller.account_changed()
+        self.engine.poller.account_changed()
         with contextlib.suppress(PaymentError):
-            await self.seller.poller.poll_everything()
-        await self.seller.poller.poll_everything()
+            await self.engine.poller.poll_everything()
+        await self.engine.poller.poll_everything()
         return None
 
 
-async def unlocked_by(seller: Seller) -> set[tuple[str, str]]:
+async def unlocked_by(engine: Engine) -> set[tuple[str, str]]:
     """Each feature that is unlocked, with what unlocks it."""
-    held = await seller.ledger.read(lambda tx: tx.features.all())
+    held = await engine.ledger.read(lambda tx: tx.features.all())
     return {(name, one.source) for name, one in held.items() if one.unlocked}
 
 
-def paid_for(cloud: StripeCloud, router_id: str, seller: Seller) -> set[tuple[str, str]]:
+def paid_for(cloud: StripeCloud, router_id: str, engine: Engine) -> set[tuple[str, str]]:
     """The features that this router has paid for, with what it paid for them, read off the account itself
     and not off any answer.
     """
-    account, settings = cloud.account, seller.settings
+    account, settings = cloud.account, engine.settings
     found: set[tuple[str, str]] = set()
     for session in account.newest_first("checkout.session"):
         if session["metadata"].get("router_id") != router_id or session["mode"] != "payment":
@@ -173,14 +173,14 @@ def paid_for(cloud: StripeCloud, router_id: str, seller: Seller) -> set[tuple[st
 
 def _sync(name: str) -> Callable[[Past], Awaitable[object]]:
     async def call(past: Past) -> object:
-        outcome = await past.seller.reconciler.sync(past.ids[name], "attack")
+        outcome = await past.engine.reconciler.sync(past.ids[name], "attack")
         return {"changed": list(outcome.changed), "status": outcome.status}
 
     return call
 
 
 def _status(name: str) -> Callable[[Past], Awaitable[object]]:
-    return lambda past: past.seller.status.show(past.ids[name], "it")
+    return lambda past: past.engine.status.show(past.ids[name], "it")
 
 
 CALLS: Final[dict[str, Callable[[Past], Awaitable[object]]]] = {
@@ -188,20 +188,20 @@ CALLS: Final[dict[str, Callable[[Past], Awaitable[object]]]] = {
     **{f"sync {name}": _sync(name) for name in ("ended", "expired", "foreign", "foreign plan", "intent")},
     **{f"status {name}": _status(name) for name in ("open", "refunded", "subscription", "invoice", "intent")},
     "event": lambda past: past.by_event("charge"),
-    "look": lambda past: past.seller.poller.poll_everything(),
+    "look": lambda past: past.engine.poller.poll_everything(),
     "new keys": lambda past: past.few_rounds(),
     "customer": lambda past: past.find_customer_again(),
     "prices": lambda past: _looked_up(past),
-    "buy": lambda past: past.seller.checkouts.create(
+    "buy": lambda past: past.engine.checkouts.create(
         BUSINESS, success_url="http://192.168.1.1/payment-success"
     ),
-    "refund": lambda past: past.seller.refunds.refund(past.ids["invoice"], 1),
-    "refund again": lambda past: past.seller.refunds.refund(past.ids["refunded"], 1),
-    "preview": lambda past: past.seller.subscriptions.preview_change(past.ids["subscription"], YEARLY),
+    "refund": lambda past: past.engine.refunds.refund(past.ids["invoice"], 1),
+    "refund again": lambda past: past.engine.refunds.refund(past.ids["refunded"], 1),
+    "preview": lambda past: past.engine.subscriptions.preview_change(past.ids["subscription"], YEARLY),
     "change": lambda past: _there_and_back(past),
-    "cancel": lambda past: past.seller.subscriptions.cancel(past.ids["subscription"]),
-    "resume": lambda past: past.seller.subscriptions.resume(past.ids["subscription"]),
-    "portal": lambda past: past.seller.portal.open("http://192.168.1.1/", "it"),
+    "cancel": lambda past: past.engine.subscriptions.cancel(past.ids["subscription"]),
+    "resume": lambda past: past.engine.subscriptions.resume(past.ids["subscription"]),
+    "portal": lambda past: past.engine.portal.open("http://192.168.1.1/", "it"),
     "provision": lambda past: past.provisioner.provision(dry_run=True, locale="it"),
     "provision replace": lambda past: past.provisioner.provision(replace=True),
     "webhook": lambda past: past.webhook_setup.set_up("http://127.0.0.1:9/x", replace=True),
@@ -211,18 +211,18 @@ CALLS: Final[dict[str, Callable[[Past], Awaitable[object]]]] = {
 
 
 async def _looked_up(past: Past) -> object:
-    past.seller.prices.invalidate()
-    price = past.seller.settings.price(ONE_TIME)
+    past.engine.prices.invalidate()
+    price = past.engine.settings.price(ONE_TIME)
     assert price is not None
-    return {"id": await past.seller.prices.id_of(price)}
+    return {"id": await past.engine.prices.id_of(price)}
 
 
 async def _there_and_back(past: Past) -> object:
-    service, held = past.seller.subscriptions, past.ids["subscription"]
-    row = past.seller.reconciler.state.subscriptions.get(held)
+    service, held = past.engine.subscriptions, past.ids["subscription"]
+    row = past.engine.reconciler.state.subscriptions.get(held)
     other = MONTHLY if row is not None and row.price_alias == YEARLY else YEARLY
     return await service.change_plan(held, other, "it")
 
 
 async def _nothing_to_read() -> None:
-    """The seller's settings are in memory."""
+    """The engine's settings are in memory."""

@@ -16,7 +16,7 @@ from stripe_payments.errors import CODES
 from stripe_payments.settings import Settings, settings_from_uci
 from stripe_payments.settings.loader import sections_of
 from stripe_payments.unlocks.router_bus import as_option_values, differing, from_sections, storable
-from tests.unit.stripe_payments.house import Shop, open_shop
+from tests.unit.stripe_payments.harness import Shop, open_shop
 from ubus_py import Status, StatusError
 
 __all__ = ["UciFeatures", "UciSettings", "unsound"]
@@ -75,7 +75,7 @@ class _Uci(Target):
     async def __aenter__(self) -> Self:
         self._complaints = self.stack.enter_context(listening())
         self._shop: Shop = await self.stack.enter_async_context(open_shop(self.folder))
-        self._file = self._shop.house.root / "etc/config" / self.config
+        self._file = self._shop.harness.root / "etc/config" / self.config
         return self
 
     def mutate(self, chance: Random, given: bytes) -> bytes:
@@ -85,7 +85,7 @@ class _Uci(Target):
         """What the helper hands out for such a file; None where it says that the file is malformed."""
         self._file.write_bytes(given.replace(b"\0", b""))  # to libuci a line ends there
         try:
-            return await self._shop.house.bus.call("stripe-payments.uci", "load", {})
+            return await self._shop.harness.bus.call("stripe-payments.uci", "load", {})
         except StatusError as error:
             if error.status is Status.UNKNOWN_ERROR:
                 return None
@@ -102,11 +102,11 @@ class UciSettings(_Uci):
 
     async def attempt(self, given: bytes) -> str | None:
         loaded = await self._load(given)
-        house = self._shop.house
-        parts = await house.parts()
-        assert house.service is not None
+        harness = self._shop.harness
+        parts = await harness.parts()
+        assert harness.service is not None
         before = parts.settings()
-        house.service.reload()
+        harness.service.reload()
         if loaded is not None:
             settings = settings_from_uci(sections_of(loaded.get("settings")))
             for _ in range(2000):
@@ -123,11 +123,11 @@ class UciSettings(_Uci):
 
     async def _shown(self) -> str | None:
         """Everything that shows the configuration's texts, asked for."""
-        house = self._shop.house
+        harness = self._shop.harness
         catalogue: Any = None
         for locale in ("en", "it"):
-            catalogue = await house.call("catalog", locale=locale)
-        await house.call("features")
+            catalogue = await harness.call("catalog", locale=locale)
+        await harness.call("features")
         prices = [
             price["id"] for sold in catalogue["plans"] + catalogue["products"] for price in sold["prices"]
         ]
@@ -137,7 +137,7 @@ class UciSettings(_Uci):
             ("transactions", {}),
         ):
             try:
-                answer = await house.call(method, **args)
+                answer = await harness.call(method, **args)
             except StatusError as refused:
                 code = (refused.data or {}).get("error", {}).get("code")
                 if code not in CODES or code == "internal_error":
@@ -145,7 +145,7 @@ class UciSettings(_Uci):
                 continue
             if method == "create_checkout_session":
                 query = f"session_id={answer['session_id']}"
-                page = await house.http("GET", "/payment-success", query=query)
+                page = await harness.http("GET", "/payment-success", query=query)
                 if (fault := fault_of(page.as_told())) is not None:
                     return fault
         return None
@@ -187,8 +187,8 @@ class UciFeatures(_Uci):
             for name in sorted(names)
         ]
         features = {one.feature: as_option_values(one) for one in wanted}
-        await self._shop.house.bus.call("stripe-payments.uci", "store", {"features": features})
-        again: Any = await self._shop.house.bus.call("stripe-payments.uci", "load", {})
+        await self._shop.harness.bus.call("stripe-payments.uci", "store", {"features": features})
+        again: Any = await self._shop.harness.bus.call("stripe-payments.uci", "load", {})
         if wrong := differing(wanted, again["features"]):
             return f"written, but not there afterwards: {[one.feature for one in wrong]}"
         if b"$(reboot)" in self._file.read_bytes() and b"$(reboot)" not in given:

@@ -14,7 +14,7 @@ from campaigns.attack.hostile_texts import LINE_BREAKS
 from campaigns.attack.json_mutations import JUNK, mutated
 from stripe_payments.stripe_api import sign
 from stripe_payments.sync.events import EVENT_TYPES
-from tests.unit.stripe_payments.house import Shop, open_shop
+from tests.unit.stripe_payments.harness import Shop, open_shop
 
 __all__ = ["SECRET", "WebhookBodies"]
 
@@ -48,15 +48,15 @@ class WebhookBodies(Target):
     async def __aenter__(self) -> Self:
         self._complaints = self.stack.enter_context(listening())
         self._shop: Shop = await self.stack.enter_async_context(open_shop(self.folder))
-        await self._shop.house.call("set_keys", webhook_secret=SECRET)
-        await self._shop.house.call("sync")
+        await self._shop.harness.call("set_keys", webhook_secret=SECRET)
+        await self._shop.harness.call("sync")
         return self
 
     async def attempt(self, given: bytes) -> str | None:
         body = given.replace(b"\0", b"\xff")  # the gateway passes no NUL on: the bus would end the text there
-        parts = await self._shop.house.parts()
+        parts = await self._shop.harness.parts()
         now = parts.clock.now() or 0
-        reply = await self._shop.house.http(
+        reply = await self._shop.harness.http(
             "POST",
             "/api/payments/webhook",
             body,

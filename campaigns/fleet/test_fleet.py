@@ -20,7 +20,7 @@ from campaigns.fleet.stripe import (
     StripeAccount,
 )
 from stripe_payments.stripe_api.client import NETWORK_RETRIES
-from tests.unit.stripe_payments.seller import selling, stocked_cloud
+from tests.unit.stripe_payments.engine import open_engine, stocked_cloud
 
 DAY = 86_400.0
 ROUNDS = 7
@@ -48,15 +48,15 @@ def simulated(mix: str, requests: int) -> list[str]:
 
 @pytest.mark.parametrize("mix", MIXES)
 async def test_a_simulated_router_asks_what_the_real_poller_asks(mix: str, tmp_path: Path) -> None:
-    async with stocked_cloud() as cloud, selling(cloud, tmp_path / "router") as seller:
+    async with stocked_cloud() as cloud, open_engine(cloud, tmp_path / "router") as engine:
         if mix == "bought once":
-            await seller.buy()
+            await engine.buy()
         elif mix == "subscribes":
-            await seller.subscribe()
+            await engine.subscribe()
         before = len(cloud.requests())
-        await seller.poller.poll_everything()
+        await engine.poller.poll_everything()
         for _ in range(ROUNDS):
-            await seller.poller.round([], routine=True)
+            await engine.poller.round([], routine=True)
         asked = [f"{request['method']} {request['path']}" for request in cloud.requests()[before:]]
     assert asked == simulated(mix, len(asked))
     assert (

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from stripe_payments.bytecode import remove_other_releases
-from tests.unit.stripe_payments.app.test_process import empty_house, running
-from tests.unit.stripe_payments.house import PATIENCE_S, House
+from tests.unit.stripe_payments.app.test_process import empty_harness, running
+from tests.unit.stripe_payments.harness import PATIENCE_S, Harness
 
-__all__ = ["empty_house"]
+__all__ = ["empty_harness"]
 
 
 def _compiled(folder: Path, release: str) -> Path:
@@ -43,9 +43,9 @@ def test_nothing_is_removed_without_a_cache_folder(
     assert kept.exists()
 
 
-async def test_the_daemon_removes_it_at_the_start(folder: Path, empty_house: House) -> None:
+async def test_the_daemon_removes_it_at_the_start(folder: Path, empty_harness: Harness) -> None:
     older, options = _compiled(folder, "0.1.0-16.1.0"), ("--bytecode", str(folder))
-    async with running(empty_house, *options, PYTHONPYCACHEPREFIX=str(folder / "9.0.0-16.1.0")):
-        await empty_house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
+    async with running(empty_harness, *options, PYTHONPYCACHEPREFIX=str(folder / "9.0.0-16.1.0")):
+        await empty_harness.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
         assert not older.exists()
         assert [path.name for path in folder.iterdir()] == ["9.0.0-16.1.0"]

@@ -7,70 +7,70 @@ from typing import Any
 
 import pytest
 
-from tests.unit.stripe_payments.house import FEATURE, Shop
+from tests.unit.stripe_payments.harness import FEATURE, Shop
 from ubus_py import StatusError
 
 HALF = "config feature 'half\n"
 
 
 async def _settings_check(shop: Shop) -> dict[str, object]:
-    checks: list[dict[str, object]] = (await shop.house.call("check"))["checks"]
+    checks: list[dict[str, object]] = (await shop.harness.call("check"))["checks"]
     return next(check for check in checks if check["id"] == "settings")
 
 
 async def test_malformed_settings_are_reported_and_nothing_locks_even_after_a_restart(shop: Shop) -> None:
     await shop.buy()
-    file = shop.house.root / "etc/config/stripe-payments"
+    file = shop.harness.root / "etc/config/stripe-payments"
     sound = file.read_text()
     file.write_text(HALF)
-    assert shop.house.service is not None
-    shop.house.service.reload()
+    assert shop.harness.service is not None
+    shop.harness.service.reload()
 
     async def told() -> bool:
         return (await _settings_check(shop))["ok"] is False
 
-    await shop.house.until(told)
+    await shop.harness.until(told)
     assert "malformed" in str((await _settings_check(shop))["detail"])
-    assert (await shop.house.call("catalog"))["plans"]  # those that were read before stay in force
-    await shop.house.stop_daemon()
-    await shop.house.start_daemon()
-    assert (await shop.house.call("has", feature=FEATURE))["unlocked"] is True
+    assert (await shop.harness.call("catalog"))["plans"]  # those that were read before stay in force
+    await shop.harness.stop_daemon()
+    await shop.harness.start_daemon()
+    assert (await shop.harness.call("has", feature=FEATURE))["unlocked"] is True
     assert "malformed" in str((await _settings_check(shop))["detail"])
     # the settings that were read last are still in use: what they sell, and what they unlock
-    assert (await shop.house.call("catalog"))["plans"]
-    await shop.house.call("grant", feature="phone_support")
-    assert (await shop.house.call("has", feature="phone_support"))["unlocked"] is True
+    assert (await shop.harness.call("catalog"))["plans"]
+    await shop.harness.call("grant", feature="phone_support")
+    assert (await shop.harness.call("has", feature="phone_support"))["unlocked"] is True
 
     async def in_uci() -> bool:
         return (
-            "config feature 'phone_support'" in (shop.house.root / "etc/config/stripe-features").read_text()
+            "config feature 'phone_support'" in (shop.harness.root / "etc/config/stripe-features").read_text()
         )
 
-    await shop.house.until(in_uci)
-    refused = await shop.house.refusal("provision")
+    await shop.harness.until(in_uci)
+    refused = await shop.harness.refusal("provision")
     assert refused["code"] == "settings_malformed"
     file.write_text(sound)
-    shop.house.service.reload()
+    shop.harness.service.reload()
 
     async def mended() -> bool:
         return (await _settings_check(shop))["ok"] is True
 
-    await shop.house.until(mended)
-    assert (await shop.house.call("has", feature=FEATURE))["unlocked"] is True
+    await shop.harness.until(mended)
+    assert (await shop.harness.call("has", feature=FEATURE))["unlocked"] is True
 
 
 async def test_a_corrupt_state_file_is_rewritten(shop: Shop) -> None:
     await shop.buy()
-    file = shop.house.root / "etc/config/stripe-features"
-    await shop.house.stop_daemon()
+    file = shop.harness.root / "etc/config/stripe-features"
+    await shop.harness.stop_daemon()
     file.write_bytes(b"\xff\x00{{{ 'half")
-    await shop.house.start_daemon()
-    assert (await shop.house.call("has", feature=FEATURE))["unlocked"] is True
+    await shop.harness.start_daemon()
+    assert (await shop.harness.call("has", feature=FEATURE))["unlocked"] is True
 
     async def made_again() -> bool:
         return f"config feature '{FEATURE}'\n\toption unlocked '1'" in file.read_text(errors="replace")
 
-    await shop.house.until(made_again)
+    await shop.harness.until(made_again)
 
 
 @pytest.mark.parametrize(
@@ -78,23 +78,23 @@ async def test_a_corrupt_state_file_is_rewritten(shop: Shop) -> None:
 )
 async def test_a_lost_identity_is_restored_and_purchases_are_kept(shop: Shop, content: bytes | None) -> None:
     session_id = await shop.buy()
-    before = await shop.house.call("status")
-    file = shop.house.state / "identity.json"
-    await shop.house.stop_daemon()
+    before = await shop.harness.call("status")
+    file = shop.harness.state / "identity.json"
+    await shop.harness.stop_daemon()
     if content is None:
         file.unlink()
     else:
         file.write_bytes(content)
-    await shop.house.start_daemon()
-    after = await shop.house.call("status")
+    await shop.harness.start_daemon()
+    after = await shop.harness.call("status")
     assert (after["router_id"], after["customer"]) == (before["router_id"], before["customer"])
-    assert (await shop.house.call("payment_status", payment_id=session_id))["status"] == "paid"
-    await shop.house.call("refund", payment_id=session_id)
+    assert (await shop.harness.call("payment_status", payment_id=session_id))["status"] == "paid"
+    await shop.harness.call("refund", payment_id=session_id)
 
     async def locked() -> bool:
-        return (await shop.house.call("has", feature=FEATURE))["unlocked"] is False
+        return (await shop.harness.call("has", feature=FEATURE))["unlocked"] is False
 
-    await shop.house.until(locked)
+    await shop.harness.until(locked)
 
 
 def rot(ledger: Path) -> None:
@@ -109,31 +109,31 @@ async def test_a_ledger_that_becomes_corrupt_in_use_is_rebuilt_automatically(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
     session_id = await shop.buy()
-    await shop.house.call("grant", feature="phone_support")
+    await shop.harness.call("grant", feature="phone_support")
 
     def years(tx: Any) -> None:
         for number in range(3000):
             raw = {"id": f"ch_{number}", "object": "charge", "created": number, "x": os.urandom(900).hex()}
             tx.objects.put([raw], 0)
 
-    parts = await shop.house.parts()
+    parts = await shop.harness.parts()
     await parts.ledger.write(years)
     # Opened once more, so that it holds no page in memory.
-    await shop.house.stop_daemon()
-    await shop.house.start_daemon()
-    before = await shop.house.call("features")
-    rot(shop.house.state / "ledger.db")
+    await shop.harness.stop_daemon()
+    await shop.harness.start_daemon()
+    before = await shop.harness.call("features")
+    rot(shop.harness.state / "ledger.db")
 
     # What is served comes from memory and stays right; a check, or the daily one, finds it out.
     async def healed() -> bool:
         with contextlib.suppress(StatusError):
-            await shop.house.call("check")
-            return (await shop.house.parts()) is not parts and (await shop.house.parts()).ledger.rebuilt
+            await shop.harness.call("check")
+            return (await shop.harness.parts()) is not parts and (await shop.harness.parts()).ledger.rebuilt
         return False
 
-    parts = await shop.house.parts()
-    await shop.house.until(healed)
-    assert await shop.house.call("features") == before
-    assert (await shop.house.call("payment_status", payment_id=session_id))["status"] == "paid"
-    assert [grant["feature"] for grant in (await shop.house.call("grants"))["grants"]] == ["phone_support"]
+    parts = await shop.harness.parts()
+    await shop.harness.until(healed)
+    assert await shop.harness.call("features") == before
+    assert (await shop.harness.call("payment_status", payment_id=session_id))["status"] == "paid"
+    assert [grant["feature"] for grant in (await shop.harness.call("grants"))["grants"]] == ["phone_support"]
     assert not [record for record in caplog.records if record.exc_info]

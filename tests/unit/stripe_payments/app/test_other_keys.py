@@ -2,31 +2,31 @@
 
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments.sync.mode_change import META_MODE
-from tests.unit.stripe_payments.house import FEATURE, ONETIME, Shop
+from tests.unit.stripe_payments.harness import FEATURE, ONETIME, Shop
 
 LIVE = "sk_live_51TheSameAccountForMoney"
 
 
 async def customer(shop: Shop) -> str | None:
-    found = (await shop.house.call("status"))["customer"]
+    found = (await shop.harness.call("status"))["customer"]
     assert found is None or isinstance(found, str)
     return found
 
 
 async def locked(shop: Shop) -> bool:
-    return (await shop.house.call("has", feature=FEATURE))["unlocked"] is False
+    return (await shop.harness.call("has", feature=FEATURE))["unlocked"] is False
 
 
 async def go_live(shop: Shop) -> None:
-    assert await shop.house.call("set_keys", secret_key=LIVE) == {"mode": "live"}
-    await shop.house.call("provision")
-    house = shop.house
+    assert await shop.harness.call("set_keys", secret_key=LIVE) == {"mode": "live"}
+    await shop.harness.call("provision")
+    harness = shop.harness
 
     async def priced() -> bool:
-        price = (await house.parts()).settings().price(ONETIME)
+        price = (await harness.parts()).settings().price(ONETIME)
         return price is not None and shop.stripe.live.find(price.price_id) is not None
 
-    await house.until(priced)
+    await harness.until(priced)
 
 
 async def test_a_live_customer_is_created_and_used(shop: Shop) -> None:
@@ -42,25 +42,25 @@ async def test_a_live_customer_is_created_and_used(shop: Shop) -> None:
 async def test_a_purchase_with_a_test_card_unlocks_nothing_with_live_keys(shop: Shop) -> None:
     await shop.buy()
     await go_live(shop)
-    await shop.house.until(lambda: locked(shop))
-    assert (await shop.house.call("transactions"))["transactions"] == []
-    catalog = await shop.house.call("catalog")
+    await shop.harness.until(lambda: locked(shop))
+    assert (await shop.harness.call("transactions"))["transactions"] == []
+    catalog = await shop.harness.call("catalog")
     assert not any(price["owned"] for one in catalog["products"] for price in one["prices"])
     await shop.buy()  # it can be bought, for money
-    await shop.house.call("sync")
+    await shop.harness.call("sync")
     assert not await locked(shop)
 
 
 async def test_live_purchases_stay_unlocked_with_test_keys(shop: Shop) -> None:
     await go_live(shop)
     await shop.buy()
-    await shop.house.call("set_keys", secret_key=shop.account.secret_key)
-    await shop.house.call("sync")
+    await shop.harness.call("set_keys", secret_key=shop.account.secret_key)
+    await shop.harness.call("sync")
     assert not await locked(shop)
-    await shop.house.call("set_keys", secret_key=LIVE)
-    await shop.house.call("sync")
+    await shop.harness.call("set_keys", secret_key=LIVE)
+    await shop.harness.call("sync")
     assert not await locked(shop)
-    [row] = (await shop.house.call("transactions"))["transactions"]
+    [row] = (await shop.harness.call("transactions"))["transactions"]
     assert row["status"] == "paid"
 
 
@@ -68,10 +68,10 @@ async def test_back_to_test_keys_finds_the_same_customer_and_purchases_again(sho
     session_id = await shop.buy()
     of_test = await customer(shop)
     await go_live(shop)
-    await shop.house.call("set_keys", secret_key=shop.account.secret_key)
-    await shop.house.call("sync")
+    await shop.harness.call("set_keys", secret_key=shop.account.secret_key)
+    await shop.harness.call("sync")
     assert await customer(shop) == of_test
-    features = (await shop.house.call("features"))["features"]
+    features = (await shop.harness.call("features"))["features"]
     assert (features[FEATURE]["unlocked"], features[FEATURE]["source"]) == (True, session_id)
 
 
@@ -87,12 +87,12 @@ async def test_an_open_checkout_of_the_other_mode_is_not_offered_again(shop: Sho
 async def test_the_mode_may_change_while_the_daemon_is_stopped(shop: Shop) -> None:
     await shop.buy()
     of_test = await customer(shop)
-    await shop.house.stop_daemon()
-    shop.house.environ["STRIPE_SECRET_KEY"] = LIVE
-    await shop.house.start_daemon()
-    await shop.house.until(lambda: locked(shop))
+    await shop.harness.stop_daemon()
+    shop.harness.environ["STRIPE_SECRET_KEY"] = LIVE
+    await shop.harness.start_daemon()
+    await shop.harness.until(lambda: locked(shop))
     assert await customer(shop) is None
-    ledger = (await shop.house.parts()).ledger
+    ledger = (await shop.harness.parts()).ledger
     assert await ledger.read(lambda tx: tx.meta.get(META_MODE)) == "live"
     assert of_test is not None
 
@@ -102,17 +102,17 @@ async def test_another_account_of_the_same_mode_has_another_customer(shop: Shop)
     session_id = await shop.buy()
     before = await customer(shop)
     async with StripeCloud() as other:
-        await shop.house.stop_daemon()
-        shop.house.environ["STRIPE_API_BASE"] = other.url
-        await shop.house.start_daemon()
-        await shop.house.call("set_keys", secret_key="sk_test_51AnotherAccount")
-        await shop.house.call("sync")
+        await shop.harness.stop_daemon()
+        shop.harness.environ["STRIPE_API_BASE"] = other.url
+        await shop.harness.start_daemon()
+        await shop.harness.call("set_keys", secret_key="sk_test_51AnotherAccount")
+        await shop.harness.call("sync")
         assert await customer(shop) is None
-        await shop.house.call("provision", replace=True)
-        features = (await shop.house.call("features"))["features"]
+        await shop.harness.call("provision", replace=True)
+        features = (await shop.harness.call("features"))["features"]
         # paid for at an account that is not asked any more: it stays paid for
         assert (features[FEATURE]["unlocked"], features[FEATURE]["source"]) == (True, session_id)
-        reply = await shop.house.call("create_checkout_session", price_id="price_business_monthly")
+        reply = await shop.harness.call("create_checkout_session", price_id="price_business_monthly")
         assert other.account.find(reply["session_id"]) is not None
         after = await customer(shop)
         assert after not in (None, before)

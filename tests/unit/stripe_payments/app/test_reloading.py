@@ -8,7 +8,7 @@ import pytest
 from simulator.router.payments_uci import PaymentsUci, Reply
 from stripe_payments import app
 from tests.unit.stripe_payments.full_storage import storage_full_beyond
-from tests.unit.stripe_payments.house import House, Shop, open_shop
+from tests.unit.stripe_payments.harness import Harness, Shop, open_shop
 from ubus_py import Call
 
 MONTHLY = "price_base_monthly"
@@ -19,7 +19,7 @@ async def test_provision_waits_for_rpcd_with_a_timeout(
 ) -> None:
     """It answers, and what it stored is in force as soon as rpcd hands it out."""
     monkeypatch.setattr(app, "RELOAD_PATIENCE_S", 0.05)
-    monkeypatch.setattr(House, "_config_changed", lambda house, config: None)  # procd asks for no reload
+    monkeypatch.setattr(Harness, "_config_changed", lambda harness, config: None)  # procd asks for no reload
     load, hands_out = PaymentsUci._load, asyncio.Event()
     hands_out.set()
 
@@ -29,21 +29,21 @@ async def test_provision_waits_for_rpcd_with_a_timeout(
 
     monkeypatch.setattr(PaymentsUci, "_load", load_later)
     async with open_shop(tmp_path) as shop:
-        house = shop.house
+        harness = shop.harness
 
         async def price_id() -> str | None:
-            price = (await house.parts()).settings().price(MONTHLY)
+            price = (await harness.parts()).settings().price(MONTHLY)
             assert price is not None
             return price.price_id
 
         async def provisioned() -> bool:
             return await price_id() is not None
 
-        await house.until(provisioned)
+        await harness.until(provisioned)
         before = await price_id()
         await shop.account.request("POST", f"prices/{before}", active="false")
         hands_out.clear()
-        stored = (await house.call("provision", replace=True))["stored"]
+        stored = (await harness.call("provision", replace=True))["stored"]
         assert list(stored) == [MONTHLY]
         assert await price_id() == before
 
@@ -51,21 +51,21 @@ async def test_provision_waits_for_rpcd_with_a_timeout(
             return await price_id() == str(stored[MONTHLY])
 
         hands_out.set()
-        await house.until(in_force)
+        await harness.until(in_force)
 
 
 async def test_settings_are_applied_after_the_storage_was_full(shop: Shop) -> None:
     """A feature that is added to a product is unlocked for who has bought it: a full storage only delays."""
-    house = shop.house
+    harness = shop.harness
     await shop.buy()
-    features = [*(await house.parts()).settings().products["router_os_premium"].features, "phone_support"]
-    log = house.state / "ledger.db-wal"
+    features = [*(await harness.parts()).settings().products["router_os_premium"].features, "phone_support"]
+    log = harness.state / "ledger.db-wal"
 
     async def unlocked() -> bool:
-        return (await house.call("has", feature="phone_support"))["unlocked"] is True
+        return (await harness.call("has", feature="phone_support"))["unlocked"] is True
 
     with storage_full_beyond(log.stat().st_size):
-        await house.configure("router_os_premium", feature=features)
+        await harness.configure("router_os_premium", feature=features)
         await asyncio.sleep(0.3)
         assert not await unlocked()
-    await house.until(unlocked)
+    await harness.until(unlocked)

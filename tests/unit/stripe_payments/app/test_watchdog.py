@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.stripe_payments.app.test_process import empty_house, ended, running
-from tests.unit.stripe_payments.house import PATIENCE_S, House
+from tests.unit.stripe_payments.app.test_process import empty_harness, ended, running
+from tests.unit.stripe_payments.harness import PATIENCE_S, Harness
 
-__all__ = ["empty_house"]
+__all__ = ["empty_harness"]
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 WATCH = REPOSITORY / "files/usr/share/stripe-payments/watch.sh"
@@ -83,13 +83,13 @@ async def test_a_process_that_does_not_hang_is_left_alone(what: str) -> None:
 
 
 async def test_a_running_daemon_writes_heartbeats_and_a_stopped_one_none(
-    empty_house: House, tmp_path: Path
+    empty_harness: Harness, tmp_path: Path
 ) -> None:
     alive = tmp_path / "alive"
     alive.write_text("an earlier daemon's\n")
-    async with running(empty_house, "--alive", str(alive)) as process:
-        await empty_house.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
-        await empty_house.call("status")
+    async with running(empty_harness, "--alive", str(alive)) as process:
+        await empty_harness.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
+        await empty_harness.call("status")
         signs: set[str] = set()
         async with asyncio.timeout(PATIENCE_S):
             while len(signs) < 3:

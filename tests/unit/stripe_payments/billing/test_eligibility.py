@@ -16,7 +16,7 @@ from stripe_payments.billing.eligibility import (
 )
 from stripe_payments.entitlements import MANUAL, Entitlement, Purchase, Subscription
 from stripe_payments.settings import settings_from_uci
-from tests.unit.stripe_payments.seller import CATALOGUE, MONTHLY, ONE_TIME
+from tests.unit.stripe_payments.engine import CATALOGUE, MONTHLY, ONE_TIME
 
 SETTINGS = settings_from_uci(CATALOGUE)
 BUSINESS = "price_business_monthly"

@@ -7,7 +7,7 @@ import pytest
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments.billing import catalog_view, read_ownership
 from stripe_payments.errors import PaymentError
-from tests.unit.stripe_payments.seller import ONE_TIME, Seller
+from tests.unit.stripe_payments.engine import ONE_TIME, Engine
 
 
 async def refusal(awaitable: object) -> PaymentError:
@@ -16,9 +16,9 @@ async def refusal(awaitable: object) -> PaymentError:
     return raised.value
 
 
-async def test_a_paid_session(seller: Seller) -> None:
-    session_id = await seller.buy()
-    shown = await seller.status.show(session_id, "it")
+async def test_a_paid_session(engine: Engine) -> None:
+    session_id = await engine.buy()
+    shown = await engine.status.show(session_id, "it")
     assert (shown["status"], shown["amount"], shown["currency"]) == ("paid", 4999, "eur")
     assert shown["payment_date"].endswith("Z")
     assert (shown["item"], shown["title"]) == ("router_os_premium", "Router OS Premium per sempre")
@@ -26,28 +26,28 @@ async def test_a_paid_session(seller: Seller) -> None:
     assert shown["failure"] is None
 
 
-async def test_a_settled_payment_is_told_without_asking_stripe(seller: Seller) -> None:
-    session_id = await seller.buy()
-    before = seller.asked()
-    await seller.status.show(session_id)
-    assert seller.asked() == before
+async def test_a_settled_payment_is_told_without_asking_stripe(engine: Engine) -> None:
+    session_id = await engine.buy()
+    before = engine.asked()
+    await engine.status.show(session_id)
+    assert engine.asked() == before
 
 
 async def test_it_is_the_success_page_that_unlocks_if_it_comes_first(
-    seller: Seller, cloud: StripeCloud
+    engine: Engine, cloud: StripeCloud
 ) -> None:
-    session_id = await seller.checkout()
+    session_id = await engine.checkout()
     cloud.pay(session_id)
-    assert (await seller.status.show(session_id))["status"] == "paid"
-    assert await seller.unlocked() == {"updates", "backups"}
+    assert (await engine.status.show(session_id))["status"] == "paid"
+    assert await engine.unlocked() == {"updates", "backups"}
 
 
-async def test_every_id_of_the_payment_will_do(seller: Seller, cloud: StripeCloud) -> None:
-    session_id = await seller.buy()
+async def test_every_id_of_the_payment_will_do(engine: Engine, cloud: StripeCloud) -> None:
+    session_id = await engine.buy()
     intent = cloud.account.get("checkout.session", session_id)["payment_intent"]
     charge = cloud.account.get("payment_intent", intent)["latest_charge"]
     for payment_id in (session_id, intent, charge):
-        shown = await seller.status.show(payment_id)
+        shown = await engine.status.show(payment_id)
         assert (shown["status"], shown["id"], shown["payment_id"]) == ("paid", session_id, intent)
 
 
@@ -60,89 +60,89 @@ async def test_every_id_of_the_payment_will_do(seller: Seller, cloud: StripeClou
     ],
 )
 async def test_a_declined_card_is_explained_and_may_be_followed_by_another(
-    seller: Seller, cloud: StripeCloud, card: str, reason: str, italian: str
+    engine: Engine, cloud: StripeCloud, card: str, reason: str, italian: str
 ) -> None:
-    session_id = await seller.checkout()
+    session_id = await engine.checkout()
     cloud.pay(session_id, card=card)
-    shown = await seller.status.show(session_id, "it")
+    shown = await engine.status.show(session_id, "it")
     assert (shown["status"], shown["final"]) == ("failed", False)
     assert shown["failure"]["reason"] == reason
     assert italian in shown["failure"]["message"]
-    assert await seller.unlocked() == set()
+    assert await engine.unlocked() == set()
     cloud.pay(session_id)
-    await seller.reconciler.sync(session_id)
-    shown = await seller.status.show(session_id)
+    await engine.reconciler.sync(session_id)
+    shown = await engine.status.show(session_id)
     assert (shown["status"], shown["failure"]) == ("paid", None)
 
 
-async def test_a_challenge_that_was_not_passed_is_told(seller: Seller, cloud: StripeCloud) -> None:
-    session_id = await seller.checkout()
+async def test_a_challenge_that_was_not_passed_is_told(engine: Engine, cloud: StripeCloud) -> None:
+    session_id = await engine.checkout()
     cloud.pay(session_id, card="4000002500003155", challenge="fail")
-    assert (await seller.status.show(session_id))["failure"]["reason"] == "authentication_required"
+    assert (await engine.status.show(session_id))["failure"]["reason"] == "authentication_required"
 
 
-async def test_an_open_session_is_unpaid_and_an_old_one_expired(seller: Seller, cloud: StripeCloud) -> None:
-    session_id = await seller.checkout()
-    shown = await seller.status.show(session_id)
+async def test_an_open_session_is_unpaid_and_an_old_one_expired(engine: Engine, cloud: StripeCloud) -> None:
+    session_id = await engine.checkout()
+    shown = await engine.status.show(session_id)
     assert (shown["status"], shown["payment_date"], shown["final"]) == ("unpaid", None, False)
     cloud.advance(25 * 3600)
-    await seller.reconciler.sync(session_id)
-    assert (await seller.status.show(session_id))["status"] == "expired"
-    assert await seller.ledger.read(lambda tx: tx.checkouts.open()) == []
+    await engine.reconciler.sync(session_id)
+    assert (await engine.status.show(session_id))["status"] == "expired"
+    assert await engine.ledger.read(lambda tx: tx.checkouts.open()) == []
 
 
-async def test_many_who_ask_are_one_request(seller: Seller, cloud: StripeCloud) -> None:
-    session_id = await seller.checkout()
-    before = seller.asked()
-    answers = await asyncio.gather(*(seller.status.show(session_id) for _ in range(20)))
+async def test_many_who_ask_are_one_request(engine: Engine, cloud: StripeCloud) -> None:
+    session_id = await engine.checkout()
+    before = engine.asked()
+    answers = await asyncio.gather(*(engine.status.show(session_id) for _ in range(20)))
     assert {answer["status"] for answer in answers} == {"unpaid"}
-    assert seller.asked() - before == 1
+    assert engine.asked() - before == 1
 
 
-async def test_without_stripe_the_last_known_state_is_told(seller: Seller, cloud: StripeCloud) -> None:
-    session_id = await seller.checkout()
-    await seller.reconciler.sync(session_id)
+async def test_without_stripe_the_last_known_state_is_told(engine: Engine, cloud: StripeCloud) -> None:
+    session_id = await engine.checkout()
+    await engine.reconciler.sync(session_id)
     cloud.set_faults(drop_connection=True)
-    assert (await seller.status.show(session_id))["status"] == "unpaid"
-    assert (await refusal(seller.status.show("cs_test_unknown"))).code == "stripe_unreachable"
+    assert (await engine.status.show(session_id))["status"] == "unpaid"
+    assert (await refusal(engine.status.show("cs_test_unknown"))).code == "stripe_unreachable"
 
 
-async def test_what_is_no_payment_of_ours(seller: Seller) -> None:
-    assert (await refusal(seller.status.show("cs_test_nobody"))).code == "payment_not_found"
+async def test_what_is_no_payment_of_ours(engine: Engine) -> None:
+    assert (await refusal(engine.status.show("cs_test_nobody"))).code == "payment_not_found"
     for wrong in ("", "nonsense", "cus_1", "price_1", "cs_x/../y"):
-        assert (await refusal(seller.status.show(wrong))).code == "invalid_argument"
+        assert (await refusal(engine.status.show(wrong))).code == "invalid_argument"
 
 
-async def test_a_refund_in_parts_and_then_the_rest(seller: Seller) -> None:
-    session_id = await seller.buy()
-    first = await seller.refunds.refund(session_id, 1000, "duplicate")
+async def test_a_refund_in_parts_and_then_the_rest(engine: Engine) -> None:
+    session_id = await engine.buy()
+    first = await engine.refunds.refund(session_id, 1000, "duplicate")
     assert (first["amount"], first["status"], first["reason"]) == (1000, "succeeded", "duplicate")
-    error = await refusal(seller.refunds.refund(session_id, 4000))
+    error = await refusal(engine.refunds.refund(session_id, 4000))
     assert (error.code, error.details["available"]) == ("amount_too_large", 3999)
-    rest = await seller.refunds.refund(session_id)
+    rest = await engine.refunds.refund(session_id)
     assert rest["amount"] == 3999
-    assert await seller.unlocked() == set()
-    assert (await refusal(seller.refunds.refund(session_id))).code == "not_refundable"
+    assert await engine.unlocked() == set()
+    assert (await refusal(engine.refunds.refund(session_id))).code == "not_refundable"
 
 
-async def test_a_refund_asked_for_twice_at_once_gives_back_once(seller: Seller, cloud: StripeCloud) -> None:
-    session_id = await seller.buy()
+async def test_a_refund_asked_for_twice_at_once_gives_back_once(engine: Engine, cloud: StripeCloud) -> None:
+    session_id = await engine.buy()
     twice = await asyncio.gather(
-        seller.refunds.refund(session_id, 500), seller.refunds.refund(session_id, 500)
+        engine.refunds.refund(session_id, 500), engine.refunds.refund(session_id, 500)
     )
     assert twice[0]["id"] == twice[1]["id"]
     assert len(list(cloud.account.newest_first("refund"))) == 1
 
 
 async def test_many_refunds_at_once_never_give_back_more_than_was_paid(
-    seller: Seller, cloud: StripeCloud
+    engine: Engine, cloud: StripeCloud
 ) -> None:
-    session_id = await seller.buy()
+    session_id = await engine.buy()
     intent = str(cloud.account.get("checkout.session", session_id)["payment_intent"])
     asked: list[tuple[str, int | None]] = [(session_id, 1000)] * 6
     asked += [(intent, 3000), (session_id, 3500), (intent, None), (session_id, None)]
     answers = await asyncio.gather(
-        *(seller.refunds.refund(payment_id, amount) for payment_id, amount in asked), return_exceptions=True
+        *(engine.refunds.refund(payment_id, amount) for payment_id, amount in asked), return_exceptions=True
     )
     refused = [answer for answer in answers if isinstance(answer, BaseException)]
     assert {error.code for error in refused if isinstance(error, PaymentError)} <= {
@@ -155,12 +155,12 @@ async def test_many_refunds_at_once_never_give_back_more_than_was_paid(
     assert sum(given) == 4999
 
 
-async def test_a_refund_that_stripe_refused_is_asked_for_afresh(seller: Seller, cloud: StripeCloud) -> None:
+async def test_a_refund_that_stripe_refused_is_asked_for_afresh(engine: Engine, cloud: StripeCloud) -> None:
     """Stripe repeats the answer that it gave under a key, however much the balance has grown since."""
-    session_id = await seller.buy()
+    session_id = await engine.buy()
     cloud.set_faults(status=402, path="/v1/refunds", count=1)
-    await refusal(seller.refunds.refund(session_id))
-    await seller.refunds.refund(session_id)
+    await refusal(engine.refunds.refund(session_id))
+    await engine.refunds.refund(session_id)
     keys = [request["idempotency_key"] for request in cloud.requests(method="POST", path="/v1/refunds")]
     assert len(set(keys)) == 2
 
@@ -171,43 +171,43 @@ async def test_a_refund_that_stripe_refused_is_asked_for_afresh(seller: Seller, 
     ids=["dropped", "failed", "truncated"],
 )
 async def test_a_refund_whose_answer_was_lost_is_not_given_twice(
-    seller: Seller, cloud: StripeCloud, fault: dict[str, object]
+    engine: Engine, cloud: StripeCloud, fault: dict[str, object]
 ) -> None:
-    session_id = await seller.buy()
+    session_id = await engine.buy()
     cloud.set_faults(**fault, path="/v1/refunds", count=1)
-    await refusal(seller.refunds.refund(session_id, 500))
-    assert (await seller.refunds.refund(session_id, 500))["amount"] == 500
+    await refusal(engine.refunds.refund(session_id, 500))
+    assert (await engine.refunds.refund(session_id, 500))["amount"] == 500
     assert [refund["amount"] for refund in cloud.account.newest_first("refund")] == [500]
-    await seller.refunds.refund(session_id, 500)  # a refund of its own, now that the first one was heard of
+    await engine.refunds.refund(session_id, 500)  # a refund of its own, now that the first one was heard of
     assert [refund["amount"] for refund in cloud.account.newest_first("refund")] == [500, 500]
 
 
-async def test_what_cannot_be_refunded(seller: Seller, cloud: StripeCloud) -> None:
-    session_id = await seller.checkout()
-    assert (await refusal(seller.refunds.refund(session_id))).code == "not_refundable"
-    assert (await refusal(seller.refunds.refund("cs_test_nobody"))).code == "payment_not_found"
+async def test_what_cannot_be_refunded(engine: Engine, cloud: StripeCloud) -> None:
+    session_id = await engine.checkout()
+    assert (await refusal(engine.refunds.refund(session_id))).code == "not_refundable"
+    assert (await refusal(engine.refunds.refund("cs_test_nobody"))).code == "payment_not_found"
     for wrong in (
-        seller.refunds.refund(session_id, 0),
-        seller.refunds.refund(session_id, -1),
-        seller.refunds.refund(session_id, 1, "because"),
-        seller.refunds.refund("sub_1"),
+        engine.refunds.refund(session_id, 0),
+        engine.refunds.refund(session_id, -1),
+        engine.refunds.refund(session_id, 1, "because"),
+        engine.refunds.refund("sub_1"),
     ):
         assert (await refusal(wrong)).code == "invalid_argument"
     cloud.pay(session_id)
     cloud.dispute(session_id)
-    assert (await refusal(seller.refunds.refund(session_id))).code == "not_refundable"
+    assert (await refusal(engine.refunds.refund(session_id))).code == "not_refundable"
 
 
-async def test_the_catalogue_shows_what_is_owned_in_both_languages(seller: Seller) -> None:
+async def test_the_catalogue_shows_what_is_owned_in_both_languages(engine: Engine) -> None:
     async def owned() -> dict[str, bool]:
-        view = catalog_view(seller.settings, read_ownership(seller.reconciler.state), "it")
+        view = catalog_view(engine.settings, read_ownership(engine.reconciler.state), "it")
         everything = view["plans"] + view["products"]
         return {price["id"]: price["owned"] for sold in everything for price in sold["prices"]}
 
     assert not any((await owned()).values())
-    await seller.buy()
+    await engine.buy()
     assert {price for price, held in (await owned()).items() if held} == {ONE_TIME}
-    view = catalog_view(seller.settings, read_ownership(seller.reconciler.state), "it")
+    view = catalog_view(engine.settings, read_ownership(engine.reconciler.state), "it")
     (product,) = view["products"]
     assert product["title"] == "Router OS Premium per sempre"
     assert product["prices"] == [
@@ -224,54 +224,54 @@ async def test_the_catalogue_shows_what_is_owned_in_both_languages(seller: Selle
     assert view["features"]["backups"] == {"title": "Backup giornalieri", "description": ""}
 
 
-async def test_the_history_comes_in_pages(seller: Seller) -> None:
-    session_id = await seller.buy()
+async def test_the_history_comes_in_pages(engine: Engine) -> None:
+    session_id = await engine.buy()
     for amount in (100, 200, 300):
-        await seller.refunds.refund(session_id, amount)
-    first = await seller.history.page(3)
-    rest = await seller.history.page(3, first["next"])
+        await engine.refunds.refund(session_id, amount)
+    first = await engine.history.page(3)
+    rest = await engine.history.page(3, first["next"])
     lines = first["transactions"] + rest["transactions"]
     assert len(lines) == 4
     assert rest["next"] is None
     assert sorted(line["amount"] for line in lines) == [-300, -200, -100, 4999]
-    assert (await refusal(seller.history.page(0))).code == "invalid_argument"
+    assert (await refusal(engine.history.page(0))).code == "invalid_argument"
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_refund_whose_failure_stripe_stored_is_made_once(
-    seller: Seller, cloud: StripeCloud, when: str
+    engine: Engine, cloud: StripeCloud, when: str
 ) -> None:
-    session_id = await seller.buy()
+    session_id = await engine.buy()
     cloud.set_faults(status=500, stored=True, when=when, path="/v1/refunds", count=1)
-    assert (await refusal(seller.refunds.refund(session_id, 500))).code == "stripe_error"
-    assert (await seller.refunds.refund(session_id, 500))["amount"] == 500
+    assert (await refusal(engine.refunds.refund(session_id, 500))).code == "stripe_error"
+    assert (await engine.refunds.refund(session_id, 500))["amount"] == 500
     assert [refund["amount"] for refund in cloud.account.newest_first("refund")] == [500]
-    await seller.refunds.refund(session_id, 500)
+    await engine.refunds.refund(session_id, 500)
     assert [refund["amount"] for refund in cloud.account.newest_first("refund")] == [500, 500]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_purchase_whose_failure_stripe_stored_goes_on(
-    seller: Seller, cloud: StripeCloud, when: str
+    engine: Engine, cloud: StripeCloud, when: str
 ) -> None:
     """Neither the customer's key, which is the same for ever, nor that of a checkout blocks for a day."""
     for path in ("/v1/customers", "/v1/checkout/sessions"):
         cloud.set_faults(status=500, stored=True, when=when, path=path, method="POST", count=1)
-        assert (await refusal(seller.checkout())).code == "stripe_error"
-    session_id = await seller.checkout()
+        assert (await refusal(engine.checkout())).code == "stripe_error"
+    session_id = await engine.checkout()
     cloud.pay(session_id)
-    assert (await seller.status.show(session_id))["status"] == "paid"
+    assert (await engine.status.show(session_id))["status"] == "paid"
     assert len(list(cloud.account.newest_first("customer"))) == 1
 
 
 async def test_an_account_without_search_sells_and_finds_its_customer(
-    seller: Seller, cloud: StripeCloud
+    engine: Engine, cloud: StripeCloud
 ) -> None:
     cloud.account.settings["search"] = False
-    await seller.poller.poll_everything()
-    await seller.buy()
-    customer = seller.identity.load().customer
-    seller.identity.set_customer(None)
-    await seller.poller.poll_everything()
-    assert seller.identity.load().customer == customer
-    assert await seller.unlocked() == {"updates", "backups"}
+    await engine.poller.poll_everything()
+    await engine.buy()
+    customer = engine.identity.load().customer
+    engine.identity.set_customer(None)
+    await engine.poller.poll_everything()
+    assert engine.identity.load().customer == customer
+    assert await engine.unlocked() == {"updates", "backups"}

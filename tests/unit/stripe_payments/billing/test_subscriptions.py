@@ -10,12 +10,12 @@ import pytest
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments.billing.upcoming import is_proration
 from stripe_payments.errors import PaymentError
-from tests.unit.stripe_payments.seller import (
+from tests.unit.stripe_payments.engine import (
     BUSINESS,
     MONTHLY,
     ONE_TIME,
     YEARLY,
-    Seller,
+    Engine,
     at_dashboard,
 )
 
@@ -34,16 +34,16 @@ def charged(cloud: StripeCloud) -> list[int]:
     return [charge["amount"] for charge in charges if charge["paid"]][::-1]
 
 
-def customer_of(seller: Seller) -> str:
-    customer = seller.identity.load().customer
+def customer_of(engine: Engine) -> str:
+    customer = engine.identity.load().customer
     assert customer is not None
     return customer
 
 
-async def test_the_previewed_amount_is_charged(seller: Seller, cloud: StripeCloud) -> None:
-    subscription = await seller.subscribe()
+async def test_the_previewed_amount_is_charged(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe()
     cloud.advance(10 * DAY)
-    preview = await seller.subscriptions.preview_change(subscription, BUSINESS)
+    preview = await engine.subscriptions.preview_change(subscription, BUSINESS)
     assert (preview["subscription"], preview["price"], preview["plan"]) == (
         subscription,
         BUSINESS,
@@ -54,17 +54,17 @@ async def test_the_previewed_amount_is_charged(seller: Seller, cloud: StripeClou
     assert preview["credit"] == 0
     assert preview["next_payment"]["amount"] == 1499
     cloud.advance(600)  # the buyer hesitates
-    changed = await seller.subscriptions.change_plan(subscription, BUSINESS)
+    changed = await engine.subscriptions.change_plan(subscription, BUSINESS)
     assert charged(cloud) == [499, preview["amount_due"]]
     assert (changed["plan"], changed["price"], changed["status"]) == ("business", BUSINESS, "active")
     assert changed["latest_invoice"]["amount_due"] == preview["amount_due"]
     assert changed["amount"] == 1499
-    assert await seller.unlocked() == {"updates", "backups", "monitoring"}
+    assert await engine.unlocked() == {"updates", "backups", "monitoring"}
     raw = cloud.account.get("subscription", subscription)
     assert raw["items"]["data"][0]["quantity"] == 1
     assert raw["metadata"]["item"] == "business"
     assert raw["metadata"]["price_alias"] == BUSINESS
-    newest = (await seller.history.page(1))["transactions"][0]
+    newest = (await engine.history.page(1))["transactions"][0]
     assert "business" in newest["description"], "what it was paid for, not what was given back for it"
 
 
@@ -73,12 +73,12 @@ async def half_price(cloud: StripeCloud, subscription: str) -> None:
     await at_dashboard(cloud, f"/v1/subscriptions/{subscription}", discounts=[{"coupon": coupon["id"]}])
 
 
-async def renewed(seller: Seller, cloud: StripeCloud, subscription: str) -> int:
+async def renewed(engine: Engine, cloud: StripeCloud, subscription: str) -> int:
     """Let the current period end; return what its renewal was charged."""
     (item,) = cloud.account.get("subscription", subscription)["items"]["data"]
     before = len(charged(cloud))
     cloud.advance(item["current_period_end"] - cloud.account.now() + 2 * 3600)
-    await seller.reconciler.sync(subscription)
+    await engine.reconciler.sync(subscription)
     return sum(charged(cloud)[before:])
 
 
@@ -88,37 +88,37 @@ async def renewed(seller: Seller, cloud: StripeCloud, subscription: str) -> int:
     [(YEARLY, MONTHLY), (YEARLY, BUSINESS), (MONTHLY, YEARLY), (MONTHLY, BUSINESS), (BUSINESS, MONTHLY)],
 )
 async def test_the_next_payment_after_a_change_is_the_one_that_comes(
-    seller: Seller, cloud: StripeCloud, before: str, after: str, *, discounted: bool
+    engine: Engine, cloud: StripeCloud, before: str, after: str, *, discounted: bool
 ) -> None:
     """Its date is that of the new price's period; discounts and the credit of the change are counted."""
-    subscription = await seller.subscribe(before)
+    subscription = await engine.subscribe(before)
     if discounted:
         await half_price(cloud, subscription)
     cloud.advance(2 * DAY)
-    preview = await seller.subscriptions.preview_change(subscription, after)
-    await seller.subscriptions.change_plan(subscription, after)
-    (held,) = await seller.subscriptions.list()
+    preview = await engine.subscriptions.preview_change(subscription, after)
+    await engine.subscriptions.change_plan(subscription, after)
+    (held,) = await engine.subscriptions.list()
     assert preview["next_payment"]["date"] == held["current_period_end"]
     assert preview["next_payment"]["source"] == "preview"
-    assert await renewed(seller, cloud, subscription) == preview["next_payment"]["amount"]
-    list_price = seller.settings.prices[after].amount
+    assert await renewed(engine, cloud, subscription) == preview["next_payment"]["amount"]
+    list_price = engine.settings.prices[after].amount
     assert preview["renewal_amount"] == (list_price - round(list_price / 2) if discounted else list_price)
 
 
 async def test_a_renewal_that_cannot_be_previewed_has_the_list_price_and_says_so(
-    seller: Seller, cloud: StripeCloud
+    engine: Engine, cloud: StripeCloud
 ) -> None:
-    subscription = await seller.subscribe()
+    subscription = await engine.subscribe()
     cloud.advance(2 * DAY)
-    preview = seller.stripe.preview_invoice
+    preview = engine.stripe.preview_invoice
 
     async def refuse_renewals(params: Any, key: str) -> dict[str, Any]:
         if "preview_mode" in params:
             raise PaymentError("stripe_error", reason="not offered")
         return await preview(params, key)
 
-    seller.stripe.preview_invoice = refuse_renewals  # type: ignore[method-assign,assignment]
-    shown = await seller.subscriptions.preview_change(subscription, BUSINESS)
+    engine.stripe.preview_invoice = refuse_renewals  # type: ignore[method-assign,assignment]
+    shown = await engine.subscriptions.preview_change(subscription, BUSINESS)
     assert (shown["next_payment"]["amount"], shown["next_payment"]["source"]) == (1499, "list_price")
 
 
@@ -130,19 +130,19 @@ def test_a_proration_is_marked_under_either_key(key: str) -> None:
     assert not is_proration({"parent": None})
 
 
-async def shown(seller: Seller, *, preview: bool = False) -> tuple[int, str, int, str]:
+async def shown(engine: Engine, *, preview: bool = False) -> tuple[int, str, int, str]:
     """The period's amount and currency; the next payment's amount and where that comes from."""
-    (held,) = await seller.subscriptions.list(preview=preview)
+    (held,) = await engine.subscriptions.list(preview=preview)
     upcoming = held["next_payment"]
     assert upcoming["date"] == held["current_period_end"]
     assert upcoming["currency"] == held["currency"]
     return held["amount"], held["currency"], upcoming["amount"], upcoming["source"]
 
 
-async def test_the_amount_of_a_subscription_is_what_it_is_charged(seller: Seller, cloud: StripeCloud) -> None:
+async def test_the_amount_of_a_subscription_is_what_it_is_charged(engine: Engine, cloud: StripeCloud) -> None:
     """Not the catalog's: the quantity may be another one, a discount may be in force."""
-    subscription = await seller.subscribe()
-    assert await shown(seller) == (499, "eur", 499, "price")
+    subscription = await engine.subscribe()
+    assert await shown(engine) == (499, "eur", 499, "price")
     (item,) = cloud.account.get("subscription", subscription)["items"]["data"]
     await at_dashboard(
         cloud,
@@ -150,21 +150,21 @@ async def test_the_amount_of_a_subscription_is_what_it_is_charged(seller: Seller
         items=[{"id": item["id"], "quantity": 3}],
         proration_behavior="none",
     )
-    await seller.reconciler.sync(subscription)
-    assert await shown(seller) == (1497, "eur", 1497, "price")
+    await engine.reconciler.sync(subscription)
+    assert await shown(engine) == (1497, "eur", 1497, "price")
     await half_price(cloud, subscription)
-    await seller.reconciler.sync(subscription)
-    assert await shown(seller) == (1497, "eur", 1497, "list_price"), "no invoice has the discount yet"
-    assert (await shown(seller, preview=True))[2:] == (749, "preview")
-    assert await renewed(seller, cloud, subscription) == 749
-    assert await shown(seller) == (749, "eur", 749, "invoice")
+    await engine.reconciler.sync(subscription)
+    assert await shown(engine) == (1497, "eur", 1497, "list_price"), "no invoice has the discount yet"
+    assert (await shown(engine, preview=True))[2:] == (749, "preview")
+    assert await renewed(engine, cloud, subscription) == 749
+    assert await shown(engine) == (749, "eur", 749, "invoice")
 
 
 async def test_a_subscription_in_another_currency_shows_what_its_invoice_charged(
-    seller: Seller, cloud: StripeCloud
+    engine: Engine, cloud: StripeCloud
 ) -> None:
     """A price can have amounts in several currencies (`currency_options`)."""
-    subscription = await seller.subscribe()
+    subscription = await engine.subscribe()
     raw = cloud.account.get("subscription", subscription)
     invoice = cloud.account.get("invoice", raw["latest_invoice"])
     with cloud.account.changing(raw, None):
@@ -172,80 +172,80 @@ async def test_a_subscription_in_another_currency_shows_what_its_invoice_charged
     with cloud.account.changing(invoice, None):
         invoice.update(currency="usd", amount_due=599, amount_paid=599, total=599)
         invoice["lines"]["data"][0].update(amount=599, currency="usd")
-    await seller.reconciler.sync(subscription)
-    assert (await shown(seller))[:2] == (599, "usd")
+    await engine.reconciler.sync(subscription)
+    assert (await shown(engine))[:2] == (599, "usd")
 
 
 async def test_the_credit_of_a_change_is_taken_off_the_next_payments(
-    seller: Seller, cloud: StripeCloud
+    engine: Engine, cloud: StripeCloud
 ) -> None:
-    subscription = await seller.subscribe(BUSINESS)
+    subscription = await engine.subscribe(BUSINESS)
     cloud.advance(2 * DAY)
-    await seller.subscriptions.change_plan(subscription, MONTHLY)
-    assert (await shown(seller))[2:] == (0, "price")
-    assert (await shown(seller, preview=True))[2:] == (0, "preview")
-    assert await renewed(seller, cloud, subscription) == 0
+    await engine.subscriptions.change_plan(subscription, MONTHLY)
+    assert (await shown(engine))[2:] == (0, "price")
+    assert (await shown(engine, preview=True))[2:] == (0, "preview")
+    assert await renewed(engine, cloud, subscription) == 0
 
 
-async def test_where_nothing_more_is_charged_there_is_no_next_payment(seller: Seller) -> None:
-    subscription = await seller.subscribe()
-    await seller.subscriptions.cancel(subscription)
+async def test_where_nothing_more_is_charged_there_is_no_next_payment(engine: Engine) -> None:
+    subscription = await engine.subscribe()
+    await engine.subscriptions.cancel(subscription)
     for preview in (False, True):
-        (held,) = await seller.subscriptions.list(preview=preview)
+        (held,) = await engine.subscriptions.list(preview=preview)
         assert held["next_payment"] is None
 
 
 @pytest.mark.parametrize("fault", ["away", "forbidden"])
 async def test_without_a_preview_the_expected_payment_is_shown(
-    seller: Seller, cloud: StripeCloud, fault: str
+    engine: Engine, cloud: StripeCloud, fault: str
 ) -> None:
-    await seller.subscribe()
+    await engine.subscribe()
     faults: dict[str, Any] = {"drop_connection": True} if fault == "away" else {"status": 403}
     cloud.set_faults(**faults, method="POST", path="/v1/invoices/create_preview")
-    assert await shown(seller, preview=True) == (499, "eur", 499, "price")
+    assert await shown(engine, preview=True) == (499, "eur", 499, "price")
 
 
-async def test_an_expired_quote_is_computed_again(seller: Seller, cloud: StripeCloud) -> None:
+async def test_an_expired_quote_is_computed_again(engine: Engine, cloud: StripeCloud) -> None:
     elapsed = 0.0
-    seller.subscriptions._quotes._monotonic = lambda: elapsed
-    subscription = await seller.subscribe()
+    engine.subscriptions._quotes._monotonic = lambda: elapsed
+    subscription = await engine.subscribe()
     cloud.advance(10 * DAY)
-    first = await seller.subscriptions.preview_change(subscription, BUSINESS)
+    first = await engine.subscriptions.preview_change(subscription, BUSINESS)
     cloud.advance(5 * DAY)
     elapsed = 3600.0
-    await seller.subscriptions.change_plan(subscription, BUSINESS)
+    await engine.subscriptions.change_plan(subscription, BUSINESS)
     assert charged(cloud)[-1] < first["amount_due"]
 
 
-async def test_a_smaller_plan_leaves_a_credit(seller: Seller, cloud: StripeCloud) -> None:
-    subscription = await seller.subscribe(BUSINESS)
+async def test_a_smaller_plan_leaves_a_credit(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe(BUSINESS)
     cloud.advance(15 * DAY)
-    preview = await seller.subscriptions.preview_change(subscription, MONTHLY)
+    preview = await engine.subscriptions.preview_change(subscription, MONTHLY)
     assert preview["amount_due"] == 0
     assert preview["proration"] < 0
     assert preview["credit"] == -preview["proration"]
-    await seller.subscriptions.change_plan(subscription, MONTHLY)
+    await engine.subscriptions.change_plan(subscription, MONTHLY)
     assert charged(cloud) == [1499]
-    assert await seller.unlocked() == {"updates", "backups"}
-    assert cloud.account.get("customer", customer_of(seller))["balance"] == -preview["credit"]
+    assert await engine.unlocked() == {"updates", "backups"}
+    assert cloud.account.get("customer", customer_of(engine))["balance"] == -preview["credit"]
 
 
-async def test_a_change_from_monthly_to_yearly_is_billed_at_once(seller: Seller, cloud: StripeCloud) -> None:
-    subscription = await seller.subscribe()
+async def test_a_change_from_monthly_to_yearly_is_billed_at_once(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe()
     cloud.advance(15 * DAY)
-    preview = await seller.subscriptions.preview_change(subscription, YEARLY)
+    preview = await engine.subscriptions.preview_change(subscription, YEARLY)
     assert 4999 - 499 < preview["amount_due"] < 4999
-    await seller.subscriptions.change_plan(subscription, YEARLY)
+    await engine.subscriptions.change_plan(subscription, YEARLY)
     assert charged(cloud)[-1] == preview["amount_due"]
-    (held,) = await seller.subscriptions.list()
+    (held,) = await engine.subscriptions.list()
     assert held["interval"] == "year"
     assert held["current_period_end"] == preview["next_payment"]["date"]
 
 
-async def test_a_double_click_changes_and_charges_once(seller: Seller, cloud: StripeCloud) -> None:
-    subscription = await seller.subscribe()
+async def test_a_double_click_changes_and_charges_once(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe()
     cloud.advance(10 * DAY)
-    desk = seller.subscriptions
+    desk = engine.subscriptions
     first, second = await asyncio.gather(
         desk.change_plan(subscription, BUSINESS), desk.change_plan(subscription, BUSINESS)
     )
@@ -255,38 +255,38 @@ async def test_a_double_click_changes_and_charges_once(seller: Seller, cloud: St
     assert error.code == "not_changeable"
 
 
-async def test_a_lost_response_does_not_charge_twice(seller: Seller, cloud: StripeCloud) -> None:
-    subscription = await seller.subscribe()
+async def test_a_lost_response_does_not_charge_twice(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe()
     cloud.advance(10 * DAY)
-    await seller.subscriptions.preview_change(subscription, BUSINESS)
+    await engine.subscriptions.preview_change(subscription, BUSINESS)
     path = f"/v1/subscriptions/{subscription}"
     cloud.set_faults(method="POST", path=path, drop_connection=True, when="after", count=1)
-    error = await refusal(seller.subscriptions.change_plan(subscription, BUSINESS))
+    error = await refusal(engine.subscriptions.change_plan(subscription, BUSINESS))
     assert error.code == "stripe_unreachable"
-    assert (await refusal(seller.subscriptions.change_plan(subscription, BUSINESS))).code == "not_changeable"
+    assert (await refusal(engine.subscriptions.change_plan(subscription, BUSINESS))).code == "not_changeable"
     assert len(charged(cloud)) == 2
-    assert "monitoring" in await seller.unlocked()
+    assert "monitoring" in await engine.unlocked()
 
 
 async def test_a_declined_upgrade_keeps_the_old_plan_until_it_is_paid(
-    seller: Seller, cloud: StripeCloud
+    engine: Engine, cloud: StripeCloud
 ) -> None:
-    subscription = await seller.subscribe()
-    cloud.change_card(customer_of(seller), "4000000000000341")
+    subscription = await engine.subscribe()
+    cloud.change_card(customer_of(engine), "4000000000000341")
     cloud.advance(10 * DAY)
-    changed = await seller.subscriptions.change_plan(subscription, BUSINESS)
+    changed = await engine.subscriptions.change_plan(subscription, BUSINESS)
     assert (changed["plan"], changed["status"]) == ("premium", "active")
     assert changed["pending_change"]["price"] == BUSINESS
     assert changed["pending_change"]["invoice_url"]
-    assert await seller.unlocked() == {"updates", "backups"}
-    assert (await refusal(seller.subscriptions.change_plan(subscription, BUSINESS))).code == "not_changeable"
-    cloud.change_card(customer_of(seller), "4242424242424242")
+    assert await engine.unlocked() == {"updates", "backups"}
+    assert (await refusal(engine.subscriptions.change_plan(subscription, BUSINESS))).code == "not_changeable"
+    cloud.change_card(customer_of(engine), "4242424242424242")
     invoice = changed["latest_invoice"]["id"]
-    await seller.stripe.update("invoice", invoice, {}, "pay", action="pay")
-    await seller.reconciler.sync(invoice, "paid")
-    (held,) = await seller.subscriptions.list()
+    await engine.stripe.update("invoice", invoice, {}, "pay", action="pay")
+    await engine.reconciler.sync(invoice, "paid")
+    (held,) = await engine.subscriptions.list()
     assert (held["plan"], held["pending_change"]) == ("business", None)
-    assert "monitoring" in await seller.unlocked()
+    assert "monitoring" in await engine.unlocked()
 
 
 @pytest.mark.parametrize(
@@ -300,25 +300,25 @@ async def test_a_declined_upgrade_keeps_the_old_plan_until_it_is_paid(
         ("", BUSINESS, "invalid_argument"),
     ],
 )
-async def test_refused_changes(seller: Seller, subscription: str, price: str, code: str) -> None:
-    own = await seller.subscribe()
+async def test_refused_changes(engine: Engine, subscription: str, price: str, code: str) -> None:
+    own = await engine.subscribe()
     target = own if subscription == "own" else subscription
-    for verb in (seller.subscriptions.preview_change, seller.subscriptions.change_plan):
+    for verb in (engine.subscriptions.preview_change, engine.subscriptions.change_plan):
         error = await refusal(verb(target, price))
         assert error.code == code
         assert error.message_in("it") != error.message_in("en")
 
 
-async def test_the_subscription_of_another_router_is_not_found(seller: Seller, cloud: StripeCloud) -> None:
-    await seller.subscribe()
-    other = await seller.stripe.create("customer", {"metadata": {"router_id": "another"}}, "other")
-    (price,) = (await seller.stripe.list("price", {"lookup_keys": [MONTHLY]})).data
-    foreign = await seller.stripe.create(
+async def test_the_subscription_of_another_router_is_not_found(engine: Engine, cloud: StripeCloud) -> None:
+    await engine.subscribe()
+    other = await engine.stripe.create("customer", {"metadata": {"router_id": "another"}}, "other")
+    (price,) = (await engine.stripe.list("price", {"lookup_keys": [MONTHLY]})).data
+    foreign = await engine.stripe.create(
         "subscription",
         {"customer": other["id"], "items": [{"price": price["id"]}], "trial_period_days": 5},
         "foreign",
     )
-    desk = seller.subscriptions
+    desk = engine.subscriptions
     for attempt in (
         desk.preview_change(foreign["id"], BUSINESS),
         desk.cancel(foreign["id"]),
@@ -330,113 +330,113 @@ async def test_the_subscription_of_another_router_is_not_found(seller: Seller, c
 
 
 async def test_canceling_takes_effect_at_period_end_and_can_be_undone(
-    seller: Seller, cloud: StripeCloud
+    engine: Engine, cloud: StripeCloud
 ) -> None:
-    subscription = await seller.subscribe()
-    desk = seller.subscriptions
+    subscription = await engine.subscribe()
+    desk = engine.subscriptions
     first, second = await asyncio.gather(desk.cancel(subscription), desk.cancel(subscription))
     assert first == second
     assert first["cancel_at_period_end"] is True
     assert first["ends_at"] == first["current_period_end"]
-    assert await seller.reason("backups") == "ending"
+    assert await engine.reason("backups") == "ending"
     assert (await desk.cancel(subscription)) == first, "once more changes nothing"
     resumed = await desk.resume(subscription)
     assert (resumed["cancel_at_period_end"], resumed["cancel_at"], resumed["ends_at"]) == (False, None, None)
-    assert await seller.reason("backups") == "active"
+    assert await engine.reason("backups") == "active"
     assert (await desk.cancel(subscription))["cancel_at_period_end"] is True, "and once again"
     assert cloud.account.get("subscription", subscription)["cancel_at_period_end"] is True
 
 
-async def test_a_cancellation_in_the_portal_can_be_undone_too(seller: Seller, cloud: StripeCloud) -> None:
-    subscription = await seller.subscribe()
+async def test_a_cancellation_in_the_portal_can_be_undone_too(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe()
     at = cloud.clock.now() + 5 * DAY
-    await seller.stripe.update("subscription", subscription, {"cancel_at": at}, "portal")
-    await seller.reconciler.sync(subscription, "portal")
-    (held,) = await seller.subscriptions.list()
+    await engine.stripe.update("subscription", subscription, {"cancel_at": at}, "portal")
+    await engine.reconciler.sync(subscription, "portal")
+    (held,) = await engine.subscriptions.list()
     assert held["cancel_at_period_end"] is False
     assert held["ends_at"] == held["cancel_at"] != held["current_period_end"]
-    assert (await seller.subscriptions.resume(subscription))["ends_at"] is None
+    assert (await engine.subscriptions.resume(subscription))["ends_at"] is None
 
 
-async def test_cancel_at_once(seller: Seller) -> None:
-    subscription = await seller.subscribe()
-    ended = await seller.subscriptions.cancel(subscription, at_period_end=False)
+async def test_cancel_at_once(engine: Engine) -> None:
+    subscription = await engine.subscribe()
+    ended = await engine.subscriptions.cancel(subscription, at_period_end=False)
     assert ended["status"] == "canceled"
-    assert await seller.unlocked() == set()
-    assert (await seller.subscriptions.cancel(subscription, at_period_end=False)) == ended
-    assert (await refusal(seller.subscriptions.resume(subscription))).code == "not_changeable"
-    assert await seller.checkout(MONTHLY), "and the plan can be bought anew"
+    assert await engine.unlocked() == set()
+    assert (await engine.subscriptions.cancel(subscription, at_period_end=False)) == ended
+    assert (await refusal(engine.subscriptions.resume(subscription))).code == "not_changeable"
+    assert await engine.checkout(MONTHLY), "and the plan can be bought anew"
 
 
-async def test_pauses_end_by_resuming(seller: Seller, cloud: StripeCloud) -> None:
-    subscription = await seller.subscribe()
-    await seller.stripe.update(
+async def test_pauses_end_by_resuming(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe()
+    await engine.stripe.update(
         "subscription", subscription, {"pause_collection": {"behavior": "void"}}, "pause"
     )
-    await seller.reconciler.sync(subscription, "dashboard")
-    assert await seller.reason("backups") == "active", "nothing is collected, the service is kept"
-    seller.change(lock_paused=True)
-    await seller.reconciler.recompute()
-    assert await seller.reason("backups") == "paused"
-    assert (await seller.subscriptions.list())[0]["paused"] is True
-    assert (await seller.subscriptions.resume(subscription))["paused"] is False
-    assert await seller.reason("backups") == "active"
-    await seller.stripe.update("subscription", subscription, {}, "status", action="pause")
-    await seller.reconciler.sync(subscription, "dashboard")
-    assert await seller.unlocked() == set()
-    cloud.change_card(customer_of(seller), "4000000000000341")
-    error = await refusal(seller.subscriptions.resume(subscription))
+    await engine.reconciler.sync(subscription, "dashboard")
+    assert await engine.reason("backups") == "active", "nothing is collected, the service is kept"
+    engine.change(lock_paused=True)
+    await engine.reconciler.recompute()
+    assert await engine.reason("backups") == "paused"
+    assert (await engine.subscriptions.list())[0]["paused"] is True
+    assert (await engine.subscriptions.resume(subscription))["paused"] is False
+    assert await engine.reason("backups") == "active"
+    await engine.stripe.update("subscription", subscription, {}, "status", action="pause")
+    await engine.reconciler.sync(subscription, "dashboard")
+    assert await engine.unlocked() == set()
+    cloud.change_card(customer_of(engine), "4000000000000341")
+    error = await refusal(engine.subscriptions.resume(subscription))
     assert error.code == "payment_failed"
     assert "rifiutat" in error.message_in("it")
-    cloud.change_card(customer_of(seller), "4242424242424242")
-    assert (await seller.subscriptions.resume(subscription))["status"] == "active"
+    cloud.change_card(customer_of(engine), "4242424242424242")
+    assert (await engine.subscriptions.resume(subscription))["status"] == "active"
 
 
-async def test_a_failed_resumption_is_paid_once(seller: Seller, cloud: StripeCloud) -> None:
-    subscription = await seller.subscribe()
-    await seller.stripe.update("subscription", subscription, {}, "pause", action="pause")
-    cloud.change_card(customer_of(seller), "4000000000000341")
-    assert (await refusal(seller.subscriptions.resume(subscription))).code == "payment_failed"
-    (held,) = await seller.subscriptions.list()
+async def test_a_failed_resumption_is_paid_once(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe()
+    await engine.stripe.update("subscription", subscription, {}, "pause", action="pause")
+    cloud.change_card(customer_of(engine), "4000000000000341")
+    assert (await refusal(engine.subscriptions.resume(subscription))).code == "payment_failed"
+    (held,) = await engine.subscriptions.list()
     assert (held["status"], held["latest_invoice"]["status"]) == ("paused", "open")
     assert held["latest_invoice"]["url"], "where it can be paid"
-    cloud.change_card(customer_of(seller), "4242424242424242")
-    resumed = await seller.subscriptions.resume(subscription)
+    cloud.change_card(customer_of(engine), "4242424242424242")
+    resumed = await engine.subscriptions.resume(subscription)
     assert (resumed["status"], resumed["latest_invoice"]["id"]) == ("active", held["latest_invoice"]["id"])
     assert charged(cloud) == [499, 499]
 
 
-async def test_resuming_in_the_classic_billing_mode_pays_too(seller: Seller, cloud: StripeCloud) -> None:
-    subscription = await seller.subscribe()
+async def test_resuming_in_the_classic_billing_mode_pays_too(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe()
     cloud.account.get("subscription", subscription)["billing_mode"] = {
         "type": "classic",
         "flexible": None,
         "updated_at": None,
     }
-    await seller.stripe.update("subscription", subscription, {}, "pause", action="pause")
-    assert (await seller.subscriptions.resume(subscription))["status"] == "active"
+    await engine.stripe.update("subscription", subscription, {}, "pause", action="pause")
+    assert (await engine.subscriptions.resume(subscription))["status"] == "active"
     assert charged(cloud) == [499, 499]
 
 
-async def test_what_dunning_paused_resumes_when_the_debt_is_paid(seller: Seller, cloud: StripeCloud) -> None:
+async def test_what_dunning_paused_resumes_when_the_debt_is_paid(engine: Engine, cloud: StripeCloud) -> None:
     cloud.account.settings["dunning_ends_with"] = "paused"
-    subscription = await seller.subscribe()
-    cloud.change_card(customer_of(seller), "4000000000000341")
+    subscription = await engine.subscribe()
+    cloud.change_card(customer_of(engine), "4000000000000341")
     cloud.advance(50 * DAY)
-    await seller.reconciler.sync(subscription, "time")
-    assert (await refusal(seller.subscriptions.resume(subscription))).code == "payment_failed"
-    cloud.change_card(customer_of(seller), "4242424242424242")
-    resumed = await seller.subscriptions.resume(subscription)
+    await engine.reconciler.sync(subscription, "time")
+    assert (await refusal(engine.subscriptions.resume(subscription))).code == "payment_failed"
+    cloud.change_card(customer_of(engine), "4242424242424242")
+    resumed = await engine.subscriptions.resume(subscription)
     assert (resumed["status"], resumed["latest_invoice"]["status"]) == ("active", "paid")
     assert charged(cloud) == [499, 499], "no new period besides the one that was owed"
 
 
-async def test_a_change_paid_by_bank_debit_does_not_wait(seller: Seller, cloud: StripeCloud) -> None:
-    subscription = await seller.subscribe(card="bank_debit")
+async def test_a_change_paid_by_bank_debit_does_not_wait(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe(card="bank_debit")
     cloud.advance(5 * DAY)
-    await seller.reconciler.sync(subscription, "the debit arrived")
-    preview = await seller.subscriptions.preview_change(subscription, BUSINESS)
-    changed = await seller.subscriptions.change_plan(subscription, BUSINESS)
+    await engine.reconciler.sync(subscription, "the debit arrived")
+    preview = await engine.subscriptions.preview_change(subscription, BUSINESS)
+    changed = await engine.subscriptions.change_plan(subscription, BUSINESS)
     assert (changed["plan"], changed["pending_change"]) == ("business", None)
     cloud.advance(5 * DAY)
     assert charged(cloud) == [499, preview["amount_due"]]
@@ -444,12 +444,12 @@ async def test_a_change_paid_by_bank_debit_does_not_wait(seller: Seller, cloud: 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_failure_that_is_stored_under_its_key_blocks_no_change(
-    seller: Seller, cloud: StripeCloud, when: str
+    engine: Engine, cloud: StripeCloud, when: str
 ) -> None:
-    subscription = await seller.subscribe()
+    subscription = await engine.subscribe()
     cloud.advance(10 * DAY)
     path = f"/v1/subscriptions/{subscription}"
-    desk = seller.subscriptions
+    desk = engine.subscriptions
     preview = await desk.preview_change(subscription, BUSINESS)
     broken = {"method": "POST", "path": path, "status": 500, "stored": True, "when": when, "count": 1}
     cloud.set_faults(**broken)
@@ -466,9 +466,9 @@ async def test_a_failure_that_is_stored_under_its_key_blocks_no_change(
         assert (await change(subscription))["cancel_at_period_end"] is ending
 
 
-async def test_a_schedule_does_not_keep_a_buyer_in_a_plan(seller: Seller, cloud: StripeCloud) -> None:
-    subscription = await seller.subscribe()
-    desk = seller.subscriptions
+async def test_a_schedule_does_not_keep_a_buyer_in_a_plan(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe()
+    desk = engine.subscriptions
     schedule = await at_dashboard(cloud, "/v1/subscription_schedules", from_subscription=subscription)
     error = await refusal(desk.change_plan(subscription, BUSINESS))
     assert error.code == "not_changeable"
@@ -481,33 +481,33 @@ async def test_a_schedule_does_not_keep_a_buyer_in_a_plan(seller: Seller, cloud:
     assert error.code == "not_changeable"
 
 
-async def test_a_plan_that_was_to_end_changes_and_goes_on(seller: Seller, cloud: StripeCloud) -> None:
-    subscription = await seller.subscribe()
+async def test_a_plan_that_was_to_end_changes_and_goes_on(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe()
     cloud.advance(10 * DAY)
-    desk = seller.subscriptions
+    desk = engine.subscriptions
     await desk.cancel(subscription)
     preview = await desk.preview_change(subscription, BUSINESS)
     changed = await desk.change_plan(subscription, BUSINESS)
     assert charged(cloud) == [499, preview["amount_due"]]
     assert (changed["plan"], changed["ends_at"], changed["cancel_at_period_end"]) == ("business", None, False)
-    assert await seller.reason("monitoring") == "active"
+    assert await engine.reason("monitoring") == "active"
     cloud.advance(32 * DAY)
     assert charged(cloud)[2:] == [1499]
 
 
 async def test_an_end_that_was_announced_stays_until_the_change_is_paid(
-    seller: Seller, cloud: StripeCloud
+    engine: Engine, cloud: StripeCloud
 ) -> None:
-    subscription = await seller.subscribe()
-    await seller.subscriptions.cancel(subscription)
-    cloud.change_card(customer_of(seller), "4000000000000341")
-    changed = await seller.subscriptions.change_plan(subscription, BUSINESS)
+    subscription = await engine.subscribe()
+    await engine.subscriptions.cancel(subscription)
+    cloud.change_card(customer_of(engine), "4000000000000341")
+    changed = await engine.subscriptions.change_plan(subscription, BUSINESS)
     assert (changed["plan"], changed["cancel_at_period_end"]) == ("premium", True)
     assert changed["pending_change"]["price"] == BUSINESS
 
 
-async def test_a_change_leaves_what_else_the_subscription_has(seller: Seller, cloud: StripeCloud) -> None:
-    subscription = await seller.subscribe()
+async def test_a_change_leaves_what_else_the_subscription_has(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe()
     product = await at_dashboard(cloud, "/v1/products", name="Installation service")
     extra = await at_dashboard(
         cloud,
@@ -519,14 +519,14 @@ async def test_a_change_leaves_what_else_the_subscription_has(seller: Seller, cl
     )
     path = f"/v1/subscriptions/{subscription}"
     await at_dashboard(cloud, path, items=[{"price": extra["id"], "quantity": 3}])
-    await seller.subscriptions.change_plan(subscription, BUSINESS)
+    await engine.subscriptions.change_plan(subscription, BUSINESS)
     items = cloud.account.get("subscription", subscription)["items"]["data"]
     held = {item["price"]["lookup_key"] or item["price"]["id"]: item["quantity"] for item in items}
     assert held == {BUSINESS: 1, extra["id"]: 3}
 
 
-async def test_what_stripe_refuses_is_said_in_its_words(seller: Seller, cloud: StripeCloud) -> None:
-    subscription = await seller.subscribe()
+async def test_what_stripe_refuses_is_said_in_its_words(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe()
     extra = await at_dashboard(
         cloud,
         "/v1/prices",
@@ -536,20 +536,20 @@ async def test_what_stripe_refuses_is_said_in_its_words(seller: Seller, cloud: S
         recurring={"interval": "month"},
     )
     await at_dashboard(cloud, f"/v1/subscriptions/{subscription}", items=[{"price": extra["id"]}])
-    error = await refusal(seller.subscriptions.change_plan(subscription, YEARLY))
+    error = await refusal(engine.subscriptions.change_plan(subscription, YEARLY))
     assert error.code == "not_changeable", "of another interval than the other item"
     assert "interval" in error.message_in("en")
     assert charged(cloud) == [499]
 
 
-async def test_a_plan_with_a_payment_due_is_not_changed(seller: Seller, cloud: StripeCloud) -> None:
-    subscription = await seller.subscribe()
-    cloud.change_card(customer_of(seller), "4000000000000341")
+async def test_a_plan_with_a_payment_due_is_not_changed(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe()
+    cloud.change_card(customer_of(engine), "4000000000000341")
     cloud.advance(32 * DAY)
-    error = await refusal(seller.subscriptions.preview_change(subscription, BUSINESS))
+    error = await refusal(engine.subscriptions.preview_change(subscription, BUSINESS))
     assert error.code == "not_changeable"
     assert "Fatture" in error.message_in("it")
-    (held,) = await seller.subscriptions.list("it")
+    (held,) = await engine.subscriptions.list("it")
     assert held["status"] == "past_due"
     assert held["grace_until"]
     assert held["latest_invoice"]["status"] == "open"
@@ -557,12 +557,12 @@ async def test_a_plan_with_a_payment_due_is_not_changed(seller: Seller, cloud: S
 
 
 async def test_all_routers_share_a_portal_configuration_without_plan_changes(
-    seller: Seller, cloud: StripeCloud
+    engine: Engine, cloud: StripeCloud
 ) -> None:
-    assert (await refusal(seller.portal.open())).code == "nothing_bought"
-    await seller.subscribe()
-    first = await seller.portal.open("http://192.168.1.1/cgi-bin/luci/admin/payments/shop", "it")
-    again = await seller.portal.open()
+    assert (await refusal(engine.portal.open())).code == "nothing_bought"
+    await engine.subscribe()
+    first = await engine.portal.open("http://192.168.1.1/cgi-bin/luci/admin/payments/shop", "it")
+    again = await engine.portal.open()
     assert first["url"] != again["url"]
     (configuration,) = cloud.account.newest_first("billing_portal.configuration")
     assert configuration["features"]["subscription_update"]["enabled"] is False
@@ -571,17 +571,17 @@ async def test_all_routers_share_a_portal_configuration_without_plan_changes(
     assert {session["configuration"] for session in sessions} == {configuration["id"]}
     assert sessions[1]["return_url"] == "http://192.168.1.1/cgi-bin/luci/admin/payments/shop"
     assert sessions[1]["locale"] == "it"
-    await seller.ledger.write(lambda tx: tx.meta.delete("portal_configuration"))
-    await seller.portal.open()
+    await engine.ledger.write(lambda tx: tx.meta.delete("portal_configuration"))
+    await engine.portal.open()
     assert len(list(cloud.account.newest_first("billing_portal.configuration"))) == 1, "it is found again"
-    await seller.ledger.write(lambda tx: tx.meta.set("portal_configuration", "bpc_1Gone"))
-    assert await seller.portal.open()
-    assert (await refusal(seller.portal.open("javascript:alert(1)"))).code == "invalid_argument"
+    await engine.ledger.write(lambda tx: tx.meta.set("portal_configuration", "bpc_1Gone"))
+    assert await engine.portal.open()
+    assert (await refusal(engine.portal.open("javascript:alert(1)"))).code == "invalid_argument"
 
 
-async def test_a_second_plan_is_refused_and_names_the_first(seller: Seller) -> None:
-    subscription = await seller.subscribe()
-    error = await refusal(seller.checkout(BUSINESS))
+async def test_a_second_plan_is_refused_and_names_the_first(engine: Engine) -> None:
+    subscription = await engine.subscribe()
+    error = await refusal(engine.checkout(BUSINESS))
     assert error.code == "already_owned"
     for locale in ("en", "it"):
         hint = error.hint_in(locale) or ""
@@ -590,24 +590,24 @@ async def test_a_second_plan_is_refused_and_names_the_first(seller: Seller) -> N
         assert "portal" in hint
 
 
-async def test_the_history_links_to_the_invoice(seller: Seller) -> None:
-    await seller.subscribe()
-    (line,) = (await seller.history.page())["transactions"]
+async def test_the_history_links_to_the_invoice(engine: Engine) -> None:
+    await engine.subscribe()
+    (line,) = (await engine.history.page())["transactions"]
     assert line["kind"] == "invoice"
     assert line["invoice_pdf"].endswith("/pdf")
     assert line["receipt_url"].startswith("http")
 
 
-async def test_grants_unlock_and_can_be_revoked(seller: Seller, cloud: StripeCloud) -> None:
-    await seller.reconciler.sync(await seller.checkout(), "clock")
-    assert (await refusal(seller.grants.grant("nothing"))).code == "unknown_feature"
-    assert (await refusal(seller.grants.grant("backups", "tomorrow"))).code == "invalid_argument"
-    assert (await refusal(seller.grants.grant("backups", "2001-01-01T00:00:00Z"))).code == "invalid_argument"
-    granted = await seller.grants.grant("backups", note="a review unit")
+async def test_grants_unlock_and_can_be_revoked(engine: Engine, cloud: StripeCloud) -> None:
+    await engine.reconciler.sync(await engine.checkout(), "clock")
+    assert (await refusal(engine.grants.grant("nothing"))).code == "unknown_feature"
+    assert (await refusal(engine.grants.grant("backups", "tomorrow"))).code == "invalid_argument"
+    assert (await refusal(engine.grants.grant("backups", "2001-01-01T00:00:00Z"))).code == "invalid_argument"
+    granted = await engine.grants.grant("backups", note="a review unit")
     assert granted["note"] == "a review unit"
-    assert await seller.unlocked() == {"backups"}
-    assert await seller.reason("backups") == "granted"
-    assert await seller.grants.list() == [granted]
-    assert await seller.grants.revoke("backups") == {"feature": "backups", "revoked": True}
-    assert await seller.grants.revoke("backups") == {"feature": "backups", "revoked": False}
-    assert await seller.unlocked() == set()
+    assert await engine.unlocked() == {"backups"}
+    assert await engine.reason("backups") == "granted"
+    assert await engine.grants.list() == [granted]
+    assert await engine.grants.revoke("backups") == {"feature": "backups", "revoked": True}
+    assert await engine.grants.revoke("backups") == {"feature": "backups", "revoked": False}
+    assert await engine.unlocked() == set()

@@ -12,7 +12,7 @@ from stripe_payments.bus_method import ADMIN, READ, Between, BusCall, Dispatcher
 from stripe_payments.diagnostics import Diagnostics
 from stripe_payments.errors import PaymentError
 from stripe_payments.startup_gate import StartupGate
-from tests.unit.stripe_payments.house import House
+from tests.unit.stripe_payments.harness import Harness
 from tools.reference import grants_wanted, method_row
 from ubus_py import BOOLEAN, INT32, STRING, Client, StatusError
 
@@ -49,18 +49,18 @@ async def early(call: BusCall) -> Reply:
 
 
 @pytest.fixture
-async def call(house: House) -> AsyncIterator[Callable[..., Any]]:
+async def call(harness: Harness) -> AsyncIterator[Callable[..., Any]]:
     """Publish `table` and call it over the bus."""
-    assert house.service is not None
-    gate, diagnostics = house.service.gate, Diagnostics(house.service.situation)
+    assert harness.service is not None
+    gate, diagnostics = harness.service.gate, Diagnostics(harness.service.situation)
     dispatcher = Dispatcher(table, gate, diagnostics, timeout=0.2)
-    publisher = Client(str(house.bus_path))
+    publisher = Client(str(harness.bus_path))
     await publisher.publish(dispatcher.object())
     await publisher.start()
-    await house.bus.wait_for("test", timeout=5)
+    await harness.bus.wait_for("test", timeout=5)
 
     async def call_method(method: str, **arguments: Any) -> Any:
-        return await house.bus.call("test", method, arguments)
+        return await harness.bus.call("test", method, arguments)
 
     yield call_method
     await dispatcher.close()
@@ -70,8 +70,8 @@ async def call(house: House) -> AsyncIterator[Callable[..., Any]]:
 Calling = Callable[..., Any]
 
 
-async def test_the_signature_on_the_bus_is_the_functions(house: House, call: Calling) -> None:
-    (info,) = await house.bus.lookup("test")
+async def test_the_signature_on_the_bus_is_the_functions(harness: Harness, call: Calling) -> None:
+    (info,) = await harness.bus.lookup("test")
     assert info.methods["everything"] == {
         "name": STRING,
         "note": STRING,
@@ -134,10 +134,10 @@ async def test_a_call_to_stripe_continues_after_its_timeout(call: Calling) -> No
     await asyncio.wait_for(finished.wait(), 5)
 
 
-async def test_a_method_that_runs_while_starting_finds_no_parts(house: House, call: Calling) -> None:
+async def test_a_method_that_runs_while_starting_finds_no_parts(harness: Harness, call: Calling) -> None:
     assert await call("early") == {"ready": True, "mode": "unconfigured"}
-    assert house.service is not None
-    starting = BusCall("en", None, StartupGate(), Diagnostics(house.service.situation))
+    assert harness.service is not None
+    starting = BusCall("en", None, StartupGate(), Diagnostics(harness.service.situation))
     with pytest.raises(PaymentError) as refused:
         await early(starting)
     assert refused.value.code == "starting"

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from stripe_payments import __version__
-from tests.unit.stripe_payments.house import FEATURE, ONETIME, House, Shop
+from tests.unit.stripe_payments.harness import FEATURE, ONETIME, Harness, Shop
 from ubus_py import STRING, Status, StatusError
 
 PUBLISHED = {
@@ -36,16 +36,16 @@ PUBLISHED = {
 }
 
 
-async def test_exactly_these_methods_are_published(house: House) -> None:
-    (info,) = await house.bus.lookup("stripe-payments")
+async def test_exactly_these_methods_are_published(harness: Harness) -> None:
+    (info,) = await harness.bus.lookup("stripe-payments")
     assert {name: set(args) for name, args in info.methods.items()} == {
         name: args | {"locale"} for name, args in PUBLISHED.items()
     }
     assert info.methods["has"]["feature"] == STRING
 
 
-async def test_status_of_an_unconfigured_router(house: House) -> None:
-    status = await house.call("status")
+async def test_status_of_an_unconfigured_router(harness: Harness) -> None:
+    status = await harness.call("status")
     assert status["version"] == __version__
     assert status["mode"] == "unconfigured"
     assert status["stripe"] == "unconfigured"
@@ -58,8 +58,8 @@ async def test_status_of_an_unconfigured_router(house: House) -> None:
     assert status["pending"] == {"checkouts": 0, "events": 0, "effects": 0}
 
 
-async def test_the_catalog_is_in_the_callers_language(house: House) -> None:
-    english, italian = await house.call("catalog"), await house.call("catalog", locale="it-IT")
+async def test_the_catalog_is_in_the_callers_language(harness: Harness) -> None:
+    english, italian = await harness.call("catalog"), await harness.call("catalog", locale="it-IT")
     (product,) = [one for one in english["products"] if one["id"] == "router_os_premium"]
     (price,) = product["prices"]
     assert price["id"] == ONETIME
@@ -74,23 +74,23 @@ async def test_the_catalog_is_in_the_callers_language(house: House) -> None:
     assert english["features"][FEATURE]["title"] != italian["features"][FEATURE]["title"]
 
 
-async def test_every_feature_is_locked_at_first(house: House) -> None:
-    features = (await house.call("features"))["features"]
+async def test_every_feature_is_locked_at_first(harness: Harness) -> None:
+    features = (await harness.call("features"))["features"]
     assert features
     assert not any(held["unlocked"] for held in features.values())
     assert set(features[FEATURE]) == {"unlocked", "source", "plan", "until", "reason"}
-    assert await house.call("has", feature=FEATURE) == {"unlocked": False}
+    assert await harness.call("has", feature=FEATURE) == {"unlocked": False}
 
 
-async def test_a_misspelt_feature_is_unknown(house: House) -> None:
-    error = await house.refusal("has", feature="remote_bakcup")
+async def test_a_misspelt_feature_is_unknown(harness: Harness) -> None:
+    error = await harness.refusal("has", feature="remote_bakcup")
     assert error["code"] == "unknown_feature"
     assert error["status"] == "NOT_FOUND"
     assert "remote_bakcup" in error["message"]
 
 
-async def test_undeclared_arguments_are_ignored(house: House) -> None:
-    assert await house.call("has", feature=FEATURE, ubus_rpc_session="0" * 32, surprise=[1]) == {
+async def test_undeclared_arguments_are_ignored(harness: Harness) -> None:
+    assert await harness.call("has", feature=FEATURE, ubus_rpc_session="0" * 32, surprise=[1]) == {
         "unlocked": False
     }
 
@@ -125,72 +125,72 @@ async def test_undeclared_arguments_are_ignored(house: House) -> None:
     ],
 )
 async def test_a_wrong_argument_is_named(
-    house: House, method: str, args: dict[str, object], argument: str
+    harness: Harness, method: str, args: dict[str, object], argument: str
 ) -> None:
-    error = await house.refusal(method, **args)
+    error = await harness.refusal(method, **args)
     assert (error["code"], error["status"]) == ("invalid_argument", "INVALID_ARGUMENT")
     assert f"“{argument}”" in error["message"]
     assert error["hint"]
 
 
-async def test_an_argument_that_is_not_utf8_is_named(house: House) -> None:
-    error = await house.refusal("has", feature=b"\xff\xfe".decode("utf-8", "surrogateescape"))
+async def test_an_argument_that_is_not_utf8_is_named(harness: Harness) -> None:
+    error = await harness.refusal("has", feature=b"\xff\xfe".decode("utf-8", "surrogateescape"))
     assert error["code"] == "invalid_argument"
     assert "feature" in error["message"]
 
 
 @pytest.mark.parametrize("limit", [1, 100, 3.0, "20"])
-async def test_an_integer_may_be_a_float_or_a_string(house: House, limit: object) -> None:
-    assert await house.call("transactions", limit=limit) == {"transactions": [], "next": None}
+async def test_an_integer_may_be_a_float_or_a_string(harness: Harness, limit: object) -> None:
+    assert await harness.call("transactions", limit=limit) == {"transactions": [], "next": None}
 
 
-async def test_errors_are_in_the_callers_language(house: House) -> None:
-    english = await house.refusal("has", feature="nope", locale="en")
-    italian = await house.refusal("has", feature="nope", locale="it")
+async def test_errors_are_in_the_callers_language(harness: Harness) -> None:
+    english = await harness.refusal("has", feature="nope", locale="en")
+    italian = await harness.refusal("has", feature="nope", locale="it")
     assert english["message"] != italian["message"]
     assert "Funzione" in italian["message"]
-    unknown = await house.refusal("has", feature="nope", locale="tlh")
+    unknown = await harness.refusal("has", feature="nope", locale="tlh")
     assert unknown["message"] == english["message"]
 
 
-async def test_without_keys_nothing_can_be_bought(house: House) -> None:
-    error = await house.refusal("create_checkout_session", price_id=ONETIME)
+async def test_without_keys_nothing_can_be_bought(harness: Harness) -> None:
+    error = await harness.refusal("create_checkout_session", price_id=ONETIME)
     assert error["code"] == "not_configured"
-    assert (await house.refusal("sync"))["code"] == "not_configured"
-    assert (await house.refusal("create_checkout_session", price_id="price_x"))["code"] == "unknown_price"
+    assert (await harness.refusal("sync"))["code"] == "not_configured"
+    assert (await harness.refusal("create_checkout_session", price_id="price_x"))["code"] == "unknown_price"
 
 
-async def test_keys_are_stored_and_never_returned(house: House) -> None:
+async def test_keys_are_stored_and_never_returned(harness: Harness) -> None:
     secret = "sk_test_51NeverToBeShownAnywhere"
-    assert await house.call("set_keys", secret_key=secret) == {"mode": "test"}
-    status = await house.call("status")
+    assert await harness.call("set_keys", secret_key=secret) == {"mode": "test"}
+    status = await harness.call("status")
     assert status["mode"] == "test"
     assert secret not in str(status)
     assert status["keys"]["secret_key"] == "sk_test_…here"
-    assert (house.state / "secrets.json").stat().st_mode & 0o777 == 0o600
-    assert house.state.stat().st_mode & 0o777 == 0o700
-    mixture = await house.refusal("set_keys", publishable_key="pk_live_51Another")
+    assert (harness.state / "secrets.json").stat().st_mode & 0o777 == 0o600
+    assert harness.state.stat().st_mode & 0o777 == 0o700
+    mixture = await harness.refusal("set_keys", publishable_key="pk_live_51Another")
     assert mixture["code"] == "invalid_argument"
     assert secret not in str(mixture)
-    assert await house.call("set_keys", secret_key="") == {"mode": "unconfigured"}
+    assert await harness.call("set_keys", secret_key="") == {"mode": "unconfigured"}
 
 
-async def test_whitespace_around_a_pasted_key_is_stripped(house: House) -> None:
-    assert await house.call("set_keys", secret_key=" sk_test_51Pasted\r\n") == {"mode": "test"}
-    assert json.loads((house.state / "secrets.json").read_text()) == {"secret_key": "sk_test_51Pasted"}
-    assert await house.call("set_keys", secret_key=" \n") == {"mode": "unconfigured"}
+async def test_whitespace_around_a_pasted_key_is_stripped(harness: Harness) -> None:
+    assert await harness.call("set_keys", secret_key=" sk_test_51Pasted\r\n") == {"mode": "test"}
+    assert json.loads((harness.state / "secrets.json").read_text()) == {"secret_key": "sk_test_51Pasted"}
+    assert await harness.call("set_keys", secret_key=" \n") == {"mode": "unconfigured"}
 
 
 async def test_an_internal_error_carries_no_traceback(
-    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    parts = await house.parts()
+    parts = await harness.parts()
 
     def broken() -> None:
         raise ZeroDivisionError("the secret inside")
 
     monkeypatch.setattr(parts.keys, "current", broken)
-    error = await house.refusal("status")
+    error = await harness.refusal("status")
     assert error["code"] == "internal_error"
     assert error["status"] == "UNKNOWN_ERROR"
     assert "Traceback" not in str(error)
@@ -198,85 +198,85 @@ async def test_an_internal_error_carries_no_traceback(
     assert any(record.exc_info for record in caplog.records)
 
 
-async def test_an_unknown_method_is_not_found(house: House) -> None:
+async def test_an_unknown_method_is_not_found(harness: Harness) -> None:
     with pytest.raises(StatusError) as refused:
-        await house.call("of_tomorrow")
+        await harness.call("of_tomorrow")
     assert refused.value.status is Status.METHOD_NOT_FOUND
 
 
 async def test_a_purchase_from_order_to_refund(shop: Shop) -> None:
-    house = shop.house
+    harness = shop.harness
     session_id = await shop.buy()
-    assert (await house.call("features"))["features"][FEATURE] | {"plan": ""} == {
+    assert (await harness.call("features"))["features"][FEATURE] | {"plan": ""} == {
         "unlocked": True,
         "source": session_id,
         "plan": "",
         "until": None,
         "reason": "paid",
     }
-    paid = await house.call("payment_status", payment_id=session_id)
+    paid = await harness.call("payment_status", payment_id=session_id)
     assert (paid["status"], paid["amount"], paid["currency"]) == ("paid", 4999, "eur")
     assert paid["payment_date"].endswith("Z")
-    (transaction,) = (await house.call("transactions", limit=1))["transactions"]
+    (transaction,) = (await harness.call("transactions", limit=1))["transactions"]
     assert (transaction["amount"], transaction["kind"]) == (4999, "payment")
-    again = await house.refusal("create_checkout_session", price_id=ONETIME)
+    again = await harness.refusal("create_checkout_session", price_id=ONETIME)
     assert again["code"] == "already_owned"
-    too_much = await house.refusal("refund", payment_id=session_id, amount=5000)
+    too_much = await harness.refusal("refund", payment_id=session_id, amount=5000)
     assert too_much["code"] == "amount_too_large"
-    refund = await house.call("refund", payment_id=session_id, reason="requested_by_customer")
+    refund = await harness.call("refund", payment_id=session_id, reason="requested_by_customer")
     assert (refund["amount"], refund["currency"]) == (4999, "eur")
-    assert await locked(house)
-    status = await house.call("status")
+    assert await locked(harness)
+    status = await harness.call("status")
     assert (status["stripe"], status["clock"]) == ("ok", "trusted")
     assert status["customer"].startswith("cus_")
 
 
 async def test_a_sync_in_the_background_returns_at_once(shop: Shop) -> None:
     """As hotplug calls it: a script is not interested in an error of Stripe's."""
-    house = shop.house
-    synced = await house.call("sync")
+    harness = shop.harness
+    synced = await harness.call("sync")
     shop.stripe.set_faults(drop_connection=True)
-    assert (await house.refusal("sync"))["code"] == "stripe_unreachable"
-    assert await house.call("sync", background=True) == {"changed": [], "last_sync": synced["last_sync"]}
+    assert (await harness.refusal("sync"))["code"] == "stripe_unreachable"
+    assert await harness.call("sync", background=True) == {"changed": [], "last_sync": synced["last_sync"]}
 
 
-async def locked(house: House) -> bool:
+async def locked(harness: Harness) -> bool:
     async def check() -> bool:
-        return (await house.call("has", feature=FEATURE))["unlocked"] is False
+        return (await harness.call("has", feature=FEATURE))["unlocked"] is False
 
-    await house.until(check)
+    await harness.until(check)
     return True
 
 
 async def test_sync_returns_the_changed_features(shop: Shop) -> None:
-    house = shop.house
+    harness = shop.harness
     session_id = await shop.checkout()
     shop.stripe.pay(session_id)
-    reply = await house.call("sync")
+    reply = await harness.call("sync")
     assert reply["last_sync"].endswith("Z")
     # the poller may have been quicker: the feature is unlocked either way
-    assert FEATURE in reply["changed"] or await unlocked(house)
-    assert await house.call("has", feature=FEATURE) == {"unlocked": True}
+    assert FEATURE in reply["changed"] or await unlocked(harness)
+    assert await harness.call("has", feature=FEATURE) == {"unlocked": True}
 
 
-async def unlocked(house: House) -> bool:
-    return (await house.call("has", feature=FEATURE))["unlocked"] is True
+async def unlocked(harness: Harness) -> bool:
+    return (await harness.call("has", feature=FEATURE))["unlocked"] is True
 
 
 async def test_slow_stripe_calls_do_not_block_other_methods(shop: Shop) -> None:
-    house = shop.house
-    await house.call("sync")
+    harness = shop.harness
+    await harness.call("sync")
     shop.stripe.set_faults(latency_ms=2000)
     slow = [
         asyncio.create_task(
-            house.call("create_checkout_session", price_id=ONETIME, success_url=f"http://a.lan/{n}")
+            harness.call("create_checkout_session", price_id=ONETIME, success_url=f"http://a.lan/{n}")
         )
         for n in range(8)
     ]
     await asyncio.sleep(0.2)
     for _ in range(50):
-        await house.call("features")
-        await house.call("has", feature=FEATURE)
+        await harness.call("features")
+        await harness.call("has", feature=FEATURE)
     assert not any(task.done() for task in slow)
     shop.stripe.set_faults()
     for task in slow:
@@ -284,19 +284,19 @@ async def test_slow_stripe_calls_do_not_block_other_methods(shop: Shop) -> None:
     await asyncio.gather(*slow, return_exceptions=True)
 
 
-async def test_features_are_answered_while_a_write_hangs(house: House) -> None:
-    parts = await house.parts()
+async def test_features_are_answered_while_a_write_hangs(harness: Harness) -> None:
+    parts = await harness.parts()
     started = time.monotonic()
     write = asyncio.create_task(parts.ledger.write(lambda tx: time.sleep(1.0)))
     for _ in range(20):
-        await house.call("has", feature=FEATURE)
-        await house.call("features")
+        await harness.call("has", feature=FEATURE)
+        await harness.call("features")
     assert not write.done() or time.monotonic() - started > 1.0
     await write
 
 
-async def test_subscriptions_without_any(house: House) -> None:
-    assert await house.call("subscriptions") == {"subscriptions": []}
+async def test_subscriptions_without_any(harness: Harness) -> None:
+    assert await harness.call("subscriptions") == {"subscriptions": []}
 
 
 @pytest.mark.parametrize(
@@ -311,9 +311,11 @@ async def test_without_return_urls_the_buyer_returns_to_the_routers_host_name(
     shop: Shop, hostname: str | None, origin: str
 ) -> None:
     if hostname is None:
-        (shop.house.root / "etc/config/system").unlink()
+        (shop.harness.root / "etc/config/system").unlink()
     else:
-        (shop.house.root / "etc/config/system").write_text(f"config system\n\toption hostname '{hostname}'\n")
+        (shop.harness.root / "etc/config/system").write_text(
+            f"config system\n\toption hostname '{hostname}'\n"
+        )
     session = shop.stripe.account.find(await shop.checkout())
     assert session is not None
     assert session["success_url"].startswith(f"{origin}/payment-success?session_id=")
@@ -321,7 +323,7 @@ async def test_without_return_urls_the_buyer_returns_to_the_routers_host_name(
 
 
 async def test_public_url_takes_precedence_over_the_host_name(shop: Shop) -> None:
-    await shop.house.configure("main", public_url="https://router.example.org")
+    await shop.harness.configure("main", public_url="https://router.example.org")
     session = shop.stripe.account.find(await shop.checkout(success_url="/thanks"))
     assert session is not None
     assert session["success_url"].startswith("https://router.example.org/thanks?session_id=")

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from stripe_payments.bus_api import api
-from tests.unit.stripe_payments.house import FEATURE, ONETIME, Shop
+from tests.unit.stripe_payments.harness import FEATURE, ONETIME, Shop
 
 DOCS: Final = Path(__file__).resolve().parents[4] / "docs"
 BY_NAME: Final = ("features", "stored")
@@ -17,11 +17,11 @@ BY_NAME: Final = ("features", "stored")
 
 async def every_reply(shop: Shop) -> dict[str, Any]:
     """Return one reply of each method, on a router with data for all of them."""
-    house = shop.house
+    harness = shop.harness
     replies: dict[str, Any] = {}
 
     async def call(method: str, /, **args: Any) -> Any:
-        replies[method] = await house.call(method, **args)
+        replies[method] = await harness.call(method, **args)
         return replies[method]
 
     await call("set_keys", webhook_secret="whsec_thisRoutersOwnSecret")
@@ -31,9 +31,9 @@ async def every_reply(shop: Shop) -> dict[str, Any]:
     await call("sync")
     await call("has", feature=FEATURE)
     await call("payment_status", payment_id=session_id)
-    business = await house.call("create_checkout_session", price_id="price_business_monthly")
+    business = await harness.call("create_checkout_session", price_id="price_business_monthly")
     shop.stripe.pay(business["session_id"])
-    await house.call("sync")
+    await harness.call("sync")
     [held] = (await call("subscriptions"))["subscriptions"]
     await call("preview_change", subscription=held["id"], price_id="price_business_yearly")
     await call("change_plan", subscription=held["id"], price_id="price_business_yearly")

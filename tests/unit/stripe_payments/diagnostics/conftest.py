@@ -1,4 +1,4 @@
-"""Houses in particular trouble."""
+"""Harnesses in particular trouble."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from pathlib import Path
 import pytest
 
 from simulator.stripe_cloud import StripeCloud
-from tests.unit.stripe_payments.house import House, Shop, open_house
+from tests.unit.stripe_payments.harness import Harness, Shop, open_harness
 
 KEY = "sk_test_51DiagnosticsDiagnostics"
 
 
 @pytest.fixture
-async def offline(tmp_path: Path) -> AsyncIterator[House]:
+async def offline(tmp_path: Path) -> AsyncIterator[Harness]:
     """Keys, but nobody listens where Stripe should be."""
-    async with open_house(tmp_path, STRIPE_API_BASE="http://127.0.0.1:9") as house:
-        await house.call("set_keys", secret_key=KEY)
-        yield house
+    async with open_harness(tmp_path, STRIPE_API_BASE="http://127.0.0.1:9") as harness:
+        await harness.call("set_keys", secret_key=KEY)
+        yield harness
 
 
 @pytest.fixture
-async def unprovisioned(tmp_path: Path) -> AsyncIterator[House]:
+async def unprovisioned(tmp_path: Path) -> AsyncIterator[Harness]:
     """Keys and a Stripe on which nothing is on sale."""
-    async with StripeCloud() as cloud, open_house(tmp_path, STRIPE_API_BASE=cloud.url) as house:
-        await house.call("set_keys", secret_key=KEY)
-        yield house
+    async with StripeCloud() as cloud, open_harness(tmp_path, STRIPE_API_BASE=cloud.url) as harness:
+        await harness.call("set_keys", secret_key=KEY)
+        yield harness
 
 
 @pytest.fixture
-def house_of_shop(shop: Shop) -> House:
-    return shop.house
+def harness_of_shop(shop: Shop) -> Harness:
+    return shop.harness

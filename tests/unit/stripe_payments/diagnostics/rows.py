@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.unit.stripe_payments.house import House
+from tests.unit.stripe_payments.harness import Harness
 
 
-async def row(house: House, name: str, locale: str = "en") -> Any:
+async def row(harness: Harness, name: str, locale: str = "en") -> Any:
     """One check's row; the whole reply has the promised shape."""
-    reply = await house.call("check", locale=locale)
+    reply = await harness.call("check", locale=locale)
     for one in reply["checks"]:
         assert set(one) == {"id", "ok", "severity", "detail", "hint"}
         assert one["ok"] is (one["severity"] in ("ok", "info"))
@@ -19,9 +19,9 @@ async def row(house: House, name: str, locale: str = "en") -> Any:
     return found
 
 
-async def told(house: House, name: str, severity: str, *, says: str = "", hint: str = "") -> None:
+async def told(harness: Harness, name: str, severity: str, *, says: str = "", hint: str = "") -> None:
     """The check `name` finds a fault of that severity, and says so in both languages, with a remedy."""
-    english, italian = await row(house, name, "en"), await row(house, name, "it")
+    english, italian = await row(harness, name, "en"), await row(harness, name, "it")
     assert english["severity"] == italian["severity"] == severity, english
     assert says in english["detail"], english
     assert hint in english["hint"], english
@@ -31,8 +31,8 @@ async def told(house: House, name: str, severity: str, *, says: str = "", hint: 
         assert italian["hint"]
 
 
-async def fine(house: House, name: str) -> None:
+async def fine(harness: Harness, name: str) -> None:
     """The check `name` finds nothing to do."""
-    english, italian = await row(house, name, "en"), await row(house, name, "it")
+    english, italian = await row(harness, name, "en"), await row(harness, name, "it")
     assert english["severity"] == italian["severity"] == "ok", english
     assert english["detail"] != italian["detail"] or name == "dns"

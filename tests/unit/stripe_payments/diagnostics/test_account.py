@@ -8,21 +8,21 @@ import pytest
 
 from stripe_payments.stripe_api import PERMISSIONS
 from tests.unit.stripe_payments.diagnostics.rows import fine, row, told
-from tests.unit.stripe_payments.house import ONETIME, House, Shop
+from tests.unit.stripe_payments.harness import ONETIME, Harness, Shop
 
 MONTHLY = "price_premium_monthly"
 
 
 async def test_nothing_is_wrong(shop: Shop) -> None:
     for name in ("key", "key_permissions", "prices"):
-        await fine(shop.house, name)
-    await told(shop.house, "key_mode", "info", says="Test mode")
+        await fine(shop.harness, name)
+    await told(shop.harness, "key_mode", "info", says="Test mode")
 
 
-async def test_no_key(house: House) -> None:
-    await told(house, "key", "error", says="No Stripe secret key", hint="set_keys")
+async def test_no_key(harness: Harness) -> None:
+    await told(harness, "key", "error", says="No Stripe secret key", hint="set_keys")
     for name in ("key_permissions", "key_mode", "stripe", "prices", "webhook_endpoint", "polling"):
-        await told(house, name, "info", says="no secret key")
+        await told(harness, name, "info", says="no secret key")
 
 
 @pytest.mark.parametrize(
@@ -33,13 +33,15 @@ async def test_no_key(house: House) -> None:
     ],
 )
 async def test_a_key_that_stripe_refuses(shop: Shop, key: str, says: str, hint: str) -> None:
-    await shop.house.call("set_keys", secret_key=key)
-    await told(shop.house, "key", "error", says=says, hint=hint)
-    assert (await row(shop.house, "stripe"))["severity"] == "ok"  # it answers, and that is what is asked here
-    assert key not in json.dumps(await shop.house.call("check"))
+    await shop.harness.call("set_keys", secret_key=key)
+    await told(shop.harness, "key", "error", says=says, hint=hint)
+    assert (await row(shop.harness, "stripe"))[
+        "severity"
+    ] == "ok"  # it answers, and that is what is asked here
+    assert key not in json.dumps(await shop.harness.call("check"))
 
 
-async def test_stripe_away_is_no_fault_of_the_key(offline: House) -> None:
+async def test_stripe_away_is_no_fault_of_the_key(offline: Harness) -> None:
     await told(offline, "key", "info", says="cannot be reached")
 
 
@@ -48,38 +50,38 @@ async def test_a_restricted_key_that_lacks_something(shop: Shop, lacking: object
     (permission,) = [one for one in PERMISSIONS if one is lacking]
     key = "rk_test_restricted"
     shop.stripe.api.keys.restrict(key, [f"rak_{permission.rak}_read"])
-    await shop.house.call("set_keys", secret_key=key)
+    await shop.harness.call("set_keys", secret_key=key)
     severity = "warning" if permission.setup_only else "error"
-    await told(shop.house, "key_permissions", severity, says=permission.resource, hint=permission.resource)
-    await fine(shop.house, "key")
+    await told(shop.harness, "key_permissions", severity, says=permission.resource, hint=permission.resource)
+    await fine(shop.harness, "key")
 
 
 async def test_a_restricted_key_that_may_all(shop: Shop) -> None:
-    await shop.house.call("set_keys", secret_key="rk_test_restricted")
-    await fine(shop.house, "key_permissions")
+    await shop.harness.call("set_keys", secret_key="rk_test_restricted")
+    await fine(shop.harness, "key_permissions")
 
 
 async def test_test_ids_under_a_live_key(shop: Shop) -> None:
-    await shop.house.call("set_keys", secret_key="sk_live_1234567890abcdef")
-    await told(shop.house, "key_mode", "error", says=ONETIME, hint="provision")
-    await told(shop.house, "prices", "error", says=ONETIME, hint="provision")
+    await shop.harness.call("set_keys", secret_key="sk_live_1234567890abcdef")
+    await told(shop.harness, "key_mode", "error", says=ONETIME, hint="provision")
+    await told(shop.harness, "prices", "error", says=ONETIME, hint="provision")
 
 
 async def test_a_live_publishable_key_beside_a_test_key(shop: Shop) -> None:
-    secrets = shop.house.state / "secrets.json"
+    secrets = shop.harness.state / "secrets.json"
     held = json.loads(secrets.read_text())
     secrets.write_text(json.dumps({**held, "publishable_key": "pk_live_1234567890abcdef"}))
-    await told(shop.house, "key_mode", "error", says="publishable", hint="set_keys")
+    await told(shop.harness, "key_mode", "error", says="publishable", hint="set_keys")
 
 
-async def test_prices_that_do_not_exist(unprovisioned: House) -> None:
+async def test_prices_that_do_not_exist(unprovisioned: Harness) -> None:
     await told(unprovisioned, "prices", "error", says=f"“{MONTHLY}” does not exist", hint="provision")
 
 
 async def test_an_archived_price(shop: Shop) -> None:
-    price = (await shop.house.parts()).settings().prices[MONTHLY]
+    price = (await shop.harness.parts()).settings().prices[MONTHLY]
     await shop.account.request("POST", f"prices/{price.price_id}", active=False)
-    await told(shop.house, "prices", "error", says=f"“{MONTHLY}” is archived", hint="Unarchive")
+    await told(shop.harness, "prices", "error", says=f"“{MONTHLY}” is archived", hint="Unarchive")
 
 
 @pytest.mark.parametrize(
@@ -91,17 +93,17 @@ async def test_an_archived_price(shop: Shop) -> None:
     ],
 )
 async def test_a_price_that_differs(shop: Shop, option: str, value: str, says: str) -> None:
-    await shop.house.configure(MONTHLY, **{option: value})
-    await told(shop.house, "prices", "warning", says=says, hint='"replace":true')
+    await shop.harness.configure(MONTHLY, **{option: value})
+    await told(shop.harness, "prices", "warning", says=says, hint='"replace":true')
 
 
-async def test_nothing_on_sale(house: House) -> None:
-    for alias in (await house.parts()).settings().prices:
-        await house.bus.call("uci", "delete", {"config": "stripe-payments", "section": alias})
-    await house.bus.call("uci", "commit", {"config": "stripe-payments"})
+async def test_nothing_on_sale(harness: Harness) -> None:
+    for alias in (await harness.parts()).settings().prices:
+        await harness.bus.call("uci", "delete", {"config": "stripe-payments", "section": alias})
+    await harness.bus.call("uci", "commit", {"config": "stripe-payments"})
 
     async def read() -> bool:
-        return not (await house.parts()).settings().prices
+        return not (await harness.parts()).settings().prices
 
-    await house.until(read)
-    await told(house, "prices", "warning", says="Nothing is for sale", hint="config price")
+    await harness.until(read)
+    await told(harness, "prices", "warning", says="Nothing is for sale", hint="config price")

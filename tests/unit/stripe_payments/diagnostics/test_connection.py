@@ -17,7 +17,7 @@ import trustme
 
 from tests.unit.stripe_payments.diagnostics.conftest import KEY
 from tests.unit.stripe_payments.diagnostics.rows import fine, row, told
-from tests.unit.stripe_payments.house import House, Shop, open_house
+from tests.unit.stripe_payments.harness import Harness, Shop, open_harness
 
 DAY = datetime.timedelta(days=1)
 
@@ -48,24 +48,26 @@ def certificate(authority: trustme.CA, **options: Any) -> ssl.SSLContext:
 
 
 @contextlib.asynccontextmanager
-async def house_at(base: str, folder: Path) -> AsyncIterator[House]:
-    async with open_house(folder, STRIPE_API_BASE=base) as house:
-        await house.call("set_keys", secret_key=KEY)
-        yield house
+async def harness_at(base: str, folder: Path) -> AsyncIterator[Harness]:
+    async with open_harness(folder, STRIPE_API_BASE=base) as harness:
+        await harness.call("set_keys", secret_key=KEY)
+        yield harness
 
 
 async def test_nothing_is_wrong(shop: Shop) -> None:
     for name in ("dns", "connection", "ca_bundle", "stripe", "clock"):
-        await fine(shop.house, name)
-    await told(shop.house, "tls", "info", says="simulated")
+        await fine(shop.harness, name)
+    await told(shop.harness, "tls", "info", says="simulated")
 
 
 async def test_a_name_that_does_not_exist(tmp_path: Path) -> None:
-    async with house_at("https://stripe.invalid", tmp_path) as house:
-        await told(house, "dns", "error", says="stripe.invalid" if await _resolves() else "", hint="nslookup")
-        await told(house, "connection", "info", says="earlier step")
-        await told(house, "tls", "info", says="earlier step")
-        await told(house, "stripe", "error", says="dns", hint="Name resolution")
+    async with harness_at("https://stripe.invalid", tmp_path) as harness:
+        await told(
+            harness, "dns", "error", says="stripe.invalid" if await _resolves() else "", hint="nslookup"
+        )
+        await told(harness, "connection", "info", says="earlier step")
+        await told(harness, "tls", "info", says="earlier step")
+        await told(harness, "stripe", "error", says="dns", hint="Name resolution")
 
 
 async def _resolves() -> bool:
@@ -89,11 +91,11 @@ async def test_no_dns_server_and_no_such_name_are_told_apart(
         return genuine(host, *args, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", resolver)
-    async with house_at("https://stripe.invalid", tmp_path) as house:
-        await told(house, "dns", "error", says=says)
+    async with harness_at("https://stripe.invalid", tmp_path) as harness:
+        await told(harness, "dns", "error", says=says)
 
 
-async def test_a_closed_port(offline: House) -> None:
+async def test_a_closed_port(offline: Harness) -> None:
     await fine(offline, "dns")
     await told(offline, "connection", "error", says="refuses", hint="firewall")
     await told(offline, "stripe", "error", says="refused")
@@ -103,11 +105,11 @@ async def test_a_closed_port(offline: House) -> None:
 async def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
     async with (
         server(certificate(trustme.CA())) as port,
-        house_at(f"https://127.0.0.1:{port}", tmp_path) as house,
+        harness_at(f"https://127.0.0.1:{port}", tmp_path) as harness,
     ):
-        await fine(house, "connection")
-        await told(house, "tls", "error", says="is not trusted", hint="cannot be disabled")
-        await told(house, "stripe", "error", says="tls")
+        await fine(harness, "connection")
+        await told(harness, "tls", "error", says="is not trusted", hint="cannot be disabled")
+        await told(harness, "stripe", "error", says="tls")
 
 
 async def test_a_certificate_that_is_vouched_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,9 +118,9 @@ async def test_a_certificate_that_is_vouched_for(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(stripe, "ca_bundle_path", str(tmp_path / "authority.pem"))
     async with (
         server(certificate(authority)) as port,
-        house_at(f"https://127.0.0.1:{port}", tmp_path) as house,
+        harness_at(f"https://127.0.0.1:{port}", tmp_path) as harness,
     ):
-        english = await row(house, "tls")
+        english = await row(harness, "tls")
         assert english["severity"] == "ok"
         assert "TLSv1" in english["detail"]
 
@@ -138,47 +140,47 @@ async def test_a_clock_outside_the_certificates_time(
     )
     async with (
         server(certificate(authority, **span)) as port,
-        house_at(f"https://127.0.0.1:{port}", tmp_path) as house,
+        harness_at(f"https://127.0.0.1:{port}", tmp_path) as harness,
     ):
-        await told(house, "tls", "error", says="router's clock", hint="sysntpd")
+        await told(harness, "tls", "error", says="router's clock", hint="sysntpd")
 
 
 async def test_something_that_speaks_no_tls(tmp_path: Path) -> None:
-    async with server(None) as port, house_at(f"https://127.0.0.1:{port}", tmp_path) as house:
-        await fine(house, "connection")
-        await told(house, "tls", "error", says="TLS handshake", hint="captive portal")
+    async with server(None) as port, harness_at(f"https://127.0.0.1:{port}", tmp_path) as harness:
+        await fine(harness, "connection")
+        await told(harness, "tls", "error", says="TLS handshake", hint="captive portal")
 
 
 async def test_a_bundle_that_is_gone_empty_or_damaged(shop: Shop, tmp_path: Path, monkeypatch: Any) -> None:
     bundle = tmp_path / "bundle.crt"
     monkeypatch.setattr(stripe, "ca_bundle_path", str(bundle))
-    await told(shop.house, "ca_bundle", "error", says="is missing", hint="python3-stripe")
+    await told(shop.harness, "ca_bundle", "error", says="is missing", hint="python3-stripe")
     bundle.write_text("")
-    await told(shop.house, "ca_bundle", "error", says=str(bundle), hint="python3-stripe")
+    await told(shop.harness, "ca_bundle", "error", says=str(bundle), hint="python3-stripe")
     bundle.write_text("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
-    await told(shop.house, "ca_bundle", "error", says="cannot be read", hint="python3-stripe")
+    await told(shop.harness, "ca_bundle", "error", says="cannot be read", hint="python3-stripe")
 
 
 async def test_stripe_has_a_bad_day(shop: Shop) -> None:
     shop.stripe.set_faults(status=503)
-    await told(shop.house, "stripe", "error", says="HTTP 503", hint="status.stripe.com")
+    await told(shop.harness, "stripe", "error", says="HTTP 503", hint="status.stripe.com")
     shop.stripe.set_faults(status=429)
-    await told(shop.house, "stripe", "warning", says="rate limiting")
+    await told(shop.harness, "stripe", "warning", says="rate limiting")
     shop.stripe.set_faults()
-    await fine(shop.house, "stripe")
+    await fine(shop.harness, "stripe")
 
 
 async def test_a_router_clock_that_is_wrong(shop: Shop) -> None:
     shop.stripe.advance(3 * 86_400)
-    await told(shop.house, "clock", "warning", says="The router's clock is", hint="sysntpd")
+    await told(shop.harness, "clock", "warning", says="The router's clock is", hint="sysntpd")
 
 
 async def test_a_line_that_hangs_holds_up_nothing_else(tmp_path: Path) -> None:
     async with (
         server(None, mute=True) as port,
-        house_at(f"http://127.0.0.1:{port}", tmp_path) as house,
+        harness_at(f"http://127.0.0.1:{port}", tmp_path) as harness,
     ):
-        reply = await asyncio.wait_for(house.call("check"), 25)
+        reply = await asyncio.wait_for(harness.call("check"), 25)
         found = {one["id"]: one["severity"] for one in reply["checks"]}
         assert found["stripe"] == "error"
         assert found["ledger"] == found["connection"] == found["settings_helper"] == "ok"

@@ -9,7 +9,7 @@ import pytest
 
 from stripe_payments.stripe_api import sign
 from tests.unit.stripe_payments.diagnostics.rows import fine, told
-from tests.unit.stripe_payments.house import House, Shop
+from tests.unit.stripe_payments.harness import Harness, Shop
 
 URL = "http://127.0.0.1:8080/api/payments/webhook"
 SECRET = "whsec_ofThisRouter"
@@ -17,7 +17,7 @@ SECRET = "whsec_ofThisRouter"
 
 @pytest.fixture
 async def listening(shop: Shop) -> Shop:
-    await shop.house.call("setup_webhook", url=URL)
+    await shop.harness.call("setup_webhook", url=URL)
     return shop
 
 
@@ -26,7 +26,7 @@ def endpoint(shop: Shop) -> dict[str, Any]:
     return found
 
 
-async def deliver(house: House, *, secret: str, age: int = 0) -> int:
+async def deliver(harness: Harness, *, secret: str, age: int = 0) -> int:
     event = {
         "id": "evt_1",
         "object": "event",
@@ -35,35 +35,37 @@ async def deliver(house: House, *, secret: str, age: int = 0) -> int:
         "data": {"object": {"id": "cs_test_1", "object": "checkout.session"}},
     }
     body = json.dumps(event).encode()
-    at = ((await house.parts()).clock.now() or 0) - age
-    reply = await house.http(
+    at = ((await harness.parts()).clock.now() or 0) - age
+    reply = await harness.http(
         "POST", "/api/payments/webhook", body, stripe_signature=f"t={at},v1={sign(body, secret, at)}"
     )
     return reply.status
 
 
 async def test_nothing_is_wrong(listening: Shop) -> None:
-    await fine(listening.house, "webhook_endpoint")
+    await fine(listening.harness, "webhook_endpoint")
 
 
 async def test_no_webhook_is_no_fault(shop: Shop) -> None:
-    await told(shop.house, "webhook_endpoint", "info", says="No webhook", hint="setup_webhook")
-    await told(shop.house, "webhook_deliveries", "info", says="yet")
+    await told(shop.harness, "webhook_endpoint", "info", says="No webhook", hint="setup_webhook")
+    await told(shop.harness, "webhook_deliveries", "info", says="yet")
 
 
 async def test_a_secret_entered_by_hand(shop: Shop) -> None:
-    await shop.house.call("set_keys", webhook_secret=SECRET)
-    await told(shop.house, "webhook_endpoint", "info", says="entered manually")
+    await shop.harness.call("set_keys", webhook_secret=SECRET)
+    await told(shop.harness, "webhook_endpoint", "info", says="entered manually")
 
 
 async def test_deleted(listening: Shop) -> None:
     await listening.account.request("DELETE", f"webhook_endpoints/{endpoint(listening)['id']}")
-    await told(listening.house, "webhook_endpoint", "warning", says="no longer exists", hint="setup_webhook")
+    await told(
+        listening.harness, "webhook_endpoint", "warning", says="no longer exists", hint="setup_webhook"
+    )
 
 
 async def test_disabled(listening: Shop) -> None:
     await listening.account.request("POST", f"webhook_endpoints/{endpoint(listening)['id']}", disabled=True)
-    await told(listening.house, "webhook_endpoint", "warning", says="disabled", hint="setup_webhook")
+    await told(listening.harness, "webhook_endpoint", "warning", says="disabled", hint="setup_webhook")
 
 
 async def test_wrong_events(listening: Shop) -> None:
@@ -71,7 +73,7 @@ async def test_wrong_events(listening: Shop) -> None:
         "POST", f"webhook_endpoints/{endpoint(listening)['id']}", enabled_events=["invoice.paid"]
     )
     await told(
-        listening.house,
+        listening.harness,
         "webhook_endpoint",
         "warning",
         says="checkout.session.completed",
@@ -81,62 +83,62 @@ async def test_wrong_events(listening: Shop) -> None:
 
 async def test_another_version(listening: Shop) -> None:
     endpoint(listening)["api_version"] = "2023-10-16"
-    await told(listening.house, "webhook_endpoint", "warning", says="2023-10-16", hint="setup_webhook")
+    await told(listening.harness, "webhook_endpoint", "warning", says="2023-10-16", hint="setup_webhook")
 
 
 async def test_another_secret(listening: Shop) -> None:
-    await listening.house.call("set_keys", webhook_secret=SECRET)
-    await told(listening.house, "webhook_endpoint", "warning", says="secret", hint="setup_webhook")
+    await listening.harness.call("set_keys", webhook_secret=SECRET)
+    await told(listening.harness, "webhook_endpoint", "warning", says="secret", hint="setup_webhook")
 
 
 async def test_the_secret_of_the_other_mode(listening: Shop) -> None:
-    await listening.house.call("set_keys", secret_key="sk_live_1234567890abcdef")
-    await told(listening.house, "key_mode", "error", says="webhook secret", hint="setup_webhook")
+    await listening.harness.call("set_keys", secret_key="sk_live_1234567890abcdef")
+    await told(listening.harness, "key_mode", "error", says="webhook secret", hint="setup_webhook")
 
 
 async def test_a_key_that_may_not_look(listening: Shop) -> None:
     key = "rk_test_noWebhooks"
     listening.stripe.api.keys.restrict(key, ["rak_webhook_read"])
-    await listening.house.call("set_keys", secret_key=key)
-    await told(listening.house, "webhook_endpoint", "info", says="lacks permission")
+    await listening.harness.call("set_keys", secret_key=key)
+    await told(listening.harness, "webhook_endpoint", "info", says="lacks permission")
 
 
 async def test_deliveries(shop: Shop) -> None:
-    house = shop.house
-    await house.trust_the_clock()
-    assert await deliver(house, secret=SECRET) == 503
-    await told(house, "webhook_deliveries", "warning", says="no webhook secret", hint="setup_webhook")
-    await house.call("set_keys", webhook_secret=SECRET)
-    assert await deliver(house, secret="whsec_another") == 400
-    await told(house, "webhook_deliveries", "warning", says="does not match", hint="another endpoint")
-    assert await deliver(house, secret=SECRET, age=3600) == 400
-    await told(house, "webhook_deliveries", "warning", says="too old", hint="proxy")
-    assert await deliver(house, secret=SECRET) == 200
+    harness = shop.harness
+    await harness.trust_the_clock()
+    assert await deliver(harness, secret=SECRET) == 503
+    await told(harness, "webhook_deliveries", "warning", says="no webhook secret", hint="setup_webhook")
+    await harness.call("set_keys", webhook_secret=SECRET)
+    assert await deliver(harness, secret="whsec_another") == 400
+    await told(harness, "webhook_deliveries", "warning", says="does not match", hint="another endpoint")
+    assert await deliver(harness, secret=SECRET, age=3600) == 400
+    await told(harness, "webhook_deliveries", "warning", says="too old", hint="proxy")
+    assert await deliver(harness, secret=SECRET) == 200
 
     async def worked_off() -> bool:
-        return (await (await house.parts()).ledger.read(lambda tx: tx.inbox.pending_count())) == 0
+        return (await (await harness.parts()).ledger.read(lambda tx: tx.inbox.pending_count())) == 0
 
-    await house.until(worked_off)
-    await fine(house, "webhook_deliveries")
+    await harness.until(worked_off)
+    await fine(harness, "webhook_deliveries")
 
 
 async def test_events_that_cannot_be_worked_off(shop: Shop) -> None:
-    house = shop.house
-    await house.trust_the_clock()
-    await house.call("set_keys", webhook_secret=SECRET)
+    harness = shop.harness
+    await harness.trust_the_clock()
+    await harness.call("set_keys", webhook_secret=SECRET)
     shop.stripe.set_faults(status=503)
-    assert await deliver(house, secret=SECRET) == 200
+    assert await deliver(harness, secret=SECRET) == 200
 
     async def failed() -> bool:
-        waiting = await (await house.parts()).ledger.read(lambda tx: tx.inbox.due(2**40, 10))
+        waiting = await (await harness.parts()).ledger.read(lambda tx: tx.inbox.due(2**40, 10))
         return any(one.error for one in waiting)
 
-    await house.until(failed)
-    await told(house, "events", "warning", says="1", hint="retried")
-    await told(house, "webhook_deliveries", "warning", says="checkout.session.completed", hint="retried")
+    await harness.until(failed)
+    await told(harness, "events", "warning", says="1", hint="retried")
+    await told(harness, "webhook_deliveries", "warning", says="checkout.session.completed", hint="retried")
 
 
-async def test_a_webhook_before_the_time_is_known(offline: House) -> None:
+async def test_a_webhook_before_the_time_is_known(offline: Harness) -> None:
     await offline.call("set_keys", webhook_secret=SECRET)
     assert await deliver(offline, secret=SECRET) == 503
     await told(offline, "webhook_deliveries", "info", says="before the clock")

@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from tests.unit.stripe_payments.house import ONETIME, House, Reply, Shop
+from tests.unit.stripe_payments.harness import ONETIME, Harness, Reply, Shop
 
 CREATE = "/api/payments/create-checkout-session"
 JSON = "application/json"
 
 
-async def create(house: House, body: object, **headers: str) -> Reply:
-    sid = await house.login()
-    return await house.http("POST", CREATE, body, authorization=f"Bearer {sid}", **headers)
+async def create(harness: Harness, body: object, **headers: str) -> Reply:
+    sid = await harness.login()
+    return await harness.http("POST", CREATE, body, authorization=f"Bearer {sid}", **headers)
 
 
 @pytest.mark.parametrize(
@@ -41,13 +41,13 @@ async def create(house: House, body: object, **headers: str) -> Reply:
     ],
 )
 async def test_a_malformed_order_is_refused(
-    house: House, body: str | bytes, content_type: str, expected: tuple[int, str]
+    harness: Harness, body: str | bytes, content_type: str, expected: tuple[int, str]
 ) -> None:
-    assert (await create(house, body, content_type=content_type)).error == expected
+    assert (await create(harness, body, content_type=content_type)).error == expected
 
 
-async def test_a_request_without_a_valid_host_is_refused(house: House) -> None:
-    assert (await create(house, {"price_id": ONETIME}, host="evil.example/x")).error == (
+async def test_a_request_without_a_valid_host_is_refused(harness: Harness) -> None:
+    assert (await create(harness, {"price_id": ONETIME}, host="evil.example/x")).error == (
         400,
         "invalid_argument",
     )
@@ -59,7 +59,7 @@ async def test_the_guides_request(shop: Shop) -> None:
         "success_url": "http://192.168.1.1/payment-success",
         "cancel_url": "http://192.168.1.1/payment-cancel",
     }
-    reply = await create(shop.house, order)
+    reply = await create(shop.harness, order)
     assert (reply.status, reply.headers["Content-Type"]) == (200, "application/json")
     body = reply.json()
     assert set(body) == {"session_id", "checkout_url"}
@@ -71,6 +71,6 @@ async def test_the_guides_request(shop: Shop) -> None:
 
 async def test_a_foreign_return_url_is_refused(shop: Shop) -> None:
     for url in ("https://evil.example/", "//evil.example/", "http://192.168.1.1@evil.example/"):
-        reply = await create(shop.house, {"price_id": ONETIME, "success_url": url})
+        reply = await create(shop.harness, {"price_id": ONETIME, "success_url": url})
         assert reply.status == 400
         assert reply.error[1] in ("foreign_return_url", "invalid_argument")

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tests.unit.stripe_payments.house import FEATURE, ONETIME, House, Reply, Shop
+from tests.unit.stripe_payments.harness import FEATURE, ONETIME, Harness, Reply, Shop
 
 
 class Page(HTMLParser):
@@ -46,15 +46,17 @@ class Page(HTMLParser):
         return self.all("html")[0]["lang"]
 
 
-async def page(house: House, session_id: str = "", path: str = "/payment-success", **headers: str) -> Page:
+async def page(
+    harness: Harness, session_id: str = "", path: str = "/payment-success", **headers: str
+) -> Page:
     query = f"session_id={session_id}" if session_id else ""
-    return Page(await house.http("GET", path, query=query, **headers))
+    return Page(await harness.http("GET", path, query=query, **headers))
 
 
 async def test_a_paid_purchase(shop: Shop) -> None:
     session_id = await shop.buy()
     for path in ("/payment-success", "/api/payments/payment-success", "/payment-cancel"):
-        shown = await page(shop.house, session_id, path)
+        shown = await page(shop.harness, session_id, path)
         assert (shown.reply.status, shown.state) == (200, "paid")
     assert "Router OS Premium" in shown.text
     assert "49.99 EUR" in shown.text
@@ -73,12 +75,12 @@ async def test_opening_the_page_fetches_the_payment(shop: Shop) -> None:
     """Without a webhook, and before the next poll."""
     session_id = await shop.checkout()
     shop.stripe.pay(session_id)
-    assert (await page(shop.house, session_id)).state == "paid"
+    assert (await page(shop.harness, session_id)).state == "paid"
 
 
 async def test_a_page_opened_before_the_payment_links_to_it(shop: Shop) -> None:
     session_id = await shop.checkout()
-    shown = await page(shop.house, session_id)
+    shown = await page(shop.harness, session_id)
     assert shown.state == "open"
     assert shown.named("continue")["href"] == f"{shop.stripe.url}/c/pay/{session_id}"
     assert shown.named("outcome")["data-status-url"] == f"/api/payments/status/{session_id}"
@@ -88,8 +90,8 @@ async def test_a_page_opened_before_the_payment_links_to_it(shop: Shop) -> None:
 async def test_a_declined_card_is_explained(shop: Shop) -> None:
     session_id = await shop.checkout()
     shop.stripe.pay(session_id, card="4000000000000002")
-    english = await page(shop.house, session_id)
-    italian = await page(shop.house, session_id, accept_language="it")
+    english = await page(shop.harness, session_id)
+    italian = await page(shop.harness, session_id, accept_language="it")
     assert english.state == "open"
     assert "declined" in english.text
     assert "rifiutato" in italian.text
@@ -98,17 +100,17 @@ async def test_a_declined_card_is_explained(shop: Shop) -> None:
 async def test_a_bank_debit_is_pending(shop: Shop) -> None:
     session_id = await shop.checkout()
     shop.stripe.pay(session_id, card="bank_debit")
-    shown = await page(shop.house, session_id)
+    shown = await page(shop.harness, session_id)
     assert shown.state == "pending"
     assert "bank" in shown.text
 
 
 async def test_leaving_the_checkout_shows_canceled(shop: Shop) -> None:
     session_id = await shop.checkout()
-    shown = await page(shop.house, session_id, "/payment-cancel")
+    shown = await page(shop.harness, session_id, "/payment-cancel")
     assert shown.state == "canceled"
     assert "you were not charged" in shown.text
-    plain = await page(shop.house, path="/payment-cancel", accept_language="it-IT")
+    plain = await page(shop.harness, path="/payment-cancel", accept_language="it-IT")
     assert (plain.reply.status, plain.state, plain.language) == (200, "canceled", "it")
     assert "non ti è stato addebitato nulla" in plain.text
 
@@ -116,14 +118,14 @@ async def test_leaving_the_checkout_shows_canceled(shop: Shop) -> None:
 async def test_an_expired_session(shop: Shop) -> None:
     session_id = await shop.checkout()
     await shop.account.request("POST", f"checkout/sessions/{session_id}/expire")
-    assert (await page(shop.house, session_id)).state == "expired"
+    assert (await page(shop.harness, session_id)).state == "expired"
 
 
-async def test_without_stripe_the_page_polls(house: House) -> None:
-    await house.call("set_keys", secret_key="sk_test_51ForTheMode")
-    await house.add_checkout("cs_test_1")
-    await house.refusal("sync")
-    shown = await page(house, "cs_test_1")
+async def test_without_stripe_the_page_polls(harness: Harness) -> None:
+    await harness.call("set_keys", secret_key="sk_test_51ForTheMode")
+    await harness.add_checkout("cs_test_1")
+    await harness.refusal("sync")
+    shown = await page(harness, "cs_test_1")
     assert (shown.reply.status, shown.state) == (200, "waiting")
     assert "cannot reach Stripe" in shown.text
     assert shown.all("noscript")
@@ -135,8 +137,8 @@ async def test_without_stripe_the_page_polls(house: House) -> None:
 
 
 @pytest.mark.parametrize("session_id", ["", "cs_test_nobodys", "pi_1", "<script>", "x" * 3000])
-async def test_an_unknown_payment(house: House, session_id: str) -> None:
-    shown = await page(house, session_id)
+async def test_an_unknown_payment(harness: Harness, session_id: str) -> None:
+    shown = await page(harness, session_id)
     assert (shown.reply.status, shown.state) == (404, "unknown")
     assert "<script>" not in shown.reply.body
 
@@ -153,10 +155,10 @@ async def test_an_unknown_payment(house: House, session_id: str) -> None:
     ],
 )
 async def test_the_language_is_the_buyers(
-    house: House, query: str, locale: str, accept: str, expected: str
+    harness: Harness, query: str, locale: str, accept: str, expected: str
 ) -> None:
-    await house.add_checkout("cs_test_1", locale=locale)
-    reply = await house.http(
+    await harness.add_checkout("cs_test_1", locale=locale)
+    reply = await harness.http(
         "GET", "/payment-success", query=f"session_id=cs_test_1{query}", accept_language=accept
     )
     assert Page(reply).language == expected
@@ -165,17 +167,17 @@ async def test_the_language_is_the_buyers(
 
 async def test_titles_of_the_configuration_are_escaped(shop: Shop) -> None:
     hostile = '<img src=x onerror=alert(1)> & "Co" {item}'
-    await shop.house.configure("router_os_premium", title=hostile)
-    await shop.house.configure(FEATURE, title=hostile)
-    shown = await page(shop.house, await shop.buy())
+    await shop.harness.configure("router_os_premium", title=hostile)
+    await shop.harness.configure(FEATURE, title=hostile)
+    shown = await page(shop.harness, await shop.buy())
     assert shown.state == "paid"
     assert not shown.all("img")
     assert shown.text.count(hostile) == 2
 
 
-async def test_a_page_loads_nothing_runs_only_its_script_and_cannot_be_framed(house: House) -> None:
-    await house.add_checkout("cs_test_1")
-    first, second = await page(house, "cs_test_1"), await page(house, "cs_test_1")
+async def test_a_page_loads_nothing_runs_only_its_script_and_cannot_be_framed(harness: Harness) -> None:
+    await harness.add_checkout("cs_test_1")
+    first, second = await page(harness, "cs_test_1"), await page(harness, "cs_test_1")
     headers = first.reply.headers
     policy = headers["Content-Security-Policy"]
     assert headers["Content-Type"] == "text/html; charset=utf-8"
@@ -195,17 +197,17 @@ async def test_a_page_loads_nothing_runs_only_its_script_and_cannot_be_framed(ho
             assert not (attributes.get(name) or "").startswith(("http:", "//", "data:"))
 
 
-async def test_on_the_internet_side_there_is_no_link_to_luci(house: House) -> None:
-    await house.configure("main", public_url="https://pay.example.net", listen=["0.0.0.0:8443"])
-    outside = await page(house, "cs_x", host="pay.example.net", x_forwarded_proto="https")
+async def test_on_the_internet_side_there_is_no_link_to_luci(harness: Harness) -> None:
+    await harness.configure("main", public_url="https://pay.example.net", listen=["0.0.0.0:8443"])
+    outside = await page(harness, "cs_x", host="pay.example.net", x_forwarded_proto="https")
     assert not outside.all("a")
-    assert (await page(house, "cs_x")).named("shop")["href"]
+    assert (await page(harness, "cs_x")).named("shop")["href"]
 
 
 async def test_the_page_uses_the_language_and_title_of_the_order(shop: Shop) -> None:
     session_id = await shop.checkout(locale="it")
     shop.stripe.pay(session_id)
-    shown = await page(shop.house, session_id)
+    shown = await page(shop.harness, session_id)
     assert shown.language == "it"
     assert "Importo 49.99 EUR" in " ".join(shown.text.split())
     assert ONETIME not in shown.text

@@ -8,14 +8,14 @@ from playwright.async_api import async_playwright
 from simulator.browser_front import BrowserFront
 from stripe_payments.currencies import decimal_amount
 from stripe_payments.http_api.templating import Templates
-from tests.unit.stripe_payments.house import Shop
+from tests.unit.stripe_payments.harness import Shop
 
 CHROMIUM = "/usr/bin/chromium"
 
 
 @pytest.mark.browser
 async def test_the_page_follows_the_payment_without_a_reload(shop: Shop) -> None:
-    front = BrowserFront(shop.house.bus_path, shop.house.root, None)
+    front = BrowserFront(shop.harness.bus_path, shop.harness.root, None)
     await front.start("127.0.0.1", 0)
     try:
         session_id = await shop.checkout()

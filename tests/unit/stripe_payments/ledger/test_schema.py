@@ -14,7 +14,7 @@ from stripe_payments.ledger.schema import VERSION, migrate
 from stripe_payments.settings import settings_from_uci
 from stripe_payments.sync.projection import project
 from stripe_payments.sync.stripe_objects import parse_objects
-from tests.unit.stripe_payments.seller import CATALOGUE
+from tests.unit.stripe_payments.engine import CATALOGUE
 
 FOLDER = Path(__file__).parent
 

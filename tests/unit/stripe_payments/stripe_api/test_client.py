@@ -24,7 +24,7 @@ from stripe_payments.stripe_api import StripeAPI, api_base_problem, is_transient
 from stripe_payments.stripe_api.client import MAX_QUEUED, THREADS
 from stripe_payments.stripe_api.failures import MAX_RETRY_AFTER, retry_after
 from stripe_payments.stripe_api.permissions import missing_permission
-from tests.unit.stripe_payments.seller import KEY, Seller
+from tests.unit.stripe_payments.engine import KEY, Engine
 
 
 async def refusal(awaitable: object) -> PaymentError:
@@ -55,19 +55,19 @@ def test_importing_the_package_does_not_import_the_sdk() -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-async def test_one_request_returns_the_session_and_its_payment(seller: Seller) -> None:
-    session_id = await seller.buy()
-    before = seller.asked()
-    session = await seller.stripe.retrieve(session_id)
-    assert seller.asked() == before + 1
+async def test_one_request_returns_the_session_and_its_payment(engine: Engine) -> None:
+    session_id = await engine.buy()
+    before = engine.asked()
+    session = await engine.stripe.retrieve(session_id)
+    assert engine.asked() == before + 1
     assert session is not None
     charge = session["payment_intent"]["latest_charge"]
     assert charge["refunds"]["data"] == []
     assert session["line_items"]["data"][0]["price"]["lookup_key"] == "price_premium_onetime"
 
 
-async def test_the_version_is_pinned_and_every_post_has_a_key(seller: Seller, cloud: StripeCloud) -> None:
-    await seller.checkout()
+async def test_the_version_is_pinned_and_every_post_has_a_key(engine: Engine, cloud: StripeCloud) -> None:
+    await engine.checkout()
     for request in cloud.requests():
         assert request["version"] == stripe.api_version
         assert (request["method"] == "POST") == bool(request["idempotency_key"])
@@ -83,9 +83,9 @@ async def test_the_clock_follows_the_date_of_every_response(cloud: StripeCloud) 
     stripe_api.close()
 
 
-async def test_an_unknown_id_is_none(seller: Seller) -> None:
-    assert await seller.stripe.retrieve("cs_test_nobody") is None
-    assert seller.stripe.state.status == "ok"
+async def test_an_unknown_id_is_none(engine: Engine) -> None:
+    assert await engine.stripe.retrieve("cs_test_nobody") is None
+    assert engine.stripe.state.status == "ok"
 
 
 async def test_each_failure_has_its_own_error(cloud: StripeCloud) -> None:
@@ -113,8 +113,8 @@ async def test_each_failure_has_its_own_error(cloud: StripeCloud) -> None:
     stripe_api.close()
 
 
-async def test_an_unknown_parameter_is_not_transient(seller: Seller) -> None:
-    error = await refusal(seller.stripe.create("customer", {"colour": "blue"}, "k"))
+async def test_an_unknown_parameter_is_not_transient(engine: Engine) -> None:
+    error = await refusal(engine.stripe.create("customer", {"colour": "blue"}, "k"))
     assert (error.code, error.details["param"], is_transient(error)) == ("stripe_error", "colour", False)
 
 
@@ -346,26 +346,26 @@ async def test_opening_and_closing_leaves_no_thread(cloud: StripeCloud) -> None:
 @pytest.mark.parametrize("bought", ["one-time", "subscription"])
 @pytest.mark.parametrize("mangle", MANGLED)
 async def test_a_truncated_response_changes_nothing(
-    seller: Seller, cloud: StripeCloud, mangle: str, bought: str
+    engine: Engine, cloud: StripeCloud, mangle: str, bought: str
 ) -> None:
-    first = await (seller.buy() if bought == "one-time" else seller.subscribe())
-    held = await seller.unlocked()
+    first = await (engine.buy() if bought == "one-time" else engine.subscribe())
+    held = await engine.unlocked()
     assert held
     there = cloud.account.find(first) or {}
     for object_id in (first, there.get("payment_intent") or there["latest_invoice"]):
         cloud.set_faults(mangle=mangle)
-        error = await refusal(seller.reconciler.sync(object_id))
+        error = await refusal(engine.reconciler.sync(object_id))
         assert error.code == "stripe_error"
         assert is_transient(error)
-        assert seller.stripe.state.status == "unreachable"
-        assert await seller.unlocked() == held
+        assert engine.stripe.state.status == "unreachable"
+        assert await engine.unlocked() == held
         cloud.set_faults()
-        await seller.reconciler.sync(object_id)
-        assert await seller.unlocked() == held
+        await engine.reconciler.sync(object_id)
+        assert await engine.unlocked() == held
     verbs: tuple[Callable[[], Awaitable[object]], ...] = (
-        lambda: seller.stripe.list("checkout.session", {"limit": 5}),
-        lambda: seller.stripe.find_customer("0" * 32),
-        lambda: read_endpoints(seller.stripe),
+        lambda: engine.stripe.list("checkout.session", {"limit": 5}),
+        lambda: engine.stripe.find_customer("0" * 32),
+        lambda: read_endpoints(engine.stripe),
     )
     for verb in verbs:
         cloud.set_faults(mangle=mangle)
@@ -374,9 +374,9 @@ async def test_a_truncated_response_changes_nothing(
         await verb()
 
 
-async def test_an_object_of_another_kind_is_rejected(seller: Seller, cloud: StripeCloud) -> None:
+async def test_an_object_of_another_kind_is_rejected(engine: Engine, cloud: StripeCloud) -> None:
     """As from a broken cache: a well-formed customer where a list of sessions was requested."""
     customer = json.dumps({"id": "cus_1", "object": "customer", "metadata": {}})
     cloud.set_faults(body=customer, content_type="application/json")
-    assert is_transient(await refusal(seller.stripe.list("checkout.session", {"limit": 5})))
-    assert is_transient(await refusal(seller.stripe.find_customer("0" * 32)))
+    assert is_transient(await refusal(engine.stripe.list("checkout.session", {"limit": 5})))
+    assert is_transient(await refusal(engine.stripe.find_customer("0" * 32)))

@@ -20,7 +20,7 @@ from stripe_payments.stripe_api.validation import (
     check,
     read_response,
 )
-from tests.unit.stripe_payments.seller import KEY, Seller
+from tests.unit.stripe_payments.engine import KEY, Engine
 
 SESSION: dict[str, Any] = {
     "id": "cs_test_1",
@@ -268,7 +268,7 @@ async def test_a_long_page_of_a_proxy_is_truncated(served: tuple[StripeAPI, Serv
     assert len(stripe.state.detail) <= 200
 
 
-async def test_a_title_with_half_a_surrogate_pair_is_an_invalid_argument(seller: Seller) -> None:
+async def test_a_title_with_half_a_surrogate_pair_is_an_invalid_argument(engine: Engine) -> None:
     with pytest.raises(PaymentError) as raised:
-        await seller.stripe.create("product", {"name": "Premi\udcfcm"}, "k")
+        await engine.stripe.create("product", {"name": "Premi\udcfcm"}, "k")
     assert raised.value.code == "invalid_argument"

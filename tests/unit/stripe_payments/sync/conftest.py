@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest_asyncio
 
 from simulator.stripe_cloud import StripeCloud
-from tests.unit.stripe_payments.seller import Seller, selling, stocked_cloud
+from tests.unit.stripe_payments.engine import Engine, open_engine, stocked_cloud
 
 
 @pytest_asyncio.fixture
@@ -16,6 +16,6 @@ async def cloud() -> AsyncIterator[StripeCloud]:
 
 
 @pytest_asyncio.fixture
-async def seller(cloud: StripeCloud, tmp_path: Path) -> AsyncIterator[Seller]:
-    async with selling(cloud, tmp_path / "router") as seller:
-        yield seller
+async def engine(cloud: StripeCloud, tmp_path: Path) -> AsyncIterator[Engine]:
+    async with open_engine(cloud, tmp_path / "router") as engine:
+        yield engine

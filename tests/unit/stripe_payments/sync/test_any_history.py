@@ -195,9 +195,9 @@ def test_after_one_poll_everything_is_as_if_nothing_had_gone_wrong(
 @pytest.mark.parametrize(
     ("history", "reason"),
     [
-        # a renewal that customer credit paid ends what was owed before it: grace begins anew
+        # a renewal that customer credit paid ends what was owed before it: grace restarts
         ("send invoice 1 0, wait 0 5, credit 0 3, wait 0 6, wait 0 6", "grace"),
-        # credit that the seller gave is not that of the downgrade whose payment was lost
+        # credit that the merchant gave is not that of the downgrade whose payment was lost
         (
             "subscribe 1 0, wait 0 5, change 0 0, wait 0 6, wait 0 7, credit 0 3, wait 0 7, dispute 0 0, "
             "dispute 0 1",

@@ -8,7 +8,7 @@ import pytest
 
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments.errors import PaymentError
-from tests.unit.stripe_payments.seller import BUSINESS, MONTHLY, ONE_TIME, YEARLY, Seller, at_dashboard
+from tests.unit.stripe_payments.engine import BUSINESS, MONTHLY, ONE_TIME, YEARLY, Engine, at_dashboard
 
 DAY = 86_400
 BOUGHT = {"updates", "backups"}
@@ -19,35 +19,35 @@ def charge_of(cloud: StripeCloud) -> str:
     return str(next(iter(cloud.account.newest_first("charge")))["id"])
 
 
-async def history(seller: Seller) -> list[tuple[str, int, str]]:
-    rows = (await seller.history.page())["transactions"]
+async def history(engine: Engine) -> list[tuple[str, int, str]]:
+    rows = (await engine.history.page())["transactions"]
     return sorted((row["kind"], row["amount"], row["status"]) for row in rows)
 
 
 async def test_a_refund_of_the_whole_period_locks_until_the_next_one_is_paid(
-    seller: Seller, cloud: StripeCloud
+    engine: Engine, cloud: StripeCloud
 ) -> None:
-    await seller.subscribe()
-    await seller.stripe.create("refund", {"charge": charge_of(cloud), "amount": 100}, "part")
-    await seller.poller.poll_everything()
-    assert await seller.unlocked() == BOUGHT
-    assert await history(seller) == [("invoice", 499, "partially_refunded"), ("refund", -100, "succeeded")]
-    await seller.stripe.create("refund", {"charge": charge_of(cloud)}, "rest")
-    await seller.poller.poll_everything()
-    assert await seller.unlocked() == set()
-    assert await seller.reason("backups") == "refunded"
-    assert ("invoice", 499, "refunded") in await history(seller)
+    await engine.subscribe()
+    await engine.stripe.create("refund", {"charge": charge_of(cloud), "amount": 100}, "part")
+    await engine.poller.poll_everything()
+    assert await engine.unlocked() == BOUGHT
+    assert await history(engine) == [("invoice", 499, "partially_refunded"), ("refund", -100, "succeeded")]
+    await engine.stripe.create("refund", {"charge": charge_of(cloud)}, "rest")
+    await engine.poller.poll_everything()
+    assert await engine.unlocked() == set()
+    assert await engine.reason("backups") == "refunded"
+    assert ("invoice", 499, "refunded") in await history(engine)
     cloud.advance(32 * DAY)
-    await seller.poller.poll_everything()
-    assert await seller.unlocked() == BOUGHT
+    await engine.poller.poll_everything()
+    assert await engine.unlocked() == BOUGHT
 
 
-async def test_our_own_refund_of_an_invoice_is_noticed_at_once(seller: Seller, cloud: StripeCloud) -> None:
-    await seller.subscribe()
-    (line,) = (await seller.history.page())["transactions"]
-    await seller.refunds.refund(line["id"])
-    assert await seller.reason("backups") == "refunded"
-    assert (await seller.status.show(line["id"]))["status"] == "refunded"
+async def test_our_own_refund_of_an_invoice_is_noticed_at_once(engine: Engine, cloud: StripeCloud) -> None:
+    await engine.subscribe()
+    (line,) = (await engine.history.page())["transactions"]
+    await engine.refunds.refund(line["id"])
+    assert await engine.reason("backups") == "refunded"
+    assert (await engine.status.show(line["id"]))["status"] == "refunded"
 
 
 @pytest.mark.parametrize(
@@ -55,90 +55,90 @@ async def test_our_own_refund_of_an_invoice_is_noticed_at_once(seller: Seller, c
 )
 @pytest.mark.parametrize("told_by", ["poll", "event"])
 async def test_a_dispute_about_an_invoice_locks_when_it_is_lost(
-    seller: Seller, cloud: StripeCloud, outcome: str, left: set[str], reason: str, told_by: str
+    engine: Engine, cloud: StripeCloud, outcome: str, left: set[str], reason: str, told_by: str
 ) -> None:
     async def notice(dispute: str) -> None:
         if told_by == "poll":
-            await seller.poller.poll_everything()
+            await engine.poller.poll_everything()
         else:
-            await seller.reconciler.sync(dispute, "charge.dispute")
+            await engine.reconciler.sync(dispute, "charge.dispute")
 
-    await seller.subscribe()
+    await engine.subscribe()
     charge = charge_of(cloud)
     dispute = cloud.dispute(charge)
     await notice(dispute["id"])
-    assert await seller.unlocked() == BOUGHT
-    assert ("invoice", 499, "disputed") in await history(seller)
+    assert await engine.unlocked() == BOUGHT
+    assert ("invoice", 499, "disputed") in await history(engine)
     cloud.dispute(charge, outcome)
     await notice(dispute["id"])
-    assert await seller.unlocked() == left
-    assert await seller.reason("backups") == reason
+    assert await engine.unlocked() == left
+    assert await engine.reason("backups") == reason
 
 
 async def test_giving_back_what_an_upgrade_cost_does_not_take_the_plan(
-    seller: Seller, cloud: StripeCloud
+    engine: Engine, cloud: StripeCloud
 ) -> None:
-    subscription = await seller.subscribe()
+    subscription = await engine.subscribe()
     cloud.advance(10 * DAY)
-    await seller.subscriptions.change_plan(subscription, BUSINESS)
-    await seller.stripe.create("refund", {"charge": charge_of(cloud)}, "goodwill")
-    await seller.poller.poll_everything()
-    assert await seller.unlocked() == BOUGHT | {"monitoring"}
+    await engine.subscriptions.change_plan(subscription, BUSINESS)
+    await engine.stripe.create("refund", {"charge": charge_of(cloud)}, "goodwill")
+    await engine.poller.poll_everything()
+    assert await engine.unlocked() == BOUGHT | {"monitoring"}
 
 
-async def test_the_next_unpaid_renewal_is_no_new_grace(seller: Seller, cloud: StripeCloud) -> None:
+async def test_the_next_unpaid_renewal_is_no_new_grace(engine: Engine, cloud: StripeCloud) -> None:
     cloud.account.settings["dunning_ends_with"] = "past_due"
-    await seller.subscribe()
-    customer = seller.identity.load().customer
+    await engine.subscribe()
+    customer = engine.identity.load().customer
     assert customer is not None
     cloud.change_card(customer, "4000000000000341")
     cloud.advance(32 * DAY)
-    await seller.poller.poll_everything()
-    assert await seller.reason("backups") == "grace"
+    await engine.poller.poll_everything()
+    assert await engine.reason("backups") == "grace"
     cloud.advance(31 * DAY)
-    await seller.poller.poll_everything()
-    (held,) = seller.reconciler.state.subscriptions.values()
+    await engine.poller.poll_everything()
+    (held,) = engine.reconciler.state.subscriptions.values()
     assert held.status == "past_due"
-    assert await seller.unlocked() == set()
-    assert await seller.reason("backups") == "past_due"
+    assert await engine.unlocked() == set()
+    assert await engine.reason("backups") == "past_due"
 
 
-async def test_a_trial_is_given_once(seller: Seller, cloud: StripeCloud) -> None:
-    prices = dict(seller.settings.prices)
+async def test_a_trial_is_given_once(engine: Engine, cloud: StripeCloud) -> None:
+    prices = dict(engine.settings.prices)
     prices[MONTHLY] = replace(prices[MONTHLY], trial_days=14)
-    seller.change(prices=prices)
-    subscription = await seller.subscribe()
-    assert await seller.reason("backups") == "trialing"
+    engine.change(prices=prices)
+    subscription = await engine.subscribe()
+    assert await engine.reason("backups") == "trialing"
     assert list(cloud.account.newest_first("charge")) == []
-    preview = await seller.subscriptions.preview_change(subscription, BUSINESS)
+    preview = await engine.subscriptions.preview_change(subscription, BUSINESS)
     assert (preview["amount_due"], preview["next_payment"]["amount"]) == (0, 1499)
     cloud.advance(15 * DAY)
-    await seller.poller.poll_everything()
-    assert await seller.reason("backups") == "active"
-    await seller.subscriptions.cancel(subscription, at_period_end=False)
-    second = await seller.subscribe()
+    await engine.poller.poll_everything()
+    assert await engine.reason("backups") == "active"
+    await engine.subscriptions.cancel(subscription, at_period_end=False)
+    second = await engine.subscribe()
     assert cloud.account.get("subscription", second)["trial_end"] is None
 
 
-async def test_a_trial_without_a_card_ends_by_itself(seller: Seller, cloud: StripeCloud) -> None:
-    prices = dict(seller.settings.prices)
+async def test_a_trial_without_a_card_ends_by_itself(engine: Engine, cloud: StripeCloud) -> None:
+    prices = dict(engine.settings.prices)
     prices[MONTHLY] = replace(prices[MONTHLY], trial_days=14, trial_requires_card=False)
-    seller.change(prices=prices)
-    await seller.subscribe(card="")
-    assert await seller.reason("backups") == "trialing"
+    engine.change(prices=prices)
+    await engine.subscribe(card="")
+    assert await engine.reason("backups") == "trialing"
     cloud.advance(15 * DAY)
-    await seller.poller.poll_everything()
-    assert await seller.unlocked() == set()
-    assert await seller.reason("backups") == "canceled"
-    assert await seller.checkout(MONTHLY), "and the plan can be bought"
+    await engine.poller.poll_everything()
+    assert await engine.unlocked() == set()
+    assert await engine.reason("backups") == "canceled"
+    assert await engine.checkout(MONTHLY), "and the plan can be bought"
 
 
-async def test_promotion_codes_and_tax_where_they_are_configured(seller: Seller, cloud: StripeCloud) -> None:
-    plain = cloud.account.get("checkout.session", await seller.checkout(MONTHLY))
+async def test_promotion_codes_and_tax_where_they_are_configured(engine: Engine, cloud: StripeCloud) -> None:
+    plain = cloud.account.get("checkout.session", await engine.checkout(MONTHLY))
     assert not plain["allow_promotion_codes"]
     assert not plain["automatic_tax"]["enabled"]
-    seller.change(allow_promotion_codes=True, automatic_tax=True)
-    session_id = (await seller.checkouts.create(MONTHLY, "http://192.168.1.1/other"))["session_id"]
+    engine.change(allow_promotion_codes=True, automatic_tax=True)
+    session_id = (await engine.checkouts.create(MONTHLY, "http://192.168.1.1/other"))["session_id"]
     session = cloud.account.get("checkout.session", session_id)
     assert session["allow_promotion_codes"] is True
     assert session["automatic_tax"]["enabled"] is True
@@ -146,62 +146,62 @@ async def test_promotion_codes_and_tax_where_they_are_configured(seller: Seller,
     promotion = {"promotion": {"type": "coupon", "coupon": coupon["id"]}, "code": "FREE"}
     await at_dashboard(cloud, "/v1/promotion_codes", **promotion)
     cloud.pay(session_id, promotion_code="FREE")
-    await seller.reconciler.sync(session_id, "test")
-    assert await seller.unlocked() == BOUGHT
-    assert (await seller.status.show(session_id))["amount"] == 0
+    await engine.reconciler.sync(session_id, "test")
+    assert await engine.unlocked() == BOUGHT
+    assert (await engine.status.show(session_id))["amount"] == 0
 
 
-async def test_polling_writes_nothing_when_nothing_has_changed(seller: Seller, cloud: StripeCloud) -> None:
+async def test_polling_writes_nothing_when_nothing_has_changed(engine: Engine, cloud: StripeCloud) -> None:
     """Every list expands alike, or each turn would undo on flash what the one before wrote."""
-    subscription = await seller.subscribe()
+    subscription = await engine.subscribe()
     cloud.advance(10 * DAY)
-    await seller.subscriptions.change_plan(subscription, BUSINESS)
-    await seller.stripe.create("refund", {"charge": charge_of(cloud), "amount": 1}, "little")
-    await seller.buy()
+    await engine.subscriptions.change_plan(subscription, BUSINESS)
+    await engine.stripe.create("refund", {"charge": charge_of(cloud), "amount": 1}, "little")
+    await engine.buy()
     for _ in range(2):
-        await seller.poller.poll_everything()
-    before = await seller.ledger.read(lambda tx: tx.objects._connection.total_changes)
-    await seller.poller.poll_everything()
-    assert await seller.ledger.read(lambda tx: tx.objects._connection.total_changes) == before
+        await engine.poller.poll_everything()
+    before = await engine.ledger.read(lambda tx: tx.objects._connection.total_changes)
+    await engine.poller.poll_everything()
+    assert await engine.ledger.read(lambda tx: tx.objects._connection.total_changes) == before
 
 
 @pytest.mark.parametrize("trusted", [False, True])
 async def test_a_plan_by_bank_debit_unlocks_when_it_is_paid(
-    seller: Seller, cloud: StripeCloud, trusted: bool
+    engine: Engine, cloud: StripeCloud, trusted: bool
 ) -> None:
-    seller.change(trust_pending_debits=trusted)
-    subscription = await seller.subscribe(card="bank_debit")
-    await seller.poller.poll_everything()
-    assert await seller.unlocked() == (BOUGHT if trusted else set())
-    assert await seller.reason("backups") == ("active" if trusted else "pending")
-    assert (await seller.status.show(subscription))["status"] == "pending"
+    engine.change(trust_pending_debits=trusted)
+    subscription = await engine.subscribe(card="bank_debit")
+    await engine.poller.poll_everything()
+    assert await engine.unlocked() == (BOUGHT if trusted else set())
+    assert await engine.reason("backups") == ("active" if trusted else "pending")
+    assert (await engine.status.show(subscription))["status"] == "pending"
     cloud.advance(5 * DAY)
-    await seller.poller.poll_everything()
-    assert await seller.unlocked() == BOUGHT
-    assert await seller.reason("backups") == "active"
+    await engine.poller.poll_everything()
+    assert await engine.unlocked() == BOUGHT
+    assert await engine.reason("backups") == "active"
     cloud.advance(27 * DAY)  # the renewal's debit is processing: it was paid before
-    await seller.poller.poll_everything()
-    assert await seller.unlocked() == BOUGHT
+    await engine.poller.poll_everything()
+    assert await engine.unlocked() == BOUGHT
 
 
 @pytest.mark.parametrize("trusted", [False, True])
 async def test_a_plan_whose_first_bank_debit_failed_is_unpaid_although_active(
-    seller: Seller, cloud: StripeCloud, trusted: bool
+    engine: Engine, cloud: StripeCloud, trusted: bool
 ) -> None:
-    seller.change(trust_pending_debits=trusted)
-    subscription = await seller.subscribe(card="bank_debit_fails")
+    engine.change(trust_pending_debits=trusted)
+    subscription = await engine.subscribe(card="bank_debit_fails")
     cloud.advance(5 * DAY)
-    await seller.poller.poll_everything()
+    await engine.poller.poll_everything()
     assert cloud.account.get("subscription", subscription)["status"] == "active"
-    assert await seller.unlocked() == set()
-    assert await seller.reason("backups") == "unpaid"
-    assert (await seller.status.show(subscription))["status"] == "unpaid"
+    assert await engine.unlocked() == set()
+    assert await engine.reason("backups") == "unpaid"
+    assert (await engine.status.show(subscription))["status"] == "unpaid"
 
 
-async def renewed_in_parts(seller: Seller, cloud: StripeCloud) -> tuple[str, list[str]]:
+async def renewed_in_parts(engine: Engine, cloud: StripeCloud) -> tuple[str, list[str]]:
     """(invoice, payment intents): a plan's renewal failed, and its invoice was paid by 2.00 and 2.99."""
-    subscription = await seller.subscribe()
-    customer = seller.identity.load().customer
+    subscription = await engine.subscribe()
+    customer = engine.identity.load().customer
     assert customer is not None
     cloud.change_card(customer, "4000000000000341")
     cloud.advance(32 * DAY)
@@ -221,167 +221,167 @@ async def renewed_in_parts(seller: Seller, cloud: StripeCloud) -> tuple[str, lis
         )
         await at_dashboard(cloud, f"/v1/invoices/{invoice}/attach_payment", payment_intent=intent["id"])
         intents.append(str(intent["id"]))
-    await seller.poller.poll_everything()
-    assert await seller.reason("backups") == "active"
+    await engine.poller.poll_everything()
+    assert await engine.reason("backups") == "active"
     return invoice, intents
 
 
 async def test_an_invoice_with_two_payments_is_refunded_when_both_are(
-    seller: Seller, cloud: StripeCloud
+    engine: Engine, cloud: StripeCloud
 ) -> None:
-    invoice, intents = await renewed_in_parts(seller, cloud)
+    invoice, intents = await renewed_in_parts(engine, cloud)
     for intent, left, status in zip(
         intents, (BOUGHT, set[str]()), ("partially_refunded", "refunded"), strict=True
     ):
-        await seller.stripe.create("refund", {"payment_intent": intent}, f"refund {intent}")
-        await seller.poller.poll_everything()
-        assert await seller.unlocked() == left
-        assert (await seller.status.show(invoice))["status"] == status
-    assert await seller.reason("backups") == "refunded"
-    assert ("invoice", 499, "refunded") in await history(seller)
+        await engine.stripe.create("refund", {"payment_intent": intent}, f"refund {intent}")
+        await engine.poller.poll_everything()
+        assert await engine.unlocked() == left
+        assert (await engine.status.show(invoice))["status"] == status
+    assert await engine.reason("backups") == "refunded"
+    assert ("invoice", 499, "refunded") in await history(engine)
 
 
 @pytest.mark.parametrize("amount", [None, 300])
 async def test_our_own_refund_of_an_invoice_takes_all_its_payments(
-    seller: Seller, cloud: StripeCloud, amount: int | None
+    engine: Engine, cloud: StripeCloud, amount: int | None
 ) -> None:
-    invoice, _ = await renewed_in_parts(seller, cloud)
-    refund = await seller.refunds.refund(invoice, amount)
+    invoice, _ = await renewed_in_parts(engine, cloud)
+    refund = await engine.refunds.refund(invoice, amount)
     assert (refund["amount"], refund["status"]) == (amount or 499, "succeeded")
     assert sum(one["amount"] for one in cloud.account.newest_first("refund")) == (amount or 499)
-    assert await seller.unlocked() == (set() if amount is None else BOUGHT)
+    assert await engine.unlocked() == (set() if amount is None else BOUGHT)
     rest = 499 - (amount or 499)
     with pytest.raises(PaymentError, match="not_refundable" if not rest else "amount_too_large"):
-        await seller.refunds.refund(invoice, rest + 1)
+        await engine.refunds.refund(invoice, rest + 1)
 
 
-async def test_what_became_credit_is_not_refunded_again(seller: Seller, cloud: StripeCloud) -> None:
-    subscription = await seller.subscribe(YEARLY)
+async def test_what_became_credit_is_not_refunded_again(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe(YEARLY)
     yearly = str(cloud.account.get("subscription", subscription)["latest_invoice"])
     cloud.advance(2 * DAY)
-    await seller.subscriptions.change_plan(subscription, MONTHLY)
-    credit = -int(cloud.account.get("customer", str(seller.identity.load().customer))["balance"])
+    await engine.subscriptions.change_plan(subscription, MONTHLY)
+    credit = -int(cloud.account.get("customer", str(engine.identity.load().customer))["balance"])
     assert credit > 4000
-    assert (await seller.refunds.refund(yearly))["amount"] == 4999 - credit
+    assert (await engine.refunds.refund(yearly))["amount"] == 4999 - credit
     with pytest.raises(PaymentError, match="not_refundable"):
-        await seller.refunds.refund(yearly)
-    assert await seller.unlocked() == BOUGHT
+        await engine.refunds.refund(yearly)
+    assert await engine.unlocked() == BOUGHT
 
 
-async def test_an_invoice_with_two_payments_is_lost_when_both_are(seller: Seller, cloud: StripeCloud) -> None:
-    _, intents = await renewed_in_parts(seller, cloud)
+async def test_an_invoice_with_two_payments_is_lost_when_both_are(engine: Engine, cloud: StripeCloud) -> None:
+    _, intents = await renewed_in_parts(engine, cloud)
     for intent, left in zip(intents, (BOUGHT, set[str]()), strict=True):
         cloud.dispute(intent, "lost")
-        await seller.poller.poll_everything()
-        assert await seller.unlocked() == left
-    assert await seller.reason("backups") == "disputed"
+        await engine.poller.poll_everything()
+        assert await engine.unlocked() == left
+    assert await engine.reason("backups") == "disputed"
 
 
-async def test_a_refund_of_the_cards_part_leaves_what_credit_paid(seller: Seller, cloud: StripeCloud) -> None:
-    await seller.subscribe()
-    await at_dashboard(cloud, f"/v1/customers/{seller.identity.load().customer}", balance=-201)
+async def test_a_refund_of_the_cards_part_leaves_what_credit_paid(engine: Engine, cloud: StripeCloud) -> None:
+    await engine.subscribe()
+    await at_dashboard(cloud, f"/v1/customers/{engine.identity.load().customer}", balance=-201)
     cloud.advance(32 * DAY)
-    await seller.stripe.create("refund", {"charge": charge_of(cloud)}, "all of the card's part")
-    await seller.poller.poll_everything()
-    assert await seller.unlocked() == BOUGHT
-    rows = await history(seller)
+    await engine.stripe.create("refund", {"charge": charge_of(cloud)}, "all of the card's part")
+    await engine.poller.poll_everything()
+    assert await engine.unlocked() == BOUGHT
+    rows = await history(engine)
     assert ("invoice", 298, "partially_refunded") in rows
     assert ("refund", -298, "succeeded") in rows
 
 
 @pytest.mark.parametrize("given_back", ["all", "part"])
 async def test_a_period_paid_with_the_credit_of_a_downgrade_goes_with_its_payment(
-    seller: Seller, cloud: StripeCloud, given_back: str
+    engine: Engine, cloud: StripeCloud, given_back: str
 ) -> None:
-    subscription = await seller.subscribe(YEARLY)
+    subscription = await engine.subscribe(YEARLY)
     yearly = charge_of(cloud)
     cloud.advance(2 * DAY)
-    await seller.subscriptions.change_plan(subscription, MONTHLY)
-    assert await seller.unlocked() == BOUGHT
+    await engine.subscriptions.change_plan(subscription, MONTHLY)
+    assert await engine.unlocked() == BOUGHT
     amount = {} if given_back == "all" else {"amount": 500}
-    await seller.stripe.create("refund", {"charge": yearly, **amount}, "at Stripe")
+    await engine.stripe.create("refund", {"charge": yearly, **amount}, "at Stripe")
     for _ in range(2):  # also when a renewal has been paid from the balance
-        await seller.poller.poll_everything()
-        assert await seller.unlocked() == (set() if given_back == "all" else BOUGHT)
+        await engine.poller.poll_everything()
+        assert await engine.unlocked() == (set() if given_back == "all" else BOUGHT)
         cloud.advance(32 * DAY)
 
 
 @pytest.mark.parametrize(("amount", "left"), [(1000, BOUGHT), (None, set[str]())])
 async def test_a_lost_dispute_over_a_part_of_a_purchase_does_not_lock(
-    seller: Seller, cloud: StripeCloud, amount: int | None, left: set[str]
+    engine: Engine, cloud: StripeCloud, amount: int | None, left: set[str]
 ) -> None:
-    session = await seller.buy(ONE_TIME)
+    session = await engine.buy(ONE_TIME)
     cloud.dispute(session, amount=amount)
     cloud.dispute(session, "lost")
-    await seller.poller.poll_everything()
-    assert await seller.unlocked() == left
-    assert (await seller.status.show(session))["status"] == "disputed"
+    await engine.poller.poll_everything()
+    assert await engine.unlocked() == left
+    assert (await engine.status.show(session))["status"] == "disputed"
 
 
 @pytest.mark.parametrize("price", [ONE_TIME, MONTHLY])
 async def test_a_dispute_that_was_lost_is_won_late_without_a_webhook(
-    seller: Seller, cloud: StripeCloud, price: str
+    engine: Engine, cloud: StripeCloud, price: str
 ) -> None:
-    await seller.buy(price)
+    await engine.buy(price)
     charge = charge_of(cloud)
     cloud.dispute(charge, "lost")
-    await seller.poller.poll_everything()
-    assert await seller.reason("backups") == "disputed"
+    await engine.poller.poll_everything()
+    assert await engine.reason("backups") == "disputed"
     for status, left in (("appeal_under_review", set()), ("won", BOUGHT)):
         cloud.dispute(charge, status)
         cloud.advance(DAY)
         for _ in range(2):
-            await seller.poller.poll_everything()
-        assert await seller.unlocked() == left
+            await engine.poller.poll_everything()
+        assert await engine.unlocked() == left
 
 
 @pytest.mark.parametrize(("case_type", "left"), [("block", BOUGHT), ("resolution", set[str]())])
 async def test_a_dispute_prevented_by_a_refund_is_a_refund(
-    seller: Seller, cloud: StripeCloud, case_type: str, left: set[str]
+    engine: Engine, cloud: StripeCloud, case_type: str, left: set[str]
 ) -> None:
-    session = await seller.buy(ONE_TIME)
+    session = await engine.buy(ONE_TIME)
     cloud.dispute(session, "prevented", case_type=case_type)
-    await seller.poller.poll_everything()
-    assert await seller.unlocked() == left
-    assert await seller.reason("backups") == ("paid" if left else "refunded")
+    await engine.poller.poll_everything()
+    assert await engine.unlocked() == left
+    assert await engine.reason("backups") == ("paid" if left else "refunded")
 
 
 @pytest.mark.parametrize("charge_follows", [True, False])
 @pytest.mark.parametrize("price", [ONE_TIME, MONTHLY])
 async def test_a_refund_that_comes_back_unlocks(
-    seller: Seller, cloud: StripeCloud, price: str, charge_follows: bool
+    engine: Engine, cloud: StripeCloud, price: str, charge_follows: bool
 ) -> None:
-    await seller.buy(price)
-    refund = await seller.stripe.create("refund", {"charge": charge_of(cloud)}, "all")
-    await seller.poller.poll_everything()
-    assert await seller.unlocked() == set()
+    await engine.buy(price)
+    refund = await engine.stripe.create("refund", {"charge": charge_of(cloud)}, "all")
+    await engine.poller.poll_everything()
+    assert await engine.unlocked() == set()
     cloud.fail_refund(refund["id"], charge_follows=charge_follows)
-    await seller.poller.poll_everything()
-    assert await seller.unlocked() == BOUGHT
+    await engine.poller.poll_everything()
+    assert await engine.unlocked() == BOUGHT
 
 
 async def test_grace_of_an_invoice_that_is_sent_counts_from_its_due_date(
-    seller: Seller, cloud: StripeCloud
+    engine: Engine, cloud: StripeCloud
 ) -> None:
-    subscription = await seller.subscribe()
+    subscription = await engine.subscribe()
     await at_dashboard(
         cloud, f"/v1/subscriptions/{subscription}", collection_method="send_invoice", days_until_due=20
     )
     for days, reason in ((32, "active"), (15, "active"), (6, "grace"), (7, "past_due")):
         cloud.advance(days * DAY)
-        await seller.poller.poll_everything()
-        assert await seller.reason("backups") == reason, days
+        await engine.poller.poll_everything()
+        assert await engine.reason("backups") == reason, days
 
 
 @pytest.mark.parametrize("ends_with", ["paused", "past_due"])
 async def test_dunning_that_ends_in_a_pause_leaves_grace_as_it_was(
-    seller: Seller, cloud: StripeCloud, ends_with: str
+    engine: Engine, cloud: StripeCloud, ends_with: str
 ) -> None:
     cloud.account.settings["dunning_ends_with"] = ends_with
-    seller.change(grace_days=30)
-    await seller.subscribe()
-    cloud.change_card(str(seller.identity.load().customer), "4000000000000341")
+    engine.change(grace_days=30)
+    await engine.subscribe()
+    cloud.change_card(str(engine.identity.load().customer), "4000000000000341")
     for days, reason in ((32, "grace"), (20, "grace"), (12, "past_due")):
         cloud.advance(days * DAY)
-        await seller.poller.poll_everything()
-        assert await seller.reason("backups") == reason, days
+        await engine.poller.poll_everything()
+        assert await engine.reason("backups") == reason, days

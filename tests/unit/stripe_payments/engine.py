@@ -1,4 +1,4 @@
-"""A router's selling side without its bus: real ledger on disk, real HTTP to a simulated Stripe."""
+"""The daemon's services on one router, without the bus: real ledger on disk, HTTP to a simulated Stripe."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ async def at_dashboard(cloud: StripeCloud, path: str, **params: Any) -> Any:
 
 
 class NoBus:
-    """There is none: whoever asks is told so, as by `ubus_py.Client` while ubusd is away."""
+    """Every call raises ConnectionLost, as from `ubus_py.Client` while ubusd is away."""
 
     async def call(
         self,
@@ -133,7 +133,7 @@ class NoBus:
 
 
 @dataclass
-class Seller:
+class Engine:
     """One router. `settings` may be replaced; `effects` counts how often effects were announced."""
 
     cloud: StripeCloud
@@ -170,7 +170,7 @@ class Seller:
         read_timeout: float = 30.0,
         network_retries: int = 0,
         rebuilding: bool = False,
-    ) -> Seller:
+    ) -> Engine:
         held = settings_from_uci(CATALOGUE) if settings is None else settings
         ledger = await Ledger.open(state / "ledger.db")
         floor = await ledger.read(lambda tx: tx.meta.get(META_CLOCK_FLOOR))
@@ -184,7 +184,7 @@ class Seller:
             network_retries=network_retries,
         )
         effects: list[None] = []
-        box: list[Seller] = []
+        box: list[Engine] = []
 
         def current() -> Settings:
             return box[0].settings if box else held
@@ -208,7 +208,7 @@ class Seller:
             withdraw=checkouts.withdraw,
             chance=Random(7),
         )
-        seller = cls(
+        engine = cls(
             cloud=cloud,
             state=state,
             settings=held,
@@ -231,10 +231,10 @@ class Seller:
             grants=GrantService(ledger, reconciler, current, clock),
             effects=effects,
         )
-        box.append(seller)
+        box.append(engine)
         if not rebuilding:
             await reconciler.rebuilt()  # what the first poll of a new router finds out
-        return seller
+        return engine
 
     def run(self, work: Awaitable[None]) -> None:
         self.tasks.append(asyncio.ensure_future(work))
@@ -249,14 +249,14 @@ class Seller:
         await self.ledger.close()
 
     async def buy(self, price: str = ONE_TIME, card: str = "4242424242424242") -> str:
-        """Open a checkout, pay it on Stripe's page and let it be noticed; gives the session's id."""
+        """Open a checkout, pay it on Stripe's page and let it be noticed; returns the session's id."""
         session_id = await self.checkout(price)
         self.cloud.pay(session_id, card=card)
         await self.reconciler.sync(session_id, "test")
         return session_id
 
     async def subscribe(self, price: str = MONTHLY, card: str = "4242424242424242") -> str:
-        """As `buy`; gives the subscription's id."""
+        """As `buy`; returns the subscription's id."""
         session_id = await self.buy(price, card)
         return str(self.cloud.account.get("checkout.session", session_id)["subscription"])
 
@@ -286,12 +286,12 @@ class Seller:
 
 
 @asynccontextmanager
-async def selling(cloud: StripeCloud, state: Path, **options: Any) -> AsyncIterator[Seller]:
-    seller = await Seller.open(cloud, state, **options)
+async def open_engine(cloud: StripeCloud, state: Path, **options: Any) -> AsyncIterator[Engine]:
+    engine = await Engine.open(cloud, state, **options)
     try:
-        yield seller
+        yield engine
     finally:
-        await seller.close()
+        await engine.close()
 
 
 @asynccontextmanager

@@ -56,11 +56,11 @@ class Reply:
         return self.status, body["error"]["code"]
 
 
-class House:
+class Harness:
     """`bus` is a client of its own, root's; `state` the daemon's directory."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str] | None = None) -> None:
-        self._runtime = Path(tempfile.mkdtemp(prefix="house-"))  # a socket's path must be short
+        self._runtime = Path(tempfile.mkdtemp(prefix="harness-"))  # a socket's path must be short
         self.root = folder / "router"
         self.state = self.root / "etc/stripe-payments"
         self.bus_path = self._runtime / "ubus.sock"
@@ -200,14 +200,14 @@ class House:
 
 @dataclass
 class Shop:
-    """A house whose router sells: keys, prices, and a Stripe to pay at."""
+    """A harness whose router sells: keys, prices, and a Stripe to pay at."""
 
-    house: House
+    harness: Harness
     stripe: StripeCloud
     account: StripeAccount
 
     async def checkout(self, **args: Any) -> str:
-        reply = await self.house.call("create_checkout_session", **{"price_id": ONETIME, **args})
+        reply = await self.harness.call("create_checkout_session", **{"price_id": ONETIME, **args})
         session_id = reply["session_id"]
         assert isinstance(session_id, str)
         return session_id
@@ -217,20 +217,20 @@ class Shop:
         self.stripe.pay(session_id)
 
         async def unlocked() -> bool:
-            return (await self.house.call("has", feature=FEATURE))["unlocked"] is True
+            return (await self.harness.call("has", feature=FEATURE))["unlocked"] is True
 
-        await self.house.until(unlocked)
+        await self.harness.until(unlocked)
         return session_id
 
 
 @contextlib.asynccontextmanager
-async def open_house(folder: Path, **environ: str) -> AsyncIterator[House]:
-    house = House(folder, environ)
+async def open_harness(folder: Path, **environ: str) -> AsyncIterator[Harness]:
+    harness = Harness(folder, environ)
     try:
-        await house.start()
-        yield house
+        await harness.start()
+        yield harness
     finally:
-        await house.stop()
+        await harness.stop()
 
 
 @contextlib.asynccontextmanager
@@ -238,10 +238,10 @@ async def open_shop(folder: Path) -> AsyncIterator[Shop]:
     stripe = StripeCloud()
     url = await stripe.start()
     try:
-        async with open_house(folder, STRIPE_API_BASE=url) as house:
+        async with open_harness(folder, STRIPE_API_BASE=url) as harness:
             account = StripeAccount(url)
-            await house.call("set_keys", secret_key=account.secret_key)
-            await house.call("provision")
-            yield Shop(house, stripe, account)
+            await harness.call("set_keys", secret_key=account.secret_key)
+            await harness.call("provision")
+            yield Shop(harness, stripe, account)
     finally:
         await stripe.stop()
