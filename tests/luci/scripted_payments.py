@@ -88,6 +88,8 @@ class ScriptedPayments:
     transactions: list[dict[str, Any]] = field(default_factory=list)
     checks: list[dict[str, Any]] = field(default_factory=list)
     preview: dict[str, Any] = field(default_factory=lambda: {"amount_due": 321, "currency": "eur"})
+    next_payment: dict[str, Any] | None = None
+    """What Stripe previews, where the expected payment is another one."""
     provisioned: bool = False
     changed: dict[str, Any] | None = None
     """What a change of plan makes of the subscription, if not just that."""
@@ -199,7 +201,7 @@ class ScriptedPayments:
             ("status", self._status, {}),
             ("catalog", self._catalog, {}),
             ("features", self._features, {}),
-            ("subscriptions", self._subscriptions, {}),
+            ("subscriptions", self._subscriptions, {"preview": BOOLEAN}),
             ("transactions", self._transactions, {"limit": INT32, "before": STRING}),
             ("payment_status", self._payment_status, {"payment_id": STRING}),
             (
@@ -269,8 +271,10 @@ class ScriptedPayments:
         }
 
     async def _subscriptions(self, call: Call) -> Mapping[str, Any]:
-        del call
-        return {"subscriptions": self.subscriptions}
+        if not call.args.get("preview"):
+            return {"subscriptions": self.subscriptions}
+        previews = {"next_payment": self.next_payment}
+        return {"subscriptions": [subscription | previews for subscription in self.subscriptions]}
 
     async def _transactions(self, call: Call) -> Mapping[str, Any]:
         limit, before = int(str(call.args.get("limit", 20))), str(call.args.get("before", "0"))

@@ -73,6 +73,74 @@ async def test_a_change_of_plan_costs_what_was_said(router: ScriptedRouter, visi
     assert visitor.complaints == []
 
 
+async def test_a_credit_delays_the_price_after_a_change(router: ScriptedRouter, visitor: Visitor) -> None:
+    """The first renewal costs less than the ones after it; Stripe could not preview them."""
+    router.payments.subscribe("base")
+    router.payments.preview |= {
+        "credit": 300,
+        "renewal_amount": 249,
+        "next_payment": {"date": "2031-05-17T12:00:00Z", "amount": 0, "source": "list_price"},
+    }
+    page = await _open(router, visitor)
+    await page.click(f"{CARD} [data-action=change]")
+    await page.get_by_label("Premium €4.99 per month").check()
+    await page.click(RUN)
+    cost = page.locator(".sp-modal .sp-cost")
+    await expect(cost).to_contain_text(
+        "Next payment: €0.00 on 17 May 2031. When the credit is used up: €2.49 per month."
+    )
+    await expect(cost).to_contain_text("This is the list price: discounts and tax may change it.")
+
+
+async def test_the_next_payment_is_the_one_that_stripe_previews(
+    router: ScriptedRouter, visitor: Visitor
+) -> None:
+    expected = {
+        "date": "2031-05-17T12:00:00Z",
+        "amount": 199,
+        "currency": "eur",
+        "source": "list_price",
+    }
+    router.payments.subscribe("base", next_payment=expected)
+    router.payments.next_payment = expected
+    page = await _open(router, visitor)
+    await expect(page.locator(CARD)).to_contain_text(
+        "Renews on 17 May 2031 for €1.99. This is the list price: discounts and tax may change it."
+    )
+    router.payments.next_payment = expected | {"amount": 99, "source": "preview"}
+    router.payments.subscriptions[0]["next_payment"] = expected | {"amount": 200}
+    await expect(page.locator(CARD)).to_contain_text("Renews on 17 May 2031 for €0.99.")
+    await expect(page.locator(CARD)).not_to_contain_text("list price")
+    assert visitor.complaints == []
+
+
+async def test_a_plan_for_what_is_owned_forever_can_be_ended(
+    router: ScriptedRouter, visitor: Visitor
+) -> None:
+    router.payments.subscribe("base")
+    router.payments.own("router_os_premium")
+    for feature in router.payments.unlocked:
+        router.payments.features[feature] = {"source": "cs_1", "plan": "router_os_premium", "reason": "paid"}
+    page = await _open(router, visitor)
+    warning = page.locator(".sp-notice.warning")
+    await expect(warning).to_contain_text("You pay €1.99 per month for features that are yours forever.")
+    await page.click(f"{CARD} [data-action=cancel]")
+    await page.click(RUN)
+    await expect(warning).to_have_count(0)
+    assert router.payments.called("cancel_subscription") == [{"subscription": "sub_1", "at_period_end": True}]
+
+
+async def test_two_plans_that_are_charged_are_named(router: ScriptedRouter, visitor: Visitor) -> None:
+    router.payments.subscribe("base")
+    router.payments.subscribe("premium", id="sub_2", amount=499)
+    page = await _open(router, visitor)
+    warning = page.locator(".sp-notice.warning")
+    await expect(warning).to_contain_text("2 subscriptions are active, and each of them is charged.")
+    await expect(warning).to_contain_text("Payments can be refunded under Transactions.")
+    router.payments.subscriptions[1].update(cancel_at_period_end=True, ends_at="2031-05-17T12:00:00Z")
+    await expect(warning).to_have_count(0)
+
+
 async def test_a_payment_to_be_completed_is_shown_the_way(router: ScriptedRouter, visitor: Visitor) -> None:
     pending = {
         "price": "premium_monthly",

@@ -35,6 +35,27 @@ async def test_shows_what_is_sold(router: ScriptedRouter, visitor: Visitor) -> N
     assert visitor.complaints == []
 
 
+async def test_a_product_that_makes_the_plan_needless_says_that_the_plan_goes_on(
+    router: ScriptedRouter, visitor: Visitor
+) -> None:
+    router.payments.subscribe("base")
+    await visitor.log_in(router.front.url)
+    page = visitor.page
+    await expect(page.locator(PRODUCT)).to_contain_text(
+        "It has everything in your plan Base, which does not end by itself"
+    )
+    router.payments.own("router_os_premium")
+    for feature in router.payments.unlocked:
+        router.payments.features[feature] = {"source": "cs_1", "plan": "router_os_premium", "reason": "paid"}
+    warning = page.locator(".sp-notice.warning")
+    await expect(warning).to_contain_text("You pay €1.99 per month for features that are yours forever.")
+    await expect(warning).to_contain_text("Cancel the subscription “Base” under My features.")
+    premium = page.locator("[data-offer=premium]")
+    await expect(premium.locator(".sp-badge")).to_have_text("Included")
+    await expect(premium.locator("[data-way]")).to_have_count(0)
+    assert visitor.complaints == []
+
+
 async def test_speaks_italian(router: ScriptedRouter, browser: Browser) -> None:
     visitor = await open_visitor(browser, "it-IT")
     await visitor.log_in(router.front.url)

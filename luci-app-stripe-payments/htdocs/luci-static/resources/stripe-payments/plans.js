@@ -15,6 +15,9 @@ const OVER = [ 'canceled', 'incomplete_expired' ];
 /* Statuses in which its plan can be changed. */
 const CHANGEABLE = [ 'active', 'trialing' ];
 
+/* Statuses in which Stripe charges it, or tries to. */
+const CHARGED = [ 'active', 'trialing', 'past_due', 'unpaid' ];
+
 /* How long a previewed amount is valid, in milliseconds: proration goes by the second. */
 const FRESH_MS = 5 * 60e3;
 
@@ -48,15 +51,33 @@ function costs(preview, price) {
 	if (preview.credit > 0)
 		words.push(_('You have a credit of %s, applied to upcoming payments.').format(format.money(preview.credit, currency)));
 
-	words.push(preview.next_payment?.date
-		? _('Next payment: %s on %s, then %s.').format(format.money(preview.next_payment.amount, currency),
-			format.date(preview.next_payment.date), amountOf(price))
-		: _('Then: %s.').format(amountOf(price)));
+	const then = amountOf({ ...price, amount: preview.renewal_amount ?? price.amount, currency });
+	const next = preview.next_payment;
+
+	if (!next?.date)
+		words.push(_('Then: %s.').format(then));
+	else if (next.amount < preview.renewal_amount)
+		words.push(_('Next payment: %s on %s. When the credit is used up: %s.').format(format.money(next.amount, currency), format.date(next.date), then));
+	else
+		words.push(_('Next payment: %s on %s, then %s.').format(format.money(next.amount, currency), format.date(next.date), then));
+
+	if (next?.source == 'list_price')
+		words.push(listPrice());
 
 	return words;
 }
 
-/* One question to Stripe for each price, however often the page is drawn. */
+/* Where Stripe did not preview what will be charged. */
+function listPrice() {
+	return _('This is the list price: discounts and tax may change it.');
+}
+
+/* Bought or granted without an end: no subscription is needed for it. */
+function isPermanent(feature) {
+	return feature?.unlocked && [ 'paid', 'granted' ].includes(feature.reason) && !feature.until;
+}
+
+/* One request to Stripe for each price, however often the page is drawn. */
 function preview(subscription, price) {
 	const key = `${subscription.id} ${subscription.price} ${price.id}`;
 	const known = previews[key];
@@ -91,6 +112,37 @@ return baseclass.extend({
 
 	isEnding(subscription) {
 		return !this.isOver(subscription) && subscription.ends_at != null;
+	},
+
+	isPermanent,
+
+	/** Whether Stripe continues to charge it. */
+	isCharged(subscription) {
+		return CHARGED.includes(subscription.status) && !this.isEnding(subscription);
+	},
+
+	/** Whether it is paid for features that are owned without it. */
+	isPointless(subscription, features, catalog) {
+		const names = catalog?.plans?.find(plan => plan.id == subscription.plan)?.features ?? [];
+
+		return this.isCharged(subscription) && names.length > 0 && names.every(name => isPermanent(features[name]));
+	},
+
+	/** What is paid for without need, as notices: [ kind, [ sentence, what to do ] ]. */
+	waste(subscriptions, features, catalog) {
+		const charged = (subscriptions ?? []).filter(subscription => this.isCharged(subscription));
+		const words = charged.filter(subscription => this.isPointless(subscription, features, catalog)).map(subscription => [ 'warning', [
+			_('You pay %s for features that are yours forever.').format(amountOf(this.priceOf(subscription))),
+			_('Cancel the subscription “%s” under My features.').format(subscription.title ?? subscription.id)
+		] ]);
+
+		if (charged.length > 1)
+			words.unshift([ 'warning', [
+				_('%d subscriptions are active, and each of them is charged.').format(charged.length),
+				_('Cancel those that you do not need under My features. Payments can be refunded under Transactions.')
+			] ]);
+
+		return words;
 	},
 
 	/** What a period of it costs: a price as of the catalogue. */
@@ -146,7 +198,7 @@ return baseclass.extend({
 		case 'trialing':
 			return _('Free until %s, then %s.').format(format.date(subscription.trial_end ?? subscription.current_period_end), amountOf(price));
 		case 'active':
-			return _('Renews on %s for %s.').format(format.date(subscription.current_period_end), format.money(price.amount, price.currency));
+			return this.renewal(subscription);
 		case 'past_due':
 			return subscription.grace_until
 				? _('The last payment failed. Its features stay unlocked until %s; update your payment method.').format(format.date(subscription.grace_until))
@@ -158,6 +210,14 @@ return baseclass.extend({
 		default:
 			return '';
 		}
+	},
+
+	/** When it renews and for how much, as far as that is known. */
+	renewal({ next_payment: next, current_period_end, amount, currency }) {
+		const words = _('Renews on %s for %s.').format(format.date(next?.date ?? current_period_end),
+			format.money(next?.amount ?? amount, next?.currency ?? currency));
+
+		return (next?.source == 'list_price') ? `${words} ${listPrice()}` : words;
 	},
 
 	/** Asks what changing costs, says so, and changes once it is confirmed. */
@@ -233,7 +293,8 @@ return baseclass.extend({
 
 	/** Says what it will cost to go on, and goes on once it is confirmed. */
 	resume(subscription, done) {
-		const amount = format.money(subscription.amount, subscription.currency);
+		const next = subscription.next_payment;
+		const amount = format.money(next?.amount ?? subscription.amount, next?.currency ?? subscription.currency);
 
 		new page.Dialog({
 			title: _('Resume the subscription'),

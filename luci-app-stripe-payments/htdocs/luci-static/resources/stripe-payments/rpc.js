@@ -60,6 +60,7 @@ const slowly = (method, ...params) => rpc.declare({
 
 const callCreateCheckoutSession = slowly('create_checkout_session', 'price_id', 'success_url', 'cancel_url');
 const callPreviewChange = slowly('preview_change', 'subscription', 'price_id');
+const callNextPayments = slowly('subscriptions', 'preview');
 const callChangePlan = slowly('change_plan', 'subscription', 'price_id');
 const callCancelSubscription = slowly('cancel_subscription', 'subscription', 'at_period_end');
 const callResumeSubscription = slowly('resume_subscription', 'subscription');
@@ -261,6 +262,12 @@ return baseclass.extend({
 	/** Resolves to [ { id, plan, status, price, current_period_end, … } ], running and ended ones. */
 	subscriptions() {
 		return answer(callSubscriptions(language())).then(reply => reply.subscriptions ?? []);
+	},
+
+	/** Resolves to the next payment of each subscription by its id, as Stripe previews it; null where there is none. */
+	nextPayments() {
+		return answer(callNextPayments(true, language())).then(reply =>
+			Object.fromEntries((reply.subscriptions ?? []).map(subscription => [ subscription.id, subscription.next_payment ?? null ])));
 	},
 
 	/** Resolves to { transactions, next }, newest first; `next` as `before` continues. */

@@ -37,6 +37,9 @@ function story(feature, now) {
 	}
 }
 
+/* How long previewed payments are shown, in milliseconds. */
+const PREVIEWED_FOR_MS = 5 * 60e3;
+
 /* Unlocked states that need an action. */
 const URGENT = [ 'ending', 'grace' ];
 
@@ -44,7 +47,7 @@ return page.Page.extend({
 	title: () => _('My features'),
 	description: () => _('What is unlocked on this router, why, and until when.'),
 
-	initially: () => ({ features: {}, subscriptions: [], catalog: null }),
+	initially: () => ({ features: {}, subscriptions: [], catalog: null, nextPayments: {} }),
 
 	questions: () => ({
 		mayBuy: payments.mayBuy(),
@@ -63,16 +66,40 @@ return page.Page.extend({
 	},
 
 	draw() {
-		const { catalog, features, subscriptions, status, trouble, mayBuy, mayAdminister, busy, failed } = this.state;
+		const { catalog, features, subscriptions, status, trouble, mayBuy, mayAdminister, busy, failed, nextPayments } = this.state;
 		const off = trouble != null || !mayBuy || status?.mode == 'unconfigured' || status?.enabled === false;
 
-		this.drawNotices(mayBuy ? [] : [ [ 'info', [ _('View only: you cannot make changes.'), _('Ask the administrator of this router.') ] ] ]);
+		this.drawNotices([
+			...(mayBuy ? [] : [ [ 'info', [ _('View only: you cannot make changes.'), _('Ask the administrator of this router.') ] ] ]),
+			...plans.waste(subscriptions, features, catalog)
+		]);
 
 		if (!catalog)
 			return;
 
-		this.subscriptions.draw([ catalog, subscriptions, features, off, busy, failed ], () => this.renderSubscriptions(off));
+		this.subscriptions.draw([ catalog, subscriptions, features, off, busy, failed, nextPayments ], () => this.renderSubscriptions(off));
 		this.features.draw([ catalog, features, mayAdminister, off, busy, failed, status?.last_sync ], () => this.renderFeatures(off));
+
+		if (!off)
+			this.askNextPayments();
+	},
+
+	/* What Stripe will charge next: one request for what runs now, repeated after some minutes. */
+	async askNextPayments() {
+		const running = this.state.subscriptions.filter(subscription => subscription.next_payment);
+		const known = JSON.stringify(running.map(subscription => [ subscription.id, subscription.price, subscription.next_payment ]));
+
+		if (!running.length || (this.asked?.known == known && Date.now() - this.asked.since < PREVIEWED_FOR_MS))
+			return;
+
+		this.asked = { known, since: Date.now() };
+
+		const answer = await payments.nextPayments().catch(() => null);
+
+		if (answer && this.asked.known == known) {
+			this.state.nextPayments = answer;
+			this.draw();
+		}
 	},
 
 	renderSubscriptions(off) {
@@ -92,7 +119,8 @@ return page.Page.extend({
 		]) ];
 	},
 
-	renderSubscription(subscription, off) {
+	renderSubscription(held, off) {
+		const subscription = { ...held, next_payment: held.next_payment && (this.state.nextPayments[held.id] ?? held.next_payment) };
 		const pending = subscription.pending_change;
 		const [ word, kind ] = plans.stateOf(subscription);
 

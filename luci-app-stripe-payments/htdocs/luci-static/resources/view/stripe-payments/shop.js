@@ -105,7 +105,7 @@ return page.Page.extend({
 		if (!mayBuy)
 			words.push([ 'info', [ _('View only: you cannot make purchases.'), _('Ask the administrator of this router.') ] ]);
 
-		this.drawNotices(words);
+		this.drawNotices([ ...words, ...plans.waste(subscriptions, features, catalog) ]);
 
 		if (!catalog)
 			return;
@@ -220,7 +220,8 @@ return page.Page.extend({
 	renderOffer(item, price, below, off) {
 		const { features, catalog } = this.state;
 		const owned = item.prices?.some(candidate => candidate.owned) ?? false;
-		const change = this.isChange(item, price);
+		const permanent = item.features.length > 0 && item.features.every(name => plans.isPermanent(features[name]));
+		const change = !permanent && this.isChange(item, price);
 		const included = !owned && !change && price?.interval != null && item.features.length > 0 &&
 			item.features.every(name => features[name]?.unlocked);
 		const inherits = below?.features.length > 0 && below.features.every(name => item.features.includes(name));
@@ -298,12 +299,26 @@ return page.Page.extend({
 			'click': () => this.handleBuy(way, offer)
 		}, [ (busy == `${way}-${item.id}`) ? wait : label ]);
 
+		const needless = price.interval ? null : this.needless(item);
+
 		return E('div', { 'class': 'sp-actions' }, [
 			error ? page.failureNode(error) : '',
+			needless ? E('p', { 'class': 'sp-small', 'data-needless': needless.id }, [
+				_('It has everything in your plan %s, which does not end by itself: cancel it afterwards under My features.').format(needless.title ?? needless.id)
+			]) : '',
 			button('pay', 'cbi-button-action important',
 				price.interval ? _('Subscribe') : _('Buy'), _('Opening Stripe…')),
 			button('phone', '', _('Pay on a phone'), _('Preparing the code…'))
 		]);
+	},
+
+	/* The subscription that is still charged although this product has all that it is for. */
+	needless(item) {
+		const { subscriptions, catalog } = this.state;
+
+		return subscriptions.find(subscription => plans.isCharged(subscription) &&
+			(catalog.plans ?? []).find(plan => plan.id == subscription.plan)?.features
+				.every(name => item.features.includes(name)));
 	},
 
 	/* One purchase at a time: the state says so before the first answer is
