@@ -91,7 +91,8 @@ class Subscription:
     paid for the current period, and which way it went back; a partial refund and an open dispute are
     neither. `owed`: Stripe calls it active although its money has not arrived: its first payment, a bank
     debit, is processing (pending), or the payment of the current period failed and Stripe voided the
-    invoice (unpaid).
+    invoice (unpaid). `more_prices`: Stripe's id and our alias of what its further items cost; the features of
+    all plans among its items are unlocked.
     """
 
     id: str
@@ -108,6 +109,12 @@ class Subscription:
     paused_after_dunning: bool = False
     returned: Literal["refunded", "disputed"] | None = None
     owed: Literal["pending", "unpaid"] | None = None
+    more_prices: tuple[tuple[str, str | None], ...] = ()
+
+    @property
+    def prices(self) -> tuple[tuple[str, str | None], ...]:
+        """Stripe's id and our alias of the price of each item."""
+        return ((self.price_id, self.price_alias), *self.more_prices)
 
     @property
     def past_due(self) -> bool:
@@ -279,18 +286,11 @@ def entitlements(
         claims.setdefault(name, [])
     for subscription in subscriptions:
         claim = _of_subscription(subscription, settings, last_seen.get(subscription.id))
-        _spread(
-            claims,
-            claim,
-            settings,
-            previous,
-            subscription.price_id,
-            subscription.price_alias,
-            subscription.plan,
-        )
+        _spread(claims, claim, settings, previous, subscription.prices, subscription.plan)
     for purchase in purchases:
         claim = _of_purchase(purchase)
-        _spread(claims, claim, settings, previous, purchase.price_id, purchase.price_alias, purchase.product)
+        prices = ((purchase.price_id, purchase.price_alias),)
+        _spread(claims, claim, settings, previous, prices, purchase.product)
     for grant in grants:
         claims.setdefault(grant.feature, []).append(_of_grant(grant))
     decided = {}
@@ -309,22 +309,22 @@ def _spread(
     claim: _Claim,
     settings: Settings,
     previous: Mapping[str, Entitlement],
-    price_id: str,
-    alias: str | None,
+    prices: Iterable[tuple[str, str | None]],
     name: str | None,
 ) -> None:
-    """Lay a source's claim to the features that it was bought for."""
-    price = settings.price(price_id) or (settings.price(alias) if alias else None)
-    sold = settings.sellable(price.of) if price is not None else None
-    if sold is None and name:
-        sold = settings.sellable(name)
-    if sold is not None:
-        plan, features = sold.name, sold.features
-    else:
-        # No longer in the catalogue at all: it stays what it was, as long as it is paid.
+    """Lay a source's claim to the features that it was bought for, at one or several `prices` (Stripe's id,
+    our alias).
+    """
+    known = [settings.price(price_id) or settings.price(alias or "") for price_id, alias in prices]
+    names = [price.of for price in known if price is not None] or ([name] if name else [])
+    found = [sold for sold in map(settings.sellable, dict.fromkeys(names)) if sold is not None]
+    granted = {feature: sold.name for sold in reversed(found) for feature in sold.features}
+    if not found:
+        # no longer in the catalog at all: it stays what it was, as long as it is paid
         before = [held for held in previous.values() if held.source == claim.source]
-        plan, features = name or (before[0].plan if before else ""), tuple(held.feature for held in before)
-    for feature in features:
+        plan = name or (before[0].plan if before else "")
+        granted = {held.feature: plan for held in before}
+    for feature, plan in granted.items():
         claims.setdefault(feature, []).append(replace(claim, plan=plan))
 
 

@@ -57,8 +57,12 @@ def is_active(purchase: Purchase) -> bool:
 
 
 def price_of(bought: Purchase | Subscription, settings: Settings) -> Price | None:
-    """The catalog's price of a purchase or subscription; None if it is not sold any more."""
-    return settings.price(bought.price_id) or settings.price(bought.price_alias or "")
+    """The catalog's price of a purchase or subscription (the first one of its items that has one); None if
+    it is not sold any more.
+    """
+    prices = bought.prices if isinstance(bought, Subscription) else ((bought.price_id, bought.price_alias),)
+    known = (settings.price(price_id) or settings.price(alias or "") for price_id, alias in prices)
+    return next((price for price in known if price is not None), None)
 
 
 def features_of_purchase(purchase: Purchase, settings: Settings) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from stripe_payments.billing.eligibility import LIVING, items_of, price_of
+from stripe_payments.billing.eligibility import LIVING, items_of, price_of, price_of_item
 from stripe_payments.billing.upcoming import expected_payment, period_amount
 from stripe_payments.entitlements import Subscription, announced_end, grace_end
 from stripe_payments.rfc3339 import format_time
@@ -43,34 +43,37 @@ def show_subscription(
 
 
 def _view(state: State, row: Subscription, settings: Settings, locale: str | None) -> dict[str, Any]:
-    """{id, plan, title, status, price, amount, currency, interval, current_period_end, cancel_at,
-    cancel_at_period_end, ends_at, trial_end, grace_until, paused, next_payment, pending_change,
+    """{id, plan, title, status, price, amount, currency, interval, interval_count, current_period_end,
+    cancel_at, cancel_at_period_end, ends_at, trial_end, grace_until, paused, next_payment, pending_change,
     latest_invoice}.
 
-    price: our alias, or Stripe's id; amount: what one period is charged, minor units; next_payment {date,
-    amount, currency, source} or null, see `upcoming`; ends_at: when it ends unless it is
-    resumed, null while it renews; grace_until: when its features lock unless it is paid; paused: it collects
-    no payments and unlocks nothing; pending_change {price, expires_at, invoice_url} or null: a change of plan
-    that waits for its payment; latest_invoice {id, status, amount_due, currency, url, pdf} or null.
+    price: our alias, or Stripe's id; plan, price: of its first item that is a plan of the catalog, title: of
+    all of them; amount: what one period is charged, minor units; interval_count: how many intervals a period
+    has; next_payment {date, amount, currency, source} or null, see `upcoming`; ends_at: when it ends unless
+    it is resumed, null while it renews; grace_until: when its features lock unless it is paid; paused: it
+    collects no payments and unlocks nothing; pending_change {price, expires_at, invoice_url} or null: a
+    change of plan that waits for its payment; latest_invoice {id, status, amount_due, currency, url, pdf}
+    or null.
     """
     raw = state.objects[row.id]
     price = price_of(row, settings)
     plan = price.of if price is not None else row.plan
+    titles = _titles(raw, settings, locale)
     sold = settings.sellable(plan) if plan else None
-    at_stripe = _item_price(raw)
-    recurring = at_stripe.get("recurring")
+    recurring = _recurring(raw)
     invoice = state.objects.get(reference(raw.get("latest_invoice")) or "")
     ended = row.status in ("canceled", "incomplete_expired")
     charged, upcoming = period_amount(state, raw), expected_payment(state, row)
     return {
         "id": row.id,
         "plan": plan,
-        "title": sold.title_in(locale) if sold is not None else plan,
+        "title": titles or (sold.title_in(locale) if sold is not None else plan),
         "status": row.status,
         "price": price.alias if price is not None else row.price_alias or row.price_id,
         "amount": charged.amount or (price.amount if price is not None and not charged.currency else 0),
         "currency": charged.currency or (price.currency if price is not None else ""),
-        "interval": recurring.get("interval") if isinstance(recurring, Mapping) else None,
+        "interval": recurring.get("interval"),
+        "interval_count": integer(recurring.get("interval_count")) or 1,
         "current_period_end": _time(row.current_period_end),
         "cancel_at": _time(row.cancel_at),
         "cancel_at_period_end": row.cancel_at_period_end,
@@ -84,10 +87,18 @@ def _view(state: State, row: Subscription, settings: Settings, locale: str | Non
     }
 
 
-def _item_price(raw: Raw) -> Raw:
-    """The price of the first item that has one."""
-    prices = (item.get("price") for item in items_of(raw))
-    return next((price for price in prices if isinstance(price, Mapping)), {})
+def _recurring(raw: Raw) -> Raw:
+    """Of the price of the first item that has one."""
+    prices = [item.get("price") for item in items_of(raw)]
+    found = next((price.get("recurring") for price in prices if isinstance(price, Mapping)), None)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _titles(raw: Raw, settings: Settings, locale: str | None) -> str:
+    """`Base + Business`; "" where no item is a plan of the catalog."""
+    prices = [price_of_item(item, settings) for item in items_of(raw)]
+    sold = [settings.sellable(price.of) for price in prices if price is not None]
+    return " + ".join(dict.fromkeys(one.title_in(locale) for one in sold if one is not None))
 
 
 def _pending_change(raw: Raw, invoice: Raw | None, settings: Settings) -> dict[str, Any] | None:

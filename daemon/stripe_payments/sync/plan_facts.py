@@ -105,10 +105,11 @@ def subscriptions(objects: StripeObjects, moneys: Mapping[str, InvoiceMoney]) ->
 def _subscription(
     raw: at_stripe.Subscription, objects: StripeObjects, moneys: Mapping[str, InvoiceMoney]
 ) -> Subscription:
-    """Of several items (we sell one) the period that ends last counts."""
+    """Of several items (we sell one, others are added in the Dashboard) the period that ends last counts."""
     own = objects.invoices_of.get(raw.id, ())
     latest = objects.invoices.get(raw.latest_invoice or "")
-    first = raw.items[0] if raw.items else None
+    charged = [item for item in raw.items if item.quantity]
+    first, more = (charged[0] if charged else None), charged[1:]
     ends = [end for item in raw.items if (end := item.current_period_end) is not None]
     gave_up = raw.status == "paused" and raw.paused_for == "final_payment_failure"
     return Subscription(
@@ -116,7 +117,8 @@ def _subscription(
         status=raw.status,
         price_id=(first.price if first is not None else None) or "",
         # our name of the price: its lookup_key follows a change of plan, our metadata may be the old plan's
-        price_alias=(first.lookup_key if first is not None else None) or raw.metadata.get("price_alias"),
+        price_alias=(first.lookup_key if first is not None else None)
+        or (raw.metadata.get("price_alias") if not more else None),
         plan=raw.metadata.get("item"),
         current_period_end=max(ends, default=None),
         cancel_at=raw.cancel_at,
@@ -127,6 +129,7 @@ def _subscription(
         paused_after_dunning=gave_up,
         returned=_returned(own, moneys, raw.period_start),
         owed=_owed(raw, latest, own),
+        more_prices=tuple((item.price or "", item.lookup_key) for item in more),
     )
 
 

@@ -174,7 +174,10 @@ def diff(
 
 
 def _subscription_news(subscription: Subscription, settings: Settings) -> dict[str, Any]:
-    price = settings.price(subscription.price_id) or settings.price(subscription.price_alias or "")
+    known = [
+        settings.price(price_id) or settings.price(alias or "") for price_id, alias in subscription.prices
+    ]
+    price = next((found for found in known if found is not None), None)
     plan, alias = subscription.plan or "", subscription.price_alias or subscription.price_id
     return {
         "id": subscription.id,

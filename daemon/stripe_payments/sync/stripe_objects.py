@@ -186,8 +186,11 @@ class Invoice:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionItem:
+    """`quantity`: 0 is possible, and then nothing is paid for it."""
+
     price: str | None
     lookup_key: str | None
+    quantity: int
     current_period_start: int | None
     current_period_end: int | None
 
@@ -237,10 +240,11 @@ def parse_subscription(raw: Raw) -> Subscription:
 
 
 def _item(raw: Raw) -> SubscriptionItem:
-    price = raw.get("price")
+    price, quantity = raw.get("price"), integer(raw.get("quantity"))
     return SubscriptionItem(
         price=reference(price),
         lookup_key=_text((expanded(price) or {}).get("lookup_key")) or None,
+        quantity=1 if quantity is None else quantity,
         current_period_start=integer(raw.get("current_period_start")),
         current_period_end=integer(raw.get("current_period_end")),
     )

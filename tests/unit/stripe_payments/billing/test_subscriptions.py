@@ -525,6 +525,60 @@ async def test_a_change_leaves_what_else_the_subscription_has(engine: Engine, cl
     assert held == {BUSINESS: 1, extra["id"]: 3}
 
 
+async def add_item(engine: Engine, cloud: StripeCloud, subscription: str, **item: Any) -> None:
+    """As in the Dashboard."""
+    await at_dashboard(cloud, f"/v1/subscriptions/{subscription}", items=[item])
+    await engine.reconciler.sync(subscription, "dashboard")
+
+
+async def test_a_second_plan_in_a_subscription_is_unlocked_too(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe()
+    (business,) = (await engine.stripe.list("price", {"lookup_keys": [BUSINESS]})).data
+    await add_item(engine, cloud, subscription, price=business["id"], quantity=0)
+    assert await engine.unlocked() == {"updates", "backups"}, "nothing is paid for it"
+    added = cloud.account.get("subscription", subscription)["items"]["data"][1]["id"]
+    await add_item(engine, cloud, subscription, id=added, quantity=2)
+    assert await engine.unlocked() == {"updates", "backups", "monitoring"}
+    (held,) = await engine.subscriptions.list()
+    assert (held["title"], held["amount"]) == ("Premium + Business", 499 + 2 * 1499)
+    assert held["plan"] == "premium"
+    error = await refusal(engine.subscriptions.change_plan(subscription, YEARLY))
+    assert error.code == "not_changeable"
+    assert "several plans" in error.message_in("en")
+    await add_item(engine, cloud, subscription, id=added, deleted=True)
+    assert await engine.unlocked() == {"updates", "backups"}
+
+
+async def test_a_plan_behind_another_item_is_the_plan(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe(BUSINESS)
+    raw = cloud.account.get("subscription", subscription)
+    extra = await at_dashboard(
+        cloud,
+        "/v1/prices",
+        product_data={"name": "Installation service"},
+        currency="eur",
+        unit_amount=100,
+        recurring={"interval": "month"},
+    )
+    await add_item(engine, cloud, subscription, price=extra["id"])
+    raw["items"]["data"].reverse()
+    await engine.reconciler.sync(subscription, "dashboard")
+    assert await engine.unlocked() == {"updates", "backups", "monitoring"}
+    (held,) = await engine.subscriptions.list()
+    assert (held["plan"], held["price"], held["amount"]) == ("business", BUSINESS, 1599)
+    assert (await engine.subscriptions.change_plan(subscription, MONTHLY))["plan"] == "premium"
+    assert await engine.unlocked() == {"updates", "backups"}
+
+
+async def test_how_often_it_is_charged_is_shown(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe()
+    raw = cloud.account.get("subscription", subscription)
+    raw["items"]["data"][0]["price"]["recurring"]["interval_count"] = 3
+    await engine.reconciler.sync(subscription, "dashboard")
+    (held,) = await engine.subscriptions.list()
+    assert (held["amount"], held["interval"], held["interval_count"]) == (499, "month", 3)
+
+
 async def test_what_stripe_refuses_is_said_in_its_words(engine: Engine, cloud: StripeCloud) -> None:
     subscription = await engine.subscribe()
     extra = await at_dashboard(

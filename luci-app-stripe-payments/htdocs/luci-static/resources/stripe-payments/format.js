@@ -75,11 +75,11 @@ return baseclass.extend({
 		}
 	},
 
-	/** What stands behind a price: "per month", "per year", "once". */
-	period(interval) {
+	/** What stands behind a price: "per month", "every 3 months", "per year", "once". */
+	period(interval, count) {
 		switch (interval) {
-		case 'month': return _('per month');
-		case 'year': return _('per year');
+		case 'month': return (count > 1) ? _('every %d months').format(count) : _('per month');
+		case 'year': return (count > 1) ? _('every %d years').format(count) : _('per year');
 		default: return _('once');
 		}
 	},

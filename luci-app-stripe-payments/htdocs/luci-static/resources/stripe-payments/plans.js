@@ -37,7 +37,7 @@ function find(catalog, alias) {
 
 /** The amount of a price with its period: "€4.99 per month". */
 function amountOf(price) {
-	return '%s %s'.format(format.money(price.amount, price.currency), format.period(price.interval));
+	return '%s %s'.format(format.money(price.amount, price.currency), format.period(price.interval, price.interval_count));
 }
 
 /** What an amount that was previewed means for the person, as sentences. */
@@ -147,7 +147,10 @@ return baseclass.extend({
 
 	/** What a period of it costs: a price as of the catalogue. */
 	priceOf(subscription) {
-		return { id: subscription.price, amount: subscription.amount, currency: subscription.currency, interval: subscription.interval };
+		return {
+			id: subscription.price, amount: subscription.amount, currency: subscription.currency,
+			interval: subscription.interval, interval_count: subscription.interval_count
+		};
 	},
 
 	/** The subscription that another plan would take the place of, or null. */
