@@ -34,7 +34,7 @@ help:
 	@echo 'make attack  everything that somebody might try against it, as a table (MINUTES=4 SEED= ONLY=names)'
 	@echo 'make bench   timings as ratios, written to build/bench.json'
 	@echo 'make fleet   up to a million routers on one Stripe account, simulated, written to build/fleet.json (DAYS=7)'
-	@echo 'make soak    months of a household in minutes; fails on growth, written to build/soak.json (MINUTES=10)'
+	@echo 'make soak    months of a household in minutes, and 200 random lives of ten years, written to build/soak.json (MINUTES=10)'
 	@echo 'make ipk     the packages for opkg (OpenWrt 24.10), written to build/ipk'
 	@echo 'make apk     the same for apk (OpenWrt 25.12); SDK=dir names an unpacked OpenWrt SDK'
 	@echo 'make clean   removes what the commands above made'

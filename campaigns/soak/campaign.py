@@ -11,6 +11,7 @@ from typing import Final
 
 from campaigns.report import Goal, Report, Row
 from campaigns.runner import Campaign, Part, Say, Scratch
+from campaigns.soak.histories import ten_years
 from campaigns.soak.household import DAYS_A_MONTH
 from campaigns.soak.luci import REAL_INTERVAL_S
 from campaigns.soak.run import Rest, Soak, Soaked
@@ -162,10 +163,11 @@ class _Soak(Campaign):
     silenced = logging.CRITICAL  # the bus of this process is cut every other month
 
     def names(self) -> Sequence[str]:
-        return ("household",)
+        return ("household", "ten-years")
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--minutes", type=float, default=10.0, help="for how long (%(default)s)")
+        parser.add_argument("--lives", type=int, default=200, help="of ten years each (%(default)s)")
 
     def parts(self, options: argparse.Namespace) -> Iterator[Part]:
         seconds = options.minutes * 60
@@ -178,10 +180,19 @@ class _Soak(Campaign):
             if not is_long_enough(soaked):
                 report.add(Row("growth of memory", reason="too short to measure it: MINUTES=8 or more"))
 
-        yield Part("household", household)
+        async def lives(report: Report, scratch: Scratch, say: Say) -> None:
+            await ten_years(report, say, range(options.lives))
+
+        every = {"household": household, "ten-years": lives}
+        for name in options.only or self.names():
+            yield Part(name, every[name])
 
     def short_parts(self) -> Iterator[Part]:
+        async def lives(report: Report, scratch: Scratch, say: Say) -> None:
+            await ten_years(report, say, range(2))
+
         yield Part("three-months", three_months, timeout_s=480)
+        yield Part("ten-years", lives)
 
 
 CAMPAIGN: Final = _Soak()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from simulator.stripe_cloud.api_errors import StripeApiError
 from simulator.stripe_cloud.rendering import render
 from stripe_payments.clock import TrustedClock
+from stripe_payments.errors import PaymentError
 from stripe_payments.stripe_api import Page
 from stripe_payments.stripe_api.resources import RESOURCES, object_kind
 from tests.histories.life import ROUTER, Life
@@ -48,6 +50,42 @@ class Stripe:
         wanted = {"expand": [f"data.{path}" for path in RESOURCES[kind].expand], **params}
         page = await self._sent(self._life.get(RESOURCES[kind].path, **wanted))
         return Page(page["data"], page["has_more"])
+
+    async def get(self, kind: str, object_id: str, expand: Sequence[str] | None = None) -> Json:
+        wanted = RESOURCES[kind].expand if expand is None else expand
+        return await self._request("get", f"{RESOURCES[kind].path}/{object_id}", {}, wanted)
+
+    async def create(self, kind: str, params: Mapping[str, Any], _key: str) -> Json:
+        return await self._request("post", RESOURCES[kind].path, params, RESOURCES[kind].expand)
+
+    async def update(
+        self, kind: str, object_id: str, params: Mapping[str, Any], _key: str, action: str = ""
+    ) -> Json:
+        path = f"{RESOURCES[kind].path}/{object_id}"
+        return await self._request("post", f"{path}/{action}" if action else path, params)
+
+    async def delete(self, kind: str, object_id: str) -> None:
+        await self._request("delete", f"{RESOURCES[kind].path}/{object_id}", {})
+
+    async def preview_invoice(self, params: Mapping[str, Any], _key: str) -> Json:
+        return await self._request("post", "/v1/invoices/create_preview", params)
+
+    async def _request(
+        self, method: str, path: str, params: Mapping[str, Any], expand: Iterable[str] = ()
+    ) -> Json:
+        given = {name: value for name, value in params.items() if name != "expand"}
+        try:
+            found = self._life.request(method.upper(), path, given)
+        except StripeApiError as error:
+            raise PaymentError(
+                "stripe_error",
+                http_status=error.status,
+                stripe_code=error.code,
+                decline_code=error.decline_code,
+                message=error.message,
+            ) from error
+        answer: Json = await self._sent(render(self._life.account, found, expand))
+        return answer
 
     async def invoice_of_payment(self, intent: str) -> str | None:
         wanted = {"type": "payment_intent", "payment_intent": intent}

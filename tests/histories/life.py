@@ -126,15 +126,15 @@ class Life:
         return list(self.account.newest_first(kind))[::-1]
 
     def get(self, path: str, **params: Any) -> Json:
-        return self._request("GET", path, params)
+        return self.request("GET", path, params)
 
     def post(self, path: str, **params: Any) -> Json:
-        return self._request("POST", path, params)
+        return self.request("POST", path, params)
 
     def delete(self, path: str) -> Json:
-        return self._request("DELETE", path, {})
+        return self.request("DELETE", path, {})
 
-    def _request(self, method: str, path: str, params: Json) -> Json:
+    def request(self, method: str, path: str, params: Json) -> Json:
         found = find_route(method, path)
         assert found is not None, path
         route, ids = found

@@ -7,85 +7,23 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from stripe_payments.clock import TrustedClock
-from stripe_payments.identity import Identity
-from stripe_payments.ledger import Ledger
-from stripe_payments.settings import Settings
 from stripe_payments.stripe_api import object_kind
-from stripe_payments.sync import Poller, Reconciler
 from stripe_payments.sync.fetch import FOLLOWED
-from tests.histories.answers import Stripe
-from tests.histories.life import COMMANDS, DAY, ROUTER, VERBS, Command, Life
+from tests.histories.life import COMMANDS, DAY, VERBS, Command, Life
 from tests.histories.observer import Observer, decisions
 from tests.histories.reference import Decision
+from tests.histories.router import IN_MEMORY, Router
 
 COMMAND = st.tuples(st.sampled_from(VERBS), st.integers(0, 5), st.integers(0, 11))
 FATES = ("now", "later", "lost", "twice", "late answer")
-
-_IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
-"""Where a sync to disk costs nothing: thousands of transactions are written here."""
-
-
-class _Identity:
-    """As `IdentityStore`, for a router that is a customer."""
-
-    def __init__(self, customer: str) -> None:
-        self._identity = Identity(router_id=ROUTER, customer=customer)
-
-    def load(self) -> Identity:
-        return self._identity
-
-    def set_customer(self, customer: str | None) -> None:
-        raise AssertionError(f"the customer does not change to {customer}")
-
-
-@dataclass
-class Router:
-    """The real reconciler and poller over a real ledger; only the network is not there."""
-
-    ledger: Ledger
-    stripe: Stripe
-    reconciler: Reconciler
-    poller: Poller
-
-    @classmethod
-    async def open(cls, folder: Path, life: Life) -> Router:
-        ledger = await Ledger.open(folder / "ledger.db")
-        clock = TrustedClock(None, monotonic=lambda: 0.0)
-        stripe = Stripe(life, clock)
-        held = life.settings()
-
-        def current() -> Settings:
-            return held
-
-        api, identity = cast("Any", stripe), cast("Any", _Identity(life.customer))
-        reconciler = Reconciler(ledger, api, clock, current, identity, lambda: None)
-        await reconciler.rebuilt()
-        poller = Poller(ledger, reconciler, api, current, identity, clock, chance=Random(1))
-        return cls(ledger, stripe, reconciler, poller)
-
-    async def ask_late(self, object_id: str) -> tuple[asyncio.Event, asyncio.Task[Any]]:
-        """A sync whose first response has left Stripe, and arrives when the event is set."""
-        self.stripe.held = []
-        sync = asyncio.create_task(self.reconciler.sync(object_id, "event"))
-        while not self.stripe.held:
-            await asyncio.sleep(0)
-        (answer,), self.stripe.held = self.stripe.held, None
-        return answer, sync
-
-    async def features(self) -> dict[str, Decision]:
-        await self.stripe.time_passes()
-        await self.reconciler.recompute()
-        return decisions(self.reconciler.state)
 
 
 def after_everything(commands: Sequence[Command]) -> tuple[Life, dict[str, Decision]]:
@@ -146,7 +84,7 @@ async def in_chaos(
         return await router.features()
     finally:
         await arrive()
-        await router.ledger.close()
+        await router.close()
 
 
 def _named_by_events(life: Life) -> list[str]:
@@ -187,7 +125,7 @@ def test_after_one_poll_everything_is_as_if_nothing_had_gone_wrong(
     commands: list[Command], fates: list[str], seed: int, after_poll: bool
 ) -> None:
     life, expected = after_everything(commands)
-    with tempfile.TemporaryDirectory(dir=_IN_MEMORY) as folder:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as folder:
         got = asyncio.run(in_chaos(Path(folder), commands, fates, seed=seed, after_poll=after_poll))
     assert got == expected == life.expected()
 

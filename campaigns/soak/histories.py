@@ -1,0 +1,169 @@
+"""Random lives of ten years: at every step each feature is what docs/states.md says, and what a change of
+plan costs is what the router said before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from campaigns.report import Goal, Report, Row
+from campaigns.runner import Say
+from stripe_payments.errors import PaymentError
+from tests.histories.life import DAY, PLAN_PRICES, VERBS, WAITS, Command, Life
+from tests.histories.observer import Observer, decisions
+from tests.histories.reference import Options
+from tests.histories.router import IN_MEMORY, Router
+
+__all__ = ["ten_years"]
+
+YEARS: Final = 10
+CHANGE: Final = "change"
+_VERBS: Final = (*VERBS, *("wait",) * 12)
+
+
+@dataclass
+class Told:
+    """What one life came to. `failure`: the first difference, with how to repeat it; `did`: how often which
+    command did something; `reasons`: how often each was decided; `quoted`: changes that were charged as
+    previewed.
+    """
+
+    failure: str | None = None
+    steps: int = 0
+    quoted: int = 0
+    did: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+
+class _Decade:
+    """One life, seen by a router that gets each event at once, and by one that polls when it is used."""
+
+    def __init__(self, seed: int, days: int) -> None:
+        self.chance = Random(seed)
+        self.life = Life(seed, Options(lock_paused=seed % 5 == 4, trust_pending_debits=seed % 7 == 3))
+        self.until = self.life.now + days * DAY
+        self.observer = Observer(self.life)
+        self.told = Told()
+
+    async def live(self) -> Told:
+        with tempfile.TemporaryDirectory(dir=IN_MEMORY) as folder:
+            router = await Router.open(Path(folder), self.life)
+            try:
+                while self.life.now < self.until and self.told.failure is None:
+                    command = (
+                        self.chance.choice(_VERBS),
+                        self.chance.randrange(6),
+                        self.chance.randrange(12),
+                    )
+                    problem = await self._step(router, command)
+                    if problem is not None:
+                        self.told.failure = f"step {self.told.steps}, {command}: {problem}"
+                    self.told.steps += 1
+                await router.poller.poll_everything()
+                if self.told.failure is None and (got := await router.features()) != self.life.expected():
+                    self.told.failure = f"after a poll at the end: {got} instead of {self.life.expected()}"
+            finally:
+                await router.close()
+        return self.told
+
+    async def _step(self, router: Router, command: Command) -> str | None:
+        if command[0] == CHANGE and command[2] % 2:
+            problem = await self._change(router, *command[1:])
+            if problem is not None:
+                return problem
+        elif command[0] == "wait":
+            return self._wait(WAITS[command[2] % len(WAITS)])
+        elif self.life.apply(command):
+            self.told.did[command[0]] += 1
+        return self._compare()
+
+    def _wait(self, days: int) -> str | None:
+        """In four parts: what is due happens in between as well."""
+        self.told.did["wait"] += 1
+        for _ in range(4):
+            self.life.cloud.advance(days * DAY / 4)
+            if (problem := self._compare()) is not None:
+                return problem
+        return None
+
+    def _compare(self) -> str | None:
+        got, expected = decisions(self.observer.observe()), self.life.expected()
+        self.told.reasons.update(reason for _, reason, _ in expected.values())
+        return None if got == expected else f"{got} instead of {expected}"
+
+    async def _change(self, router: Router, which: int, how: int) -> str | None:
+        """A change of plan by the router itself: previewed, then made."""
+        sub = self.life.pick(self.life.running("active", "trialing"), which)
+        if sub is None:
+            return None
+        self.life.cloud.advance(61)
+        alias = PLAN_PRICES[how % len(PLAN_PRICES)]
+        before, balance = self.life.charged(), self._balance()
+        try:
+            said = await router.subscriptions.preview_change(sub["id"], alias)
+            changed = await router.subscriptions.change_plan(sub["id"], alias)
+        except PaymentError as error:
+            refused = error.code in ("not_changeable", "payment_failed")
+            return None if refused and self.life.charged() == before else f"refused: {error.code}"
+        self.told.did["change by the router"] += 1
+        taken = sum(self.life.charged()[len(before) :])
+        if changed["pending_change"] or changed["price"] != alias:
+            return f"charged {taken} for a change that was not made" if taken else None
+        debit = self.life.rows("payment_intent")[-1]["status"] == "processing"
+        if taken != said["amount_due"] and not (debit and not taken):
+            return f"charged {taken}, said {said['amount_due']}"
+        if said["credit"] and balance - self._balance() != said["credit"]:
+            return f"credited {balance - self._balance()}, said {said['credit']}"
+        self.told.quoted += 1
+        return None
+
+    def _balance(self) -> int:
+        return int(self.life.account.get("customer", self.life.customer)["balance"])
+
+
+def _live(seed: int, days: int) -> Told:
+    return asyncio.run(_Decade(seed, days).live())
+
+
+async def ten_years(report: Report, say: Say, seeds: range) -> None:
+    """Add a row of how many lives held, and rows of how much happened in them."""
+    tally = report.tally("lives", f"of {YEARS} years, each step as docs/states.md says")
+    did: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    steps = quoted = 0
+    async for seed, told in _all(seeds):
+        tally.count(None if told.failure is None else f"seed {seed}: {told.failure}")
+        did, reasons = did + told.did, reasons + told.reasons
+        steps, quoted = steps + told.steps, quoted + told.quoted
+        if told.failure is not None:
+            say(f"seed {seed}: {told.failure}")
+    report.add(
+        Row("steps", steps, "", Goal(">=", 100 * len(seeds))),
+        Row("changes of plan charged as previewed", quoted, "", Goal(">=", len(seeds))),
+        Row("verbs that did something", len(did), "", Goal(">=", len(set(VERBS)) - 2)),
+        Row("reasons that were decided", len(reasons), "", Goal(">=", 10)),
+    )
+
+
+async def _all(seeds: range) -> AsyncIterator[tuple[int, Told]]:
+    """Many at a time on all cores, few one after the other."""
+    days = YEARS * 365
+    if len(seeds) < 10:
+        for seed in seeds:
+            yield seed, await _Decade(seed, days).live()
+        return
+    loop = asyncio.get_running_loop()
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        lives = {seed: loop.run_in_executor(pool, _live, seed, days) for seed in seeds}
+        for seed, life in lives.items():
+            yield seed, await life
