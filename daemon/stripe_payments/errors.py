@@ -132,7 +132,7 @@ CODES: Final[Mapping[str, Code]] = {
     "amount_too_large": Code(
         Status.INVALID_ARGUMENT,
         400,
-        _("The amount[ {amount}] exceeds what can be refunded[ ({available})]."),
+        _("The amount[ {amount}] exceeds what can be refunded[ ({available})][: {reason}]."),
         hint=_(
             "Pass a smaller amount in the currency's smallest unit (cents), or omit it to refund everything."
         ),

@@ -183,10 +183,10 @@ class StripeCloud:
         case_type: str = "resolution",
     ) -> Json:
         """A dispute about a charge or payment intent: `outcome` open, won or lost (opened first if need be,
-        about `amount` of it), prevented (with `case_type` block or resolution), or, where it was lost,
-        appeal_needs_response, appeal_under_review and then won or lost.
+        about `amount` of it), inquiry, prevented (with `case_type` block or resolution), or, where it was
+        lost, appeal_needs_response, appeal_under_review and then won or lost.
         """
-        if outcome not in {"open", "won", "lost", "prevented", *disputes.APPEALED}:
+        if outcome not in {"open", "inquiry", "won", "lost", "prevented", *disputes.APPEALED}:
             raise invalid(f"unknown outcome: {outcome}", param="outcome")
         found = self.account.find(object_id)
         if found is not None and found["object"] == "checkout.session":
@@ -200,9 +200,10 @@ class StripeCloud:
             return disputes.prevent(self.account, found, case_type)
         if existing is not None and (outcome in disputes.APPEALED or existing["status"] in disputes.APPEALED):
             return disputes.decide_appeal(self.account, existing, outcome)
-        if outcome == "open" or existing is None or existing["status"] not in disputes.OPEN:
-            existing = disputes.open_dispute(self.account, found, amount=amount)
-        if outcome != "open":
+        if outcome in {"open", "inquiry"} or existing is None or existing["status"] not in disputes.OPEN:
+            inquiry = outcome == "inquiry"
+            existing = disputes.open_dispute(self.account, found, amount=amount, inquiry=inquiry)
+        if outcome not in {"open", "inquiry"}:
             disputes.close_dispute(self.account, existing, outcome)
         return existing
 

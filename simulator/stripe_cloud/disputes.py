@@ -18,9 +18,16 @@ def find_dispute(account: Account, charge: Json) -> Json | None:
 
 
 def open_dispute(
-    account: Account, charge: Json, *, reason: str = "fraudulent", amount: int | None = None
+    account: Account,
+    charge: Json,
+    *,
+    reason: str = "fraudulent",
+    amount: int | None = None,
+    inquiry: bool = False,
 ) -> Json:
-    """The bank takes the money back for the time being: `amount` of it where only a part is disputed."""
+    """The bank takes the money back for the time being: `amount` of it where only a part is disputed. With an
+    `inquiry` it only asks, and the charge can still be refunded.
+    """
     if not charge["paid"]:
         raise invalid(f"Charge {charge['id']} was not paid, so that it cannot be disputed.")
     if charge["disputed"]:
@@ -30,13 +37,29 @@ def open_dispute(
         if not 0 < amount <= dispute["amount"]:
             raise invalid("The amount of a dispute is at most what is left of the charge.", param="amount")
         dispute["amount"] = amount
-    movement = account.add(objects.balance_transaction(account, dispute, -dispute["amount"], "adjustment"))
-    dispute["balance_transactions"].append(movement)
+    if inquiry:
+        dispute.update(status="warning_needs_response", is_charge_refundable=True)
+        dispute["payment_method_details"]["card"]["case_type"] = "inquiry"
+    else:
+        movement = account.add(
+            objects.balance_transaction(account, dispute, -dispute["amount"], "adjustment")
+        )
+        dispute["balance_transactions"].append(movement)
     with account.changing(charge, "charge.updated"):
         charge["disputed"] = True
     account.emit("charge.dispute.created", dispute)
-    account.emit("charge.dispute.funds_withdrawn", dispute)
+    if not inquiry:
+        account.emit("charge.dispute.funds_withdrawn", dispute)
     return dispute
+
+
+def after_refund(account: Account, charge: Json) -> None:
+    """A full refund answers an inquiry. https://docs.stripe.com/disputes/how-disputes-work#inquiries"""
+    dispute = find_dispute(account, charge)
+    if charge["refunded"] and dispute is not None and dispute["is_charge_refundable"]:
+        with account.changing(dispute, None):
+            dispute.update(status="warning_closed", is_charge_refundable=False)
+        account.emit("charge.dispute.closed", dispute)
 
 
 def decide_appeal(account: Account, dispute: Json, status: str) -> Json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import disputes
 from .account import Account
 from .api_errors import Json, invalid
 from .clock import DAY
@@ -18,7 +19,8 @@ def create_refund(account: Account, params: Json) -> Json:
     charge = _charge(account, params)
     if charge["refunded"]:
         raise invalid(f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded")
-    if charge["disputed"]:
+    dispute = disputes.find_dispute(account, charge)
+    if charge["disputed"] and not (dispute and dispute["is_charge_refundable"]):
         raise invalid(
             f"Charge {charge['id']} has been charged back; cannot issue a refund.", code="charge_disputed"
         )
@@ -52,6 +54,7 @@ def create_refund(account: Account, params: Json) -> Json:
     account.emit(
         "charge.refunded", charge, {name: old for name, old in before.items() if charge[name] != old}
     )
+    disputes.after_refund(account, charge)
     return refund
 
 

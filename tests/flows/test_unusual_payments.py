@@ -78,6 +78,18 @@ async def test_a_dispute_about_a_plan_locks_when_it_is_lost(subscriber: Subscrib
         await subscriber.agreed(NOTHING, "disputed")
 
 
+async def test_a_dispute_that_is_won_after_all_unlocks_by_webhook(subscriber: Subscriber) -> None:
+    await subscriber.buy()
+    await subscriber.agreed(PREMIUM, "paid")
+    charge = (await subscriber.world.account.request("GET", "charges"))["data"][0]["id"]
+    for outcome in ("open", "lost"):
+        await subscriber.world.control("dispute", {"charge": charge, "outcome": outcome})
+    await subscriber.agreed(NOTHING, "disputed")
+    for outcome in ("appeal_under_review", "won"):
+        await subscriber.world.control("dispute", {"charge": charge, "outcome": outcome})
+    await subscriber.agreed(PREMIUM, "paid")
+
+
 async def _status(subscriber: Subscriber, status: str) -> bool:
     return bool((await last_invoice(subscriber))["status"] == status)
 

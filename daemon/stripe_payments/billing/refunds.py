@@ -17,7 +17,7 @@ from stripe_payments.shared_tasks import SharedTasks
 from stripe_payments.stripe_api import IDEMPOTENCY_KEY_TTL, StripeAPI, is_replayed, is_transient, object_kind
 from stripe_payments.sync.fetch import stored_form, units_of
 from stripe_payments.sync.payment_facts import Payment, money_back, payments
-from stripe_payments.sync.stripe_objects import metadata, parse_objects
+from stripe_payments.sync.stripe_objects import expanded, metadata, parse_objects, reference
 
 if TYPE_CHECKING:
     from stripe_payments.ledger import Ledger, Transaction
@@ -54,10 +54,10 @@ class RefundService:
         self, payment_id: str, amount: int | None = None, reason: str | None = None
     ) -> dict[str, Any]:
         """Refund `amount` minor units of a payment (cs_, pi_, ch_, in_), or the rest of it, and return {id,
-        payment_id, amount, currency, status, reason}.
+        payment_id, amount, currency, status, reason, credited}.
 
         An invoice is refunded across its payments; the answer then has the id of the last refund and the sum
-        of all, and what a change of plan turned into customer credit is left out.
+        of all, and `credited`: what a change of plan turned into customer credit, which is left out.
 
         Callers that request the same refund while it is in progress get that one: a double click refunds
         once. Raises invalid_argument, payment_not_found, not_refundable, amount_too_large, Stripe's errors.
@@ -84,7 +84,8 @@ class RefundService:
             if not paid.left:
                 raise PaymentError("not_refundable", payment_id=payment_id, reason=paid.why)
             steps = paid.steps(amount)
-        return await self._carry_out(payment_id, steps, reason, entry)
+        made = await self._carry_out(payment_id, steps, reason, entry)
+        return {**made, "credited": paid.credited}
 
     async def _carry_out(
         self, payment_id: str, steps: list[_Step], reason: str | None, entry: str
@@ -166,38 +167,54 @@ class RefundService:
             return await self._invoice(payment_id)
         paid: Payment | None
         if kind == "checkout.session":
+            # the first payment of a plan is that of an invoice
+            if (invoice := reference(state.objects.get(payment_id, {}).get("invoice"))) is not None:
+                return await self._invoice(invoice)
             paid = state.payments.get(payment_id)
         else:
             charge = state.parsed.charges.get(payment_id)
-            paid = state.payment_of((charge.payment_intent if charge is not None else None) or payment_id)
+            intent = (charge.payment_intent if charge is not None else None) or payment_id
+            invoices = [one.id for one in state.parsed.invoices.values() if intent in one.paid_by]
+            if invoices:
+                return await self._invoice(invoices[0], only=intent)
+            paid = state.payment_of(intent)
         if paid is None or paid.payment_intent is None:
             why = _WHY.get(paid.status, _NOT_PAID) if paid is not None else _NOT_PAID
             return _Refundable(payment_id, {}, why)
         left = _left(paid)
         return _Refundable(paid.payment_intent, {paid.payment_intent: left} if left else {}, _why(paid))
 
-    async def _invoice(self, invoice_id: str) -> _Refundable:
-        """All payments of an invoice, without what a later change of plan turned into customer credit: that
-        was given back already.
+    async def _invoice(self, invoice_id: str, only: str | None = None) -> _Refundable:
+        """All payments of an invoice, or one of them, without what a later change of plan turned into
+        customer credit: that was given back already.
         """
         left: dict[str, int] = {}
         why = _NOT_PAID
         state = self._reconciler.state
         invoice = state.parsed.invoices.get(invoice_id)
         for intent_id in invoice.paid_by if invoice is not None else ():
-            intent = await self._stripe.retrieve(intent_id)
-            if intent is None:
-                continue
-            objects = parse_objects({one["id"]: one for one in stored_form(units_of(intent, 0.0))})
-            paid = payments(objects, money_back(objects))[intent_id]
-            left[intent_id], why = _left(paid), _why(paid)
-        credited = state.credited_since(invoice_id)
+            paid = await self._payment_of_invoice(intent_id)
+            if paid is not None:
+                left[intent_id], why = _left(paid), _why(paid)
+        credited = unassigned = min(state.credited_since(invoice_id), sum(left.values()))
         for intent_id in reversed(left):
-            taken = min(left[intent_id], credited)
+            taken = min(left[intent_id], unassigned)
             left[intent_id] -= taken
-            credited -= taken
+            unassigned -= taken
             why = _CREDITED if taken else why
-        return _Refundable(invoice_id, {name: amount for name, amount in left.items() if amount}, why)
+        wanted = {name: amount for name, amount in left.items() if amount and only in (None, name)}
+        return _Refundable(only or invoice_id, wanted, why, credited)
+
+    async def _payment_of_invoice(self, intent_id: str) -> Payment | None:
+        intent = await self._stripe.retrieve(intent_id)
+        if intent is None:
+            return None
+        disputes = []
+        if (expanded(intent.get("latest_charge")) or {}).get("disputed"):
+            disputes = (await self._stripe.list("dispute", {"payment_intent": intent_id, "limit": 10})).data
+        stored = stored_form(units_of(intent, 0.0, disputes))
+        objects = parse_objects({str(one["id"]): one for one in stored})
+        return payments(objects, money_back(objects))[intent_id]
 
     async def _sync(self, intent: str) -> None:
         """Apply the effect now; if Stripe is unreachable at this moment, the poller will."""
@@ -219,18 +236,21 @@ class _Step:
 @dataclass(frozen=True, slots=True)
 class _Refundable:
     """What can be refunded: `left` of each payment intent, in minor units. `id`: the same whichever id of the
-    payment was passed; `why`: why nothing is left.
+    payment was passed; `why`: why nothing is left; `credited`: what is left out because it became customer
+    credit, in minor units.
     """
 
     id: str
     left: Mapping[str, int]
     why: Text
+    credited: int = 0
 
     def steps(self, amount: int | None) -> list[_Step]:
         """Refund `amount`, or all, across the payments in turn. Raises amount_too_large."""
         available = sum(self.left.values())
         if amount is not None and amount > available:
-            raise PaymentError("amount_too_large", amount=amount, available=available)
+            reason = _CREDITED if self.credited else None
+            raise PaymentError("amount_too_large", amount=amount, available=available, reason=reason)
         wanted = available if amount is None else amount
         steps = []
         for intent, left in self.left.items():
@@ -242,7 +262,7 @@ class _Refundable:
 
 
 def _left(paid: Payment) -> int:
-    if paid.status not in ("paid", "partially_refunded"):
+    if paid.status not in ("paid", "partially_refunded") and not (paid.status == "disputed" and paid.inquiry):
         return 0
     return max(0, (paid.amount or 0) - paid.amount_refunded)
 

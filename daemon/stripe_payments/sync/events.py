@@ -42,6 +42,12 @@ EVENTS: Final = (
         _("dispute opened by the buyer's bank"),
     ),
     Event(
+        "charge.dispute.updated",
+        "dispute",
+        _OF_PAYMENT,
+        _("dispute under appeal, or won after it was lost"),
+    ),
+    Event(
         "charge.refunded",
         "charge",
         _OF_PAYMENT,

@@ -40,13 +40,15 @@ _NO_REFUND: Final = frozenset({"failed", "canceled"})
 @dataclass(frozen=True, slots=True)
 class MoneyBack:
     """What of a charge went back to the buyer, in minor units of its currency: by refunds, and by disputes
-    that were lost. `dispute`: where its disputes stand.
+    that were lost. `dispute`: where its disputes stand; `inquiry`: nothing but inquiries is open, and what is
+    left can still be refunded.
     """
 
     captured: int = 0
     refunded: int = 0
     lost: int = 0
     dispute: DisputeState | None = None
+    inquiry: bool = False
 
     @property
     def whole(self) -> bool:
@@ -65,15 +67,11 @@ def money_back(objects: StripeObjects) -> dict[str, MoneyBack]:
 
 
 def _money_back(charge: Charge, disputes: Sequence[Dispute], refunds: Sequence[Refund]) -> MoneyBack:
-    """By its disputes and the refunds that are known of it.
-
-    A dispute can be about a part of the charge (https://docs.stripe.com/api/disputes/object); in another
-    currency its amount cannot be compared, and it counts as one about the whole.
-    """
+    """By its disputes and the refunds that are known of it."""
     captured = charge.amount_captured
 
     def disputed(wanted: Iterable[Dispute]) -> int:
-        return sum(one.amount if one.currency == charge.currency else captured for one in wanted)
+        return sum(_disputed(charge, one) for one in wanted)
 
     lost = disputed(one for one in disputes if _DISPUTES.get(one.status) == "lost")
     # Stripe refunded the buyer, so that no dispute was opened; with another case type the charge stands
@@ -85,7 +83,25 @@ def _money_back(charge: Charge, disputes: Sequence[Dispute], refunds: Sequence[R
         refunded=min(captured, max(_refunded(charge, refunds), resolved)),
         lost=min(captured, lost),
         dispute=_dispute_state(charge, disputes),
+        inquiry=_is_inquiry(disputes),
     )
+
+
+def _disputed(charge: Charge, dispute: Dispute) -> int:
+    """What a dispute is about, in the charge's currency: it can be a part of the charge
+    (https://docs.stripe.com/api/disputes/object). In the currency that the buyer paid in, it is that part of
+    what they paid; in any other its amount cannot be compared, and it counts as one about the whole.
+    """
+    if dispute.currency == charge.currency:
+        return dispute.amount
+    if dispute.currency == charge.presentment_currency and dispute.amount < charge.presentment_amount:
+        return charge.amount_captured * dispute.amount // charge.presentment_amount
+    return charge.amount_captured
+
+
+def _is_inquiry(disputes: Iterable[Dispute]) -> bool:
+    open_ones = [one for one in disputes if one.status not in _DISPUTES]
+    return bool(open_ones) and all(one.is_charge_refundable for one in open_ones)
 
 
 def _dispute_state(charge: Charge, disputes: Iterable[Dispute]) -> DisputeState | None:
@@ -125,7 +141,7 @@ class Payment:
     paid_at and created in epoch seconds; final: nothing more happens unless someone refunds, disputes or
     pays again; failure_code, decline_code: Stripe's words for the last failed attempt; item: the plan or
     product, by our metadata ("" if unknown); lost: nothing of it is left, and disputes took it or a part;
-    for_plan: it is the first one of a subscription, whose invoice it paid.
+    for_plan: it is the first one of a subscription, whose invoice it paid; inquiry: as in `MoneyBack`.
     """
 
     id: str
@@ -147,6 +163,7 @@ class Payment:
     item: str
     description: str
     for_plan: bool
+    inquiry: bool
 
 
 def payments(objects: StripeObjects, backs: Mapping[str, MoneyBack]) -> dict[str, Payment]:
@@ -208,6 +225,7 @@ def _payment(
         item=root.metadata.get("item", ""),
         description=root.description if isinstance(root, PaymentIntent) else "",
         for_plan=session is not None and session.mode == "subscription",
+        inquiry=back.inquiry,
     )
 
 

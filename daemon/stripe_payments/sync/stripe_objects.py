@@ -107,7 +107,9 @@ class PaymentIntent:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """`amount_captured`: the amount where Stripe does not say; `refunds`: the ids of the newest ten."""
+    """`amount_captured`: the amount where Stripe does not say; `refunds`: the ids of the newest ten;
+    `presentment_*`: what the buyer saw and paid, where that was another currency.
+    """
 
     id: str
     created: int
@@ -118,6 +120,8 @@ class Charge:
     refunded: bool
     disputed: bool
     currency: str
+    presentment_amount: int
+    presentment_currency: str
     failure_code: str | None
     receipt_url: str | None
     refunds: tuple[str, ...]
@@ -136,7 +140,7 @@ class Refund:
 
 @dataclass(frozen=True, slots=True)
 class Dispute:
-    """`case_type`: of a card payment's."""
+    """`case_type`: of a card payment's; `is_charge_refundable`: during an inquiry, before money was taken."""
 
     id: str
     created: int
@@ -146,6 +150,7 @@ class Dispute:
     currency: str
     status: str
     case_type: str
+    is_charge_refundable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +291,7 @@ def _intent(raw: Raw) -> PaymentIntent:
 
 
 def _charge(raw: Raw) -> Charge:
-    refunds = raw.get("refunds")
+    refunds, presentment = raw.get("refunds"), expanded(raw.get("presentment_details")) or {}
     listed = refunds.get("data") if isinstance(refunds, Mapping) else None
     ids = [reference(refund) for refund in listed] if isinstance(listed, list) else []
     return Charge(
@@ -299,6 +304,8 @@ def _charge(raw: Raw) -> Charge:
         refunded=bool(raw.get("refunded")),
         disputed=bool(raw.get("disputed")),
         currency=_text(raw.get("currency")),
+        presentment_amount=integer(presentment.get("presentment_amount")) or 0,
+        presentment_currency=_text(presentment.get("presentment_currency")),
         failure_code=_text(raw.get("failure_code")) or None,
         receipt_url=_text(raw.get("receipt_url")) or None,
         refunds=tuple(refund for refund in ids if refund is not None),
@@ -328,6 +335,7 @@ def _dispute(raw: Raw) -> Dispute:
         currency=_text(raw.get("currency")),
         status=_text(raw.get("status")),
         case_type=_text((expanded(details.get("card")) or {}).get("case_type")),
+        is_charge_refundable=raw.get("is_charge_refundable") is True,
     )
 
 

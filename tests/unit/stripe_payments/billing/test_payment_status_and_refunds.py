@@ -7,7 +7,7 @@ import pytest
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments.billing import catalog_view, read_ownership
 from stripe_payments.errors import PaymentError
-from tests.unit.stripe_payments.engine import ONE_TIME, Engine
+from tests.unit.stripe_payments.engine import MONTHLY, ONE_TIME, Engine
 
 
 async def refusal(awaitable: object) -> PaymentError:
@@ -196,6 +196,32 @@ async def test_what_cannot_be_refunded(engine: Engine, cloud: StripeCloud) -> No
     cloud.pay(session_id)
     cloud.dispute(session_id)
     assert (await refusal(engine.refunds.refund(session_id))).code == "not_refundable"
+
+
+@pytest.mark.parametrize("price", [ONE_TIME, MONTHLY])
+async def test_an_inquiry_can_be_answered_with_a_refund(
+    engine: Engine, cloud: StripeCloud, price: str
+) -> None:
+    session_id = await engine.buy(price)
+    (charge,) = cloud.account.newest_first("charge")
+    cloud.dispute(charge["id"], "inquiry")
+    assert (await engine.refunds.refund(charge["id"], 100))["amount"] == 100
+    assert (await engine.refunds.refund(session_id))["amount"] == charge["amount"] - 100
+    await engine.poller.poll_everything()
+    assert await engine.unlocked() == set()
+    assert await engine.reason("backups") == "refunded"
+
+
+@pytest.mark.parametrize("named", ["session", "payment_intent", "charge"])
+async def test_the_payment_of_a_plan_is_refunded_by_any_of_its_ids(
+    engine: Engine, cloud: StripeCloud, named: str
+) -> None:
+    session_id = await engine.buy(MONTHLY)
+    (charge,) = cloud.account.newest_first("charge")
+    ids = {"session": session_id, "payment_intent": charge["payment_intent"], "charge": charge["id"]}
+    assert (await engine.refunds.refund(ids[named]))["amount"] == 499
+    assert await engine.reason("backups") == "refunded"
+    assert (await refusal(engine.refunds.refund(ids[named]))).code == "not_refundable"
 
 
 async def test_the_catalogue_shows_what_is_owned_in_both_languages(engine: Engine) -> None:

@@ -262,7 +262,10 @@ async def test_what_became_credit_is_not_refunded_again(engine: Engine, cloud: S
     await engine.subscriptions.change_plan(subscription, MONTHLY)
     credit = -int(cloud.account.get("customer", str(engine.identity.load().customer))["balance"])
     assert credit > 4000
-    assert (await engine.refunds.refund(yearly))["amount"] == 4999 - credit
+    with pytest.raises(PaymentError, match="customer credit"):
+        await engine.refunds.refund(yearly, 4999)
+    refund = await engine.refunds.refund(yearly)
+    assert (refund["amount"], refund["credited"]) == (4999 - credit, credit)
     with pytest.raises(PaymentError, match="not_refundable"):
         await engine.refunds.refund(yearly)
     assert await engine.unlocked() == BOUGHT

@@ -177,6 +177,8 @@ def test_refunds_that_failed_do_not_count(
         ({"status": "lost", "amount": 1000, "currency": "eur"}, 1000, 0, False),
         ({"status": "lost", "amount": 4999, "currency": "eur"}, 4999, 0, True),
         ({"status": "lost", "amount": 1000, "currency": "usd"}, 4999, 0, True),
+        ({"status": "lost", "amount": 2000, "currency": "gbp"}, 2499, 0, False),
+        ({"status": "lost", "amount": 4001, "currency": "gbp"}, 4999, 0, True),
         ({"status": "prevented", "amount": 4999, "currency": "eur"}, 0, 0, False),
         (
             {
@@ -192,7 +194,9 @@ def test_refunds_that_failed_do_not_count(
     ],
 )
 def test_what_a_dispute_takes(fields: dict[str, Any], lost: int, refunded: int, whole: bool) -> None:
-    back = went_back(charge(currency="eur", disputed=True), dispute(**fields))
+    shown = {"presentment_amount": 4000, "presentment_currency": "gbp"}
+    held = charge(currency="eur", disputed=True, presentment_details=shown)
+    back = went_back(held, dispute(**fields))
     assert (back.lost, back.refunded, back.whole) == (lost, refunded, whole)
 
 
