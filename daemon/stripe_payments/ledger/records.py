@@ -43,13 +43,19 @@ class Features:
         before = self.all()
         after = {name: Entitlement(name) for name in before} | dict(new)
         different = [entitlement for name, entitlement in after.items() if entitlement != before.get(name)]
-        self._connection.executemany(
-            "DELETE FROM features WHERE feature = ?", [(one.feature,) for one in different]
-        )
-        self._connection.executemany(
-            f"INSERT INTO features ({_FEATURE}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
-            [astuple(one) for one in different],
-        )
+        for one in different:
+            name, *values = astuple(one)
+            if name in before:  # in its place: another row would be another page
+                self._connection.execute(
+                    "UPDATE features SET (unlocked, source, plan, until, reason) = (?, ?, ?, ?, ?)"
+                    " WHERE feature = ?",
+                    (*values, name),
+                )
+            else:
+                self._connection.execute(
+                    f"INSERT INTO features ({_FEATURE}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
+                    (name, *values),
+                )
         return bool(different)
 
 
