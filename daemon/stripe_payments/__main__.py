@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":
+    # Before the other imports, which take a second on a router: a reload signal before the handler is
+    # installed has nothing to do; by default it would kill the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
 import argparse
 import asyncio
 import logging
 import os
 import resource
-import signal
 import sys
 import traceback
 from pathlib import Path
@@ -79,8 +85,6 @@ def _api_base_problem() -> str | None:
 
 
 if __name__ == "__main__":
-    # A reload signal before the handler is installed has nothing to do; by default it would kill the process.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         code = main()
     except Exception:  # noqa: BLE001 - as the interpreter would report it; only the exit differs

@@ -34,6 +34,9 @@ class UciStore:
         """Bytes that a file below ``etc`` may have, because no more are free; None: as many as it needs."""
         self.free_tmp: int | None = None
         """The same for a file of staged changes, below ``tmp`` and ``var/run``."""
+        self.lost_writes: dict[str, int] = {}
+        """So many of the next writes of a configuration are undone at once by a parallel commit that has read
+        the old file: libuci drops its lock before it renames. Neither writer notices."""
 
     def configs(self) -> list[str]:
         """The names of the configurations, sorted."""
@@ -139,7 +142,12 @@ class UciStore:
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).chmod(mode)
+            lost = self.lost_writes.get(config, 0)
+            overtaken = target.read_bytes() if lost and target.exists() else None
             Path(temporary).replace(target)
+            if overtaken is not None:
+                self.lost_writes[config] = lost - 1
+                target.write_bytes(overtaken)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise

@@ -19,7 +19,10 @@ _log = Log("unlocks")
 
 _HELPER: Final = "stripe-payments.uci"
 _HOTPLUG: Final = "hotplug.stripe-payments"
-_TIMEOUT_S: Final = 30.0
+_TIMEOUT_S: Final = 8.0
+"""ubusd does not say that the process which was called has ended. rpcd and procd reply within milliseconds,
+and what is repeated is what the first call would have done.
+"""
 _HOTPLUG_ATTEMPTS: Final = 8
 """procd publishes the object only where /etc/hotplug.d/stripe-payments exists: without it no script waits for
 the call.

@@ -2,8 +2,9 @@
 
 A changed feature is delivered in three steps: UCI `stripe-features`, which every other package reads; the
 hotplug scripts, if it was unlocked or locked; the ubus event. UCI is written only where it differs, and
-compared with the ledger at the start, at each poll and at each reload. Payments and subscriptions are an
-event alone. What was delivered of a batch is recorded in the ledger once, when the batch ends or fails: a
+compared with the ledger at the start, at each poll, at each reload and every 10 seconds: no event says that
+an editor or `uci commit` wrote the file, or that a parallel commit undid ours. Payments and subscriptions are
+an event alone. What was delivered of a batch is recorded in the ledger once, when the batch ends or fails: a
 power cut, or a daemon that is killed, may repeat the batch that was under way, and a purchase does not cost
 the flash a page per step.
 
@@ -40,6 +41,7 @@ _SCRIPTS_TAKE_S: Final = 60.0
 """After so long the scripts have ended, or have at least made their changes."""
 _BOOTED: Final = "unlocks-booted"
 _BATCH: Final = 64
+_COMPARE_EVERY_S: Final = 10.0
 _FIRST_DELAY_S: Final = 0.2
 _LONGEST_DELAY_S: Final = 10.0
 _LEAVING_S: Final = 0.5
@@ -63,6 +65,9 @@ class Unlocks:
         self._idle = asyncio.Event()
         self._begun = False
         self._uci_compared = False
+        self._compare_at = 0.0
+        self._refused: set[str] = set()
+        """Features that the helper refused at the last comparison; logged once."""
         self._delivered: dict[int, int] = {}
         """Steps of the effects whose delivery could not be recorded yet, by effect id."""
         self.last_error: str | None = None
@@ -96,6 +101,7 @@ class Unlocks:
                 if not self._uci_compared:
                     await self._resync_uci()
                     self._uci_compared = True
+                    self._compare_at = asyncio.get_running_loop().time() + _COMPARE_EVERY_S
                 await self._process_outbox()
             except (UbusError, PaymentError) as error:
                 if not backoff.failures:
@@ -218,23 +224,34 @@ class Unlocks:
         wrong = out_of_date(features, sections, fresh=self._ledger.fresh)
         self._router.cache_uci([held for held in features.values() if held not in wrong])
         if wrong:
-            _log.info("UCI resynced", features=",".join(sorted(held.feature for held in wrong)))
-            for name in await self._router.store_uci(wrong):
+            refused = await self._router.store_uci(wrong)
+            for name in sorted(refused - self._refused):
                 _log.error("feature cannot be written to UCI", feature=name)
+            self._refused = refused
+            if stored := sorted({held.feature for held in wrong} - refused):
+                _log.info("UCI resynced", features=",".join(stored))
 
     # -- waiting ----------------------------------------------------------------------------------
 
     async def _wait(self) -> None:
-        """For a wakeup. Meanwhile, effects whose scripts have ended are deleted."""
-        while self._forget_at is not None:
+        """For a wakeup, or until UCI is due to be compared. Meanwhile, effects whose scripts have ended are
+        deleted.
+        """
+        clock = asyncio.get_running_loop().time
+        while not self._wakeup.is_set():
+            forget_at = self._forget_at
             try:
-                async with asyncio.timeout_at(self._forget_at):
+                async with asyncio.timeout_at(
+                    self._compare_at if forget_at is None else min(forget_at, self._compare_at)
+                ):
                     await self._wakeup.wait()
-                    return
             except TimeoutError:
-                await self._ledger.write(_forget_delivered, durable=False)
-                self._forget_at = None
-        await self._wakeup.wait()
+                if forget_at is not None and clock() >= forget_at:
+                    await self._ledger.write(_forget_delivered, durable=False)
+                    self._forget_at = None
+                if clock() >= self._compare_at:
+                    self._uci_compared = False
+                    return
 
     async def _wait_for_wakeup(self, seconds: float) -> None:
         try:

@@ -35,12 +35,11 @@ async def test_an_unlocked_feature_is_delivered_three_times(world: World) -> Non
         "plan": "router_os_premium",
         "reason": "paid",
     }
-    await world.scripts_are(
-        [
-            "unlock phone_support sub_1 business 2023-11-15T14:30:00Z",
-            "unlock remote_backup_daily cs_1 router_os_premium",
-        ]
-    )
+    await until(lambda: len(world.scripts()) == 2)
+    assert sorted(world.scripts()) == [  # procd runs those of two features beside each other
+        "unlock phone_support sub_1 business 2023-11-15T14:30:00Z",
+        "unlock remote_backup_daily cs_1 router_os_premium",
+    ]
     await until(lambda: len(world.events) == 2)
     assert world.events[0] == (
         "stripe-payments.feature",
@@ -128,6 +127,28 @@ async def test_a_power_cut_at_any_step_loses_nothing(
     assert await world.ledger.read(lambda tx: tx.outbox.pending_count()) == 0
     # At most one step was repeated.
     assert len(world.scripts()) + len(world.events) <= 5
+
+
+async def test_an_edit_that_nothing_announces_is_repaired(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`uci commit` in a shell and an editor send no event, and two parallel commits lose one."""
+    monkeypatch.setattr(worker, "_COMPARE_EVERY_S", 0.05)
+    file = world.root / "etc/config/stripe-features"
+    async with world.working() as unlocks, asyncio.timeout(PATIENCE):
+        await unlocks.drained()
+        await world.decide(BACKUP)
+        unlocks.wake()
+        await unlocks.drained()
+        stored = file.read_text()
+        for edited in (stored.replace("unlocked '1'", "unlocked '0'"), "", "config feature 'half", None):
+            if edited is None:
+                file.unlink()
+            else:
+                file.write_text(edited)
+            await until(lambda edited=edited: file.exists() and file.read_text() != edited)  # type: ignore[misc]
+            assert world.unlocked() == {"remote_backup_daily"}
+    await world.scripts_are(["unlock remote_backup_daily cs_1 router_os_premium"])
 
 
 # The power goes while a script runs: procd has answered, and what the script would have done is not done.
