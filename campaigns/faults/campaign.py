@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from campaigns.faults.device_trials import COMBINATIONS, DEVICE, DEVICE_IS
 from campaigns.faults.flash import Plan
 from campaigns.faults.lines import CONTROL, CONTROL_IS, LINES, Runs, TrialLine
 from campaigns.faults.scenarios import SCENARIOS
@@ -39,7 +40,7 @@ class _Faults(Campaign):
     silenced = logging.WARNING
 
     def names(self) -> Sequence[str]:
-        return (*LINES, CONTROL)
+        return (*LINES, DEVICE, CONTROL)
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--seed", type=int, default=1, help="decides what is random (%(default)s)")
@@ -88,8 +89,18 @@ class _Faults(Campaign):
         async def control(report: Report, scratch: Scratch, say: Say) -> None:
             await runs(scratch).control(report.tally(CONTROL, CONTROL_IS, "noticed"), say=say)
 
+        async def device(report: Report, scratch: Scratch, say: Say) -> None:
+            """`--step N` repeats combination N alone."""
+            first = 1000 * options.seed
+            numbers = [options.step] if options.step else range(1, COMBINATIONS + 1, options.share)
+            tally = report.tally(DEVICE, DEVICE_IS, "survived")
+            await runs(scratch).combinations(tally, [first + number for number in numbers], say)
+
         for name in options.only or self.names():
-            yield Part(CONTROL, control) if name == CONTROL else line_part(name, LINES[name])
+            if name in LINES:
+                yield line_part(name, LINES[name])
+            else:
+                yield Part(name, control if name == CONTROL else device)
 
     def short_parts(self) -> Iterator[Part]:
         return short_parts()

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from campaigns.faults.control import MISTAKES, Mistake
 from campaigns.faults.control import PATIENCE_S as CONTROL_PATIENCE_S
+from campaigns.faults.device_trials import run_combination
 from campaigns.faults.disturbance_lines import DISTURBANCE_LINES
 from campaigns.faults.pasts import Pasts
 from campaigns.faults.scenarios import SCENARIOS
@@ -98,6 +99,22 @@ class Runs:
         _progress("")
         minutes = (time.monotonic() - began) / 60
         say(f"{tally.name}: {tally.held} of {tally.tried} {tally.verb}, {minutes:.1f} min")
+
+    async def combinations(
+        self, tally: Tally, seeds: Iterable[int], say: Callable[[str], object] = lambda _: None
+    ) -> None:
+        """Run the combinations of those seeds and count the result of each."""
+
+        async def one(seed: int) -> None:
+            async with self._jobs:
+                failure = await run_combination(seed, self._pasts)
+            repeat = f"--only {tally.name} --seed {seed // 1000} --step {seed % 1000}"
+            tally.count(None if failure is None else f"{repeat}: {failure}")
+            _progress(f"{tally.name}: {tally.tried}, {len(tally.failures)} failed")
+
+        await asyncio.gather(*map(one, seeds))
+        _progress("")
+        say(f"{tally.name}: {tally.held} of {tally.tried} {tally.verb}")
 
     async def control(
         self,

@@ -6,6 +6,7 @@ from random import Random
 from typing import Final
 
 from campaigns.faults.control import MISTAKES
+from campaigns.faults.device_trials import DEVICE, DEVICE_IS
 from campaigns.faults.disturbance_lines import DISTURBANCE_LINES
 from campaigns.faults.flash import Plan
 from campaigns.faults.lines import CONTROL, CONTROL_IS, Runs
@@ -19,6 +20,8 @@ __all__ = ["short_parts"]
 SEED: Final = 7
 EARLY: Final = 50
 """Every scenario here has more write points than that."""
+COMBINED: Final = (1001, 1002, 1003, 1004)
+"""Seeds of combinations."""
 
 
 def _runs(scratch: Scratch) -> Runs:
@@ -61,8 +64,13 @@ async def _control(report: Report, scratch: Scratch, say: Say) -> None:
     await _runs(scratch).control(report.tally(CONTROL, CONTROL_IS, "noticed"), [shorter], say)
 
 
+async def _combinations(report: Report, scratch: Scratch, say: Say) -> None:
+    await _runs(scratch).combinations(report.tally(DEVICE, DEVICE_IS, "survived"), COMBINED, say)
+
+
 def short_parts() -> Iterator[Part]:
     """Storage, surroundings, and that a wrong daemon is noticed."""
     yield _tried("storage", "one fault of each kind", _storage)
     yield _tried("surroundings", "one disturbance of each line", _disturbances)
+    yield Part(DEVICE, _combinations, DEVICE_IS)
     yield Part(CONTROL, _control, CONTROL_IS)

@@ -44,6 +44,10 @@ class BrowserFront:
         # LuCI's client asks rpcd-mod-luci what the system can do before it shows any page.
         await self._bus.publish(Object("luci", [Method("getFeatures", _features, {})]))
         await self._bus.publish(Object("file", [Method("list", self._list_files, {"path": STRING})]))
+        await self.open_port(host, port)
+
+    async def open_port(self, host: str, port: int) -> None:
+        """Serve; ``url`` is where."""
         application = web.Application()
         application.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1)
@@ -55,10 +59,14 @@ class BrowserFront:
 
     async def stop(self) -> None:
         """Stop serving and leave the bus."""
+        await self.close_port()
+        await self._bus.close()
+
+    async def close_port(self) -> None:
+        """Stop serving, as uhttpd does at a restart."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
-        await self._bus.close()
 
     async def _list_files(self, call: Call) -> dict[str, Value]:
         """rpcd-mod-file's ``list`` for the folders of the pages: LuCI looks there for what packages add."""

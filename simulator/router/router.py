@@ -16,7 +16,7 @@ from simulator.router.sessions import Sessions
 from simulator.router.system_object import SystemObject
 from simulator.router.uci_object import UciObject
 from simulator.router.uci_store import UciStore
-from ubus_py import Client
+from ubus_py import Client, Object
 
 
 class Router:
@@ -45,6 +45,7 @@ class Router:
         self._accounts = accounts
         self._bus: Client | None = None
         self._rollback: Rollback | None = None
+        self._procd: list[Object] = []
 
     def watch_config(self, watcher: Callable[[str], object]) -> None:
         """Call ``watcher`` with the name of every configuration that is committed, as a reload trigger would
@@ -61,13 +62,13 @@ class Router:
         bus = Client(self._bus_path)
         self._rollback = rollback
         self._bus = bus
+        self._procd = [self.service.object(), *self.hotplug.objects()]
         objects = [
             SessionObject(self.root, self.store, sessions, rollback, self._accounts).object(),
             UciObject(self.store, sessions, rollback, self.service.changed).object(),
             PaymentsUci(self.store, self.service.changed).object(),
             SystemObject(self.root, self.store).object(),
-            self.service.object(),
-            *self.hotplug.objects(),
+            *self._procd,
         ]
         try:
             await bus.start()
@@ -76,6 +77,18 @@ class Router:
         except BaseException:
             await self.stop()
             raise
+
+    async def stop_procd(self) -> None:
+        """Take procd's objects off the bus; hotplug scripts that run go on."""
+        for published in self._procd:
+            if self._bus is not None:
+                await self._bus.unpublish(published)
+
+    async def start_procd(self) -> None:
+        """Publish procd's objects again."""
+        for published in self._procd:
+            if self._bus is not None:
+                await self._bus.publish(published)
 
     async def stop(self) -> None:
         """Leave the bus; hotplug scripts that still run are ended. Harmless when not started."""
