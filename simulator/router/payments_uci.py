@@ -47,21 +47,19 @@ class PaymentsUci:
 
     async def _load(self, call: Call) -> Reply:
         _only(call, {})
-        try:
-            return {name: self._sections(config) for name, config in _CONFIGS.items()}
-        except UciError:
-            raise StatusError(Status.UNKNOWN_ERROR) from None
+        reply: Reply = {"features": self._sections(FEATURES) or {}}
+        if (settings := self._sections(SETTINGS)) is not None:
+            reply["settings"] = settings
+        return reply
 
-    def _sections(self, config: str) -> Reply:
-        """The committed configuration: what is only staged is not active."""
+    def _sections(self, config: str) -> Reply | None:
+        """The committed configuration: what is only staged is not active. None where it is malformed."""
         try:
             return describe_package(self._store.load(config, staged=False))
         except NoSuchConfigError:
             return {}
         except UciError:
-            if config == FEATURES:  # the state can be made again; the settings are their author's to mend
-                return {}
-            raise
+            return None
 
     async def _store_features(self, call: Call) -> Reply:
         features = _only(call, {"features": TABLE})
@@ -117,9 +115,6 @@ class PaymentsUci:
         if not self._store.write_all(editor.package):
             raise StatusError(Status.UNKNOWN_ERROR)
         self._changed(config)
-
-
-_CONFIGS = {"settings": SETTINGS, "features": FEATURES}
 
 
 def _only(call: Call, declared: Mapping[str, ArgType]) -> Mapping[str, Value]:
