@@ -49,6 +49,10 @@ def _settle_payment(account: Account, intent_id: str) -> None:
     behind = account.behind(intent_id)
     if "invoice" in behind:
         renewals.payment_settled(account, account.get("invoice", behind["invoice"]), attempt)
+        for session in account.newest_first("checkout.session"):
+            if session["invoice"] == behind["invoice"]:  # it began the subscription
+                checkout.settled(account, session, attempt)
+                break
     if "session" in behind:
         checkout.settled(account, account.get("checkout.session", behind["session"]), attempt)
 

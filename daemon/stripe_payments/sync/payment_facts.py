@@ -11,6 +11,7 @@ from stripe_payments.sync.stripe_objects import (
     Charge,
     CheckoutSession,
     Dispute,
+    Invoice,
     PaymentIntent,
     Refund,
     StripeObjects,
@@ -193,7 +194,8 @@ def _payment(
     charge = objects.charges.get(intent.latest_charge or "") if intent is not None else None
     back = backs[charge.id] if charge is not None else MoneyBack()
     charged = charge is not None and charge.paid
-    status, final = _status(session, intent)
+    invoice = objects.invoices.get(session.invoice or "") if session is not None else None
+    status, final = _status(session, intent, invoice)
     if back.dispute in ("open", "lost"):
         status, final = "disputed", back.dispute == "lost"
     elif charged and back.whole:
@@ -229,7 +231,9 @@ def _payment(
     )
 
 
-def _status(session: CheckoutSession | None, intent: PaymentIntent | None) -> tuple[str, bool]:
+def _status(
+    session: CheckoutSession | None, intent: PaymentIntent | None, invoice: Invoice | None
+) -> tuple[str, bool]:
     if session is None:
         return _intent_status(intent)
     if session.payment_status == "paid":
@@ -238,6 +242,8 @@ def _status(session: CheckoutSession | None, intent: PaymentIntent | None) -> tu
         return "expired", True
     if session.payment_status == "no_payment_required" and session.status == "complete":
         return "no_payment_required", True
+    if invoice is not None and invoice.status in ("void", "uncollectible"):
+        return "failed", True  # the debit for a plan did not arrive
     if intent is None:
         # complete without being paid: a bank debit is under way
         return ("pending", False) if session.status == "complete" else ("unpaid", False)

@@ -23,7 +23,8 @@ class InvoiceMoney:
     """What became of the payments of one invoice. Amounts in minor units; `paid`: by all of them, `credit`
     of the customer's balance included; `credited`: what the invoice added to that balance; `charges`: the ids
     of the charges that paid it, as far as they are stored; `outcome`: disputed, refunded,
-    partially_refunded, what outweighs that it was paid, else "".
+    partially_refunded, what outweighs that it was paid; pending while a bank debit for it is processing; else
+    "".
     """
 
     paid: int = 0
@@ -43,11 +44,23 @@ class InvoiceMoney:
 def invoice_money(objects: StripeObjects, backs: Mapping[str, MoneyBack]) -> dict[str, InvoiceMoney]:
     """By the invoice's id. `backs`: as `payment_facts.money_back` returns."""
     return {
-        invoice.id: _money(
+        invoice.id: InvoiceMoney(outcome="pending")
+        if _is_processing(invoice, objects)
+        else _money(
             invoice, {charge.id: backs[charge.id] for charge in objects.charges_of_invoice[invoice.id]}
         )
         for invoice in objects.invoices.values()
     }
+
+
+def _is_processing(invoice: Invoice, objects: StripeObjects) -> bool:
+    """Whether a payment for it was submitted that has neither failed nor arrived: a bank debit. A failure
+    makes the subscription past_due, or voids the invoice.
+    """
+    subscription = objects.subscriptions.get(invoice.subscription or "")
+    if subscription is None or subscription.status != "active":
+        return False
+    return invoice.status == "open" and invoice.attempted and invoice.id == subscription.latest_invoice
 
 
 def _money(invoice: Invoice, backs: Mapping[str, MoneyBack]) -> InvoiceMoney:

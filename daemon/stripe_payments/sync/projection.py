@@ -270,7 +270,7 @@ def _invoice_row(invoice: Invoice, money: InvoiceMoney, title: str) -> Transacti
         kind="invoice",
         amount=invoice.amount_paid if invoice.status == "paid" else invoice.amount_due,
         currency=invoice.currency,
-        status="unpaid" if unpaid else money.outcome or invoice.status,
+        status=money.outcome or ("unpaid" if unpaid else invoice.status),
         description=(title or (line.description if line is not None else ""))[:LONGEST_TITLE],
         receipt_url=invoice.hosted_invoice_url,
         invoice_pdf=invoice.invoice_pdf,

@@ -72,7 +72,7 @@ def _entries(value: object) -> list[Raw]:
 
 @dataclass(frozen=True, slots=True)
 class CheckoutSession:
-    """`price`: the id of its single line's."""
+    """`price`: the id of its single line's; `invoice`: the first one of the plan that it began."""
 
     id: str
     created: int
@@ -82,6 +82,7 @@ class CheckoutSession:
     amount_total: int | None
     currency: str
     payment_intent: str | None
+    invoice: str | None
     price: str | None
     metadata: Mapping[str, str]
 
@@ -266,6 +267,7 @@ def _session(raw: Raw) -> CheckoutSession:
         amount_total=integer(raw.get("amount_total")),
         currency=_text(raw.get("currency")),
         payment_intent=reference(raw.get("payment_intent")),
+        invoice=reference(raw.get("invoice")),
         price=next((price for price in prices if price is not None), None),
         metadata=metadata(raw),
     )

@@ -388,3 +388,48 @@ async def test_dunning_that_ends_in_a_pause_leaves_grace_as_it_was(
         cloud.advance(days * DAY)
         await engine.poller.poll_everything()
         assert await engine.reason("backups") == reason, days
+
+
+@pytest.mark.parametrize(
+    ("card", "session", "subscription", "invoice"),
+    [("bank_debit", "paid", "paid", "paid"), ("bank_debit_fails", "failed", "unpaid", "expired")],
+)
+async def test_a_plan_whose_debit_is_processing_is_pending_by_every_id(
+    engine: Engine, cloud: StripeCloud, card: str, session: str, subscription: str, invoice: str
+) -> None:
+    session_id = await engine.buy(MONTHLY, card)
+    (subscription_id,) = engine.reconciler.state.subscriptions
+    invoice_id = str(cloud.account.get("subscription", subscription_id)["latest_invoice"])
+
+    async def shown() -> list[str]:
+        ids = (session_id, subscription_id, invoice_id)
+        return [(await engine.status.show(one))["status"] for one in ids]
+
+    assert await shown() == ["pending"] * 3
+    assert (await engine.history.page(1))["transactions"][0]["status"] == "pending"
+    cloud.advance(4 * DAY)
+    await engine.poller.poll_everything()
+    assert await shown() == [session, subscription, invoice]
+    settled = "paid" if card == "bank_debit" else "void"
+    assert (await engine.history.page(1))["transactions"][0]["status"] == settled
+    assert [row["status"] for row in await engine.told("payment")] == ["pending", settled]
+
+
+@pytest.mark.parametrize(("action", "status"), [("pay", "paid"), ("void", "void")])
+async def test_the_history_follows_an_invoice_that_was_settled_without_a_charge(
+    engine: Engine, cloud: StripeCloud, action: str, status: str
+) -> None:
+    subscription = await engine.subscribe()
+    cloud.change_card(str(engine.identity.load().customer), "4000000000000341")
+    cloud.advance(32 * DAY)
+    await engine.poller.poll_everything()
+    invoice = str(cloud.account.get("subscription", subscription)["latest_invoice"])
+    assert (await engine.history.page(1))["transactions"][0]["status"] == "unpaid"
+    params = {"paid_out_of_band": "true"} if action == "pay" else {}
+    await at_dashboard(cloud, f"/v1/invoices/{invoice}/{action}", **params)
+    await engine.poller.poll_everything()
+    row = (await engine.history.page(1))["transactions"][0]
+    assert (row["id"], row["status"]) == (invoice, status)
+    assert (await engine.told("payment"))[-1]["status"] == status
+    wanted = {"paid": "paid", "void": "expired"}[status]
+    assert (await engine.status.show(invoice))["status"] == wanted
