@@ -163,6 +163,7 @@ class App:
             state=parts.reconciler.state if parts is not None else None,
             clock=parts.clock if parts is not None else None,
             last_sync=parts.reconciler.last_sync if parts is not None else None,
+            lacks_search=parts is not None and parts.stripe.lacks_search,
             unlocks_trouble=self._unlocks.last_error if self._unlocks is not None else None,
             refusal=self.gate.refusal,
         )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from stripe_payments.billing.declines import failure
+from stripe_payments.billing.eligibility import LIVING
 from stripe_payments.diagnostics.finding import NO_KEY, STARTING, Finding
 from stripe_payments.diagnostics.probes import Probes
+from stripe_payments.entitlements import announced_end
 from stripe_payments.i18n import Text, _, joined
 from stripe_payments.ledger import Transaction
 from stripe_payments.rfc3339 import format_time
@@ -123,6 +125,26 @@ async def effects(probes: Probes) -> Finding:
     if count:
         return Finding("info", _("Changes being applied: {count}.", count=count))
     return Finding("ok", _("All changes applied."))
+
+
+async def subscriptions(probes: Probes) -> Finding:
+    """More than one that is charged: two pages were paid, or one was made in the Dashboard."""
+    state = probes.situation.state
+    if state is None:
+        return STARTING
+    charged = [one for one in state.running if one.status in LIVING and announced_end(one) is None]
+    if len(charged) < 2:
+        return Finding("ok", _("Subscriptions that are charged: {count}.", count=len(charged)))
+    names = joined(Text(f"“{one.plan or one.price_id}” ({one.id})") for one in charged)
+    return Finding(
+        "warning",
+        _("Several subscriptions are charged: {names}.", names=names),
+        _(
+            "Cancel those that are not needed on My features, or run: ubus call stripe-payments "
+            'cancel_subscription \'{"subscription":"sub_…"}\'. Their payments can be refunded under '
+            "Transactions."
+        ),
+    )
 
 
 async def payments(probes: Probes) -> Finding:

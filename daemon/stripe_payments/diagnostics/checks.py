@@ -46,6 +46,7 @@ CHECKS: Final = (
     Check("events", activity.events, _QUICK),
     Check("effects", activity.effects, _QUICK),
     Check("payments", activity.payments, _QUICK),
+    Check("subscriptions", activity.subscriptions, _QUICK),
     Check("ledger", router.ledger, _DISK),
     Check("storage", router.storage, _DISK),
     Check("state_directory", router.state_directory, _DISK),

@@ -204,6 +204,16 @@ async def stripe(probes: Probes) -> Finding:
             )
         if error.code not in ("stripe_key_invalid", "stripe_key_permission"):
             return from_error(error)
+        return Finding("ok", _("Stripe can be reached."))
+    if probes.situation.lacks_search:
+        return Finding(
+            "info",
+            _("Stripe can be reached. It does not offer its Search API to this account."),
+            _(
+                "Nothing to do: a lost customer of this router is looked up among the newest 100 of the "
+                "account. Back up /etc/stripe-payments, which names it."
+            ),
+        )
     return Finding("ok", _("Stripe can be reached."))
 
 

@@ -133,6 +133,8 @@ class StripeAPI:
         self._pool = concurrent.futures.ThreadPoolExecutor(THREADS, "stripe")
         self._calls: set[concurrent.futures.Future[Any]] = set()
         self._state = StripeState("unknown", None)
+        self.lacks_search = False
+        """Whether Stripe refused the last search: the account is not offered the Search API."""
 
     @property
     def state(self) -> StripeState:
@@ -252,6 +254,11 @@ class StripeAPI:
         Search is not offered to every account; without it, only the newest customers are known.
         https://docs.stripe.com/api/customers/search
         """
+        found = await self._search_customers(router_id)
+        return await self._find_new_customers(router_id) if found is None else _of_router(router_id, found)
+
+    async def _search_customers(self, router_id: str) -> Sequence[dict[str, Any]] | None:
+        """None where the account is not offered the Search API."""
         params: CustomerSearchParams = {"query": f"metadata['router_id']:'{router_id}'", "limit": 10}
         path = f"{RESOURCES['customer'].path}/search"
         try:
@@ -259,8 +266,11 @@ class StripeAPI:
         except PaymentError as error:
             if error.code != "stripe_error" or error.details.get("http_status") != 400:
                 raise
-            return await self._find_new_customers(router_id)
-        return _of_router(router_id, response["data"])
+            self.lacks_search = True
+            return None
+        self.lacks_search = False
+        found: Sequence[dict[str, Any]] = response["data"]
+        return found
 
     async def find_new_customer(self, router_id: str) -> dict[str, Any] | None:
         """As `find_customer`, among the NEWEST_CUSTOMERS of the account: lists, unlike Search, do not lag."""

@@ -106,3 +106,25 @@ async def test_a_renewal_that_was_not_paid(shop: Shop) -> None:
     shop.stripe.advance(32 * 86_400)
     await shop.harness.call("sync")
     await told(shop.harness, "payments", "warning", says="“premium” unpaid", hint="payment method")
+
+
+async def test_two_plans_that_are_charged(shop: Shop) -> None:
+    """Two pages paid in the same moment; Stripe sells both."""
+    session = await shop.checkout(price_id="price_premium_monthly")
+    shop.stripe.pay(session)
+    await shop.harness.call("sync")
+    (plan,) = shop.stripe.account.newest_first("subscription")
+    second = await shop.account.request(
+        "POST",
+        "subscriptions",
+        customer=plan["customer"],
+        items=[{"price": plan["items"]["data"][0]["price"]["id"]}],
+        default_payment_method=plan["default_payment_method"],
+        metadata=plan["metadata"],
+    )
+    await fine(shop.harness, "subscriptions")
+    await shop.harness.call("sync")
+    for one in (plan, second):
+        await told(shop.harness, "subscriptions", "warning", says=str(one["id"]), hint="cancel_subscription")
+    await shop.harness.call("cancel_subscription", subscription=second["id"])
+    await fine(shop.harness, "subscriptions")

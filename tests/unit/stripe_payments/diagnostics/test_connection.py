@@ -170,6 +170,12 @@ async def test_stripe_has_a_bad_day(shop: Shop) -> None:
     await fine(shop.harness, "stripe")
 
 
+async def test_an_account_without_search(shop: Shop) -> None:
+    shop.stripe.account.settings["search"] = False
+    await shop.checkout()  # it is possible all the same
+    await told(shop.harness, "stripe", "info", says="Search API", hint="newest 100")
+
+
 async def test_a_router_clock_that_is_wrong(shop: Shop) -> None:
     shop.stripe.advance(3 * 86_400)
     await told(shop.harness, "clock", "warning", says="The router's clock is", hint="sysntpd")

@@ -34,6 +34,7 @@ EVERYTHING = (
     "events",
     "effects",
     "payments",
+    "subscriptions",
 )
 
 

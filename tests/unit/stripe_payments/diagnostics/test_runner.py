@@ -106,6 +106,7 @@ def test_the_ids_are_stable() -> None:
         "events",
         "effects",
         "payments",
+        "subscriptions",
         "ledger",
         "storage",
         "state_directory",

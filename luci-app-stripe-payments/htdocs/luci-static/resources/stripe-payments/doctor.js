@@ -41,6 +41,7 @@ function titleOf(id) {
 	case 'events': return _('Pending events');
 	case 'effects': return _('Pending changes');
 	case 'payments': return _('Recent payments');
+	case 'subscriptions': return _('Subscriptions');
 	case 'ledger': return _('Ledger');
 	case 'storage': return _('Storage');
 	case 'state_directory': return _('State directory');
