@@ -167,11 +167,38 @@ class Life:
     def pick(self, rows: list[Json], which: int) -> Json | None:
         return rows[which % len(rows)] if rows else None
 
-    def default_card(self) -> str | None:
-        """A payment method that an operator may bill without the buyer."""
-        customer = self.account.get("customer", self.customer)
-        found: str | None = customer["invoice_settings"]["default_payment_method"]
-        return found
+    def checkout(self, alias: str, mode: str, **params: Any) -> Json:
+        """A session as the daemon opens it."""
+        metadata = {"router_id": ROUTER, "price_alias": alias, "item": alias.split("_")[0]}
+        inner = "subscription_data" if mode == "subscription" else "payment_intent_data"
+        return self.post(
+            "/v1/checkout/sessions",
+            mode=mode,
+            customer=self.customer,
+            client_reference_id=ROUTER,
+            line_items=[{"price": self.prices[alias]["id"], "quantity": 1}],
+            success_url="http://192.168.1.1/ok",
+            metadata=metadata,
+            **{**params, inner: {"metadata": metadata, **params.get(inner, {})}},
+        )
+
+    def pay(self, session: Json, card: str) -> None:
+        """As the buyer on Stripe's page, whatever comes of it."""
+        self.cloud.pay(session["id"], card=card)
+
+    def pay_a_part(self, invoice: Json, amount: int) -> None:
+        """With a good card, as an operator does by attaching a payment of its own."""
+        method = self.cloud.change_card(self.customer, GOOD)
+        intent = self.post(
+            "/v1/payment_intents",
+            amount=amount,
+            currency="eur",
+            customer=self.customer,
+            payment_method=method["id"],
+            confirm=True,
+            off_session=True,
+        )
+        self.post(f"/v1/invoices/{invoice['id']}/attach_payment", payment_intent=intent["id"])
 
 
 WAITS: Final = (1, 2, 4, 6, 9, 15, 24, 31, 45, 3, 8, 70)
@@ -181,28 +208,13 @@ CHECKOUT_CARDS: Final = (GOOD, GOOD, DEBIT, BAD_DEBIT, NO_FUNDS)
 # -- the buyer -------------------------------------------------------------------------------------
 
 
-def _session(life: Life, alias: str, mode: str, **params: Any) -> Json:
-    metadata = {"router_id": ROUTER, "price_alias": alias, "item": alias.split("_")[0]}
-    inner = "subscription_data" if mode == "subscription" else "payment_intent_data"
-    given = {inner: {"metadata": metadata, **params.pop(inner, {})}, "metadata": metadata, **params}
-    return life.post(
-        "/v1/checkout/sessions",
-        mode=mode,
-        customer=life.customer,
-        client_reference_id=ROUTER,
-        line_items=[{"price": life.prices[alias]["id"], "quantity": 1}],
-        success_url="http://192.168.1.1/ok",
-        **given,
-    )
-
-
 def _buy(life: Life, _: int, how: int) -> None:
     if len([one for one in life.rows("checkout.session") if one["mode"] == "payment"]) >= 4:
         return
     coupon = {3: life.free, 7: life.half}.get(how % 10)
     params = {"discounts": [{"coupon": coupon["id"]}]} if coupon else {}
-    session = _session(life, "once_1", "payment", **params)
-    life.cloud.pay(session["id"], card=CHECKOUT_CARDS[how % len(CHECKOUT_CARDS)])
+    session = life.checkout("once_1", "payment", **params)
+    life.pay(session, CHECKOUT_CARDS[how % len(CHECKOUT_CARDS)])
 
 
 def _subscribe(life: Life, which: int, how: int) -> None:
@@ -213,8 +225,8 @@ def _subscribe(life: Life, which: int, how: int) -> None:
     if how in (3, 9):
         params["subscription_data"] = {"trial_period_days": 14}
     card = {2: DEBIT, 5: BAD_DEBIT, 9: RENEWALS_FAIL, 10: RENEWALS_FAIL, 11: NO_FUNDS}.get(how, GOOD)
-    session = _session(life, PLAN_PRICES[which % 3], "subscription", **params)
-    life.cloud.pay(session["id"], card=card)
+    session = life.checkout(PLAN_PRICES[which % 3], "subscription", **params)
+    life.pay(session, card)
 
 
 def _card(life: Life, _: int, how: int) -> None:
@@ -271,22 +283,7 @@ def _pay_up(life: Life, which: int, how: int) -> None:
         case 4:
             life.post(f"{path}/mark_uncollectible")
         case 5:
-            _pay_a_part(life, invoice)
-
-
-def _pay_a_part(life: Life, invoice: Json) -> None:
-    part = min(200, invoice["amount_remaining"])
-    life.cloud.change_card(life.customer, GOOD)
-    intent = life.post(
-        "/v1/payment_intents",
-        amount=part,
-        currency="eur",
-        customer=life.customer,
-        payment_method=life.default_card(),
-        confirm=True,
-        off_session=True,
-    )
-    life.post(f"/v1/invoices/{invoice['id']}/attach_payment", payment_intent=intent["id"])
+            life.pay_a_part(invoice, min(200, invoice["amount_remaining"]))
 
 
 # -- the bank --------------------------------------------------------------------------------------
@@ -418,7 +415,7 @@ COMMANDS: Final[dict[str, Callable[[Life, int, int], None]]] = {
     "refund fails": _refund_fails,
     "dispute": _dispute,
     "send invoice": _send_invoice,
-    # "second item": _second_item,
+    "second item": _second_item,
     "quantity": _quantity,
     "coupon": _coupon,
     "credit": _credit,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from simulator.stripe_cloud.rendering import render
+from stripe_payments.entitlements import ManualGrant
 from stripe_payments.stripe_api.resources import RESOURCES, object_kind
 from stripe_payments.sync.fetch import stored_form, units_of
 from stripe_payments.sync.projection import State, project
-from stripe_payments.sync.stripe_objects import parse_objects
+from stripe_payments.sync.stripe_objects import StripeObjects, parse_objects
 from tests.histories.life import Life
 from tests.histories.reference import Decision
 
@@ -23,6 +24,7 @@ class Observer:
         self._life = life
         self._settings = life.settings()
         self._objects: dict[str, Mapping[str, Any]] = {}
+        self._parsed = StripeObjects()
         self._state = State()
 
     def observe(self) -> State:
@@ -31,11 +33,19 @@ class Observer:
             self._store(object_id)
         self._life.told.clear()
         # a new mapping every time, as from the ledger
-        parsed = parse_objects(dict(self._objects), self._state.parsed)
-        now = self._life.now
-        previous = self._state.entitlements
-        last_seen = dict.fromkeys(parsed.subscriptions, now)
-        self._state = project(parsed, self._settings, now, last_seen=last_seen, previous=previous)
+        self._parsed = parse_objects(dict(self._objects), self._parsed)
+        return self.project_again(self._life.now, self._life.now)
+
+    def project_again(self, now: int | None, heard: int, grants: Collection[ManualGrant] = ()) -> State:
+        """From the same objects, at `now` (None: not known); `heard`: when Stripe last answered."""
+        self._state = project(
+            self._parsed,
+            self._settings,
+            now,
+            last_seen=dict.fromkeys(self._parsed.subscriptions, heard),
+            previous=self._state.entitlements,
+            grants=grants,
+        )
         return self._state
 
     def _store(self, object_id: str) -> None:
