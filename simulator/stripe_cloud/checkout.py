@@ -70,6 +70,8 @@ def create_session(account: Account, params: Json) -> Json:
     ]
     items = _line_items(account, params, mode, applied[0][0] if applied else None)
     currency = items[0]["currency"] if items else params.get("currency")
+    if mode == "subscription" and "customer" in params:
+        subscriptions.check_currency(account, params["customer"], str(currency))
     session = objects.session(account, params, items=items, currency=currency)
     session["discounts"] = [{"coupon": c["id"], "promotion_code": code and code["id"]} for c, code in applied]
     if mode != "setup" and 0 < session["amount_total"] < minimum_charge(session["currency"]):

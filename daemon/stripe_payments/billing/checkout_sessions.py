@@ -23,6 +23,7 @@ from stripe_payments.billing.eligibility import already_owned, read_ownership
 from stripe_payments.billing.prices import PriceIds
 from stripe_payments.billing.return_urls import ReturnUrls
 from stripe_payments.errors import PaymentError
+from stripe_payments.i18n import _
 from stripe_payments.log import Log
 from stripe_payments.settings import Price, Settings
 from stripe_payments.shared_tasks import SharedTasks
@@ -91,6 +92,13 @@ _LOCALES: Final = frozenset(
     ]
 )
 """Stripe's own list: stripe.params.checkout.SessionCreateParams.locale"""
+
+
+_PINNED: Final = "combine currencies"
+"""In Stripe's refusal of a plan in another currency than the customer has; it has no code of its own."""
+_OTHER_CURRENCY: Final = _(
+    "its customer at Stripe still has a subscription, discount or quote in another currency"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +337,10 @@ class CheckoutService:
                 again = await self._record_again(checkout)
                 return await self._finish(again, trial=trial, new_customer=False)
             await self._mark(checkout, "failed")
+            if _PINNED in str(error.details.get("reason")):
+                sold = self._settings().sellable(price.of) if price is not None else None
+                item = sold.titles if sold is not None else checkout.price_alias
+                raise PaymentError("already_owned", item=item, reason=_OTHER_CURRENCY) from error
             if param.startswith("line_items"):
                 self._prices.invalidate(checkout.price_alias)
                 raise PaymentError(

@@ -29,6 +29,17 @@ def trial_wanted(data: Json) -> bool:
     return bool(data.get("trial_period_days") or data.get("trial_end"))
 
 
+def check_currency(account: Account, customer: str, currency: str) -> None:
+    """A customer's subscriptions have one currency. https://docs.stripe.com/billing/customer#currency"""
+    for sub in account.newest_first("subscription"):
+        if sub["customer"] == customer and sub["status"] not in ENDED and sub["currency"] != currency:
+            raise invalid(
+                "You cannot combine currencies on a single customer. This customer has an active "
+                "subscription, subscription schedule, discount, quote, or invoice item with currency "
+                f"{sub['currency']}"
+            )
+
+
 def begin(account: Account, customer: str, priced: list[tuple[Json, int, Json]], params: Json) -> Json:
     """A new subscription over (price, quantity, metadata) items with its first invoice, not yet paid.
 
@@ -36,6 +47,7 @@ def begin(account: Account, customer: str, priced: list[tuple[Json, int, Json]],
     incomplete.
     """
     now = account.now()
+    check_currency(account, customer, priced[0][0]["currency"])
     sent = params.get("collection_method") == "send_invoice"
     if sent and "days_until_due" not in params:
         raise invalid(

@@ -17,6 +17,7 @@ from tests.unit.stripe_payments.engine import (
     ONE_TIME,
     YEARLY,
     Engine,
+    at_dashboard,
     eventually,
     open_engine,
 )
@@ -433,3 +434,32 @@ async def test_another_open_session_is_withdrawn_after_one_is_paid(
     assert await engine.checkouts.withdraw(row) is True
     assert cloud.account.get("checkout.session", yearly)["status"] == "expired"
     assert await engine.ledger.read(lambda tx: tx.checkouts.open()) == []
+
+
+async def test_a_customer_with_another_currency_gets_an_answer_and_can_buy_later(
+    engine: Engine, cloud: StripeCloud
+) -> None:
+    """A first payment in dollars that was never made; the shop sells in euros."""
+    await engine.checkout(ONE_TIME)
+    dollars = await at_dashboard(
+        cloud,
+        "/v1/prices",
+        product_data={"name": "Premium"},
+        currency="usd",
+        unit_amount=599,
+        recurring={"interval": "month"},
+    )
+    await at_dashboard(
+        cloud,
+        "/v1/subscriptions",
+        customer=str(engine.identity.load().customer),
+        items=[{"price": dollars["id"]}],
+        payment_behavior="default_incomplete",
+    )
+    with pytest.raises(PaymentError, match="another currency") as refused:
+        await engine.checkout(MONTHLY)
+    assert refused.value.code == "already_owned"
+    assert await engine.checkout(ONE_TIME), "which is no matter of the customer's currency"
+    cloud.advance(24 * 3600)
+    engine.clock.observe(cloud.clock.now())
+    assert await engine.checkout(MONTHLY)
