@@ -58,6 +58,18 @@ CODES: Final[Mapping[str, Code]] = {
         hint=_("It does not exist in Stripe or is archived there: run “provision”."),
         user_hint=_("Choose another price, or ask the administrator to check the products in Settings."),
     ),
+    "option_refused": Code(
+        Status.NOT_SUPPORTED,
+        503,
+        _("Stripe does not accept the option[ “{option}”] of this router[: {reason}]"),
+        hint=_(
+            "Set it up in the Stripe Dashboard (for “terms_of_service” the URL of the terms under Settings, "
+            "Business, Public details), or turn the option off."
+        ),
+        user_hint=_(
+            "The administrator has to set it up in the Stripe Dashboard, or turn it off in Settings."
+        ),
+    ),
     "unknown_feature": Code(
         Status.NOT_FOUND,
         404,

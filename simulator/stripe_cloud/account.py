@@ -30,6 +30,7 @@ _ALPHABET = string.ascii_letters + string.digits
 DEFAULT_SETTINGS: Json = {
     "dunning_ends_with": "canceled",
     "search": True,
+    "terms_of_service_url": None,
     "lists_of_deleted_customers": True,
 }
 """The Dashboard's settings that matter here: what becomes of a subscription whose renewal cannot be

@@ -13,10 +13,12 @@ from urllib.parse import urlsplit
 from . import discounts, paying
 from .account import Account
 from .api_errors import Json, invalid
+from .billing import invoicing as invoices
 from .billing import subscriptions
 from .cards import Decline, TestCard, find_card
 from .clock import DAY, MINUTE
 from .money import format_amount, minimum_charge
+from .objects import billing as billing_objects
 from .objects import catalogue, customers, payments
 from .objects import checkout as objects
 from .paying import Attempt
@@ -64,6 +66,7 @@ def create_session(account: Account, params: Json) -> Json:
             raise invalid(
                 f"No such customer: '{params['customer']}'", param="customer", code="resource_missing"
             )
+    _check_consent_and_tax(account, params)
     applied = [
         discounts.coupon_of(account, d, param=f"discounts[{i}]")
         for i, d in enumerate(params.get("discounts", []))
@@ -129,6 +132,39 @@ def _check_combination(params: Json, mode: str) -> None:
         raise invalid("Missing required param: line_items.", param="line_items", code="parameter_missing")
     if len(params.get("line_items", [])) > MAX_LINE_ITEMS:
         raise invalid(f"You can pass at most {MAX_LINE_ITEMS} line items.", param="line_items")
+
+
+def _check_consent_and_tax(account: Account, params: Json) -> None:
+    """What depends on the account's settings, and on a customer that exists already."""
+    if (
+        params.get("consent_collection", {}).get("terms_of_service") == "required"
+        and not (account.settings["terms_of_service_url"])
+    ):
+        raise invalid(
+            "You cannot collect consent to your terms of service unless a URL is set in the Stripe "
+            "Dashboard. Update your public business details at https://dashboard.stripe.com/settings/public.",
+            param="consent_collection[terms_of_service]",
+        )
+    update = params.get("customer_update", {})
+    if update and "customer" not in params:
+        raise invalid("`customer_update` can only be used with `customer`.", param="customer_update")
+    if "customer" not in params:
+        return
+    if params.get("tax_id_collection", {}).get("enabled") and update.get("name") != "auto":
+        raise invalid(
+            "Tax ID collection requires updating business name on the customer. To enable tax ID collection "
+            "for an existing customer, please set `customer_update[name]` to `auto`.",
+            param="tax_id_collection",
+        )
+    customer = account.get("customer", params["customer"], param="customer")
+    taxed = params.get("automatic_tax", {}).get("enabled")
+    if taxed and not customer.get("address") and update.get("address") != "auto":
+        raise invalid(
+            "Automatic tax calculation in Checkout requires a valid address on the Customer. Add a valid "
+            "address to the Customer or set `customer_update[address]` to `auto`.",
+            param="automatic_tax",
+            code="customer_tax_location_invalid",
+        )
 
 
 def _line_items(account: Account, params: Json, mode: str, coupon: Json | None) -> list[Json]:
@@ -307,6 +343,7 @@ def settled(account: Account, session: Json, attempt: Attempt) -> None:
     if succeeded:
         with account.changing(session, None):
             session["payment_status"] = "paid"
+        _invoice_payment(account, session)
     account.emit(f"checkout.session.async_payment_{'succeeded' if succeeded else 'failed'}", session)
 
 
@@ -434,5 +471,29 @@ def _complete(account: Account, session: Json, details: Json, payment_status: st
         session.update(status="complete", payment_status=payment_status, customer_details=details, url=None)
         if session["automatic_tax"]["enabled"]:
             session["automatic_tax"]["status"] = "complete"
+        if session["consent_collection"] is not None:
+            session["consent"] = {"promotions": None, "terms_of_service": "accepted"}
+    if payment_status != "unpaid":
+        _invoice_payment(account, session)
     account.emit("checkout.session.completed", session)
     return Submission("processing" if payment_status == "unpaid" else "paid")
+
+
+def _invoice_payment(account: Account, session: Json) -> None:
+    """`invoice_creation`: the paid invoice of a one-time payment, made after it.
+
+    https://docs.stripe.com/payments/checkout/receipts#paid-invoices
+    """
+    if session["mode"] != "payment" or not session["invoice_creation"]["enabled"]:
+        return
+    invoice = account.add(invoices.one_time(account, session, account.behind(session["id"])["items"]))
+    if session["payment_intent"] is not None:
+        payment = billing_objects.invoice_payment(account, invoice, session["payment_intent"])
+        payment.update(status="paid", amount_paid=invoice["amount_paid"])
+        payment["status_transitions"]["paid_at"] = account.now()
+        account.add(payment)
+        account.behind(invoice["id"])["payment"] = payment["id"]
+    with account.changing(session, None):
+        session["invoice"] = invoice["id"]
+    account.emit("invoice.created", invoice)
+    account.emit("invoice.paid", invoice)

@@ -109,9 +109,12 @@ class Control:
     async def _settings(self, request: web.Request) -> Json:
         """`{"dunning_ends_with": "canceled" | "unpaid" | "past_due" | "paused", "search": false}`: an
         account that is not offered the Search API; `"lists_of_deleted_customers": false`: they answer
-        `resource_missing`, which Stripe does not document either way.
+        `resource_missing`, which Stripe does not document either way. `"terms_of_service_url"`: that of
+        the public details, without which no consent to the terms can be collected.
         """
-        body = await _body(request, "dunning_ends_with", "search", "lists_of_deleted_customers")
+        body = await _body(
+            request, "dunning_ends_with", "search", "lists_of_deleted_customers", "terms_of_service_url"
+        )
         for name in ("search", "lists_of_deleted_customers"):
             if not isinstance(body.get(name, True), bool):
                 raise invalid(f"{name} is true or false", param=name)

@@ -166,6 +166,29 @@ config price 'price_in_rupiah'
     assert set(made) == ALIASES | {"price_in_rupiah"}
 
 
+async def test_prices_are_made_with_the_tax_behavior_and_replaced_for_another(new_router: World) -> None:
+    async def set_behavior(value: str) -> None:
+        await new_router.bus.call(
+            "uci",
+            "set",
+            {"config": "stripe-payments", "section": "main", "values": {"tax_behavior": value}},
+        )
+        await new_router.bus.call("uci", "commit", {"config": "stripe-payments"})
+
+    await set_behavior("inclusive")
+    await provision(new_router)
+    assert {price["tax_behavior"] for price in objects(new_router, "price")} == {"inclusive"}
+    await set_behavior("exclusive")
+    reply = await provision(new_router, dry_run=True)
+    assert set(reply["different"]) == ALIASES
+    assert row(reply, MONTHLY)["differences"] == [
+        {"field": "tax_behavior", "configured": "exclusive", "at_stripe": "inclusive"}
+    ]
+    await provision(new_router, replace=True)
+    current = {price["tax_behavior"] for price in objects(new_router, "price") if price["lookup_key"]}
+    assert current == {"exclusive"}
+
+
 async def test_the_second_run_makes_nothing(new_router: World) -> None:
     first = await provision(new_router)
     before, written = posts(new_router), (new_router.root / "etc/config/stripe-payments").stat().st_mtime_ns

@@ -45,6 +45,14 @@ KEY_IN_USE_RETRIES: Final = 5
 REUSED_FOR: Final = 1800
 """Seconds in which the same order returns the same session: a double click, a retry, a second tab."""
 
+_OPTIONS: Final = {
+    "automatic_tax": "automatic_tax",
+    "consent_collection": "terms_of_service",
+    "invoice_creation": "invoice_creation",
+    "tax_id_collection": "tax_id_collection",
+}
+"""The parameters of a session that come from an option of the settings, with its name."""
+
 _LOCALES: Final = frozenset(
     [
         "auto",
@@ -152,7 +160,8 @@ class CheckoutService:
         """Return `{session_id, checkout_url}` for a price of the catalog (its alias or Stripe's id).
 
         URLs and `origin` as for `ReturnUrls.for_checkout`. Raises disabled, not_configured, unknown_price,
-        price_unavailable, already_owned, invalid_argument, foreign_return_url, and Stripe's errors.
+        price_unavailable, option_refused, already_owned, invalid_argument, foreign_return_url, and Stripe's
+        errors.
         """
         settings = self._settings()
         if not settings.enabled:
@@ -341,6 +350,8 @@ class CheckoutService:
                 sold = self._settings().sellable(price.of) if price is not None else None
                 item = sold.titles if sold is not None else checkout.price_alias
                 raise PaymentError("already_owned", item=item, reason=_OTHER_CURRENCY) from error
+            if (option := _OPTIONS.get(param.partition("[")[0])) is not None:
+                raise PaymentError("option_refused", **{**error.details, "option": option}) from error
             if param.startswith("line_items"):
                 self._prices.invalidate(checkout.price_alias)
                 raise PaymentError(
@@ -382,7 +393,6 @@ class CheckoutService:
             "metadata": metadata,
         }
         title = sold.title_in(order.locale) if sold is not None else item
-        # an invoice for a single payment would cost the seller extra, and the charge has a receipt
         if mode == "subscription":
             params["subscription_data"] = {"metadata": metadata, "description": title}
             if trial and price is not None and price.trial_days:
@@ -394,12 +404,21 @@ class CheckoutService:
                     }
         else:
             params["payment_intent_data"] = {"metadata": metadata, "description": title}
+            if settings.invoice_creation:
+                # costs the seller extra; without it, the charge has a receipt
+                params["invoice_creation"] = {"enabled": True, "invoice_data": {"metadata": metadata}}
         if settings.allow_promotion_codes:
             params["allow_promotion_codes"] = True
         if settings.automatic_tax:
             # the buyer's address decides the tax; Stripe saves it with our customer
             params["automatic_tax"] = {"enabled": True}
+        if settings.tax_id_collection:
+            params["tax_id_collection"] = {"enabled": True}
+        if settings.automatic_tax or settings.tax_id_collection:
+            # with a customer that exists already, Stripe requires both
             params["customer_update"] = {"address": "auto", "name": "auto"}
+        if settings.terms_of_service:
+            params["consent_collection"] = {"terms_of_service": "required"}
         return params
 
     async def _request_session(self, params: SessionCreateParams, key: str) -> dict[str, Any]:

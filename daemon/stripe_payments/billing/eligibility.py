@@ -188,7 +188,9 @@ def items_of(raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def catalog_view(
     settings: Settings, ownership: Ownership, locale: str | None, *, complete: bool = True
 ) -> dict[str, Any]:
-    """Return `{plans[], products[], features{NAME: {title, description}}}` in the caller's language.
+    """Return `{plans[], products[], features{NAME: {title, description}}, tax_behavior}` in the caller's
+    language; tax_behavior: whether tax is in the prices ("inclusive") or added ("exclusive"), null where
+    that is not known or no tax is computed.
 
     A plan or product is {id, title, description, features[] (names), prices[]}; a price is {id (its alias),
     price_id (Stripe's, or null until provisioned), amount (minor units), currency, interval ("month", "year"
@@ -224,4 +226,5 @@ def catalog_view(
             name: {"title": feature.title_in(locale), "description": feature.description_in(locale)}
             for name, feature in settings.features.items()
         },
+        "tax_behavior": settings.tax_behavior if settings.automatic_tax else None,
     }

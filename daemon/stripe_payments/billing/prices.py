@@ -22,7 +22,7 @@ CACHE_TTL: Final = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`field`: amount (minor units), currency or interval; None stands for "paid once"."""
+    """`field`: amount (minor units), currency, interval (None stands for "paid once") or tax_behavior."""
 
     field: str
     configured: str | int | None
@@ -41,6 +41,9 @@ def differences(price: Price, raw: Raw) -> tuple[Difference, ...]:
         "currency": price.currency,
         "interval": price.interval,
     }
+    if price.tax_behavior is not None:
+        at_stripe["tax_behavior"] = raw.get("tax_behavior")
+        configured["tax_behavior"] = price.tax_behavior
     return tuple(
         Difference(name, configured[name], at_stripe[name])
         for name in configured
@@ -75,7 +78,8 @@ def is_sold(raw: Raw) -> bool:
 class PriceIds:
     """The id at Stripe of each price of the catalog, verified and cached.
 
-    Only a price that charges what the shop shows is sold: same amount, currency and interval, not archived.
+    Only a price that charges what the shop shows is sold: same amount, currency, interval and tax behavior,
+    not archived.
     That is the price with the configured `price_id` if it matches; else the one whose lookup key is the alias
     (another router of the account may have replaced the price).
     """

@@ -6,10 +6,22 @@ from typing import ClassVar, Final, Literal
 
 from stripe_payments.i18n import Text, Title
 
-__all__ = ["Feature", "Interval", "Locale", "Plan", "Price", "Problem", "Product", "Sellable", "Settings"]
+__all__ = [
+    "Feature",
+    "Interval",
+    "Locale",
+    "Plan",
+    "Price",
+    "Problem",
+    "Product",
+    "Sellable",
+    "Settings",
+    "TaxBehavior",
+]
 
 Locale = Literal["auto", "en", "it"]
 Interval = Literal["month", "year"]
+TaxBehavior = Literal["inclusive", "exclusive"]
 
 DEFAULT_POLL_INTERVAL: Final = 900
 DEFAULT_GRACE_DAYS: Final = 7
@@ -72,7 +84,8 @@ class Price:
     `alias` is its name here (and its ``lookup_key`` at Stripe), `of` the plan's or product's name, `price_id`
     Stripe's (None until provisioned), `amount` in the currency's minor unit, `currency` lower-case ISO 4217.
     `trial_days` (0: none) are free before the first payment, for a router that never subscribed before;
-    without `trial_requires_card` they are given without a way to pay, and end by themselves.
+    without `trial_requires_card` they are given without a way to pay, and end by themselves. `tax_behavior`
+    is that of the settings.
     """
 
     alias: str
@@ -83,6 +96,7 @@ class Price:
     interval: Interval | None
     trial_days: int = 0
     trial_requires_card: bool = True
+    tax_behavior: TaxBehavior | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +114,11 @@ class Settings:
 
     `poll_interval` is in seconds, the two tolerances in days. Plans, products, prices and features keep the
     order of the file. `allowed_origins` are ``scheme://host[:port]``. `allow_promotion_codes`: Stripe's page
-    takes them; `automatic_tax`: Stripe Tax computes tax, on top of the prices or within them, as set up
-    there. `malformed`: the file has a syntax error, and these are the settings that were read before.
+    takes them; `automatic_tax`: Stripe Tax computes tax, on top of the prices or within them, as
+    `tax_behavior` says, or the default of the Stripe account where that is None; `tax_id_collection`:
+    Stripe's page has a field for a VAT number; `invoice_creation`: a one-time purchase gets an invoice;
+    `terms_of_service`: the buyer has to accept the seller's terms. `malformed`: the file has a syntax error,
+    and these are the settings that were read before.
     """
 
     DEFAULTS: ClassVar["Settings"]
@@ -119,6 +136,10 @@ class Settings:
     trust_pending_debits: bool = False
     lock_paused: bool = False
     automatic_tax: bool = False
+    tax_behavior: TaxBehavior | None = None
+    tax_id_collection: bool = False
+    invoice_creation: bool = False
+    terms_of_service: bool = False
     plans: Mapping[str, Plan] = field(default_factory=dict)
     products: Mapping[str, Product] = field(default_factory=dict)
     prices: Mapping[str, Price] = field(default_factory=dict)

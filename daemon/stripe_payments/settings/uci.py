@@ -22,6 +22,7 @@ from stripe_payments.settings.model import (
     Problem,
     Product,
     Settings,
+    TaxBehavior,
 )
 
 __all__ = ["Sections", "settings_from_uci"]
@@ -49,7 +50,11 @@ def settings_from_uci(sections: Sections) -> Settings:
     features = {name: _feature(options, name) for name in options.of_type("feature")}
     plans = {name: _plan(options, name, features) for name in options.of_type("plan")}
     products = {name: _product(options, name, features) for name in options.of_type("product")}
-    prices = _prices(options, plans, products)
+    tax_behavior = options.tax_behavior("main", "tax_behavior")
+    prices = {
+        alias: replace(price, tax_behavior=tax_behavior)
+        for alias, price in _prices(options, plans, products).items()
+    }
     for name in plans | products:
         if not any(price.of == name for price in prices.values()):
             options.report(name, "", _("it has no price and cannot be bought: add a section “config price”"))
@@ -70,6 +75,10 @@ def settings_from_uci(sections: Sections) -> Settings:
         trust_pending_debits=options.flag(main, "trust_pending_debits", default=False),
         lock_paused=options.flag(main, "lock_paused", default=False),
         automatic_tax=options.flag(main, "automatic_tax", default=False),
+        tax_behavior=tax_behavior,
+        tax_id_collection=options.flag(main, "tax_id_collection", default=False),
+        invoice_creation=options.flag(main, "invoice_creation", default=False),
+        terms_of_service=options.flag(main, "terms_of_service", default=False),
         plans=plans,
         products=products,
         prices=prices,
@@ -242,6 +251,21 @@ class _Options:
         if value not in ("", "auto"):
             self.report(section, option, _("“{value}” is not one of auto, en, it; auto applies", value=value))
         return "auto"
+
+    def tax_behavior(self, section: str, option: str) -> TaxBehavior | None:
+        """Whether the prices include tax, None where the Stripe account decides."""
+        value = self.string(section, option).lower()
+        if value == "inclusive":
+            return "inclusive"
+        if value == "exclusive":
+            return "exclusive"
+        if value:
+            self.report(
+                section,
+                option,
+                _("“{value}” is neither inclusive nor exclusive; Stripe's default applies", value=value),
+            )
+        return None
 
     def report(self, section: str, option: str, problem: Text) -> None:
         """Add a problem; the sentence comes without the place and the full stop."""

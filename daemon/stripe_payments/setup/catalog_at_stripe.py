@@ -94,6 +94,7 @@ def describe(difference: Difference, currency: str) -> Text:
         "amount": _("amount"),
         "currency": _("currency"),
         "interval": _("interval"),
+        "tax_behavior": _("tax"),
     }[difference.field]
     return _("{name}: {here} configured, {there} in Stripe", name=name, here=here, there=there)
 

@@ -254,6 +254,8 @@ class Provisioner:
         }
         if price.interval is not None:
             params["recurring"] = {"interval": price.interval}
+        if price.tax_behavior is not None:
+            params["tax_behavior"] = price.tax_behavior
         if transfer:
             params["transfer_lookup_key"] = True
         # a key of this attempt alone: yesterday's would return a price that was archived in the meantime

@@ -10,7 +10,7 @@ this module applies them to all objects, and derives the history and the notific
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from stripe_payments.entitlements import (
@@ -200,16 +200,21 @@ def _history(
     """(rows, what listeners are sent of them by the row's id)."""
     rows: list[TransactionRow] = []
     news: dict[str, Mapping[str, Any]] = {}
+    documents = _invoices_of_purchases(objects)
     for paid in payments.values():
         if paid.for_plan:
             continue  # its invoices are its payments
         title = paid.item or paid.description
         if (row := _payment_row(paid, title)) is not None:
-            rows.append(row)
+            document = documents.get(paid.id)
+            rows.append(replace(row, invoice_pdf=document.invoice_pdf) if document is not None else row)
             news[row.id] = _payment_news(paid)
         if paid.charge is not None and paid.charge in objects.charges:
             rows += _money_back(objects, paid.charge, title)
+    shown = {document.id for document in documents.values()}
     for invoice in objects.invoices.values():
+        if invoice.id in shown:
+            continue  # the row of the payment links to it
         item = _invoice_item(invoice, settings)
         row = _invoice_row(invoice, invoices[invoice.id], item)
         if row is None:
@@ -220,6 +225,16 @@ def _history(
         for charge in objects.charges_of_invoice[invoice.id]:
             rows += _money_back(objects, charge.id, item or row.description)
     return rows, news
+
+
+def _invoices_of_purchases(objects: StripeObjects) -> dict[str, Invoice]:
+    """The invoices made for one-time payments (`invoice_creation`), by the session's id."""
+    found = {}
+    for session in objects.sessions.values():
+        invoice = objects.invoices.get(session.invoice or "")
+        if session.mode == "payment" and invoice is not None:
+            found[session.id] = invoice
+    return found
 
 
 def _payment_row(paid: Payment, title: str) -> TransactionRow | None:

@@ -72,7 +72,7 @@ def _entries(value: object) -> list[Raw]:
 
 @dataclass(frozen=True, slots=True)
 class CheckoutSession:
-    """`price`: the id of its single line's; `invoice`: the first one of the plan that it began."""
+    """`price`: the id of its single line's; `invoice`: of the plan that it began, or of a payment."""
 
     id: str
     created: int

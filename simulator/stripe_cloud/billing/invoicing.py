@@ -153,6 +153,73 @@ def owed(account: Account, sub: Json) -> list[Json]:
     ]
 
 
+def one_time(account: Account, session: Json, items: list[Json]) -> Json:
+    """The paid invoice of a Checkout session in payment mode; it belongs to no subscription."""
+    pays = {
+        "id": None,
+        "automatic_tax": session["automatic_tax"],
+        "collection_method": "charge_automatically",
+        "currency": session["currency"],
+        "metadata": {},
+    }
+    now = account.now()
+    lines = []
+    for item in items:
+        shown = {**item, "subscription": None, "id": None}
+        line = objects.line(
+            account,
+            shown,
+            item["amount_subtotal"],
+            item["description"],
+            start=now,
+            end=now,
+            proration=False,
+            metadata={},
+        )
+        details = {
+            "invoice_item": account.new_id("ii_1"),
+            "proration": False,
+            "proration_details": None,
+            "subscription": None,
+        }
+        line["parent"] = {
+            "invoice_item_details": details,
+            "subscription_item_details": None,
+            "type": "invoice_item_details",
+        }
+        lines.append(line)
+    customer = account.find(session["customer"]) or {"id": session["customer"]}
+    invoice = objects.invoice(account, pays, customer, lines, reason="manual")
+    total = session["amount_total"]
+    invoice.update(
+        parent=None,
+        metadata=session["invoice_creation"]["invoice_data"]["metadata"],
+        status="paid",
+        attempted=True,
+        auto_advance=False,
+        subtotal=session["amount_subtotal"],
+        subtotal_excluding_tax=session["amount_subtotal"],
+        total=total,
+        total_excluding_tax=total,
+        amount_due=total,
+        amount_paid=total,
+        ending_balance=0,
+        effective_at=now,
+        number=f"{account.count('one-time invoice'):04d}",
+        hosted_invoice_url=f"{account.public_url}/invoices/{invoice['id']}",
+        invoice_pdf=f"{account.public_url}/invoices/{invoice['id']}/pdf",
+    )
+    invoice["status_transitions"].update(finalized_at=now, paid_at=now)
+    return invoice
+
+
+def subscription_of(invoice: Json) -> str | None:
+    """None for the invoice of a one-time payment."""
+    parent = invoice["parent"]
+    found: str | None = parent["subscription_details"]["subscription"] if parent else None
+    return found
+
+
 def default_payment(account: Account, invoice: Json) -> Json | None:
     """The invoice's payment (an `invoice_payment`), if one was ever needed."""
     return account.find(account.behind(invoice["id"]).get("payment"))

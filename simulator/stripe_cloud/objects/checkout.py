@@ -56,7 +56,7 @@ def session(account: Account, params: Json, *, items: list[Json], currency: str 
         "client_secret": None if hosted else f"{session_id}_secret_{account.token(40)}",
         "collected_information": None,
         "consent": None,
-        "consent_collection": None,
+        "consent_collection": _consent_collection(params),
         "created": account.now(),
         "currency": currency,
         "currency_conversion": None,
@@ -114,10 +114,24 @@ def session(account: Account, params: Json, *, items: list[Json], currency: str 
     if mode != "subscription":
         wanted = params.get("customer_creation") or ("if_required" if mode == "payment" else "always")
         answer["customer_creation"] = None if params.get("customer") else wanted
+    if params.get("tax_id_collection", {}).get("enabled"):
+        given = params["tax_id_collection"]
+        answer["tax_id_collection"] = {"enabled": True, "required": given.get("required", "never")}
     if not hosted:
         answer["return_url"] = params.get("return_url")
         answer["redirect_on_completion"] = params.get("redirect_on_completion", "always")
     return answer
+
+
+def _consent_collection(params: Json) -> Json | None:
+    given = params.get("consent_collection")
+    if not given:
+        return None
+    return {
+        "payment_method_reuse_agreement": None,
+        "promotions": given.get("promotions", "none"),
+        "terms_of_service": given.get("terms_of_service", "none"),
+    }
 
 
 def _invoice_creation(params: Json) -> Json:

@@ -101,6 +101,11 @@ def retrieve_price(account: Account, params: Json, price_id: str) -> Json:
 def update_price(account: Account, params: Json, price_id: str) -> Json:
     price = account.get("price", price_id)
     key = params.get("lookup_key")
+    if (
+        price["tax_behavior"] != "unspecified"
+        and params.get("tax_behavior", price["tax_behavior"]) != (price["tax_behavior"])
+    ):
+        raise invalid("The tax_behavior of a price cannot be changed once it is set.", param="tax_behavior")
     with account.changing(price, "price.updated"):
         for other in account.newest_first("price"):
             if key and other["lookup_key"] == key and other is not price:

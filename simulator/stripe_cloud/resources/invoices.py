@@ -35,7 +35,7 @@ def list_invoices(account: Account, params: Json) -> Json:
             for name in ("customer", "status", "collection_method")
             if name in params
         )
-        and params.get("subscription") in {None, row["parent"]["subscription_details"]["subscription"]}
+        and params.get("subscription") in {None, invoicing.subscription_of(row)}
         and within(row["due_date"], params.get("due_date"))
     ]
     return page(account, rows, params, "/v1/invoices")

@@ -293,3 +293,56 @@ async def test_a_plan_below_the_minimum_cannot_be_bought(shop: Shop, amount: int
     with pytest.raises(stripe.InvalidRequestError) as refused:
         await shop.session(price, mode="subscription")
     assert refused.value.code == "amount_too_small"
+
+
+@pytest.mark.parametrize(
+    ("params", "refused"),
+    [
+        ({"consent_collection": {"terms_of_service": "required"}}, "consent_collection[terms_of_service]"),
+        ({"tax_id_collection": {"enabled": True}}, "tax_id_collection"),
+        ({"tax_id_collection": {"enabled": True}, "customer_update": {"name": "auto"}}, None),
+        ({"automatic_tax": {"enabled": True}}, "automatic_tax"),
+        ({"automatic_tax": {"enabled": True}, "customer_update": {"address": "auto"}}, None),
+    ],
+)
+async def test_what_a_session_collects_needs_its_conditions(
+    shop: Shop, params: dict[str, Any], refused: str | None
+) -> None:
+    price, customer = await shop.price(), await shop.customer()
+    if refused is None:
+        assert (await shop.session(price, customer=customer, **params)).status == "open"
+        return
+    with pytest.raises(stripe.InvalidRequestError) as error:
+        await shop.session(price, customer=customer, **params)
+    assert error.value.param == refused
+
+
+async def test_a_one_time_purchase_with_an_invoice(shop: Shop) -> None:
+    shop.cloud.account.settings["terms_of_service_url"] = "https://seller.example/terms"
+    customer = await shop.customer()
+    session = await shop.session(
+        await shop.price(),
+        customer=customer,
+        invoice_creation={"enabled": True, "invoice_data": {"metadata": {"router_id": "r1"}}},
+        consent_collection={"terms_of_service": "required"},
+    )
+    shop.cloud.pay(session.id)
+    paid = await shop.call(
+        shop.client.v1.checkout.sessions.retrieve, session.id, {"expand": ["invoice.payments"]}
+    )
+    invoice: Any = paid.invoice
+    assert (invoice.status, invoice.amount_paid, invoice.parent) == ("paid", 4999, None)
+    assert invoice.metadata["router_id"] == "r1"
+    assert invoice.payments.data[0].payment.payment_intent == paid.payment_intent
+    assert paid.consent is not None
+    assert paid.consent.terms_of_service == "accepted"
+    listed = await shop.call(shop.client.v1.invoices.list, {"customer": customer})
+    assert [row.id for row in listed.data] == [invoice.id]
+
+
+async def test_the_tax_behavior_of_a_price_is_set_once(shop: Shop) -> None:
+    price = await shop.price()
+    update = shop.client.v1.prices.update
+    assert (await shop.call(update, price, {"tax_behavior": "inclusive"})).tax_behavior == "inclusive"
+    error: Any = await shop.refused(update, price, {"tax_behavior": "exclusive"})
+    assert error.param == "tax_behavior"

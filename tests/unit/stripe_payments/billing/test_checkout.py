@@ -263,6 +263,7 @@ async def is_expired(engine: Engine, session_id: str) -> None:
         ({"trial_days": 14, "trial_requires_card": False}, {}),
         ({}, {"allow_promotion_codes": True}),
         ({}, {"automatic_tax": True}),
+        ({}, {"tax_id_collection": True}),
     ],
 )
 async def test_after_a_change_of_terms_the_same_order_gets_a_new_session(
@@ -278,6 +279,47 @@ async def test_after_a_change_of_terms_the_same_order_gets_a_new_session(
     await is_expired(engine, first)
     assert engine.cloud.account.get("checkout.session", second)["status"] == "open"
     assert await engine.checkout(MONTHLY) == second
+
+
+async def test_the_options_of_a_seller_reach_stripes_page(engine: Engine, cloud: StripeCloud) -> None:
+    cloud.account.settings["terms_of_service_url"] = "https://seller.example/terms"
+    engine.change(tax_id_collection=True, invoice_creation=True, terms_of_service=True)
+    for alias in (MONTHLY, ONE_TIME):
+        session = cloud.account.get("checkout.session", await engine.checkout(alias))
+        assert session["tax_id_collection"]["enabled"] is True
+        assert session["consent_collection"]["terms_of_service"] == "required"
+    assert session["invoice_creation"]["enabled"] is True
+
+
+async def test_an_option_that_stripe_does_not_accept_is_named(engine: Engine) -> None:
+    """The account has no URL of the terms: nothing else is wrong."""
+    engine.change(terms_of_service=True)
+    with pytest.raises(PaymentError) as refused:
+        await engine.checkouts.create(ONE_TIME, RETURN)
+    assert refused.value.code == "option_refused"
+    assert "“terms_of_service”" in refused.value.message
+    assert "URL is set in the Stripe Dashboard" in refused.value.message
+    assert await engine.ledger.read(lambda tx: tx.checkouts.open()) == []
+
+
+async def test_a_one_time_purchase_with_an_invoice_is_one_line_of_the_history(engine: Engine) -> None:
+    engine.change(invoice_creation=True)
+    await engine.buy()
+    await engine.poller.poll_everything()
+    (row,) = (await engine.history.page())["transactions"]
+    assert (row["kind"], row["amount"], row["status"]) == ("payment", 4999, "paid")
+    assert row["invoice_pdf"].endswith("/pdf")
+    assert await engine.unlocked() == {"updates", "backups"}
+
+
+@pytest.mark.parametrize("at_stripe", ["unspecified", "exclusive"])
+async def test_a_price_of_another_tax_behavior_is_not_sold(engine: Engine, at_stripe: str) -> None:
+    """Tax on top of a price that is shown as including it would be charged besides."""
+    if at_stripe != "unspecified":
+        price_id = await engine.prices.id_of(engine.settings.prices[ONE_TIME])
+        await engine.stripe.update("price", price_id, {"tax_behavior": at_stripe}, "tax")
+    configured(engine, ONE_TIME, tax_behavior="inclusive")
+    assert await code_of(engine.checkouts.create(ONE_TIME, RETURN)) == "price_unavailable"
 
 
 async def test_a_request_that_was_lost_is_not_repeated_on_other_terms(

@@ -14,6 +14,7 @@ CONTRACT = {
     "invalid_argument",
     "unknown_price",
     "price_unavailable",
+    "option_refused",
     "foreign_return_url",
     "not_configured",
     "disabled",

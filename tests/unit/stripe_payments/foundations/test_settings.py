@@ -227,6 +227,24 @@ def test_an_amount_must_be_one_that_stripe_charges(amount: str, currency: str, r
     assert problem.text.in_locale("it") != str(problem.text)
 
 
+@pytest.mark.parametrize(
+    ("written", "read_as", "wrong"),
+    [
+        ("", None, False),
+        ("inclusive", "inclusive", False),
+        ("Exclusive", "exclusive", False),
+        ("unspecified", None, True),
+        ("1", None, True),
+    ],
+)
+def test_the_tax_behavior_is_that_of_every_price(written: str, read_as: str | None, *, wrong: bool) -> None:
+    given_sections = sections(MINIMAL)
+    given_sections["main"]["tax_behavior"] = written
+    settings = settings_from_uci(given_sections)
+    assert settings.tax_behavior == settings.prices["monthly"].tax_behavior == read_as
+    assert (("main", "tax_behavior") in problems(settings)) is wrong
+
+
 def test_a_product_is_not_sold_by_the_month() -> None:
     assert read(MINIMAL.replace("config plan", "config product")).prices == {}
 

@@ -84,6 +84,24 @@ function general(map) {
 		_('Requires Stripe Tax, set up in the Stripe Dashboard.'));
 	option.rmempty = false;
 
+	option = section.option(form.ListValue, 'tax_behavior', _('Tax in prices'),
+		_('Prices at Stripe keep it: after a change, check the products and replace the prices.'));
+	option.value('', _('As set in the Stripe account'));
+	option.value('inclusive', _('Prices include tax'));
+	option.value('exclusive', _('Tax is added to prices'));
+
+	option = section.option(form.Flag, 'tax_id_collection', _('VAT numbers'),
+		_('Stripe’s payment page has a field for a VAT number.'));
+	option.rmempty = false;
+
+	option = section.option(form.Flag, 'invoice_creation', _('Invoices for one-time purchases'),
+		_('Stripe charges a fee for each. Subscriptions always have invoices.'));
+	option.rmempty = false;
+
+	option = section.option(form.Flag, 'terms_of_service', _('Consent to terms'),
+		_('Buyers must accept your terms of service. Set their URL in the Stripe Dashboard first, under Public details.'));
+	option.rmempty = false;
+
 	option = section.option(form.DynamicList, 'allowed_origin', _('Allowed return origins'),
 		_('Websites, besides this router, that buyers may return to.'));
 	option.placeholder = 'https://portal.example.org';

@@ -25,13 +25,9 @@ return page.Page.extend({
 		this.progress = E('div');
 		this.offers = new page.Part('div', { 'class': 'sp-offers' });
 
-		return [
-			this.progress,
-			this.offers.node,
-			E('p', { 'class': 'sp-small sp-foot' }, [
-				_('Payments are handled by Stripe. Card details never reach this router.')
-			])
-		];
+		this.foot = new page.Part('p', { 'class': 'sp-small sp-foot' });
+
+		return [ this.progress, this.offers.node, this.foot.node ];
 	},
 
 	render() {
@@ -112,6 +108,10 @@ return page.Page.extend({
 
 		this.current = off ? null : plans.changeable(subscriptions);
 		this.offers.draw([ catalog, features, subscriptions, interval, busy, failed, previews, off ], () => this.renderOffers(off));
+		this.foot.draw([ catalog.tax_behavior ], () => [
+			{ inclusive: _('Prices include tax.'), exclusive: _('Tax is added to prices on the payment page.') }[catalog.tax_behavior] ?? '', ' ',
+			_('Payments are handled by Stripe. Card details never reach this router.')
+		]);
 		this.askCosts();
 	},
 
