@@ -92,13 +92,10 @@ CODES: Final[Mapping[str, Code]] = {
         409,
         _("This router cannot buy[ “{item}”] now[: {reason}]."),
         hint=_(
-            "To switch plans use “change_plan”[ with subscription {subscription}], after “resume” if it is "
-            "ending; for invoices and payment methods use “portal”."
+            "To switch plans use “change_plan”[ with subscription {subscription}]; for invoices and payment "
+            "methods use “portal”."
         ),
-        user_hint=_(
-            "My features shows what you own. You can switch plans there; if your subscription is ending, "
-            "resume it first."
-        ),
+        user_hint=_("My features shows what you own. You can switch plans there."),
     ),
     "subscription_not_found": Code(
         Status.NOT_FOUND,

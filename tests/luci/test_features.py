@@ -162,6 +162,19 @@ async def test_a_payment_to_be_completed_is_shown_the_way(router: ScriptedRouter
     await expect(page.locator(f"{CARD}")).to_contain_text("The change to Premium is waiting for payment.")
 
 
+async def test_a_plan_that_was_to_end_can_be_changed_and_renews_again(
+    router: ScriptedRouter, visitor: Visitor
+) -> None:
+    router.payments.subscribe("base", cancel_at_period_end=True, ends_at="2031-05-17T12:00:00Z")
+    router.payments.preview = {**router.payments.preview, "pays_by_debit": True}
+    page = await _open(router, visitor)
+    await page.click(f"{CARD} [data-action=change]")
+    await page.click(RUN)
+    dialogue = page.locator(".sp-modal")
+    await expect(dialogue).to_contain_text("Your subscription was to end. With this change it renews again.")
+    await expect(dialogue).to_contain_text("It is debited from your bank account within days.")
+
+
 async def test_cancelling_says_what_ends_and_can_be_taken_back(
     router: ScriptedRouter, visitor: Visitor
 ) -> None:

@@ -62,6 +62,12 @@ _REASONS: Final[Mapping[ChangeProblem, Text]] = {
 }
 
 
+_DEBITS: Final = frozenset(
+    {"acss_debit", "au_becs_debit", "bacs_debit", "nz_bank_account", "sepa_debit", "us_bank_account"}
+)
+"""https://docs.stripe.com/payments/bank-debits"""
+
+
 @dataclass(frozen=True, slots=True)
 class _Current:
     """A subscription of this router as Stripe has it now. `item`: the one that is its plan."""
@@ -109,12 +115,13 @@ class SubscriptionService:
     async def preview_change(self, subscription_id: str, price_id: str) -> dict[str, Any]:
         """Return what a change to a price of the catalog costs: {subscription, price, plan, amount_due,
         currency, proration, credit, tax, proration_date, lines[] {description, amount}, next_payment {date,
-        amount, source}, renewal_amount}.
+        amount, source}, renewal_amount, pays_by_debit}.
 
         Amounts in minor units: amount_due is charged at once; proration is the new price for the rest of the
         period less the unused part of the old one; credit stays at Stripe for the next invoices; next_payment
         is the first renewal, discounts, tax and credit included, renewal_amount one without the credit;
-        source: preview, or list_price where Stripe previewed no renewal.
+        source: preview, or list_price where Stripe previewed no renewal. pays_by_debit: amount_due is debited
+        from a bank account, which takes days; the new plan does not wait for it.
         `change_plan` charges exactly this within the next quarter of an hour. Raises
         subscription_not_found, unknown_price, price_unavailable, not_changeable, and Stripe's errors.
         """
@@ -137,7 +144,17 @@ class SubscriptionService:
         except PaymentError as error:
             raise _explained(error) from error
         renewal = await self._renewal(row, {**details, "proration_behavior": "none"})
-        return preview_view(invoice, renewal, row, price, stripe_price, date, current.quantity)
+        view = preview_view(invoice, renewal, row, price, stripe_price, date, current.quantity)
+        return {**view, "pays_by_debit": self._pays_by_debit(row.id)}
+
+    def _pays_by_debit(self, subscription_id: str) -> bool:
+        """Whether its last known payment was a debit of a bank account."""
+        state = self._reconciler.state
+        for invoice in state.parsed.invoices_of.get(subscription_id, ()):
+            for charge in state.parsed.charges_of_invoice[invoice.id]:
+                details = expanded(state.objects[charge.id].get("payment_method_details")) or {}
+                return details.get("type") in _DEBITS
+        return False
 
     async def _renewal(
         self, row: Subscription, details: InvoiceCreatePreviewParamsSubscriptionDetails

@@ -434,8 +434,9 @@ async def test_what_dunning_paused_resumes_when_the_debt_is_paid(engine: Engine,
 async def test_a_change_paid_by_bank_debit_does_not_wait(engine: Engine, cloud: StripeCloud) -> None:
     subscription = await engine.subscribe(card="bank_debit")
     cloud.advance(5 * DAY)
-    await engine.reconciler.sync(subscription, "the debit arrived")
+    await engine.poller.poll_everything()
     preview = await engine.subscriptions.preview_change(subscription, BUSINESS)
+    assert preview["pays_by_debit"] is True
     changed = await engine.subscriptions.change_plan(subscription, BUSINESS)
     assert (changed["plan"], changed["pending_change"]) == ("business", None)
     cloud.advance(5 * DAY)
@@ -487,6 +488,7 @@ async def test_a_plan_that_was_to_end_changes_and_goes_on(engine: Engine, cloud:
     desk = engine.subscriptions
     await desk.cancel(subscription)
     preview = await desk.preview_change(subscription, BUSINESS)
+    assert preview["pays_by_debit"] is False
     changed = await desk.change_plan(subscription, BUSINESS)
     assert charged(cloud) == [499, preview["amount_due"]]
     assert (changed["plan"], changed["ends_at"], changed["cancel_at_period_end"]) == ("business", None, False)

@@ -48,6 +48,9 @@ function costs(preview, price) {
 		? _('Due today: %s').format(format.money(due, currency))
 		: _('Nothing due today') ];
 
+	if (due > 0 && preview.pays_by_debit)
+		words.push(_('It is debited from your bank account within days. The new plan begins now.'));
+
 	if (preview.credit > 0)
 		words.push(_('You have a credit of %s, applied to upcoming payments.').format(format.money(preview.credit, currency)));
 
@@ -156,7 +159,7 @@ return baseclass.extend({
 	/** The subscription that another plan would take the place of, or null. */
 	changeable(subscriptions) {
 		return subscriptions?.find(subscription => CHANGEABLE.includes(subscription.status) &&
-			!subscription.paused && !subscription.pending_change && !this.isEnding(subscription)) ?? null;
+			!subscription.paused && !subscription.pending_change) ?? null;
 	},
 
 	/** A word for the state, and how urgent it is: [ word, kind ]. */
@@ -231,7 +234,12 @@ return baseclass.extend({
 
 		const dialog = new page.Dialog({
 			title: _('Change to %s').format(item.title),
-			nodes: [ E('p', {}, [ E('strong', {}, [ item.title ]), ' ', amountOf(price) ]), words ],
+			nodes: [
+				E('p', {}, [ E('strong', {}, [ item.title ]), ' ', amountOf(price) ]),
+				this.isEnding(subscription)
+					? E('p', {}, [ _('Your subscription was to end. With this change it renews again.') ]) : '',
+				words
+			],
 			action: _('Change plan'),
 			wait: _('Changing…'),
 			ready: false,
