@@ -56,14 +56,18 @@ async def test_rows_are_as_the_reader_writes_and_lead_to_documents(
         _row(2, amount=1200, currency="jpy", status="failed", receipt_url=None),
         _row(3, amount=499950, currency="huf", receipt_url=None),
         _row(4, amount=500000, currency="ugx", receipt_url=None),
+        _row(5, amount=150000050, currency="idr", receipt_url=None),
+        _row(6, receipt_url=None, presentment={"amount": 499950, "currency": "cop"}),
     ]
+    english = ["€49.99", "-€12.50", "JP¥1,200", "HUF 4,999.50", "UGX 5,000"]
+    italian = ["49,99 €", "-12,50 €", "1200 JPY", "4999,50 HUF", "5000 UGX"]
     for locale, date, amounts in (
-        ("en-GB", "28 Dec 2026", ["€49.99", "-€12.50", "JP¥1,200", "HUF 4,999.50", "UGX 5,000"]),
-        ("it-IT", "28 dic 2026", ["49,99 €", "-12,50 €", "1200 JPY", "4999,50 HUF", "5000 UGX"]),
+        ("en-GB", "28 Dec 2026", [*english, "IDR 1,500,000.50", "€49.99 (COP 4,999.50)"]),
+        ("it-IT", "28 dic 2026", [*italian, "1.500.000,50 IDR", "49,99 € (4999,50 COP)"]),
     ):
         visitor = await open_visitor(browser, locale)
         page = await _open(router, visitor)
-        await expect(page.locator(ROWS)).to_have_count(5)
+        await expect(page.locator(ROWS)).to_have_count(7)
         await expect(page.locator(f"{ROWS} .date >> nth=0")).to_have_text(date)
         shown = [re.sub(r"\s", " ", text) for text in await page.locator("td.amount").all_inner_texts()]
         assert shown == amounts

@@ -12,9 +12,11 @@ from stripe_payments.i18n import _
 from stripe_payments.payment_history import TransactionRow, by_date
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.settings import Settings
+from stripe_payments.sync.stripe_objects import expanded, integer
 
 if TYPE_CHECKING:
     from stripe_payments.sync import Reconciler
+    from stripe_payments.sync.projection import State
 
 DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 100
@@ -34,13 +36,15 @@ class History:
         """Return `{transactions[], next}`; `next` (or null) is the value of `before` for the following page.
 
         A transaction is {id, date (RFC 3339), kind (payment, invoice, refund, dispute), amount (minor units),
-        currency, status, description, receipt_url, invoice_pdf}; the last two may be null.
+        currency, status, description, receipt_url, invoice_pdf, presentment {amount, currency}}; the last
+        three may be null. presentment: what the buyer paid in a currency of their own (Adaptive Pricing).
         """
         if limit is None:
             limit = DEFAULT_LIMIT
         if limit < 1:
             raise PaymentError("invalid_argument", argument="limit")
-        rows, following = page(self._reconciler.state.history, limit, before)
+        state = self._reconciler.state
+        rows, following = page(state.history, limit, before)
         return {
             "transactions": [
                 {
@@ -53,6 +57,7 @@ class History:
                     "description": self._title(row.description, locale),
                     "receipt_url": row.receipt_url,
                     "invoice_pdf": row.invoice_pdf,
+                    "presentment": _presentment(state, row),
                 }
                 for row in rows
             ],
@@ -63,6 +68,22 @@ class History:
         """Our rows contain the name of the plan or product, whose title is known in both languages."""
         sold = self._settings().sellable(description)
         return sold.title_in(locale) if sold is not None else description
+
+
+def _presentment(state: State, row: TransactionRow) -> dict[str, Any] | None:
+    """From Stripe's payment intent or refund, or the charges that paid an invoice."""
+    ids = [row.id]
+    if row.kind == "invoice":
+        ids = [charge.id for charge in state.parsed.charges_of_invoice.get(row.id, ())]
+    details = [expanded(state.objects.get(one, {}).get("presentment_details")) for one in ids]
+    found = [one for one in details if one is not None and one.get("presentment_currency")]
+    if not found:
+        return None
+    amount = sum(integer(one.get("presentment_amount")) or 0 for one in found)
+    return {
+        "amount": -amount if row.kind == "refund" else amount,
+        "currency": found[0]["presentment_currency"],
+    }
 
 
 def page(

@@ -301,3 +301,23 @@ async def test_an_account_without_search_sells_and_finds_its_customer(
     await engine.poller.poll_everything()
     assert engine.identity.load().customer == customer
     assert await engine.unlocked() == {"updates", "backups"}
+
+
+@pytest.mark.parametrize("price", [ONE_TIME, MONTHLY])
+async def test_the_history_has_what_the_buyer_paid_in_their_own_currency(
+    engine: Engine, cloud: StripeCloud, price: str
+) -> None:
+    """Adaptive Pricing: Stripe's page converts the price, and the card is charged the converted amount."""
+    await engine.buy(price)
+    (row,) = (await engine.history.page())["transactions"]
+    assert row["presentment"] is None
+    paid = {"presentment_amount": 5899, "presentment_currency": "usd"}
+    for kind in ("payment_intent", "charge"):
+        (made,) = cloud.account.newest_first(kind)
+        with cloud.account.changing(made, None):
+            made["presentment_details"] = paid
+    await engine.poller.poll_everything()
+    await engine.reconciler.sync(str(made["id"]))
+    (row,) = (await engine.history.page())["transactions"]
+    assert row["currency"] == "eur"
+    assert row["presentment"] == {"amount": 5899, "currency": "usd"}

@@ -192,7 +192,12 @@ return page.Page.extend({
 			E('td', { 'class': 'what' }, [ row.description || row.id ]),
 			E('td', { 'class': 'kind' }, [ kindOf(row.kind) ]),
 			E('td', { 'class': 'state' }, [ E('span', { 'class': `sp-badge ${style}` }, [ word ]) ]),
-			E('td', { 'class': `amount ${row.amount < 0 ? 'back' : ''}` }, [ format.money(row.amount, row.currency) ]),
+			E('td', { 'class': `amount ${row.amount < 0 ? 'back' : ''}` }, [
+				format.money(row.amount, row.currency),
+				/* What the buyer's card was charged, where Stripe converted it. */
+				row.presentment ? E('span', { 'class': 'sp-small', 'data-presentment': row.presentment.currency }, [
+					' (%s)'.format(format.money(row.presentment.amount, row.presentment.currency)) ]) : ''
+			]),
 			E('td', { 'class': 'documents' }, [
 				link(row.receipt_url, row.kind == 'invoice' ? _('Invoice') : _('Receipt'),
 					row.kind == 'invoice' ? _('Invoice of %s, in a new tab') : _('Receipt of %s, in a new tab')), ' ',
