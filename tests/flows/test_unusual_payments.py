@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from tests.flows.conftest import WorldMaker
-from tests.flows.subscriber import GOOD_CARD, PREMIUM, Subscriber
+from tests.flows.subscriber import BUSINESS, GOOD_CARD, PREMIUM, Subscriber
 
 NOTHING: frozenset[str] = frozenset()
 MONTHLY = "price_premium_monthly"
+YEARLY = "price_premium_yearly"
 
 
 @pytest.fixture
@@ -175,3 +176,49 @@ async def test_the_portal_is_reached_from_the_router(subscriber: Subscriber) -> 
     assert await subscriber.refusal("create_checkout_session", price_id="price_business_monthly") == (
         "already_owned"
     )
+
+
+async def test_of_two_open_pages_for_plans_one_can_be_paid(subscriber: Subscriber) -> None:
+    """Stripe would sell both, and charge both every month."""
+    account = subscriber.world.account
+    monthly = await subscriber.checkout(MONTHLY)
+    yearly = await subscriber.checkout(YEARLY)
+
+    async def expired() -> bool:
+        return bool((await account.request("GET", f"checkout/sessions/{monthly}"))["status"] == "expired")
+
+    await subscriber.world.wait_until(expired)
+    await subscriber.world.pay(yearly)
+    await subscriber.agreed(PREMIUM, "active")
+    assert await subscriber.charged() == [4999]
+    assert len((await subscriber.call("subscriptions"))["subscriptions"]) == 1
+
+
+async def test_the_next_payment_that_is_shown_before_a_change_is_the_one_that_comes(
+    subscriber: Subscriber,
+) -> None:
+    """From a discounted plan by the month to a larger one: its first renewal has the discount."""
+    await subscriber.buy(MONTHLY)
+    await subscriber.agreed(PREMIUM, "active")
+    account = subscriber.world.account
+    subscription = (await subscriber.subscription())["id"]
+    coupon = await account.request("POST", "coupons", percent_off=50, duration="forever")
+    await account.request("POST", f"subscriptions/{subscription}", discounts=[{"coupon": coupon["id"]}])
+    change = {"subscription": subscription, "price_id": "price_business_monthly"}
+    preview = await subscriber.call("preview_change", **change)
+    changed = await subscriber.call("change_plan", **change)
+    assert changed["current_period_end"] == preview["next_payment"]["date"]
+    before = len(await subscriber.charged())
+    await subscriber.time_passes(32)
+
+    async def renewed() -> bool:
+        return len(await subscriber.charged()) > before
+
+    await subscriber.world.wait_until(renewed)
+    assert (await subscriber.charged())[before:] == [preview["next_payment"]["amount"]] == [749]
+
+    async def shown() -> bool:
+        return bool((await subscriber.subscription())["amount"] == 749)
+
+    await subscriber.world.wait_until(shown)
+    await subscriber.agreed(BUSINESS, "active")
