@@ -131,8 +131,9 @@ def preview(account: Account, params: Json) -> Json:
         ]
         return _as_preview(account, _draft(account, sub, lines, "upcoming"), details.get("proration_date"))
     change = work_out(account, sub, details)
+    waiting = deepcopy(account.behind(sub["id"]).get("pending_lines", []))
     if change.lines and (change.at_once or details.get("proration_behavior") == "always_invoice"):
-        invoice = _draft(account, change.after, change.lines, "subscription_update")
+        invoice = _draft(account, change.after, waiting + change.lines, "subscription_update")
         return _as_preview(account, invoice, details.get("proration_date"))
     ending = sub["cancel_at"] is not None and details.get("cancel_at_period_end") is not False
     if sub["status"] in subscriptions.ENDED or (ending and details.get("cancel_at") != ""):
@@ -144,7 +145,6 @@ def preview(account: Account, params: Json) -> Json:
         item["current_period_end"] = calendar.next_end(
             upcoming["billing_cycle_anchor"], item["price"]["recurring"], start
         )
-    waiting = deepcopy(account.behind(sub["id"]).get("pending_lines", []))
     lines = invoicing.cycle_lines(account, upcoming) + waiting + change.lines
     return _as_preview(account, _draft(account, upcoming, lines, "upcoming"), details.get("proration_date"))
 

@@ -372,6 +372,24 @@ async def test_prorations_wait_for_the_next_invoice_by_default(shop: Shop) -> No
     assert len(invoice.lines.data) == 3
 
 
+async def test_a_preview_has_the_prorations_that_wait(shop: Shop) -> None:
+    sub_id = await shop.subscribe()
+    sub = await fetch(shop, sub_id)
+    shop.cloud.advance(10 * DAY)
+    item: Any = {"id": sub.items.data[0].id, "quantity": 2}
+    await shop.call(shop.client.v1.subscriptions.update, sub_id, {"items": [item]})
+    change: Any = {
+        "items": [{**item, "quantity": 3}],
+        "proration_behavior": "always_invoice",
+        "proration_date": shop.cloud.clock.now(),
+    }
+    create_preview = shop.client.v1.invoices.create_preview
+    said = await shop.call(create_preview, {"subscription": sub_id, "subscription_details": change})
+    await shop.call(shop.client.v1.subscriptions.update, sub_id, change)
+    charged: Any = (await fetch(shop, sub_id, "latest_invoice")).latest_invoice
+    assert said.amount_due == charged.amount_paid > 499
+
+
 async def test_pausing_collection_keeps_the_status_and_takes_no_money(shop: Shop) -> None:
     sub_id = await shop.subscribe()
     sub = await fetch(shop, sub_id)
