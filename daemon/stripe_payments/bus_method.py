@@ -27,13 +27,11 @@ from stripe_payments.diagnostics import Diagnostics
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import language
 from stripe_payments.log import Log
-from stripe_payments.startup_gate import Parts, StartupGate
+from stripe_payments.startup_gate import CALL_TIMEOUT_S, Parts, StartupGate
 from ubus_py import BOOLEAN, INT32, STRING, ArgType, Call, Encodable, Method, Object, StatusError
 
 _log = Log("bus")
 
-#: rpcd and `ubus call` give up after 30 s; the error must arrive before that.
-CALL_TIMEOUT_S: Final = 25.0
 #: How long a `while_starting` method waits for the parts before it runs without them.
 STARTING_TIMEOUT_S: Final = 3.0
 
@@ -238,7 +236,9 @@ class Dispatcher:
         done, _ = await asyncio.wait({task}, timeout=self._timeout)
         if not done:
             _log.warning("a call timed out; it continues in the background", method=method.name)
-            raise PaymentError("timeout")
+            raise self._gate.overdue()
+        if task.cancelled():  # by a stop: the next daemon continues what was begun
+            raise PaymentError("starting")
         return task.result()
 
     def _finished(self, task: asyncio.Task[Reply]) -> None:

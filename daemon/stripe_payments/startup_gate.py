@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 PATIENCE_S: Final = 10.0
 """How long a call waits for the parts; below the 30 s limit of uhttpd and `ubus call`."""
 
+CALL_TIMEOUT_S: Final = 25.0
+"""How long a call may wait for Stripe: rpcd and `ubus call` give up after 30 s, the gateway after 28 s."""
+
+SILENT_S: Final = 10.0
+"""A call that has waited so long for one response of Stripe's failed because of Stripe."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -102,6 +108,12 @@ class StartupGate:
     def refusal(self) -> PaymentError | None:
         """Why the daemon cannot work at the moment."""
         return self._refusal
+
+    def overdue(self) -> PaymentError:
+        """The error of a call that has reached its limit: `stripe_unreachable` if Stripe is silent."""
+        if self._parts is not None and self._parts.stripe.silent_s() >= SILENT_S:
+            return PaymentError("stripe_unreachable", reason="timeout")
+        return PaymentError("timeout")
 
     @property
     def locale(self) -> str:

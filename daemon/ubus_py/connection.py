@@ -4,6 +4,7 @@ reconnects."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -30,6 +31,8 @@ log = logging.getLogger("ubus_py")
 
 CONTROL_TIMEOUT = 30.0
 """Seconds for what ubusd itself answers: look-ups, publishing, registering, sending events."""
+LAST_ANSWERS_TIMEOUT = 0.5
+"""Seconds that closing waits for ubusd to have read the last answers."""
 CLOSE_TIMEOUT = 5.0
 """Seconds that closing waits for ubusd to read what was written, and for handlers to end."""
 MAX_KNOWN_IDS: Final = 1024
@@ -89,6 +92,8 @@ class Connection:
     async def close(self) -> None:
         """End the connection. Running handlers are cancelled, their callers receive "Connection failed"."""
         self._publisher.abandon_all()
+        if self._publisher.serves:
+            await self._let_ubusd_read()
         self._stream.close()
         try:
             await asyncio.wait_for(self._stream.closed.wait(), CLOSE_TIMEOUT)
@@ -96,6 +101,14 @@ class Connection:
             self._stream.abort()
             await self._stream.closed.wait()
         await self._publisher.cancel_tasks(CLOSE_TIMEOUT)
+
+    async def _let_ubusd_read(self) -> None:
+        """Wait for the answer to a lookup. ubusd (ubusd_main.c, ``client_cb``) reads nothing more of a
+        connection that it finds closed: the last answers would be lost, and their callers wait in vain.
+        """
+        with contextlib.suppress(UbusError, TimeoutError):
+            async with asyncio.timeout(LAST_ANSWERS_TIMEOUT):
+                await self.lookup("ubus_py.closing")
 
     async def __aenter__(self) -> Connection:
         return self

@@ -256,6 +256,11 @@ class Publisher:
         for objid in tuple(self._served):
             self.withdraw(objid)
 
+    @property
+    def serves(self) -> bool:
+        """Whether objects are published."""
+        return bool(self._served)
+
     def abandon_all(self) -> None:
         """Answer and cancel all running calls."""
         for served in self._served.values():

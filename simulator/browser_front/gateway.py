@@ -9,14 +9,13 @@ body that is no text (400), the daemon away or silent (503).
 """
 
 import asyncio
-import contextlib
 import json
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 
-from ubus_py import Client, Encodable, StatusError, UbusError
+from ubus_py import Client, Encodable, StatusError, Table, UbusError
 
 MOUNTS: Final = ("/api/payments", "/payment-success", "/payment-cancel")
 """The prefixes that uhttpd hands to the gateway, matched against the path as the client wrote it."""
@@ -25,9 +24,14 @@ PAGES: Final = ("/payment-success", "/payment-cancel")
 """Mounts that people look at: their errors are pages, not JSON."""
 
 MAX_BODY: Final = 512 * 1024
-LONG_BODY: Final = 64 * 1024
+LONG_REQUEST: Final = 12 * 1024
 """Longer ones are carried one at a time: ubusd drops what is more than 1 MiB on its way to one process."""
-CALL_TIMEOUT: Final = 60.0
+
+OBJECT: Final = "stripe-payments.http"
+BODY_TIMEOUT: Final = 5.0
+TURN_TIMEOUT: Final = 5.0
+CALL_TIMEOUT: Final = 28.0
+"""Seconds: for the body, for the turn of a long one, for the daemon's reply."""
 
 _NOT_FORWARDED: Final = frozenset(
     {"x-remote-addr", "connection", "transfer-encoding", "content-length", "expect"}
@@ -54,7 +58,13 @@ class Gateway:
         """Carry one request."""
         path, _, query = request.raw_path.partition("?")
         page = path.split("/")[1:2] in ([mount.strip("/")] for mount in PAGES)
-        body = await self._body(request)
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT):
+                body = await self._body(request)
+        except TimeoutError:  # uhttpd's own words for a script that ends without an answer
+            silent = web.Response(status=502, text="The process did not produce any response")
+            silent.force_close()
+            return silent
         if body is None:
             return _refusal(413, "Payload Too Large", "body_too_large", "The body is longer than 512 KiB.")
         try:
@@ -74,12 +84,23 @@ class Gateway:
             "headers": self._headers(request),
             "body": text,
         }
+        size = len(body) + len(request.raw_path) + len(json.dumps(call["headers"]))
         try:
-            async with self._turn if len(body) > LONG_BODY else contextlib.nullcontext():
-                reply = await self._bus.call("stripe-payments.http", "request", call, timeout=CALL_TIMEOUT)
-        except (UbusError, StatusError):
+            if size <= LONG_REQUEST:
+                reply = await self._call(call)
+            else:
+                async with asyncio.timeout(TURN_TIMEOUT):
+                    await self._turn.acquire()
+                try:
+                    reply = await self._call(call)
+                finally:
+                    self._turn.release()
+        except (UbusError, StatusError, TimeoutError):
             return _away(page)
         return _response(dict(reply))
+
+    async def _call(self, request: dict[str, Encodable]) -> Table:
+        return await self._bus.call(OBJECT, "request", request, timeout=CALL_TIMEOUT)
 
     async def _body(self, request: web.Request) -> bytes | None:
         """Read the whole body, or drain it and return None where it is over the cap."""

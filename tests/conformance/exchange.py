@@ -33,6 +33,17 @@ async def exchange(host: str, port: int, case: Case) -> list[Answer]:
         await hang_up(writer)
 
 
+async def half_a_body(host: str, port: int) -> bytes:
+    """The status line that a client receives which begins a webhook and stops in the middle."""
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        writer.write(b'POST /api/payments/webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 600\r\n\r\n{"half":')
+        await writer.drain()
+        return await asyncio.wait_for(reader.readline(), PATIENCE_S)
+    finally:
+        await hang_up(writer)
+
+
 async def hang_up(writer: asyncio.StreamWriter) -> None:
     """Close a connection that may be closed already."""
     writer.close()

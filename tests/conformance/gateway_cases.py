@@ -66,6 +66,16 @@ LONG: Final = Case(
 )
 """Several of these at once are more than ubusd keeps for one process (1 MiB): each has to arrive."""
 
+AWAY: Final = Case(
+    "the daemon is away",
+    "/api/payments/health",
+    daemon=False,
+    status=503,
+    error="service_unavailable",
+    response_headers={"retry-after": "5", "cache-control": "no-store"},
+    reaches_daemon=False,
+)
+
 CASES: Final = [
     HEALTH,
     Case(
@@ -238,15 +248,7 @@ CASES: Final = [
         error="invalid_json",
         reaches_daemon=False,
     ),
-    Case(
-        "the daemon is away",
-        "/api/payments/health",
-        daemon=False,
-        status=503,
-        error="service_unavailable",
-        response_headers={"retry-after": "5", "cache-control": "no-store"},
-        reaches_daemon=False,
-    ),
+    AWAY,
     Case(
         "the daemon is away while somebody comes back from paying: a page, not JSON",
         "/payment-success?session_id=cs_test_1",

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from simulator.browser_front import BrowserFront
+from simulator.browser_front import BrowserFront, gateway
 from simulator.ubus_broker import UbusBroker
-from tests.conformance.echoing_daemon import EchoingDaemon
-from tests.conformance.exchange import check, exchange
-from tests.conformance.gateway_cases import CAP, CASES, LONG, Case
+from tests.conformance.echoing_daemon import EchoingDaemon, SilentDaemon
+from tests.conformance.exchange import check, exchange, half_a_body
+from tests.conformance.gateway_cases import AWAY, CAP, CASES, LONG, Case
 from ubus_py import Client
 
 
@@ -61,3 +61,25 @@ async def test_long_bodies_at_once_do_not_push_each_other_off_the_bus(front: Bro
         answers = await asyncio.gather(*exchanges)
     assert [answer.status for (answer,) in answers] == [200] * 12
     assert [len(told["body"]) for told in daemon.told] == [CAP] * 12
+
+
+async def test_a_slow_body_ends_its_connection(front: BrowserFront, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "BODY_TIMEOUT", 0.1)
+    address = urlsplit(front.url)
+    async with Client(str(front.bus_path)) as bus:
+        daemon = EchoingDaemon()
+        await bus.publish(daemon.object())
+        answer = await half_a_body(str(address.hostname), int(address.port or 0))
+    assert answer.startswith(b"HTTP/1.1 502 ")
+    assert daemon.told == []
+
+
+async def test_a_daemon_that_does_not_reply_is_not_waited_for(
+    front: BrowserFront, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "CALL_TIMEOUT", 0.1)
+    address = urlsplit(front.url)
+    async with Client(str(front.bus_path)) as bus:
+        await bus.publish(SilentDaemon().object())
+        (answer,) = await exchange(str(address.hostname), int(address.port or 0), AWAY)
+    check(AWAY, answer, None)

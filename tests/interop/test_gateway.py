@@ -1,16 +1,19 @@
 """The ucode gateway in real uhttpd: on LuCI's own server, and on the public one with a certificate."""
 
 import asyncio
+import contextlib
 import re
 import ssl
+import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conformance.echoing_daemon import EchoingDaemon
+from tests.conformance.echoing_daemon import EchoingDaemon, SilentDaemon
 from tests.conformance.exchange import check, exchange, hang_up
-from tests.conformance.gateway_cases import CAP, CASES, HEALTH, LONG, Case
+from tests.conformance.gateway_cases import AWAY, CAP, CASES, HEALTH, LONG, Case
 from tests.interop.openwrt import OpenWrt, free_port
 from ubus_py import Client
 
@@ -109,6 +112,91 @@ async def test_two_requests_at_once_on_one_connection_get_two_answers(openwrt: O
 async def test_luci_is_still_there(openwrt: OpenWrt) -> None:
     page = openwrt.run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"{openwrt.url}/cgi-bin/luci/")
     assert page.stdout == "403"  # the login form
+
+
+BODY_S = 5.0
+"""BODY_TIMEOUT of the gateway."""
+SLOW_HEAD = b"POST /api/payments/webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 600\r\n"
+SLOW_BODY = SLOW_HEAD + b'\r\n{"half":'
+SLOW_CHUNKS = (
+    b"POST /api/payments/webhook HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n"
+)
+EXACT_PIECE = SLOW_HEAD.replace(b"600", b"6000") + b"\r\n" + b"x" * 1024
+
+
+@contextlib.asynccontextmanager
+async def slow_clients(host: str, port: int, *beginnings: bytes) -> AsyncIterator[list[asyncio.StreamReader]]:
+    """Clients that begin a request and send no more."""
+    clients = [await asyncio.open_connection(host, port) for _ in beginnings]
+    for (_, writer), beginning in zip(clients, beginnings, strict=True):
+        writer.write(beginning)
+        await writer.drain()
+    try:
+        yield [reader for reader, _ in clients]
+    finally:
+        for _, writer in clients:
+            await hang_up(writer)
+
+
+def no_script_runs(openwrt: OpenWrt) -> bool:
+    """Scripts are forks of uhttpd; that of a client that has left ends at its own limit."""
+    return len(openwrt.run("pidof", "uhttpd").stdout.split()) == 1
+
+
+async def test_a_slow_client_holds_a_slot_of_luci_for_five_seconds_at_most(openwrt: OpenWrt) -> None:
+    """Three such clients hold all of LuCI's slots (max_requests); static files and /ubus need none."""
+    openwrt.wait_until(lambda: no_script_runs(openwrt), "no script of an earlier client runs")
+    daemon = EchoingDaemon()
+    async with Client(openwrt.bus) as bus:
+        await bus.publish(daemon.object())
+        began = time.monotonic()
+        async with slow_clients(*address(openwrt), SLOW_BODY, SLOW_CHUNKS, EXACT_PIECE) as readers:
+            page = asyncio.create_task(
+                asyncio.to_thread(openwrt.run, "curl", "-s", f"{openwrt.url}/cgi-bin/luci/")
+            )
+            answers = await asyncio.gather(*(asyncio.wait_for(reader.read(), 30) for reader in readers))
+            assert "luci_password" in (await page).stdout
+        assert time.monotonic() - began < BODY_S + 2
+    assert [answer.split(b"\r\n")[0] for answer in answers] == [b"HTTP/1.1 502 Bad Gateway"] * 3
+    assert daemon.told == []
+
+
+async def test_a_client_that_reads_nothing_holds_no_slot(openwrt: OpenWrt) -> None:
+    daemon = EchoingDaemon()
+    request = b"GET /api/payments/health HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with Client(openwrt.bus) as bus:
+        await bus.publish(daemon.object())
+        async with slow_clients(*address(openwrt), *[request] * 6):
+            (answer,) = await asyncio.wait_for(exchange(*address(openwrt), HEALTH), BODY_S)
+            assert answer.status == 200
+
+
+async def test_a_daemon_that_does_not_reply_is_not_waited_for_longer_than_a_buyer(openwrt: OpenWrt) -> None:
+    """ubusd sends nothing to those who called a process that has crashed."""
+    daemon = SilentDaemon()
+    async with Client(openwrt.bus) as bus:
+        await bus.publish(daemon.object())
+        (answer,) = await asyncio.wait_for(exchange(*address(openwrt), AWAY), 30)
+    check(AWAY, answer, None)
+
+
+async def test_twenty_slow_clients_do_not_delay_a_webhook(openwrt: OpenWrt) -> None:
+    """On the public server: of 100 webhooks each is answered within a second."""
+    gateway = PublicGateway(openwrt)
+    await asyncio.to_thread(gateway.open, None)
+    try:
+        beginnings = [b"", SLOW_HEAD, SLOW_BODY, SLOW_CHUNKS] * 5
+        webhook = Case("a webhook", "/api/payments/webhook", method="POST", body=b'{"id": "evt_1"}')
+        times = []
+        async with slow_clients("127.0.0.1", gateway.port, *beginnings):
+            for _ in range(100):
+                began = time.monotonic()
+                (answer,) = await exchange("127.0.0.1", gateway.port, webhook)
+                times.append(time.monotonic() - began)
+                assert answer.headers["content-type"].startswith("application/json")
+        assert sorted(times)[98] < 1.0
+    finally:
+        await asyncio.to_thread(gateway.close)
 
 
 class PublicGateway:

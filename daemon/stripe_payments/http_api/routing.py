@@ -7,6 +7,7 @@ under another name.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
@@ -20,7 +21,7 @@ from stripe_payments.http_api.rate_limit import RateLimit
 from stripe_payments.http_api.templating import Templates
 from stripe_payments.http_api.webhook_receiver import WebhookReceiver
 from stripe_payments.log import Log
-from stripe_payments.startup_gate import StartupGate
+from stripe_payments.startup_gate import CALL_TIMEOUT_S, StartupGate
 from ubus_py import Call, Client, Encodable
 
 _log = Log("http")
@@ -97,12 +98,29 @@ class HttpApp:
     async def answer(self, request: Request) -> Response:
         route, fields = self._find(request.path)
         try:
-            return await _dispatch(route, request, fields)
+            return await self._in_time(_dispatch(route, request, fields))
         except PaymentError as error:
             return await self._error(route, request, error)
         except Exception as error:  # noqa: BLE001 - the trace is for the log, never for the client
             _log.error("a request failed", exc=error, method=request.method, path=request.path)
             return await self._error(route, request, PaymentError("internal_error"))
+
+    async def _in_time(self, answer: Awaitable[Response]) -> Response:
+        """The answer within the time that the bus has, too. What was begun at Stripe continues.
+
+        Raises `stripe_unreachable` or `timeout` afterwards, and `starting` where a stop ended what the caller
+        waited for: the next daemon continues it.
+        """
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                return await answer
+        except TimeoutError:
+            raise self._gate.overdue() from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise PaymentError("starting") from None
 
     def _find(self, path: str) -> tuple[Route | None, Mapping[str, str]]:
         for route in self.routes:

@@ -1,6 +1,6 @@
 """Requests to Stripe, as coroutines: off the event loop, bounded in time, logged and validated.
 
-Every call runs in one of four threads, has a connect timeout of 10 s and a read timeout of 30 s, and is
+Every call runs in one of four threads, has a connect timeout of 10 s and a read timeout of 20 s, and is
 retried twice by the SDK where that is safe. The SDK's `raw_request` is used: its typed services would load
 about a hundred resource classes to produce what is kept here as plain JSON.
 """
@@ -43,7 +43,8 @@ THREADS: Final = 4
 MAX_QUEUED: Final = 64
 """Calls that wait for a thread; one more is refused, because it would wait longer than any caller does."""
 CONNECT_TIMEOUT: Final = 10.0
-READ_TIMEOUT: Final = 30.0
+READ_TIMEOUT: Final = 20.0
+"""Less than a caller waits (25 s): after a response that got lost there is time for a second request."""
 NETWORK_RETRIES: Final = 2
 IDEMPOTENCY_KEY_TTL: Final = 23 * 3600
 """Seconds in which Stripe certainly still knows an idempotency key: a day, less an hour for our clock.
@@ -135,12 +136,18 @@ class StripeAPI:
         self._state = StripeState("unknown", None)
         self.lacks_search = False
         """Whether Stripe refused the last search: the account is not offered the Search API."""
+        self._waiting: dict[int, float] = {}
+        """By thread: since when (monotonic) it has waited for a response."""
 
     @property
     def state(self) -> StripeState:
         if not self._keys().secret_key:
             return StripeState("unconfigured", self._state.since)
         return self._state
+
+    def silent_s(self) -> float:
+        """For how many seconds the oldest request has been waiting for its response; 0 if none is."""
+        return max((time.monotonic() - since for since in list(self._waiting.values())), default=0.0)
 
     def close(self, timeout: float = 0.2) -> None:
         """Wait at most `timeout` seconds for calls in progress, then abandon them (they are repeated under
@@ -327,6 +334,7 @@ class StripeAPI:
         started = time.monotonic()
         call = f"{method.upper()} {path}"
         request_id: str | None = None
+        self._waiting[threading.get_ident()] = started
         try:
             response = self._send(key, method, path, sent)
             request_id = response.request_id
@@ -339,6 +347,8 @@ class StripeAPI:
         except PaymentError as failure:
             self._failed(failure, call, started)
             raise
+        finally:
+            del self._waiting[threading.get_ident()]
         self._record("ok")
         _log.info("call", call=call, request_id=request_id, ms=_elapsed(started))
         return answer

@@ -164,9 +164,11 @@ def translate(error: StripeError, now: int | None) -> PaymentError:
         return PaymentError("rate_limited", **facts, retry_after=retry_after(headers, now))
     if isinstance(error, stripe.IdempotencyError):
         code = facts["stripe_code"] or "idempotency_error"
-        # an earlier request with this key is still in progress: the result of that one comes later
-        in_progress = code == "idempotency_key_in_use"
-        return PaymentError("stripe_error", **{**facts, "stripe_code": code, "transient": in_progress})
+        facts["stripe_code"] = code
+        if code == "idempotency_key_in_use":
+            # an earlier request with this key, whose response was too late for us, is still in progress
+            return PaymentError("stripe_unreachable", **{**facts, "reason": "timeout"})
+        return PaymentError("stripe_error", **facts)
     if error.http_status is not None and error.http_status >= 500:
         facts["replayed"] = _header(headers, "idempotent-replayed") == "true"
     if isinstance(error, stripe.APIError):

@@ -32,8 +32,8 @@ function fail(code, ...lines) {
 }
 
 function call(method, args) {
-	// Stripe may be asked: it has 10 s to be reached and 30 s to answer, and three attempts
-	const reply = connect(null, 100)?.call('stripe-payments', method, { locale, ...(args ?? {}) });
+	// the daemon answers within 25 s
+	const reply = connect(null, 30)?.call('stripe-payments', method, { locale, ...(args ?? {}) });
 
 	if (type(reply) != 'object')
 		fail(2, text(

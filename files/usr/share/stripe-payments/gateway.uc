@@ -1,19 +1,29 @@
 {%
 // Carries HTTP requests from uhttpd to the daemon's bus object `stripe-payments.http`, and its replies back. It
 // decides nothing. By itself it answers only requests that the bus cannot carry (413, 400), and those that the daemon
-// does not answer (503) or not with an HTTP reply (502). uhttpd runs the top level once, then `handle_request` in a process of its own for each request.
+// does not answer (503) or not with an HTTP reply (502). uhttpd runs the top level once, then `handle_request` in a
+// process of its own for each request.
 
 'use strict';
 
-import { open, readfile } from 'fs';
+import { open, readfile, stdin } from 'fs';
+import { poll } from 'socket';
 import { connect } from 'ubus';
 
 const MAX_BODY = 512 * 1024;
-const CALL_TIMEOUT = 60;
 
-// ubusd drops what is more than 1 MiB on its way to one process, and the sender waits in vain. So
-// long bodies are carried one at a time.
-const LONG_BODY = 64 * 1024;
+// Seconds. uhttpd runs few scripts at once, and one that waits for a slow client keeps LuCI's pages waiting. All
+// three together are less than uhttpd's own limit, after which it would answer with a page that says nothing.
+const BODY_TIMEOUT = 5;
+const TURN_TIMEOUT = 5;
+const CALL_TIMEOUT = 28;
+
+// Bytes of one uhttpd.recv(): it reads again, and waits, where it got as much as BUFSIZ (1024 in musl).
+const PIECE = 1024;
+
+// ubusd drops what is more than 1 MiB on its way to one process, and the sender waits in vain. So long requests are
+// carried one at a time; of the others there are at most 35, the script slots of both servers.
+const LONG_REQUEST = 12 * 1024;
 const TURN = '/var/run/stripe-payments-gateway.lock';
 
 // About the connection, or what only the gateway may say. `URL` is uhttpd's own addition.
@@ -27,24 +37,39 @@ let ascii = '';
 for (let byte = 1; byte < 0x80; byte++)
 	ascii += chr(byte);
 
-// Everything the client sends, or null beyond the cap. What is not read would be taken for the next request. Where
-// there is nothing to read it is not waited for: to a request that had to queue (uhttpd's max_requests) uhttpd never
-// says that its empty body has ended.
+function milliseconds() {
+	const now = clock(true);
+
+	return now[0] * 1000 + now[1] / 1000000;
+}
+
+// Everything the client sends: `body` is null beyond the cap, `complete` false if not all of it came in time. What is
+// not read would be taken for the next request. Where there is nothing to read it is not waited for: to a request that
+// had to queue (uhttpd's max_requests) uhttpd never says that its empty body has ended.
 function receive(env) {
 	let chunks = [], size = 0;
+	let complete = !(+env.CONTENT_LENGTH > 0) && !env.headers['transfer-encoding'];
 
-	if (!(+env.CONTENT_LENGTH > 0) && !env.headers['transfer-encoding'])
-		return '';
+	const deadline = milliseconds() + BODY_TIMEOUT * 1000;
 
-	for (let chunk = uhttpd.recv(65536); length(chunk); chunk = uhttpd.recv(65536)) {
+	while (!complete) {
+		const left = deadline - milliseconds();
+
+		// not ucode's uloop: in this fork of uhttpd it would also handle what uhttpd's other clients have sent
+		if (left <= 0 || !poll(left, stdin)?.[0]?.[1])
+			break;
+
+		const chunk = uhttpd.recv(PIECE);
+
+		complete = !length(chunk);
 		size += length(chunk);
-		if (size <= MAX_BODY)
-			push(chunks, chunk);
-		else
+		if (size > MAX_BODY)
 			chunks = [];
+		else if (!complete)
+			push(chunks, chunk);
 	}
 
-	return size <= MAX_BODY ? join('', chunks) : null;
+	return { body: size <= MAX_BODY ? join('', chunks) : null, complete };
 }
 
 // UTF-8 as RFC 3629 has it (no overlong forms, no surrogates) and without NUL, at which a bus string would end.
@@ -138,16 +163,30 @@ function carry_back(reply) {
 	respond(status, replace(reply.reason || 'Unnamed', /[\r\n]/g, ' '), headers, reply.body ?? '');
 }
 
+// Whether the lock was free in time.
+function take(lock) {
+	for (let waited = 0; !lock.lock('xn'); waited += 20) {
+		if (waited >= TURN_TIMEOUT * 1000)
+			return false;
+		sleep(20);
+	}
+
+	return true;
+}
+
 global.handle_request = function(env) {
-	const body = receive(env);
+	const received = receive(env);
+	const body = received.body;
 	const target = split(env.REQUEST_URI, '?', 2);
 	const path = target[0], query = target[1] ?? '';
 
+	// The client went away in the middle of it, or is too slow. Without an answer uhttpd closes the connection; with
+	// one it would take the rest of the body for the next request.
+	if (!received.complete || (body != null && env.CONTENT_LENGTH && length(body) < +env.CONTENT_LENGTH))
+		return;
+
 	if (body == null)
 		return refuse(413, 'Payload Too Large', 'body_too_large', 'The body is longer than 512 KiB.');
-
-	if (env.CONTENT_LENGTH && length(body) < +env.CONTENT_LENGTH)
-		return;   // the client went away in the middle of it: no client to answer, nothing to pass on
 
 	if (!is_text(body))
 		return refuse(400, 'Bad Request', 'invalid_json', 'The body is not UTF-8 text.');
@@ -155,15 +194,18 @@ global.handle_request = function(env) {
 	if (!is_text(path) || !is_text(query))
 		return refuse(400, 'Bad Request', 'invalid_argument', 'The address is not UTF-8 text.');
 
-	const turn = length(body) > LONG_BODY ? open(TURN, 'w', 0600) : null;
+	const headers = forwarded_headers(env);
+	const size = length(body) + length(env.REQUEST_URI) + length(sprintf('%J', headers));
+	const turn = size > LONG_REQUEST ? open(TURN, 'w', 0600) : null;
 
-	turn?.lock?.('x');
+	if (turn && !take(turn))
+		return service_away(path);
 
 	const reply = connect(null, CALL_TIMEOUT)?.call('stripe-payments.http', 'request', {
 		method: env.REQUEST_METHOD,
 		path,
 		query,
-		headers: forwarded_headers(env),
+		headers,
 		body
 	});
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from stripe_payments import startup_gate
+from stripe_payments.http_api import routing
 from tests.unit.stripe_payments.harness import ONETIME, Harness, Reply, Shop
 
 CREATE = "/api/payments/create-checkout-session"
@@ -74,3 +76,21 @@ async def test_a_foreign_return_url_is_refused(shop: Shop) -> None:
         reply = await create(shop.harness, {"price_id": ONETIME, "success_url": url})
         assert reply.status == 400
         assert reply.error[1] in ("foreign_return_url", "invalid_argument")
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "expected"), [(0.1, (502, "stripe_unreachable")), (60.0, (503, "timeout"))]
+)
+async def test_a_silent_stripe_is_named_in_time(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, silent_s: float, expected: tuple[int, str]
+) -> None:
+    """`timeout` where the time went elsewhere; on the bus as over HTTP."""
+    monkeypatch.setattr(routing, "CALL_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(startup_gate, "SILENT_S", silent_s)
+    assert shop.harness.service is not None
+    monkeypatch.setattr(shop.harness.service._bus_api, "_timeout", 0.5)
+    shop.stripe.set_faults(latency_ms=1500, method="POST", path="/v1/checkout/sessions")
+    reply = await create(shop.harness, {"price_id": ONETIME})
+    assert reply.error == expected
+    refusal = await shop.harness.refusal("create_checkout_session", price_id=ONETIME)
+    assert refusal["code"] == expected[1]
