@@ -27,7 +27,7 @@ from stripe_payments.i18n import _
 from stripe_payments.log import Log
 from stripe_payments.settings import Price, Settings
 from stripe_payments.shared_tasks import SharedTasks
-from stripe_payments.stripe_api import IDEMPOTENCY_KEY_TTL, StripeAPI, is_replayed, is_transient
+from stripe_payments.stripe_api import IDEMPOTENCY_KEY_TTL, StripeAPI, is_missing, is_replayed, is_transient
 from stripe_payments.sync.fetch import units_of
 
 if TYPE_CHECKING:
@@ -260,10 +260,13 @@ class CheckoutService:
         """
         if not price.trial_days or self._reconciler.state.subscriptions:
             return False
-        known = await self._stripe.list(
-            "subscription", {"customer": customer, "status": "all", "limit": 1, "expand": []}
-        )
-        return not known.data
+        wanted = {"customer": customer, "status": "all", "limit": 1, "expand": []}
+        try:
+            return not (await self._stripe.list("subscription", wanted)).data
+        except PaymentError as error:
+            if not is_missing(error):
+                raise
+            return False  # the customer was deleted, and it is not known what it had
 
     async def _record(
         self, order: _Order, stripe_price: str, mode: Mode, created_at: int, terms: str

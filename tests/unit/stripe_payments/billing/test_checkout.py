@@ -393,6 +393,17 @@ async def test_no_second_trial_while_the_ledger_does_not_know_the_first(
         assert session["amount_total"] == 4999, "no free trial"
 
 
+@pytest.mark.parametrize("lists", [True, False])
+async def test_a_deleted_customer_does_not_keep_a_plan_with_a_trial_from_being_bought(
+    engine: Engine, cloud: StripeCloud, *, lists: bool
+) -> None:
+    cloud.account.settings["lists_of_deleted_customers"] = lists
+    configured(engine, MONTHLY, trial_days=14)
+    cloud.account.remove(cloud.account.get("customer", await engine.customers.ensure()))
+    created = await engine.checkouts.create(MONTHLY, RETURN)
+    assert cloud.pay(created["session_id"])["status"] == "paid"
+
+
 async def test_the_shop_shows_a_trial_only_where_the_checkout_will_give_it(engine: Engine) -> None:
     configured(engine, MONTHLY, trial_days=14)
 
