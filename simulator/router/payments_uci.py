@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from simulator.router.uci_editor import UciEditor
 from simulator.router.uci_file import Package, UciError, is_name
@@ -20,6 +21,7 @@ SETTINGS = "stripe-payments"
 FEATURES = "stripe-features"
 MAX_TEXT = 256
 _PRICE_ID = re.compile(r"price_[A-Za-z0-9_]+")
+_MOUNT = re.compile(r"ucode_prefix\s+'?([^\s'=]+)=/usr/share/stripe-payments/gateway\.uc")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _WORKPLACE = ".stripe-payments-uci"
 _TEXT_OPTIONS = ("source", "plan", "until", "reason")
@@ -33,6 +35,8 @@ class PaymentsUci:
     def __init__(self, store: UciStore, changed: Callable[[str], None]) -> None:
         self._store = store
         self._changed = changed
+        self.port_holders: dict[str, str] = {}
+        """Addresses of the public gateway that another program listens on, by its name; empty: none does."""
 
     def object(self) -> Object:
         """The object to publish."""
@@ -40,6 +44,7 @@ class PaymentsUci:
             "stripe-payments.uci",
             [
                 Method("load", self._load),
+                Method("web_servers", self._web_servers),
                 Method("store", self._store_features, {"features": TABLE}),
                 Method("store_prices", self._store_prices, {"prices": TABLE}),
             ],
@@ -60,6 +65,27 @@ class PaymentsUci:
             return {}
         except UciError:
             return None
+
+    async def _web_servers(self, call: Call) -> Reply:
+        _only(call, {})
+        uhttpd = self._store.config_dir / "uhttpd"
+        settings = self._store.load(SETTINGS, staged=False).section("main")
+        options = settings.options if settings is not None else {}
+        listen = options.get("listen", [])
+        files = [Path(str(path)) for path in (options.get("cert"), options.get("key")) if path]
+        return {
+            "mounts": _MOUNT.findall(uhttpd.read_text()) if uhttpd.exists() else [],
+            "staged": bool(self._store.staged("uhttpd")),
+            "certificate": all(path.is_file() for path in files),
+            "listeners": [
+                {
+                    "listen": address,
+                    "open": address not in self.port_holders,
+                    "holder": self.port_holders.get(address, ""),
+                }
+                for address in ([listen] if isinstance(listen, str) else listen)
+            ],
+        }
 
     async def _store_features(self, call: Call) -> Reply:
         features = _only(call, {"features": TABLE})

@@ -65,6 +65,9 @@ config uhttpd 'main'
 	option home '/www'
 	option cgi_prefix '/cgi-bin'
 	option ubus_prefix '/ubus'
+	list ucode_prefix '/api/payments=/usr/share/stripe-payments/gateway.uc'
+	list ucode_prefix '/payment-success=/usr/share/stripe-payments/gateway.uc'
+	list ucode_prefix '/payment-cancel=/usr/share/stripe-payments/gateway.uc'
 
 """,
     "usr/lib/os-release": """NAME="OpenWrt"

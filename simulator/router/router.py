@@ -40,6 +40,7 @@ class Router:
         accounts = {"root": password, **({"viewer": password} if users is None else users)}
         self.store = UciStore(self.root)
         self.service = ServiceObject()
+        self.payments_uci = PaymentsUci(self.store, self.service.changed)
         self.hotplug = Hotplug(self.root)
         self._bus_path = str(bus_path)
         self._accounts = accounts
@@ -66,7 +67,7 @@ class Router:
         objects = [
             SessionObject(self.root, self.store, sessions, rollback, self._accounts).object(),
             UciObject(self.store, sessions, rollback, self.service.changed).object(),
-            PaymentsUci(self.store, self.service.changed).object(),
+            self.payments_uci.object(),
             SystemObject(self.root, self.store).object(),
             *self._procd,
         ]

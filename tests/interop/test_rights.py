@@ -14,6 +14,7 @@ ALLOWED = [
     ("stripe-payments.uci", "load", {}),
     ("stripe-payments.uci", "store", {"features": {}}),
     ("stripe-payments.uci", "store_prices", {"prices": {}}),
+    ("stripe-payments.uci", "web_servers", {}),
     ("hotplug.stripe-payments", "call", {"env": ["ACTION=none"]}),
     ("system", "board", {}),
 ]

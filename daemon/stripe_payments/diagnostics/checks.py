@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from stripe_payments.diagnostics import account, activity, connection, router, webhook
+from stripe_payments.diagnostics import account, activity, connection, gateway, router, webhook
 from stripe_payments.diagnostics.finding import Finding
 from stripe_payments.diagnostics.probes import Probes
 
@@ -51,5 +51,6 @@ CHECKS: Final = (
     Check("storage", router.storage, _DISK),
     Check("state_directory", router.state_directory, _DISK),
     Check("settings_helper", router.settings_helper, _BUS),
+    Check("gateway", gateway.gateway, _BUS),
     Check("hotplug", router.hotplug, _BUS),
 )

@@ -29,6 +29,7 @@ EVERYTHING = (
     "storage",
     "state_directory",
     "settings_helper",
+    "gateway",
     "hotplug",
     "checkouts",
     "events",
@@ -210,6 +211,39 @@ async def test_a_configuration_that_was_changed_behind_the_daemons_back(harness:
     config = harness.root / "etc/config/stripe-payments"
     config.write_text(config.read_text().replace("grace_days '7'", "grace_days '9'"))
     await told(harness, "settings_helper", "warning", says="not reloaded", hint="reload")
+
+
+async def test_the_payment_pages_are_not_mounted(harness: Harness) -> None:
+    """An older uhttpd configuration was put back."""
+    await harness.parts()
+    uhttpd = harness.root / "etc/config/uhttpd"
+    lines = uhttpd.read_text().splitlines(keepends=True)
+    uhttpd.write_text("".join(line for line in lines if "/payment-success" not in line))
+    await told(harness, "gateway", "error", says="/payment-success", hint="Run: service stripe-payments res")
+    await harness.bus.call(
+        "uci", "set", {"config": "uhttpd", "section": "main", "values": {"max_requests": "9"}}
+    )
+    await told(harness, "gateway", "error", says="/payment-success", hint="Run: uci commit uhttpd; service")
+
+
+async def test_the_public_gateway_is_closed(harness: Harness) -> None:
+    holders = harness.router.payments_uci.port_holders
+    await harness.configure("main", listen=["0.0.0.0:8443", ":99999"])
+    await fine(harness, "gateway")
+    holders["0.0.0.0:8443"] = "haproxy"
+    await told(harness, "gateway", "error", says="0.0.0.0:8443 is used by haproxy", hint="another port")
+    holders["0.0.0.0:8443"] = ""
+    await told(harness, "gateway", "error", says="not listen on 0.0.0.0:8443", hint="payments restart")
+    await harness.configure("main", cert="/no/such.crt", key="/no/such.key", grace_days="5")
+    await told(harness, "gateway", "error", says="certificate or key cannot be read", hint="cert and key")
+    await harness.configure("main", enabled="0")
+    await fine(harness, "gateway")
+
+
+async def test_rpcd_is_away_while_the_gateway_is_checked(harness: Harness) -> None:
+    await harness.parts()
+    await harness.router.stop()
+    await told(harness, "gateway", "info", says="rpcd")
 
 
 async def test_no_hotplug_object(tmp_path: Path) -> None:

@@ -111,6 +111,7 @@ def test_the_ids_are_stable() -> None:
         "storage",
         "state_directory",
         "settings_helper",
+        "gateway",
         "hotplug",
     ]
     assert sum(check.timeout for check in CHECKS if check.timeout > 20) == 0  # the bus gives up after 25 s

@@ -10,7 +10,8 @@
 
 import { cursor } from 'uci';
 import {
-	access, chmod, lstat, mkdir, open, readfile, readlink, realpath, rename, rmdir, stat, symlink, unlink, writefile
+	access, chmod, glob, lstat, mkdir, open, readfile, readlink, realpath, rename, rmdir, stat, symlink, unlink,
+	writefile
 } from 'fs';
 import { connect } from 'ubus';
 
@@ -268,11 +269,76 @@ function store_prices(prices) {
 	file.commit();
 }
 
+// -- the web servers, for `check`
+
+const GATEWAY = '/usr/share/stripe-payments/gateway.uc';
+
+// The inodes of the sockets that listen on a TCP port, in the words of /proc/PID/fd.
+function listening_sockets(port) {
+	const sockets = [];
+
+	for (let table in [ '/proc/net/tcp', '/proc/net/tcp6' ])
+		for (let line in split(readfile(table) ?? '', '\n')) {
+			const fields = match(line, /^ *[0-9]+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F:]+ 0A .* ([0-9]+) 1 [0-9a-f]+ /);
+
+			if (fields && hex(fields[1]) == port)
+				push(sockets, `socket:[${fields[2]}]`);
+		}
+
+	return sockets;
+}
+
+function is_held(sockets, descriptors) {
+	return length(filter(glob(descriptors), (path) => readlink(path) in sockets)) > 0;
+}
+
+// The name of a process that holds one of the sockets, empty if it cannot be found.
+function holder_of(sockets) {
+	for (let folder in glob('/proc/[0-9]*'))
+		if (is_held(sockets, `${folder}/fd/*`))
+			return trim(readfile(`${folder}/comm`) ?? '');
+
+	return '';
+}
+
+// Whether the public gateway listens where it should, and if not, which process does.
+function listener(address, pid) {
+	const sockets = listening_sockets(int(match(address, /[0-9]+$/)?.[0] ?? 0));
+	const ours = pid && is_held(sockets, `/proc/${pid}/fd/*`);
+
+	return { listen: address, open: !!ours, holder: ours || !length(sockets) ? '' : holder_of(sockets) };
+}
+
+function web_servers() {
+	const config = readfile(`${CONFIG_DIR}/uhttpd`) ?? '';
+	const settings = sections(SETTINGS)?.main ?? {};
+	const service = connect(null, 2)?.call('service', 'list', { name: 'stripe-payments' });
+	const pid = service?.['stripe-payments']?.instances?.gateway?.pid;
+	const mounts = match(config, /[ \t]ucode_prefix[ \t]+'?[^ '\n]+=[^ '\n]+/g) ?? [];
+	const files = filter([ settings.cert, settings.key ], (path) => path);
+	const addresses = type(settings.listen) == 'array' ? settings.listen : filter([ settings.listen ], (one) => one);
+
+	return {
+		mounts: map(
+			filter(mounts, (mount) => rindex(mount[0], `=${GATEWAY}`) > 0),
+			(mount) => match(mount[0], /([^ \t']+)=[^=]+$/)[1]
+		),
+		staged: (stat('/tmp/.uci/uhttpd')?.size ?? 0) > 0,
+		certificate: !length(filter(files, (path) => !access(path, 'r'))),
+		listeners: map(addresses, (address) => listener(address, pid))
+	};
+}
+
 return {
 	'stripe-payments.uci': {
 		// the committed sections of both configurations, as rpcd's `uci get` shows them; no settings if malformed
 		load: {
 			call: load
+		},
+
+		// {mounts[], staged, certificate, listeners[] {listen, open, holder}}: where the gateway is served
+		web_servers: {
+			call: web_servers
 		},
 
 		// {NAME: {unlocked, source, plan, until, reason}}: sections that are not named stay as they are

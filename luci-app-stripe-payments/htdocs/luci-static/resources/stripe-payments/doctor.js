@@ -46,6 +46,7 @@ function titleOf(id) {
 	case 'storage': return _('Storage');
 	case 'state_directory': return _('State directory');
 	case 'settings_helper': return _('Configuration access');
+	case 'gateway': return _('Payment pages');
 	case 'hotplug': return _('Hotplug scripts');
 	default: return id;
 	}

@@ -1,0 +1,85 @@
+"""What `check` says to do, done to the letter in the router's shell, ends what it found."""
+
+import asyncio
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from tests.interop.openwrt import free_port
+from tests.interop.remedies import APPLY, BREAKS, COMMAND
+from tests.interop.world import OpenWrtWorld
+from ubus_py import CallTimeout, StatusError
+
+
+async def finding(world: OpenWrtWorld, name: str) -> dict[str, Any]:
+    reply: Any = await world.bus.call("stripe-payments", "check", {"locale": "en"})
+    (found,) = (one for one in reply["checks"] if one["id"] == name)
+    return dict(found)
+
+
+async def follow(world: OpenWrtWorld, name: str, says: str) -> None:
+    """Wait until `check` finds it, run the command that it names, and wait until it is content."""
+
+    async def found() -> bool:
+        one = await finding(world, name)
+        return not one["ok"] and says in one["detail"]
+
+    async def content() -> bool:
+        with suppress(StatusError, CallTimeout):  # it may just be restarting
+            return bool((await finding(world, name))["severity"] == "ok")
+        return False
+
+    await world.wait_until(found)
+    hint = (await finding(world, name))["hint"]
+    command = COMMAND.search(hint)
+    assert command, hint
+    await asyncio.to_thread(world.openwrt.sh, command[1])
+    await world.wait_until(content)
+
+
+@pytest.mark.parametrize("name", BREAKS)
+async def test_the_command_of_a_finding_ends_it(world: OpenWrtWorld, name: str) -> None:
+    check, command, says = BREAKS[name]
+    await asyncio.to_thread(world.openwrt.sh, command)
+    await follow(world, check, says)
+
+
+async def test_a_port_that_another_program_uses_is_named_with_it(world: OpenWrtWorld) -> None:
+    port = free_port()
+    server = f"python3 -m http.server {port} --bind 127.0.0.1 >/dev/null 2>&1 & echo $!"
+    process = world.openwrt.sh(server).strip()
+    world.openwrt.wait_until(
+        lambda: world.openwrt.run("curl", "-s", f"http://127.0.0.1:{port}").returncode == 0, "it listens"
+    )
+    world.openwrt.sh(f"uci add_list stripe-payments.main.listen=127.0.0.1:{port}; {APPLY}")
+
+    async def named() -> bool:
+        return f"127.0.0.1:{port} is used by python3" in (await finding(world, "gateway"))["detail"]
+
+    await world.wait_until(named)
+    hint = (await finding(world, "gateway"))["hint"]
+    assert hint.startswith("Stop that program")
+    world.openwrt.sh(f"kill {process}; while [ -d /proc/{process} ]; do sleep 0.1; done")
+    command = COMMAND.search(hint)
+    assert command
+    world.openwrt.sh(command[1])
+
+    async def open_again() -> bool:
+        with suppress(StatusError, CallTimeout):
+            return bool((await finding(world, "gateway"))["severity"] == "ok")
+        return False
+
+    await world.wait_until(open_again)
+
+
+async def test_an_impossible_port_is_ignored_as_it_is_said(world: OpenWrtWorld) -> None:
+    world.openwrt.sh(f"uci add_list stripe-payments.main.listen=:99999; {APPLY}")
+
+    async def named() -> bool:
+        return ":99999" in (await finding(world, "settings"))["detail"]
+
+    await world.wait_until(named)
+    service = json.loads(world.openwrt.sh('ubus call service list \'{"name":"stripe-payments"}\''))
+    assert "99999" not in json.dumps(service)
