@@ -70,6 +70,7 @@ FOLLOWED: Final = {
 """The commands, by the name in BREAKS of what they end."""
 
 NOT_FOLLOWED: Final = {
+    'ubus call stripe-payments cancel_subscription \'{"subscription":"sub_…"}\'': "has an id to fill in",
     "/etc/init.d/stripe-payments set_keys": "asks for the key; tests/interop/test_service.py types one",
     "ubus call stripe-payments sync": "polls; what it ends takes hours or Stripe's return (tests/flows)",
     "service sysntpd restart": "sets the clock of the machine that runs the tests",
