@@ -83,8 +83,8 @@ MISTAKES = (
     Mistake(
         "asks for a session under another key each time",
         "billing/checkout_sessions.py",
-        "                checkout.idempotency_key,\n",
-        "                uuid.uuid4().hex,\n",
+        '{**params, "customer": customer}, checkout.idempotency_key)',
+        '{**params, "customer": customer}, uuid.uuid4().hex)',
         "purchase",
         "kill",
         tuple(range(10, 40, 2)),
