@@ -15,6 +15,7 @@ from campaigns.faults.stripe_disturbances import (
     NONSENSE,
     REFUSALS,
     SLOW,
+    STORED,
 )
 from campaigns.faults.trial import Trial
 
@@ -57,6 +58,9 @@ DISTURBANCE_LINES = (
     DisturbanceLine("router", "ubusd or rpcd away, a LuCI apply pending or rolled back", ROUTER_DISTURBANCES),
     DisturbanceLine("slow", "Stripe answers late, or after the caller has given up", SLOW),
     DisturbanceLine("refused", "Stripe answers 429 or 5xx, with and without Retry-After", REFUSALS),
+    DisturbanceLine(
+        "stored", "Stripe keeps a 500 under the idempotency key, and replays it for a day", STORED
+    ),
     DisturbanceLine(
         "lost", "Stripe's answers are cut off, before or after what was asked is done", ANSWERS_LOST
     ),

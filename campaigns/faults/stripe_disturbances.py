@@ -7,7 +7,16 @@ from campaigns.faults.disturbance import Disturbance
 from campaigns.faults.on_trial import OnTrial
 from simulator.stripe_cloud.mangling import MANGLED
 
-__all__ = ["ANSWERS_LOST", "DATES_AHEAD", "DATES_BEHIND", "NONSENSE", "REFUSALS", "SLOW", "StripeFault"]
+__all__ = [
+    "ANSWERS_LOST",
+    "DATES_AHEAD",
+    "DATES_BEHIND",
+    "NONSENSE",
+    "REFUSALS",
+    "SLOW",
+    "STORED",
+    "StripeFault",
+]
 
 DAY = 86_400
 _PORTAL = "<!doctype html><title>Hotel Wi-Fi</title><form>Please log in</form>"
@@ -38,6 +47,10 @@ REFUSALS = (
     StripeFault("500", {"status": 500}),
     StripeFault("503, Retry-After 1", {"status": 503, "retry_after": 1}),
     StripeFault("500 to what was done", {"status": 500, "when": "after"}),
+)
+STORED = (
+    StripeFault("500 under the key", {"status": 500, "stored": True}),
+    StripeFault("500 under the key of what was done", {"status": 500, "stored": True, "when": "after"}),
 )
 ANSWERS_LOST = (
     StripeFault("dropped before", {"drop_connection": True}),
