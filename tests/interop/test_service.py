@@ -16,7 +16,7 @@ import pytest
 
 from tests.interop.packages import install_payments
 from tests.interop.world import SERVICE, OpenWrtWorld, ServiceOfProcd
-from ubus_py import CallTimeout, StatusError
+from ubus_py import CallTimeout, StatusError, Value
 
 INIT = f"/etc/init.d/{SERVICE}"
 
@@ -260,6 +260,19 @@ async def test_a_network_or_a_clock_that_comes_up_has_it_ask_stripe(world: OpenW
             return world.openwrt.log().count(told) > before
 
         await world.wait_until(heard)
+
+
+async def test_scripts_of_one_feature_do_not_overtake_each_other(world: OpenWrtWorld) -> None:
+    """A script that takes two seconds for an unlock ends before the lock that follows at once."""
+    script = world.openwrt.root / "etc/hotplug.d/stripe-payments/60-slow"
+    script.write_text('[ "$ACTION" = lock ] || sleep 2\necho "$ACTION" >>/tmp/ended\n')
+    feature: dict[str, Value] = {"feature": "phone_support"}
+    await world.bus.call(SERVICE, "grant", feature)
+    await until(world, lambda: "unlock phone_support" in world.openwrt.log(), "the scripts run")
+    await world.bus.call(SERVICE, "revoke", feature)
+    ended = world.openwrt.root / "tmp/ended"
+    await until(world, lambda: ended.exists() and "\nlock" in ended.read_text(), "the lock has ended")
+    assert ended.read_text() == "unlock\nlock\n"
 
 
 async def test_the_log_is_readable_and_each_line_is_one_message(world: OpenWrtWorld) -> None:

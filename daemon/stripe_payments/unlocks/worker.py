@@ -8,8 +8,10 @@ an event alone. What was delivered of a batch is recorded in the ledger once, wh
 power cut, or a daemon that is killed, may repeat the batch that was under way, and a purchase does not cost
 the flash a page per step.
 
-procd runs the scripts after it has replied, and reports no end. So their effects are kept for another minute,
-and at the first start after a reboot the scripts run again: the power may have gone while they ran.
+procd runs the scripts after it has replied, in parallel for each call, and reports no end. So of the changes
+of one feature that are waiting only the last runs the scripts, 5 s after the call before at the earliest:
+scripts that take shorter see the states in their order. Their effects are kept for another minute, and at the
+first start after a reboot the scripts run again: the power may have gone while they ran.
 
 rpcd away, a LuCI "apply" that waits for its confirmation (90 s of "permission denied"), ubusd restarting, a
 full storage: all of these end, so the worker retries with backoff, without wearing the flash. What was
@@ -39,6 +41,8 @@ _SCRIPTS_RUN: Final = 2
 """The `step` of an effect whose scripts were run. (1 was recorded by a version with more steps.)"""
 _SCRIPTS_TAKE_S: Final = 60.0
 """After so long the scripts have ended, or have at least made their changes."""
+SCRIPTS_APART_S: Final = 5.0
+"""Between two calls of the scripts for one feature."""
 _BOOTED: Final = "unlocks-booted"
 _BATCH: Final = 64
 _COMPARE_EVERY_S: Final = 10.0
@@ -68,6 +72,10 @@ class Unlocks:
         self._compare_at = 0.0
         self._refused: set[str] = set()
         """Features that the helper refused at the last comparison; logged once."""
+        self._scripts_ran: dict[str, float] = {}
+        """When (loop time) the scripts were run last, by feature."""
+        self._scripts_due: float | None = None
+        """When scripts that have to wait for those before may run."""
         self._delivered: dict[int, int] = {}
         """Steps of the effects whose delivery could not be recorded yet, by effect id."""
         self.last_error: str | None = None
@@ -114,7 +122,7 @@ class Unlocks:
                 _log.info("deliveries resumed")
             backoff.reset()
             self.last_error = None
-            if not self._wakeup.is_set():
+            if not self._wakeup.is_set() and self._scripts_due is None:
                 self._idle.set()
 
     # -- the outbox -------------------------------------------------------------------------------
@@ -124,9 +132,13 @@ class Unlocks:
             effects, features = await self._ledger.read(
                 lambda tx: (tx.outbox.pending(_BATCH), tx.features.all())
             )
-            if effects:
-                await _finish(self._deliver(await self._deliver_to_uci(effects, features)))
-            if len(effects) < _BATCH:  # what is queued after this read comes with a wakeup
+            stored = await self._deliver_to_uci(effects, features) if effects else []
+            due = self._due(stored)
+            if due:
+                await _finish(self._deliver(due))
+            if (
+                len(effects) < _BATCH or self._scripts_due is not None
+            ):  # what is queued after this read comes with a wakeup
                 return
 
     async def _deliver_to_uci(
@@ -155,6 +167,24 @@ class Unlocks:
             _log.error("feature cannot be written to UCI", feature=effect.payload.get("feature"))
         return [effect for effect in effects if effect not in parked]
 
+    def _due(self, effects: Sequence[Effect]) -> list[Effect]:
+        """Without those of features whose scripts ran a moment ago and have to run again."""
+        now = asyncio.get_running_loop().time()
+        due = {name: ran + SCRIPTS_APART_S for name, ran in self._scripts_ran.items()}
+        waiting = {
+            name: due[name]
+            for effect in effects
+            if _runs_scripts(effect)
+            and self._step(effect) < _SCRIPTS_RUN
+            and due.get(name := str(effect.payload.get("feature")), 0.0) > now
+        }
+        self._scripts_due = min(waiting.values(), default=None)
+        return [
+            effect
+            for effect in effects
+            if effect.kind != "feature" or str(effect.payload.get("feature")) not in waiting
+        ]
+
     async def _deliver(self, effects: Sequence[Effect]) -> None:
         """The scripts of all, then the events of all, each unless it was delivered already. What was
         delivered is recorded also where a later delivery fails or a stop comes between.
@@ -167,6 +197,7 @@ class Unlocks:
                 if self._step(effect) < _SCRIPTS_RUN:
                     await self._router.run_scripts(effect.payload)
                     self._delivered[effect.id] = _SCRIPTS_RUN
+                    self._ran_scripts([effect])
             for effect in effects:
                 if self._step(effect) < DELIVERED and _sends_event(effect):
                     await self._router.send_event(effect.kind, effect.payload)
@@ -193,6 +224,10 @@ class Unlocks:
         if kept:
             self._forget_later()
 
+    def _ran_scripts(self, effects: Sequence[Effect]) -> None:
+        now = asyncio.get_running_loop().time()
+        self._scripts_ran |= {str(effect.payload.get("feature")): now for effect in effects}
+
     def _step(self, effect: Effect) -> int:
         return max(effect.step, self._delivered.get(effect.id, 0))
 
@@ -202,11 +237,14 @@ class Unlocks:
         booted = self._runtime / _BOOTED if self._runtime is not None else None
         rebooted = booted is not None and not booted.exists()
 
-        def begin(tx: Transaction) -> list[str]:
+        def begin(tx: Transaction) -> tuple[list[str], list[Effect]]:
             tx.outbox.unpark()
-            return _repeat_scripts(tx) if rebooted else []
+            repeated = _repeat_scripts(tx) if rebooted else []
+            return repeated, tx.outbox.delivered_from(_SCRIPTS_RUN)
 
-        if repeated := await self._ledger.write(begin):
+        repeated, may_run = await self._ledger.write(begin)
+        self._ran_scripts(may_run)
+        if repeated:
             _log.info("running scripts again after a reboot", features=",".join(repeated))
         if booted is not None and rebooted:
             try:
@@ -234,18 +272,19 @@ class Unlocks:
     # -- waiting ----------------------------------------------------------------------------------
 
     async def _wait(self) -> None:
-        """For a wakeup, or until UCI is due to be compared. Meanwhile, effects whose scripts have ended are
-        deleted.
+        """For a wakeup, or until UCI is due to be compared or scripts to be run. Meanwhile, effects whose
+        scripts have ended are deleted.
         """
         clock = asyncio.get_running_loop().time
         while not self._wakeup.is_set():
-            forget_at = self._forget_at
+            forget_at, scripts_due = self._forget_at, self._scripts_due
+            times = [at for at in (forget_at, scripts_due, self._compare_at) if at is not None]
             try:
-                async with asyncio.timeout_at(
-                    self._compare_at if forget_at is None else min(forget_at, self._compare_at)
-                ):
+                async with asyncio.timeout_at(min(times)):
                     await self._wakeup.wait()
             except TimeoutError:
+                if scripts_due is not None and clock() >= scripts_due:
+                    return
                 if forget_at is not None and clock() >= forget_at:
                     await self._ledger.write(_forget_delivered, durable=False)
                     self._forget_at = None

@@ -93,6 +93,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 async def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     monkeypatch.setattr(worker, "_FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr(worker, "SCRIPTS_APART_S", 0.01)
     monkeypatch.setattr(worker, "_LONGEST_DELAY_S", 0.05)
     root = folder / "root"
     prepare_root(root)

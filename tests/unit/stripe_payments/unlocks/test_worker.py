@@ -91,6 +91,43 @@ async def test_unlocked_and_locked_again_before_the_delivery(world: World) -> No
     await until(lambda: [data["unlocked"] for _, data in world.events] == [True, False])
 
 
+SLOW_SCRIPT = """
+[ "$ACTION" = lock ] || sleep 0.2
+echo "$ACTION" >>"$IPKG_INSTROOT/ended"
+"""
+LOCKED = Entitlement("remote_backup_daily", False, "cs_1", "router_os_premium", None, "refunded")
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_scripts_of_one_feature_do_not_overtake_each_other(
+    world: World, monkeypatch: pytest.MonkeyPatch, restarts: bool
+) -> None:
+    """procd runs the calls in parallel: a slow unlock would end after the lock that followed. Only the
+    scripts wait, and of the changes meanwhile only the last runs them.
+    """
+    monkeypatch.setattr(worker, "SCRIPTS_APART_S", 2.0)
+    (world.root / "etc/hotplug.d/stripe-payments/60-slow").write_text(SLOW_SCRIPT)
+    ended = world.root / "ended"
+    async with asyncio.timeout(PATIENCE):
+        async with world.working() as unlocks:
+            await unlocks.drained()
+            await world.decide(BACKUP)
+            unlocks.wake()
+            await unlocks.drained()
+            if not restarts:
+                for held in (LOCKED, BACKUP, LOCKED):
+                    await world.decide(held)
+                unlocks.wake()
+                await until(lambda: world.unlocked() == set())
+                await unlocks.drained()
+        if restarts:
+            await world.decide(LOCKED)
+            await world.work_off()
+    await until(lambda: ended.exists() and len(ended.read_text().split()) == 2)
+    assert ended.read_text().split() == ["unlock", "lock"]
+    assert [line.split()[0] for line in world.scripts()] == ["unlock", "lock"]
+
+
 async def test_payments_and_subscriptions_are_events(world: World) -> None:
     def queue(tx: Transaction) -> None:
         tx.outbox.add("payment", {"id": "pi_1", "amount": 4999, "receipt": None})
