@@ -14,9 +14,13 @@ from collections.abc import Iterable
 
 import pytest
 
+from stripe_payments import startup_gate
 from stripe_payments.bus_api import api
+from stripe_payments.diagnostics.checks import CHECKS
 from stripe_payments.errors import CODES
+from stripe_payments.http_api import auth, payments
 from stripe_payments.settings import Settings
+from stripe_payments.stripe_api import client
 from stripe_payments.unlocks import router_bus
 from tools import reference
 from tools.reference import PAGES, REPOSITORY
@@ -197,3 +201,50 @@ def test_every_link_has_a_target(locale: str) -> None:
 def test_the_readme_links_the_reference(readme: str) -> None:
     wanted = "docs/reference.it.md" if ".it." in readme else "docs/reference.md"
     assert f"({wanted})" in (REPOSITORY / readme).read_text()
+
+
+SHIPPED = REPOSITORY / "files"
+
+
+def number_in(path: str, pattern: str) -> float:
+    found = re.search(pattern, (SHIPPED / path).read_text())
+    assert found is not None, f"{path}: {pattern}"
+    return float(found[1])
+
+
+def limits_in_code() -> dict[str, float]:
+    """Seconds by the name in the table of time limits; `luci_script` is OpenWrt's /etc/config/uhttpd."""
+    script, gateway = "etc/init.d/stripe-payments", "usr/share/stripe-payments/gateway.uc"
+    body, turn, call = (
+        number_in(gateway, rf"const {name}_TIMEOUT = (\d+);") for name in ("BODY", "TURN", "CALL")
+    )
+    return {
+        "luci_script": 60,
+        "public_script": number_in(script, r"uhttpd .* -t (\d+) "),
+        "public_network": number_in(script, r"uhttpd .* -T (\d+) "),
+        "gateway": body + turn + call,
+        "gateway_body": body,
+        "gateway_turn": turn,
+        "gateway_call": call,
+        "command": number_in("usr/share/stripe-payments/command.uc", r"connect\(null, (\d+)\)"),
+        "call": startup_gate.CALL_TIMEOUT_S,
+        "stripe_read": client.READ_TIMEOUT,
+        "stripe_connect": client.CONNECT_TIMEOUT,
+        "starting": startup_gate.PATIENCE_S,
+        "check": max(check.timeout for check in CHECKS),
+        "status": payments._STATUS_TIMEOUT_S,
+        "login": auth._ACCESS_TIMEOUT_S,
+    }
+
+
+@BOTH
+def test_every_time_limit_is_that_of_the_code_and_below_the_one_above_it(locale: str) -> None:
+    heading = {"en": "Time limits", "it": "Limiti di tempo"}[locale]
+    table = table_of(locale, heading)
+    code = limits_in_code()
+    assert {name: float(row[1]) for name, row in table.items()} == code
+    for name, row in table.items():
+        if row[2] != "–":
+            assert code[name] < code[row[2].strip("`")], name
+    assert code["call"] < code["command"]
+    assert code["gateway"] < code["luci_script"]
