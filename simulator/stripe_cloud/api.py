@@ -27,7 +27,7 @@ from .idempotency import IdempotencyStore
 from .mangling import MANGLED
 from .rendering import render
 from .request_log import LoggedRequest, RequestLog
-from .routes import Route, find_route
+from .routes import Route, check_simulated, find_route
 
 FORM = "application/x-www-form-urlencoded"
 VERSIONS = frozenset(typing.get_args(parameters.declared(WebhookEndpointCreateParams)["api_version"])) | {
@@ -173,6 +173,7 @@ class StripeApi:
         account.cause = Cause(entry.id, entry.idempotency_key)
         expand = params.get("expand", [])
         try:
+            check_simulated(route, params)
             obj = route.handler(account, params, *ids)
             if obj["object"] not in {"list", "search_result"}:
                 obj = render(account, obj, expand)

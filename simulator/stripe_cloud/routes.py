@@ -14,7 +14,7 @@ from stripe import params as p
 from stripe.params import billing_portal as portal_params
 from stripe.params import checkout as checkout_params
 
-from .api_errors import Json
+from .api_errors import Json, not_simulated
 from .resources import (
     catalogue,
     checkout_sessions,
@@ -321,6 +321,39 @@ ROUTES: list[Route] = [
         delete=(p.WebhookEndpointDeleteParams, platform.delete_webhook_endpoint),
     ),
 ]
+
+
+SIMULATED: dict[tuple[str, str], str] = {
+    ("POST", "/v1/subscriptions"): (
+        "automatic_tax billing_mode cancel_at cancel_at_period_end collection_method customer days_until_due "
+        "default_payment_method description discounts items metadata off_session payment_behavior "
+        "payment_settings trial_end trial_period_days trial_settings"
+    ),
+    ("POST", "/v1/subscriptions/{}"): (
+        "billing_cycle_anchor cancel_at cancel_at_period_end cancellation_details collection_method "
+        "days_until_due default_payment_method description discounts items metadata off_session "
+        "pause_collection payment_behavior proration_behavior proration_date trial_end trial_settings"
+    ),
+    ("DELETE", "/v1/subscriptions/{}"): "cancellation_details invoice_now prorate",
+    ("POST", "/v1/subscriptions/{}/pause"): "",
+    ("POST", "/v1/invoices/{}"): "auto_advance description footer metadata",
+    ("POST", "/v1/invoices/{}/pay"): "off_session paid_out_of_band payment_method",
+    ("POST", "/v1/invoices/{}/finalize"): "",
+    ("POST", "/v1/refunds"): "amount charge metadata payment_intent reason",
+}
+"""Of the endpoints whose parameters decide about money: those that have their effect here. Stripe knows more;
+another one is answered 501, never ignored.
+"""
+
+
+def check_simulated(route: Route, params: Json) -> None:
+    """501 for a parameter that exists at Stripe and would be ignored here."""
+    known = SIMULATED.get((route.method, route.path))
+    if known is None:
+        return
+    for name in params:
+        if name != "expand" and name not in known.split():
+            raise not_simulated(f"the parameter {name} of {route.method} {route.path.replace('{}', 'ID')}")
 
 
 def find_route(method: str, path: str) -> tuple[Route, tuple[str, ...]] | None:

@@ -11,6 +11,8 @@ import pytest
 import stripe
 
 from simulator.stripe_cloud import StripeCloud
+from simulator.stripe_cloud.parameters import declared
+from simulator.stripe_cloud.routes import ROUTES, SIMULATED
 
 from .conftest import KEY, Shop, until
 
@@ -249,3 +251,27 @@ def test_the_clock_moves_forward_only(seconds: float) -> None:
 
     with pytest.raises(StripeApiError):
         StripeCloud().advance(seconds)
+
+
+@pytest.mark.parametrize(
+    ("path", "params"),
+    [
+        ("/v1/subscriptions/{sub}", {"default_tax_rates": ["txr_1"]}),
+        ("/v1/subscriptions/{sub}", {"transfer_data": {"destination": "acct_1"}}),
+        ("/v1/invoices/{invoice}/pay", {"forgive": True}),
+        ("/v1/refunds", {"charge": "ch_1", "reverse_transfer": True}),
+    ],
+)
+async def test_what_would_be_ignored_is_answered_501(shop: Shop, path: str, params: dict[str, Any]) -> None:
+    sub = await shop.subscribe()
+    invoice = shop.cloud.account.get("subscription", sub)["latest_invoice"]
+    where = path.format(sub=sub, invoice=invoice)
+    error = await shop.refused(lambda: shop.client.raw_request("post", where, **params))
+    assert error.http_status == 501
+    assert str(next(reversed(params))) in str(error.user_message)
+
+
+def test_each_simulated_parameter_exists() -> None:
+    for (method, path), names in SIMULATED.items():
+        (route,) = [one for one in ROUTES if (one.method, one.path) == (method, path)]
+        assert set(names.split()) <= declared(route.shape).keys() if route.shape else not names
