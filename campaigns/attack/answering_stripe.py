@@ -79,7 +79,7 @@ class AnsweringStripe:
         await self._http.close()
 
     def begin(self, changes: Sequence[Change] = ()) -> None:
-        """From now on these; requests are counted anew."""
+        """Answer these from now on; resets the request count."""
         self._changes = {change.request: change for change in changes}
         self._number = 0
         self.answers = []

@@ -23,13 +23,13 @@ from campaigns.attack import (
     timing,
 )
 from campaigns.attack.bus_bytes import Blobmsg, BusFrames
+from campaigns.attack.cases import Cases
 from campaigns.attack.existing_tests import existing_tests
 from campaigns.attack.fuzzing import Target, fuzz
 from campaigns.attack.gateway_requests import GatewayRequests
 from campaigns.attack.pages import OutcomePageTexts
 from campaigns.attack.return_addresses import ReturnAddresses
 from campaigns.attack.stripe_answers import StripeAnswers
-from campaigns.attack.trials import Trials
 from campaigns.attack.uci_content import UciFeatures, UciSettings
 from campaigns.attack.webhook_bodies import WebhookBodies
 from tests.interop.world import skip_reason
@@ -43,7 +43,7 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Attack:
-    """`run` makes the trials: at least `count` in the long form, `short` in the short one (0: left out).
+    """`run` makes the cases: at least `count` in the long form, `short` in the short one (0: left out).
 
     `share`: its share of the time (0: a list that is tried once); `missing`: why it cannot be run here, None
     if it can; `target`: what takes a single input; `browser`: drives Chromium.
@@ -51,7 +51,7 @@ class Attack:
 
     name: str
     what: str
-    run: Callable[[Trials], Awaitable[None]]
+    run: Callable[[Cases], Awaitable[None]]
     count: int = 1
     share: int = 0
     short: int = 1
@@ -160,7 +160,7 @@ ATTACKS: Final = (
     ),
     Attack(
         "other-sites",
-        "pages of other sites in a real browser of somebody logged in",
+        "pages of other sites in a real browser with a session",
         browser_sites.other_sites,
         100,
         short=2,

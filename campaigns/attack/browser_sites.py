@@ -1,4 +1,4 @@
-"""Other sites in the browser of somebody who is logged in to the router: in a real Chromium, with the real
+"""Other sites in the browser of a logged-in LuCI user: in a real Chromium, with the real
 daemon behind the web server.
 """
 
@@ -15,13 +15,13 @@ from aiohttp import web
 from playwright.async_api import Browser, Page
 from playwright.async_api import Error as BrowserError
 
+from campaigns.attack.cases import Cases
 from campaigns.attack.complaints import listening
 from campaigns.attack.hostile_texts import MARKUP
 from campaigns.attack.luci_pages import Watch, trespasses
 from campaigns.attack.pages import titled
 from campaigns.attack.raw_http import front_of
 from campaigns.attack.return_addresses import ALLOWED, invented
-from campaigns.attack.trials import Trials
 from stripe_payments.arguments import Arguments
 from stripe_payments.billing.return_urls import resolve
 from stripe_payments.errors import PaymentError
@@ -41,7 +41,7 @@ OTHER_SITE = Path(__file__).with_name("other_site.html")
 
 @dataclass(frozen=True)
 class _Stage:
-    """A router at `router`, where somebody is logged in; two other sites: one elsewhere, one on another
+    """A router at `router`, with a logged-in LuCI user; two other sites: one elsewhere, one on another
     port of the router's own address (browsers call that the same site, and send it strict cookies).
     """
 
@@ -55,8 +55,8 @@ class _Stage:
 
 
 @contextlib.asynccontextmanager
-async def _stage(trials: Trials) -> AsyncIterator[_Stage]:
-    async with open_shop(trials.folder) as shop, front_of(shop.harness) as router:
+async def _stage(cases: Cases) -> AsyncIterator[_Stage]:
+    async with open_shop(cases.folder) as shop, front_of(shop.harness) as router:
 
         async def serve(request: web.Request) -> web.Response:
             del request
@@ -76,23 +76,23 @@ async def _stage(trials: Trials) -> AsyncIterator[_Stage]:
             await runner.cleanup()
 
 
-async def other_sites(trials: Trials) -> None:
+async def other_sites(cases: Cases) -> None:
     """The victim's browser has the router's cookie. Whatever page it opens elsewhere, nothing is bought and
-    nobody is logged out; and the router's own page still can.
+    no session ends; and the router's own page still can.
     """
     with listening() as complaints:
-        async with _stage(trials) as stage, open_browser() as browser:
+        async with _stage(cases) as stage, open_browser() as browser:
             every = [(site, trick) for trick in await _tricks(browser, stage) for site in stage.sites]
-            for site, trick in trials.some(every):
+            for site, trick in cases.some(every):
                 problem = await _victim(browser, stage, site, trick)
                 where = "another host" if site.startswith("http://localhost") else "another port"
-                trials.note(problem or complaints.taken(), f"{trick}, on {where}")
+                cases.note(problem or complaints.taken(), f"{trick}, on {where}")
             visitor = await open_visitor(browser)
             await _log_in(visitor.page, stage)
             before = stage.sold()
             status = await visitor.page.evaluate(_BUY, _ORDER)
             right = status == 200 and stage.sold() == before + 1
-            trials.note(None if right else f"answered {status}", "the router's own page")
+            cases.note(None if right else f"answered {status}", "the router's own page")
             await visitor.context.close()
 
 
@@ -142,10 +142,10 @@ async def _victim(browser: Browser, stage: _Stage, site: str, trick: str) -> str
         await visitor.context.close()
 
 
-async def outcome_pages(trials: Trials) -> None:
+async def outcome_pages(cases: Cases) -> None:
     """The way back from Stripe with hostile titles, in a browser: nothing runs, nothing is framed."""
-    texts = [" ".join(MARKUP), *(MARKUP if trials.count >= len(MARKUP) else ())]
-    async with _stage(trials) as stage, open_browser() as browser:
+    texts = [" ".join(MARKUP), *(MARKUP if cases.count >= len(MARKUP) else ())]
+    async with _stage(cases) as stage, open_browser() as browser:
         session_id = await stage.shop.checkout()
         stage.shop.stripe.pay(session_id)
         parts = await stage.shop.harness.parts()
@@ -162,7 +162,7 @@ async def outcome_pages(trials: Trials) -> None:
             ):
                 await visitor.page.goto(f"{stage.router}/payment-success?{query}")
                 await visitor.page.wait_for_selector("#outcome")
-                trials.note(
+                cases.note(
                     await trespasses(visitor.page, watch, visitor.complaints[:0]),
                     f"{query[:20]} {text[:60]!r}",
                 )
@@ -177,15 +177,15 @@ async def outcome_pages(trials: Trials) -> None:
         await visitor.page.evaluate(framed, f"{stage.router}/payment-success?session_id={session_id}")
         inside = [frame for frame in visitor.page.frames if frame.url.startswith(stage.router)]
         shown = [await frame.query_selector("#outcome") for frame in inside]
-        trials.note("it was shown in a frame" if any(shown) else None, "framed by another site")
+        cases.note("it was shown in a frame" if any(shown) else None, "framed by another site")
         await visitor.context.close()
 
 
-async def addresses(trials: Trials) -> None:
+async def addresses(cases: Cases) -> None:
     """Return addresses that were accepted, as a browser reads them: each is of an origin that is allowed."""
     accepted: dict[str, str] = {}
-    for _ in range(trials.count * 50):
-        text = invented(trials.chance)
+    for _ in range(cases.count * 50):
+        text = invented(cases.chance)
         try:
             accepted[text] = resolve(
                 Arguments({"url": text}).text("url") or "/", base=ALLOWED[0], allowed_origins=ALLOWED
@@ -197,5 +197,5 @@ async def addresses(trials: Trials) -> None:
         read = "list => list.map(one => { try { return new URL(one).origin; } catch { return 'none'; } })"
         origins = await visitor.page.evaluate(read, list(accepted.values()))
         for (text, address), origin in zip(accepted.items(), origins, strict=True):
-            trials.note(None if origin in ALLOWED else f"{address} is of {origin}", repr(text))
+            cases.note(None if origin in ALLOWED else f"{address} is of {origin}", repr(text))
         await visitor.context.close()

@@ -26,10 +26,10 @@ class Blobmsg(Target):
     name = "blobmsg"
 
     async def attempt(self, given: bytes) -> str | None:
-        return self.judge(given)
+        return self.check(given)
 
     @staticmethod
-    def judge(given: bytes) -> str | None:
+    def check(given: bytes) -> str | None:
         for errors in ("surrogateescape", "strict"):
             try:
                 table = decode_table(given, errors=errors)
@@ -69,10 +69,10 @@ class BusFrames(Target):
     name = "bus-frames"
 
     async def attempt(self, given: bytes) -> str | None:
-        return self.judge(given)
+        return self.check(given)
 
     @staticmethod
-    def judge(given: bytes) -> str | None:
+    def check(given: bytes) -> str | None:
         whole = _events(given, [len(given)])
         for sizes in ([1], [3, 64, 7]):
             if (found := _events(given, sizes)) != whole:

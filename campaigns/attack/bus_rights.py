@@ -11,8 +11,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from campaigns.attack.cases import Cases
 from campaigns.attack.complaints import listening
-from campaigns.attack.trials import Trials
 from simulator.router import Router, prepare_root
 from simulator.tests.ubus_broker.people import ROOT, People
 from simulator.tests.ubus_broker.raw_client import RawClient
@@ -75,7 +75,7 @@ class _Bus:
         self.people.next_peer = self.people.person("stripe-payments")
         self._running = asyncio.create_task(self.service.run())
         self.root = Client(str(self.folder / "ubus.sock"))
-        await asyncio.sleep(0.2)  # the daemon has connected by now: the next is somebody else
+        await asyncio.sleep(0.2)  # the daemon has connected by now: the next is another client
         self.people.next_peer = ROOT
         await self.root.start()
         await self.root.wait_for(*_OBJECTS, timeout=30)
@@ -89,7 +89,7 @@ class _Bus:
         await self.broker.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    async def somebody(self, name: str) -> RawClient:
+    async def client(self, name: str) -> RawClient:
         self.people.next_peer = self.people.person(name)
         try:
             return await RawClient.connect(self.folder / "ubus.sock")
@@ -97,8 +97,8 @@ class _Bus:
             self.people.next_peer = ROOT
 
 
-async def bus_rights(trials: Trials) -> None:
-    """A user without rights first, then the daemon's own, as if somebody had taken the daemon over."""
+async def bus_rights(cases: Cases) -> None:
+    """A user without rights first, then the daemon's own, as if the daemon were taken over."""
     with listening():
         bus = _Bus()
         await bus.start()
@@ -109,10 +109,10 @@ async def bus_rights(trials: Trials) -> None:
                 found, _ = await root.look_up(name)
                 if found and found[0].objid is not None:
                     ids[name] = found[0].objid
-            await _without_rights(trials, await bus.somebody("other"), ids)
-            await _taken_over(trials, await bus.somebody("stripe-payments"), ids)
+            await _without_rights(cases, await bus.client("other"), ids)
+            await _taken_over(cases, await bus.client("stripe-payments"), ids)
             reply = await bus.root.call("stripe-payments", "features", {})
-            trials.note(None if "features" in reply else f"{reply}", "the daemon afterwards")
+            cases.note(None if "features" in reply else f"{reply}", "the daemon afterwards")
             await root.close()
         finally:
             await bus.stop()
@@ -128,33 +128,33 @@ def _refused(status: int, *, wanted: Status = Status.PERMISSION_DENIED) -> str |
     return None if status == wanted else f"answered {Status(status).name}"
 
 
-async def _without_rights(trials: Trials, other: RawClient, ids: dict[str, int]) -> None:
+async def _without_rights(cases: Cases, other: RawClient, ids: dict[str, int]) -> None:
     keys = encode_table({"secret_key": "sk_live_51TheAttackersOwn", "webhook_secret": "whsec_attacker"})
     for method in api:
         status = await _call(other, ids["stripe-payments"], method.name, keys)
-        trials.note(_refused(status), f"calls {method.name}")
+        cases.note(_refused(status), f"calls {method.name}")
     asked = encode_table(
         {"method": "POST", "path": "/api/payments/session", "headers": {"x-remote-addr": "::1"}}
     )
-    trials.note(_refused(await _call(other, ids["stripe-payments.http"], "request", asked)), "calls request")
+    cases.note(_refused(await _call(other, ids["stripe-payments.http"], "request", asked)), "calls request")
     for name in _OBJECTS:
         found, _ = await other.look_up(name)
-        trials.note("it sees it" if found else None, f"looks {name} up")
+        cases.note("it sees it" if found else None, f"looks {name} up")
     for name in (*_OBJECTS, "stripe-payments.uci", "session", "uci", "stripe-payments.fake"):
-        trials.note(await _may_publish(other, name), f"publishes {name}")
+        cases.note(await _may_publish(other, name), f"publishes {name}")
     own = await other.publish(None)
     for event in _EVENTS:
         sent = await other.send_event(event, {"feature": "remote_backup_daily", "unlocked": True})
-        trials.note(_refused(sent), f"sends {event}")
+        cases.note(_refused(sent), f"sends {event}")
     for pattern in ("stripe-payments.*", "stripe-payments.feature", "*"):
-        trials.note(_refused(await other.listen(pattern, own)), f"listens to {pattern}")
+        cases.note(_refused(await other.listen(pattern, own)), f"listens to {pattern}")
     for name in _OBJECTS:
         pair: dict[int, AttrValue] = {Attr.OBJID: own, Attr.TARGET: ids[name]}
         _, status = await other.request(MessageType.SUBSCRIBE, pair)
-        trials.note(_refused(status, wanted=Status.NOT_FOUND), f"subscribes to {name}")
+        cases.note(_refused(status, wanted=Status.NOT_FOUND), f"subscribes to {name}")
         _, status = await other.request(MessageType.REMOVE_OBJECT, {Attr.OBJID: ids[name]})
-        trials.note("removed" if status == Status.OK else None, f"removes {name}")
-    trials.note(_refused(await other.system_call(3, "add", {})), "watches the bus")
+        cases.note("removed" if status == Status.OK else None, f"removes {name}")
+    cases.note(_refused(await other.system_call(3, "add", {})), "watches the bus")
     await other.close()
 
 
@@ -164,7 +164,7 @@ async def _may_publish(client: RawClient, name: str) -> str | None:
     return "it may" if status == Status.OK else None
 
 
-async def _taken_over(trials: Trials, daemon: RawClient, ids: dict[str, int]) -> None:
+async def _taken_over(cases: Cases, daemon: RawClient, ids: dict[str, int]) -> None:
     for name, object_id in ids.items():
         if name in _OBJECTS:
             continue
@@ -182,17 +182,17 @@ async def _taken_over(trials: Trials, daemon: RawClient, ids: dict[str, int]) ->
             "read",
         ):
             if method not in _MAY.get(name, ()):
-                trials.note(
+                cases.note(
                     _refused(await _call(daemon, object_id, method)), f"the daemon calls {name} {method}"
                 )
     for name in ("session", "uci", "stripe-payments.uci", "system", "stripe-payments-2"):
-        trials.note(await _may_publish(daemon, name), f"the daemon publishes {name}")
+        cases.note(await _may_publish(daemon, name), f"the daemon publishes {name}")
     own = await daemon.publish(None)
     for event in ("service", "ubus.object.add", "network.interface", "stripe-payments"):
-        trials.note(_refused(await daemon.send_event(event, {})), f"the daemon sends {event}")
+        cases.note(_refused(await daemon.send_event(event, {})), f"the daemon sends {event}")
     for pattern in ("*", "service", "stripe-payments.*"):
-        trials.note(_refused(await daemon.listen(pattern, own)), f"the daemon listens to {pattern}")
-    trials.note(_refused(await daemon.system_call(3, "add", {})), "the daemon watches the bus")
+        cases.note(_refused(await daemon.listen(pattern, own)), f"the daemon listens to {pattern}")
+    cases.note(_refused(await daemon.system_call(3, "add", {})), "the daemon watches the bus")
     registered = await daemon.system_call(1, "register", {"object": Int32(ids["session"]), "pattern": "x"})
-    trials.note("it may" if registered == Status.OK else None, "the daemon listens in another's name")
+    cases.note("it may" if registered == Status.OK else None, "the daemon listens in another's name")
     await daemon.close()

@@ -10,28 +10,28 @@ from pathlib import Path
 from typing import Final
 
 from campaigns.attack.attacks import ATTACKS, Attack
+from campaigns.attack.cases import Cases
 from campaigns.attack.fuzzing import fuzz
-from campaigns.attack.trials import Trials
 from campaigns.report import Report
 from campaigns.runner import Campaign, Part, Say, Scratch
 
 __all__ = ["CAMPAIGN"]
 
 _SHORTEST_S = 1e-3
-"""A share of the time that is not nothing: `Trials` without any is the short form."""
+"""A share of the time that is not nothing: `Cases` without any is the short form."""
 
 
 def _part(attack: Attack, count: int, seconds: float, seed: int, given: bytes | None = None) -> Part:
-    """`given`: this input alone, in the place of all trials."""
+    """`given`: this input alone, in the place of all cases."""
 
     async def run(report: Report, scratch: Scratch, say: Say) -> None:
         tally = report.tally(attack.name, attack.what)
-        trials = Trials(tally, scratch.own.resolve(), count=count, seconds=seconds, seed=seed)
+        cases = Cases(tally, scratch.own.resolve(), count=count, seconds=seconds, seed=seed)
         if given is not None and attack.target is not None:
-            await fuzz(attack.target, trials, given)
+            await fuzz(attack.target, cases, given)
         else:
-            await attack.run(trials)
-        for note in trials.notes:
+            await attack.run(cases)
+        for note in cases.notes:
             say(f"  {note}")
 
     return Part(attack.name, run, attack.what, attack.missing, attack.browser)
@@ -70,7 +70,7 @@ class _AttackCampaign(Campaign):
             yield _part(attack, attack.count, seconds, seed)
 
     def short_parts(self) -> Iterator[Part]:
-        """Every part with few trials and no time of its own; `ATTACK_SEED` tries others."""
+        """Every part with few cases and no time of its own; `ATTACK_SEED` tries others."""
         seed = int(os.environ.get("ATTACK_SEED", "1"))
         for attack in ATTACKS:
             if attack.short:

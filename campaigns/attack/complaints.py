@@ -10,7 +10,7 @@ __all__ = ["Complaints", "listening"]
 
 
 class Complaints(logging.Handler):
-    """Everything logged as an error that has a trace, or that asyncio says of a task nobody looked after."""
+    """Everything logged as an error that has a trace, or that asyncio says of an unawaited task."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)

@@ -19,13 +19,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from campaigns.attack.trials import BUILD, Trials
+from campaigns.attack.cases import BUILD, Cases
 
 __all__ = ["TARGETS", "available", "coverage_guided"]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CORPUS = Path(__file__).with_name("corpus")
-Judge = Callable[[bytes], "str | None"]
+Checker = Callable[[bytes], "str | None"]
 
 TARGETS = {
     "blobmsg": "ubus_py",
@@ -56,27 +56,27 @@ def available() -> str | None:
     return None
 
 
-async def coverage_guided(trials: Trials) -> None:
+async def coverage_guided(cases: Cases) -> None:
     """Every target in turn, for an equal part of the time (in the short form: so many runs)."""
-    seconds = int(trials.seconds_left / len(TARGETS))
-    for name in trials.some(list(TARGETS)):
-        await _run(trials, name, seconds)
+    seconds = int(cases.seconds_left / len(TARGETS))
+    for name in cases.some(list(TARGETS)):
+        await _run(cases, name, seconds)
 
 
-async def _run(trials: Trials, name: str, seconds: int) -> None:
-    fresh = trials.folder / name
+async def _run(cases: Cases, name: str, seconds: int) -> None:
+    fresh = cases.folder / name
     fresh.mkdir(parents=True)
     seeds = CORPUS / name
     artifacts = BUILD / "coverage-guided" / name
     artifacts.mkdir(parents=True, exist_ok=True)
-    limit = f"-max_total_time={seconds}" if seconds else f"-runs={trials.count * 100}"
+    limit = f"-max_total_time={seconds}" if seconds else f"-runs={cases.count * 100}"
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "campaigns.attack.coverage_guided",
         name,
         limit,
-        f"-seed={trials.seed + 1}",
+        f"-seed={cases.seed + 1}",
         f"-artifact_prefix={artifacts}/",
         "-timeout=20",
         "-rss_limit_mb=2048",
@@ -92,9 +92,9 @@ async def _run(trials: Trials, name: str, seconds: int) -> None:
     _, said = await process.communicate()
     runs = int(found[1]) if (found := _DONE.search(said)) else 0
     covered = [int(number) for number in _COVERED.findall(said)]
-    trials.notes.append(f"{name}: {runs:,} runs, {covered[-1] if covered else 0} edges reached")
+    cases.notes.append(f"{name}: {runs:,} runs, {covered[-1] if covered else 0} edges reached")
     for _ in range(max(0, runs - 1)):
-        trials.tally.count(None)
+        cases.tally.count(None)
     problem = None
     if process.returncode != 0 or not runs:
         problem = (
@@ -102,18 +102,18 @@ async def _run(trials: Trials, name: str, seconds: int) -> None:
         )[:500]
         if artifact := _ARTIFACT.search(said):
             problem += f" (the input: {artifact[1].decode()})"
-    trials.note(problem, name)
+    cases.note(problem, name)
     shutil.rmtree(fresh, ignore_errors=True)
 
 
 # -- in the process of its own ---------------------------------------------------------------------
 
 
-def _judges() -> dict[str, Judge]:
+def _checkers() -> dict[str, Checker]:
     """Imported here and only here: what is imported under Atheris's eyes is what it watches."""
     from campaigns.attack import whole_inputs
 
-    return whole_inputs.JUDGES
+    return whole_inputs.CHECKERS
 
 
 def main() -> None:
@@ -122,10 +122,10 @@ def main() -> None:
     name = sys.argv[1]
     packages = sorted({"ubus_py", TARGETS[name]})
     with atheris.instrument_imports(include=packages):
-        judge = _judges()[name]
+        check = _checkers()[name]
 
     def one(data: bytes) -> None:
-        problem = judge(data)
+        problem = check(data)
         if problem is not None:
             raise AssertionError(problem)
 

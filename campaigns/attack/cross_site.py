@@ -1,12 +1,12 @@
-"""Requests that another site's page, or somebody with a login of their own, has a browser make."""
+"""Requests that another site's page, or another LuCI user, has a browser make."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
 
+from campaigns.attack.cases import Cases
 from campaigns.attack.complaints import listening
-from campaigns.attack.trials import Trials
 from stripe_payments.http_api.auth import COOKIE
 from tests.unit.stripe_payments.harness import ONETIME, Harness, Reply, open_harness
 
@@ -54,27 +54,27 @@ def _is_own(site: str | None, origin: str | None) -> bool:
     return site is not None and site.strip() == "same-origin" if site else (origin or "").strip() == OWN
 
 
-async def forgery(trials: Trials) -> None:
+async def forgery(cases: Cases) -> None:
     """Every combination of what browsers say of the page behind a request, with the victim's cookie:
     nothing but a page of the router itself buys, or logs out.
     """
     with listening() as complaints:
-        async with open_harness(trials.folder) as harness:
+        async with open_harness(cases.folder) as harness:
             victim = await harness.login()
             every = list(itertools.product(_SITES, _ORIGINS, _REFERRERS, _BODIES))
-            for site, origin, referrer, (kind, body) in trials.some(every):
+            for site, origin, referrer, (kind, body) in cases.some(every):
                 said = {"sec_fetch_site": site, "origin": origin, "referer": referrer}
                 headers = {name: value for name, value in said.items() if value is not None}
                 headers |= {"cookie": f"{COOKIE}={victim}", "content_type": kind}
                 for method, path in (("POST", CREATE), ("DELETE", SESSION)):
                     reply = await harness.http(method, path, body, **headers)
-                    problem = _judge(reply, own=_is_own(site, origin), json=kind == "application/json")
+                    problem = _check(reply, own=_is_own(site, origin), json=kind == "application/json")
                     named = f"{method} with {site=} {origin=} {referrer=} {kind=}"
-                    trials.note(problem or complaints.taken(), named)
+                    cases.note(problem or complaints.taken(), named)
 
 
-def _judge(reply: Reply, *, own: bool, json: bool) -> str | None:
-    """Nothing is configured: whoever gets past every gate is told 503 `not_configured`; a cleared cookie
+def _check(reply: Reply, *, own: bool, json: bool) -> str | None:
+    """Nothing is configured: a request that passes every gate gets 503 `not_configured`; a cleared cookie
     200.
     """
     past = reply.status in (200, 503)
@@ -90,7 +90,7 @@ def _judge(reply: Reply, *, own: bool, json: bool) -> str | None:
 def _credentials(good: str, dead: str) -> Iterator[tuple[str, dict[str, str], bool]]:
     """Name, headers of a same-origin request, and whether they are a login."""
     odd = {
-        "the session of nobody": "0" * 32,
+        "an unknown session": "0" * 32,
         "an invented one": "a" * 32,
         "one that has ended": dead,
         "capital letters": good.upper(),
@@ -128,12 +128,12 @@ def _credentials(good: str, dead: str) -> Iterator[tuple[str, dict[str, str], bo
     yield "in other headers", {"x_auth_token": good, "ubus_rpc_session": good}, False
 
 
-async def sessions(trials: Trials) -> None:
+async def sessions(cases: Cases) -> None:
     """Logins that were planted, invented, ended or hidden elsewhere are none; the hand-over gives back the
     id that was presented and makes none.
     """
     with listening() as complaints:
-        async with open_harness(trials.folder) as harness:
+        async with open_harness(cases.folder) as harness:
             good, dead = await harness.login(), await harness.login()
             await harness.bus.call("session", "destroy", {"ubus_rpc_session": dead})
             for name, headers, login in _credentials(good, dead):
@@ -141,12 +141,12 @@ async def sessions(trials: Trials) -> None:
                 order = {"price_id": ONETIME}
                 reply = await harness.http("POST", CREATE, order, query=query, origin=OWN, **headers)
                 problem = None if reply.status == (503 if login else 401) else f"answered {reply.status}"
-                trials.note(problem or complaints.taken(), name)
+                cases.note(problem or complaints.taken(), name)
                 given = await harness.http("POST", SESSION, query=query, origin=OWN, **headers)
-                trials.note(
+                cases.note(
                     _hand_over(given, good, login and "authorization" in headers), f"hand-over, {name}"
                 )
-            await _fixation(harness, trials)
+            await _fixation(harness, cases)
 
 
 def _hand_over(reply: Reply, good: str, allowed: bool) -> str | None:
@@ -157,19 +157,19 @@ def _hand_over(reply: Reply, good: str, allowed: bool) -> str | None:
     return None if cookie == wanted else f"{reply.status}, cookie {cookie}"
 
 
-async def _fixation(harness: Harness, trials: Trials) -> None:
+async def _fixation(harness: Harness, cases: Cases) -> None:
     """The attacker's own login in the victim's browser gives the attacker nothing of the victim's, and the
     victim's hand-over replaces it.
     """
     attacker, victim = await harness.login("viewer"), await harness.login()
     planted = {"cookie": f"{COOKIE}={attacker}", "origin": OWN}
     reply = await harness.http("POST", CREATE, {"price_id": ONETIME}, **planted)
-    trials.note(
+    cases.note(
         None if reply.status == 403 else f"answered {reply.status}", "the attacker's login buys nothing"
     )
     handed = await harness.http("POST", SESSION, authorization=f"Bearer {victim}", **planted)
     cookie = handed.headers.get("Set-Cookie", "")
-    trials.note(None if victim in cookie else cookie, "the victim's hand-over is the victim's")
+    cases.note(None if victim in cookie else cookie, "the victim's hand-over is the victim's")
     await harness.bus.call("session", "destroy", {"ubus_rpc_session": victim})
     after = await harness.http("POST", CREATE, {"price_id": ONETIME}, cookie=f"{COOKIE}={victim}", origin=OWN)
-    trials.note(None if after.status == 401 else f"answered {after.status}", "after the logout")
+    cases.note(None if after.status == 401 else f"answered {after.status}", "after the logout")

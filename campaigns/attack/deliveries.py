@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from campaigns.attack.cases import Cases
 from campaigns.attack.complaints import listening
-from campaigns.attack.trials import Trials
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments.stripe_api import sign
 from stripe_payments.sync.events import EVENT_TYPES
@@ -115,7 +115,7 @@ def _forgeries(body: bytes, now: int) -> Iterator[_Forgery]:
         yield _Forgery(name, body, header, answer)
     genuine = f"t={now},v1={right}"
     for name, other in (
-        ("encoded anew", json.dumps(json.loads(body), indent=1).encode()),
+        ("re-encoded", json.dumps(json.loads(body), indent=1).encode()),
         ("a blank more", body + b" "),
         ("a line end more", body + b"\n"),
         ("its last byte gone", body[:-1]),
@@ -146,10 +146,10 @@ async def _listen(shop: Shop) -> None:
     await shop.harness.call("sync")
 
 
-async def forged(trials: Trials) -> None:
+async def forged(cases: Cases) -> None:
     """Every way to sign that is not Stripe's; then bits of a genuine delivery flipped at random."""
     with listening() as complaints:
-        async with open_shop(trials.folder) as shop:
+        async with open_shop(cases.folder) as shop:
             await _listen(shop)
             now = await shop.harness.trust_the_clock()
             body = event("evt_forged", "charge.refunded", {"id": "ch_named", "object": "charge"})
@@ -163,7 +163,7 @@ async def forged(trials: Trials) -> None:
                 problem = None if answer == forgery.right else f"answered {answer} instead of {forgery.right}"
                 if forgery.right != _TAKEN and await _state(shop) != before:
                     problem = "it had an effect"
-                trials.note(problem or complaints.taken(), forgery.name)
+                cases.note(problem or complaints.taken(), forgery.name)
             genuine = f"t={now},v1={sign(body, SECRET, now)}".encode()
             parts = await shop.harness.parts()
 
@@ -172,11 +172,11 @@ async def forged(trials: Trials) -> None:
 
             await shop.harness.until(worked_off)
             before = await _state(shop)
-            for number in trials.rounds():
+            for number in cases.rounds():
                 given = bytearray(genuine + b"\0" + body)
-                for _ in range(trials.chance.choice((1, 1, 2, 5))):
-                    place = trials.chance.randrange(len(given))
-                    given[place] = given[place] ^ 1 << trials.chance.randrange(8) or 1
+                for _ in range(cases.chance.choice((1, 1, 2, 5))):
+                    place = cases.chance.randrange(len(given))
+                    given[place] = given[place] ^ 1 << cases.chance.randrange(8) or 1
                 header, _, changed = bytes(given).partition(b"\0")
                 if bytes(given) == genuine + b"\0" + body:
                     continue
@@ -186,17 +186,17 @@ async def forged(trials: Trials) -> None:
                 problem = complaints.taken()
                 if reply.status != 400 or await _state(shop) != before:
                     problem = f"answered {reply.status}, or it had an effect"
-                trials.note_input(problem, bytes(given))
+                cases.note_input(problem, bytes(given))
 
 
-async def replayed(trials: Trials) -> None:
-    """A genuine delivery that somebody recorded: within its five minutes it counts once, and never after."""
+async def replayed(cases: Cases) -> None:
+    """A recorded genuine delivery: within its five minutes it counts once, and never after."""
     with listening() as complaints:
-        async with open_shop(trials.folder) as shop:
+        async with open_shop(cases.folder) as shop:
             harness = shop.harness
             await _listen(shop)
-            told: list[Event] = []
-            harness.bus.listen("stripe-payments.*", told.append)
+            delivered: list[Event] = []
+            harness.bus.listen("stripe-payments.*", delivered.append)
             session_id = await shop.buy()
             secret_time = (await harness.parts()).clock.now() or 0
             subject = {"id": session_id, "object": "checkout.session"}
@@ -205,7 +205,8 @@ async def replayed(trials: Trials) -> None:
 
             def unlocks() -> int:
                 return sum(
-                    one.data.get("feature") == FEATURE and one.data.get("unlocked") is True for one in told
+                    one.data.get("feature") == FEATURE and one.data.get("unlocked") is True
+                    for one in delivered
                 )
 
             async def note(name: str, replies: list[Reply], right: tuple[int, str | None]) -> None:
@@ -216,7 +217,7 @@ async def replayed(trials: Trials) -> None:
                 problem = None if answers == {right} else f"answered {answers} instead of {right}"
                 if unlocks() != 1:
                     problem = f"unlocked {unlocks()} times"
-                trials.note(problem or complaints.taken(), name)
+                cases.note(problem or complaints.taken(), name)
 
             async def unlocked() -> bool:
                 return unlocks() > 0
@@ -237,23 +238,23 @@ async def replayed(trials: Trials) -> None:
                 await note(f"{seconds} s later", [await deliver(harness, body, header)], _STALE)
 
 
-async def cross_account(trials: Trials) -> None:
+async def cross_account(cases: Cases) -> None:
     """Events of other routers on this account, of other accounts, of the other mode: 200 or 400, and no
     effect.
     """
     with listening() as complaints:
         async with stocked_cloud() as cloud:
-            async with open_engine(cloud, trials.folder / "other") as other:
+            async with open_engine(cloud, cases.folder / "other") as other:
                 await other.subscribe(MONTHLY)
                 session = await other.buy(ONE_TIME)
                 await other.refunds.refund(session, 100)
                 cloud.dispute(session)
                 router_id = other.identity.load().router_id
-            async with open_harness(trials.folder, STRIPE_API_BASE=cloud.url) as harness:
+            async with open_harness(cases.folder, STRIPE_API_BASE=cloud.url) as harness:
                 await harness.call("set_keys", secret_key=KEY, webhook_secret=SECRET)
                 await harness.call("sync")
                 ours = (await harness.call("status"))["router_id"]
-                others = trials.some(list(_of_others(cloud, router_id, ours)))
+                others = cases.some(list(_of_others(cloud, router_id, ours)))
                 for number, (name, body, secret, right) in enumerate(others):
                     now = (await harness.parts()).clock.now() or 0
                     sender = f"2001:db8:1::{number:x}"
@@ -261,7 +262,7 @@ async def cross_account(trials: Trials) -> None:
                         harness, body, f"t={now},v1={sign(body, secret, now)}", sender=sender
                     )
                     problem = None if reply.status == right else f"answered {reply.status} instead of {right}"
-                    trials.note(problem or await _effect(harness) or complaints.taken(), name)
+                    cases.note(problem or await _effect(harness) or complaints.taken(), name)
 
 
 def _of_others(cloud: StripeCloud, theirs: str, ours: str) -> Iterator[tuple[str, bytes, str, int]]:

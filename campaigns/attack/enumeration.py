@@ -1,4 +1,4 @@
-"""Ids that somebody tries: whatever is not a session of this router is answered the same, byte for byte,
+"""Guessed ids: all that are no session of this router are answered the same, byte for byte,
 without Stripe being asked, and ever more slowly.
 """
 
@@ -8,8 +8,8 @@ import asyncio
 import re
 from collections.abc import Iterator
 
+from campaigns.attack.cases import Cases
 from campaigns.attack.complaints import listening
-from campaigns.attack.trials import Trials
 from simulator.stripe_cloud import StripeCloud
 from tests.unit.stripe_payments.engine import KEY, MONTHLY, ONE_TIME, open_engine, stocked_cloud
 from tests.unit.stripe_payments.harness import Harness, Reply, open_harness
@@ -62,34 +62,34 @@ async def _one_of_each(cloud: StripeCloud, customer: str | None) -> dict[str, st
     return found
 
 
-async def enumeration(trials: Trials) -> None:
+async def enumeration(cases: Cases) -> None:
     """Both ways to ask: the status as JSON, and the page."""
     with listening() as complaints:
         async with stocked_cloud() as cloud:
-            async with open_engine(cloud, trials.folder / "other") as other:
+            async with open_engine(cloud, cases.folder / "other") as other:
                 await other.subscribe(MONTHLY)
                 await other.refunds.refund(await other.buy(ONE_TIME), 1)
                 theirs = await _one_of_each(cloud, other.identity.load().customer)
-            async with open_engine(cloud, trials.folder / "router/etc/stripe-payments") as own:
+            async with open_engine(cloud, cases.folder / "router/etc/stripe-payments") as own:
                 await own.subscribe(MONTHLY)
                 await own.buy(ONE_TIME)
                 ours = await _one_of_each(cloud, own.identity.load().customer)
-            async with open_harness(trials.folder, STRIPE_API_BASE=cloud.url) as harness:
+            async with open_harness(cases.folder, STRIPE_API_BASE=cloud.url) as harness:
                 await harness.call("set_keys", secret_key=KEY)
                 await harness.call("sync")
                 mine = await _ask(harness, STATUS + ours["checkout.session"], 0)
-                trials.note(None if mine.status == 200 else f"answered {mine.status}", "our own session")
+                cases.note(None if mine.status == 200 else f"answered {mine.status}", "our own session")
                 wrong = {
                     path: await _ask(harness, path + "cs_test_nobody", 1) for path in (STATUS, _PAGE_QUERY)
                 }
-                chosen = "".join(trials.chance.choices("abcXYZ019", k=40))
+                chosen = "".join(cases.chance.choices("abcXYZ019", k=40))
                 for number, (name, guess) in enumerate(_guesses(ours, theirs, chosen), start=2):
                     for path, unknown in wrong.items():
                         since = len(cloud.requests())
                         reply = await _ask(harness, path + guess, number)
                         problem = _differs(reply, unknown) or _asked(cloud, guess, since)
-                        trials.note(problem or complaints.taken(), f"{path}: {name}")
-                await _slowed(harness, trials, ours["checkout.session"])
+                        cases.note(problem or complaints.taken(), f"{path}: {name}")
+                await _slowed(harness, cases, ours["checkout.session"])
 
 
 _PAGE_QUERY = f"{PAGE}?session_id="
@@ -101,7 +101,7 @@ async def _ask(harness: Harness, target: str, sender: int) -> Reply:
 
 
 def _differs(reply: Reply, unknown: Reply) -> str | None:
-    """Whether an answer tells more than that of an id that nobody has."""
+    """Whether an answer tells more than that of an unknown id."""
     if (reply.status, _NONCE.sub("", reply.body)) != (unknown.status, _NONCE.sub("", unknown.body)):
         return f"answered {reply.status} {reply.body[:200]}"
     names = {name: _NONCE.sub("", value) for name, value in reply.headers.items()}
@@ -117,18 +117,18 @@ def _asked(cloud: StripeCloud, guess: str, since: int) -> str | None:
     return "Stripe was asked about it" if any(path.endswith(f"/{guess}") for path in paths) else None
 
 
-async def _slowed(harness: Harness, trials: Trials, ours: str) -> None:
-    """After a burst an address is told to wait, on both ways together; whoever has a real id is not."""
+async def _slowed(harness: Harness, cases: Cases, ours: str) -> None:
+    """After a burst an address is told to wait, on both paths together; a real id is exempt."""
     answers = await asyncio.gather(*(_ask(harness, f"{STATUS}cs_test_{n}", 0xFFFF) for n in range(BURST * 2)))
     statuses = [reply.status for reply in answers]
     waits = all(reply.headers.get("Retry-After", "0").isdigit() for reply in answers)
     problem = (
         None if statuses.count(404) <= BURST + 5 and 429 in statuses and waits else f"answered {statuses}"
     )
-    trials.note(problem, "the burst of one address")
+    cases.note(problem, "the burst of one address")
     page = await _ask(harness, f"{_PAGE_QUERY}cs_test_x", 0xFFFF)
-    trials.note(None if page.status == 429 else f"answered {page.status}", "the pages afterwards")
+    cases.note(None if page.status == 429 else f"answered {page.status}", "the pages afterwards")
     own = await _ask(harness, STATUS + ours, 0xFFFF)
-    trials.note(None if own.status == 200 else f"answered {own.status}", "a real id from the same address")
+    cases.note(None if own.status == 200 else f"answered {own.status}", "a real id from the same address")
     fresh = await _ask(harness, f"{STATUS}cs_test_x", 0xFFFE)
-    trials.note(None if fresh.status == 404 else f"answered {fresh.status}", "another address")
+    cases.note(None if fresh.status == 404 else f"answered {fresh.status}", "another address")

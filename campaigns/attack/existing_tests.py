@@ -1,4 +1,4 @@
-"""Tests of attacks that stand elsewhere, counted as trials: what they hold, the campaign need not try
+"""Tests of attacks that stand elsewhere, counted as cases: what they hold, the campaign need not try
 again.
 """
 
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
-from campaigns.attack.trials import Trials
+from campaigns.attack.cases import Cases
 from tests.interop.world import skip_reason
 
 __all__ = ["TESTS", "existing_tests"]
@@ -37,9 +37,9 @@ WITH_OPENWRT = (
 )
 
 
-async def existing_tests(trials: Trials) -> None:
-    """Each test is a trial; a skipped one is none."""
-    report = trials.folder / "junit.xml"
+async def existing_tests(cases: Cases) -> None:
+    """Each test is a case; a skipped one is none."""
+    report = cases.folder / "junit.xml"
     chosen = [*TESTS, *(WITH_OPENWRT if skip_reason() is None else ())]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -60,7 +60,7 @@ async def existing_tests(trials: Trials) -> None:
     )
     said, _ = await process.communicate()
     if not report.exists():
-        trials.note(f"pytest ended without a report: {said[-500:]!r}", "all of them")
+        cases.note(f"pytest ended without a report: {said[-500:]!r}", "all of them")
         return
     for case in ElementTree.parse(report).iter("testcase"):
         if case.find("skipped") is not None:
@@ -68,4 +68,4 @@ async def existing_tests(trials: Trials) -> None:
         name = f"{case.get('classname')}.{case.get('name')}"
         found = case.find("failure")
         broken = found if found is not None else case.find("error")
-        trials.note(None if broken is None else str(broken.get("message"))[:300], name)
+        cases.note(None if broken is None else str(broken.get("message"))[:300], name)

@@ -1,5 +1,5 @@
 """Many requests, slow requests and huge ones on the public side; meanwhile the bus answers, nothing wears the
-flash, and nobody has Stripe asked.
+flash, and no request to Stripe.
 
 Behind it the daemon as a process of its own. With OPENWRT_STAGING the web server is real uhttpd with the
 ucode gateway, else the simulator's.
@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from campaigns.attack.cases import Cases
 from campaigns.attack.complaints import listening
-from campaigns.attack.trials import Trials
 from simulator.world import World
 from stripe_payments.stripe_api import sign
 from tests.interop.world import OpenWrtWorld, skip_reason
@@ -80,7 +80,7 @@ class _Watched:
 
     @contextlib.asynccontextmanager
     async def asking(self) -> AsyncIterator[None]:
-        """Somebody on the bus keeps asking for the features."""
+        """A bus client keeps polling the features."""
         over = asyncio.Event()
 
         async def ask() -> None:
@@ -183,7 +183,7 @@ async def _forged(target: _Target) -> str | None:
 
 
 async def _replayed(target: _Target) -> str | None:
-    """One genuine delivery of another mode, over and over: as somebody who listened would."""
+    """One genuine delivery of another mode, over and over: as an eavesdropper would."""
     body = _event(0).replace(b'"livemode": false', b'"livemode": true')
 
     async def one(http: aiohttp.ClientSession, number: int) -> int:
@@ -263,37 +263,37 @@ FLOODS: dict[str, Flood] = {
     "forged webhooks": _forged,
     "a webhook of the other mode, again and again": _replayed,
     "bodies at the cap and over it": _large,
-    "ids that nobody has": _unknown_ids,
+    "unknown ids": _unknown_ids,
     "huge headers": _huge_headers,
     "connections that never finish": _slow,
 }
 
 
-async def floods(trials: Trials) -> None:
+async def floods(cases: Cases) -> None:
     """Against the simulator's web server."""
-    async with World(state=trials.folder) as world:
-        await _withstand(world, trials)
+    async with World(state=cases.folder) as world:
+        await _withstand(world, cases)
 
 
-async def real_floods(trials: Trials) -> None:
+async def real_floods(cases: Cases) -> None:
     """Against uhttpd."""
     if reason := skip_reason():
         raise RuntimeError(reason)
     import os
 
     async with OpenWrtWorld(Path(os.environ["OPENWRT_STAGING"])) as world:
-        await _withstand(world, trials)
+        await _withstand(world, cases)
 
 
-async def _withstand(world: World, trials: Trials) -> None:
+async def _withstand(world: World, cases: Cases) -> None:
     with listening():  # what the simulator's web server says of connections that broke
-        await _withstand_all(world, trials)
+        await _withstand_all(world, cases)
 
 
-async def _withstand_all(world: World, trials: Trials) -> None:
+async def _withstand_all(world: World, cases: Cases) -> None:
     await _settled(world)
     kept = json.loads((world.root / "etc/stripe-payments/secrets.json").read_text())
-    target = _Target(world.front.url, kept["webhook_secret"], trials.count)
+    target = _Target(world.front.url, kept["webhook_secret"], cases.count)
     watched = _Watched(world)
     for name, flood in FLOODS.items():
         before = await watched.state()
@@ -306,10 +306,8 @@ async def _withstand_all(world: World, trials: Trials) -> None:
                     problem = problem or await _still_sells(world)
         except (UbusError, TimeoutError) as error:
             problem = f"the bus was not answered: {error!r}"
-        trials.note(problem, name)
-        trials.note(
-            None if watched.answered > answered else "nobody on the bus was answered", f"{name}: the bus"
-        )
+        cases.note(problem, name)
+        cases.note(None if watched.answered > answered else "no bus client was answered", f"{name}: the bus")
         after = await watched.state()
         if name != "connections that never finish":
             same = (after.ledger, after.asked, after.unlocked) == (
@@ -317,11 +315,11 @@ async def _withstand_all(world: World, trials: Trials) -> None:
                 before.asked,
                 before.unlocked,
             )
-            trials.note(None if same else f"{before} became {after}", f"{name}: ledger, Stripe, features")
+            cases.note(None if same else f"{before} became {after}", f"{name}: ledger, Stripe, features")
             wrote = after.written - before.written
-            trials.note(f"{wrote} bytes were written" if wrote > _LOG_BYTES else None, f"{name}: the flash")
-        trials.note(watched.grown(), f"{name}: memory")
-    trials.notes.append(f"the slowest answer on the bus meanwhile: {watched.worst_s * 1000:.0f} ms")
+            cases.note(f"{wrote} bytes were written" if wrote > _LOG_BYTES else None, f"{name}: the flash")
+        cases.note(watched.grown(), f"{name}: memory")
+    cases.notes.append(f"the slowest answer on the bus meanwhile: {watched.worst_s * 1000:.0f} ms")
 
 
 _LOG_BYTES = 512 * 1024
@@ -329,7 +327,7 @@ _LOG_BYTES = 512 * 1024
 
 
 async def _still_sells(world: World) -> str | None:
-    """A purchase is noticed although the web server is busy: polling needs nobody to reach the router."""
+    """A purchase is noticed although the web server is busy: polling needs no inbound connection."""
     reply = await world.bus.call(
         "stripe-payments",
         "create_checkout_session",

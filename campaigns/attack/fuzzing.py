@@ -1,6 +1,6 @@
 """Fuzzing: a target takes bytes and says what was wrong; the corpus and mutations of it are thrown at it.
 
-An input is always bytes, so that one that harmed is a file, the file repeats the trial, and mended it goes
+An input is always bytes, so that one that harmed is a file, the file repeats the case, and mended it goes
 into the corpus (`corpus/TARGET/NAME`) and is tried first for ever after. Names there say what the input is,
 or what it broke.
 """
@@ -15,13 +15,13 @@ from pathlib import Path
 from random import Random
 from typing import Self
 
-from campaigns.attack.trials import Trials
+from campaigns.attack.cases import Cases
 
 __all__ = ["CORPUS", "Target", "fuzz"]
 
 CORPUS = Path(__file__).with_name("corpus")
 PATIENCE_S = 60.0
-"""A trial that takes longer hangs."""
+"""A case that takes longer hangs."""
 MOST_TARGETS = 30
 """After so many findings a line is broken beyond doubt."""
 
@@ -52,7 +52,7 @@ class Target(ABC):
         """Another input, made of one that is known."""
 
     async def aftermath(self) -> str | None:
-        """After all trials: what harm was left behind, None if none."""
+        """After all cases: what harm was left behind, None if none."""
         return None
 
 
@@ -64,14 +64,14 @@ def corpus(name: str) -> list[Path]:
 class _Inputs:
     """The corpus, then mutations of it, by whatever target is there at the time."""
 
-    def __init__(self, kind: type[Target], trials: Trials, given: bytes | None) -> None:
+    def __init__(self, kind: type[Target], cases: Cases, given: bytes | None) -> None:
         self._known = [path.read_bytes() for path in corpus(kind.name)]
         self._waiting = [given] if given is not None else list(self._known)
-        self._rounds = iter(()) if given is not None else trials.rounds()
-        self._chance = trials.chance
+        self._rounds = iter(()) if given is not None else cases.rounds()
+        self._chance = cases.chance
 
     def next(self, target: Target) -> bytes | None:
-        """None when the trials are used up."""
+        """None when the cases are used up."""
         if self._waiting:
             return self._waiting.pop(0)
         if next(self._rounds, None) is None:
@@ -93,24 +93,24 @@ async def _bounded(attempt: Awaitable[str | None]) -> str | None:
         return f"{type(error).__name__}: {error}"
 
 
-async def fuzz(kind: type[Target], trials: Trials, given: bytes | None = None) -> None:
-    """Every input of the corpus, then mutations until the trials are used up; or one input alone.
+async def fuzz(kind: type[Target], cases: Cases, given: bytes | None = None) -> None:
+    """Every input of the corpus, then mutations until the cases are used up; or one input alone.
 
     What harmed has perhaps left something broken behind: the next input meets a new target.
     """
-    inputs = _Inputs(kind, trials, given)
+    inputs = _Inputs(kind, cases, given)
     for number in range(MOST_TARGETS):
-        async with kind(trials.folder / str(number)) as target:
-            if await _until_harm(target, trials, inputs):
-                trials.note(await _bounded(target.aftermath()), "after all of them")
+        async with kind(cases.folder / str(number)) as target:
+            if await _until_harm(target, cases, inputs):
+                cases.note(await _bounded(target.aftermath()), "after all of them")
                 return
 
 
-async def _until_harm(target: Target, trials: Trials, inputs: _Inputs) -> bool:
+async def _until_harm(target: Target, cases: Cases, inputs: _Inputs) -> bool:
     """Whether the inputs came to their end without harm."""
     while (given := inputs.next(target)) is not None:
         problem = await _bounded(target.attempt(given))
-        trials.note_input(problem, given)
+        cases.note_input(problem, given)
         if problem is not None:
             return False
     return True

@@ -23,7 +23,7 @@ from urllib.parse import quote
 import aiohttp
 
 from campaigns.attack.answering_stripe import AnsweringStripe
-from campaigns.attack.trials import Trials
+from campaigns.attack.cases import Cases
 from simulator.stripe_cloud import StripeCloud
 from simulator.tests.ubus_broker.raw_client import RawClient
 from simulator.world import World
@@ -342,13 +342,13 @@ class _Life:
                 self.left[name] = path.read_bytes()
 
 
-async def leakage(trials: Trials) -> None:
-    """See the module. A trial is a place and a secret."""
+async def leakage(cases: Cases) -> None:
+    """See the module. A case is a place and a secret."""
     marked = Secrets()
     async with StripeCloud() as cloud, AnsweringStripe(cloud.url) as proxy:
         environment = {"STRIPE_API_BASE": proxy.url, "STRIPE_LOG": "debug"}
         options: dict[str, Any] = {"configured": False, "stripe": cloud, "environment": environment}
-        async with World(state=trials.folder, **options) as world, _Tap.on(world.bus_path) as tap:
+        async with World(state=cases.folder, **options) as world, _Tap.on(world.bus_path) as tap:
             life = _Life(world, marked, proxy)
             steps: list[Callable[[], Any]] = [
                 life.keys,
@@ -361,20 +361,20 @@ async def leakage(trials: Trials) -> None:
                 await step()
                 if step != life.crash:
                     life.look_at_process(step.__name__)
-            if trials.seconds_left:
-                await life.back_up(trials.folder / "backup")
+            if cases.seconds_left:
+                await life.back_up(cases.folder / "backup")
             life.gather(tap)
             kept = (world.root / "etc/stripe-payments/secrets.json").read_bytes()
-    _judge(trials, marked, life.left, kept)
+    _check(cases, marked, life.left, kept)
 
 
-def _judge(trials: Trials, marked: Secrets, left: dict[str, bytes], kept: bytes) -> None:
+def _check(cases: Cases, marked: Secrets, left: dict[str, bytes], kept: bytes) -> None:
     if len(marked.found_in(kept)) < 2:
-        trials.note("the search does not find what is there", "secrets.json")
+        cases.note("the search does not find what is there", "secrets.json")
     for place in ("the bus", "HTTP answers", "requests to Stripe", "var/log/stripe-payments.log"):
         if len(left.get(place, b"")) < 1000:
-            trials.note("nothing was gathered", place)
+            cases.note("nothing was gathered", place)
     for place, content in left.items():
         found = marked.found_in(content)
         for name in marked.names:
-            trials.note("it is there" if name in found else None, f"{name} in {place}")
+            cases.note("it is there" if name in found else None, f"{name} in {place}")

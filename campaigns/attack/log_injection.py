@@ -13,10 +13,10 @@ from typing import Any
 import aiohttp
 
 from campaigns.attack.answering_stripe import AnsweringStripe, Change
+from campaigns.attack.cases import Cases
 from campaigns.attack.gateway_requests import sendable
 from campaigns.attack.hostile_texts import FORMULAS, HEADER_BREAKS, LINE_BREAKS, MARKUP
 from campaigns.attack.log_lines import ForgedLogError, entry
-from campaigns.attack.trials import Trials
 from simulator.stripe_cloud import StripeCloud
 from simulator.world import World
 from stripe_payments.stripe_api import sign
@@ -44,7 +44,7 @@ class _Log:
         return whole.split(b"\n")[:-1]
 
 
-def judge(lines: list[bytes]) -> str | None:
+def check(lines: list[bytes]) -> str | None:
     """Whether every line is one entry of the daemon's own."""
     for line in lines:
         try:
@@ -143,22 +143,22 @@ class _Sources:
             await self._world.bus.call("stripe-payments", method or "x", args, timeout=60)
 
 
-async def log_injection(trials: Trials) -> None:
+async def log_injection(cases: Cases) -> None:
     """Each text by each way; whatever then stands in the log is one entry a line and says only what it
     says.
     """
     texts = [str(sendable(text)) for text in (*LINE_BREAKS, *HEADER_BREAKS, *MARKUP, *FORMULAS)]
     async with StripeCloud() as cloud, AnsweringStripe(cloud.url) as proxy:
         environment = {"STRIPE_API_BASE": proxy.url}
-        async with World(state=trials.folder, stripe=cloud, environment=environment) as world:
+        async with World(state=cases.folder, stripe=cloud, environment=environment) as world:
             sources, log = _Sources(world, proxy), _Log(world)
-            trials.note(judge(log.news()), "the start")
+            cases.note(check(log.news()), "the start")
             lines = made = 0
             every = [(name, text) for text in texts for name in sources.all]
-            for name, text in trials.some(every):
+            for name, text in cases.some(every):
                 await sources.all[name](text)
                 news = log.news()
                 lines += len(news)
                 made += 1
-                trials.note(judge(news), f"{name}: {text[:60]!r}")
-            trials.note(None if lines > made / 2 else f"only {lines} lines were logged", "the log")
+                cases.note(check(news), f"{name}: {text[:60]!r}")
+            cases.note(None if lines > made / 2 else f"only {lines} lines were logged", "the log")

@@ -12,9 +12,9 @@ from typing import Any
 
 from playwright.async_api import Browser, Page
 
+from campaigns.attack.cases import Cases
 from campaigns.attack.hostile_texts import FORMULAS, MARKUP, PWNED
 from campaigns.attack.json_mutations import JUNK
-from campaigns.attack.trials import Trials
 from tests.luci.conftest import ScriptedRouter, Visitor, open_browser, open_visitor, scripted_router
 
 __all__ = ["Watch", "files", "pages", "trespasses"]
@@ -119,17 +119,17 @@ async def trespasses(page: Page, said: Watch, errors: Sequence[str] = ()) -> str
     return "; ".join(problems) or None
 
 
-async def pages(trials: Trials) -> None:
+async def pages(cases: Cases) -> None:
     """Every view, with all texts of all answers hostile; then the same with what they look things up by."""
     joined = (" ".join(MARKUP[:13]), " ".join(MARKUP[13:]), " ".join(reversed(MARKUP)))
     rounds = [(text, everywhere) for text in (*joined, *MARKUP) for everywhere in (False, True)]
     async with open_browser() as browser:
         for number, (text, everywhere) in enumerate(rounds):
-            if number >= trials.count and trials.over:
+            if number >= cases.count and cases.over:
                 break
             async with scripted_router() as router:
                 await _poison(router, text, everywhere=everywhere)
-                await _visit(browser, router, trials, text, everywhere=everywhere)
+                await _visit(browser, router, cases, text, everywhere=everywhere)
 
 
 async def _poison(router: ScriptedRouter, text: str, *, everywhere: bool) -> None:
@@ -169,7 +169,7 @@ async def _poison(router: ScriptedRouter, text: str, *, everywhere: bool) -> Non
 
 
 async def _visit(
-    browser: Browser, router: ScriptedRouter, trials: Trials, text: str, *, everywhere: bool
+    browser: Browser, router: ScriptedRouter, cases: Cases, text: str, *, everywhere: bool
 ) -> None:
     visitor = await open_visitor(browser)
     said = Watch(visitor.page, router.front.url)
@@ -181,7 +181,7 @@ async def _visit(
             await visitor.page.wait_for_timeout(300 if everywhere else 50)
             await _touch(visitor, view)
             problem = await trespasses(visitor.page, said, [] if everywhere else _broken(visitor))
-            trials.note(problem, f"{view}{' with keys' if everywhere else ''}: {text[:60]!r}")
+            cases.note(problem, f"{view}{' with keys' if everywhere else ''}: {text[:60]!r}")
             visitor.complaints.clear()
     finally:
         await visitor.context.close()
@@ -226,7 +226,7 @@ _FORMULA = re.compile(r"^[\s\u200b\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
-async def files(trials: Trials) -> None:
+async def files(cases: Cases) -> None:
     """Tables as CSV, encoded by the shipped code in Chromium and read by Python: each cell is there as it
     was, and none is a formula.
     """
@@ -245,10 +245,9 @@ async def files(trials: Trials) -> None:
         visitor = await open_visitor(browser)
         await visitor.log_in(router.front.url, "root", VIEWS["transactions"])
         await visitor.page.wait_for_selector(".sp-page h2")
-        for _ in range(max(1, trials.count // 200)):
+        for _ in range(max(1, cases.count // 200)):
             cells = [
-                "".join(trials.chance.choices(alphabet, k=trials.chance.choice((1, 1, 2))))
-                for _ in range(200)
+                "".join(cases.chance.choices(alphabet, k=cases.chance.choice((1, 1, 2)))) for _ in range(200)
             ]
             cells = [cell.encode("utf-8", "replace").decode() for cell in cells]
             rows = [cells[at : at + 4] for at in range(0, len(cells), 4)]
@@ -256,10 +255,10 @@ async def files(trials: Trials) -> None:
             text: str = await visitor.page.evaluate(encode, rows)
             read = [cell for row in csv.reader(io.StringIO(text, newline="")) for cell in row]
             if len(read) != len(cells):
-                trials.note(f"{len(read)} cells instead of {len(cells)}", repr(cells))
+                cases.note(f"{len(read)} cells instead of {len(cells)}", repr(cells))
                 continue
             for before, after in zip(cells, read, strict=True):
-                trials.note(_unsafe(before, after), repr(before))
+                cases.note(_unsafe(before, after), repr(before))
         await visitor.context.close()
 
 

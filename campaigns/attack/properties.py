@@ -18,11 +18,11 @@ from typing import Any, TypeVar
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis import strategies as st
 
+from campaigns.attack.cases import Cases
 from campaigns.attack.complaints import listening
 from campaigns.attack.json_mutations import DELETED, JUNK, paths, placed
 from campaigns.attack.log_lines import ForgedLogError, entry
 from campaigns.attack.return_addresses import PIECES, ReturnAddresses
-from campaigns.attack.trials import Trials
 from campaigns.attack.uci_content import unsound
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments import log as journal
@@ -56,18 +56,18 @@ _QUIET = [
 
 
 def _search(
-    trials: Trials,
+    cases: Cases,
     strategy: st.SearchStrategy[T],
-    judge: Callable[[T], str | None],
+    check: Callable[[T], str | None],
     name: str,
     times: int = 1,
 ) -> None:
     """One batch of examples: `times` as many as the short form makes."""
     held = 0
 
-    @seed(trials.chance.randrange(2**32))
+    @seed(cases.chance.randrange(2**32))
     @settings(
-        max_examples=trials.count * times,
+        max_examples=cases.count * times,
         database=None,
         deadline=None,
         verbosity=Verbosity.quiet,
@@ -77,32 +77,32 @@ def _search(
     @given(strategy)
     def holds(example: T) -> None:
         nonlocal held
-        problem = judge(example)
+        problem = check(example)
         assert problem is None, f"{problem}: {example!r:.500}"
         held += 1
 
     try:
         holds()
     except AssertionError as found:
-        trials.note(str(found), name)
+        cases.note(str(found), name)
     for _ in range(held):
-        trials.tally.count(None)
+        cases.tally.count(None)
 
 
-async def properties(trials: Trials) -> None:
-    await asyncio.to_thread(_all, trials)
+async def properties(cases: Cases) -> None:
+    await asyncio.to_thread(_all, cases)
 
 
-def _all(trials: Trials) -> None:
+def _all(cases: Cases) -> None:
     """In a thread: Hypothesis knows no event loop."""
     with listening(), asyncio.Runner() as runner:
         while True:
-            _search(trials, _ADDRESSES, _address, "a return address")
-            _search(trials, _ENTRIES, _logged, "a log entry")
-            _search(trials, _SECTIONS, _configured, "a configuration", 5)
-            _search(trials, st.text() | _JSON.map(json.dumps), _parsed, "an answer's text")
-            _stored(trials, runner)
-            if trials.over:
+            _search(cases, _ADDRESSES, _address, "a return address")
+            _search(cases, _ENTRIES, _logged, "a log entry")
+            _search(cases, _SECTIONS, _configured, "a configuration", 5)
+            _search(cases, st.text() | _JSON.map(json.dumps), _parsed, "an answer's text")
+            _stored(cases, runner)
+            if cases.over:
                 return
 
 
@@ -114,7 +114,7 @@ _ADDRESSES = st.text(max_size=60) | st.tuples(
 
 
 def _address(text: str) -> str | None:
-    return ReturnAddresses.judge(text.encode("utf-8", "surrogatepass"))
+    return ReturnAddresses.check(text.encode("utf-8", "surrogatepass"))
 
 
 # -- the log ---------------------------------------------------------------------------------------
@@ -182,17 +182,17 @@ def _parsed(text: str) -> str | None:
     return None
 
 
-def _stored(trials: Trials, runner: asyncio.Runner) -> None:
+def _stored(cases: Cases, runner: asyncio.Runner) -> None:
     """Whatever passes for an object of Stripe's can be stored and shown."""
     cloud: StripeCloud = runner.run(_opened(stack := contextlib.AsyncExitStack()))
-    folder = Path(tempfile.mkdtemp(dir=trials.folder))
+    folder = Path(tempfile.mkdtemp(dir=cases.folder))
     engine = runner.run(_sold(cloud, folder))
     kinds = [kind for kind in SHAPES if next(cloud.account.newest_first(kind), None) is not None]
     roots = runner.run(_genuine(engine, cloud))
     places = [(number, path) for number, root in enumerate(roots) for path in paths(root) if path]
     strategy = st.lists(st.tuples(st.sampled_from(places), _JSON | st.just(DELETED)), min_size=1, max_size=3)
 
-    def judge(changes: list[tuple[tuple[int, Any], Any]]) -> str | None:
+    def check(changes: list[tuple[tuple[int, Any], Any]]) -> str | None:
         number = changes[0][0][0]
         root = roots[number]
         for (other, path), value in changes:
@@ -201,7 +201,7 @@ def _stored(trials: Trials, runner: asyncio.Runner) -> None:
 
     try:
         assert kinds
-        _search(trials, strategy, judge, "an object")
+        _search(cases, strategy, check, "an object")
     finally:
         runner.run(engine.close())
         runner.run(stack.aclose())

@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from campaigns.attack.cases import Cases
 from campaigns.attack.complaints import listening
 from campaigns.attack.gateway_requests import fault_of, sendable
 from campaigns.attack.hostile_texts import HEADER_BREAKS, MARKUP
 from campaigns.attack.raw_http import RawAnswer, front_of, send
-from campaigns.attack.trials import Trials
 from stripe_payments.http_api.auth import COOKIE
 from tests.unit.stripe_payments.harness import ONETIME, Harness, Shop, open_harness, open_shop
 
@@ -64,34 +64,34 @@ _FORWARDED = (
 )
 
 
-async def hosts(trials: Trials) -> None:
+async def hosts(cases: Cases) -> None:
     """What the way back from Stripe becomes: the address that the buyer used, public_url where there is
     one, and nothing that a header beside Host says.
     """
     with listening() as complaints:
-        async with open_shop(trials.folder) as shop, front_of(shop.harness) as url:
+        async with open_shop(cases.folder) as shop, front_of(shop.harness) as url:
             sid = await shop.harness.login()
             for host in _GOOD_HOSTS:
                 problem = await _way_back(shop, url, sid, [("Host", host)], f"http://{host.lower()}")
-                trials.note(problem or complaints.taken(), f"Host: {host}")
+                cases.note(problem or complaints.taken(), f"Host: {host}")
             for host in _BAD_HOSTS:
                 problem = await _way_back(shop, url, sid, [("Host", host)], None)
-                trials.note(problem or complaints.taken(), f"Host: {host!r}")
+                cases.note(problem or complaints.taken(), f"Host: {host!r}")
             for name, value in _FORWARDED:
                 problem = await _way_back(
                     shop, url, sid, [("Host", "router.lan"), (name, value)], "http://router.lan"
                 )
-                trials.note(problem or complaints.taken(), f"{name}: {value}")
+                cases.note(problem or complaints.taken(), f"{name}: {value}")
             twice = [("Host", "router.lan"), ("Host", "evil.example")]
             answer = await _create(url, CREATE, sid, twice)
-            trials.note(_of_one(shop, answer, ("http://router.lan", "http://evil.example")), "Host twice")
+            cases.note(_of_one(shop, answer, ("http://router.lan", "http://evil.example")), "Host twice")
             for target in ("http://evil.example" + CREATE, "//evil.example" + CREATE, "evil.example:443"):
                 answer = await _create(url, target, sid, [("Host", "router.lan")])
-                trials.note(_of_one(shop, answer, ("http://router.lan",)), f"target {target}")
+                cases.note(_of_one(shop, answer, ("http://router.lan",)), f"target {target}")
             await shop.harness.configure("main", public_url="https://pay.example.net")
             for host in (*_GOOD_HOSTS, "evil.example"):
                 problem = await _way_back(shop, url, sid, [("Host", host)], "https://pay.example.net")
-                trials.note(problem or complaints.taken(), f"public_url, Host: {host}")
+                cases.note(problem or complaints.taken(), f"public_url, Host: {host}")
 
 
 async def _create(url: str, target: str, sid: str, given: list[tuple[str, str]]) -> RawAnswer | None:
@@ -176,7 +176,7 @@ def _disguised(path: str) -> Iterator[str]:
     )
 
 
-async def paths(trials: Trials) -> None:
+async def paths(cases: Cases) -> None:
     """A path counts as it is written. Whatever some other server would take for one of ours is none: 404,
     400, 405, and never another's answer.
     """
@@ -192,13 +192,13 @@ async def paths(trials: Trials) -> None:
         if target.rstrip("?") not in _CANONICAL
     ]
     with listening() as complaints:
-        async with open_harness(trials.folder) as harness, front_of(harness) as url:
+        async with open_harness(cases.folder) as harness, front_of(harness) as url:
             await harness.add_checkout("cs_test_1")
             for path in _CANONICAL:
                 answer = await send(url, "GET", path, [("Host", "router.lan")])
                 right = answer is not None and answer.status in (200, 404)
-                trials.note(None if right else f"answered {answer}", f"GET {path}")
-            for method, target in trials.some(disguises):
+                cases.note(None if right else f"answered {answer}", f"GET {path}")
+            for method, target in cases.some(disguises):
                 kind = [("Content-Type", "application/json")] if method == "POST" else []
                 answer = await send(
                     url, method, target, [("Host", "router.lan"), *kind], b"{}" if kind else b""
@@ -206,26 +206,26 @@ async def paths(trials: Trials) -> None:
                 problem = None
                 if answer is not None and answer.status not in (400, 404, 405):
                     problem = f"answered {answer.status} {answer.body[:100]!r}"
-                trials.note(problem or complaints.taken(), f"{method} {target!r}")
+                cases.note(problem or complaints.taken(), f"{method} {target!r}")
 
 
-async def headers(trials: Trials) -> None:
+async def headers(cases: Cases) -> None:
     """Line ends and more in everything that comes back in an answer: over the bus as they are, over HTTP
     written out. No header comes of it that the daemon does not send, and no text becomes markup.
     """
     with listening() as complaints:
-        async with open_harness(trials.folder) as harness, front_of(harness) as url:
+        async with open_harness(cases.folder) as harness, front_of(harness) as url:
             await harness.add_checkout("cs_test_1")
             every = list(itertools.product(_PLACES, (*HEADER_BREAKS, *MARKUP)))
-            for place, text in trials.some(every):
-                trials.note(
+            for place, text in cases.some(every):
+                cases.note(
                     await _over_the_bus(harness, place, text) or complaints.taken(), f"{place}: {text!r}"
                 )
             for target in _targets():
                 answer = await send(
                     url, "GET", target, [("Host", "router.lan"), ("Accept-Language", "it\u2028x")]
                 )
-                trials.note(_broken(answer) or complaints.taken(), f"GET {target}")
+                cases.note(_broken(answer) or complaints.taken(), f"GET {target}")
 
 
 _PLACES = (
@@ -322,5 +322,5 @@ def _broken(answer: RawAnswer | None) -> str | None:
     if answer is None:
         return None
     if odd := [name for name, _ in answer.headers if name not in _SENT]:
-        return f"headers that nobody sends: {odd}"
+        return f"headers that no client sends: {odd}"
     return "markup came back" if b"<script>" in answer.body.replace(b"<script nonce", b"") else None

@@ -148,10 +148,10 @@ class ReturnAddresses(Target):
     name = "return-addresses"
 
     async def attempt(self, given: bytes) -> str | None:
-        return self.judge(given)
+        return self.check(given)
 
     @staticmethod
-    def judge(given: bytes) -> str | None:
+    def check(given: bytes) -> str | None:
         url = given.decode("utf-8", "surrogateescape")
         for base in ALLOWED:
             try:

@@ -4,4 +4,4 @@ from campaigns.attack import coverage_guided, whole_inputs
 
 
 def test_every_target_has_a_checker() -> None:
-    assert set(coverage_guided.TARGETS) == set(whole_inputs.JUDGES)
+    assert set(coverage_guided.TARGETS) == set(whole_inputs.CHECKERS)

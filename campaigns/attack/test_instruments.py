@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 
+from campaigns.attack.cases import Cases
 from campaigns.attack.complaints import listening
 from campaigns.attack.fuzzing import Target, fuzz
 from campaigns.attack.gateway_requests import fault_of
@@ -18,7 +19,6 @@ from campaigns.attack.leakage import Secrets, spellings
 from campaigns.attack.log_lines import ForgedLogError, entry
 from campaigns.attack.pages import skeleton
 from campaigns.attack.return_addresses import ALLOWED, foreign
-from campaigns.attack.trials import Trials
 from campaigns.report import Tally
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -49,7 +49,7 @@ async def test_what_breaks_is_written_down_and_met_with_a_new_target(
     monkeypatch.chdir(tmp_path)
     _Fragile.opened = 0
     line = Tally("blobmsg", "")
-    await fuzz(_Fragile, Trials(line, tmp_path, count=40, seed=3))
+    await fuzz(_Fragile, Cases(line, tmp_path, count=40, seed=3))
     broken = [failure for failure in line.failures if "ValueError: x" in failure]
     assert 2 <= len(broken) < 30
     assert _Fragile.opened == len(broken) + 1
@@ -59,10 +59,10 @@ async def test_what_breaks_is_written_down_and_met_with_a_new_target(
 
 
 def test_the_same_seed_tries_the_same(tmp_path: Path) -> None:
-    one, two = (Trials(Tally("a", ""), tmp_path, count=3, seed=7) for _ in range(2))
+    one, two = (Cases(Tally("a", ""), tmp_path, count=3, seed=7) for _ in range(2))
     assert [one.chance.random() for _ in range(5)] == [two.chance.random() for _ in range(5)]
     assert list(one.rounds()) == [0, 1, 2]
-    assert Trials(Tally("b", ""), tmp_path, count=3, seed=7).chance.random() != one.chance.random()
+    assert Cases(Tally("b", ""), tmp_path, count=3, seed=7).chance.random() != one.chance.random()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from campaigns.attack.trials import Trials
+from campaigns.attack.cases import Cases
 from stripe_payments.errors import PaymentError
 from stripe_payments.stripe_api import sign, verify, webhook_signature
 
@@ -71,26 +71,26 @@ def _compared_otherwise() -> list[str]:
     return found
 
 
-async def timing(trials: Trials) -> None:
+async def timing(cases: Cases) -> None:
     body, now = b'{"id":"evt_1"}', 1_700_000_000
     right = sign(body, SECRET, now)
     wrong = ["0" * 64, right[:63] + "z", right[:32] + "0" * 32, right[::-1], "é" * 64, "0", "", right + "0"]
     for number, guesses in enumerate(([one] for one in wrong), start=1):
-        trials.note(
-            _judge(body, now, guesses, 1 if len(guesses[0]) == 64 and guesses[0].isascii() else 0),
+        cases.note(
+            _check(body, now, guesses, 1 if len(guesses[0]) == 64 and guesses[0].isascii() else 0),
             f"guess {number}",
         )
-    trials.note(_judge(body, now, [right], 1), "the right one")
-    trials.note(_judge(body, now, [right, *wrong[:4]], 5), "the right one first")
-    trials.note(_judge(body, now, [*wrong[:4], right], 5), "the right one last")
-    trials.note(_judge(body, now, ["1" * 64] * 40, 16), "forty")
+    cases.note(_check(body, now, [right], 1), "the right one")
+    cases.note(_check(body, now, [right, *wrong[:4]], 5), "the right one first")
+    cases.note(_check(body, now, [*wrong[:4], right], 5), "the right one last")
+    cases.note(_check(body, now, ["1" * 64] * 40, 16), "forty")
     found = _compared_otherwise()
-    trials.note(f"compared otherwise: {found}" if found else None, "the source")
-    if trials.seconds_left:
-        trials.notes.append(_measured(body, now, right))
+    cases.note(f"compared otherwise: {found}" if found else None, "the source")
+    if cases.seconds_left:
+        cases.notes.append(_measured(body, now, right))
 
 
-def _judge(body: bytes, now: int, guesses: list[str], compared: int) -> str | None:
+def _check(body: bytes, now: int, guesses: list[str], compared: int) -> str | None:
     header = f"t={now}," + ",".join(f"v1={guess}" for guess in guesses)
     with _recorded() as lengths, contextlib.suppress(PaymentError):
         verify(body, header, SECRET, now)

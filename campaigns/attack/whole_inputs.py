@@ -29,7 +29,7 @@ from tools.ubus.json_text import parse_json
 from ubus_py import StatusError, UsageError
 from ubus_py.blobmsg import encode_table
 
-__all__ = ["JUDGES"]
+__all__ = ["CHECKERS"]
 
 SECRET = "whsec_thisRoutersOwnSecret"
 NOW = 1_700_000_000
@@ -130,11 +130,11 @@ def _log(given: bytes) -> str | None:
     return None if list(fields) == ["level", "part", "msg", "text", "end"] else f"{json.dumps(fields)}"
 
 
-JUDGES: Final[dict[str, Callable[[bytes], str | None]]] = {
-    "blobmsg": Blobmsg.judge,
-    "bus-frames": BusFrames.judge,
+CHECKERS: Final[dict[str, Callable[[bytes], str | None]]] = {
+    "blobmsg": Blobmsg.check,
+    "bus-frames": BusFrames.check,
     "json-text": _json_text,
-    "return-addresses": ReturnAddresses.judge,
+    "return-addresses": ReturnAddresses.check,
     "signatures": _signature,
     "webhook-bodies": _webhook,
     "stripe-objects": _object,

@@ -1,4 +1,4 @@
-"""The baseline for webhooks: the design of Stripe's own Flask sample, written anew.
+"""The baseline for webhooks: the design of Stripe's own Flask sample, rewritten.
 
 It verifies the signature with the SDK, looks at the event's type and answers; it stores nothing, so a power
 cut after its 200 loses the payment.

@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from campaigns.faults.device_trials import COMBINATIONS, DEVICE, DEVICE_IS
+from campaigns.faults.case import Case
+from campaigns.faults.device_cases import COMBINATIONS, DEVICE, DEVICE_IS
 from campaigns.faults.flash import Plan
-from campaigns.faults.lines import CONTROL, CONTROL_IS, LINES, Runs, TrialLine
+from campaigns.faults.lines import CONTROL, CONTROL_IS, LINES, CaseLine, Runs
 from campaigns.faults.scenarios import SCENARIOS
 from campaigns.faults.short_form import short_parts
-from campaigns.faults.trial import Trial
 from campaigns.report import Report
 from campaigns.runner import BUILD, Campaign, Part, Say, Scratch
 
@@ -23,9 +23,9 @@ def _plan(text: str) -> Plan:
     return Plan(fault, int(at), int(third[0]) if third else None)
 
 
-def _one(name: str, line: TrialLine, options: argparse.Namespace) -> Trial:
+def _one(name: str, line: CaseLine, options: argparse.Namespace) -> Case:
     known = {disturbance.name: disturbance for disturbance in getattr(line, "disturbances", ())}
-    return Trial(
+    return Case(
         name,
         options.scenario,
         options.seed,
@@ -49,15 +49,15 @@ class _Faults(Campaign):
             type=int,
             default=1,
             metavar="N",
-            help="one trial in N, chosen by the seed (%(default)s)",
+            help="one case in N, chosen by the seed (%(default)s)",
         )
         parser.add_argument(
             "--jobs",
             type=int,
             default=4 * (os.cpu_count() or 1),
-            help="trials at the same time (%(default)s)",
+            help="cases at the same time (%(default)s)",
         )
-        one = parser.add_argument_group("one trial alone, as a failure names it (with one --only)")
+        one = parser.add_argument_group("one case alone, as a failure names it (with one --only)")
         one.add_argument("--scenario", choices=list(SCENARIOS))
         one.add_argument("--plan", action="append", default=[], metavar="FAULT N [SEED or COUNT]")
         one.add_argument("--disturbance", metavar="NAME")
@@ -75,14 +75,14 @@ class _Faults(Campaign):
                 )
             return made[0]
 
-        def line_part(name: str, line: TrialLine) -> Part:
+        def line_part(name: str, line: CaseLine) -> Part:
             async def run(report: Report, scratch: Scratch, say: Say) -> None:
                 tally = report.tally(name, line.what, "survived")
                 if options.scenario is not None:
-                    trials = [_one(name, line, options)]
+                    cases = [_one(name, line, options)]
                 else:
-                    trials = await runs(scratch).trials(line, options.share)
-                await runs(scratch).try_line(tally, trials, say)
+                    cases = await runs(scratch).cases(line, options.share)
+                await runs(scratch).try_line(tally, cases, say)
 
             return Part(name, run, line.what)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from campaigns.faults.disturbance import Disturbance
-from campaigns.faults.on_trial import OnTrial
+from campaigns.faults.router_under_test import RouterUnderTest
 
 __all__ = ["CLOCK_JUMPS"]
 
@@ -19,10 +19,10 @@ class ClockJump(Disturbance):
     back: bool = False
     hold_s: float = 1.0
 
-    async def begin(self, router: OnTrial) -> None:
+    async def begin(self, router: RouterUnderTest) -> None:
         router.flash.set_clock_ahead(self.seconds)
 
-    async def end(self, router: OnTrial) -> None:
+    async def end(self, router: RouterUnderTest) -> None:
         if self.back:
             router.flash.set_clock_ahead(0)
 

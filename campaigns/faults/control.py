@@ -1,4 +1,4 @@
-"""Whether the campaign can fail: daemons with one deliberate mistake each, and a few trials that notice it.
+"""Whether the campaign can fail: daemons with one deliberate mistake each, and a few cases that notice it.
 
 A mistake is a text of the daemon's that is replaced by another; the rest of the code is a plain copy.
 """
@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from campaigns.faults.case import Case
 from campaigns.faults.damage import FOUND_WHILE_RUNNING, IDENTITY
 from campaigns.faults.disturbance import Disturbance
 from campaigns.faults.flash import Plan
-from campaigns.faults.on_trial import DAEMON
+from campaigns.faults.router_under_test import DAEMON
 from campaigns.faults.scenarios import SCENARIOS
 from campaigns.faults.stripe_disturbances import NONSENSE
-from campaigns.faults.trial import Trial
 
 __all__ = ["MISTAKES", "Mistake"]
 
@@ -26,7 +26,7 @@ PATIENCE_S = 20.0
 class Mistake:
     """`file` below the package `stripe_payments`, in which `right` stands once and becomes `wrong`.
 
-    The trials: `fault` at each of `points` of `scenario`, or each of `disturbances` at each of its steps.
+    The cases: `fault` at each of `points` of `scenario`, or each of `disturbances` at each of its steps.
     """
 
     name: str
@@ -51,14 +51,14 @@ class Mistake:
         file.write_text(text.replace(self.right, self.wrong))
         return made
 
-    def trials(self) -> Iterator[Trial]:
+    def cases(self) -> Iterator[Case]:
         """Of which at least one must fail."""
         for at in self.points:
             third = 2 * at if self.fault == "power" else None
-            yield Trial("control", self.scenario, at, (Plan(self.fault, at, third),))
+            yield Case("control", self.scenario, at, (Plan(self.fault, at, third),))
         for disturbance in self.disturbances:
             for step in range(len(SCENARIOS[self.scenario].steps) + 1):
-                yield Trial("control", self.scenario, step + 1, (), disturbance, step)
+                yield Case("control", self.scenario, step + 1, (), disturbance, step)
 
 
 MISTAKES = (

@@ -8,7 +8,7 @@ from random import Random
 from typing import ClassVar
 
 from campaigns.faults.disturbance import Disturbance
-from campaigns.faults.on_trial import OnTrial, RefusedError
+from campaigns.faults.router_under_test import RefusedError, RouterUnderTest
 
 __all__ = ["FOUND_AT_START", "FOUND_WHILE_RUNNING", "IDENTITY"]
 
@@ -82,14 +82,14 @@ class FileDamage(Disturbance):
     hold_s: float = 0.0
     damages: ClassVar[bool] = True
 
-    async def begin(self, router: OnTrial) -> None:
+    async def begin(self, router: RouterUnderTest) -> None:
         def strike() -> None:
             with suppress(OSError, ValueError):  # the log may be empty, or not there
                 self.damage(router.state / self.file, router.chance)
 
         await router.kill_daemon(strike)
 
-    async def end(self, router: OnTrial) -> None:
+    async def end(self, router: RouterUnderTest) -> None:
         if self.unnoticeable:
             await router.insist("sync")
 
@@ -98,12 +98,12 @@ class FileDamage(Disturbance):
 class DamageUnderTheDaemon(FileDamage):
     """The file changes under the running daemon, which finds out when it reads there, or at its next start.
 
-    Somebody looks at the whole history, so that it reads.
+    Request the complete history, so that the daemon reads it.
     """
 
     wants_history: ClassVar[bool] = True
 
-    async def begin(self, router: OnTrial) -> None:
+    async def begin(self, router: RouterUnderTest) -> None:
         with suppress(OSError, ValueError):
             self.damage(router.state / self.file, router.chance)
         before: dict[str, str] = {}

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from campaigns.faults.disturbance import BusAway, Disturbance, RpcdAway
-from campaigns.faults.on_trial import OnTrial
+from campaigns.faults.router_under_test import RouterUnderTest
 
 __all__ = ["DEVICE_DISTURBANCES", "calls_to_scripts"]
 
@@ -20,9 +20,9 @@ _SLOW_CLIENTS = 20
 _BEGUN = b"POST /api/payments/webhook HTTP/1.1\r\nHost: r\r\nContent-Length: 1000\r\n\r\n{"
 
 
-def calls_to_scripts(router: OnTrial) -> dict[str, str]:
+def calls_to_scripts(router: RouterUnderTest) -> dict[str, str]:
     """`unlock` or `lock`: the last call that procd received for each feature."""
-    return {name: heard[-1] for name, heard in router.onlooker.scripts().items()}
+    return {name: heard[-1] for name, heard in router.observer.scripts().items()}
 
 
 class _Room(Disturbance):
@@ -33,11 +33,11 @@ class _Room(Disturbance):
         self._flash = flash
         self._tmp = tmp
 
-    async def begin(self, router: OnTrial) -> None:
+    async def begin(self, router: RouterUnderTest) -> None:
         router.world.router.store.free_flash = self._flash
         router.world.router.store.free_tmp = self._tmp
 
-    async def end(self, router: OnTrial) -> None:
+    async def end(self, router: RouterUnderTest) -> None:
         router.world.router.store.free_flash = router.world.router.store.free_tmp = None
 
 
@@ -46,10 +46,10 @@ class _LostCommits(Disturbance):
 
     name = "lost commits"
 
-    async def begin(self, router: OnTrial) -> None:
+    async def begin(self, router: RouterUnderTest) -> None:
         router.world.router.store.lost_writes["stripe-features"] = 2
 
-    async def end(self, router: OnTrial) -> None:
+    async def end(self, router: RouterUnderTest) -> None:
         router.world.router.store.lost_writes.clear()
 
 
@@ -59,7 +59,7 @@ class _ParallelCommits(Disturbance):
     name = "parallel commits"
     _task: asyncio.Task[None] | None = None
 
-    async def begin(self, router: OnTrial) -> None:
+    async def begin(self, router: RouterUnderTest) -> None:
         self._task = asyncio.create_task(self._write(router.world.root / _FEATURES))
 
     async def _write(self, file: Path) -> None:
@@ -72,7 +72,7 @@ class _ParallelCommits(Disturbance):
                 draft.replace(file)
             await asyncio.sleep(0.1)
 
-    async def end(self, router: OnTrial) -> None:
+    async def end(self, router: RouterUnderTest) -> None:
         del router
         if self._task is not None:
             self._task.cancel()
@@ -86,7 +86,7 @@ class _Edited(Disturbance):
         self.name = f"state {name}"
         self._edit = edit
 
-    async def begin(self, router: OnTrial) -> None:
+    async def begin(self, router: RouterUnderTest) -> None:
         file = router.world.root / _FEATURES
         edited = self._edit(file.read_text() if file.exists() else "")
         if edited is None:
@@ -94,7 +94,7 @@ class _Edited(Disturbance):
         else:
             file.write_text(edited)
 
-    async def end(self, router: OnTrial) -> None:
+    async def end(self, router: RouterUnderTest) -> None:
         del router
 
 
@@ -104,15 +104,15 @@ class _OwnMount(Disturbance):
     name = "/etc/config on its own mount"
     _folder: Path | None = None
 
-    async def begin(self, router: OnTrial) -> None:
+    async def begin(self, router: RouterUnderTest) -> None:
         config = router.world.root / "etc/config"
         self._folder = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="etc-config-"))
         shutil.copytree(config, self._folder, dirs_exist_ok=True)
         config.rename(config.with_name("config-before"))
         config.symlink_to(self._folder)
 
-    async def end(self, router: OnTrial) -> None:
-        """It stays until the trial is over."""
+    async def end(self, router: RouterUnderTest) -> None:
+        """It stays until the case is over."""
         del router
 
     async def close(self) -> None:
@@ -123,7 +123,7 @@ class _OwnMount(Disturbance):
 class _RpcdAway(RpcdAway):
     """Scripts that run go on: they are procd's."""
 
-    async def begin(self, router: OnTrial) -> None:
+    async def begin(self, router: RouterUnderTest) -> None:
         await router.world.router.hotplug.settled()
         await super().begin(router)
 
@@ -134,10 +134,10 @@ class _ProcdAway(Disturbance):
     name = "procd away"
     answers_may_be_lost = True
 
-    async def begin(self, router: OnTrial) -> None:
+    async def begin(self, router: RouterUnderTest) -> None:
         await router.world.router.stop_procd()
 
-    async def end(self, router: OnTrial) -> None:
+    async def end(self, router: RouterUnderTest) -> None:
         await router.world.router.start_procd()
 
 
@@ -146,10 +146,10 @@ class _UhttpdAway(Disturbance):
 
     name = "uhttpd away"
 
-    async def begin(self, router: OnTrial) -> None:
+    async def begin(self, router: RouterUnderTest) -> None:
         await router.world.front.close_port()
 
-    async def end(self, router: OnTrial) -> None:
+    async def end(self, router: RouterUnderTest) -> None:
         address = urlsplit(router.world.front.url)
         host = address.hostname or ""
         try:
@@ -165,10 +165,10 @@ class _DaemonKilled(Disturbance):
 
     name = "daemon killed"
 
-    async def begin(self, router: OnTrial) -> None:
+    async def begin(self, router: RouterUnderTest) -> None:
         await router.kill_daemon()
 
-    async def end(self, router: OnTrial) -> None:
+    async def end(self, router: RouterUnderTest) -> None:
         del router
 
 
@@ -177,12 +177,12 @@ class _SlowScripts(Disturbance):
 
     name = "slow scripts"
 
-    async def begin(self, router: OnTrial) -> None:
+    async def begin(self, router: RouterUnderTest) -> None:
         script = router.world.root / _SCRIPTS / "60-slow"
         script.write_text(f'#!/bin/sh\n[ "$ACTION" = lock ] || sleep {_SLOW_S}\n')
         script.chmod(0o755)
 
-    async def end(self, router: OnTrial) -> None:
+    async def end(self, router: RouterUnderTest) -> None:
         (router.world.root / _SCRIPTS / "60-slow").unlink()
 
 
@@ -194,7 +194,7 @@ class _SlowClients(Disturbance):
     def __init__(self) -> None:
         self._writers: list[asyncio.StreamWriter] = []
 
-    async def begin(self, router: OnTrial) -> None:
+    async def begin(self, router: RouterUnderTest) -> None:
         address = urlsplit(router.world.front.url)
         self._writers = []
         for _ in range(_SLOW_CLIENTS):
@@ -203,7 +203,7 @@ class _SlowClients(Disturbance):
                 writer.write(_BEGUN)
                 self._writers.append(writer)
 
-    async def end(self, router: OnTrial) -> None:
+    async def end(self, router: RouterUnderTest) -> None:
         del router
         for writer in self._writers:
             writer.close()

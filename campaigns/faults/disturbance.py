@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from campaigns.faults.on_trial import OnTrial
+from campaigns.faults.router_under_test import RouterUnderTest
 from ubus_py import Encodable
 
 __all__ = ["ROUTER_DISTURBANCES", "Disturbance"]
@@ -10,7 +10,7 @@ __all__ = ["ROUTER_DISTURBANCES", "Disturbance"]
 
 class Disturbance:
     """Begins before a step of a scenario, and ends while that step, or what follows from it, is under way.
-    Each trial has a copy of its own.
+    Each case has a copy of its own.
 
     `hold_s`: how long it lasts; `events_may_be_missed`: it cuts the listeners' connection too;
     `answers_may_be_lost`: a script has run, and who asked for it does not hear so; `damages`: a file of the
@@ -25,19 +25,19 @@ class Disturbance:
     damages: ClassVar[bool] = False
     wants_history: ClassVar[bool] = False
 
-    async def before(self, router: OnTrial) -> dict[str, str]:
+    async def before(self, router: RouterUnderTest) -> dict[str, str]:
         """When all is there but the daemon; gives what its environment has besides."""
         del router
         return {}
 
-    async def begin(self, router: OnTrial) -> None:
+    async def begin(self, router: RouterUnderTest) -> None:
         raise NotImplementedError
 
-    async def end(self, router: OnTrial) -> None:
+    async def end(self, router: RouterUnderTest) -> None:
         raise NotImplementedError
 
     async def close(self) -> None:
-        """After the trial."""
+        """After the case."""
 
 
 class BusAway(Disturbance):
@@ -47,10 +47,10 @@ class BusAway(Disturbance):
     events_may_be_missed = True
     answers_may_be_lost = True
 
-    async def begin(self, router: OnTrial) -> None:
+    async def begin(self, router: RouterUnderTest) -> None:
         await router.world.broker.stop()
 
-    async def end(self, router: OnTrial) -> None:
+    async def end(self, router: RouterUnderTest) -> None:
         await router.world.broker.start()
 
 
@@ -60,15 +60,15 @@ class RpcdAway(Disturbance):
     name = "rpcd away"
     answers_may_be_lost = True
 
-    async def begin(self, router: OnTrial) -> None:
+    async def begin(self, router: RouterUnderTest) -> None:
         await router.world.router.stop()
 
-    async def end(self, router: OnTrial) -> None:
+    async def end(self, router: RouterUnderTest) -> None:
         await router.world.router.start()
 
 
 class ApplyPending(Disturbance):
-    """In LuCI somebody has applied a change of our own settings, and it waits for its confirmation."""
+    """A LuCI user has applied a change of our own settings, and it waits for its confirmation."""
 
     hold_s = 1.5
 
@@ -77,7 +77,7 @@ class ApplyPending(Disturbance):
         self._confirmed = confirmed
         self._login: dict[str, Encodable] = {}
 
-    async def begin(self, router: OnTrial) -> None:
+    async def begin(self, router: RouterUnderTest) -> None:
         bus = router.world.bus
         login = await bus.call("session", "login", {"username": "root", "password": "router"})
         self._login = {"ubus_rpc_session": str(login["ubus_rpc_session"])}
@@ -89,7 +89,7 @@ class ApplyPending(Disturbance):
         await bus.call("uci", "set", {**change, **self._login})
         await bus.call("uci", "apply", {"rollback": True, "timeout": 1 + 30 * self._confirmed, **self._login})
 
-    async def end(self, router: OnTrial) -> None:
+    async def end(self, router: RouterUnderTest) -> None:
         if self._confirmed:
             await router.world.bus.call("uci", "confirm", self._login)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from campaigns.faults.case import Case
 from campaigns.faults.clock_disturbances import CLOCK_JUMPS
 from campaigns.faults.damage import FOUND_AT_START, FOUND_WHILE_RUNNING, IDENTITY
 from campaigns.faults.disturbance import ROUTER_DISTURBANCES, Disturbance
@@ -17,7 +18,6 @@ from campaigns.faults.stripe_disturbances import (
     SLOW,
     STORED,
 )
-from campaigns.faults.trial import Trial
 
 __all__ = ["DISTURBANCE_LINES"]
 
@@ -31,7 +31,7 @@ class DisturbanceLine:
     disturbances: tuple[Disturbance, ...]
     scenarios: tuple[str, ...] = tuple(SCENARIOS)
 
-    def trials(self, points: Mapping[str, int], seed: int) -> Iterator[Trial]:
+    def cases(self, points: Mapping[str, int], seed: int) -> Iterator[Case]:
         """All of them; `points` is of no interest here."""
         del points
         number = 0
@@ -39,7 +39,7 @@ class DisturbanceLine:
             for step in range(len(SCENARIOS[scenario].steps) + 1):
                 for disturbance in self.disturbances:
                     number += 1
-                    yield Trial(self.name, scenario, 1000 * seed + number, (), disturbance, step)
+                    yield Case(self.name, scenario, 1000 * seed + number, (), disturbance, step)
 
 
 _WITHOUT_SET_UP = tuple(name for name in SCENARIOS if name != "set-up")
@@ -67,7 +67,7 @@ DISTURBANCE_LINES = (
     DisturbanceLine("nonsense", "Stripe's answers are pages, or JSON of the wrong shape", NONSENSE),
     DisturbanceLine(
         "line",
-        "no name server, nobody there, wrong certificates, certificates and the clock",
+        "no name server, connection refused, wrong certificates, certificates and the clock",
         LINE_DISTURBANCES,
     ),
     DisturbanceLine("clock", "the router's wall clock jumps by years, both ways", CLOCK_JUMPS),

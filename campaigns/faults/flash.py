@@ -83,7 +83,7 @@ class Flash:
     def environment(
         self, plan: Plan | None = None, *, redirect: tuple[Path, Path] | None = None
     ) -> dict[str, str]:
-        """What the process needs in its environment. Counting begins anew; earlier marks are taken away."""
+        """What the process needs in its environment. Counting restarts; earlier marks are removed."""
         for name in ("points", "healed"):
             (self._control / name).unlink(missing_ok=True)
         environment = {

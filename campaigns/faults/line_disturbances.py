@@ -1,4 +1,4 @@
-"""The way to Stripe: no name, nobody there, or somebody with the wrong certificate.
+"""The connection to Stripe: no name, connection refused, or a peer with the wrong certificate.
 
 The daemon's calls go through a relay that speaks TLS, to a name that has to be resolved. It trusts the test's
 certificate authority because the preloaded library gives it that bundle in the place of the SDK's.
@@ -15,7 +15,7 @@ import stripe
 import trustme
 
 from campaigns.faults.disturbance import Disturbance
-from campaigns.faults.on_trial import OnTrial, RefusedError
+from campaigns.faults.router_under_test import RefusedError, RouterUnderTest
 
 __all__ = ["LINE_DISTURBANCES"]
 
@@ -59,7 +59,7 @@ class Relay:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Nobody is there any more."""
+        """Stop listening."""
         if self._server is not None:
             self._server.close()
         for writer in list(self._open):
@@ -90,8 +90,9 @@ class Relay:
 
 @dataclass
 class LineFault(Disturbance):
-    """`certificate`: what the relay shows meanwhile, `""` where nobody is there; `resolves`: whether names
-    are; `clock_ahead`: seconds by which the router's clock is wrong meanwhile; `says`: how `status` names it.
+    """`certificate`: what the relay shows meanwhile, `""` where the connection is refused; `resolves`:
+    whether names are; `clock_ahead`: seconds by which the router's clock is wrong meanwhile; `says`: how
+    `status` names it.
     """
 
     name: str
@@ -101,7 +102,7 @@ class LineFault(Disturbance):
     clock_ahead: int = 0
     hold_s: float = 1.0
 
-    async def before(self, router: OnTrial) -> dict[str, str]:
+    async def before(self, router: RouterUnderTest) -> dict[str, str]:
         self._relay = Relay(int(router.world.stripe.url.rsplit(":", 1)[1]))
         await self._relay.serve("good")
         bundle = router.world.root / "bundle.pem"
@@ -111,20 +112,20 @@ class LineFault(Disturbance):
             "STORAGE_FAULTS_REDIRECT": f"{stripe.ca_bundle_path}={bundle}",
         }
 
-    async def begin(self, router: OnTrial) -> None:
+    async def begin(self, router: RouterUnderTest) -> None:
         router.flash.set_clock_ahead(self.clock_ahead)
         router.flash.resolve_names(self.resolves)
         if self.certificate:
             await self._relay.serve(self.certificate)
         else:
             await self._relay.close()
-        with suppress(RefusedError):  # somebody wants to know
+        with suppress(RefusedError):  # a client polls
             await router.call("sync")
         status = await router.insist("status")
         if status["mode"] != "unconfigured" and status["stripe_detail"] != self.says:
             router.troubles.append(f"the fault is said to be {status['stripe_detail']!r}, not {self.says!r}")
 
-    async def end(self, router: OnTrial) -> None:
+    async def end(self, router: RouterUnderTest) -> None:
         router.flash.set_clock_ahead(0)
         router.flash.resolve_names(True)
         await self._relay.serve("good")
@@ -136,7 +137,7 @@ class LineFault(Disturbance):
 LINE_DISTURBANCES = (
     LineFault("nothing", ""),
     LineFault("no name server", "dns", resolves=False),
-    LineFault("nobody there", "refused", certificate=""),
+    LineFault("connection refused", "refused", certificate=""),
     LineFault("unknown authority", "tls", certificate="unknown authority"),
     LineFault("wrong name", "tls", certificate="wrong name"),
     LineFault("expired", "tls", certificate="expired"),

@@ -1,4 +1,4 @@
-"""The lines of the table, and how their trials are run beside each other."""
+"""The lines of the table, and how their cases are run beside each other."""
 
 import asyncio
 import contextlib
@@ -11,25 +11,25 @@ from pathlib import Path
 from random import Random
 from typing import Protocol
 
+from campaigns.faults.case import Case, Result, run
 from campaigns.faults.control import MISTAKES, Mistake
 from campaigns.faults.control import PATIENCE_S as CONTROL_PATIENCE_S
-from campaigns.faults.device_trials import run_combination
+from campaigns.faults.device_cases import run_combination
 from campaigns.faults.disturbance_lines import DISTURBANCE_LINES
 from campaigns.faults.pasts import Pasts
 from campaigns.faults.scenarios import SCENARIOS
 from campaigns.faults.storage_lines import STORAGE_LINES
-from campaigns.faults.trial import Result, Trial, run
 from campaigns.report import Tally
 
-__all__ = ["CONTROL", "CONTROL_IS", "LINES", "Runs", "TrialLine"]
+__all__ = ["CONTROL", "CONTROL_IS", "LINES", "CaseLine", "Runs"]
 
 
 CONTROL = "control"
-CONTROL_IS = "daemons with one deliberate mistake each: every mistake is noticed by the trials above"
+CONTROL_IS = "daemons with one deliberate mistake each: every mistake is noticed by the cases above"
 _LOG_KEPT = 200_000
 
 
-class TrialLine(Protocol):
+class CaseLine(Protocol):
     """One line of the table."""
 
     @property
@@ -38,14 +38,14 @@ class TrialLine(Protocol):
     @property
     def what(self) -> str: ...
 
-    def trials(self, points: Mapping[str, int], seed: int) -> Iterator[Trial]: ...
+    def cases(self, points: Mapping[str, int], seed: int) -> Iterator[Case]: ...
 
 
-LINES: dict[str, TrialLine] = {line.name: line for line in (*STORAGE_LINES, *DISTURBANCE_LINES)}
+LINES: dict[str, CaseLine] = {line.name: line for line in (*STORAGE_LINES, *DISTURBANCE_LINES)}
 
 
 class Runs:
-    """Runs trials. `pasts`: a folder for what routers were before them. `jobs`: how many trials run beside
+    """Runs cases. `pasts`: a folder for what routers were before them. `jobs`: how many cases run beside
     each other (they mostly wait); `kept`: where logs of failures go.
     """
 
@@ -59,43 +59,43 @@ class Runs:
     async def points(self) -> Mapping[str, int]:
         """How many write points each scenario has, counted in a run in which nothing happens."""
         if not self._points:
-            trials = [Trial("count", name) for name in SCENARIOS]
-            for trial, result in zip(trials, await asyncio.gather(*map(self.run, trials)), strict=True):
+            cases = [Case("count", name) for name in SCENARIOS]
+            for case, result in zip(cases, await asyncio.gather(*map(self.run, cases)), strict=True):
                 if result.failure is not None:
                     raise RuntimeError(
-                        f"{trial.scenario} does not come right without any fault: {result.failure}"
+                        f"{case.scenario} does not come right without any fault: {result.failure}"
                     )
-                self._points[trial.scenario] = result.points
+                self._points[case.scenario] = result.points
         return self._points
 
-    async def run(self, trial: Trial) -> Result:
+    async def run(self, case: Case) -> Result:
         async with self._jobs:
-            return await run(trial, self._pasts)
+            return await run(case, self._pasts)
 
-    async def trials(self, line: TrialLine, share: int = 1) -> list[Trial]:
+    async def cases(self, line: CaseLine, share: int = 1) -> list[Case]:
         """Those of a line, or of each `share` of them one, chosen by the seed."""
-        everything = list(line.trials(await self.points(), self._seed))
+        everything = list(line.cases(await self.points(), self._seed))
         if share == 1:
             return everything
         return Random(self._seed).sample(everything, max(1, len(everything) // share))
 
     async def try_line(
-        self, tally: Tally, trials: Iterable[Trial], say: Callable[[str], object] = lambda _: None
+        self, tally: Tally, cases: Iterable[Case], say: Callable[[str], object] = lambda _: None
     ) -> None:
         """Run them and count the result of each that met its fault."""
-        trials = list(trials)
+        cases = list(cases)
         done = itertools.count(1)
 
-        async def one(trial: Trial) -> None:
-            result = await self.run(trial)
+        async def one(case: Case) -> None:
+            result = await self.run(case)
             if result.met:
-                tally.count(None if result.failure is None else f"{trial}: {result.failure}")
+                tally.count(None if result.failure is None else f"{case}: {result.failure}")
             if result.failure is not None:
-                self._keep(trial, result)
-            _progress(f"{tally.name}: {next(done)} of {len(trials)}, {len(tally.failures)} failed")
+                self._keep(case, result)
+            _progress(f"{tally.name}: {next(done)} of {len(cases)}, {len(tally.failures)} failed")
 
         began = time.monotonic()
-        await asyncio.gather(*map(one, trials))
+        await asyncio.gather(*map(one, cases))
         _progress("")
         minutes = (time.monotonic() - began) / 60
         say(f"{tally.name}: {tally.held} of {tally.tried} {tally.verb}, {minutes:.1f} min")
@@ -127,19 +127,19 @@ class Runs:
             with tempfile.TemporaryDirectory(prefix="mistake-") as folder:
                 daemon = mistake.daemon(Path(folder))
 
-                async def one(trial: Trial, daemon: Path = daemon) -> Result:
+                async def one(case: Case, daemon: Path = daemon) -> Result:
                     async with self._jobs:
-                        return await run(trial, self._pasts, daemon=daemon, patience_s=CONTROL_PATIENCE_S)
+                        return await run(case, self._pasts, daemon=daemon, patience_s=CONTROL_PATIENCE_S)
 
-                results = await asyncio.gather(*map(one, mistake.trials()))
+                results = await asyncio.gather(*map(one, mistake.cases()))
             failed = sum(result.failure is not None for result in results)
-            tally.count(None if failed else f"no trial failed with a daemon that {mistake.name}")
-            say(f"{CONTROL}: {failed} of {len(results)} trials noticed a daemon that {mistake.name}")
+            tally.count(None if failed else f"no case failed with a daemon that {mistake.name}")
+            say(f"{CONTROL}: {failed} of {len(results)} cases noticed a daemon that {mistake.name}")
 
-    def _keep(self, trial: Trial, result: Result) -> None:
+    def _keep(self, case: Case, result: Result) -> None:
         self._kept.mkdir(parents=True, exist_ok=True)
-        name = "".join(letter if letter.isalnum() else "-" for letter in str(trial))
-        (self._kept / f"{name}.log").write_text(f"{trial}\n{result.failure}\n\n{result.log[-_LOG_KEPT:]}")
+        name = "".join(letter if letter.isalnum() else "-" for letter in str(case))
+        (self._kept / f"{name}.log").write_text(f"{case}\n{result.failure}\n\n{result.log[-_LOG_KEPT:]}")
 
 
 def _progress(text: str) -> None:

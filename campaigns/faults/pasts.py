@@ -1,4 +1,4 @@
-"""What a router has been through before its trial: prepared once, copied for each."""
+"""What a router has been through before its case: prepared once, copied for each."""
 
 import asyncio
 import shutil

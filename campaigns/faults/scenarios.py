@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 import aiohttp
 
-from campaigns.faults.on_trial import NotRightError, OnTrial
 from campaigns.faults.pasts import MONTHLY, ONETIME, PREMIUM
+from campaigns.faults.router_under_test import NotRightError, RouterUnderTest
 from stripe_payments.rfc3339 import format_time
 from tests.flows.subscriber import DAY, GOOD_CARD, RENEWALS_FAIL
 
@@ -37,7 +37,7 @@ class After:
 class Scenario:
     """`past`: what the router has been through (`pasts`); `steps`: the names of the methods that are called,
     one after the other. A person in them goes on trying; what happens at Stripe happens. `webhooks`: which
-    fates of theirs it can be tried with. One object for one trial.
+    fates of theirs it can be tried with. One object for one case.
     """
 
     name: ClassVar[str]
@@ -45,7 +45,7 @@ class Scenario:
     steps: ClassVar[tuple[str, ...]]
     webhooks: ClassVar[tuple[str, ...]] = ("on", "duplicate", "reorder")
 
-    def __init__(self, router: OnTrial) -> None:
+    def __init__(self, router: RouterUnderTest) -> None:
         self.router = router
 
     async def do(self, step: int) -> None:
@@ -145,13 +145,13 @@ class FailedRenewal(Renewal):
         """At the router, so that it has been through that state."""
 
         def in_grace() -> bool:
-            held = [one for one in self.router.onlooker.in_uci().values() if one["unlocked"]]
+            held = [one for one in self.router.observer.in_uci().values() if one["unlocked"]]
             return bool(held) and all(one["reason"] == "grace" for one in held)
 
         await self.router.until(in_grace)
 
     async def pay_what_is_owed(self) -> None:
-        """On the invoice's page; whoever gets no answer there looks whether it is paid."""
+        """On the invoice's page; without an answer the payer checks whether it is paid."""
         invoice = self._subscription()["latest_invoice"]
         for _ in range(100):
             try:
@@ -182,7 +182,7 @@ class Refund(Scenario):
 
     async def give_back(self) -> None:
         (session,) = self.router.at_stripe("checkout.session")
-        # by chance, whoever was interrupted looks at Stripe first and finds it done, or simply asks again
+        # by chance, the interrupted client looks at Stripe first and finds it done, or simply retries
         looks_at_stripe = self.router.chance.random() < 0.5
 
         def done() -> object:

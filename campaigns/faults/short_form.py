@@ -1,17 +1,17 @@
-"""The fault campaign's short form: a trial or two of each line, always the same."""
+"""The fault campaign's short form: a case or two of each line, always the same."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import Random
 from typing import Final
 
+from campaigns.faults.case import Case
 from campaigns.faults.control import MISTAKES
-from campaigns.faults.device_trials import DEVICE, DEVICE_IS
+from campaigns.faults.device_cases import DEVICE, DEVICE_IS
 from campaigns.faults.disturbance_lines import DISTURBANCE_LINES
 from campaigns.faults.flash import Plan
 from campaigns.faults.lines import CONTROL, CONTROL_IS, Runs
 from campaigns.faults.storage_lines import STORAGE_LINES
-from campaigns.faults.trial import Trial
 from campaigns.report import Report
 from campaigns.runner import Part, Say, Scratch
 
@@ -28,32 +28,32 @@ def _runs(scratch: Scratch) -> Runs:
     return Runs(scratch.shared, jobs=4, seed=SEED, kept=scratch.own)
 
 
-def _storage() -> Iterator[Trial]:
+def _storage() -> Iterator[Case]:
     """What each line does, at a random point of a scenario."""
     chance = Random(SEED)
     for name, fault, third in ((line.name, *fault) for line in STORAGE_LINES for fault in line.faults):
         at = chance.randrange(1, EARLY)
         scenario = chance.choice(("purchase", "failed renewal", "refund"))
         seed = 2 * at + third if fault in ("power", "torn") and third is not None else third
-        yield Trial(name, scenario, at, (Plan(fault, at, seed),))
+        yield Case(name, scenario, at, (Plan(fault, at, seed),))
 
 
-def _disturbances() -> Iterator[Trial]:
+def _disturbances() -> Iterator[Case]:
     """One disturbance of each line, around the payment of a one-time purchase."""
     chance = Random(SEED)
     for line in DISTURBANCE_LINES:
         if line.name != "slow":
             disturbance = chance.choice(line.disturbances)
-            yield Trial(line.name, "purchase", SEED, (), disturbance, chance.choice((1, 2)))
+            yield Case(line.name, "purchase", SEED, (), disturbance, chance.choice((1, 2)))
 
 
-def _tried(name: str, what: str, trials: Callable[[], Iterator[Trial]]) -> Part:
+def _tried(name: str, what: str, cases: Callable[[], Iterator[Case]]) -> Part:
     async def run(report: Report, scratch: Scratch, say: Say) -> None:
-        chosen = list(trials())
+        chosen = list(cases())
         tally = report.tally(name, what, "survived")
         await _runs(scratch).try_line(tally, chosen, say)
         if tally.tried != len(chosen):
-            tally.count(f"only {tally.tried} of {len(chosen)} trials met their fault")
+            tally.count(f"only {tally.tried} of {len(chosen)} cases met their fault")
 
     return Part(name, run, what)
 

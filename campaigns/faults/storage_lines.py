@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 
+from campaigns.faults.case import Case
 from campaigns.faults.flash import Plan
-from campaigns.faults.trial import Trial
 
 __all__ = ["STORAGE_LINES", "StorageLine"]
 
@@ -17,7 +17,7 @@ AGAIN = 200
 class StorageLine:
     """`faults`: the name and the third word of a plan; `every`: at each so manieth point.
 
-    `points`, given to `trials`: how many write points each scenario has.
+    `points`, given to `cases`: how many write points each scenario has.
     """
 
     name: str
@@ -25,7 +25,7 @@ class StorageLine:
     faults: tuple[tuple[str, int | None], ...]
     every: int = 1
 
-    def trials(self, points: Mapping[str, int], seed: int) -> Iterator[Trial]:
+    def cases(self, points: Mapping[str, int], seed: int) -> Iterator[Case]:
         """All of them, each point of each scenario."""
         for scenario, number in points.items():
             for at in range(1 + seed % self.every, number + 1, self.every):
@@ -34,13 +34,13 @@ class StorageLine:
                         chosen = third
                     else:  # an even seed loses all, an odd one lets chance decide
                         chosen = 2 * (1000 * seed + at) + third
-                    yield Trial(self.name, scenario, 1000 * seed + at, (Plan(fault, at, chosen),))
+                    yield Case(self.name, scenario, 1000 * seed + at, (Plan(fault, at, chosen),))
 
 
 class _Again(StorageLine):
     """The power goes, and again while the daemon recovers from that."""
 
-    def trials(self, points: Mapping[str, int], seed: int) -> Iterator[Trial]:
+    def cases(self, points: Mapping[str, int], seed: int) -> Iterator[Case]:
         chance = Random(seed)
         for number in range(AGAIN):
             scenario = chance.choice(list(points))
@@ -55,7 +55,7 @@ class _Again(StorageLine):
             ]
             if number % 3 == 0:  # and what recovers finds a storage that fails
                 plans[-1] = Plan(chance.choice(("EIO", "ENOSPC", "EROFS")), chance.randint(1, 20))
-            yield Trial(self.name, scenario, 1000 * seed + number, tuple(plans))
+            yield Case(self.name, scenario, 1000 * seed + number, tuple(plans))
 
 
 STORAGE_LINES = (

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from campaigns.faults.disturbance import Disturbance
-from campaigns.faults.on_trial import OnTrial
+from campaigns.faults.router_under_test import RouterUnderTest
 from simulator.stripe_cloud.mangling import MANGLED
 
 __all__ = [
@@ -30,10 +30,10 @@ class StripeFault(Disturbance):
     rule: dict[str, Any]
     hold_s: float = 1.0
 
-    async def begin(self, router: OnTrial) -> None:
+    async def begin(self, router: RouterUnderTest) -> None:
         router.world.stripe.faults.configure({"rules": [self.rule]})
 
-    async def end(self, router: OnTrial) -> None:
+    async def end(self, router: RouterUnderTest) -> None:
         router.world.stripe.faults.configure({"rules": []})
 
 

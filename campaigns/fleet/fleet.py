@@ -43,7 +43,7 @@ TRIES_AGAIN_AFTER: Final = 10.0
 STARTS: Final = -1
 WAY_UP: Final = -2
 CLOCK_SET: Final = -3
-TOLD: Final = -4
+NOTIFIED: Final = -4
 """What happens to a router in place of its stamp: its daemon starts; the way to the internet is up, its clock
 is set, of both of which hotplug tells; hotplug tells of either.
 """
@@ -108,7 +108,7 @@ class Fleet:
         self._push((when, next(self._count), router, router.stamp))
 
     def happens(self, router: Router, when: float, what: int) -> None:
-        """STARTS, WAY_UP or TOLD, whatever else the router does."""
+        """STARTS, WAY_UP or NOTIFIED, whatever else the router does."""
         self._push((when, next(self._count), router, what))
 
     def at(self, when: float, what: Callable[[], object]) -> None:
@@ -140,7 +140,7 @@ class Fleet:
                     what.start(self)
                     if what.connected_at >= self.now:
                         self.happens(what, what.connected_at, WAY_UP)
-                elif stamp in (WAY_UP, CLOCK_SET, TOLD):
+                elif stamp in (WAY_UP, CLOCK_SET, NOTIFIED):
                     what.nudge(self)
                     if stamp == WAY_UP:
                         self.happens(what, self.now + self.chance.uniform(*self._clock), CLOCK_SET)
@@ -213,7 +213,7 @@ class Fleet:
             router.connected_at = back
         self.at(back, lambda: self.watch(router for router in routers if router.misses_a_look))
         for router in routers:
-            self.happens(router, back, TOLD)
+            self.happens(router, back, NOTIFIED)
 
     def outage(self, seconds: float, status: int) -> None:
         """Every request ends so for so long; then those that missed a look are watched."""
@@ -231,7 +231,7 @@ class Fleet:
 
     # -- buyers -----------------------------------------------------------------------------------
 
-    def somebody_buys(self, router: Router, *, pays: bool, subscribes: bool) -> None:
+    def one_buys(self, router: Router, *, pays: bool, subscribes: bool) -> None:
         """The desk asks for the session; the buyer pays within minutes, or leaves the page open for ever."""
         if not router.running:
             return
@@ -241,7 +241,7 @@ class Fleet:
         for endpoint in wanted:
             if self.request(router, endpoint)[0] != OK:
                 self.refused_buyers += 1
-                again = partial(self.somebody_buys, router, pays=pays, subscribes=subscribes)
+                again = partial(self.one_buys, router, pays=pays, subscribes=subscribes)
                 self.at(self.now + TRIES_AGAIN_AFTER, again)
                 return
         router.customer = True

@@ -116,7 +116,7 @@ class Router:
         self._pause_until = 0.0
 
     def sync(self, fleet: Fleet) -> None:
-        """Somebody waits for a look at everything (`ubus call stripe-payments sync`)."""
+        """A client waits for a full poll (`ubus call stripe-payments sync`)."""
         if not self.running or self._looks_left:
             return
         self.plan.poll_everything()

@@ -25,7 +25,7 @@ SOON: Final = Goal("<=", 900)
 MIXES: Final = {
     "15 % plans, 15 % bought once": (0.15, 0.15),
     "all have a plan": (1.0, 0.0),
-    "nobody ever bought": (0.0, 0.0),
+    "nothing ever bought": (0.0, 0.0),
 }
 
 
@@ -144,7 +144,7 @@ def week(routers: int = 10_000) -> Week:
 def _rush(fleet: Fleet, seconds: float) -> None:
     for router in fleet.chance.sample(fleet.routers, len(fleet.routers) // 50):
         buys = partial(
-            fleet.somebody_buys,
+            fleet.one_buys,
             router,
             pays=fleet.chance.random() < 0.7,
             subscribes=fleet.chance.random() < 0.5,
@@ -156,7 +156,7 @@ def figures_of(week: Week) -> list[Row]:
     found = []
     for episode in week.episodes:
         if "minute" in episode.name:
-            episode.right_after = []  # whoever missed no look has nothing to make up for
+            episode.right_after = []  # without a missed poll there is nothing to catch up on
         found += _figures(week.fleet, episode)
     unlocked = sorted(week.fleet.unlocked_after)
     renewed = sorted(week.fleet.renewals_seen_after)

@@ -98,12 +98,12 @@ def test_ten_thousand_that_restart_together_stay_below_the_limit_and_are_right_i
     assert [one.name for one in figures if one.ok is False] == []
 
 
-def test_a_street_whose_power_is_back_disturbs_nobody_who_buys() -> None:
+def test_a_power_cut_of_many_routers_delays_no_purchase() -> None:
     fleet = Fleet(500)
     fleet.settle_down()
     fleet.power_cut(fleet.routers[:300])
     for router in fleet.routers[300:320]:
-        fleet.somebody_buys(router, pays=True, subscribes=True)
+        fleet.one_buys(router, pays=True, subscribes=True)
     fleet.run(fleet.now + 1000.0)
     assert len(fleet.right_after) == 300
     assert len(fleet.unlocked_after) == 20

@@ -24,7 +24,7 @@ WARM_PART: Final = 1 / 3
 
 WARM_MONTHS: Final = 12
 COUNTED_S: Final = 240.0
-"""Less of either, and the filling of caches is all that the memory shows: it is said, and not judged."""
+"""Less of either, and the filling of caches is all that the memory shows: it is said, and not checked."""
 
 MIB: Final = 2**20
 HOUR: Final = 3600.0

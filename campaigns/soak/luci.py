@@ -17,7 +17,7 @@ REAL_INTERVAL_S: Final = 5.0
 """LuCI asks again every five seconds while a page is open (`L.env.pollinterval`)."""
 
 TIMES: Final = 120
-"""So many times as often it is done here, when nobody holds it up."""
+"""So many times as often it is done here, when nothing delays it."""
 
 BROWSERS: Final = 4
 
@@ -52,7 +52,7 @@ HTTP: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
 
 
 class Luci:
-    """`run` until cancelled; between `pause` and `go_on` nobody asks anything. `done` counts."""
+    """`run` until cancelled; between `pause` and `go_on` no request is made. `done` counts."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -104,9 +104,9 @@ class Luci:
                 self._busy -= 1
 
     async def _login(self, http: aiohttp.ClientSession) -> str:
-        nobody = "0" * 32
+        unknown = "0" * 32
         answer = await self._call(
-            http, nobody, "login", {"username": "root", "password": "router"}, object_="session"
+            http, unknown, "login", {"username": "root", "password": "router"}, object_="session"
         )
         return str(answer["result"][1]["ubus_rpc_session"])
 

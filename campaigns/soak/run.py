@@ -32,7 +32,7 @@ EVERY_S: Final = 1.0
 """Between two samples."""
 
 REST_S: Final = 1.0
-"""Nobody asks anything for so long before what the daemon holds at rest is counted."""
+"""No request is made for so long before what the daemon holds at rest is counted."""
 
 AT_ONCE: Final = 16
 """Calls that wait for Stripe at the same time: afterwards every thread that there may be is there."""
@@ -43,7 +43,7 @@ LATER: Final = 120 * 86_400
 
 @dataclass(frozen=True)
 class Rest:
-    """What the daemon holds while nobody asks anything."""
+    """What the daemon holds while idle."""
 
     month: int
     descriptors: Counter[str]

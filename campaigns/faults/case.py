@@ -1,4 +1,4 @@
-"""One trial: a scenario, the trouble that it meets, and whether everything is right afterwards."""
+"""One case: a scenario, the trouble that it meets, and whether everything is right afterwards."""
 
 import asyncio
 import copy
@@ -11,19 +11,19 @@ from random import Random
 
 from campaigns.faults.disturbance import Disturbance
 from campaigns.faults.flash import Plan
-from campaigns.faults.on_trial import DAEMON, PATIENCE_S, NotRightError, OnTrial
+from campaigns.faults.outcome import Leniency, comes_right, files_are_whole, left_over
 from campaigns.faults.pasts import Pasts
+from campaigns.faults.router_under_test import DAEMON, PATIENCE_S, NotRightError, RouterUnderTest
 from campaigns.faults.scenarios import SCENARIOS
-from campaigns.faults.verdict import Leniency, comes_right, files_are_whole, left_over
 
-__all__ = ["Result", "Trial", "run"]
+__all__ = ["Case", "Result", "run"]
 
 LONGEST_S = 900.0
-"""A trial that takes longer hangs; a single wait in it gives up long before."""
+"""A case that takes longer hangs; a single wait in it gives up long before."""
 
 
 @dataclass(frozen=True)
-class Trial:
+class Case:
     """`plans`: what the storage does to the first process, the second, …; `disturbance` happens around the
     step of that index (one beyond the last: after all of them).
     """
@@ -48,7 +48,7 @@ class Trial:
 @dataclass(frozen=True)
 class Result:
     """`met`: whether the trouble came about at all; `points`: how many write points there were; `failure`:
-    what was wrong, None if nothing was; `log`: the daemon's, of a trial that failed.
+    what was wrong, None if nothing was; `log`: the daemon's, of a case that failed.
     """
 
     met: bool
@@ -57,17 +57,17 @@ class Result:
     log: str
 
 
-async def run(trial: Trial, pasts: Pasts, *, daemon: Path = DAEMON, patience_s: float = PATIENCE_S) -> Result:
-    """Never raises: whatever goes wrong is the trial's result. `daemon`, `patience_s`: as of `OnTrial`."""
-    kind = SCENARIOS[trial.scenario]
-    disturbance = copy.copy(trial.disturbance)
-    folder = Path(tempfile.mkdtemp(prefix="trial-"))
-    router = OnTrial(
+async def run(case: Case, pasts: Pasts, *, daemon: Path = DAEMON, patience_s: float = PATIENCE_S) -> Result:
+    """Never raises: a failure is the case's result. `daemon`, `patience_s`: as of `RouterUnderTest`."""
+    kind = SCENARIOS[case.scenario]
+    disturbance = copy.copy(case.disturbance)
+    folder = Path(tempfile.mkdtemp(prefix="case-"))
+    router = RouterUnderTest(
         folder / "world",
         await pasts.get(kind.past, seasoned=disturbance is not None and disturbance.wants_history),
-        *trial.plans,
-        webhooks=Random(trial.seed).choice(kind.webhooks) if disturbance is None and trial.plans else "on",
-        seed=trial.seed,
+        *case.plans,
+        webhooks=Random(case.seed).choice(kind.webhooks) if disturbance is None and case.plans else "on",
+        seed=case.seed,
         daemon=daemon,
         patience_s=patience_s,
         before=disturbance.before if disturbance is not None else None,
@@ -75,10 +75,10 @@ async def run(trial: Trial, pasts: Pasts, *, daemon: Path = DAEMON, patience_s: 
     failure: str | None = None
     try:
         async with asyncio.timeout(LONGEST_S), router:
-            await _live_through(trial, router, disturbance)
+            await _live_through(case, router, disturbance)
     except NotRightError as wrong:
         failure = str(wrong)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other trials go on
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other cases go on
         failure = f"{type(error).__name__}: {error}"
     finally:
         if disturbance is not None:
@@ -87,7 +87,7 @@ async def run(trial: Trial, pasts: Pasts, *, daemon: Path = DAEMON, patience_s: 
     if failure is not None and hit is not None:
         failure = f"{failure} [{hit}]"
     result = Result(
-        met=disturbance is not None or not trial.plans or hit is not None,
+        met=disturbance is not None or not case.plans or hit is not None,
         points=len(router.flash.points()),
         failure=failure,
         log=router.world.daemon.log_text() if failure is not None else "",
@@ -96,13 +96,13 @@ async def run(trial: Trial, pasts: Pasts, *, daemon: Path = DAEMON, patience_s: 
     return result
 
 
-async def _live_through(trial: Trial, router: OnTrial, disturbance: Disturbance | None) -> None:
-    scenario = SCENARIOS[trial.scenario](router)
+async def _live_through(case: Case, router: RouterUnderTest, disturbance: Disturbance | None) -> None:
+    scenario = SCENARIOS[case.scenario](router)
     if disturbance is not None:
         await router.insist("status")
     for step in range(len(scenario.steps) + 1):
         last = step == len(scenario.steps)
-        if disturbance is not None and step == trial.step:
+        if disturbance is not None and step == case.step:
             await disturbance.begin(router)
             doing = asyncio.ensure_future(_nothing() if last else scenario.do(step))
             try:
@@ -122,7 +122,7 @@ async def _live_through(trial: Trial, router: OnTrial, disturbance: Disturbance 
         await router.kill_daemon()
         await comes_right(router, scenario.after, leniency)
     await router.stop_daemon()
-    if leniency.damaged and left_over(router):  # stopped while it filled in anew: the next start tells it
+    if leniency.damaged and left_over(router):  # stopped during the rebuild: the next start delivers it
         await router.start_daemon_again()
         await comes_right(router, scenario.after, leniency)
         await router.stop_daemon()

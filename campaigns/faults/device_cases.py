@@ -16,8 +16,8 @@ from typing import Final
 from campaigns.faults.device_disturbances import DEVICE_DISTURBANCES, calls_to_scripts
 from campaigns.faults.disturbance import BusAway, Disturbance, RpcdAway
 from campaigns.faults.flash import Plan
-from campaigns.faults.on_trial import NotRightError, OnTrial, RefusedError
 from campaigns.faults.pasts import ONETIME, PREMIUM, Pasts
+from campaigns.faults.router_under_test import NotRightError, RefusedError, RouterUnderTest
 from simulator.router.uci_file import UciError, parse
 from ubus_py import UbusError
 
@@ -43,7 +43,9 @@ async def run_combination(seed: int, pasts: Pasts) -> str | None:
     plans = [Plan(chance.choice(_STORAGE), chance.randint(1, 60))] if chance.random() < 0.25 else []
     folder = Path(tempfile.mkdtemp(prefix="combination-"))
     failure: str | None = None
-    router = OnTrial(folder / "world", await pasts.get("selling"), *plans, seed=seed, patience_s=_PATIENCE_S)
+    router = RouterUnderTest(
+        folder / "world", await pasts.get("selling"), *plans, seed=seed, patience_s=_PATIENCE_S
+    )
     try:
         async with asyncio.timeout(4 * _PATIENCE_S), router:
             await _Combination(router, chance, causes).run()
@@ -71,7 +73,7 @@ def _choose(chance: Random) -> list[Disturbance]:
 
 
 class _Combination:
-    def __init__(self, router: OnTrial, chance: Random, causes: list[Disturbance]) -> None:
+    def __init__(self, router: RouterUnderTest, chance: Random, causes: list[Disturbance]) -> None:
         self.router = router
         self.chance = chance
         self.causes = causes
@@ -152,14 +154,14 @@ class _Combination:
 
     async def _wrong(self) -> str | None:
         try:
-            bus = await self.router.onlooker.on_the_bus()
-            uci = self.router.onlooker.in_uci()
+            bus = await self.router.observer.on_the_bus()
+            uci = self.router.observer.in_uci()
         except (UbusError, UciError, OSError) as error:
             return f"{type(error).__name__}: {error}"
         for name, expected in self.expected.items():
             if expected is not None and bus[name]["unlocked"] is not expected:
                 return f"{name} was answered {expected}, and is {bus[name]}"
-        if (difference := self.router.onlooker.disagreement(bus)) is not None:
+        if (difference := self.router.observer.disagreement(bus)) is not None:
             return difference
         calls = calls_to_scripts(self.router)
         for name, held in uci.items():

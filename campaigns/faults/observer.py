@@ -1,4 +1,4 @@
-"""Whoever relies on a feature: what scripts, listeners, UCI and the bus itself are told of each, in order."""
+"""What scripts, listeners, UCI and the bus report of each feature, in order."""
 
 from collections import defaultdict
 from itertools import groupby
@@ -8,7 +8,7 @@ from simulator.router.uci_file import parse
 from simulator.world import World
 from ubus_py import Event
 
-__all__ = ["Onlooker", "without_repeats"]
+__all__ = ["Observer", "without_repeats"]
 
 _SCRIPT = """#!/bin/sh
 echo "$ACTION $FEATURE $SOURCE" >> "{log}"
@@ -16,20 +16,20 @@ echo "$ACTION $FEATURE $SOURCE" >> "{log}"
 _SHOWN = ("unlocked", "source", "plan", "until", "reason")
 
 
-def without_repeats(told: list[str]) -> list[str]:
-    """`told` with each run of the same word said once."""
-    return [word for word, _ in groupby(told)]
+def without_repeats(delivered: list[str]) -> list[str]:
+    """Return `delivered` with each run of the same word once."""
+    return [word for word, _ in groupby(delivered)]
 
 
-class Onlooker:
-    """Sees everything that `world` tells from now on; make it before the world starts."""
+class Observer:
+    """Records everything that `world` delivers from now on; make it before the world starts."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._log = world.root / "var/log/hotplug"
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._log.unlink(missing_ok=True)
-        script = world.root / "etc/hotplug.d/stripe-payments/50-onlooker"
+        script = world.root / "etc/hotplug.d/stripe-payments/50-observer"
         script.write_text(_SCRIPT.format(log=self._log))
         script.chmod(0o755)
         self.events: list[Event] = []
@@ -52,7 +52,7 @@ class Onlooker:
                 heard[str(event.data["feature"])].append(dict(event.data))
         return heard
 
-    def payments_told(self, status: str) -> list[str]:
+    def payments_delivered(self, status: str) -> list[str]:
         """The ids of the payments of which an event said that `status`, repeats included."""
         return [
             str(event.data["id"])

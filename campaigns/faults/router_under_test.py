@@ -16,13 +16,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from campaigns.faults.flash import CUTS, Flash, Plan, Point
-from campaigns.faults.onlooker import Onlooker
+from campaigns.faults.observer import Observer
 from simulator.daemon_process import REPOSITORY
 from simulator.world import World
 from stripe_payments.errors import CODES
 from ubus_py import CallTimeout, ConnectionLost, Status, StatusError
 
-__all__ = ["DAEMON", "PATIENCE_S", "NotRightError", "OnTrial", "RefusedError"]
+__all__ = ["DAEMON", "PATIENCE_S", "NotRightError", "RefusedError", "RouterUnderTest"]
 
 DAEMON = REPOSITORY / "daemon"
 _NOT_ON_A_ROUTER = Path(__file__).with_name("not_on_a_router")
@@ -47,8 +47,8 @@ class RefusedError(Exception):
         self.code = code
 
 
-class OnTrial:
-    """Use as `async with OnTrial(…) as router`.
+class RouterUnderTest:
+    """Use as `async with RouterUnderTest(…) as router`.
 
     `past`: a folder that `pasts` made; it is copied to `folder`. `plans`: what happens to the storage of the
     first process, the second one, …; processes beyond find it sound. `webhooks`: their fate, in the words of
@@ -67,14 +67,14 @@ class OnTrial:
         heals_after_s: float = 0.5,
         daemon: Path = DAEMON,
         patience_s: float = PATIENCE_S,
-        before: "Callable[[OnTrial], Awaitable[dict[str, str]]] | None" = None,
+        before: "Callable[[RouterUnderTest], Awaitable[dict[str, str]]] | None" = None,
     ) -> None:
         shutil.copytree(past, folder, dirs_exist_ok=True)
         self.past = past
         self.world = World(state=folder)
         self.state = self.world.root / "etc/stripe-payments"
         self.flash = Flash(self.state, folder / "flash")
-        self.onlooker = Onlooker(self.world)
+        self.observer = Observer(self.world)
         self.chance = Random(seed)
         self.struck: list[Point] = []
         self.refusals: list[str] = []
@@ -229,7 +229,7 @@ class OnTrial:
     async def insist(
         self, method: str, *, until: Callable[[], object] = lambda: None, **arguments: Any
     ) -> Any:
-        """As somebody who tries again until it works, or until there is what `until` gives."""
+        """Retry until it works, or until `until` returns something."""
         deadline = time.monotonic() + self.patience_s
         while True:
             try:
@@ -249,7 +249,7 @@ class OnTrial:
 
     @staticmethod
     async def pause() -> None:
-        """As long as somebody waits before trying again."""
+        """The pause of a client before a retry."""
         await asyncio.sleep(0.2)
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -271,7 +271,7 @@ class OnTrial:
     # -- its end ----------------------------------------------------------------------------------
 
     async def stop_daemon(self) -> None:
-        """In good order; afterwards its files can be looked at."""
+        """Graceful stop; afterwards its files can be read."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -280,5 +280,5 @@ class OnTrial:
             await self.world.daemon.stop()
 
     async def start_daemon_again(self) -> None:
-        """After `stop_daemon`; whatever happens now, nobody starts it once more."""
+        """After `stop_daemon`: it is not started again."""
         await self._start_daemon()

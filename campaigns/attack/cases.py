@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from campaigns.report import Tally
 
-__all__ = ["BUILD", "Trials"]
+__all__ = ["BUILD", "Cases"]
 
 T = TypeVar("T")
 
@@ -19,8 +19,8 @@ BUILD = Path("build/attack")
 """Where the inputs that harmed are written, in the folder that the campaign was started in."""
 
 
-class Trials:
-    """`count` trials at least, and as many more as fit into `seconds`.
+class Cases:
+    """`count` cases at least, and as many more as fit into `seconds`.
 
     `folder` is a scratch folder of the line's own. `chance` decides everything that is left to chance, so
     that the same `seed` tries the same again.
@@ -41,7 +41,7 @@ class Trials:
 
     @property
     def over(self) -> bool:
-        """Whether the time is used up; `count` trials are made all the same."""
+        """Whether the time is used up; `count` cases are made all the same."""
         return time.monotonic() >= self._until
 
     @property
@@ -59,12 +59,12 @@ class Trials:
         """All of them in the long form; in the short one, which has no time, `count` of them by chance."""
         return of if self._long or len(of) <= self.count else self.chance.sample(of, self.count)
 
-    def note(self, problem: str | None, trial: str) -> None:
-        """One trial of a list, named so that a person finds it in the code; `problem` None: it held."""
-        self.tally.count(None if problem is None else f"{trial}: {problem} (again: {self._again()})")
+    def note(self, problem: str | None, case: str) -> None:
+        """One case of a list, named so that a person finds it in the code; `problem` None: it held."""
+        self.tally.count(None if problem is None else f"{case}: {problem} (again: {self._again()})")
 
     def note_input(self, problem: str | None, given: bytes) -> None:
-        """One trial of an input; one that harmed is written to a file, which repeats it by itself."""
+        """One case of an input; one that harmed is written to a file, which repeats it by itself."""
         if problem is None:
             self.tally.count(None)
             return
