@@ -65,6 +65,9 @@ class Unlocks:
         self._router = RouterBus(bus)
         self._runtime = runtime
         self._forget_at: float | None = None
+        self._forget_up_to = 0
+        """The newest effect, by id, whose scripts have ended at `_forget_at`."""
+        self._newest_kept = 0
         self._wakeup = asyncio.Event()
         self._idle = asyncio.Event()
         self._begun = False
@@ -222,7 +225,7 @@ class Unlocks:
         if delivered:
             await self._ledger.write(record)
         if kept:
-            self._forget_later()
+            self._forget_later([effect.id for effect in kept])
 
     def _ran_scripts(self, effects: Sequence[Effect]) -> None:
         now = asyncio.get_running_loop().time()
@@ -251,7 +254,8 @@ class Unlocks:
                 booted.touch()
             except OSError as error:  # then scripts may run again at the next start too
                 _log.warning("reboot cannot be recorded", path=booted, reason=error.strerror)
-        self._forget_later()
+        if may_run:
+            self._forget_later([effect.id for effect in may_run])
 
     async def _resync_uci(self) -> None:
         """Write what differs from the ledger: the file may have been edited, removed or damaged, or a power
@@ -272,10 +276,11 @@ class Unlocks:
     # -- waiting ----------------------------------------------------------------------------------
 
     async def _wait(self) -> None:
-        """For a wakeup, or until UCI is due to be compared or scripts to be run. Meanwhile, effects whose
-        scripts have ended are deleted.
+        """For a wakeup, or until UCI is due to be compared or scripts to be run. Meanwhile, and also where a
+        wakeup is pending always, effects whose scripts have ended are deleted.
         """
         clock = asyncio.get_running_loop().time
+        await self._forget_delivered()
         while not self._wakeup.is_set():
             forget_at, scripts_due = self._forget_at, self._scripts_due
             times = [at for at in (forget_at, scripts_due, self._compare_at) if at is not None]
@@ -283,11 +288,9 @@ class Unlocks:
                 async with asyncio.timeout_at(min(times)):
                     await self._wakeup.wait()
             except TimeoutError:
+                await self._forget_delivered()
                 if scripts_due is not None and clock() >= scripts_due:
                     return
-                if forget_at is not None and clock() >= forget_at:
-                    await self._ledger.write(_forget_delivered, durable=False)
-                    self._forget_at = None
                 if clock() >= self._compare_at:
                     self._uci_compared = False
                     return
@@ -299,8 +302,27 @@ class Unlocks:
         except TimeoutError:
             pass
 
-    def _forget_later(self) -> None:
-        self._forget_at = asyncio.get_running_loop().time() + _SCRIPTS_TAKE_S
+    def _forget_later(self, kept: Sequence[int]) -> None:
+        """Delete these delivered effects (ids) in a minute, or in the one after: those of a router that is
+        never quiet must not accumulate.
+        """
+        self._newest_kept = max(self._newest_kept, *kept)
+        if self._forget_at is None:
+            self._forget_at = asyncio.get_running_loop().time() + _SCRIPTS_TAKE_S
+            self._forget_up_to = self._newest_kept
+        else:  # an older one may have waited for its scripts
+            self._forget_up_to = min(self._forget_up_to, min(kept) - 1)
+
+    async def _forget_delivered(self) -> None:
+        """If it is time. The next minute begins with what was delivered since this one began."""
+        if self._forget_at is None or asyncio.get_running_loop().time() < self._forget_at:
+            return
+        up_to = self._forget_up_to
+        await self._ledger.write(lambda tx: _forget_delivered(tx, up_to), durable=False)
+        newest_kept, self._newest_kept = self._newest_kept, 0  # an empty table begins again with the first id
+        self._forget_at = None
+        if newest_kept > up_to:
+            self._forget_later([newest_kept])
 
 
 def _runs_scripts(effect: Effect) -> bool:
@@ -311,9 +333,10 @@ def _sends_event(effect: Effect) -> bool:
     return effect.kind != "feature" or bool(effect.payload.get("notable", True))
 
 
-def _forget_delivered(tx: Transaction) -> None:
+def _forget_delivered(tx: Transaction, up_to: int) -> None:
     for effect in tx.outbox.delivered_from(DELIVERED):
-        tx.outbox.done(effect.id)
+        if effect.id <= up_to:
+            tx.outbox.done(effect.id)
 
 
 def _repeat_scripts(tx: Transaction) -> list[str]:

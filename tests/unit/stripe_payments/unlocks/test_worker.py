@@ -1,6 +1,7 @@
 """What the ledger decides reaches UCI, the scripts and the listeners: in order, at least once, none lost."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -196,6 +197,10 @@ async def kept(world: World) -> list[str]:
     return [str(effect.payload["feature"]) for effect in effects]
 
 
+async def numbers_kept(world: World) -> set[int]:
+    return {effect.id for effect in await world.ledger.read(lambda tx: tx.outbox.delivered_from(2))}
+
+
 async def work_off(world: World, runtime: Path) -> None:
     async with world.working(runtime=runtime) as unlocks, asyncio.timeout(PATIENCE):
         await unlocks.drained()
@@ -246,6 +251,28 @@ async def test_old_changes_are_not_repeated(
     (tmp_path / "unlocks-booted").unlink()
     await work_off(world, tmp_path)
     await world.scripts_are(["unlock remote_backup_daily cs_1 router_os_premium"])
+
+
+async def test_old_changes_are_forgotten_while_others_follow(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A router whose features change more often than scripts take to end keeps none of the first changes."""
+    monkeypatch.setattr(worker, "_SCRIPTS_TAKE_S", 0.5)
+    monkeypatch.setattr(worker, "SCRIPTS_APART_S", 0.0)
+    async with world.working() as unlocks, asyncio.timeout(PATIENCE):
+        await unlocks.drained()
+        await world.decide(BACKUP)
+        unlocks.wake()
+        await unlocks.drained()
+        first, changes = await numbers_kept(world), 0
+        assert first
+        while first <= await numbers_kept(world):
+            changes += 1
+            await world.decide(replace(BACKUP, unlocked=changes % 2 == 0))
+            unlocks.wake()
+            await asyncio.sleep(0.01)
+        while await numbers_kept(world):  # and the last ones, without another wakeup
+            await asyncio.sleep(0.02)
 
 
 async def test_rpcd_may_start_later(world: World) -> None:
