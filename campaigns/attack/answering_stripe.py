@@ -92,8 +92,8 @@ class AnsweringStripe:
             if name.lower() not in ("host", "content-length")
         }
         given = await request.read()
-        told = {name: value for name, value in sent.items() if name.lower() != "authorization"}
-        self.asked.append(f"{request.method} {request.raw_path} {told} ".encode() + given)
+        reported = {name: value for name, value in sent.items() if name.lower() != "authorization"}
+        self.asked.append(f"{request.method} {request.raw_path} {reported} ".encode() + given)
         url = self._upstream + request.raw_path
         try:
             async with self._http.request(request.method, url, headers=sent, data=given) as answer:

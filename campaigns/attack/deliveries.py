@@ -279,8 +279,8 @@ def _of_others(cloud: StripeCloud, theirs: str, ours: str) -> Iterator[tuple[str
         for kind in sorted(EVENT_TYPES):
             for lie in lies:
                 number += 1
-                told = {**subject, **lie}
-                yield f"{kind} of {subject['id']} {lie}", event(f"evt_{number}", kind, told), SECRET, 200
+                reported = {**subject, **lie}
+                yield f"{kind} of {subject['id']} {lie}", event(f"evt_{number}", kind, reported), SECRET, 200
     charge = subjects[2]
     yield from (
         ("signed by another account", event("evt_a", "charge.refunded", charge), OTHERS, 400),

@@ -118,7 +118,7 @@ def _asked(cloud: StripeCloud, guess: str, since: int) -> str | None:
 
 
 async def _slowed(harness: Harness, cases: Cases, ours: str) -> None:
-    """After a burst an address is told to wait, on both paths together; a real id is exempt."""
+    """After a burst an address has to wait, on both paths together; a real id is exempt."""
     answers = await asyncio.gather(*(_ask(harness, f"{STATUS}cs_test_{n}", 0xFFFF) for n in range(BURST * 2)))
     statuses = [reply.status for reply in answers]
     waits = all(reply.headers.get("Retry-After", "0").isdigit() for reply in answers)

@@ -163,13 +163,13 @@ def _wrong(statuses: set[int], right: set[int]) -> str | None:
 
 def _event(number: int) -> bytes:
     subject = {"id": f"ch_flood{number}", "object": "charge"}
-    told = {
+    reported = {
         "id": f"evt_flood{number}",
         "type": "charge.refunded",
         "livemode": False,
         "data": {"object": subject},
     }
-    return json.dumps(told).encode()
+    return json.dumps(reported).encode()
 
 
 async def _forged(target: _Target) -> str | None:

@@ -71,7 +71,7 @@ class Secrets:
 
 
 def spellings(secret: str) -> list[bytes]:
-    """A secret as programs write it, and any part of it that is too long to be told."""
+    """A secret as programs write it, and any part of it that is too long to be chance."""
     core = secret.rpartition("_")[2]
     windows = [core[at : at + _WINDOW] for at in range(len(core) - _WINDOW + 1)]
     whole = [

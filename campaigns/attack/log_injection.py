@@ -83,13 +83,13 @@ class _Sources:
 
     async def _event(self, text: str) -> None:
         subject = {"id": "ch_1", "object": "charge"}
-        for told in (
+        for reported in (
             {"id": text, "type": text},
             {"id": [text], "type": {text: text}, "data": text},
             {"id": "evt_1", "type": text, "data": {"object": subject}},
             {"id": "evt_2", "type": "charge.refunded", "livemode": text, "data": {"object": subject}},
         ):
-            await self._post(json.dumps(told).encode(), self._secret)
+            await self._post(json.dumps(reported).encode(), self._secret)
 
     async def _forged(self, text: str) -> None:
         await self._post(json.dumps({"id": text}).encode(), "whsec_guess")

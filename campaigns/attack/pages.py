@@ -60,7 +60,7 @@ class OutcomePageTexts(Target):
         harmless = {name: "x" if text.strip() else "" for name, text in texts.items()}
         shown = await self._page(texts, str(state), wanted)
         plain = await self._page(harmless, str(state), wanted)
-        if (fault := fault_of(shown.as_told()) or fault_of(plain.as_told())) is not None:
+        if (fault := fault_of(shown.as_received()) or fault_of(plain.as_received())) is not None:
             return fault
         if skeleton(shown.body) != skeleton(plain.body):
             return f"the page is built otherwise: {skeleton(shown.body)} instead of {skeleton(plain.body)}"

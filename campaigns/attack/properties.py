@@ -238,11 +238,11 @@ async def _apply(engine: Engine, root: Any) -> str | None:
         return None
     try:
         await engine.reconciler.apply(units_of(answer, time.monotonic()), "attack")
-        told: Any = [
+        reported: Any = [
             await engine.history.page(100, None, "it"),
             {"list": await engine.subscriptions.list("it")},
         ]
-        for table in told:
+        for table in reported:
             encode_table(table)
     except (UbusError, ValueError, TypeError, AttributeError, LookupError) as error:
         return f"{type(error).__name__}: {error}"

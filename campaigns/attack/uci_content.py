@@ -141,7 +141,7 @@ class UciSettings(_Uci):
             if method == "create_checkout_session":
                 query = f"session_id={answer['session_id']}"
                 page = await harness.http("GET", "/payment-success", query=query)
-                if (fault := fault_of(page.as_told())) is not None:
+                if (fault := fault_of(page.as_received())) is not None:
                     return fault
         return None
 

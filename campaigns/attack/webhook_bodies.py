@@ -63,7 +63,7 @@ class WebhookBodies(Target):
             stripe_signature=f"t={now},v1={sign(body, SECRET, now)}",
             content_type="application/json",
         )
-        if (fault := fault_of(reply.as_told())) is not None:
+        if (fault := fault_of(reply.as_received())) is not None:
             return fault
         if reply.status == 200:
             if reply.json() != {"received": True}:

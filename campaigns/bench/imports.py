@@ -51,8 +51,8 @@ async def _once() -> tuple[float, list[tuple[float, float]]]:
         stdout=asyncio.subprocess.PIPE,
     )
     said, _ = await process.communicate()
-    told = json.loads(said)
-    return told["python"], [(spent, memory) for spent, memory in told["costs"]]
+    reported = json.loads(said)
+    return reported["python"], [(spent, memory) for spent, memory in reported["costs"]]
 
 
 async def measure(folder: Path) -> AsyncIterator[Row]:

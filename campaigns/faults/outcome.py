@@ -102,11 +102,11 @@ def _wrongly_delivered(router: RouterUnderTest, after: After, leniency: Leniency
         if without_repeats(scripts) != expected or len(scripts) > at_most:
             return f"scripts heard {scripts} of {name} instead of {expected}, with {repeats} cuts"
     for name, events in router.observer.listeners().items():
-        told = ["unlock" if event["unlocked"] else "lock" for event in events]
-        flips = [word for word in without_repeats(told) if after.scripts or word == "lock"]
+        reported = ["unlock" if event["unlocked"] else "lock" for event in events]
+        flips = [word for word in without_repeats(reported) if after.scripts or word == "lock"]
         missed = (leniency.events_missed or leniency.damaged) and not flips
         if flips != list(after.scripts) and not missed:
-            return f"listeners heard {told} of {name} instead of {list(after.scripts)}"
+            return f"listeners heard {reported} of {name} instead of {list(after.scripts)}"
     paid = router.observer.payments_delivered("paid")
     at_most = len(after.charged) if leniency.damaged else after.paid
     if len(set(paid)) > at_most or len(paid) > (1 + repeats) * at_most:

@@ -84,7 +84,7 @@ def _years_pass(tx: Transaction) -> None:
 
 
 def _a_minute_passes(ledger: Path) -> None:
-    """What was told is not repeated after a reboot any more."""
+    """What was delivered is not repeated after a reboot any more."""
     with sqlite3.connect(ledger) as connection:
         connection.execute("DELETE FROM outbox")
     connection.close()

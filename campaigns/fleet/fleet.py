@@ -38,7 +38,7 @@ NO_ANSWER_AFTER: Final = 0.02
 """Seconds until a refused connection, or a name that does not resolve, is known."""
 
 TRIES_AGAIN_AFTER: Final = 10.0
-"""Seconds after which a buyer who was told to try again does."""
+"""Seconds after which a buyer who was asked to retry does."""
 
 STARTS: Final = -1
 WAY_UP: Final = -2
@@ -180,7 +180,7 @@ class Fleet:
             router.seen = Look(0)
 
     def restart(self, routers: Sequence[Router]) -> None:
-        """All of these daemons start in this very second, with the internet there, and are told of it."""
+        """All of these daemons start in this very second, with the internet there, and are notified of it."""
         self.power_cut(routers, boot=(0, 0), way=(0, 0), clock=(0, 0))
 
     def power_cut(

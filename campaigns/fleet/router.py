@@ -294,7 +294,7 @@ class Router:
     def _failed(self, fleet: Fleet, status: int) -> None:
         self._round = None
         if self._looks_left:
-            self._looks_left = 0  # who waits is told; the schedule goes on as it was
+            self._looks_left = 0  # callers that wait are answered; the schedule goes on as it was
         else:
             if status == TOO_MANY:
                 self.plan.failed(fleet.now, "rate_limited", fleet.account.limits.retry_after)

@@ -194,9 +194,9 @@ def everybody_syncs(routers: int = 10_000) -> tuple[Fleet, list[Row]]:
 def sandboxes(routers: int = 10_000) -> list[Row]:
     """A quarter of the requests: many are refused, with and without a Retry-After."""
     found = []
-    for told, retry_after in (("", None), (" with Retry-After: 60", 60)):
+    for reported, retry_after in (("", None), (" with Retry-After: 60", 60)):
         fleet = Fleet(routers, limits=Limits(account=25.0, retry_after=retry_after), subscribed=0.5)
-        episode = Episode(f"{routers:,} restart in a sandbox (25/s){told}", 0.0, 4 * HOUR)
+        episode = Episode(f"{routers:,} restart in a sandbox (25/s){reported}", 0.0, 4 * HOUR)
         fleet.restart(fleet.routers)
         fleet.run(episode.until)
         episode.right_after = fleet.right_after

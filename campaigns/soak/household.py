@@ -119,7 +119,7 @@ class Household(Subscriber):
         await self.world.bus.wait_for("session", "uci", "stripe-payments.uci", timeout=PATIENCE_S)
 
     async def _rpcd_restarts(self, *, calmly: bool) -> None:
-        """`calmly`: not while it is being told something, which would be known to be lost only after 30 s."""
+        """`calmly`: not during a call to it, which would be known to be lost only after 30 s."""
         if calmly:
             await self.world.wait_until(self._all_told, patience_s=PATIENCE_S)
         await self.world.router.stop()

@@ -1,4 +1,4 @@
-"""Growth is told from noise, and a report that finds any is not ok."""
+"""Growth is distinguished from noise, and a report that finds any is not ok."""
 
 from __future__ import annotations
 

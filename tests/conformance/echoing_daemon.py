@@ -1,4 +1,4 @@
-"""The object behind the gateway in the conformance table: answers what it was told."""
+"""The object behind the gateway in the conformance table: answers what it received."""
 
 import asyncio
 import json
@@ -9,17 +9,17 @@ from ubus_py import Call, Method, Object
 
 
 class EchoingDaemon:
-    """`told`: the arguments of every call so far."""
+    """`received`: the arguments of every call so far."""
 
     def __init__(self) -> None:
-        self.told: list[dict[str, Any]] = []
+        self.received: list[dict[str, Any]] = []
 
     async def request(self, call: Call) -> Mapping[str, Any]:
         """Answer with the arguments, as JSON."""
-        told = dict(call.args)
-        self.told.append(told)
+        received = dict(call.args)
+        self.received.append(received)
         headers = {"content-type": "application/json"}
-        return {"status": 200, "reason": "OK", "headers": headers, "body": json.dumps(told)}
+        return {"status": 200, "reason": "OK", "headers": headers, "body": json.dumps(received)}
 
     def object(self) -> Object:
         """The object to publish."""

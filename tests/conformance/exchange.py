@@ -51,8 +51,8 @@ async def hang_up(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
 
 
-def check(case: Case, answer: Answer, told: dict[str, Any] | None) -> None:
-    """Assert what the case says of the answer, and of what the daemon was told (None: it was not called)."""
+def check(case: Case, answer: Answer, received: dict[str, Any] | None) -> None:
+    """Assert what the case says of the answer, and of what the daemon received (None: it was not called)."""
     assert answer.status == case.status, answer
     if case.reason is not None:
         assert answer.reason == case.reason
@@ -66,13 +66,13 @@ def check(case: Case, answer: Answer, told: dict[str, Any] | None) -> None:
         assert error["message"]
     for name, value in case.response_headers.items():
         assert answer.headers.get(name) == value, name
-    assert (told is not None) is case.reaches_daemon
-    if told is None:
+    assert (received is not None) is case.reaches_daemon
+    if received is None:
         return
-    for name, expected in (case.told or {}).items():
-        assert told[name] == expected, name
+    for name, expected in (case.received or {}).items():
+        assert received[name] == expected, name
     for name, header in case.told_headers.items():
-        assert told["headers"].get(name) == header, name
+        assert received["headers"].get(name) == header, name
 
 
 async def _one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, case: Case) -> Answer:

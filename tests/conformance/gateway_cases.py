@@ -4,7 +4,7 @@ Two programs are held to this table: the simulator's stand-in (``test_gateway_st
 gateway in a real uhttpd (``tests/interop``). Behind either stands the same daemon: an object
 ``stripe-payments.http`` whose ``request`` answers 200 with, as JSON, the very arguments it was called with. A
 case says what the client sends, byte for byte, and what then must hold of the response, and of what the
-daemon was told.
+daemon received.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,10 +41,10 @@ class Case:
     """The response has no body."""
     response_headers: Mapping[str, str] = field(default_factory=dict)
 
-    told: Mapping[str, object] | None = None
+    received: Mapping[str, object] | None = None
     """Of the arguments that the daemon was called with: these, exactly."""
     told_headers: Mapping[str, str | None] = field(default_factory=dict)
-    """Of the headers that the daemon was told: these; None: must be absent."""
+    """Of the headers that the daemon received: these; None: must be absent."""
     reaches_daemon: bool = True
 
     then: "Case | None" = None
@@ -54,7 +54,7 @@ class Case:
 HEALTH: Final = Case(
     "the health of the service",
     "/api/payments/health",
-    told={"method": "GET", "path": "/api/payments/health", "query": "", "body": ""},
+    received={"method": "GET", "path": "/api/payments/health", "query": "", "body": ""},
 )
 
 LONG: Final = Case(
@@ -62,7 +62,7 @@ LONG: Final = Case(
     "/api/payments/webhook",
     method="POST",
     body=b"x" * CAP,
-    told={"body": "x" * CAP},
+    received={"body": "x" * CAP},
 )
 """Several of these at once are more than ubusd keeps for one process (1 MiB): each has to arrive."""
 
@@ -91,7 +91,7 @@ CASES: Final = [
             ("Sec-Fetch-Site", "same-origin"),
         ),
         body='{"price_id":"più"}'.encode(),
-        told={
+        received={
             "method": "POST",
             "path": "/api/payments/create-checkout-session",
             "body": '{"price_id":"più"}',
@@ -114,36 +114,36 @@ CASES: Final = [
             ("Content-Type", "application/json; charset=utf-8"),
         ),
         body=b'{\n  "id": "evt_1",\r\n\t"unusual":  "\\u00e9"\n}\n',
-        told={"body": '{\n  "id": "evt_1",\r\n\t"unusual":  "\\u00e9"\n}\n'},
+        received={"body": '{\n  "id": "evt_1",\r\n\t"unusual":  "\\u00e9"\n}\n'},
         told_headers={"stripe-signature": "t=1,v1=aa,v1=bb,v0=cc"},
     ),
     Case(
         "a query, as it was written",
         "/payment-success?session_id=cs_test_a%2Fb&x=%C3%A9+1",
-        told={"path": "/payment-success", "query": "session_id=cs_test_a%2Fb&x=%C3%A9+1"},
+        received={"path": "/payment-success", "query": "session_id=cs_test_a%2Fb&x=%C3%A9+1"},
     ),
-    Case("the page of a cancelled payment", "/payment-cancel", told={"path": "/payment-cancel"}),
+    Case("the page of a cancelled payment", "/payment-cancel", received={"path": "/payment-cancel"}),
     Case(
         "the pages below the API",
         "/api/payments/payment-success",
-        told={"path": "/api/payments/payment-success"},
+        received={"path": "/api/payments/payment-success"},
     ),
-    Case("the mount itself", "/api/payments", told={"path": "/api/payments"}),
-    Case("the mount with a slash", "/api/payments/", told={"path": "/api/payments/"}),
+    Case("the mount itself", "/api/payments", received={"path": "/api/payments"}),
+    Case("the mount with a slash", "/api/payments/", received={"path": "/api/payments/"}),
     Case(
-        "an address that nobody knows is the daemon's to refuse",
+        "an unknown address is the daemon's to refuse",
         "/api/payments/no/such/thing",
-        told={"path": "/api/payments/no/such/thing"},
+        received={"path": "/api/payments/no/such/thing"},
     ),
     Case(
         "dots are not walked",
         "/api/payments/status/../../etc/passwd",
-        told={"path": "/api/payments/status/../../etc/passwd"},
+        received={"path": "/api/payments/status/../../etc/passwd"},
     ),
     Case(
         "escapes are not undone",
         "/api/payments/status/a%2fb%00",
-        told={"path": "/api/payments/status/a%2fb%00"},
+        received={"path": "/api/payments/status/a%2fb%00"},
     ),
     Case(
         "a name that only begins like a mount",
@@ -167,26 +167,26 @@ CASES: Final = [
         reaches_daemon=False,
     ),
     Case(
-        "HEAD is told as HEAD and gets no body",
+        "HEAD is passed on as HEAD and gets no body",
         "/api/payments/health",
         method="HEAD",
         empty=True,
-        told=None,
+        received=None,
     ),
     Case(
         "OPTIONS is the daemon's to answer",
         "/api/payments/webhook",
         method="OPTIONS",
-        told={"method": "OPTIONS"},
+        received={"method": "OPTIONS"},
     ),
     Case(
         "DELETE is the daemon's to refuse",
         "/api/payments/webhook",
         method="DELETE",
-        told={"method": "DELETE"},
+        received={"method": "DELETE"},
     ),
     Case(
-        "nobody but the gateway says who is asking",
+        "only the gateway says who is asking",
         "/api/payments/health",
         headers=(
             ("X-Remote-Addr", "203.0.113.9"),
@@ -206,7 +206,7 @@ CASES: Final = [
         "/api/payments/webhook",
         method="POST",
         chunks=(b'{"a":', b" ", b'"' + b"x" * 5000 + b'"}'),
-        told={"body": '{"a": "' + "x" * 5000 + '"}'},
+        received={"body": '{"a": "' + "x" * 5000 + '"}'},
     ),
     LONG,
     Case(
@@ -250,7 +250,7 @@ CASES: Final = [
     ),
     AWAY,
     Case(
-        "the daemon is away while somebody comes back from paying: a page, not JSON",
+        "the daemon is away while a buyer comes back from paying: a page, not JSON",
         "/payment-success?session_id=cs_test_1",
         daemon=False,
         status=503,

@@ -48,8 +48,8 @@ async def test_case(front: BrowserFront, case: Case) -> None:
         await bus.close()
     for part, answer in zip([case, case.then], answers, strict=False):
         assert part is not None
-        check(part, answer, daemon.told.pop(0) if part.reaches_daemon else None)
-    assert daemon.told == []  # nothing of a body was taken for a request
+        check(part, answer, daemon.received.pop(0) if part.reaches_daemon else None)
+    assert daemon.received == []  # nothing of a body was taken for a request
 
 
 async def test_long_bodies_at_once_do_not_push_each_other_off_the_bus(front: BrowserFront) -> None:
@@ -60,7 +60,7 @@ async def test_long_bodies_at_once_do_not_push_each_other_off_the_bus(front: Bro
         exchanges = (exchange(str(address.hostname), int(address.port or 0), LONG) for _ in range(12))
         answers = await asyncio.gather(*exchanges)
     assert [answer.status for (answer,) in answers] == [200] * 12
-    assert [len(told["body"]) for told in daemon.told] == [CAP] * 12
+    assert [len(received["body"]) for received in daemon.received] == [CAP] * 12
 
 
 async def test_a_slow_body_ends_its_connection(front: BrowserFront, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ async def test_a_slow_body_ends_its_connection(front: BrowserFront, monkeypatch:
         await bus.publish(daemon.object())
         answer = await half_a_body(str(address.hostname), int(address.port or 0))
     assert answer.startswith(b"HTTP/1.1 502 ")
-    assert daemon.told == []
+    assert daemon.received == []
 
 
 async def test_a_daemon_that_does_not_reply_is_not_waited_for(

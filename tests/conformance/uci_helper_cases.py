@@ -220,7 +220,7 @@ CASES: tuple[Case, ...] = (
     Case("nothing to store is fine", (_store({}), _store_prices({}))),
     Case("a table's entry without a name is none, as everywhere in rpcd", (_store({"": FEATURE}),)),
     Case(
-        "the state file is made again when somebody has deleted it",
+        "the state file is made again when it was deleted",
         (_store({"monitoring": {"unlocked": True}}),),
         features="\nconfig feature 'monitoring'\n\toption unlocked '1'\n\n",
         absent=("stripe-features",),
@@ -268,7 +268,7 @@ CASES: tuple[Case, ...] = (
     _refused("one bad one spoils all", _store({"monitoring": FEATURE, "x y": FEATURE}, _BAD)),
     _refused("features missing", Call("store", {}, _BAD)),
     _refused("features of the wrong type", Call("store", {"features": ["monitoring"]}, _BAD)),
-    _refused("an argument nobody declared", Call("store", {"features": {}, "config": "network"}, _BAD)),
+    _refused("an argument that is not declared", Call("store", {"features": {}, "config": "network"}, _BAD)),
     _refused("an argument load does not have", Call("load", {"config": "wireless"}, _BAD)),
     Case(
         "a price id is set, and replaced",
@@ -278,7 +278,7 @@ CASES: tuple[Case, ...] = (
         ).replace("price_old", "price_2Def"),
     ),
     Case("the same price id again writes nothing", (_store_prices({"price_premium_yearly": "price_old"}),)),
-    _refused("a price nobody configured", _store_prices({"price_new": "price_1"}, _BAD)),
+    _refused("a price that is not configured", _store_prices({"price_new": "price_1"}, _BAD)),
     _refused("a section that is no price", _store_prices({"main": "price_1"}, _BAD)),
     _refused("a price id with a quote", _store_prices({"price_premium_yearly": "price_1'"}, _BAD)),
     _refused("a price id with a newline", _store_prices({"price_premium_yearly": "price_1\n"}, _BAD)),

@@ -241,7 +241,7 @@ class RouterWithBackups:
 
 
 def make_certificate(folder: Path, name: str, *extensions: str) -> tuple[Path, Path]:
-    """A certificate that nobody else has signed, and its key."""
+    """A self-signed certificate, and its key."""
     certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
     added = [part for extension in extensions for part in ("-addext", extension)]
     made = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", f"/CN={name}"]

@@ -222,7 +222,7 @@ async def test_what_goes_wrong_is_said_and_leaves_nothing_readable(
 
     server.refuse = False
     (router.root / "etc/remote-backup/ca.pem").unlink()
-    assert (await router.backup_now())[0] == 1, "a server that nobody vouches for gets nothing"
+    assert (await router.backup_now())[0] == 1, "a server without a trusted certificate gets nothing"
     assert len(server.stored) == 1
 
     (router.root / "etc/remote-backup/recipient.pem").unlink()

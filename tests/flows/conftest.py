@@ -19,7 +19,7 @@ echo "$ACTION $FEATURE $SOURCE" >> "{log}"
 
 
 class Buyer:
-    """Somebody at the router: buys over the bus, looks at every place where an unlocked feature shows."""
+    """A buyer at the router: buys over the bus, checks every place where an unlocked feature shows."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -34,7 +34,7 @@ class Buyer:
     async def listens(self) -> Self:
         """Waits until the bus delivers events to them."""
 
-        async with Client(str(self.world.bus_path)) as another:  # nobody hears their own events
+        async with Client(str(self.world.bus_path)) as another:  # a client does not get its own events
 
             async def heard() -> bool:
                 await another.send("stripe-payments.probe")
@@ -80,7 +80,7 @@ class Buyer:
         action = "unlock" if unlocked else "lock"
 
         async def agreed() -> bool:
-            told = [
+            reported = [
                 event.data["unlocked"]
                 for event in self.events
                 if event.name == "stripe-payments.feature" and event.data.get("feature") == feature
@@ -89,7 +89,7 @@ class Buyer:
             return (
                 await self.world.answers_unlocked(feature) is unlocked
                 and self.in_uci(feature).get("unlocked") == ("1" if unlocked else "0")
-                and told[-1:] == [unlocked]
+                and reported[-1:] == [unlocked]
                 and scripts[-1:] == [action]
             )
 

@@ -1,4 +1,4 @@
-"""Somebody with a plan: what they do with it, and whether the whole router agrees on it afterwards."""
+"""A subscriber: what they do with a plan, and whether all of the router agrees afterwards."""
 
 import time
 from typing import Any
@@ -92,18 +92,18 @@ class Subscriber(Buyer):
                 return False
         elif held["unlocked"]:
             return False
-        told = [
+        reported = [
             event.data
             for event in self.events
             if event.name == "stripe-payments.feature" and event.data.get("feature") == name
         ]
-        if (told[-1]["unlocked"] if told else False) is not held["unlocked"]:
+        if (reported[-1]["unlocked"] if reported else False) is not held["unlocked"]:
             return False
-        if told and (told[-1]["source"], told[-1]["reason"]) != (held["source"], held["reason"]):
+        if reported and (reported[-1]["source"], reported[-1]["reason"]) != (held["source"], held["reason"]):
             return False
         scripts = self.flips(name)
         return (scripts[-1] if scripts else "lock") == ("unlock" if held["unlocked"] else "lock")
 
     def flips(self, feature: str) -> list[str]:
-        """What the hotplug scripts were told of a feature: unlock, lock, unlock, …"""
+        """The calls of the hotplug scripts for a feature: unlock, lock, unlock, …"""
         return [line.split()[0] for line in self.hotplug() if line.split()[1:2] == [feature]]

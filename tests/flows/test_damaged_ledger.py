@@ -34,7 +34,7 @@ async def test_nothing_locks_and_everything_comes_back(tmp_path: Path) -> None:
         await world.daemon.start()
         await world.daemon_answers()
         kept = [entry.name for entry in ledger.parent.iterdir() if entry.name.startswith("ledger.db.corrupt")]
-        assert kept, "the damaged file is kept for whoever wants to look at it"
+        assert kept, "the damaged file is kept for an investigation"
         assert await subscriber.refusal("sync") == "stripe_unreachable"
         assert await subscriber.call("features") == before
         assert (await subscriber.call("transactions"))["transactions"] == []

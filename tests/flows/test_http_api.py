@@ -50,7 +50,7 @@ def signed(body: bytes, secret: str, at: int | None = None) -> dict[str, str]:
 
 
 def event(**changes: Any) -> bytes:
-    """An event that names an object nobody has."""
+    """An event that names an unknown object."""
     return json.dumps(
         {
             "id": "evt_test_unknown",

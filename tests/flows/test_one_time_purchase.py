@@ -1,4 +1,4 @@
-"""Somebody buys Premium once and for all."""
+"""A one-time purchase of Premium."""
 
 import asyncio
 import os
@@ -52,12 +52,12 @@ async def test_a_declined_card_unlocks_nothing_and_says_why(world: World, buyer:
     outcome = await world.pay(session_id, "4000000000000002")
     assert "declined" in str(outcome)
 
-    async def told() -> bool:
+    async def reported() -> bool:
         payment = await buyer.payment(session_id)
         return bool(payment.get("failure"))
 
     await world.bus.call("stripe-payments", "sync", {})
-    await world.wait_until(told)
+    await world.wait_until(reported)
     payment: Any = await buyer.payment(session_id)
     assert payment["status"] in {"unpaid", "failed"}
     assert payment["failure"]["code"] == "card_declined"

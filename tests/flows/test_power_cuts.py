@@ -15,7 +15,7 @@ async def _comes_back_unlocked_once(world: World, buyer: Buyer) -> None:
     await world.daemon_answers()
     await buyer.everywhere(unlocked=True)
     assert buyer.unlock_count() >= 1
-    # An effect may be told again after a crash (at least once), but nothing is ever bought or charged twice.
+    # After a crash an effect may be delivered again (at least once), nothing is bought or charged twice.
     charges = await world.account.request("GET", "charges")
     assert [charge["paid"] for charge in charges["data"]] == [True]
 

@@ -61,6 +61,6 @@ async def test_paid_once_and_unlocked(world: World, buyer: Buyer, seed: int) -> 
     for kind in ("charges", "customers", "checkout/sessions"):
         made = (await world.account.request("GET", kind))["data"]
         assert len(made) == 1, f"{len(made)} {kind}"
-    # told at least once, and never of a lock in between
+    # delivered at least once, and never of a lock in between
     assert {line.split()[0] for line in buyer.hotplug() if line.split()[1] == FEATURE} == {"unlock"}
     assert "Traceback" not in world.daemon.log_text()

@@ -203,7 +203,7 @@ async def test_the_second_run_makes_nothing(new_router: World) -> None:
 
 @pytest.mark.usefixtures("slow_rpcd")
 async def test_what_is_stored_is_in_force_when_the_answer_comes(new_router: World) -> None:
-    """Whoever asks next, at once, finds it: nobody has to wait for the daemon to read its settings again."""
+    """The next call finds it: no caller waits for the daemon to read its settings again."""
     stored = (await provision(new_router))["stored"]
     catalog: Any = await new_router.bus.call("stripe-payments", "catalog", {})
     sold = [price for item in (*catalog["plans"], *catalog["products"]) for price in item["prices"]]
@@ -302,12 +302,12 @@ async def test_a_difference_is_reported_and_left_alone(
     stored, before = in_uci(new_router)[MONTHLY], posts(new_router)
     await reconfigure(new_router, MONTHLY, **configured)
     english, italian = await provision(new_router), await provision(new_router, locale="it")
-    told = row(english, MONTHLY)
-    assert (told["state"], told["action"]) == ("different", "")
-    assert told["differences"] == [{"field": field, "configured": here, "at_stripe": there}]
-    assert "replace=true" in told["hint"]
+    reported = row(english, MONTHLY)
+    assert (reported["state"], reported["action"]) == ("different", "")
+    assert reported["differences"] == [{"field": field, "configured": here, "at_stripe": there}]
+    assert "replace=true" in reported["hint"]
     assert "replace=true" in row(italian, MONTHLY)["hint"]
-    assert told["detail"] != row(italian, MONTHLY)["detail"]
+    assert reported["detail"] != row(italian, MONTHLY)["detail"]
     assert english["different"] == [MONTHLY]
     assert posts(new_router) == before
     assert in_uci(new_router)[MONTHLY] == stored
@@ -335,9 +335,9 @@ async def test_replace_makes_a_new_price_and_hands_the_key_over(new_router: Worl
 async def test_an_archived_price_is_reported(new_router: World) -> None:
     await provision(new_router)
     await change_at_stripe(new_router, MONTHLY, active=False)
-    told = row(await provision(new_router), MONTHLY)
-    assert (told["state"], told["action"]) == ("inactive", "")
-    assert "Dashboard" in told["hint"]
+    reported = row(await provision(new_router), MONTHLY)
+    assert (reported["state"], reported["action"]) == ("inactive", "")
+    assert "Dashboard" in reported["hint"]
     assert "archiviato" in row(await provision(new_router, locale="it"), MONTHLY)["detail"]
     await provision(new_router, replace=True)
     assert row(await provision(new_router), MONTHLY)["state"] == "found"

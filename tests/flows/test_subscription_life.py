@@ -88,7 +88,7 @@ async def test_from_the_first_payment_to_the_end(subscriber: Subscriber) -> None
     await subscriber.agreed(NOTHING, "canceled")
     assert (await subscriber.subscription())["status"] == "canceled"
 
-    # Every flip was told once, and every payment is in the history with its document.
+    # Every flip was delivered once, and every payment is in the history with its document.
     assert subscriber.flips("remote_backup_daily") == ["unlock", "lock", "unlock", "lock"]
     assert subscriber.flips("monitoring_24_7") == ["unlock", "lock"]
     charged = sorted(await subscriber.charged())

@@ -61,14 +61,14 @@ async def test_each_with_its_own_endpoint_and_its_own_purchases(tmp_path: Path) 
 
 
 async def _delivered(world: World, endpoints: int) -> bool:
-    """Every endpoint was told of a completed session, and answered 200."""
+    """Every endpoint received a completed session, and answered 200."""
     deliveries = world.stripe.deliveries()
-    told = [
+    reported = [
         one
         for one in deliveries
         if one["type"] == "checkout.session.completed" and one["state"] == "delivered"
     ]
-    return len(told) >= endpoints
+    return len(reported) >= endpoints
 
 
 async def test_a_foreign_id_is_refused_with_words(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ async def test_what_ended_meanwhile_locks_once_the_time_is_known(
     await boot_in_1970(subscriber, tmp_path)
     await a_week_passes(subscriber, tmp_path)
     assert await subscriber.refusal("sync") == "stripe_unreachable"
-    await subscriber.agreed(PREMIUM, "ending")  # its end has passed, but nobody here can know
+    await subscriber.agreed(PREMIUM, "ending")  # its end has passed, but the router cannot know
     await world.control("faults", {})
     await subscriber.call("sync")
     await subscriber.agreed(NOTHING, "canceled")
@@ -134,7 +134,7 @@ async def test_a_webhook_that_comes_before_the_time_is_known_is_not_lost(
     await world.control("faults", {"drop_connection": True, "webhooks": "on"})
     seen = len(world.stripe.deliveries())
     name = (await subscriber.subscription())["id"]
-    # Somebody ends the plan in Stripe's Dashboard: the router is told, and cannot verify it.
+    # The plan is ended in Stripe's Dashboard: the router gets the event, and cannot verify it.
     subscriptions.cancel(world.stripe.account, world.stripe.account.get("subscription", name), {})
 
     async def refused() -> bool:

@@ -65,7 +65,7 @@ class Life:
         self.options = Options() if options is None else options
         self.cloud = StripeCloud(seed=seed, clock=StandingClock(START))
         self.account = self.cloud.account
-        self.told: list[str] = []
+        self.seen: list[str] = []
         self.account.on_event.append(self._tell)
         self.prices: dict[str, Json] = {}
         for sold in CATALOG:
@@ -87,7 +87,7 @@ class Life:
             "/v1/coupons", amount_off=200, currency="eur", duration="repeating", duration_in_months=3
         )
         self.customer = self.post("/v1/customers", metadata={"router_id": ROUTER})["id"]
-        self.told.clear()
+        self.seen.clear()
 
     @property
     def now(self) -> int:
@@ -141,7 +141,7 @@ class Life:
         return route.handler(self.account, params, *ids)
 
     def _tell(self, event: Json) -> None:
-        self.told.append(event["data"]["object"].get("id", ""))
+        self.seen.append(event["data"]["object"].get("id", ""))
 
     def apply(self, command: Command) -> bool:
         """Whether anything happened. A minute passes first: no two commands share a second."""
@@ -150,13 +150,13 @@ class Life:
         if verb == "wait":
             self.cloud.advance(WAITS[how % len(WAITS)] * DAY)
             return True
-        before = len(self.told)
+        before = len(self.seen)
         try:
             COMMANDS[verb](self, which, how)
         except StripeApiError as error:
             if error.status >= 500:
                 raise
-        return len(self.told) > before
+        return len(self.seen) > before
 
     # -- whom it is about --------------------------------------------------------------------------
 

@@ -29,9 +29,9 @@ class Observer:
 
     def observe(self) -> State:
         """The state after everything that happened since the last time."""
-        for object_id in dict.fromkeys(self._life.told):
+        for object_id in dict.fromkeys(self._life.seen):
             self._store(object_id)
-        self._life.told.clear()
+        self._life.seen.clear()
         # a new mapping every time, as from the ledger
         self._parsed = parse_objects(dict(self._objects), self._parsed)
         return self.project_again(self._life.now, self._life.now)

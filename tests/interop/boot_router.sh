@@ -52,7 +52,7 @@ procd -S &
 ubus -t 60 wait_for service log
 echo booted
 
-# whoever boots a router holds the other end of standard input: however the tests end, the router ends with them
+# the process that boots a router holds the other end of standard input: however the tests end, the router ends with them
 trap 'exit 0' TERM
 { read -r _ || :; kill -TERM $$; } <&3 &
 

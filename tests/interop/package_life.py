@@ -83,7 +83,7 @@ def test_an_upgrade_brings_the_new_daemon_and_keeps_what_is_set_and_known(router
     assert router.sh("ls /etc/uci-defaults").split() == [], "what has run is gone"
     assert router.sh("ls /etc/rc.d | grep -c stripe-payments").strip() == "2"
 
-    # The new release's own configuration is there to compare with, and in nobody's way; its state is not.
+    # The new release's own configuration is there to compare with, and replaces nothing; its state is not.
     assert router.sh("ls /etc/config | grep ^stripe-features").split() == ["stripe-features"]
     shipped = f"/etc/config/stripe-payments{router.new_beside_changed}"
     assert router.sh(f"cat {shipped}").endswith(SHIPPED_WITH_IT)
@@ -174,6 +174,6 @@ def _features(router: PackagedRouter) -> str:
 
 
 def _options(config: str) -> list[str]:
-    """A configuration without the white space and quotes that `uci` writes anew, and without comments."""
+    """A configuration without the white space and quotes that `uci` writes again, and without comments."""
     lines = [" ".join(line.replace("'", "").split("#")[0].split()) for line in config.splitlines()]
     return [line for line in lines if line]

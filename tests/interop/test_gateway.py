@@ -40,8 +40,8 @@ async def test_case(openwrt: OpenWrt, case: Case) -> None:
         await bus.close()
     for part, answer in zip([case, case.then], answers, strict=False):
         assert part is not None
-        check(part, answer, daemon.told.pop(0) if part.reaches_daemon else None)
-    assert daemon.told == []
+        check(part, answer, daemon.received.pop(0) if part.reaches_daemon else None)
+    assert daemon.received == []
 
 
 async def test_a_slow_body_is_waited_for(openwrt: OpenWrt) -> None:
@@ -56,7 +56,7 @@ async def test_a_slow_body_is_waited_for(openwrt: OpenWrt) -> None:
             await asyncio.sleep(0.2)
         assert b"200 OK" in await reader.readline()
         await hang_up(writer)
-    assert daemon.told[0]["body"] == "abcdef"
+    assert daemon.received[0]["body"] == "abcdef"
 
 
 async def test_more_at_once_than_uhttpd_runs_are_all_answered(openwrt: OpenWrt) -> None:
@@ -67,7 +67,7 @@ async def test_more_at_once_than_uhttpd_runs_are_all_answered(openwrt: OpenWrt) 
         for case in (HEALTH, Case("no body", "/api/payments/webhook", method="POST")):
             answers = await asyncio.gather(*(exchange(*address(openwrt), case) for _ in range(24)))
             assert [answer.status for (answer,) in answers] == [200] * 24
-    assert len(daemon.told) == 48
+    assert len(daemon.received) == 48
 
 
 async def test_long_bodies_at_once_do_not_push_each_other_off_the_bus(openwrt: OpenWrt) -> None:
@@ -77,7 +77,7 @@ async def test_long_bodies_at_once_do_not_push_each_other_off_the_bus(openwrt: O
         await bus.publish(daemon.object())
         answers = await asyncio.gather(*(exchange(*address(openwrt), LONG) for _ in range(12)))
     assert [answer.status for (answer,) in answers] == [200] * 12
-    assert [len(told["body"]) for told in daemon.told] == [CAP] * 12
+    assert [len(received["body"]) for received in daemon.received] == [CAP] * 12
 
 
 async def test_half_a_body_never_reaches_the_daemon(openwrt: OpenWrt) -> None:
@@ -90,7 +90,7 @@ async def test_half_a_body_never_reaches_the_daemon(openwrt: OpenWrt) -> None:
         await hang_up(writer)
         answers = await exchange(*address(openwrt), HEALTH)
         assert answers[0].status == 200
-    assert [told["path"] for told in daemon.told] == ["/api/payments/health"]
+    assert [received["path"] for received in daemon.received] == ["/api/payments/health"]
 
 
 async def test_two_requests_at_once_on_one_connection_get_two_answers(openwrt: OpenWrt) -> None:
@@ -106,7 +106,7 @@ async def test_two_requests_at_once_on_one_connection_get_two_answers(openwrt: O
         text = (await asyncio.wait_for(reader.read(), 30)).decode()
         await hang_up(writer)
     assert re.findall(r"HTTP/1.1 (\d+)", text)[0] == "413"
-    assert [told["path"] for told in daemon.told] in ([], ["/api/payments/second"])
+    assert [received["path"] for received in daemon.received] in ([], ["/api/payments/second"])
 
 
 async def test_luci_is_still_there(openwrt: OpenWrt) -> None:
@@ -158,7 +158,7 @@ async def test_a_slow_client_holds_a_slot_of_luci_for_five_seconds_at_most(openw
             assert "luci_password" in (await page).stdout
         assert time.monotonic() - began < BODY_S + 2
     assert [answer.split(b"\r\n")[0] for answer in answers] == [b"HTTP/1.1 502 Bad Gateway"] * 3
-    assert daemon.told == []
+    assert daemon.received == []
 
 
 async def test_a_client_that_reads_nothing_holds_no_slot(openwrt: OpenWrt) -> None:
@@ -282,7 +282,7 @@ async def test_tls_is_what_the_daemon_is_told(openwrt: OpenWrt, certificate: Pat
         writer.write(b"GET /api/payments/health HTTP/1.1\r\nHost: x\r\nX-Forwarded-Proto: gopher\r\n\r\n")
         assert b"200 OK" in await asyncio.wait_for(reader.readline(), 30)
         await hang_up(writer)
-    assert daemon.told[0]["headers"]["x-forwarded-proto"] == "https"
+    assert daemon.received[0]["headers"]["x-forwarded-proto"] == "https"
 
 
 def test_a_handler_that_does_not_compile_never_takes_luci_down(openwrt: OpenWrt) -> None:
@@ -311,7 +311,7 @@ def test_what_somebody_has_staged_is_not_published_by_mounting(openwrt: OpenWrt)
 
 
 def test_the_gateways_own_texts_are_those_of_its_stand_in() -> None:
-    """Whoever reads an error must not be able to tell which of the two wrote it."""
+    """A reader of an error cannot tell which of the two wrote it."""
     repository = Path(__file__).parents[2]
     ucode = (repository / "files" / GATEWAY.lstrip("/")).read_text()
     python = (repository / "simulator/browser_front/gateway.py").read_text()

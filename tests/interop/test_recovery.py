@@ -1,4 +1,4 @@
-"""What goes down comes back within ten seconds, with nothing lost; nobody does anything.
+"""What goes down comes back within ten seconds, with nothing lost, by itself.
 
 The ten seconds are the product's promise, not a measurement: they are counted on the real stack.
 """

@@ -107,7 +107,7 @@ async def test_reload_does_not_restart_and_a_new_version_does(world: OpenWrtWorl
     world.openwrt.sh(f"{INIT} start")
 
     async def upgraded() -> bool:
-        # ubusd tells nobody that the called one has left in the middle of a call
+        # ubusd does not tell the caller that the called one has left in the middle of a call
         with contextlib.suppress(StatusError, CallTimeout):
             return (await world.bus.call(SERVICE, "status", {}, timeout=2)).get("version") == "99.0.1"
         return False
@@ -251,13 +251,13 @@ async def test_a_network_or_a_clock_that_comes_up_has_it_ask_stripe(world: OpenW
     network = world.openwrt.root / "lib/functions/network.sh"
     network.parent.mkdir(parents=True, exist_ok=True)
     network.write_text('network_find_wan() { eval "$1=wan"; }\n')
-    told = 'msg="network up: poll scheduled"'
+    reported = 'msg="network up: poll scheduled"'
     for subsystem, variables in (("iface", ["ACTION=ifup", "INTERFACE=wan"]), ("ntp", ["ACTION=step"])):
-        before = world.openwrt.log().count(told)
+        before = world.openwrt.log().count(reported)
         world.openwrt.sh(f"ubus call hotplug.{subsystem} call '{json.dumps({'env': variables})}'")
 
         async def heard(before: int = before) -> bool:
-            return world.openwrt.log().count(told) > before
+            return world.openwrt.log().count(reported) > before
 
         await world.wait_until(heard)
 

@@ -121,7 +121,7 @@ class ServiceOfProcd:
         await asyncio.to_thread(kill)
 
     async def start(self) -> None:
-        """Nobody does anything: procd does."""
+        """By procd alone."""
 
     async def stop(self, *, patience_s: float = 10.0) -> None:
         """Through the init script."""

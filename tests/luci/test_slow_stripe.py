@@ -94,7 +94,7 @@ async def test_a_daemon_that_is_killed_in_the_middle_orders_once(world: World, v
     await world.control("faults", {"latency_ms": 2000, **ORDERS})
     page = visitor.page
     await visitor.log_in(_lan(world))
-    await page.evaluate("L.env.rpctimeout = 6")  # the caller of a daemon that died is never told by ubusd
+    await page.evaluate("L.env.rpctimeout = 6")  # the caller of a daemon that died gets no notice from ubusd
     await page.click(PAY)
     await _asked(world)
     await world.daemon.kill()

@@ -1,4 +1,4 @@
-"""Packages for apk. Its archives are the SDK's to write: a stand-in for the SDK says what it was told."""
+"""Packages for apk. Its archives are the SDK's to write: a stand-in for the SDK reports its arguments."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def _sdk(folder: Path, apk: str = APK) -> Path:
 
 @pytest.fixture(scope="session")
 def apks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """By the name of the package's file, what apk was told."""
+    """By the name of the package's file, the arguments of apk."""
     output = tmp_path_factory.mktemp("apk")
     sdk = Sdk.find(_sdk(tmp_path_factory.mktemp("sdk")))
     build(output, DOWNLOADS, TIME, sdk)
@@ -98,7 +98,7 @@ def test_fields(daemon: dict[str, Any]) -> None:
 
 
 def test_what_is_built_of_one_source_says_so(apks: dict[str, dict[str, Any]]) -> None:
-    assert [told["info"]["origin"] for file, told in sorted(apks.items())] == [
+    assert [reported["info"]["origin"] for file, reported in sorted(apks.items())] == [
         "luci-app-stripe-payments",
         "luci-app-stripe-payments",
         "python3-stripe",
@@ -107,17 +107,17 @@ def test_what_is_built_of_one_source_says_so(apks: dict[str, dict[str, Any]]) ->
 
 
 def test_files_belong_to_root_and_bear_the_release_s_time(apks: dict[str, dict[str, Any]]) -> None:
-    for told in apks.values():
-        assert told["under_fakeroot"]
-        assert told["times"] == [TIME]
-        assert told["epoch"] == str(TIME)
+    for reported in apks.values():
+        assert reported["under_fakeroot"]
+        assert reported["times"] == [TIME]
+        assert reported["epoch"] == str(TIME)
 
 
 def test_the_files_are_those_of_the_other_format(apks: dict[str, dict[str, Any]], installed: Path) -> None:
-    told: dict[str, int] = {}
+    reported: dict[str, int] = {}
     for package in apks.values():
-        told |= {path: mode for path, mode in package["files"].items() if "lib/apk" not in path}
-    assert told == {
+        reported |= {path: mode for path, mode in package["files"].items() if "lib/apk" not in path}
+    assert reported == {
         str(path.relative_to(installed)): path.stat().st_mode & 0o7777
         for path in installed.rglob("*")
         if path.is_file()

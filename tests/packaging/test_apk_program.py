@@ -82,7 +82,7 @@ def apk(tmp_path: Path) -> Apk:
 
 
 def test_building_again_gives_the_same_bytes(built_apks: Path, tmp_path: Path) -> None:
-    """Elsewhere, later, by somebody whose files are private, and with an older package in the way."""
+    """Elsewhere, later, by a user whose files are private, and with an older package in the way."""
     sdk, output = sdk_folder(tmp_path / "sdk", Path(str(find_apk()))), tmp_path / "out"
     output.mkdir()
     (output / "stripe-payments-0.0.1-r1.apk").write_bytes(b"old")

@@ -27,7 +27,7 @@ def test_every_package_is_built(built: Path) -> None:
 
 
 def test_building_again_gives_the_same_bytes(built: Path, tmp_path: Path) -> None:
-    """Elsewhere, later, by somebody whose files are private, and with an older package in the way."""
+    """Elsewhere, later, by a user whose files are private, and with an older package in the way."""
     (tmp_path / "stripe-payments_0.0.1-r1_all.ipk").write_bytes(b"old")
     done = subprocess.run(
         [

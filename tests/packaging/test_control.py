@@ -1,4 +1,4 @@
-"""What opkg is told about each package: fields, dependencies, configuration files, scripts."""
+"""What opkg reads of each package: fields, dependencies, configuration files, scripts."""
 
 import subprocess
 from pathlib import Path

@@ -96,7 +96,7 @@ def test_luci_s_own_compiler_writes_the_same_bytes(catalogue: Path, tmp_path: Pa
         target = tmp_path / "compiled.lmo"
         subprocess.run([compiler, source, target], check=True, timeout=30)
         theirs, ours = target.read_bytes(), compile_po(source)
-        # Plural forms: po2lmo counts from the form before; nobody reads the number.
+        # Plural forms: po2lmo counts from the form before; the number is not used.
         assert decode(theirs) == decode(ours)
         if source == PO:
             assert theirs == ours

@@ -1,4 +1,4 @@
-/* Which files are the daemon's state, told by their paths: there is no table of descriptors to go wrong. */
+/* Which files are the daemon's state, known by their paths: there is no table of descriptors to go wrong. */
 #include "preload.h"
 
 #include <errno.h>

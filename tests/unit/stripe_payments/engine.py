@@ -272,7 +272,7 @@ class Engine:
         held = await self.ledger.read(lambda tx: tx.features.all())
         return held[feature].reason
 
-    async def told(self, kind: str) -> list[dict[str, Any]]:
+    async def emitted(self, kind: str) -> list[dict[str, Any]]:
         """The payloads in the outbox of one kind, oldest first."""
         pending = await self.ledger.read(lambda tx: tx.outbox.pending(1000))
         return [effect.payload for effect in pending if effect.kind == kind]

@@ -44,8 +44,8 @@ class Reply:
     def json(self) -> Any:
         return json.loads(self.body)
 
-    def as_told(self) -> dict[str, Any]:
-        """As the gateway was told it."""
+    def as_received(self) -> dict[str, Any]:
+        """As the gateway received it."""
         return {"status": self.status, "reason": self.reason, "headers": self.headers, "body": self.body}
 
     @property

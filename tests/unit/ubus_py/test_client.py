@@ -28,10 +28,10 @@ def new_broker(folder: Path) -> UbusBroker:
 
 
 async def test_all_is_as_before_after_ubusd_restarts(folder: Path, client: Client) -> None:
-    told: list[bool] = []
+    reported: list[bool] = []
     events: asyncio.Queue[Event] = asyncio.Queue()
     ticks: asyncio.Queue[Event] = asyncio.Queue()
-    client.on_connection(told.append)
+    client.on_connection(reported.append)
     broker = new_broker(folder)
     await broker.start()
     await client.publish(demo())
@@ -60,10 +60,10 @@ async def test_all_is_as_before_after_ubusd_restarts(folder: Path, client: Clien
         await broker.start()
         await asyncio.wait_for(client.wait_connected(), SOON)
         await asyncio.wait_for(client.start(), SOON)
-    assert told == [True, False, True, False, True]
+    assert reported == [True, False, True, False, True]
     await client.close()
     await broker.stop()
-    assert told[-1] is False
+    assert reported[-1] is False
 
 
 async def test_it_may_start_before_ubusd(folder: Path, client: Client) -> None:

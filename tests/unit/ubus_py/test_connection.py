@@ -114,7 +114,7 @@ async def test_a_call_that_takes_too_long_leaves_nothing_behind(connect: Connect
     assert not client._waiters
     release.set()
     assert await client.call("demo", "echo", {"n": 1}) == {"n": 1}
-    await eventually(lambda: not client._session._abandoned)  # the late answer came, and was nobody's
+    await eventually(lambda: not client._session._abandoned)  # the late answer came, and matched no call
 
 
 async def test_a_cancelled_call_leaves_nothing_behind(connect: Connect) -> None:
@@ -296,13 +296,13 @@ async def test_a_callback_that_fails_stops_nothing(
 
 async def test_subscribing(connect: Connect) -> None:
     one, two = await connect(), await connect()
-    told: list[bool] = []
+    reported: list[bool] = []
     gone = asyncio.Event()
     seen: asyncio.Queue[Event] = asyncio.Queue()
-    obj = Object("demo", on_subscribers=told.append)
+    obj = Object("demo", on_subscribers=reported.append)
     await one.publish(obj)
-    await obj.notify("nobody hears")
-    assert await obj.notify_and_wait("nobody hears") == []
+    await obj.notify("no subscriber")
+    assert await obj.notify_and_wait("no subscriber") == []
     await two.subscribe("demo", seen.put_nowait, on_removed=gone.set)
     await eventually(lambda: obj.has_subscribers)
     await obj.notify("tick", {"n": 1})
@@ -313,7 +313,7 @@ async def test_subscribing(connect: Connect) -> None:
         assert await obj.notify_and_wait("both") == [Status.OK, Status.OK]
     await one.unpublish(obj)
     await asyncio.wait_for(gone.wait(), SOON)
-    assert told == [True, False]
+    assert reported == [True, False]
     with pytest.raises(ConnectionLost):
         await obj.notify("too late")
     with pytest.raises(StatusError):

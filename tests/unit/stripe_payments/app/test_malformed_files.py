@@ -1,4 +1,4 @@
-"""A file that somebody spoilt by hand, or the flash did: what was bought stays unlocked."""
+"""A file that was damaged by hand or by the flash: what was bought stays unlocked."""
 
 import contextlib
 import os
@@ -26,10 +26,10 @@ async def test_malformed_settings_are_reported_and_nothing_locks_even_after_a_re
     assert shop.harness.service is not None
     shop.harness.service.reload()
 
-    async def told() -> bool:
+    async def reported() -> bool:
         return (await _settings_check(shop))["ok"] is False
 
-    await shop.harness.until(told)
+    await shop.harness.until(reported)
     assert "malformed" in str((await _settings_check(shop))["detail"])
     assert (await shop.harness.call("catalog"))["plans"]  # those that were read before stay in force
     await shop.harness.stop_daemon()

@@ -1,4 +1,4 @@
-"""Settings that changed are in force: at once for whoever waits, later where something is in the way."""
+"""Changed settings apply: at once for a caller that waits, later where something is in the way."""
 
 import asyncio
 from pathlib import Path

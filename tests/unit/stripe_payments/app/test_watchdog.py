@@ -50,7 +50,7 @@ async def main():
     await globals()[sys.argv[1]]()
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
-    time.sleep(2.5)  # nobody is watching any more
+    time.sleep(2.5)  # nothing is watching any more
 
 asyncio.run(main())
 """

@@ -365,7 +365,7 @@ async def test_cancel_at_once(engine: Engine) -> None:
     assert await engine.unlocked() == set()
     assert (await engine.subscriptions.cancel(subscription, at_period_end=False)) == ended
     assert (await refusal(engine.subscriptions.resume(subscription))).code == "not_changeable"
-    assert await engine.checkout(MONTHLY), "and the plan can be bought anew"
+    assert await engine.checkout(MONTHLY), "and the plan can be bought again"
 
 
 async def test_pauses_end_by_resuming(engine: Engine, cloud: StripeCloud) -> None:

@@ -15,7 +15,7 @@ KEY = "sk_test_51DiagnosticsDiagnostics"
 
 @pytest.fixture
 async def offline(tmp_path: Path) -> AsyncIterator[Harness]:
-    """Keys, but nobody listens where Stripe should be."""
+    """Keys, but no server where Stripe should be."""
     async with open_harness(tmp_path, STRIPE_API_BASE="http://127.0.0.1:9") as harness:
         await harness.call("set_keys", secret_key=KEY)
         yield harness

@@ -19,7 +19,7 @@ async def row(harness: Harness, name: str, locale: str = "en") -> Any:
     return found
 
 
-async def told(harness: Harness, name: str, severity: str, *, says: str = "", hint: str = "") -> None:
+async def finding(harness: Harness, name: str, severity: str, *, says: str = "", hint: str = "") -> None:
     """The check `name` finds a fault of that severity, and says so in both languages, with a remedy."""
     english, italian = await row(harness, name, "en"), await row(harness, name, "it")
     assert english["severity"] == italian["severity"] == severity, english

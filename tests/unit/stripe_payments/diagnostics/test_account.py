@@ -7,7 +7,7 @@ import json
 import pytest
 
 from stripe_payments.stripe_api import PERMISSIONS
-from tests.unit.stripe_payments.diagnostics.rows import fine, row, told
+from tests.unit.stripe_payments.diagnostics.rows import finding, fine, row
 from tests.unit.stripe_payments.harness import ONETIME, Harness, Shop
 
 MONTHLY = "price_premium_monthly"
@@ -16,13 +16,13 @@ MONTHLY = "price_premium_monthly"
 async def test_nothing_is_wrong(shop: Shop) -> None:
     for name in ("key", "key_permissions", "prices"):
         await fine(shop.harness, name)
-    await told(shop.harness, "key_mode", "info", says="Test mode")
+    await finding(shop.harness, "key_mode", "info", says="Test mode")
 
 
 async def test_no_key(harness: Harness) -> None:
-    await told(harness, "key", "error", says="No Stripe secret key", hint="set_keys")
+    await finding(harness, "key", "error", says="No Stripe secret key", hint="set_keys")
     for name in ("key_permissions", "key_mode", "stripe", "prices", "webhook_endpoint", "polling"):
-        await told(harness, name, "info", says="no secret key")
+        await finding(harness, name, "info", says="no secret key")
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ async def test_no_key(harness: Harness) -> None:
 )
 async def test_a_key_that_stripe_refuses(shop: Shop, key: str, says: str, hint: str) -> None:
     await shop.harness.call("set_keys", secret_key=key)
-    await told(shop.harness, "key", "error", says=says, hint=hint)
+    await finding(shop.harness, "key", "error", says=says, hint=hint)
     assert (await row(shop.harness, "stripe"))[
         "severity"
     ] == "ok"  # it answers, and that is what is asked here
@@ -42,7 +42,7 @@ async def test_a_key_that_stripe_refuses(shop: Shop, key: str, says: str, hint: 
 
 
 async def test_stripe_away_is_no_fault_of_the_key(offline: Harness) -> None:
-    await told(offline, "key", "info", says="cannot be reached")
+    await finding(offline, "key", "info", says="cannot be reached")
 
 
 @pytest.mark.parametrize("lacking", PERMISSIONS, ids=lambda one: one.rak)
@@ -52,7 +52,9 @@ async def test_a_restricted_key_that_lacks_something(shop: Shop, lacking: object
     shop.stripe.api.keys.restrict(key, [f"rak_{permission.rak}_read"])
     await shop.harness.call("set_keys", secret_key=key)
     severity = "warning" if permission.setup_only else "error"
-    await told(shop.harness, "key_permissions", severity, says=permission.resource, hint=permission.resource)
+    await finding(
+        shop.harness, "key_permissions", severity, says=permission.resource, hint=permission.resource
+    )
     await fine(shop.harness, "key")
 
 
@@ -63,25 +65,25 @@ async def test_a_restricted_key_that_may_all(shop: Shop) -> None:
 
 async def test_test_ids_under_a_live_key(shop: Shop) -> None:
     await shop.harness.call("set_keys", secret_key="sk_live_1234567890abcdef")
-    await told(shop.harness, "key_mode", "error", says=ONETIME, hint="provision")
-    await told(shop.harness, "prices", "error", says=ONETIME, hint="provision")
+    await finding(shop.harness, "key_mode", "error", says=ONETIME, hint="provision")
+    await finding(shop.harness, "prices", "error", says=ONETIME, hint="provision")
 
 
 async def test_a_live_publishable_key_beside_a_test_key(shop: Shop) -> None:
     secrets = shop.harness.state / "secrets.json"
     held = json.loads(secrets.read_text())
     secrets.write_text(json.dumps({**held, "publishable_key": "pk_live_1234567890abcdef"}))
-    await told(shop.harness, "key_mode", "error", says="publishable", hint="set_keys")
+    await finding(shop.harness, "key_mode", "error", says="publishable", hint="set_keys")
 
 
 async def test_prices_that_do_not_exist(unprovisioned: Harness) -> None:
-    await told(unprovisioned, "prices", "error", says=f"“{MONTHLY}” does not exist", hint="provision")
+    await finding(unprovisioned, "prices", "error", says=f"“{MONTHLY}” does not exist", hint="provision")
 
 
 async def test_an_archived_price(shop: Shop) -> None:
     price = (await shop.harness.parts()).settings().prices[MONTHLY]
     await shop.account.request("POST", f"prices/{price.price_id}", active=False)
-    await told(shop.harness, "prices", "error", says=f"“{MONTHLY}” is archived", hint="Unarchive")
+    await finding(shop.harness, "prices", "error", says=f"“{MONTHLY}” is archived", hint="Unarchive")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ async def test_an_archived_price(shop: Shop) -> None:
 )
 async def test_a_price_that_differs(shop: Shop, option: str, value: str, says: str) -> None:
     await shop.harness.configure(MONTHLY, **{option: value})
-    await told(shop.harness, "prices", "warning", says=says, hint='"replace":true')
+    await finding(shop.harness, "prices", "warning", says=says, hint='"replace":true')
 
 
 async def test_nothing_on_sale(harness: Harness) -> None:
@@ -106,4 +108,4 @@ async def test_nothing_on_sale(harness: Harness) -> None:
         return not (await harness.parts()).settings().prices
 
     await harness.until(read)
-    await told(harness, "prices", "warning", says="Nothing is for sale", hint="config price")
+    await finding(harness, "prices", "warning", says="Nothing is for sale", hint="config price")

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.unit.stripe_payments.diagnostics.rows import fine, row, told
+from tests.unit.stripe_payments.diagnostics.rows import finding, fine, row
 from tests.unit.stripe_payments.harness import Harness, Shop
 
 
@@ -16,7 +16,9 @@ async def test_polling(shop: Shop) -> None:
     shop.stripe.advance(86_400)
     shop.stripe.set_faults(status=503)  # Stripe's Date header still tells how late it has become
     await row(shop.harness, "clock")
-    await told(shop.harness, "polling", "warning", says="Last successful poll", hint="stripe-payments sync")
+    await finding(
+        shop.harness, "polling", "warning", says="Last successful poll", hint="stripe-payments sync"
+    )
 
 
 async def test_a_router_that_never_bought_anything_need_not_hear_often(shop: Shop) -> None:
@@ -30,18 +32,20 @@ async def test_a_router_that_never_bought_anything_need_not_hear_often(shop: Sho
     shop.stripe.advance(7200)
     shop.stripe.set_faults(status=503)
     await row(shop.harness, "clock")
-    await told(shop.harness, "polling", "warning", says="Last successful poll", hint="stripe-payments sync")
+    await finding(
+        shop.harness, "polling", "warning", says="Last successful poll", hint="stripe-payments sync"
+    )
 
 
 async def test_never_polled(offline: Harness) -> None:
-    await told(offline, "polling", "info", says="not been polled", hint="sync")
+    await finding(offline, "polling", "info", says="not been polled", hint="sync")
 
 
 async def test_a_purchase_under_way_and_one_left_lying(shop: Shop) -> None:
     await shop.checkout()
-    await told(shop.harness, "checkouts", "info", says="Open purchases")
+    await finding(shop.harness, "checkouts", "info", says="Open purchases")
     await shop.harness.add_checkout("cs_test_forgotten", created_at=int(time.time()) - 3 * 86_400)
-    await told(shop.harness, "checkouts", "warning", says="more than a day", hint="sync")
+    await finding(shop.harness, "checkouts", "warning", says="more than a day", hint="sync")
 
 
 async def test_changes_that_rpcd_does_not_take(shop: Shop) -> None:
@@ -53,7 +57,7 @@ async def test_changes_that_rpcd_does_not_take(shop: Shop) -> None:
         return not (await row(harness, "effects"))["ok"]
 
     await harness.until(refused)
-    await told(harness, "effects", "warning", says="could not be applied", hint="killall -HUP rpcd")
+    await finding(harness, "effects", "warning", says="could not be applied", hint="killall -HUP rpcd")
     await harness.router.start()
 
     async def all_told() -> bool:
@@ -77,7 +81,7 @@ async def test_a_payment_that_failed(shop: Shop, card: str, code: str, hint: str
     session = await shop.checkout()
     shop.stripe.pay(session, card=card, challenge="fail")
     await shop.harness.call("payment_status", payment_id=session)
-    await told(shop.harness, "payments", "warning", says=code, hint=hint)
+    await finding(shop.harness, "payments", "warning", says=code, hint=hint)
 
 
 async def test_a_payment_that_failed_and_then_succeeded_is_no_fault(shop: Shop) -> None:
@@ -96,7 +100,7 @@ async def test_a_country_that_the_card_is_not_for(shop: Shop) -> None:
     (intent,) = shop.stripe.account.newest_first("payment_intent")
     intent["last_payment_error"] |= {"code": "country_code_invalid", "decline_code": None}
     await shop.harness.call("payment_status", payment_id=session)
-    await told(shop.harness, "payments", "warning", says="country_code_invalid", hint="in this country")
+    await finding(shop.harness, "payments", "warning", says="country_code_invalid", hint="in this country")
 
 
 async def test_a_renewal_that_was_not_paid(shop: Shop) -> None:
@@ -105,7 +109,7 @@ async def test_a_renewal_that_was_not_paid(shop: Shop) -> None:
     await shop.harness.call("sync")
     shop.stripe.advance(32 * 86_400)
     await shop.harness.call("sync")
-    await told(shop.harness, "payments", "warning", says="“premium” unpaid", hint="payment method")
+    await finding(shop.harness, "payments", "warning", says="“premium” unpaid", hint="payment method")
 
 
 async def test_two_plans_that_are_charged(shop: Shop) -> None:
@@ -125,6 +129,8 @@ async def test_two_plans_that_are_charged(shop: Shop) -> None:
     await fine(shop.harness, "subscriptions")
     await shop.harness.call("sync")
     for one in (plan, second):
-        await told(shop.harness, "subscriptions", "warning", says=str(one["id"]), hint="cancel_subscription")
+        await finding(
+            shop.harness, "subscriptions", "warning", says=str(one["id"]), hint="cancel_subscription"
+        )
     await shop.harness.call("cancel_subscription", subscription=second["id"])
     await fine(shop.harness, "subscriptions")

@@ -16,7 +16,7 @@ import stripe
 import trustme
 
 from tests.unit.stripe_payments.diagnostics.conftest import KEY
-from tests.unit.stripe_payments.diagnostics.rows import fine, row, told
+from tests.unit.stripe_payments.diagnostics.rows import finding, fine, row
 from tests.unit.stripe_payments.harness import Harness, Shop, open_harness
 
 DAY = datetime.timedelta(days=1)
@@ -57,17 +57,17 @@ async def harness_at(base: str, folder: Path) -> AsyncIterator[Harness]:
 async def test_nothing_is_wrong(shop: Shop) -> None:
     for name in ("dns", "connection", "ca_bundle", "stripe", "clock"):
         await fine(shop.harness, name)
-    await told(shop.harness, "tls", "info", says="simulated")
+    await finding(shop.harness, "tls", "info", says="simulated")
 
 
 async def test_a_name_that_does_not_exist(tmp_path: Path) -> None:
     async with harness_at("https://stripe.invalid", tmp_path) as harness:
-        await told(
+        await finding(
             harness, "dns", "error", says="stripe.invalid" if await _resolves() else "", hint="nslookup"
         )
-        await told(harness, "connection", "info", says="earlier step")
-        await told(harness, "tls", "info", says="earlier step")
-        await told(harness, "stripe", "error", says="dns", hint="Name resolution")
+        await finding(harness, "connection", "info", says="earlier step")
+        await finding(harness, "tls", "info", says="earlier step")
+        await finding(harness, "stripe", "error", says="dns", hint="Name resolution")
 
 
 async def _resolves() -> bool:
@@ -92,14 +92,14 @@ async def test_no_dns_server_and_no_such_name_are_told_apart(
 
     monkeypatch.setattr(socket, "getaddrinfo", resolver)
     async with harness_at("https://stripe.invalid", tmp_path) as harness:
-        await told(harness, "dns", "error", says=says)
+        await finding(harness, "dns", "error", says=says)
 
 
 async def test_a_closed_port(offline: Harness) -> None:
     await fine(offline, "dns")
-    await told(offline, "connection", "error", says="refuses", hint="firewall")
-    await told(offline, "stripe", "error", says="refused")
-    await told(offline, "clock", "info", says="No trusted time yet")
+    await finding(offline, "connection", "error", says="refuses", hint="firewall")
+    await finding(offline, "stripe", "error", says="refused")
+    await finding(offline, "clock", "info", says="No trusted time yet")
 
 
 async def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
@@ -108,8 +108,8 @@ async def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
         harness_at(f"https://127.0.0.1:{port}", tmp_path) as harness,
     ):
         await fine(harness, "connection")
-        await told(harness, "tls", "error", says="is not trusted", hint="cannot be disabled")
-        await told(harness, "stripe", "error", says="tls")
+        await finding(harness, "tls", "error", says="is not trusted", hint="cannot be disabled")
+        await finding(harness, "stripe", "error", says="tls")
 
 
 async def test_a_certificate_that_is_vouched_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,30 +142,30 @@ async def test_a_clock_outside_the_certificates_time(
         server(certificate(authority, **span)) as port,
         harness_at(f"https://127.0.0.1:{port}", tmp_path) as harness,
     ):
-        await told(harness, "tls", "error", says="router's clock", hint="sysntpd")
+        await finding(harness, "tls", "error", says="router's clock", hint="sysntpd")
 
 
 async def test_something_that_speaks_no_tls(tmp_path: Path) -> None:
     async with server(None) as port, harness_at(f"https://127.0.0.1:{port}", tmp_path) as harness:
         await fine(harness, "connection")
-        await told(harness, "tls", "error", says="TLS handshake", hint="captive portal")
+        await finding(harness, "tls", "error", says="TLS handshake", hint="captive portal")
 
 
 async def test_a_bundle_that_is_gone_empty_or_damaged(shop: Shop, tmp_path: Path, monkeypatch: Any) -> None:
     bundle = tmp_path / "bundle.crt"
     monkeypatch.setattr(stripe, "ca_bundle_path", str(bundle))
-    await told(shop.harness, "ca_bundle", "error", says="is missing", hint="python3-stripe")
+    await finding(shop.harness, "ca_bundle", "error", says="is missing", hint="python3-stripe")
     bundle.write_text("")
-    await told(shop.harness, "ca_bundle", "error", says=str(bundle), hint="python3-stripe")
+    await finding(shop.harness, "ca_bundle", "error", says=str(bundle), hint="python3-stripe")
     bundle.write_text("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
-    await told(shop.harness, "ca_bundle", "error", says="cannot be read", hint="python3-stripe")
+    await finding(shop.harness, "ca_bundle", "error", says="cannot be read", hint="python3-stripe")
 
 
 async def test_stripe_has_a_bad_day(shop: Shop) -> None:
     shop.stripe.set_faults(status=503)
-    await told(shop.harness, "stripe", "error", says="HTTP 503", hint="status.stripe.com")
+    await finding(shop.harness, "stripe", "error", says="HTTP 503", hint="status.stripe.com")
     shop.stripe.set_faults(status=429)
-    await told(shop.harness, "stripe", "warning", says="rate limiting")
+    await finding(shop.harness, "stripe", "warning", says="rate limiting")
     shop.stripe.set_faults()
     await fine(shop.harness, "stripe")
 
@@ -173,12 +173,12 @@ async def test_stripe_has_a_bad_day(shop: Shop) -> None:
 async def test_an_account_without_search(shop: Shop) -> None:
     shop.stripe.account.settings["search"] = False
     await shop.checkout()  # it is possible all the same
-    await told(shop.harness, "stripe", "info", says="Search API", hint="newest 100")
+    await finding(shop.harness, "stripe", "info", says="Search API", hint="newest 100")
 
 
 async def test_a_router_clock_that_is_wrong(shop: Shop) -> None:
     shop.stripe.advance(3 * 86_400)
-    await told(shop.harness, "clock", "warning", says="The router's clock is", hint="sysntpd")
+    await finding(shop.harness, "clock", "warning", says="The router's clock is", hint="sysntpd")
 
 
 async def test_a_line_that_hangs_holds_up_nothing_else(tmp_path: Path) -> None:

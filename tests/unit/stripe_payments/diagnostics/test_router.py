@@ -19,7 +19,7 @@ from simulator.tests.ubus_broker.people import People
 from simulator.ubus_broker import UbusBroker
 from stripe_payments.diagnostics import Diagnostics
 from stripe_payments.ledger import Ledger
-from tests.unit.stripe_payments.diagnostics.rows import fine, row, told
+from tests.unit.stripe_payments.diagnostics.rows import finding, fine, row
 from tests.unit.stripe_payments.harness import Harness, open_harness
 
 EVERYTHING = (
@@ -46,24 +46,24 @@ async def test_nothing_is_wrong_out_of_the_box(harness: Harness) -> None:
 
 async def test_a_mistake_in_the_configuration(harness: Harness) -> None:
     await harness.configure("main", grace_days="many")
-    await told(harness, "settings", "warning", says="main.grace_days", hint="/etc/config/stripe-payments")
+    await finding(harness, "settings", "warning", says="main.grace_days", hint="/etc/config/stripe-payments")
 
 
 async def test_switched_off(harness: Harness) -> None:
     await harness.configure("main", enabled="0")
-    await told(harness, "enabled", "warning", says="disabled", hint="enabled=1")
+    await finding(harness, "enabled", "warning", says="disabled", hint="enabled=1")
 
 
 @pytest.mark.parametrize("name", ["ledger.db", "identity.json", "."])
 async def test_files_that_others_can_read(offline: Harness, name: str) -> None:
     (offline.state / name).chmod(0o755)
-    await told(offline, "state_directory", "error", says="Readable by other users", hint="chmod")
+    await finding(offline, "state_directory", "error", says="Readable by other users", hint="chmod")
 
 
 async def test_a_state_directory_that_is_gone(harness: Harness) -> None:
     await harness.parts()
     shutil.rmtree(harness.state)
-    await told(harness, "ledger", "error", says="deleted", hint="restart")
+    await finding(harness, "ledger", "error", says="deleted", hint="restart")
     assert not (await row(harness, "storage"))["ok"]
 
 
@@ -81,7 +81,7 @@ def one_mebibyte(tmp_path: Path) -> Iterator[Path]:
 
 async def test_a_flash_that_fills_up(one_mebibyte: Path) -> None:
     async with open_harness(one_mebibyte, STRIPE_API_BASE="http://127.0.0.1:9") as harness:
-        await told(harness, "storage", "warning", says="nearly full", hint="df -h")
+        await finding(harness, "storage", "warning", says="nearly full", hint="df -h")
         filling = harness.state / "filling"
         with filling.open("wb", buffering=0) as file:
             for _ in range(256):
@@ -89,9 +89,9 @@ async def test_a_flash_that_fills_up(one_mebibyte: Path) -> None:
                     file.write(bytes(4096))
                 except OSError:
                     break
-        await told(harness, "storage", "error", says="full", hint="df -h")
+        await finding(harness, "storage", "error", says="full", hint="df -h")
         filling.unlink()
-        await told(harness, "storage", "warning", says="nearly full")
+        await finding(harness, "storage", "warning", says="nearly full")
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ async def test_a_ledger_damaged_while_open(harness: Harness) -> None:
 
     async def begun_anew() -> bool:
         with contextlib.suppress(AssertionError):
-            await told(harness, "ledger", "warning", says="has been rebuilt", hint="ledger.db.corrupt-")
+            await finding(harness, "ledger", "warning", says="has been rebuilt", hint="ledger.db.corrupt-")
             return True
         return False
 
@@ -166,7 +166,7 @@ async def test_a_ledger_that_had_to_be_begun_anew(harness: Harness) -> None:
     await harness.stop_daemon()
     (harness.state / "ledger.db").write_bytes(b"no database at all" * 1000)
     await harness.start_daemon()
-    await told(harness, "ledger", "warning", says="has been rebuilt", hint="ledger.db.corrupt-")
+    await finding(harness, "ledger", "warning", says="has been rebuilt", hint="ledger.db.corrupt-")
 
 
 async def test_a_daemon_that_cannot_work_says_why(harness: Harness) -> None:
@@ -181,36 +181,36 @@ async def test_a_daemon_that_cannot_work_says_why(harness: Harness) -> None:
         return harness.service.gate.refusal is not None
 
     await harness.until(refused)
-    await told(harness, "ledger", "error", says="newer version", hint="space")
-    await told(harness, "effects", "info", says="starting")
+    await finding(harness, "ledger", "error", says="newer version", hint="space")
+    await finding(harness, "effects", "info", says="starting")
     await fine(harness, "settings_helper")
 
 
 async def test_rpcd_is_away(harness: Harness) -> None:
     await harness.parts()
     await harness.router.stop()
-    await told(harness, "settings_helper", "error", says="stripe-payments.uci", hint="killall -HUP rpcd")
+    await finding(harness, "settings_helper", "error", says="stripe-payments.uci", hint="killall -HUP rpcd")
 
 
 async def test_rpcd_is_away_from_the_start(harness: Harness) -> None:
     await harness.stop_daemon()
     await harness.router.stop()
     await harness.start_daemon()
-    await told(harness, "settings_helper", "error", hint="rpcd restart")
+    await finding(harness, "settings_helper", "error", hint="rpcd restart")
     await harness.router.start()
 
 
 async def test_a_configuration_that_cannot_be_read(harness: Harness) -> None:
     await harness.parts()
     (harness.root / "etc/config/stripe-payments").write_text("config 'un\n")
-    await told(harness, "settings_helper", "error", says="cannot read", hint="uci show")
+    await finding(harness, "settings_helper", "error", says="cannot read", hint="uci show")
 
 
 async def test_a_configuration_that_was_changed_behind_the_daemons_back(harness: Harness) -> None:
     await harness.parts()
     config = harness.root / "etc/config/stripe-payments"
     config.write_text(config.read_text().replace("grace_days '7'", "grace_days '9'"))
-    await told(harness, "settings_helper", "warning", says="not reloaded", hint="reload")
+    await finding(harness, "settings_helper", "warning", says="not reloaded", hint="reload")
 
 
 async def test_the_payment_pages_are_not_mounted(harness: Harness) -> None:
@@ -219,11 +219,15 @@ async def test_the_payment_pages_are_not_mounted(harness: Harness) -> None:
     uhttpd = harness.root / "etc/config/uhttpd"
     lines = uhttpd.read_text().splitlines(keepends=True)
     uhttpd.write_text("".join(line for line in lines if "/payment-success" not in line))
-    await told(harness, "gateway", "error", says="/payment-success", hint="Run: service stripe-payments res")
+    await finding(
+        harness, "gateway", "error", says="/payment-success", hint="Run: service stripe-payments res"
+    )
     await harness.bus.call(
         "uci", "set", {"config": "uhttpd", "section": "main", "values": {"max_requests": "9"}}
     )
-    await told(harness, "gateway", "error", says="/payment-success", hint="Run: uci commit uhttpd; service")
+    await finding(
+        harness, "gateway", "error", says="/payment-success", hint="Run: uci commit uhttpd; service"
+    )
 
 
 async def test_the_public_gateway_is_closed(harness: Harness) -> None:
@@ -231,11 +235,11 @@ async def test_the_public_gateway_is_closed(harness: Harness) -> None:
     await harness.configure("main", listen=["0.0.0.0:8443", ":99999"])
     await fine(harness, "gateway")
     holders["0.0.0.0:8443"] = "haproxy"
-    await told(harness, "gateway", "error", says="0.0.0.0:8443 is used by haproxy", hint="another port")
+    await finding(harness, "gateway", "error", says="0.0.0.0:8443 is used by haproxy", hint="another port")
     holders["0.0.0.0:8443"] = ""
-    await told(harness, "gateway", "error", says="not listen on 0.0.0.0:8443", hint="payments restart")
+    await finding(harness, "gateway", "error", says="not listen on 0.0.0.0:8443", hint="payments restart")
     await harness.configure("main", cert="/no/such.crt", key="/no/such.key", grace_days="5")
-    await told(harness, "gateway", "error", says="certificate or key cannot be read", hint="cert and key")
+    await finding(harness, "gateway", "error", says="certificate or key cannot be read", hint="cert and key")
     await harness.configure("main", enabled="0")
     await fine(harness, "gateway")
 
@@ -243,7 +247,7 @@ async def test_the_public_gateway_is_closed(harness: Harness) -> None:
 async def test_rpcd_is_away_while_the_gateway_is_checked(harness: Harness) -> None:
     await harness.parts()
     await harness.router.stop()
-    await told(harness, "gateway", "info", says="rpcd")
+    await finding(harness, "gateway", "info", says="rpcd")
 
 
 async def test_no_hotplug_object(tmp_path: Path) -> None:
@@ -251,7 +255,7 @@ async def test_no_hotplug_object(tmp_path: Path) -> None:
     shutil.rmtree(harness.root / "etc/hotplug.d/stripe-payments", ignore_errors=True)
     try:
         await harness.start()
-        await told(harness, "hotplug", "warning", says="is missing", hint="/etc/hotplug.d/stripe-payments")
+        await finding(harness, "hotplug", "warning", says="is missing", hint="/etc/hotplug.d/stripe-payments")
     finally:
         await harness.stop()
 
@@ -270,7 +274,7 @@ async def test_a_service_that_may_not_call_hotplug(tmp_path: Path) -> None:
         await harness.bus.start()
         people.next_peer = people.person("stripe-payments")
         await harness.start_daemon()
-        await told(harness, "hotplug", "warning", says="lacks permission", hint="HUP ubusd")
+        await finding(harness, "hotplug", "warning", says="lacks permission", hint="HUP ubusd")
         await fine(harness, "settings_helper")
     finally:
         await harness.stop()

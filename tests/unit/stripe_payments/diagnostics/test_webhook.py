@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stripe_payments.stripe_api import sign
-from tests.unit.stripe_payments.diagnostics.rows import fine, told
+from tests.unit.stripe_payments.diagnostics.rows import finding, fine
 from tests.unit.stripe_payments.harness import Harness, Shop
 
 URL = "http://127.0.0.1:8080/api/payments/webhook"
@@ -47,32 +47,32 @@ async def test_nothing_is_wrong(listening: Shop) -> None:
 
 
 async def test_no_webhook_is_no_fault(shop: Shop) -> None:
-    await told(shop.harness, "webhook_endpoint", "info", says="No webhook", hint="setup_webhook")
-    await told(shop.harness, "webhook_deliveries", "info", says="yet")
+    await finding(shop.harness, "webhook_endpoint", "info", says="No webhook", hint="setup_webhook")
+    await finding(shop.harness, "webhook_deliveries", "info", says="yet")
 
 
 async def test_a_secret_entered_by_hand(shop: Shop) -> None:
     await shop.harness.call("set_keys", webhook_secret=SECRET)
-    await told(shop.harness, "webhook_endpoint", "info", says="entered manually")
+    await finding(shop.harness, "webhook_endpoint", "info", says="entered manually")
 
 
 async def test_deleted(listening: Shop) -> None:
     await listening.account.request("DELETE", f"webhook_endpoints/{endpoint(listening)['id']}")
-    await told(
+    await finding(
         listening.harness, "webhook_endpoint", "warning", says="no longer exists", hint="setup_webhook"
     )
 
 
 async def test_disabled(listening: Shop) -> None:
     await listening.account.request("POST", f"webhook_endpoints/{endpoint(listening)['id']}", disabled=True)
-    await told(listening.harness, "webhook_endpoint", "warning", says="disabled", hint="setup_webhook")
+    await finding(listening.harness, "webhook_endpoint", "warning", says="disabled", hint="setup_webhook")
 
 
 async def test_wrong_events(listening: Shop) -> None:
     await listening.account.request(
         "POST", f"webhook_endpoints/{endpoint(listening)['id']}", enabled_events=["invoice.paid"]
     )
-    await told(
+    await finding(
         listening.harness,
         "webhook_endpoint",
         "warning",
@@ -83,36 +83,36 @@ async def test_wrong_events(listening: Shop) -> None:
 
 async def test_another_version(listening: Shop) -> None:
     endpoint(listening)["api_version"] = "2023-10-16"
-    await told(listening.harness, "webhook_endpoint", "warning", says="2023-10-16", hint="setup_webhook")
+    await finding(listening.harness, "webhook_endpoint", "warning", says="2023-10-16", hint="setup_webhook")
 
 
 async def test_another_secret(listening: Shop) -> None:
     await listening.harness.call("set_keys", webhook_secret=SECRET)
-    await told(listening.harness, "webhook_endpoint", "warning", says="secret", hint="setup_webhook")
+    await finding(listening.harness, "webhook_endpoint", "warning", says="secret", hint="setup_webhook")
 
 
 async def test_the_secret_of_the_other_mode(listening: Shop) -> None:
     await listening.harness.call("set_keys", secret_key="sk_live_1234567890abcdef")
-    await told(listening.harness, "key_mode", "error", says="webhook secret", hint="setup_webhook")
+    await finding(listening.harness, "key_mode", "error", says="webhook secret", hint="setup_webhook")
 
 
 async def test_a_key_that_may_not_look(listening: Shop) -> None:
     key = "rk_test_noWebhooks"
     listening.stripe.api.keys.restrict(key, ["rak_webhook_read"])
     await listening.harness.call("set_keys", secret_key=key)
-    await told(listening.harness, "webhook_endpoint", "info", says="lacks permission")
+    await finding(listening.harness, "webhook_endpoint", "info", says="lacks permission")
 
 
 async def test_deliveries(shop: Shop) -> None:
     harness = shop.harness
     await harness.trust_the_clock()
     assert await deliver(harness, secret=SECRET) == 503
-    await told(harness, "webhook_deliveries", "warning", says="no webhook secret", hint="setup_webhook")
+    await finding(harness, "webhook_deliveries", "warning", says="no webhook secret", hint="setup_webhook")
     await harness.call("set_keys", webhook_secret=SECRET)
     assert await deliver(harness, secret="whsec_another") == 400
-    await told(harness, "webhook_deliveries", "warning", says="does not match", hint="another endpoint")
+    await finding(harness, "webhook_deliveries", "warning", says="does not match", hint="another endpoint")
     assert await deliver(harness, secret=SECRET, age=3600) == 400
-    await told(harness, "webhook_deliveries", "warning", says="too old", hint="proxy")
+    await finding(harness, "webhook_deliveries", "warning", says="too old", hint="proxy")
     assert await deliver(harness, secret=SECRET) == 200
 
     async def worked_off() -> bool:
@@ -134,11 +134,11 @@ async def test_events_that_cannot_be_worked_off(shop: Shop) -> None:
         return any(one.error for one in waiting)
 
     await harness.until(failed)
-    await told(harness, "events", "warning", says="1", hint="retried")
-    await told(harness, "webhook_deliveries", "warning", says="checkout.session.completed", hint="retried")
+    await finding(harness, "events", "warning", says="1", hint="retried")
+    await finding(harness, "webhook_deliveries", "warning", says="checkout.session.completed", hint="retried")
 
 
 async def test_a_webhook_before_the_time_is_known(offline: Harness) -> None:
     await offline.call("set_keys", webhook_secret=SECRET)
     assert await deliver(offline, secret=SECRET) == 503
-    await told(offline, "webhook_deliveries", "info", says="before the clock")
+    await finding(offline, "webhook_deliveries", "info", says="before the clock")

@@ -201,7 +201,7 @@ def test_a_reboot_without_the_time_does_not_unlock_what_age_had_locked(
     locked = decide(source, now=when, last_seen=NOW)
     assert not locked["a"].unlocked
     assert decide(source, now=None, last_seen=NOW, previous=locked) == locked
-    # … but what Stripe says anew counts at once.
+    # … but what Stripe says next counts at once.
     if isinstance(source, Subscription):
         renewed = sub(id="sub_1", current_period_end=when + 30 * DAY)
         assert decide(renewed, now=None, last_seen=NOW, previous=locked)["a"].unlocked
@@ -271,7 +271,7 @@ def test_deciding_again_changes_nothing(history: History, now: int | None, conta
 
 
 def in_good_standing(source: Subscription | Purchase, now: int) -> bool:
-    """Paid by Stripe's own words, told anew: no end announced, no fault, not silent."""
+    """Paid by Stripe's own words, fetched again: no end announced, no fault, not silent."""
     if isinstance(source, Purchase):
         return source.paid and not source.fully_refunded and source.dispute != "lost"
     return (

@@ -40,7 +40,7 @@ def test_it_follows_stripe_forward_but_not_back() -> None:
     clock.observe(NOON)
     assert clock.observe(NOON + 86_400 * 30)  # the router slept
     assert clock.now() == NOON + 86_400 * 30
-    assert clock.observe(NOON + 86_400 * 30 - 5)  # a slow answer: believed, not needed
+    assert clock.observe(NOON + 86_400 * 30 - 5)  # a slow answer: accepted, not needed
     assert not clock.observe(NOON)  # out of a cache
     assert clock.now() == NOON + 86_400 * 30
 
@@ -49,7 +49,7 @@ def test_a_time_below_the_floor_is_ignored() -> None:
     clock = TrustedClock(NOON, Monotonic())
     assert not clock.observe(NOON - 86_400)
     assert clock.now() is None
-    assert clock.observe(NOON - 10)  # within the tolerance, but never below what was once told
+    assert clock.observe(NOON - 10)  # within the tolerance, but never below an earlier time
     assert clock.now() == NOON
 
 

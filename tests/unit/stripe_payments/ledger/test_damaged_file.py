@@ -1,4 +1,4 @@
-"""A ledger whose file has gone bad: it is found, told, set aside and begun anew."""
+"""A ledger whose file has gone bad: it is found, reported, set aside and rebuilt."""
 
 import asyncio
 import os

@@ -55,7 +55,7 @@ async def test_an_empty_file_is_a_new_ledger(path: Path) -> None:
 
 
 async def test_the_promised_settings_of_sqlite(ledger: Ledger, path: Path) -> None:
-    """No shared memory beside the file, and nobody else in it."""
+    """No shared memory beside the file, and no other process in it."""
     await ledger.write(lambda tx: tx.meta.set("a", "1"))
     names = {entry.name for entry in path.parent.iterdir()}
     assert names == {"ledger.db", "ledger.db-wal"}

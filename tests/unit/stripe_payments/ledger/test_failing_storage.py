@@ -1,4 +1,4 @@
-"""A storage that takes no more: the writes are told, nothing is half done, and the ledger goes on."""
+"""A storage that takes no more: the writes fail with an error, nothing is half done, the ledger goes on."""
 
 import asyncio
 from pathlib import Path

@@ -89,8 +89,8 @@ async def in_chaos(
 
 def _named_by_events(life: Life) -> list[str]:
     """The objects that a command's events name, each once, of the kinds that lead to something."""
-    named = [object_id for object_id in dict.fromkeys(life.told) if object_kind(object_id) in FOLLOWED]
-    life.told.clear()
+    named = [object_id for object_id in dict.fromkeys(life.seen) if object_kind(object_id) in FOLLOWED]
+    life.seen.clear()
     return named
 
 

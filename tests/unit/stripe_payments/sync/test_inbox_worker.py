@@ -16,7 +16,7 @@ BOUGHT = {"updates", "backups"}
 
 
 async def deliver(engine: Engine, *events: tuple[str, str]) -> None:
-    """What the webhook does: the event is durable, the worker is told."""
+    """What the webhook does: the event is durable, the worker is woken."""
     for event_id, object_id in events:
         await engine.ledger.write(
             lambda tx, e=event_id, o=object_id: tx.inbox.accept(e, "checkout.session.completed", o, 1)  # type: ignore[misc]
@@ -52,7 +52,7 @@ async def test_many_events_about_one_object_are_one_look(engine: Engine, cloud: 
     await engine.inbox.work()
     assert engine.asked() - before == 1
     assert await waiting(engine) == 0
-    assert len(await engine.told("payment")) == 1
+    assert len(await engine.emitted("payment")) == 1
 
 
 async def test_an_outage_only_puts_off(engine: Engine, cloud: StripeCloud) -> None:

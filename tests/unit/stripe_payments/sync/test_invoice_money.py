@@ -412,7 +412,7 @@ async def test_a_plan_whose_debit_is_processing_is_pending_by_every_id(
     assert await shown() == [session, subscription, invoice]
     settled = "paid" if card == "bank_debit" else "void"
     assert (await engine.history.page(1))["transactions"][0]["status"] == settled
-    assert [row["status"] for row in await engine.told("payment")] == ["pending", settled]
+    assert [row["status"] for row in await engine.emitted("payment")] == ["pending", settled]
 
 
 @pytest.mark.parametrize(("action", "status"), [("pay", "paid"), ("void", "void")])
@@ -430,6 +430,6 @@ async def test_the_history_follows_an_invoice_that_was_settled_without_a_charge(
     await engine.poller.poll_everything()
     row = (await engine.history.page(1))["transactions"][0]
     assert (row["id"], row["status"]) == (invoice, status)
-    assert (await engine.told("payment"))[-1]["status"] == status
+    assert (await engine.emitted("payment"))[-1]["status"] == status
     wanted = {"paid": "paid", "void": "expired"}[status]
     assert (await engine.status.show(invoice))["status"] == wanted

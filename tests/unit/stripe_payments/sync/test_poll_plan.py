@@ -200,8 +200,8 @@ def test_what_the_key_may_not_list_is_left_out() -> None:
 
 def test_an_open_dispute_comes_before_anything_else() -> None:
     asked = a_plan()
-    told = iter([["ch_1", "ch_2"]])
-    asked.answer = lambda kind: Answer(asked.now, disputed=next(told, ())) if kind == "charges" else None
+    reported = iter([["ch_1", "ch_2"]])
+    asked.answer = lambda kind: Answer(asked.now, disputed=next(reported, ())) if kind == "charges" else None
     assert asked.until(SPREAD * INTERVAL + 5 * FOLLOW_UP) == [*LISTS, "dispute", "dispute"]
     assert asked.plan.done
 
@@ -387,7 +387,7 @@ def test_a_purchase_after_an_outage_is_polled_at_once() -> None:
 
 
 def test_an_abandoned_checkout_is_not_polled_fast_after_a_start() -> None:
-    """Its age is known only once Stripe has told the time."""
+    """Its age is known only once Stripe has given the time."""
     asked = a_plan()
     asked.open = [(1, OPENED - 7200)]
     looks = [kind for kind in asked.until(300.0) if kind == "checkout"]

@@ -240,7 +240,7 @@ async def test_a_retry_after_is_honoured(engine: Engine, cloud: StripeCloud) -> 
     asked = engine.asked()
     cloud.set_faults()
     engine.poller.poll_now("impatience")
-    # a request of somebody else's passes, the poller's own do not
+    # a request of another part passes, the poller's own do not
     await engine.stripe.retrieve("cs_test_x")
     assert engine.asked() == asked + 1
 

@@ -299,8 +299,8 @@ def test_a_hundred_lines_of_the_longest_fit_into_one_answer_on_the_bus() -> None
     )
     (line,) = projected(raw).history
     assert line.description
-    told = [{"description": line.description, "url": line.receipt_url, "pdf": line.invoice_pdf}] * 100
-    assert len(encode_table({"transactions": told})) < 900_000
+    reported = [{"description": line.description, "url": line.receipt_url, "pdf": line.invoice_pdf}] * 100
+    assert len(encode_table({"transactions": reported})) < 900_000
     marks = {"router_id": US, "item": "€" * 5000}
     others = projected(bought(1, refunds={"data": [refund(1, 1)]}) | {"metadata": marks}).history
     assert [row.kind for row in others] == ["payment", "refund"]

@@ -36,8 +36,8 @@ async def test_a_paid_session_unlocks_with_everything_in_one_transaction(
     row = await engine.ledger.read(lambda tx: tx.checkouts.by_session(session_id))
     assert row is not None
     assert row.state == "complete"
-    assert {told["feature"] for told in await engine.told("feature")} == BOUGHT
-    (payment,) = await engine.told("payment")
+    assert {reported["feature"] for reported in await engine.emitted("feature")} == BOUGHT
+    (payment,) = await engine.emitted("payment")
     assert (payment["status"], payment["amount"], payment["item"]) == ("paid", 4999, "router_os_premium")
     assert engine.effects
     (line,) = (await engine.history.page(locale="it"))["transactions"]
@@ -48,13 +48,13 @@ async def test_a_paid_session_unlocks_with_everything_in_one_transaction(
 
 async def test_syncing_again_writes_and_tells_nothing(engine: Engine) -> None:
     session_id = await engine.buy()
-    effects, told = len(engine.effects), await engine.told("feature")
+    effects, reported = len(engine.effects), await engine.emitted("feature")
     objects = await engine.ledger.read(lambda tx: tx.objects.get(session_id))
     for _ in range(3):
         outcome = await engine.reconciler.sync(session_id)
         assert outcome.changed == ()
     assert len(engine.effects) == effects
-    assert await engine.told("feature") == told
+    assert await engine.emitted("feature") == reported
     assert await engine.ledger.read(lambda tx: tx.objects.get(session_id)) == objects
 
 
@@ -237,12 +237,12 @@ async def test_while_a_lost_ledger_is_rebuilt_nothing_locks(cloud: StripeCloud, 
     state = tmp_path / "router"
     async with open_engine(cloud, state) as engine:
         await engine.buy()
-        told = await engine.ledger.read(lambda tx: tx.features.all())
+        reported = await engine.ledger.read(lambda tx: tx.features.all())
     for leftover in state.glob("ledger.db*"):
         leftover.unlink()
     async with open_engine(cloud, state, rebuilding=True) as engine:
-        await engine.ledger.write(lambda tx: tx.features.replace(told))
-        await engine.ledger.write(lambda tx: tx.meta.set(META_MUST_NOT_LOCK, ",".join(sorted(told))))
+        await engine.ledger.write(lambda tx: tx.features.replace(reported))
+        await engine.ledger.write(lambda tx: tx.meta.set(META_MUST_NOT_LOCK, ",".join(sorted(reported))))
         await engine.reconciler.recompute()
         assert await engine.unlocked() == BOUGHT
         engine.run(engine.poller.run())
@@ -256,7 +256,7 @@ async def test_while_a_lost_ledger_is_rebuilt_nothing_locks(cloud: StripeCloud, 
 
 
 async def test_whoever_asks_among_many_learns_that_the_payment_is_ours(engine: Engine) -> None:
-    """Of many fetches at once, most are overtaken by another one's answer; that makes nobody a stranger."""
+    """Of many fetches at once, most are overtaken by another one's answer; that makes no object foreign."""
     session_id = await engine.buy()
     outcomes = await asyncio.gather(*(engine.reconciler.sync(session_id, f"asked {n}") for n in range(24)))
     assert [outcome.ours for outcome in outcomes] == [True] * 24
@@ -271,11 +271,11 @@ async def test_a_ledger_that_is_filled_anew_tells_no_old_payments_again(
         await engine.subscribe()
         cloud.advance(31 * 86_400)
         await engine.poller.poll_everything()
-        assert len(await engine.told("payment")) == 2
+        assert len(await engine.emitted("payment")) == 2
     (state / "ledger.db").unlink()
     async with open_engine(cloud, state, rebuilding=True) as engine:
         await engine.poller.poll_everything()
-        (renewed,) = await engine.told("payment")
+        (renewed,) = await engine.emitted("payment")
         page = (await engine.history.page())["transactions"]
     newest, oldest = (row for row in page if row["kind"] == "invoice")
     assert newest["id"] == renewed["id"] != oldest["id"]

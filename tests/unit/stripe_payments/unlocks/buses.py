@@ -83,9 +83,9 @@ class SlowBus(_Bus):
     def __init__(self, client: Client, seconds: float) -> None:
         super().__init__(client)
         self._seconds = seconds
-        self.told = asyncio.Event()
+        self.reported = asyncio.Event()
 
     async def after(self, what: str | None) -> None:
         if what is None or what.startswith("hotplug."):
-            self.told.set()
+            self.reported.set()
             await asyncio.sleep(self._seconds)

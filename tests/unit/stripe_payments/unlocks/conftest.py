@@ -1,4 +1,4 @@
-"""A ledger, a simulated router on real sockets, and ears for everything the router is told."""
+"""A ledger, a simulated router on real sockets, and listeners for everything the router gets."""
 
 import asyncio
 import shutil
@@ -54,8 +54,8 @@ class World:
         return {name for name, options in self.uci().items() if options.get("unlocked") == "1"}
 
     def scripts(self) -> list[str]:
-        told = self.root / "told"
-        return [line.rstrip() for line in told.read_text().splitlines()] if told.exists() else []
+        reported = self.root / "told"
+        return [line.rstrip() for line in reported.read_text().splitlines()] if reported.exists() else []
 
     async def scripts_are(self, expected: list[str]) -> None:
         """procd answers before the scripts have run."""
@@ -114,7 +114,7 @@ async def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     def hear(event: Event) -> None:
         world.events.append((event.name, dict(event.data)))
 
-    listener.listen("stripe-payments.*", hear)  # ubusd tells nobody of his own events
+    listener.listen("stripe-payments.*", hear)  # ubusd does not send a client its own events
     await listener.start()
     yield world
     await world.ledger.close()

@@ -211,17 +211,17 @@ async def test_after_a_reboot_scripts_run_again_for_recent_changes(world: World,
     await world.decide(BACKUP)
     await work_off(world, tmp_path)
     assert await world.ledger.read(lambda tx: tx.outbox.pending_count()) == 0
-    told = ["unlock remote_backup_daily cs_1 router_os_premium"]
-    await world.scripts_are(told)
+    reported = ["unlock remote_backup_daily cs_1 router_os_premium"]
+    await world.scripts_are(reported)
     await work_off(world, tmp_path)  # the daemon alone was started again
-    await world.scripts_are(told)
+    await world.scripts_are(reported)
     for number in (2, 3):
         for entry in tmp_path.iterdir():
             entry.unlink()
         await work_off(world, tmp_path)
-        await world.scripts_are(told * number)
+        await world.scripts_are(reported * number)
         await work_off(world, tmp_path)
-    await world.scripts_are(told * 3)
+    await world.scripts_are(reported * 3)
 
 
 async def test_only_the_last_change_of_a_feature_is_repeated(world: World, tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ async def test_a_pending_apply_in_luci_only_delays(world: World) -> None:
 async def test_a_graceful_stop_repeats_no_delivery(
     world: World, effect: Literal["feature", "payment"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It comes while scripts run, or an event is on its way: told, and not noted yet."""
+    """It comes while scripts run, or an event is on its way: delivered, and not recorded yet."""
     monkeypatch.setattr(worker, "_LEAVING_S", PATIENCE)  # a loaded machine is slow
     bus = SlowBus(world.client, 0.1)
     async with world.working(bus) as unlocks, asyncio.timeout(PATIENCE):
@@ -348,7 +348,7 @@ async def test_a_graceful_stop_repeats_no_delivery(
         else:
             await world.ledger.write(lambda tx: tx.outbox.add("payment", {"id": "cs_1"}))
         unlocks.wake()
-        await bus.told.wait()
+        await bus.reported.wait()
     await world.work_off()
     await until(lambda: len(world.events) >= 1)
     await asyncio.sleep(0.1)
@@ -365,14 +365,14 @@ async def test_a_stop_does_not_wait_for_an_unresponsive_bus(
     async with asyncio.timeout(PATIENCE):
         async with world.working(bus) as unlocks:
             unlocks.wake()
-            await bus.told.wait()
+            await bus.reported.wait()
     assert await world.ledger.read(lambda tx: tx.outbox.pending_count()) == 1
 
 
 @pytest.mark.parametrize("number", range(1, 7))
 async def test_a_full_storage_delays_deliveries_and_repeats_none(world: World, number: int) -> None:
     """Requests: load, store, then per feature the scripts and the event. None of them is asked for again once
-    there is space, for nobody comes to ask.
+    there is space, since no call comes.
     """
     await world.decide(BACKUP, PHONE)
     log = world.ledger_path.with_name("ledger.db-wal")
@@ -400,7 +400,7 @@ async def test_a_refused_feature_does_not_hold_up_the_others(world: World) -> No
     assert world.unlocked() == {"remote_backup_daily"}
     await world.scripts_are(["unlock remote_backup_daily cs_1 router_os_premium"])
     assert await world.ledger.read(lambda tx: tx.outbox.pending_count()) == 2
-    # Nothing is lost: mended, it is told at the next start.
+    # Nothing is lost: repaired, it is delivered at the next start.
     file.write_text(file.read_text().replace("config mine 'phone_support'", "config feature 'phone_support'"))
     await world.work_off()
     assert world.unlocked() == {"remote_backup_daily", "phone_support"}
@@ -502,13 +502,13 @@ async def test_an_existing_ledger_adopts_nothing(world: World) -> None:
 
 
 async def test_an_outdated_ledger_adopts_only_features_it_lacks(world: World) -> None:
-    """It has the purchase of long ago, a refund that is still to be told, and not what was bought last."""
+    """It has the purchase of long ago, a refund yet to be delivered, and not what was bought last."""
     (world.root / "etc/config/stripe-features").write_text(
         KNOWN.replace("'email_support'\n\toption unlocked '0'", "'email_support'\n\toption unlocked '1'")
     )
     refunded = Entitlement("email_support", False, "cs_1", "", None, "refunded")
-    for told in (BACKUP, Entitlement("email_support", True, "cs_1", "", None, "paid")):
-        await world.decide(told)
+    for reported in (BACKUP, Entitlement("email_support", True, "cs_1", "", None, "paid")):
+        await world.decide(reported)
         for effect in await world.ledger.read(lambda tx: tx.outbox.pending(9)):
             await world.ledger.write(lambda tx, number=effect.id: tx.outbox.done(number))  # type: ignore[misc]
     await world.decide(refunded)
