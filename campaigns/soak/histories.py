@@ -36,7 +36,7 @@ _VERBS: Final = (*VERBS, *("wait",) * 12)
 
 
 @dataclass
-class Told:
+class Outcome:
     """What one life came to. `failure`: the first difference, with how to repeat it; `did`: how often which
     command did something; `reasons`: how often each was decided; `quoted`: changes that were charged as
     previewed.
@@ -57,13 +57,13 @@ class _Decade:
         self.life = Life(seed, Options(lock_paused=seed % 5 == 4, trust_pending_debits=seed % 7 == 3))
         self.until = self.life.now + days * DAY
         self.observer = Observer(self.life)
-        self.told = Told()
+        self.outcome = Outcome()
 
-    async def live(self) -> Told:
+    async def live(self) -> Outcome:
         with tempfile.TemporaryDirectory(dir=IN_MEMORY) as folder:
             router = await Router.open(Path(folder), self.life)
             try:
-                while self.life.now < self.until and self.told.failure is None:
+                while self.life.now < self.until and self.outcome.failure is None:
                     command = (
                         self.chance.choice(_VERBS),
                         self.chance.randrange(6),
@@ -71,16 +71,16 @@ class _Decade:
                     )
                     problem = await self._step(router, command)
                     if problem is not None:
-                        self.told.failure = f"step {self.told.steps}, {command}: {problem}"
-                    self.told.steps += 1
-                    if self.told.steps % POLLED_EVERY == 0:
+                        self.outcome.failure = f"step {self.outcome.steps}, {command}: {problem}"
+                    self.outcome.steps += 1
+                    if self.outcome.steps % POLLED_EVERY == 0:
                         await router.poller.poll_everything()
                 await router.poller.poll_everything()
-                if self.told.failure is None and (got := await router.features()) != self.life.expected():
-                    self.told.failure = f"after a poll at the end: {got} instead of {self.life.expected()}"
+                if self.outcome.failure is None and (got := await router.features()) != self.life.expected():
+                    self.outcome.failure = f"after a poll at the end: {got} instead of {self.life.expected()}"
             finally:
                 await router.close()
-        return self.told
+        return self.outcome
 
     async def _step(self, router: Router, command: Command) -> str | None:
         if command[0] == CHANGE and command[2] % 2:
@@ -90,12 +90,12 @@ class _Decade:
         elif command[0] == "wait":
             return self._wait(WAITS[command[2] % len(WAITS)])
         elif self.life.apply(command):
-            self.told.did[command[0]] += 1
+            self.outcome.did[command[0]] += 1
         return self._compare()
 
     def _wait(self, days: int) -> str | None:
         """In four parts: what is due happens in between as well."""
-        self.told.did["wait"] += 1
+        self.outcome.did["wait"] += 1
         for _ in range(4):
             self.life.cloud.advance(days * DAY / 4)
             if (problem := self._compare()) is not None:
@@ -104,7 +104,7 @@ class _Decade:
 
     def _compare(self) -> str | None:
         got, expected = decisions(self.observer.observe()), self.life.expected()
-        self.told.reasons.update(reason for _, reason, _ in expected.values())
+        self.outcome.reasons.update(reason for _, reason, _ in expected.values())
         return None if got == expected else f"{got} instead of {expected}"
 
     async def _change(self, router: Router, which: int, how: int) -> str | None:
@@ -121,7 +121,7 @@ class _Decade:
         except PaymentError as error:
             refused = error.code in ("not_changeable", "payment_failed")
             return None if refused and self.life.charged() == before else f"refused: {error.code}"
-        self.told.did["change by the router"] += 1
+        self.outcome.did["change by the router"] += 1
         taken = sum(self.life.charged()[len(before) :])
         if changed["pending_change"] or changed["price"] != alias:
             return f"charged {taken} for a change that was not made" if taken else None
@@ -130,12 +130,12 @@ class _Decade:
             return f"charged {taken}, said {said['amount_due']}"
         if said["credit"] and balance - self._balance() != said["credit"]:
             return f"credited {balance - self._balance()}, said {said['credit']}"
-        self.told.quoted += 1
+        self.outcome.quoted += 1
         return self._next_payment(sub["id"], said["next_payment"])
 
     def _next_payment(self, sub_id: str, said: Mapping[str, Any] | None) -> str | None:
-        """What was said of it, against what happens if nobody does anything more. With a second plan the
-        renewal that comes first takes the customer's credit: nobody can say then.
+        """The next payment shown, against what happens if nothing more is done. With a second plan the
+        renewal that comes first takes the customer's credit: it cannot be known then.
         """
         if len(self.life.running()) > 1:
             return None
@@ -150,14 +150,14 @@ class _Decade:
             and invoice["parent"]["subscription_details"]["subscription"] == sub_id
             and invoice["billing_reason"] == "subscription_cycle"
         ]
-        told = [(said["date"], said["amount"])] if said else []
-        return None if told == due else f"next payment {due}, said {told}"
+        shown = [(said["date"], said["amount"])] if said else []
+        return None if shown == due else f"next payment {due}, shown {shown}"
 
     def _balance(self) -> int:
         return int(self.life.account.get("customer", self.life.customer)["balance"])
 
 
-def _live(seed: int, days: int) -> Told:
+def _live(seed: int, days: int) -> Outcome:
     return asyncio.run(_Decade(seed, days).live())
 
 
@@ -167,12 +167,12 @@ async def ten_years(report: Report, say: Say, seeds: range) -> None:
     did: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     steps = quoted = 0
-    async for seed, told in _all(seeds):
-        tally.count(None if told.failure is None else f"seed {seed}: {told.failure}")
-        did, reasons = did + told.did, reasons + told.reasons
-        steps, quoted = steps + told.steps, quoted + told.quoted
-        if told.failure is not None:
-            say(f"seed {seed}: {told.failure}")
+    async for seed, outcome in _all(seeds):
+        tally.count(None if outcome.failure is None else f"seed {seed}: {outcome.failure}")
+        did, reasons = did + outcome.did, reasons + outcome.reasons
+        steps, quoted = steps + outcome.steps, quoted + outcome.quoted
+        if outcome.failure is not None:
+            say(f"seed {seed}: {outcome.failure}")
     report.add(
         Row("steps", steps, "", Goal(">=", 100 * len(seeds))),
         Row("changes of plan charged as previewed", quoted, "", Goal(">=", len(seeds))),
@@ -181,7 +181,7 @@ async def ten_years(report: Report, say: Say, seeds: range) -> None:
     )
 
 
-async def _all(seeds: range) -> AsyncIterator[tuple[int, Told]]:
+async def _all(seeds: range) -> AsyncIterator[tuple[int, Outcome]]:
     """Many at a time on all cores, few one after the other."""
     days = YEARS * 365
     if len(seeds) < 10:

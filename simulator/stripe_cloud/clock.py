@@ -42,7 +42,7 @@ class Clock:
 
 
 class StandingClock(Clock):
-    """A clock that stands until somebody advances it: the same history happens at the same seconds each time.
+    """A clock that stands until it is advanced: the same history happens at the same seconds each time.
     `offset` is the time itself, in seconds since the epoch.
     """
 

@@ -144,7 +144,7 @@ def finalize(account: Account, invoice: Json) -> None:
 
 
 def owed(account: Account, sub: Json) -> list[Json]:
-    """The subscription's invoices that somebody still has to pay."""
+    """The subscription's invoices that are still to be paid."""
     return [
         invoice
         for invoice in account.newest_first("invoice")

@@ -20,7 +20,7 @@ from ubus_py import Client, Event
 
 PATIENCE = 30.0
 SCRIPT = (
-    'printf "%s %s %s %s %s\\n" "$ACTION" "$FEATURE" "$SOURCE" "$PLAN" "$UNTIL" >> "$IPKG_INSTROOT/told"\n'
+    'printf "%s %s %s %s %s\\n" "$ACTION" "$FEATURE" "$SOURCE" "$PLAN" "$UNTIL" >> "$IPKG_INSTROOT/calls"\n'
 )
 
 
@@ -54,7 +54,7 @@ class World:
         return {name for name, options in self.uci().items() if options.get("unlocked") == "1"}
 
     def scripts(self) -> list[str]:
-        reported = self.root / "told"
+        reported = self.root / "calls"
         return [line.rstrip() for line in reported.read_text().splitlines()] if reported.exists() else []
 
     async def scripts_are(self, expected: list[str]) -> None:
