@@ -2,7 +2,7 @@
 
 Source: https://docs.stripe.com/currencies, zero-decimal and three-decimal currencies, special cases, minimum
 and maximum charge amounts. ISK and UGX are written without decimals but sent with two (500 is 5 UGX), and HUF
-and TWD have two decimals except in payouts: all four have two digits here. LuCI has the same digits in
+and TWD have two decimals except in payouts: all four have two digits here. LuCI has the same tables in
 `stripe-payments/format.js`; `tests/structure/test_currencies.py` compares them.
 """
 

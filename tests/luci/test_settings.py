@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+import re
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from simulator.router.uci_file import parse
-from tests.luci.conftest import PATIENCE_MS, ScriptedRouter, Visitor
+from tests.luci.conftest import PATIENCE_MS, ScriptedRouter, Visitor, open_visitor
 from ubus_py import Status
 
 pytestmark = pytest.mark.browser
@@ -166,6 +167,61 @@ async def test_the_form_writes_the_configuration(router: ScriptedRouter, visitor
         "https://router.example.org/api/payments/webhook"
     )
     assert visitor.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("locale", "refused"),
+    [
+        (
+            "en-GB",
+            [
+                ("eur", "4.999", "An amount such as 4.99."),
+                ("eur", "0.49", "Stripe’s minimum is €0.50."),
+                ("eur", "1000000", "Stripe’s maximum is €999,999.99."),
+                ("HUF", "174.99", "Stripe’s minimum is HUF\xa0175."),
+                ("jpy", "49", "Stripe’s minimum is JP¥50."),
+                ("ugx", "500.50", "Stripe requires a multiple of UGX\xa01."),
+                ("kwd", "1.234", "Stripe requires a multiple of KWD\xa00.010."),
+            ],
+        ),
+        (
+            "it-IT",
+            [
+                ("eur", "4,999", "Un importo come 4,99."),
+                ("eur", "0,49", "Il minimo di Stripe è 0,50\xa0€."),
+                ("eur", "1000000", "Il massimo di Stripe è 999.999,99\xa0€."),
+                ("kwd", "1,234", "Stripe richiede un multiplo di 0,010\xa0KWD."),
+            ],
+        ),
+    ],
+)
+async def test_an_amount_that_stripe_does_not_charge_is_refused(
+    router: ScriptedRouter, browser: Browser, locale: str, refused: list[tuple[str, str, str]]
+) -> None:
+    visitor = await open_visitor(browser, locale)
+    page = await _open(router, visitor)
+    await page.click(f"{TAB}[data-tab=price] a")
+    await page.locator("tr[data-section-id=price_premium_monthly] .cbi-button-edit").click()
+    amount, currency = (
+        page.locator(f'#modal_overlay [id="{CBID}.price_premium_monthly.{option}"]')
+        for option in ("amount", "currency")
+    )
+    save = page.locator("#modal_overlay .cbi-button-positive")
+    for code, entered, problem in refused:
+        await currency.fill(code)
+        await amount.fill(entered)
+        await amount.press("Tab")
+        await expect(amount).to_have_attribute("data-tooltip", problem)
+    await save.click()  # does nothing: the dialogue stays open
+    for code, entered in [("ugx", "500"), ("gbp", "0.30"), ("eur", "0")]:
+        await currency.fill(code)
+        await amount.fill(entered)
+        await amount.press("Tab")
+        await expect(amount).not_to_have_class(re.compile("cbi-input-invalid"))
+    await save.click()
+    await expect(amount).not_to_be_visible()
+    assert visitor.complaints == []
+    await visitor.context.close()
 
 
 async def test_a_plan_is_added_and_taken_away(router: ScriptedRouter, visitor: Visitor) -> None:

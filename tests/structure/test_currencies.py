@@ -1,6 +1,7 @@
-"""One table of currency digits in the daemon, in LuCI and in the simulator."""
+"""One table of currencies in the daemon, in LuCI and in the simulator."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,24 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 FORMAT_JS = REPOSITORY / "luci-app-stripe-payments/htdocs/luci-static/resources/stripe-payments/format.js"
 
 
-def test_luci_has_the_daemons_digits() -> None:
-    table = re.search(r"const DIGITS = \{(.*?)\}", FORMAT_JS.read_text(), re.DOTALL)
-    assert table is not None
-    entries = re.findall(r"([A-Z]{3}): (\d)", table[1])
-    assert {currency.lower(): int(digits) for currency, digits in entries} == DIGITS
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("DIGITS", DIGITS),
+        ("STEPS", STEPS),
+        ("MINIMUM_CHARGES", MINIMUM_CHARGES),
+        ("MAXIMUM_CHARGES", {"idr": currencies.maximum_charge("idr")}),
+    ],
+)
+def test_luci_has_the_daemons_table(name: str, table: Mapping[str, int]) -> None:
+    found = re.search(rf"const {name} = \{{(.*?)\}}", FORMAT_JS.read_text(), re.DOTALL)
+    assert found is not None
+    entries = re.findall(r"([A-Z]{3}): (\d+)", found[1])
+    assert {currency.lower(): int(value) for currency, value in entries} == table
+
+
+def test_luci_has_the_daemons_largest_charge() -> None:
+    assert f"const MAXIMUM_CHARGE = {currencies.maximum_charge('eur')};" in FORMAT_JS.read_text()
 
 
 def test_the_simulator_has_the_daemons_table() -> None:

@@ -15,7 +15,8 @@ class Widget {
 
 		field?.classList.toggle('cbi-input-invalid', complaint != null);
 		field?.setAttribute('aria-invalid', complaint != null);
-		field?.setAttribute('title', complaint ?? '');
+		/* LuCI has a tooltip of its own, drawn from the second of these; here the browser shows the first. */
+		[ 'title', 'data-tooltip' ].forEach(name => field?.setAttribute(name, complaint ?? ''));
 	}
 }
 

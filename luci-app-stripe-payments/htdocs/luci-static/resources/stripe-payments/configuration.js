@@ -174,8 +174,22 @@ function prices(map) {
 
 		return sibling?.formvalue(name) || uci.get(CONFIG, name, 'currency') || 'eur';
 	};
+	/* As the daemon's settings: what Stripe would not charge is not for sale. */
 	option.validate = function(name, value) {
-		return format.minor(value, this.currencyOf(name)) != null || _('An amount such as 4.99.');
+		const currency = this.currencyOf(name);
+		const amount = format.minor(value, currency);
+		const { step, minimum, maximum } = format.limits(currency);
+
+		if (amount == null)
+			return _('An amount such as 4.99.');
+
+		if (amount % step)
+			return _('Stripe requires a multiple of %s.').format(format.money(step, currency));
+
+		if (amount > 0 && amount < minimum)
+			return _('Stripe’s minimum is %s.').format(format.money(minimum, currency));
+
+		return amount <= maximum || _('Stripe’s maximum is %s.').format(format.money(maximum, currency));
 	};
 	option.write = function(name, value) {
 		uci.set(CONFIG, name, 'amount', String(format.minor(value, this.currencyOf(name))));

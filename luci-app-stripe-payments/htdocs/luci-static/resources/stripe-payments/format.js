@@ -13,6 +13,16 @@ const DIGITS = {
 	BHD: 3, JOD: 3, KWD: 3, OMR: 3, TND: 3
 };
 
+/* What an amount must be a multiple of, and the smallest and largest charge, in minor units; from the same page. */
+const STEPS = { BHD: 10, JOD: 10, KWD: 10, OMR: 10, TND: 10, ISK: 100, UGX: 100 };
+const MINIMUM_CHARGES = {
+	AED: 200, AUD: 50, BGN: 100, BRL: 50, CAD: 50, CHF: 50, CZK: 1500, DKK: 250,
+	EUR: 50, GBP: 30, HKD: 400, HUF: 17500, INR: 50, JPY: 50, MXN: 1000, MYR: 200,
+	NOK: 300, NZD: 50, PLN: 200, RON: 200, SEK: 300, SGD: 50, THB: 1000, USD: 50
+};
+const MAXIMUM_CHARGES = { IDR: 999999999999 };
+const MAXIMUM_CHARGE = 99999999;
+
 /* LuCI's language, with the region of the browser where it is the same language */
 function locale() {
 	const language = (document.documentElement.lang || 'en').replace(/_/g, '-');
@@ -57,6 +67,13 @@ return baseclass.extend({
 			return null;
 
 		return Number(parts[1]) * Math.pow(10, digits) + Number((parts[2] ?? '').padEnd(digits, '0'));
+	},
+
+	/** What Stripe charges in a currency, in minor units: from the minimum (or nothing) to the maximum, in steps. */
+	limits(currency) {
+		const code = String(currency ?? '').toUpperCase();
+
+		return { step: STEPS[code] ?? 1, minimum: MINIMUM_CHARGES[code] ?? 1, maximum: MAXIMUM_CHARGES[code] ?? MAXIMUM_CHARGE };
 	},
 
 	/** @param {number} amount in minor units; @param {string} currency ISO 4217 */
