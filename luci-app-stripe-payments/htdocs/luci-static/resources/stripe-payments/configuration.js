@@ -33,28 +33,41 @@ function number(section, name, title, description, [ least, most, preset ]) {
 	return option;
 }
 
-function address(section, name, title, description) {
-	const option = text(section, name, title, description);
-
-	option.placeholder = 'https://router.example.org';
+function urlOnly(option, placeholder = 'https://router.example.org') {
+	option.placeholder = placeholder;
 	option.validate = (_section, value) => !value || isAddress(value) || _('Enter a URL that starts with http:// or https://.');
+}
+
+/* A switch, written also where it has its preset. */
+function flag(section, name, title, description, preset = '0') {
+	const option = section.option(form.Flag, name, title, description);
+
+	option.default = preset;
+	option.rmempty = false;
+
+	return option;
+}
+
+/* One of several values; the first applies where the file has none. */
+function choice(section, name, title, description, values) {
+	const option = section.option(form.ListValue, name, title, description);
+
+	values.forEach(([ value, label ]) => option.value(value, label));
+	option.default = values[0][0];
 
 	return option;
 }
 
 function general(map) {
 	const section = map.section(form.NamedSection, 'main', 'payments', _('General'));
-	let option;
 
-	option = section.option(form.Flag, 'enabled', _('Enable payments'),
-		_('When off, nothing can be bought; purchases stay unlocked.'));
-	option.default = '1';
-	option.rmempty = false;
+	flag(section, 'enabled', _('Enable payments'),
+		_('When off, nothing can be bought; purchases stay unlocked.'), '1');
 
-	address(section, 'public_url', _('Public URL'),
-		_('Public URL of this router, if any.'));
-	address(section, 'phone_return_url', _('Return URL for phones'),
-		_('Where a phone outside this network returns to after paying. Leave empty to use the public URL.'));
+	urlOnly(text(section, 'public_url', _('Public URL'),
+		_('Public URL of this router, if any.')));
+	urlOnly(text(section, 'phone_return_url', _('Return URL for phones'),
+		_('Where a phone outside this network returns to after paying. Leave empty to use the public URL.')));
 	number(section, 'poll_interval', _('Polling interval (seconds)'),
 		_('Used while no purchase is open.'), [ 60, 86400, '900' ]);
 	number(section, 'grace_days', _('Grace period (days)'),
@@ -62,54 +75,30 @@ function general(map) {
 	number(section, 'offline_days', _('Offline tolerance (days)'),
 		_('How long features stay unlocked after their period while Stripe is unreachable.'), [ 0, 3650, '30' ]);
 
-	option = section.option(form.ListValue, 'locale', _('Language of Stripe pages'));
-	option.value('auto', _('Buyer’s browser language'));
-	option.value('en', 'English');
-	option.value('it', 'Italiano');
-	option.default = 'auto';
-
-	option = section.option(form.Flag, 'allow_promotion_codes', _('Promotion codes'),
+	choice(section, 'locale', _('Language of Stripe pages'), null,
+		[ [ 'auto', _('Buyer’s browser language') ], [ 'en', 'English' ], [ 'it', 'Italiano' ] ]);
+	flag(section, 'allow_promotion_codes', _('Promotion codes'),
 		_('Accepted on Stripe’s payment page; create them in the Stripe Dashboard.'));
-	option.rmempty = false;
-
-	option = section.option(form.Flag, 'trust_pending_debits', _('Trust pending bank debits'),
+	flag(section, 'trust_pending_debits', _('Trust pending bank debits'),
 		_('Unlock a plan while its first bank debit is processing, before the money arrives.'));
-	option.rmempty = false;
-
-	option = section.option(form.Flag, 'lock_paused', _('Lock paused plans'),
+	flag(section, 'lock_paused', _('Lock paused plans'),
 		_('Lock a plan while its payment collection is paused at Stripe. By default the customer keeps it.'));
-	option.rmempty = false;
-
-	option = section.option(form.Flag, 'automatic_tax', _('Automatic tax'),
+	flag(section, 'automatic_tax', _('Automatic tax'),
 		_('Requires Stripe Tax, set up in the Stripe Dashboard.'));
-	option.rmempty = false;
-
-	option = section.option(form.ListValue, 'tax_behavior', _('Tax in prices'),
-		_('Prices at Stripe keep it: after a change, check the products and replace the prices.'));
-	option.value('', _('As set in the Stripe account'));
-	option.value('inclusive', _('Prices include tax'));
-	option.value('exclusive', _('Tax is added to prices'));
-
-	option = section.option(form.Flag, 'tax_id_collection', _('VAT numbers'),
+	choice(section, 'tax_behavior', _('Tax in prices'),
+		_('Prices at Stripe keep it: after a change, check the products and replace the prices.'),
+		[ [ '', _('As set in the Stripe account') ], [ 'inclusive', _('Prices include tax') ], [ 'exclusive', _('Tax is added to prices') ] ]);
+	flag(section, 'tax_id_collection', _('VAT numbers'),
 		_('Stripe’s payment page has a field for a VAT number.'));
-	option.rmempty = false;
-
-	option = section.option(form.Flag, 'invoice_creation', _('Invoices for one-time purchases'),
+	flag(section, 'invoice_creation', _('Invoices for one-time purchases'),
 		_('Stripe charges a fee for each. Subscriptions always have invoices.'));
-	option.rmempty = false;
-
-	option = section.option(form.Flag, 'terms_of_service', _('Consent to terms'),
+	flag(section, 'terms_of_service', _('Consent to terms'),
 		_('Buyers must accept your terms of service. Set their URL in the Stripe Dashboard first, under Public details.'));
-	option.rmempty = false;
 
-	option = section.option(form.DynamicList, 'allowed_origin', _('Allowed return origins'),
-		_('Websites, besides this router, that buyers may return to.'));
-	option.placeholder = 'https://portal.example.org';
-	option.validate = (_section, value) => !value || isAddress(value) || _('Enter a URL that starts with http:// or https://.');
-
-	option = section.option(form.DynamicList, 'listen', _('Separate public listener'),
-		_('Address and port for the webhook and the return pages only.'));
-	option.placeholder = '0.0.0.0:8443';
+	urlOnly(section.option(form.DynamicList, 'allowed_origin', _('Allowed return origins'),
+		_('Websites, besides this router, that buyers may return to.')), 'https://portal.example.org');
+	section.option(form.DynamicList, 'listen', _('Separate public listener'),
+		_('Address and port for the webhook and the return pages only.')).placeholder = '0.0.0.0:8443';
 }
 
 function table(map, type, title, description) {
@@ -201,11 +190,8 @@ function prices(map) {
 	option.modalonly = true;
 	option.validate = (_section, value) => /^[A-Za-z]{3}$/.test(value) || _('A code of three letters, such as eur.');
 
-	option = section.option(form.ListValue, 'interval', _('Paid'));
-	option.value('none', _('Once'));
-	option.value('month', _('Monthly'));
-	option.value('year', _('Yearly'));
-	option.default = 'none';
+	choice(section, 'interval', _('Paid'), null,
+		[ [ 'none', _('Once') ], [ 'month', _('Monthly') ], [ 'year', _('Yearly') ] ]);
 
 	option = number(section, 'trial_days', _('Free trial (days)'),
 		_('For routers that have never had a subscription.'), [ 0, 730, '0' ]);
@@ -213,10 +199,8 @@ function prices(map) {
 	option.depends('interval', 'month');
 	option.depends('interval', 'year');
 
-	option = section.option(form.Flag, 'trial_requires_card', _('Trial requires a card'),
-		_('Without a card the trial ends automatically.'));
-	option.default = '1';
-	option.rmempty = false;
+	option = flag(section, 'trial_requires_card', _('Trial requires a card'),
+		_('Without a card the trial ends automatically.'), '1');
 	option.retain = true;
 	option.modalonly = true;
 	option.depends('interval', 'month');
