@@ -16,6 +16,7 @@ import os
 import re
 import shlex
 import signal
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class Hotplug:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._runs: set[asyncio.Task[None]] = set()
+        self._running: dict[int, tuple[str, float]] = {}
 
     def objects(self) -> list[Object]:
         """An object for every folder of scripts (``button`` has one always)."""
@@ -78,6 +80,7 @@ class Hotplug:
                 env=environment,
                 start_new_session=True,
             )
+            self._running[process.pid] = (f"/{script.relative_to(self._root)}", time.monotonic())
             try:
                 code = await process.wait()
             except asyncio.CancelledError:
@@ -85,8 +88,15 @@ class Hotplug:
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
                 raise
+            finally:
+                del self._running[process.pid]
             if code:
                 log.warning("hotplug script %s ended with %d", script, code)
+
+    def running(self) -> list[tuple[str, float]]:
+        """The scripts that run, as the router names them, each with its age in seconds."""
+        now = time.monotonic()
+        return [(script, now - began) for script, began in self._running.values()]
 
     async def settled(self) -> None:
         """Wait until every script that was started has ended."""

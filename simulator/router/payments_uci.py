@@ -24,19 +24,33 @@ _PRICE_ID = re.compile(r"price_[A-Za-z0-9_]+")
 _MOUNT = re.compile(r"ucode_prefix\s+'?([^\s'=]+)=/usr/share/stripe-payments/gateway\.uc")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _WORKPLACE = ".stripe-payments-uci"
+UHTTPD_SCRIPTS = 3
 _TEXT_OPTIONS = ("source", "plan", "until", "reason")
 
 Reply = dict[str, Value]
 
 
 class PaymentsUci:
-    """``changed`` is called with the name of every configuration that a call wrote."""
+    """``changed`` is called with the name of every configuration that a call wrote; ``running_scripts``: the
+    hotplug scripts that run, and for how many seconds.
+    """
 
-    def __init__(self, store: UciStore, changed: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        store: UciStore,
+        changed: Callable[[str], None],
+        running_scripts: Callable[[], list[tuple[str, float]]],
+    ) -> None:
         self._store = store
+        self._running_scripts = running_scripts
         self._changed = changed
         self.port_holders: dict[str, str] = {}
         """Addresses of the public gateway that another program listens on, by its name; empty: none does."""
+        self.slots: dict[str, list[tuple[int, int]]] = {"luci": [(0, UHTTPD_SCRIPTS)], "public": []}
+        """How many scripts the instances of each web server run, and how many they may."""
+        self.limits_slow_clients = True
+        self.flash_mount = "/"
+        """Where the file system of ``etc`` is mounted."""
 
     def object(self) -> Object:
         """The object to publish."""
@@ -44,6 +58,8 @@ class PaymentsUci:
             "stripe-payments.uci",
             [
                 Method("load", self._load),
+                Method("storage", self._storage),
+                Method("scripts", self._scripts),
                 Method("web_servers", self._web_servers),
                 Method("store", self._store_features, {"features": TABLE}),
                 Method("store_prices", self._store_prices, {"prices": TABLE}),
@@ -66,6 +82,23 @@ class PaymentsUci:
         except UciError:
             return None
 
+    async def _storage(self, call: Call) -> Reply:
+        _only(call, {})
+        flash = (
+            "read_only" if self._store.read_only_flash else "full" if self._store.free_flash == 0 else "ok"
+        )
+        tmp = "full" if self._store.free_tmp == 0 else "ok"
+        places = {
+            "/etc/stripe-payments": (flash, self.flash_mount),
+            "/etc/config": (flash, self.flash_mount),
+            "/tmp": (tmp, "/tmp"),
+        }
+        return {path: {"result": result, "mount": mount} for path, (result, mount) in places.items()}
+
+    async def _scripts(self, call: Call) -> Reply:
+        _only(call, {})
+        return {"running": [{"script": path, "seconds": int(age)} for path, age in self._running_scripts()]}
+
     async def _web_servers(self, call: Call) -> Reply:
         _only(call, {})
         uhttpd = self._store.config_dir / "uhttpd"
@@ -85,6 +118,11 @@ class PaymentsUci:
                 }
                 for address in ([listen] if isinstance(listen, str) else listen)
             ],
+            "slots": {
+                name: [{"used": used, "all": limit} for used, limit in servers]
+                for name, servers in self.slots.items()
+            },
+            "limits_slow_clients": self.limits_slow_clients,
         }
 
     async def _store_features(self, call: Call) -> Reply:

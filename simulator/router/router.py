@@ -40,8 +40,8 @@ class Router:
         accounts = {"root": password, **({"viewer": password} if users is None else users)}
         self.store = UciStore(self.root)
         self.service = ServiceObject()
-        self.payments_uci = PaymentsUci(self.store, self.service.changed)
         self.hotplug = Hotplug(self.root)
+        self.payments_uci = PaymentsUci(self.store, self.service.changed, self.hotplug.running)
         self._bus_path = str(bus_path)
         self._accounts = accounts
         self._bus: Client | None = None

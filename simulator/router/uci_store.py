@@ -32,6 +32,8 @@ class UciStore:
         self._session_deltas = root / SESSION_DELTAS
         self.free_flash: int | None = None
         """Bytes that a file below ``etc`` may have, because no more are free; None: as many as it needs."""
+        self.read_only_flash = False
+        """Whether the file system of ``etc`` is mounted read-only; rpcd replies OK all the same."""
         self.free_tmp: int | None = None
         """The same for a file of staged changes, below ``tmp`` and ``var/run``."""
         self.lost_writes: dict[str, int] = {}
@@ -116,6 +118,8 @@ class UciStore:
         package = self._read(config)
         if not apply_changes(package, self.staged(config, session)):
             return False
+        if self.read_only_flash:  # what is staged stays so
+            return True
         self.write(package)
         (self.delta_dir(session) / config).write_bytes(b"")
         return True
@@ -127,7 +131,7 @@ class UciStore:
     def write_all(self, package: Package) -> bool:
         """Replace the configuration's file, or leave it as it is and return False where there is no room."""
         text = _as_bytes(dump(package))
-        if _fitting(text, self.free_flash) != text or self.free_tmp == 0:
+        if self.read_only_flash or _fitting(text, self.free_flash) != text or self.free_tmp == 0:
             return False
         self._replace(package.name, text)
         return True

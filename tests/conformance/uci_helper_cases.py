@@ -63,7 +63,7 @@ FileSystem = Literal["configurations", "changes"]
 @dataclass(frozen=True)
 class Call:
     """One call; ``answer`` None: an answer of no interest, or none because of the status. ``full``: the file
-    system that has no free byte meanwhile.
+    system that has no free byte meanwhile, or, with ``read_only``, is mounted read-only.
     """
 
     method: str
@@ -71,6 +71,7 @@ class Call:
     status: Status = Status.OK
     answer: Mapping[str, Any] | None = None
     full: FileSystem | None = None
+    read_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ class Case:
     features: str | None = None
     absent: tuple[str, ...] = ()
     malformed: tuple[str, ...] = ()
+    uhttpd: str | None = None
+    """The web server's configuration, where the case has one of its own."""
 
 
 def _store(features: object, status: Status = Status.OK) -> Call:
@@ -97,6 +100,52 @@ def _store_prices(prices: object, status: Status = Status.OK) -> Call:
 
 def _while_full(full: FileSystem, call: Call) -> Call:
     return replace(call, status=Status.UNKNOWN_ERROR, answer=None, full=full)
+
+
+def _while_read_only(call: Call) -> Call:
+    return replace(call, status=Status.UNKNOWN_ERROR, answer=None, full="configurations", read_only=True)
+
+
+UHTTPD = """
+config uhttpd 'main'
+	list listen_http '127.0.0.1:{port}'
+	option home '/www'
+	option cgi_prefix '/cgi-bin'
+	option ubus_prefix '/ubus'
+	list ucode_prefix '/api/payments=/usr/share/stripe-payments/gateway.uc'
+	list ucode_prefix '/another=/usr/share/another/gateway.uc'
+	list ucode_prefix '/payment-cancel=/usr/share/stripe-payments/gateway.uc'
+
+"""
+
+
+def _web_servers(*mounts: str) -> Call:
+    return Call(
+        "web_servers",
+        answer={
+            "mounts": list(mounts),
+            "staged": False,
+            "certificate": True,
+            "listeners": [],
+            "slots": {"luci": [{"used": 0, "all": 3}], "public": []},
+            "limits_slow_clients": True,
+        },
+    )
+
+
+def _storage(result: str = "ok", *, mount: str = "/etc", full: bool = False, read_only: bool = False) -> Call:
+    """`result` of both folders below /etc, which is mounted at `mount`."""
+    flash = {"result": result, "mount": mount}
+    return Call(
+        "storage",
+        answer={
+            "/etc/stripe-payments": flash,
+            "/etc/config": flash,
+            "/tmp": {"result": "ok", "mount": "/tmp"},
+        },
+        full="configurations" if full or read_only else None,
+        read_only=read_only,
+    )
 
 
 def _refused(name: str, *calls: Call) -> Case:
@@ -348,6 +397,28 @@ CASES: tuple[Case, ...] = (
         (_while_full("configurations", _store({"monitoring": FEATURE})),),
         malformed=("stripe-features",),
     ),
+    _refused(
+        "while the flash is read-only nothing is stored",
+        _while_read_only(_store({"monitoring": FEATURE})),
+        _while_read_only(_store_prices({"price_premium_yearly": "price_1"})),
+    ),
+    Case(
+        "what could not be stored is stored when the flash is writable again",
+        (_while_read_only(_store({"monitoring": FEATURE})), _store({"monitoring": FEATURE})),
+        features=_UNLOCKED.format(
+            "\toption unlocked '1'\n\toption source 'cs_test_1'\n\toption reason 'paid'\n"
+        ),
+    ),
+    Case("storage in which everything can be stored", (_storage(mount="/"),)),
+    Case("storage with a full flash", (_storage("full", full=True), _storage())),
+    Case("storage with a read-only flash", (_storage("read_only", read_only=True), _storage())),
+    Case("no hotplug script runs", (Call("scripts", answer={"running": []}),)),
+    Case(
+        "the web server of LuCI, and what it serves of ours",
+        (_web_servers("/api/payments", "/payment-cancel"),),
+        uhttpd=UHTTPD,
+    ),
+    _refused("an argument web_servers does not have", Call("web_servers", {"config": "network"}, _BAD)),
     Case(
         "what is stored already needs no room",
         (replace(_store_prices({"price_premium_yearly": "price_old"}), full="configurations"),),

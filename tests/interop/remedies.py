@@ -40,6 +40,20 @@ BREAKS: dict[str, tuple[str, str, str]] = {
         "chown -R root:root /etc/stripe-payments",
         "cannot be read",
     ),
+    "/etc/config read-only on its own mount": (
+        "storage",
+        "mkdir /tmp/small; mount -t tmpfs small /tmp/small; cp -a /etc/config/. /tmp/small; "
+        "mount --move /tmp/small /etc/config; mount -o remount,ro /etc/config",
+        "/etc/config is read-only",
+    ),
+    "no free script slot of LuCI": (
+        "gateway",
+        "printf '#!/bin/sh\\nsleep 60\\n' >/www/cgi-bin/slow; chmod +x /www/cgi-bin/slow; "
+        "uci set uhttpd.main.max_requests=1; uci commit uhttpd; service uhttpd restart; "
+        "curl -s --retry 9 --retry-connrefused http://$(uci get uhttpd.main.listen_http)/cgi-bin/slow "
+        ">/dev/null 2>&1 &",
+        "All 1 script slots of LuCI",
+    ),
     "rpcd hangs": ("settings_helper", "kill -STOP $(pidof rpcd)", "does not answer"),
     "a price that is not at Stripe": (
         "prices",
@@ -64,12 +78,16 @@ FOLLOWED: Final = {
     "service stripe-payments restart": "pages not mounted",
     "uci commit uhttpd; service stripe-payments restart": "pages not mounted, changes staged",
     "service rpcd restart": "rpcd hangs",
+    "mount -o remount,rw /overlay; mount -o remount,rw {mount}": "/etc/config read-only on its own mount",
+    "uci set uhttpd.main.max_requests=12; uci commit uhttpd; service uhttpd restart": "no free script slot "
+    "of LuCI",
     "ubus call stripe-payments provision": "a price that is not at Stripe",
     "ubus call stripe-payments provision '{\"replace\":true}'": "another price than at Stripe",
 }
 """The commands, by the name in BREAKS of what they end."""
 
 NOT_FOLLOWED: Final = {
+    "service uhttpd restart": "follows an installation; test_remedies.py does both",
     'ubus call stripe-payments cancel_subscription \'{"subscription":"sub_…"}\'': "has an id to fill in",
     "/etc/init.d/stripe-payments set_keys": "asks for the key; tests/interop/test_service.py types one",
     "ubus call stripe-payments sync": "polls; what it ends takes hours or Stripe's return (tests/flows)",

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -72,6 +73,61 @@ async def test_a_port_that_another_program_uses_is_named_with_it(world: OpenWrtW
         return False
 
     await world.wait_until(open_again)
+
+
+async def test_without_ucode_mod_socket_luci_and_the_gateway_serve_and_check_says_what_is_missing(
+    world: OpenWrtWorld,
+) -> None:
+    """OpenWrt 24.10.0 does not have it, and an image may leave it out: an `import` would end uhttpd."""
+    module = "/usr/lib/ucode/socket.so"
+    restart = "service uhttpd restart"
+    await asyncio.to_thread(world.openwrt.sh, f"mv {module} /tmp/socket.so; {restart}")
+    await asyncio.to_thread(world.openwrt.wait_until, world.openwrt.serves, "LuCI serves")
+    webhook = f"curl -s -d '{{}}' {world.front.url}/api/payments/webhook"
+    assert '"code"' in await asyncio.to_thread(world.openwrt.sh, webhook)
+    found = await finding(world, "gateway")
+    assert (found["severity"], "ucode-mod-socket is missing" in found["detail"]) == ("warning", True)
+    command = COMMAND.search(found["hint"])
+    assert command
+    assert command[1] == restart
+    await asyncio.to_thread(world.openwrt.sh, f"mv /tmp/socket.so {module}; {command[1]}")
+    assert (await finding(world, "gateway"))["severity"] == "ok"
+
+
+async def test_a_full_tmp_is_named_and_heals(world: OpenWrtWorld) -> None:
+    await asyncio.to_thread(
+        world.openwrt.sh, "mount -o remount,size=4m /tmp; cat /dev/zero >/tmp/filler 2>/dev/null || :"
+    )
+    found = await finding(world, "storage")
+    assert (found["severity"], "/tmp is full" in found["detail"]) == ("error", True)
+    fullest = await asyncio.to_thread(world.openwrt.sh, found["hint"].rpartition("/tmp; ")[2])
+    largest = re.findall(r"/tmp/\S+", fullest)[-1]
+    await asyncio.to_thread(world.openwrt.sh, f"rm {largest}")
+    assert (await finding(world, "storage"))["severity"] == "ok"
+
+
+async def test_a_slow_script_is_named(world: OpenWrtWorld) -> None:
+    """Followed: what is slow runs in the background."""
+    script = world.openwrt.root / "etc/hotplug.d/stripe-payments/60-slow"
+    script.write_text("sleep 30\n")
+    await world.bus.call("stripe-payments", "grant", {"feature": "phone_support"})
+
+    async def named() -> bool:
+        found = await finding(world, "hotplug")
+        return not found["ok"] and str(script.name) in found["detail"]
+
+    await world.wait_until(named)
+    script.write_text("sleep 30 &\n")
+    world.openwrt.sh("pkill -f hotplug.d/stripe-payments/60-slow")
+    await world.bus.call("stripe-payments", "revoke", {"feature": "phone_support"})
+    await asyncio.to_thread(
+        world.openwrt.wait_until, lambda: "lock phone_support" in world.openwrt.log(), "the scripts run"
+    )
+
+    async def content() -> bool:
+        return bool((await finding(world, "hotplug"))["severity"] == "ok")
+
+    await world.wait_until(content)
 
 
 async def test_an_impossible_port_is_ignored_as_it_is_said(world: OpenWrtWorld) -> None:

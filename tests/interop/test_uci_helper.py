@@ -41,6 +41,16 @@ def own_file_system(openwrt: OpenWrt, folder: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def read_only(openwrt: OpenWrt, folder: str) -> Iterator[None]:
+    """A mount that takes no writes."""
+    openwrt.sh(f"mount -o remount,ro {folder}")
+    try:
+        yield
+    finally:
+        openwrt.sh(f"mount -o remount,rw {folder}")
+
+
+@contextlib.contextmanager
 def filled(folder: Path, leave: int = 0) -> Iterator[None]:
     """No free byte on a file system, or only `leave` pages."""
     filler = folder / ".filler"
@@ -74,9 +84,17 @@ async def check(openwrt: OpenWrt, bus: Client, case: Case, folders: dict[FileSys
         (openwrt.root / "etc/config" / config).unlink()
     for config in case.malformed:
         (openwrt.root / "etc/config" / config).write_text(MALFORMED)
+    uhttpd = openwrt.root / "etc/config/uhttpd"
+    mounted = uhttpd.read_text()
+    if case.uhttpd is not None:
+        uhttpd.write_text(case.uhttpd)
     inodes = {config: inode(openwrt, config) for config in BEFORE}
     for call in case.calls:
-        with filled(folders[call.full]) if call.full else contextlib.nullcontext():
+        with contextlib.ExitStack() as trouble:
+            if call.full is not None and call.read_only:
+                trouble.enter_context(read_only(openwrt, FILE_SYSTEMS[call.full]))
+            elif call.full is not None:
+                trouble.enter_context(filled(folders[call.full]))
             try:
                 answer = await bus.call(HELPER, call.method, call.arguments)
                 status = 0
@@ -85,6 +103,8 @@ async def check(openwrt: OpenWrt, bus: Client, case: Case, folders: dict[FileSys
         assert status == call.status
         if call.answer is not None:
             assert answer == call.answer
+    if case.uhttpd is not None:
+        uhttpd.write_text(mounted)
     for config, wanted in (("stripe-payments", case.settings), ("stripe-features", case.features)):
         path = openwrt.root / "etc/config" / config
         if wanted is not None:
@@ -203,6 +223,24 @@ async def test_rpcds_own_commit_says_ok_for_what_was_not_stored(openwrt: OpenWrt
         with filled(folder):
             await bus.call("uci", "commit", {"config": "stripe-features"})
         assert path.read_text() == ""
+
+
+async def test_rpcds_own_commit_on_a_read_only_flash_says_ok_and_stays_staged(
+    openwrt: OpenWrt, bus: Client
+) -> None:
+    path = openwrt.root / "etc/config/stripe-features"
+    values: dict[str, Value] = {
+        "config": "stripe-features",
+        "section": "monitoring",
+        "values": {"unlocked": "1"},
+    }
+    with own_file_system(openwrt, "/etc"):
+        await bus.call("uci", "set", values)
+        with read_only(openwrt, "/etc"):
+            await bus.call("uci", "commit", {"config": "stripe-features"})
+        assert path.read_text() == BEFORE["stripe-features"]
+        assert openwrt.sh("uci changes") == "stripe-features.monitoring.unlocked='1'\n"
+        openwrt.sh("uci revert stripe-features")
 
 
 async def test_sighup_loads_a_missing_helper_and_keeps_luci_sessions(openwrt: OpenWrt, bus: Client) -> None:

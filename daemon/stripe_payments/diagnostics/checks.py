@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from stripe_payments.diagnostics import account, activity, connection, gateway, router, webhook
+from stripe_payments.diagnostics import account, activity, connection, gateway, router, storage, webhook
 from stripe_payments.diagnostics.finding import Finding
 from stripe_payments.diagnostics.probes import Probes
 
@@ -48,8 +48,8 @@ CHECKS: Final = (
     Check("payments", activity.payments, _QUICK),
     Check("subscriptions", activity.subscriptions, _QUICK),
     Check("ledger", router.ledger, _DISK),
-    Check("storage", router.storage, _DISK),
-    Check("state_directory", router.state_directory, _DISK),
+    Check("storage", storage.storage, _DISK),
+    Check("state_directory", storage.state_directory, _DISK),
     Check("settings_helper", router.settings_helper, _BUS),
     Check("gateway", gateway.gateway, _BUS),
     Check("hotplug", router.hotplug, _BUS),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 from stripe_payments.diagnostics.finding import Finding
@@ -11,18 +12,37 @@ from ubus_py import UbusError
 
 MOUNTS: Final = ("/api/payments", "/payment-success", "/payment-cancel")
 _TIMEOUT_S: Final = 4.0
+_STILL_BUSY_S: Final = 1.0
+"""Servers are busy where two looks, this far apart, find no free script slot."""
 _RESTART: Final = _("Run: service stripe-payments restart")
 
 
 async def gateway(probes: Probes) -> Finding:
-    """rpcd's helper reads the configuration of uhttpd, and which process listens."""
-    settings = probes.situation.settings
+    """rpcd's helper reads the configuration of uhttpd, which process listens, and how many scripts run."""
     try:
-        found: Any = await probes.situation.bus.call(
-            "stripe-payments.uci", "web_servers", {}, timeout=_TIMEOUT_S
-        )
+        found = await _web_servers(probes)
+        if _busy(found):
+            await asyncio.sleep(_STILL_BUSY_S)
+            found = await _web_servers(probes)
     except UbusError:
         return Finding("info", _("Not checked: rpcd does not answer."))
+    return _not_served(probes, found) or _busy(found) or _unlimited(found) or _served(probes, found)
+
+
+async def _web_servers(probes: Probes) -> dict[str, Any]:
+    return dict(await probes.situation.bus.call("stripe-payments.uci", "web_servers", {}, timeout=_TIMEOUT_S))
+
+
+def _open_addresses(probes: Probes, found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The listeners that the settings want; none while payments are disabled."""
+    settings = probes.situation.settings
+    if not settings.enabled:
+        return []
+    listeners = {one["listen"]: one for one in found["listeners"]}
+    return [listeners[address] for address in settings.listen if address in listeners]
+
+
+def _not_served(probes: Probes, found: dict[str, Any]) -> Finding | None:
     missing = [mount for mount in MOUNTS if mount not in found["mounts"]]
     if missing:
         return Finding(
@@ -33,11 +53,8 @@ async def gateway(probes: Probes) -> Finding:
             ),
             _("Run: uci commit uhttpd; service stripe-payments restart") if found["staged"] else _RESTART,
         )
-    listeners = {one["listen"]: one for one in found["listeners"]}
-    wanted = [listeners[address] for address in settings.listen if address in listeners]
-    if not settings.enabled or not wanted:
-        return Finding("ok", _("The web server of LuCI serves the payment pages."))
-    if not found["certificate"]:
+    wanted = _open_addresses(probes, found)
+    if wanted and not found["certificate"]:
         return Finding(
             "error",
             _("The public gateway is closed: its certificate or key cannot be read."),
@@ -46,9 +63,57 @@ async def gateway(probes: Probes) -> Finding:
                 "stripe-payments restart"
             ),
         )
-    for one in wanted:
-        if not one["open"]:
-            return _closed(one["listen"], one["holder"])
+    return next((_closed(one["listen"], one["holder"]) for one in wanted if not one["open"]), None)
+
+
+def _busy(found: dict[str, Any]) -> Finding | None:
+    """A server without a free script slot: requests wait, of LuCI also its pages."""
+    full = {
+        name: one["all"]
+        for name, slots in found["slots"].items()
+        for one in slots
+        if one["used"] >= one["all"]
+    }
+    if "luci" in full:
+        return Finding(
+            "warning",
+            _(
+                "All {number} script slots of LuCI's web server are in use, by slow clients or requests that "
+                "wait for Stripe: its pages wait.",
+                number=full["luci"],
+            ),
+            _(
+                "Run: uci set uhttpd.main.max_requests=12; uci commit uhttpd; service uhttpd restart. The "
+                "clients are shown by: netstat -tn"
+            ),
+        )
+    if "public" in full:
+        return Finding(
+            "warning",
+            _(
+                "All {number} script slots of the public gateway are in use, mostly by slow clients: "
+                "webhooks wait. Payments are found by polling meanwhile.",
+                number=full["public"],
+            ),
+            _("Block the clients with most connections in the firewall; they are shown by: netstat -tn"),
+        )
+    return None
+
+
+def _unlimited(found: dict[str, Any]) -> Finding | None:
+    if found["limits_slow_clients"]:
+        return None
+    return Finding(
+        "warning",
+        _("ucode-mod-socket is missing: a slow client holds a script slot of LuCI for up to 60 seconds."),
+        _("Install ucode-mod-socket (OpenWrt 24.10.1 or newer). Then run: service uhttpd restart"),
+    )
+
+
+def _served(probes: Probes, found: dict[str, Any]) -> Finding:
+    wanted = _open_addresses(probes, found)
+    if not wanted:
+        return Finding("ok", _("The web server of LuCI serves the payment pages."))
     return Finding(
         "ok",
         _(

@@ -1,10 +1,8 @@
-"""Checks of the router: configuration, storage, ledger, rpcd helper and hotplug."""
+"""Checks of the router: configuration, ledger, rpcd helper and hotplug."""
 
 from __future__ import annotations
 
-import stat
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from stripe_payments.diagnostics.finding import STARTING, Finding, from_error
 from stripe_payments.diagnostics.probes import Probes
@@ -15,14 +13,13 @@ from stripe_payments.ledger import Ledger, Transaction
 from stripe_payments.settings import settings_from_uci
 from stripe_payments.settings.loader import sections_of
 from stripe_payments.unlocks.router_bus import out_of_date
-from ubus_py import CallTimeout, ConnectionLost, ProtocolError, Status, StatusError
+from ubus_py import CallTimeout, ConnectionLost, ProtocolError, Status, StatusError, UbusError
 
-LOW_BYTES: Final = 2 * 1024 * 1024
-"""The WAL can grow to this size before a checkpoint."""
-FULL_BYTES: Final = 256 * 1024
 INTEGRITY_BYTES: Final = 32 * 1024 * 1024
 """A larger ledger is checked only at the start: an integrity check blocks payments while it runs."""
 META_CHECKED: Final = "last_check"
+SLOW_SCRIPT_S: Final = 5
+"""The pause between two calls of the scripts for one feature (`unlocks/worker.py`)."""
 
 _BUS_TIMEOUT_S: Final = 4.0
 _RPCD_HINT: Final = _(
@@ -38,7 +35,6 @@ _ACL_HINT: Final = _(
 _MALFORMED_HINT: Final = _(
     "Look for a syntax error in /etc/config/stripe-payments and stripe-features: uci show stripe-payments"
 )
-_SPACE_HINT: Final = _("Remove unused packages or files; see: df -h; du -sh /overlay/*")
 
 
 async def settings(probes: Probes) -> Finding:
@@ -66,62 +62,6 @@ async def enabled(probes: Probes) -> Finding:
             "stripe-payments; reload_config"
         ),
     )
-
-
-async def state_directory(probes: Probes) -> Finding:
-    """The directory with the keys must be private to the service."""
-    folder = probes.situation.state_dir
-
-    def readable_by_others() -> list[Path]:
-        private = (folder, folder / "secrets.json", folder / "ledger.db", folder / "identity.json")
-        return [path for path in private if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077]
-
-    try:
-        wrong = await probes.in_thread(readable_by_others)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        return Finding(
-            "error",
-            _("{folder} cannot be read ({reason}).", folder=folder, reason=reason),
-            _("Fix the owner: chown -R stripe-payments:stripe-payments {folder}", folder=folder),
-        )
-    if wrong:
-        names = ", ".join(str(path) for path in wrong)
-        return Finding(
-            "error",
-            _("Readable by other users: {names}.", names=names),
-            _(
-                "Run: chmod -R go= {folder}. If another person had access to the router, create new keys in "
-                "Stripe.",
-                folder=folder,
-            ),
-        )
-    return Finding("ok", _("{folder} is private to the service.", folder=folder))
-
-
-async def storage(probes: Probes) -> Finding:
-    folder = probes.situation.state_dir
-    found = await probes.in_thread(lambda: probes.situation.statvfs(folder))
-    free = found.f_bavail * found.f_frsize
-    out_of_files = found.f_files > 0 and found.f_favail < 8
-    kib = free // 1024
-    if free < FULL_BYTES or out_of_files:
-        return Finding(
-            "error",
-            _(
-                "The storage of {folder} is full ({kib} KiB free): payments cannot be stored.",
-                folder=folder,
-                kib=kib,
-            ),
-            _SPACE_HINT,
-        )
-    if free < LOW_BYTES:
-        return Finding(
-            "warning",
-            _("The storage of {folder} is nearly full ({kib} KiB free).", folder=folder, kib=kib),
-            _SPACE_HINT,
-        )
-    return Finding("ok", _("{mib} MiB of storage free.", mib=kib // 1024))
 
 
 async def ledger(probes: Probes) -> Finding:
@@ -252,4 +192,30 @@ async def hotplug(probes: Probes) -> Finding:
         )
     if not probes.situation.bus.connected:
         return Finding("info", _("Reconnecting to ubus."))
-    return Finding("ok", _("Hotplug scripts can be run."))
+    return await _slow_script(probes) or Finding("ok", _("Hotplug scripts can be run."))
+
+
+async def _slow_script(probes: Probes) -> Finding | None:
+    """The script that has been running for longest, if that is too long. procd does not wait for scripts."""
+    try:
+        reply: Any = await probes.situation.bus.call(
+            "stripe-payments.uci", "scripts", {}, timeout=_BUS_TIMEOUT_S
+        )
+    except UbusError:
+        return None  # `settings_helper` reports it
+    slowest = max(reply["running"], key=lambda one: one["seconds"], default=None)
+    if slowest is None or slowest["seconds"] <= SLOW_SCRIPT_S:
+        return None
+    return Finding(
+        "warning",
+        _(
+            "The hotplug script {script} has been running for {seconds} seconds: the scripts of the next "
+            "change start beside it.",
+            script=slowest["script"],
+            seconds=slowest["seconds"],
+        ),
+        _(
+            "Have the script start slow programs in the background (program &), and query feature_unlocked "
+            "there instead of using ACTION."
+        ),
+    )

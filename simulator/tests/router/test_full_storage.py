@@ -1,4 +1,4 @@
-"""uci on a full flash and in a full /tmp, as the real one behaves: data is lost, and the answer is OK."""
+"""uci on a full or read-only flash and in a full /tmp, as it really is: data is lost, the answer is OK."""
 
 from __future__ import annotations
 
@@ -20,3 +20,15 @@ async def test_what_is_staged_in_a_full_tmp_is_lost_and_the_answers_say_ok(bus: 
     await bus.call("uci", "set", config="network", section="lan", values={"proto": "dhcp"})
     await bus.call("uci", "commit", config="network")
     assert bus.config("network") == text
+
+
+async def test_a_commit_on_a_read_only_flash_says_ok_and_stays_staged(bus: Bus) -> None:
+    text = "\nconfig interface 'lan'\n\toption proto 'static'\n\n"
+    bus.write_config("network", text)
+    await bus.call("uci", "set", config="network", section="lan", values={"proto": "dhcp"})
+    bus.router.store.read_only_flash = True
+    await bus.call("uci", "commit", config="network")
+    assert bus.config("network") == text
+    assert await bus.call("uci", "changes", config="network") == {
+        "changes": [["set", "lan", "proto", "dhcp"]]
+    }

@@ -24,9 +24,15 @@ async def test_case(bus: Bus, case: Case) -> None:
         (bus.root / "etc/config" / config).unlink()
     for config in case.malformed:
         bus.write_config(config, MALFORMED)
+    if case.uhttpd is not None:
+        bus.write_config("uhttpd", case.uhttpd)
+    if any(call.full == "configurations" for call in case.calls):
+        bus.router.payments_uci.flash_mount = "/etc"
     inodes = {config: inode(bus, config) for config in BEFORE}
     for call in case.calls:
-        bus.router.store.free_flash = 0 if call.full == "configurations" else None
+        flash_fails = call.full == "configurations"
+        bus.router.store.read_only_flash = flash_fails and call.read_only
+        bus.router.store.free_flash = 0 if flash_fails and not call.read_only else None
         bus.router.store.free_tmp = 0 if call.full == "changes" else None
         try:
             answer = await bus.client.call(HELPER, call.method, call.arguments)

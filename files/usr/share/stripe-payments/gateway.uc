@@ -7,8 +7,17 @@
 'use strict';
 
 import { open, readfile, stdin } from 'fs';
-import { poll } from 'socket';
 import { connect } from 'ubus';
+
+// From the package ucode-mod-socket, which OpenWrt has from 24.10.1 on. An `import` that fails would end uhttpd, and
+// LuCI with it. Without the module a slow client is waited for as long as uhttpd lets a script run (`check` says so).
+let poll = null;
+
+try {
+	poll = require('socket').poll;
+} catch (e) {
+	warn('stripe-payments: ucode-mod-socket is missing: slow clients are not limited\n');
+}
 
 const MAX_BODY = 512 * 1024;
 
@@ -56,7 +65,7 @@ function receive(env) {
 		const left = deadline - milliseconds();
 
 		// not ucode's uloop: in this fork of uhttpd it would also handle what uhttpd's other clients have sent
-		if (left <= 0 || !poll(left, stdin)?.[0]?.[1])
+		if (left <= 0 || (poll && !poll(left, stdin)?.[0]?.[1]))
 			break;
 
 		const chunk = uhttpd.recv(PIECE);

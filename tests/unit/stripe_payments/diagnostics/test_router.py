@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -108,6 +109,21 @@ async def test_the_thresholds_of_free_storage(
     found = await Diagnostics(lambda: replace(situation, statvfs=lambda _: low)).run("en")
     (storage,) = [one for one in found if one["id"] == "storage"]
     assert storage["severity"] == severity
+
+
+async def test_a_folder_that_takes_no_writes(harness: Harness) -> None:
+    await harness.parts()
+    store = harness.router.store
+    store.read_only_flash = True
+    await finding(harness, "storage", "error", says="stripe-payments is read-only", hint="remount,rw /.")
+    harness.router.payments_uci.flash_mount = "/etc"
+    await finding(harness, "storage", "error", says="read-only", hint="mount -o remount,rw /etc.")
+    store.read_only_flash, store.free_flash = False, 0
+    await finding(harness, "storage", "error", says="cannot be stored", hint="df -h /etc;")
+    store.free_flash, store.free_tmp = None, 0
+    await finding(harness, "storage", "error", says="/tmp is full", hint="reboot")
+    store.free_tmp = None
+    await fine(harness, "storage")
 
 
 async def test_a_ledger_damaged_while_open(harness: Harness) -> None:
@@ -244,6 +260,33 @@ async def test_the_public_gateway_is_closed(harness: Harness) -> None:
     await fine(harness, "gateway")
 
 
+async def test_a_web_server_without_a_free_script_slot(harness: Harness) -> None:
+    await harness.parts()
+    helper = harness.router.payments_uci
+    helper.slots["public"] = [(32, 32)]
+    await finding(harness, "gateway", "warning", says="32 script slots of the public", hint="netstat -tn")
+    helper.slots["luci"] = [(3, 3)]
+    await finding(harness, "gateway", "warning", says="All 3 script slots of LuCI", hint="max_requests=12")
+    helper.slots.update(luci=[(2, 3)], public=[(31, 32)])
+    await fine(harness, "gateway")
+
+
+async def test_a_web_server_that_was_busy_for_a_moment(harness: Harness) -> None:
+    await harness.parts()
+    slots = harness.router.payments_uci.slots
+    slots["luci"] = [(3, 3)]
+    checking = asyncio.create_task(row(harness, "gateway"))
+    await asyncio.sleep(0.5)
+    slots["luci"] = [(0, 3)]
+    assert (await checking)["severity"] == "ok"
+
+
+async def test_the_gateway_cannot_limit_slow_clients(harness: Harness) -> None:
+    await harness.parts()
+    harness.router.payments_uci.limits_slow_clients = False
+    await finding(harness, "gateway", "warning", says="ucode-mod-socket", hint="service uhttpd restart")
+
+
 async def test_rpcd_is_away_while_the_gateway_is_checked(harness: Harness) -> None:
     await harness.parts()
     await harness.router.stop()
@@ -258,6 +301,26 @@ async def test_no_hotplug_object(tmp_path: Path) -> None:
         await finding(harness, "hotplug", "warning", says="is missing", hint="/etc/hotplug.d/stripe-payments")
     finally:
         await harness.stop()
+
+
+async def test_a_hotplug_script_that_does_not_end(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    await harness.parts()
+    script = harness.root / "etc/hotplug.d/stripe-payments/60-slow"
+    script.write_text("sleep 20\n")
+    await harness.bus.call("hotplug.stripe-payments", "call", {"env": ["ACTION=lock", "FEATURE=x"]})
+    monkeypatch.setattr("stripe_payments.diagnostics.router.SLOW_SCRIPT_S", 0)
+
+    async def named() -> bool:
+        return not (await row(harness, "hotplug"))["ok"]
+
+    await harness.until(named)
+    await finding(
+        harness,
+        "hotplug",
+        "warning",
+        says="/etc/hotplug.d/stripe-payments/60-slow has been running",
+        hint="in the background",
+    )
 
 
 async def test_a_service_that_may_not_call_hotplug(tmp_path: Path) -> None:

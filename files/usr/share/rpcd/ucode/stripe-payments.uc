@@ -2,7 +2,7 @@
 // as root. (The gateway in uhttpd is root's as well; it carries requests to the daemon.)
 //
 // The daemon has a user of its own, and that user must not have rpcd's `uci` object: a process that may set any option of
-// any configuration is root. So it gets three narrow verbs instead. Everything is validated before anything is
+// any configuration is root. So it gets a few narrow verbs instead. Everything is validated before anything is
 // written; bad input is INVALID_ARGUMENT and leaves the files as they were. What could not be stored is UNKNOWN_ERROR,
 // and the old file stays.
 
@@ -10,7 +10,7 @@
 
 import { cursor } from 'uci';
 import {
-	access, chmod, glob, lstat, mkdir, open, readfile, readlink, realpath, rename, rmdir, stat, symlink, unlink,
+	access, chmod, error, glob, lstat, mkdir, open, readfile, readlink, realpath, rename, rmdir, stat, symlink, unlink,
 	writefile
 } from 'fs';
 import { connect } from 'ubus';
@@ -269,9 +269,86 @@ function store_prices(prices) {
 	file.commit();
 }
 
-// -- the web servers, for `check`
+// -- for `check`: storage, hotplug scripts, web servers
+
+const STATE_DIR = '/etc/stripe-payments';
+const TRIAL_BYTES = 16 * 1024;
+const TICKS_PER_SECOND = 100;   // USER_HZ of every architecture of OpenWrt
+
+// 'ok', or why nothing can be stored in a folder: 'full' or 'read_only'.
+function trial_write(folder) {
+	const file = `${folder}/.stripe-payments-trial`;
+	const text = readfile('/dev/urandom', TRIAL_BYTES);
+
+	mkdir(folder, 0700);
+
+	const written = writefile(file, text);
+	const reason = written == null ? error() : null;
+	const stored = readfile(file) == text;
+
+	unlink(file);
+
+	return stored ? 'ok' : reason == 'Read-only file system' ? 'read_only' : 'full';
+}
+
+// Where the file system of a path is mounted.
+function mount_of(path) {
+	const device = sprintf('%J', stat(path)?.dev);
+	let mount = path;
+
+	while (mount != '/') {
+		const above = match(mount, /^(.*)\/[^\/]+$/)[1] || '/';
+
+		if (sprintf('%J', stat(above)?.dev) != device)
+			break;
+		mount = above;
+	}
+
+	return mount;
+}
+
+function storage() {
+	const folders = {};
+
+	for (let path in [ STATE_DIR, CONFIG_DIR, '/tmp' ])
+		folders[path] = { result: trial_write(path), mount: mount_of(path) };
+
+	return folders;
+}
+
+// {pid, parent, age}: age in seconds.
+function processes() {
+	const now = +match(readfile('/proc/uptime'), /^[0-9]+/)[0];
+	const found = [];
+
+	for (let folder in glob('/proc/[0-9]*')) {
+		// the name of a program may contain spaces and parentheses
+		const fields = split(match(readfile(`${folder}/stat`) ?? '', /^.*\) (.*)$/s)?.[1] ?? '', ' ');
+
+		if (length(fields) > 19)
+			push(found, { pid: +substr(folder, 6), parent: +fields[1], age: now - int(+fields[19] / TICKS_PER_SECOND) });
+	}
+
+	return found;
+}
+
+// The hotplug scripts that run. procd starts each as `sh -c '. /lib/functions.sh; . SCRIPT'`.
+function scripts() {
+	const running = [];
+
+	for (let process in processes()) {
+		const command = split(readfile(`/proc/${process.pid}/cmdline`) ?? '', '\0');
+		const script = command[1] == '-c' ? match(command[2], /\n\. (\/etc\/hotplug\.d\/stripe-payments\/[^\n]+)/) : null;
+
+		if (script)
+			push(running, { script: script[1], seconds: process.age });
+	}
+
+	return { running };
+}
 
 const GATEWAY = '/usr/share/stripe-payments/gateway.uc';
+const UHTTPD_SCRIPTS = 3;   // uhttpd's own default
 
 // The inodes of the sockets that listen on a TCP port, in the words of /proc/PID/fd.
 function listening_sockets(port) {
@@ -301,6 +378,24 @@ function holder_of(sockets) {
 	return '';
 }
 
+// How many scripts the instances of a service run, and how many they may: uhttpd's -n.
+function slots(service) {
+	const found = [];
+
+	for (let name, instance in service?.instances) {
+		const command = instance.command ?? [];
+		const limit = index(command, '-n');
+
+		if (index(command[0] ?? '', 'uhttpd') >= 0 && instance.pid)
+			push(found, {
+				used: length(filter(processes(), (process) => process.parent == instance.pid)),
+				all: limit < 0 ? UHTTPD_SCRIPTS : +command[limit + 1]
+			});
+	}
+
+	return found;
+}
+
 // Whether the public gateway listens where it should, and if not, which process does.
 function listener(address, pid) {
 	const sockets = listening_sockets(int(match(address, /[0-9]+$/)?.[0] ?? 0));
@@ -312,8 +407,8 @@ function listener(address, pid) {
 function web_servers() {
 	const config = readfile(`${CONFIG_DIR}/uhttpd`) ?? '';
 	const settings = sections(SETTINGS)?.main ?? {};
-	const service = connect(null, 2)?.call('service', 'list', { name: 'stripe-payments' });
-	const pid = service?.['stripe-payments']?.instances?.gateway?.pid;
+	const services = connect(null, 2)?.call('service', 'list');
+	const pid = services?.['stripe-payments']?.instances?.gateway?.pid;
 	const mounts = match(config, /[ \t]ucode_prefix[ \t]+'?[^ '\n]+=[^ '\n]+/g) ?? [];
 	const files = filter([ settings.cert, settings.key ], (path) => path);
 	const addresses = type(settings.listen) == 'array' ? settings.listen : filter([ settings.listen ], (one) => one);
@@ -325,7 +420,9 @@ function web_servers() {
 		),
 		staged: (stat('/tmp/.uci/uhttpd')?.size ?? 0) > 0,
 		certificate: !length(filter(files, (path) => !access(path, 'r'))),
-		listeners: map(addresses, (address) => listener(address, pid))
+		listeners: map(addresses, (address) => listener(address, pid)),
+		slots: { luci: slots(services?.uhttpd), public: slots(services?.['stripe-payments']) },
+		limits_slow_clients: !!access('/usr/lib/ucode/socket.so', 'r')
 	};
 }
 
@@ -336,7 +433,18 @@ return {
 			call: load
 		},
 
-		// {mounts[], staged, certificate, listeners[] {listen, open, holder}}: where the gateway is served
+		// {PATH: {result, mount}}: whether something can be stored in each folder that payments need
+		storage: {
+			call: storage
+		},
+
+		// {running[] {script, seconds}}: the hotplug scripts that run
+		scripts: {
+			call: scripts
+		},
+
+		// {mounts[], staged, certificate, listeners[] {listen, open, holder}, slots {luci[], public[]} {used, all},
+		// limits_slow_clients}: where the gateway is served, and how busy the web servers are
 		web_servers: {
 			call: web_servers
 		},
