@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 from simulator.world import World
-from stripe_payments.ledger import Ledger, Transaction
+from stripe_payments.ledger import SQLiteLedger, SQLiteTransaction
 from stripe_payments.payment_history import TransactionRow
 from tests.flows.subscriber import PREMIUM, Subscriber
 
@@ -57,7 +57,7 @@ class Pasts:
             return folder
         making = Path(tempfile.mkdtemp(dir=self._folder))
         shutil.copytree(await self.get(name), making, dirs_exist_ok=True)
-        ledger = await Ledger.open(making / LEDGER)
+        ledger = await SQLiteLedger.open(making / LEDGER)
         await ledger.write(_years_pass)
         await ledger.close()
         return _complete(making, folder)
@@ -73,7 +73,7 @@ def _complete(making: Path, folder: Path) -> Path:
     return folder
 
 
-def _years_pass(tx: Transaction) -> None:
+def _years_pass(tx: SQLiteTransaction) -> None:
     chance = Random(0)  # what can be compressed is
     rows: list[TransactionRow] = []
     for number in range(4000):

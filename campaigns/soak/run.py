@@ -21,7 +21,7 @@ from simulator.world import World
 from stripe_payments.clock import TrustedClock
 from stripe_payments.identity import IdentityStore
 from stripe_payments.keys import Keys
-from stripe_payments.ledger import Ledger
+from stripe_payments.ledger import SQLiteLedger
 from stripe_payments.ledger.retention import LedgerCare, Tidied
 from stripe_payments.settings import Settings
 from stripe_payments.stripe_api import StripeAPI
@@ -176,7 +176,7 @@ async def _tidy(state: Path, copy: Path, now: int) -> tuple[Tidied | None, Tidie
     were all the space there is.
     """
     shutil.copytree(state, copy)
-    ledger = await Ledger.open(copy / "ledger.db")
+    ledger = await SQLiteLedger.open(copy / "ledger.db")
     clock = TrustedClock(now)
     stripe = StripeAPI(Keys, clock)  # never called
     reconciler = Reconciler(ledger, stripe, clock, Settings, IdentityStore(copy), lambda: None)

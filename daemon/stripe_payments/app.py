@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from stripe_payments.http_api.routing import HttpApp
     from stripe_payments.identity import Identity, IdentityStore
     from stripe_payments.keys import KeyStore
-    from stripe_payments.ledger import Ledger, LedgerCare, Transaction
+    from stripe_payments.ledger import LedgerCare, SQLiteLedger, SQLiteTransaction
     from stripe_payments.settings.loader import SettingsLoader
     from stripe_payments.stripe_api import StripeAPI
     from stripe_payments.sync import Reconciler
@@ -101,7 +101,7 @@ class App:
         self._http_api: HttpApp | None = None
         self._stored: Stored | None = None
         # what depends on the ledger, and so is built again for a new one
-        self._ledger: Ledger | None = None
+        self._ledger: SQLiteLedger | None = None
         self._stripe: StripeAPI | None = None
         self._unlocks: Unlocks | None = None
         self._parts: Parts | None = None
@@ -227,7 +227,7 @@ class App:
             SettingsLoader(self._bus, folder), KeyStore(folder, self._environ), IdentityStore(folder)
         )
 
-    async def _replace_ledger(self, stored: Stored, corruption: str) -> Ledger:
+    async def _replace_ledger(self, stored: Stored, corruption: str) -> SQLiteLedger:
         """A restart in place: nothing in memory that came from the corrupt ledger survives."""
         self.gate.reset()
         await self._stop_work()
@@ -240,7 +240,7 @@ class App:
         self._replaced_at = time.monotonic()
         return await self._open_with_retries(stored, corruption)
 
-    async def _open_with_retries(self, stored: Stored, corruption: str | None) -> Ledger:
+    async def _open_with_retries(self, stored: Stored, corruption: str | None) -> SQLiteLedger:
         """`corruption`: why the ledger on disk is known to be corrupt, None if it is not."""
         backoff = Backoff(_FIRST_RETRY_S, _LONGEST_RETRY_S)
         while True:
@@ -264,13 +264,13 @@ class App:
         _log.error("state directory cannot be used", path=self._state.path, reason=error.strerror)
         self.gate.refuse(PaymentError("ledger_unavailable", reason=error.strerror))
 
-    async def _open(self, stored: Stored, corruption: str | None) -> Ledger:
+    async def _open(self, stored: Stored, corruption: str | None) -> SQLiteLedger:
         """Build the parts, open the gate, start the workers. Raises PaymentError or OSError; what was opened
         by then stays open for the next attempt.
         """
         from stripe_payments.clock import TrustedClock
         from stripe_payments.identity import META_ROUTER_ID
-        from stripe_payments.ledger import Ledger, LedgerCare
+        from stripe_payments.ledger import LedgerCare, SQLiteLedger
         from stripe_payments.stripe_api import StripeAPI
         from stripe_payments.sync import META_CLOCK_FLOOR, Reconciler
         from stripe_payments.sync.mode_change import settle_mode
@@ -278,7 +278,7 @@ class App:
 
         settings, keys, identity = stored.settings, stored.keys, stored.identity
         if self._ledger is None:
-            self._ledger = await Ledger.open(self._state.path / "ledger.db", corrupt=corruption)
+            self._ledger = await SQLiteLedger.open(self._state.path / "ledger.db", corrupt=corruption)
         ledger = self._ledger
         recorded = await ledger.read(_recorded_identity)
         router_id = (await asyncio.to_thread(identity.load, recorded)).router_id
@@ -311,7 +311,7 @@ class App:
     def _work(
         self,
         stored: Stored,
-        ledger: Ledger,
+        ledger: SQLiteLedger,
         stripe: StripeAPI,
         clock: TrustedClock,
         reconciler: Reconciler,
@@ -460,7 +460,7 @@ class SettingsReload:
         _log.info("settings reloaded", changed_features=",".join(changed))
 
 
-def _recorded_identity(tx: Transaction) -> Identity | None:
+def _recorded_identity(tx: SQLiteTransaction) -> Identity | None:
     """The router's id, and the customer of its latest purchase."""
     from stripe_payments.identity import META_ROUTER_ID, Identity
 

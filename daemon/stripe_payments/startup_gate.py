@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from stripe_payments.clock import TrustedClock
     from stripe_payments.identity import IdentityStore
     from stripe_payments.keys import KeyStore
-    from stripe_payments.ledger import Ledger
+    from stripe_payments.ledger import SQLiteLedger
     from stripe_payments.refused_webhooks import RefusedWebhooks
     from stripe_payments.settings import Settings
     from stripe_payments.setup import Provisioner, WebhookSetup
@@ -51,7 +51,7 @@ class Parts:
     settings: Callable[[], Settings]
     keys: KeyStore
     identity: IdentityStore
-    ledger: Ledger
+    ledger: SQLiteLedger
     stripe: StripeAPI
     clock: TrustedClock
     reconciler: Reconciler

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from stripe_payments.billing import PriceIds, SubscriptionService
 from stripe_payments.clock import TrustedClock
 from stripe_payments.identity import Identity
-from stripe_payments.ledger import Ledger
+from stripe_payments.ledger import SQLiteLedger
 from stripe_payments.settings import Settings
 from stripe_payments.sync import Poller, Reconciler
 from tests.histories.answers import Stripe
@@ -42,7 +42,7 @@ class _Identity:
 class Router:
     """What it knows of a life comes through `stripe`."""
 
-    ledger: Ledger
+    ledger: SQLiteLedger
     stripe: Stripe
     reconciler: Reconciler
     poller: Poller
@@ -50,7 +50,7 @@ class Router:
 
     @classmethod
     async def open(cls, folder: Path, life: Life) -> Router:
-        ledger = await Ledger.open(folder / "ledger.db")
+        ledger = await SQLiteLedger.open(folder / "ledger.db")
         clock = TrustedClock(None, monotonic=lambda: 0.0)
         stripe = Stripe(life, clock)
         held = life.settings()

@@ -2,7 +2,7 @@
 
 On the PYTHONPATH of a daemon that is measured, Python imports this module before anything else. SIGUSR1
 starts to count, SIGUSR2 stops and writes `{jobs, statements, files, stays, returns}` to the file that
-BENCH_COUNTS names. It works with every release: it knows `Ledger.read`, `Ledger.write` and the package.
+BENCH_COUNTS names. It works with every release: it knows the ledger's `read` and `write`, and the package.
 """
 
 import json
@@ -63,16 +63,17 @@ def _counting_connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
 
 def _wrap_the_ledger() -> None:
     """Once the daemon runs: its ledger has been imported by then."""
-    from stripe_payments.ledger import Ledger
+    from stripe_payments import ledger
 
+    kind = getattr(ledger, "SQLiteLedger", None) or ledger.Ledger  # what it was called before
     for name in ("read", "write"):
-        original = getattr(Ledger, name)
+        original = getattr(kind, name)
 
         def counted(*arguments: Any, original: Any = original, **options: Any) -> Any:
             _counts.jobs += _counts.active
             return original(*arguments, **options)
 
-        setattr(Ledger, name, counted)
+        setattr(kind, name, counted)
 
 
 def _start(number: int, frame: FrameType | None) -> None:

@@ -10,7 +10,7 @@ from stripe_payments.diagnostics.finding import NO_KEY, STARTING, Finding
 from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.entitlements import announced_end
 from stripe_payments.i18n import Text, _, joined
-from stripe_payments.ledger import Transaction
+from stripe_payments.ledger import SQLiteTransaction
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.sync.poll_timing import usual_interval
 
@@ -77,7 +77,7 @@ async def events(probes: Probes) -> Finding:
     if situation.ledger is None:
         return STARTING
 
-    def read(tx: Transaction) -> tuple[int, list[str]]:
+    def read(tx: SQLiteTransaction) -> tuple[int, list[str]]:
         waiting = tx.inbox.due(_FAR_FUTURE, 100)
         return tx.inbox.pending_count(), [one.error for one in waiting if one.error]
 
@@ -106,7 +106,7 @@ async def effects(probes: Probes) -> Finding:
     if situation.ledger is None:
         return STARTING
 
-    def read(tx: Transaction) -> tuple[int, int]:
+    def read(tx: SQLiteTransaction) -> tuple[int, int]:
         return tx.outbox.pending_count(), len(tx.outbox.pending(1000))
 
     count, waiting = await situation.ledger.read(read)

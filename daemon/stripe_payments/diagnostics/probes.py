@@ -28,7 +28,7 @@ from stripe_payments.stripe_api import PERMISSIONS, Permission, StripeAPI
 if TYPE_CHECKING:
     from stripe_payments.identity import IdentityStore
     from stripe_payments.keys import KeyStore
-    from stripe_payments.ledger import Ledger
+    from stripe_payments.ledger import SQLiteLedger
     from stripe_payments.refused_webhooks import RefusedWebhooks
     from stripe_payments.settings import Settings
     from stripe_payments.sync.projection import State
@@ -83,7 +83,7 @@ class Situation:
     bus: Client
     api_base: str | None
     refused_webhooks: RefusedWebhooks
-    ledger: Ledger | None = None
+    ledger: SQLiteLedger | None = None
     state: State | None = None
     clock: TrustedClock | None = None
     last_sync: int | None = None

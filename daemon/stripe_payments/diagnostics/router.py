@@ -9,7 +9,7 @@ from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.entitlements import Entitlement
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import _, joined
-from stripe_payments.ledger import Ledger, Transaction
+from stripe_payments.ledger import SQLiteLedger, SQLiteTransaction
 from stripe_payments.settings import settings_from_uci
 from stripe_payments.settings.loader import sections_of
 from stripe_payments.unlocks.router_bus import out_of_date
@@ -151,10 +151,10 @@ async def settings_helper(probes: Probes) -> Finding:
     return Finding("ok", _("The configuration can be read and written."))
 
 
-async def _out_of_date(ledger: Ledger, sections: object) -> list[str]:
+async def _out_of_date(ledger: SQLiteLedger, sections: object) -> list[str]:
     """The features that are wrong in UCI; none while changes are being delivered."""
 
-    def read(tx: Transaction) -> tuple[int, dict[str, Entitlement]]:
+    def read(tx: SQLiteTransaction) -> tuple[int, dict[str, Entitlement]]:
         return tx.outbox.pending_count(), tx.features.all()
 
     pending, features = await ledger.read(read)

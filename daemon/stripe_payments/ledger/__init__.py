@@ -1,10 +1,13 @@
-"""The ledger: what the router knows of its payments, in SQLite, written by one thread. See `database`."""
+"""The ledger: what is known of a router's payments. `interface` is what the payment rules see of it;
+`database` is the one in SQLite, written by one thread.
+"""
 
 from stripe_payments.ledger.checkouts import Checkout, CheckoutState
-from stripe_payments.ledger.database import Ledger
+from stripe_payments.ledger.database import SQLiteLedger
+from stripe_payments.ledger.interface import Ledger, Transaction
 from stripe_payments.ledger.queues import Effect, InboxEvent
 from stripe_payments.ledger.retention import LedgerCare, Tidied
-from stripe_payments.ledger.transaction import Transaction
+from stripe_payments.ledger.transaction import SQLiteTransaction
 
 __all__ = [
     "Checkout",
@@ -13,6 +16,8 @@ __all__ = [
     "InboxEvent",
     "Ledger",
     "LedgerCare",
+    "SQLiteLedger",
+    "SQLiteTransaction",
     "Tidied",
     "Transaction",
 ]

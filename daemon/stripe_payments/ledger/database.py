@@ -21,10 +21,10 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import _
 from stripe_payments.ledger.opening import Opened, close_file, open_file
 from stripe_payments.ledger.storage_errors import FILE_CORRUPT, is_corruption, translated, unavailable
-from stripe_payments.ledger.transaction import Transaction
+from stripe_payments.ledger.transaction import SQLiteTransaction
 from stripe_payments.log import Log
 
-__all__ = ["Ledger"]
+__all__ = ["SQLiteLedger"]
 
 _log = Log("ledger")
 
@@ -41,7 +41,7 @@ _OVERLOADED = _("too many requests are queued")
 class _Job:
     """A function on its way through the thread, and what became of it."""
 
-    function: Callable[[Transaction], Any]
+    function: Callable[[SQLiteTransaction], Any]
     future: "asyncio.Future[Any]"
     writes: bool
     durable: bool = True
@@ -49,7 +49,7 @@ class _Job:
     error: BaseException | None = None
 
 
-class Ledger:
+class SQLiteLedger:
     """The open ledger. Use it from the event loop that opened it."""
 
     def __init__(self, path: Path, corrupt: str | None) -> None:
@@ -71,7 +71,7 @@ class Ledger:
         """
 
     @classmethod
-    async def open(cls, path: Path, *, corrupt: str | None = None) -> "Ledger":
+    async def open(cls, path: Path, *, corrupt: str | None = None) -> "SQLiteLedger":
         """Open the file, creating or migrating it as needed; a corrupt one is set aside and a new one
         created. `corrupt`: why it is known to be corrupt, whatever the checks may find now.
 
@@ -104,7 +104,7 @@ class Ledger:
             _log.error("ledger is corrupt", reason=reason)
             self.corrupted.set()
 
-    async def write(self, function: Callable[[Transaction], _T], *, durable: bool = True) -> _T:
+    async def write(self, function: Callable[[SQLiteTransaction], _T], *, durable: bool = True) -> _T:
         """Run `function` in the ledger's thread; return its value once what it wrote is durable.
 
         `durable=False` is for a record whose loss costs a repetition and nothing else: the end of this
@@ -116,7 +116,7 @@ class Ledger:
         """
         return await self._submit(function, writes=True, durable=durable)
 
-    async def read(self, function: Callable[[Transaction], _T]) -> _T:
+    async def read(self, function: Callable[[SQLiteTransaction], _T]) -> _T:
         """Run `function`, which must not write, on the last durable state. Raises as `write` does."""
         return await self._submit(function, writes=False)
 
@@ -129,7 +129,7 @@ class Ledger:
         self._thread.join()
 
     async def _submit(
-        self, function: Callable[[Transaction], _T], *, writes: bool, durable: bool = True
+        self, function: Callable[[SQLiteTransaction], _T], *, writes: bool, durable: bool = True
     ) -> _T:
         if self._closing:
             reason = _CLOSED if self.corruption is None else FILE_CORRUPT

@@ -18,7 +18,7 @@ from stripe_payments.files import make_private_directory, set_aside, sync_direct
 from stripe_payments.i18n import _
 from stripe_payments.ledger.schema import NewerSchemaError, migrate, version_of
 from stripe_payments.ledger.storage_errors import corruption, is_corruption, unavailable
-from stripe_payments.ledger.transaction import Transaction
+from stripe_payments.ledger.transaction import SQLiteTransaction
 from stripe_payments.log import Log
 
 __all__ = ["LOG_LEFT_OVER", "META_MUST_NOT_LOCK", "META_REBUILDING", "Opened", "close_file", "open_file"]
@@ -62,7 +62,7 @@ class Opened:
     """`fresh`: the file was created just now. `kept_as`: the new path of a corrupt file, if there was one."""
 
     connection: sqlite3.Connection
-    transaction: Transaction
+    transaction: SQLiteTransaction
     fresh: bool
     kept_as: Path | None
 
@@ -136,7 +136,7 @@ def _connect(path: Path, *, fresh: bool, kept_as: Path | None = None) -> Opened:
             _check(connection)
             outdated = _may_be_outdated(connection, path)
         before = migrate(connection)
-        transaction = Transaction(connection)
+        transaction = SQLiteTransaction(connection)
         transaction.preload()
         if kept_as is not None:
             _mark_rebuilding(connection, kept_as.name)

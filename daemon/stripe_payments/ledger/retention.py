@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.ledger.database import Ledger
-from stripe_payments.ledger.transaction import Transaction
+from stripe_payments.ledger.database import SQLiteLedger
+from stripe_payments.ledger.transaction import SQLiteTransaction
 from stripe_payments.log import Log
 
 __all__ = ["LedgerCare", "Tidied"]
@@ -56,7 +56,7 @@ class LedgerCare:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: SQLiteLedger,
         now: Callable[[], int | None],
         archive: Archive,
         *,
@@ -115,7 +115,7 @@ class LedgerCare:
         return Tidied(events, checkouts, archived, size)
 
     async def _shrink(self) -> int:
-        def shrink(tx: Transaction) -> int:
+        def shrink(tx: SQLiteTransaction) -> int:
             tx.give_back()
             return tx.size()
 

@@ -7,10 +7,10 @@ from stripe_payments.ledger.objects import Objects
 from stripe_payments.ledger.queues import Inbox, Outbox
 from stripe_payments.ledger.records import ArchivedHistory, Features, Grants, Meta
 
-__all__ = ["Transaction"]
+__all__ = ["SQLiteTransaction"]
 
 
-class Transaction:
+class SQLiteTransaction:
     """The ledger's tables. Valid only while the function runs, in the ledger's own thread."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:

@@ -20,7 +20,7 @@ from stripe_payments.log import Log
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stripe_payments.ledger import InboxEvent, Ledger, Transaction
+    from stripe_payments.ledger import InboxEvent, SQLiteLedger, SQLiteTransaction
     from stripe_payments.sync.reconciler import Reconciler
 
 _log = Log("inbox")
@@ -38,7 +38,7 @@ LONGEST_RETRY: Final = 3600.0
 class InboxWorker:
     """Runs until cancelled. `kick()` after an event has been accepted."""
 
-    def __init__(self, ledger: Ledger, reconciler: Reconciler, *, chance: Random | None = None) -> None:
+    def __init__(self, ledger: SQLiteLedger, reconciler: Reconciler, *, chance: Random | None = None) -> None:
         self._ledger = ledger
         self._reconciler = reconciler
         self._chance = chance or Random()  # noqa: S311 - jitter
@@ -120,7 +120,7 @@ class InboxWorker:
         now = time.monotonic()
         at_least = retry_after if isinstance(retry_after, int) else 0
 
-        def postpone(tx: Transaction) -> None:
+        def postpone(tx: SQLiteTransaction) -> None:
             for event in waiting:
                 delay = max(at_least, self._retry_delay(event.attempts + 1))
                 tx.inbox.retry(event.event_id, now + delay, error)

@@ -5,7 +5,7 @@ from typing import Final
 
 from stripe_payments.backoff import Backoff
 from stripe_payments.entitlements import MANUAL, ManualGrant
-from stripe_payments.ledger import Ledger, Transaction
+from stripe_payments.ledger import SQLiteLedger, SQLiteTransaction
 from stripe_payments.ledger.opening import LOG_LEFT_OVER, META_MUST_NOT_LOCK, META_REBUILDING
 from stripe_payments.log import Log
 from stripe_payments.unlocks.router_bus import Bus, RouterBus, from_sections
@@ -21,7 +21,7 @@ _QUEUED: Final = 64
 """Outbox entries to consider: more than a ledger that is being filled has."""
 
 
-async def adopt_features(ledger: Ledger, bus: Bus) -> None:
+async def adopt_features(ledger: SQLiteLedger, bus: Bus) -> None:
     """For a ledger that is new, or may lack its last changes, before entitlements are computed.
 
     After a lost or corrupt ledger UCI is all that the router knows: its features are the previous state of
@@ -41,7 +41,7 @@ async def adopt_features(ledger: Ledger, bus: Bus) -> None:
             await asyncio.sleep(backoff.next_delay())
     unlocked = {name: held for name, held in from_sections(sections).items() if held.unlocked}
 
-    def adopt(tx: Transaction) -> list[str]:
+    def adopt(tx: SQLiteTransaction) -> list[str]:
         held = tx.features.all()
         queued = {effect.payload.get("feature") for effect in tx.outbox.pending(_QUEUED)}
         missing = {
@@ -62,6 +62,6 @@ async def adopt_features(ledger: Ledger, bus: Bus) -> None:
         _log.info("features adopted from UCI", features=",".join(adopted))
 
 
-def _may_know_less_than_uci(tx: Transaction) -> bool:
+def _may_know_less_than_uci(tx: SQLiteTransaction) -> bool:
     rebuilding = tx.meta.get(META_REBUILDING)
     return rebuilding is not None and (rebuilding == LOG_LEFT_OVER or not tx.features.all())

@@ -27,7 +27,7 @@ from typing import Final
 from stripe_payments.backoff import Backoff
 from stripe_payments.entitlements import Entitlement
 from stripe_payments.errors import PaymentError
-from stripe_payments.ledger import Effect, Ledger, Transaction
+from stripe_payments.ledger import Effect, SQLiteLedger, SQLiteTransaction
 from stripe_payments.ledger.queues import DELIVERED
 from stripe_payments.log import Log
 from stripe_payments.unlocks.router_bus import Bus, RouterBus, out_of_date, storable
@@ -60,7 +60,7 @@ class Unlocks:
     not noticed.
     """
 
-    def __init__(self, ledger: Ledger, bus: Bus, runtime: Path | None = None) -> None:
+    def __init__(self, ledger: SQLiteLedger, bus: Bus, runtime: Path | None = None) -> None:
         self._ledger = ledger
         self._router = RouterBus(bus)
         self._runtime = runtime
@@ -160,7 +160,7 @@ class Unlocks:
         )
         parked = [effect for effect in changed if effect.payload.get("feature") in refused]
 
-        def park(tx: Transaction) -> None:
+        def park(tx: SQLiteTransaction) -> None:
             for effect in parked:
                 tx.outbox.park(effect.id, "rpcd's helper refuses the feature")
 
@@ -215,7 +215,7 @@ class Unlocks:
         delivered = [effect for effect in effects if self._step(effect) > effect.step]
         kept = [effect for effect in delivered if _runs_scripts(effect)]
 
-        def record(tx: Transaction) -> None:
+        def record(tx: SQLiteTransaction) -> None:
             for step in (_SCRIPTS_RUN, DELIVERED):
                 tx.outbox.advance([effect.id for effect in kept if self._step(effect) == step], step)
             for effect in delivered:
@@ -240,7 +240,7 @@ class Unlocks:
         booted = self._runtime / _BOOTED if self._runtime is not None else None
         rebooted = booted is not None and not booted.exists()
 
-        def begin(tx: Transaction) -> tuple[list[str], list[Effect]]:
+        def begin(tx: SQLiteTransaction) -> tuple[list[str], list[Effect]]:
             tx.outbox.unpark()
             repeated = _repeat_scripts(tx) if rebooted else []
             return repeated, tx.outbox.delivered_from(_SCRIPTS_RUN)
@@ -333,13 +333,13 @@ def _sends_event(effect: Effect) -> bool:
     return effect.kind != "feature" or bool(effect.payload.get("notable", True))
 
 
-def _forget_delivered(tx: Transaction, up_to: int) -> None:
+def _forget_delivered(tx: SQLiteTransaction, up_to: int) -> None:
     for effect in tx.outbox.delivered_from(DELIVERED):
         if effect.id <= up_to:
             tx.outbox.done(effect.id)
 
 
-def _repeat_scripts(tx: Transaction) -> list[str]:
+def _repeat_scripts(tx: SQLiteTransaction) -> list[str]:
     """Queue those again whose scripts the reboot may have interrupted; of a feature only the last change."""
     last: dict[str, Effect] = {}
     for effect in tx.outbox.delivered_from(_SCRIPTS_RUN):

@@ -29,7 +29,7 @@ from stripe_payments.billing import (
 from stripe_payments.clock import TrustedClock
 from stripe_payments.identity import IdentityStore
 from stripe_payments.keys import Keys
-from stripe_payments.ledger import Ledger
+from stripe_payments.ledger import SQLiteLedger
 from stripe_payments.settings import Sections, Settings, settings_from_uci
 from stripe_payments.stripe_api import StripeAPI
 from stripe_payments.sync import META_CLOCK_FLOOR, InboxWorker, Poller, Reconciler
@@ -139,7 +139,7 @@ class Engine:
     cloud: StripeCloud
     state: Path
     settings: Settings
-    ledger: Ledger
+    ledger: SQLiteLedger
     clock: TrustedClock
     identity: IdentityStore
     stripe: StripeAPI
@@ -172,7 +172,7 @@ class Engine:
         rebuilding: bool = False,
     ) -> Engine:
         held = settings_from_uci(CATALOGUE) if settings is None else settings
-        ledger = await Ledger.open(state / "ledger.db")
+        ledger = await SQLiteLedger.open(state / "ledger.db")
         floor = await ledger.read(lambda tx: tx.meta.get(META_CLOCK_FLOOR))
         clock = TrustedClock(int(floor) if floor else None)
         identity = IdentityStore(state)

@@ -19,7 +19,7 @@ import pytest
 from simulator.tests.ubus_broker.people import People
 from simulator.ubus_broker import UbusBroker
 from stripe_payments.diagnostics import Diagnostics
-from stripe_payments.ledger import Ledger
+from stripe_payments.ledger import SQLiteLedger
 from tests.unit.stripe_payments.diagnostics.rows import finding, fine, row
 from tests.unit.stripe_payments.harness import Harness, open_harness
 
@@ -164,7 +164,7 @@ async def test_a_ledger_in_which_somebody_else_came_upon_damage(harness: Harness
     await harness.parts()
     assert harness.service is not None
     situation = harness.service.situation()
-    damaged = await Ledger.open(tmp_path / "damaged.db")
+    damaged = await SQLiteLedger.open(tmp_path / "damaged.db")
     damaged.mark_corrupt("page 7 is never used")
     await damaged.close()  # as the service does at once
     for locale, says, hint in (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stripe_payments.ledger import Ledger, Transaction
+from stripe_payments.ledger import SQLiteLedger, SQLiteTransaction
 from stripe_payments.ledger.opening import META_REBUILDING
 
 
@@ -15,8 +15,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def ledger(path: Path) -> AsyncIterator[Ledger]:
-    ledger = await Ledger.open(path)
+async def ledger(path: Path) -> AsyncIterator[SQLiteLedger]:
+    ledger = await SQLiteLedger.open(path)
     yield ledger
     await ledger.close()
 
@@ -24,9 +24,9 @@ async def ledger(path: Path) -> AsyncIterator[Ledger]:
 @pytest.fixture
 async def filled(path: Path) -> Path:
     """The file of a closed ledger that is complete and has some hundred pages."""
-    ledger = await Ledger.open(path)
+    ledger = await SQLiteLedger.open(path)
 
-    def fill(tx: Transaction) -> None:
+    def fill(tx: SQLiteTransaction) -> None:
         for number in range(2000):
             tx.inbox.accept(f"evt_{number}", "charge.refunded", f"ch_{number}", number)
         tx.meta.delete(META_REBUILDING)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.ledger import Ledger, Transaction
+from stripe_payments.ledger import SQLiteLedger, SQLiteTransaction
 from stripe_payments.ledger.opening import META_REBUILDING
 from stripe_payments.ledger.packing import pack
 from stripe_payments.payment_history import TransactionRow
@@ -34,7 +34,7 @@ async def test_a_damaged_ledger_is_set_aside_and_begun_anew(filled: Path, damage
     assert callable(damage)
     damage(filled)
     broken = filled.read_bytes()
-    ledger = await Ledger.open(filled)
+    ledger = await SQLiteLedger.open(filled)
     try:
         assert ledger.rebuilt
         assert ledger.fresh
@@ -45,7 +45,7 @@ async def test_a_damaged_ledger_is_set_aside_and_begun_anew(filled: Path, damage
         await ledger.close()
     assert filled.with_name("ledger.db.corrupt-1").read_bytes() == broken
     # A restart before all is fetched again still knows that it is not complete.
-    ledger = await Ledger.open(filled)
+    ledger = await SQLiteLedger.open(filled)
     assert not ledger.rebuilt
     assert await ledger.read(lambda tx: tx.meta.get(META_REBUILDING)) == "ledger.db.corrupt-1"
     await ledger.close()
@@ -53,14 +53,14 @@ async def test_a_damaged_ledger_is_set_aside_and_begun_anew(filled: Path, damage
 
 async def test_the_log_of_a_damaged_ledger_does_not_pour_into_the_new_one(filled: Path) -> None:
     """A power cut left a log with the latest pages, and the file itself, with all the others, is gone bad."""
-    ledger = await Ledger.open(filled)
+    ledger = await SQLiteLedger.open(filled)
     await ledger.write(lambda tx: tx.inbox.accept("evt_new", "t", "o", 1))
     crashed = filled.parent.parent / "crashed"
     shutil.copytree(filled.parent, crashed)
     await ledger.close()
     assert (crashed / "ledger.db-wal").stat().st_size > 0
     overwrite(crashed / "ledger.db")
-    anew = await Ledger.open(crashed / "ledger.db")
+    anew = await SQLiteLedger.open(crashed / "ledger.db")
     assert anew.rebuilt
     assert await anew.read(lambda tx: tx.inbox.pending_count()) == 0
     await anew.write(lambda tx: tx.inbox.accept("evt_2", "t", "o", 1))
@@ -68,21 +68,21 @@ async def test_the_log_of_a_damaged_ledger_does_not_pour_into_the_new_one(filled
 
 
 async def test_pages_that_rot_under_the_open_ledger_condemn_it(path: Path) -> None:
-    ledger = await Ledger.open(path)
+    ledger = await SQLiteLedger.open(path)
 
-    def fill(tx: Transaction) -> None:  # more than SQLite keeps of it in memory
+    def fill(tx: SQLiteTransaction) -> None:  # more than SQLite keeps of it in memory
         for number in range(6000):
             tx.inbox.accept(f"evt_{number}", "t" * 250, "o" * 250, number)
 
     await ledger.write(fill)
     await ledger.close()
-    ledger = await Ledger.open(path)
+    ledger = await SQLiteLedger.open(path)
     scramble(path)
     with pytest.raises(PaymentError, match="corrupt"):
         await ledger.read(lambda tx: tx.inbox.due(2**60, 6000))
     await asyncio.wait_for(ledger.corrupted.wait(), 30)
     await ledger.close()
-    anew = await Ledger.open(path, corrupt=ledger.corruption)
+    anew = await SQLiteLedger.open(path, corrupt=ledger.corruption)
     assert anew.rebuilt
     await anew.close()
 
@@ -99,26 +99,26 @@ STORED = {"id": "pi_1", "object": "payment_intent", "note": "old"}
 PACKED = pack(STORED)
 
 
-def everything(tx: Transaction) -> object:
+def everything(tx: SQLiteTransaction) -> object:
     return list(tx.history.all()), tx.outbox.pending(9), tx.objects.get("pi_1")
 
 
-async def garbled(path: Path, old: bytes, new: bytes) -> Ledger:
+async def garbled(path: Path, old: bytes, new: bytes) -> SQLiteLedger:
     """A ledger in whose file some bytes are not what was written, opened again."""
 
-    def store(tx: Transaction) -> None:
+    def store(tx: SQLiteTransaction) -> None:
         tx.history.put([TransactionRow("pi_1", 1, "payment", 1, "eur", "paid", "years ago")])
         tx.outbox.add("payment", {"told": "once"})
         tx.objects.put([STORED], 1)
 
-    ledger = await Ledger.open(path)
+    ledger = await SQLiteLedger.open(path)
     await ledger.write(store)
     await ledger.close()
     garble(path, old, new)
-    return await Ledger.open(path)
+    return await SQLiteLedger.open(path)
 
 
-async def is_begun_again(ledger: Ledger) -> None:
+async def is_begun_again(ledger: SQLiteLedger) -> None:
     assert ledger.rebuilt
     assert not ledger.corrupted.is_set()
     assert await ledger.read(everything) == ([], [], None)
@@ -143,4 +143,4 @@ async def test_other_garbled_rows_are_found_when_they_are_read(path: Path) -> No
     assert caught.value.code == "ledger_unavailable"
     await asyncio.wait_for(ledger.corrupted.wait(), 30)
     await ledger.close()
-    await is_begun_again(await Ledger.open(path, corrupt=ledger.corruption))
+    await is_begun_again(await SQLiteLedger.open(path, corrupt=ledger.corruption))

@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.ledger import Ledger, Transaction
+from stripe_payments.ledger import SQLiteLedger, SQLiteTransaction
 from tests.unit.stripe_payments.full_storage import storage_full_beyond
 
 
 async def test_a_failed_commit_fails_all_its_writes_and_the_ledger_continues(
-    ledger: Ledger, path: Path
+    ledger: SQLiteLedger, path: Path
 ) -> None:
     await ledger.write(lambda tx: tx.meta.set("before", "1"))
     log = path.with_name("ledger.db-wal")
 
-    def grow(tx: Transaction, number: int) -> None:
+    def grow(tx: SQLiteTransaction, number: int) -> None:
         tx.meta.set(f"key {number}", "x" * 9000)
 
     with storage_full_beyond(log.stat().st_size):
@@ -30,8 +30,8 @@ async def test_a_failed_commit_fails_all_its_writes_and_the_ledger_continues(
     assert await ledger.read(lambda tx: len(tx.meta.get("key 0") or "")) == 9000
 
 
-async def test_a_full_database_in_one_write_does_not_affect_the_next(ledger: Ledger) -> None:
-    def limit(tx: Transaction, pages: int) -> None:
+async def test_a_full_database_in_one_write_does_not_affect_the_next(ledger: SQLiteLedger) -> None:
+    def limit(tx: SQLiteTransaction, pages: int) -> None:
         tx.meta._connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
 
     await ledger.read(lambda tx: limit(tx, 1))  # the smallest it can be: what there is
@@ -46,5 +46,5 @@ async def test_a_full_database_in_one_write_does_not_affect_the_next(ledger: Led
 async def test_a_directory_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PaymentError) as caught:
-        await Ledger.open(tmp_path / "file" / "ledger.db")
+        await SQLiteLedger.open(tmp_path / "file" / "ledger.db")
     assert caught.value.code == "ledger_unavailable"

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from stripe_payments.ledger import Ledger
+from stripe_payments.ledger import SQLiteLedger
 from stripe_payments.ledger.opening import LOG_LEFT_OVER, META_REBUILDING
 
 DAEMON = Path(__file__).resolve().parents[4] / "daemon"
 
 VICTIM = """
 import asyncio, pathlib, sys
-from stripe_payments.ledger import Ledger
+from stripe_payments.ledger import SQLiteLedger
 
 async def main():
-    ledger = await Ledger.open(pathlib.Path(sys.argv[1]))
+    ledger = await SQLiteLedger.open(pathlib.Path(sys.argv[1]))
     number = 0
     while True:
         names = [f"evt_{number + i}" for i in range(8)]
@@ -50,7 +50,7 @@ async def test_confirmed_writes_survive_kill_9(path: Path, lines: int) -> None:
         victim.kill()
         victim.wait()
         victim.stdout.close()
-    ledger = await Ledger.open(path)
+    ledger = await SQLiteLedger.open(path)
     try:
         assert not ledger.rebuilt
         events = await ledger.read(lambda tx: {e.event_id for e in tx.inbox.due(10**9, 10**6)})
@@ -117,7 +117,7 @@ def the_end_cut_off(log: bytearray) -> bytes:
 async def test_a_log_that_cannot_be_replayed_completely_triggers_a_rebuild(
     path: Path, spoil: Spoil, left_over: bool
 ) -> None:
-    ledger = await Ledger.open(path)
+    ledger = await SQLiteLedger.open(path)
     await ledger.write(lambda tx: tx.meta.delete(META_REBUILDING))
     for number in range(6):
         await ledger.write(lambda tx, n=number: tx.meta.set(f"key {n}", "x"))  # type: ignore[misc]
@@ -127,19 +127,19 @@ async def test_a_log_that_cannot_be_replayed_completely_triggers_a_rebuild(
     log = crashed / "ledger.db-wal"
     log.write_bytes(spoil(bytearray(log.read_bytes())))
 
-    again = await Ledger.open(crashed / "ledger.db")
+    again = await SQLiteLedger.open(crashed / "ledger.db")
     assert not again.rebuilt
     doubt = await again.read(lambda tx: tx.meta.get(META_REBUILDING))
     assert doubt == (LOG_LEFT_OVER if left_over else None)
     await again.write(lambda tx: tx.meta.delete(META_REBUILDING))
     await again.close()
-    again = await Ledger.open(crashed / "ledger.db")
+    again = await SQLiteLedger.open(crashed / "ledger.db")
     assert await again.read(lambda tx: tx.meta.get(META_REBUILDING)) is None
     await again.close()
 
 
 async def test_frames_of_an_earlier_round_of_the_log_trigger_no_rebuild(path: Path) -> None:
-    ledger = await Ledger.open(path)
+    ledger = await SQLiteLedger.open(path)
     await ledger.write(lambda tx: tx.meta.delete(META_REBUILDING))
     for number in range(45):
         await ledger.write(lambda tx, n=number: tx.meta.set(f"key {n}", "x" * 30_000))  # type: ignore[misc]
@@ -148,7 +148,7 @@ async def test_frames_of_an_earlier_round_of_the_log_trigger_no_rebuild(path: Pa
     await ledger.close()
     log = (crashed / "ledger.db-wal").read_bytes()
     assert len({log[place - 16 : place - 8] for place in map(_at, range(_frames(bytearray(log))))}) > 1
-    again = await Ledger.open(crashed / "ledger.db")
+    again = await SQLiteLedger.open(crashed / "ledger.db")
     assert await again.read(lambda tx: tx.meta.get(META_REBUILDING)) is None
     assert await again.read(lambda tx: tx.meta.get("key 44")) == "x" * 30_000
     await again.close()

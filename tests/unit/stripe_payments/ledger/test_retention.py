@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any
 
-from stripe_payments.ledger import Ledger, LedgerCare, Transaction
+from stripe_payments.ledger import LedgerCare, SQLiteLedger, SQLiteTransaction
 
 DAY = 86_400
 NOW = 1_750_000_000
@@ -23,8 +23,8 @@ def invoice(number: int) -> dict[str, Any]:
     }
 
 
-async def test_old_events_and_orders_that_came_to_nothing_go(ledger: Ledger) -> None:
-    def put(tx: Transaction) -> None:
+async def test_old_events_and_orders_that_came_to_nothing_go(ledger: SQLiteLedger) -> None:
+    def put(tx: SQLiteTransaction) -> None:
         for name, age in (("old", 91), ("young", 89), ("old_but_waiting", 91)):
             tx.inbox.accept(f"evt_{name}", "invoice.paid", "in_1", NOW - age * DAY)
             if name != "old_but_waiting":
@@ -45,10 +45,10 @@ async def test_old_events_and_orders_that_came_to_nothing_go(ledger: Ledger) -> 
     assert await ledger.read(lambda tx: tx.inbox.pending_count()) == 1
 
 
-async def test_objects_take_a_fraction_of_their_text(ledger: Ledger) -> None:
+async def test_objects_take_a_fraction_of_their_text(ledger: SQLiteLedger) -> None:
     before = await ledger.read(lambda tx: tx.size())
 
-    def put(tx: Transaction) -> None:
+    def put(tx: SQLiteTransaction) -> None:
         tx.objects.put([invoice(number) for number in range(100)], NOW)
 
     await ledger.write(put)
@@ -58,8 +58,8 @@ async def test_objects_take_a_fraction_of_their_text(ledger: Ledger) -> None:
     assert list(stored.values()) == [invoice(number) for number in range(100)]
 
 
-async def test_beyond_its_size_old_objects_are_archived_and_space_is_released(ledger: Ledger) -> None:
-    def put(tx: Transaction) -> None:
+async def test_beyond_its_size_old_objects_are_archived_and_space_is_released(ledger: SQLiteLedger) -> None:
+    def put(tx: SQLiteTransaction) -> None:
         tx.objects.put(({**invoice(n), "noise": _noise(n)} for n in range(400)), NOW - 100 * DAY)
 
     asked: list[int] = []
@@ -67,7 +67,7 @@ async def test_beyond_its_size_old_objects_are_archived_and_space_is_released(le
     async def archive(unchanged_since: int) -> int:
         asked.append(unchanged_since)
 
-        def drop(tx: Transaction) -> int:
+        def drop(tx: SQLiteTransaction) -> int:
             gone = sorted(tx.objects.unchanged_since(unchanged_since))[:300]
             tx.objects.delete(gone)
             return len(gone)
@@ -85,7 +85,7 @@ async def test_beyond_its_size_old_objects_are_archived_and_space_is_released(le
     assert await ledger.read(lambda tx: tx.objects.get("in_00001")) is None
 
 
-async def test_a_day_of_trusted_time_is_enough_for_the_next_care(ledger: Ledger) -> None:
+async def test_a_day_of_trusted_time_is_enough_for_the_next_care(ledger: SQLiteLedger) -> None:
     """The clock of the event loop stands still while a device is suspended."""
     now: int | None = None
     wakeup, tidied = asyncio.Event(), asyncio.Queue[int]()
@@ -116,7 +116,7 @@ async def test_a_day_of_trusted_time_is_enough_for_the_next_care(ledger: Ledger)
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_nothing_is_old_while_the_time_is_unknown(ledger: Ledger) -> None:
+async def test_nothing_is_old_while_the_time_is_unknown(ledger: SQLiteLedger) -> None:
     await ledger.write(lambda tx: tx.inbox.accept("evt_1", "t", "o", 0))
     await ledger.write(lambda tx: tx.inbox.finish("evt_1", "applied"))
     assert await LedgerCare(ledger, lambda: None, nothing).tidy() is None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.ledger import Ledger, Transaction
+from stripe_payments.ledger import SQLiteLedger, SQLiteTransaction
 from stripe_payments.ledger.schema import VERSION, migrate
 from stripe_payments.settings import settings_from_uci
 from stripe_payments.sync.projection import project
@@ -25,7 +25,7 @@ async def test_a_newer_ledger_is_refused_and_untouched(filled: Path) -> None:
     newer.close()
     before = filled.read_bytes()
     with pytest.raises(PaymentError, match="newer version") as caught:
-        await Ledger.open(filled)
+        await SQLiteLedger.open(filled)
     assert caught.value.code == "ledger_unavailable"
     assert "più recente" in caught.value.message_in("it")
     assert filled.read_bytes() == before
@@ -68,7 +68,7 @@ async def test_a_schema_that_was_never_released_is_rebuilt_from_stripe(path: Pat
     connection.execute("CREATE TABLE meta (key TEXT)")
     connection.execute(f"PRAGMA user_version = {number:d}")
     connection.close()
-    ledger = await Ledger.open(path)
+    ledger = await SQLiteLedger.open(path)
     assert ledger.rebuilt
     await ledger.close()
     assert path.with_name("ledger.db.corrupt-1").exists()
@@ -89,7 +89,7 @@ async def test_a_ledger_of_schema_3_is_migrated_without_loss(path: Path) -> None
     path.write_bytes((FOLDER / "schema_3.db").read_bytes())
     expected = json.loads((FOLDER / "schema_3.json").read_text())
 
-    def read(tx: Transaction) -> dict[str, Any]:
+    def read(tx: SQLiteTransaction) -> dict[str, Any]:
         state = project(
             parse_objects(tx.objects.all()),
             settings_from_uci(CATALOGUE),
@@ -124,7 +124,7 @@ async def test_a_ledger_of_schema_3_is_migrated_without_loss(path: Path) -> None
         }
 
     for _ in range(2):
-        ledger = await Ledger.open(path)
+        ledger = await SQLiteLedger.open(path)
         try:
             assert not ledger.fresh
             assert not ledger.rebuilt

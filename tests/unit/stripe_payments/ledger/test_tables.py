@@ -3,114 +3,114 @@
 import json
 import sqlite3
 import zlib
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from stripe_payments.entitlements import Entitlement, ManualGrant
-from stripe_payments.ledger import Ledger, Transaction
+from stripe_payments.ledger import SQLiteLedger, SQLiteTransaction
 from stripe_payments.ledger.packing import pack, unpack
 from stripe_payments.ledger.storage_errors import is_corruption
-from stripe_payments.payment_history import TransactionRow, by_date
+from tests.unit.stripe_payments.ledger import contract
+from tests.unit.stripe_payments.ledger.contract import CHECKOUT, INTENT
 
-Mutation = Callable[[Transaction], object]
-
-INTENT: dict[str, Any] = {
-    "id": "pi_1",
-    "object": "payment_intent",
-    "created": 5,
-    "status": "succeeded",
-    "customer": "cus_1",
-}
-CHECKOUT = ("key-1", "once", "price_1", "payment", "http://r/ok", "http://r/no", "it", 100)
-ROW = TransactionRow("ch_1", 1000, "payment", 4999, "eur", "paid", "Premium", "https://r/receipt", None)
-FEATURE = Entitlement("backup", True, "cs_1", "product", 900, "paid")
+Mutation = Callable[[SQLiteTransaction], object]
 
 
-def seed(tx: Transaction) -> None:
-    """Something of everything, so that updates and deletions have something to work on."""
-    tx.meta.set("seed", "1")
-    tx.objects.put([INTENT], 9)
-    tx.checkouts.add("key-0", "once", "price_1", "payment", "a", "b", "en", 10)
-    tx.inbox.accept("evt_0", "charge.refunded", "ch_0", 10)
+def seed(tx: SQLiteTransaction) -> None:
+    """As that of the contract, with what only the router's ledger has."""
+    contract.seed(tx)
     tx.inbox.retry("evt_0", 50, "away")
     tx.inbox.accept("evt_old", "charge.refunded", "ch_0", 9)
     tx.inbox.finish("evt_old", "applied")
-    tx.grants.put(ManualGrant("phone", 10, "a gift", 5))
-    tx.history.put([ROW])
-    tx.features.replace({"backup": FEATURE})
-    tx.outbox.add("feature", {"feature": "backup"})
     tx.outbox.park(tx.outbox.add("payment", {"id": "pi_0"}), "no")
 
 
 MUTATIONS: dict[str, Mutation] = {
-    "meta.set": lambda tx: tx.meta.set("key", "value"),
-    "meta.set again": lambda tx: tx.meta.set("seed", "2"),
-    "meta.delete": lambda tx: tx.meta.delete("seed"),
-    "objects.put": lambda tx: tx.objects.put([{"id": "ch_1", "object": "charge"}], 10),
-    "objects.put again": lambda tx: tx.objects.put([{**INTENT, "status": "canceled"}], 10),
-    "objects.delete": lambda tx: tx.objects.delete(["pi_1"]),
-    "checkouts.add": lambda tx: tx.checkouts.add(*CHECKOUT),  # type: ignore[arg-type]
-    "checkouts.update": lambda tx: tx.checkouts.update(1, session_id="cs_1", state="open"),
     "checkouts.prune": lambda tx: (
         tx.checkouts.update(1, state="expired"),
-        tx.checkouts.add(*CHECKOUT),  # type: ignore[arg-type]
+        tx.checkouts.add(*CHECKOUT),
         tx.checkouts.prune(11),
     ),
-    "inbox.accept": lambda tx: tx.inbox.accept("evt_1", "t", "o", 1),
-    "inbox.finish": lambda tx: tx.inbox.finish("evt_0", "applied"),
     "inbox.retry": lambda tx: tx.inbox.retry("evt_0", 99, "away"),
     "inbox.rearm": lambda tx: tx.inbox.rearm(),
     "inbox.prune": lambda tx: tx.inbox.prune(11),
-    "grants.put": lambda tx: tx.grants.put(ManualGrant("backup")),
-    "grants.delete": lambda tx: tx.grants.delete("phone"),
-    "history.put": lambda tx: tx.history.put([TransactionRow("re_1", 1001, "refund", -1, "eur", "ok", "")]),
-    "history.put again": lambda tx: tx.history.put([replace(ROW, status="refunded")]),
-    "history.delete": lambda tx: tx.history.delete(["ch_1"]),
-    "features.replace": lambda tx: tx.features.replace({"backup": Entitlement("backup")}),
     "outbox.add": lambda tx: tx.outbox.add("subscription", {"id": "sub_1"}),
     "outbox.advance": lambda tx: tx.outbox.advance([1], 2),
     "outbox.done": lambda tx: tx.outbox.done(1),
     "outbox.park": lambda tx: tx.outbox.park(1, "never"),
     "outbox.unpark": lambda tx: tx.outbox.unpark(),
 }
+"""Those that the interface does not have."""
 
 
-def finished_events(tx: Transaction) -> list[str]:
+def finished_events(tx: SQLiteTransaction) -> list[str]:
     """No reader tells them: they are only there to know a duplicate."""
     connection: sqlite3.Connection = tx.inbox._connection
     rows = connection.execute("SELECT event_id FROM inbox WHERE outcome IS NOT NULL ORDER BY event_id")
     return [name for (name,) in rows]
 
 
-def everything(tx: Transaction) -> dict[str, object]:
+def everything(tx: SQLiteTransaction) -> dict[str, object]:
     """All that the ledger's readers can tell."""
     return {
-        "meta": [tx.meta.get(key) for key in ("seed", "key")],
-        "objects": [dict(tx.objects.all()), tx.objects.unchanged_since(10)],
-        "checkouts": [tx.checkouts.latest(9), tx.checkouts.open()],
-        "inbox": [tx.inbox.due(10**9, 9), tx.inbox.pending_count(), tx.inbox.next_due(), finished_events(tx)],
-        "grants": tx.grants.all(),
-        "history": sorted(tx.history.all(), key=by_date),
-        "features": tx.features.all(),
+        **contract.everything(tx),
+        "events": [tx.inbox.due(10**9, 9), tx.inbox.next_due(), finished_events(tx)],
         "outbox": [tx.outbox.pending(9), tx.outbox.pending_count(), tx.outbox.delivered_from(2)],
     }
 
 
-async def after_restart(ledger: Ledger, path: Path) -> dict[str, object]:
+async def after_restart(ledger: SQLiteLedger, path: Path) -> dict[str, object]:
     await ledger.close()
-    again = await Ledger.open(path)
+    again = await SQLiteLedger.open(path)
     try:
         return await again.read(everything)
     finally:
         await again.close()
 
 
+class Reopened:
+    """Closes the ledger and opens its file again, to be closed by the test."""
+
+    def __init__(self, ledger: SQLiteLedger, path: Path) -> None:
+        self._open = ledger
+        self._path = path
+
+    async def __call__(self) -> SQLiteLedger:
+        await self._open.close()
+        self._open = await SQLiteLedger.open(self._path)
+        return self._open
+
+    async def close(self) -> None:
+        await self._open.close()
+
+
+@pytest.fixture
+async def reopen(ledger: SQLiteLedger, path: Path) -> AsyncIterator[Reopened]:
+    reopened = Reopened(ledger, path)
+    yield reopened
+    await reopened.close()
+
+
+@pytest.mark.parametrize("name", contract.MUTATIONS)
+async def test_a_commit_is_durable(ledger: SQLiteLedger, reopen: Reopened, name: str) -> None:
+    await contract.is_durable(ledger, reopen, name)
+
+
+@pytest.mark.parametrize("name", contract.MUTATIONS)
+async def test_a_failed_write_leaves_nothing(ledger: SQLiteLedger, reopen: Reopened, name: str) -> None:
+    await contract.is_rolled_back(ledger, reopen, name)
+
+
+@pytest.mark.parametrize("name", contract.CASES)
+async def test_the_contract_of_ledgers(ledger: SQLiteLedger, reopen: Reopened, name: str) -> None:
+    await contract.CASES[name](ledger, reopen)
+
+
 @pytest.mark.parametrize("name", MUTATIONS)
-async def test_what_is_committed_is_there_after_a_restart(ledger: Ledger, path: Path, name: str) -> None:
+async def test_what_is_committed_is_there_after_a_restart(
+    ledger: SQLiteLedger, path: Path, name: str
+) -> None:
     await ledger.write(seed)
     before = await ledger.read(everything)
     await ledger.write(MUTATIONS[name])
@@ -120,11 +120,11 @@ async def test_what_is_committed_is_there_after_a_restart(ledger: Ledger, path: 
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
-async def test_what_is_rolled_back_never_was(ledger: Ledger, path: Path, name: str) -> None:
+async def test_what_is_rolled_back_never_was(ledger: SQLiteLedger, path: Path, name: str) -> None:
     await ledger.write(seed)
     before = await ledger.read(everything)
 
-    def failing(tx: Transaction) -> None:
+    def failing(tx: SQLiteTransaction) -> None:
         MUTATIONS[name](tx)
         raise RuntimeError("half way")
 
@@ -134,12 +134,12 @@ async def test_what_is_rolled_back_never_was(ledger: Ledger, path: Path, name: s
     assert await after_restart(ledger, path) == before
 
 
-async def test_every_mutator_is_in_the_list(ledger: Ledger) -> None:
+async def test_every_mutator_is_in_the_list(ledger: SQLiteLedger) -> None:
     """A method that is added without a test of its rollback fails here."""
     readers = {"get", "all", "by_session", "by_key", "open", "latest", "due", "next_due", "pending"}
     readers |= {"pending_count", "delivered_from", "unchanged_since", "reload"}
 
-    def mutators(tx: Transaction) -> set[str]:
+    def mutators(tx: SQLiteTransaction) -> set[str]:
         return {
             f"{name}.{method}"
             for name, table in vars(tx).items()
@@ -148,29 +148,11 @@ async def test_every_mutator_is_in_the_list(ledger: Ledger) -> None:
             if not method.startswith("_") and method not in readers
         }
 
-    assert await ledger.read(mutators) == {name.split()[0] for name in MUTATIONS}
+    assert await ledger.read(mutators) == {name.split()[0] for name in contract.MUTATIONS | MUTATIONS}
 
 
-async def test_an_object_comes_back_as_it_was(ledger: Ledger, path: Path) -> None:
-    raw = {
-        "id": "cs_1",
-        "object": "checkout.session",
-        "customer": {"id": "cus_1"},
-        "é": [None, 1.5, {"x": "\u2028"}],
-    }
-    assert await ledger.write(lambda tx: tx.objects.put([raw], 0))
-    assert await ledger.read(lambda tx: tx.objects.get("cs_1")) == raw
-    assert await ledger.read(lambda tx: tx.objects.get("cs_2")) is None
-    with pytest.raises(ValueError, match="id and an object"):
-        await ledger.write(lambda tx: tx.objects.put([{"id": "x"}], 0))
-    await ledger.close()
-    again = await Ledger.open(path)
-    assert await again.read(lambda tx: tx.objects.all()) == {"cs_1": raw}
-    await again.close()
-
-
-async def test_objects_that_do_not_differ_are_not_written(ledger: Ledger) -> None:
-    def changes(tx: Transaction) -> int:
+async def test_objects_that_do_not_differ_are_not_written(ledger: SQLiteLedger) -> None:
+    def changes(tx: SQLiteTransaction) -> int:
         return tx.objects._connection.total_changes
 
     await ledger.write(lambda tx: tx.objects.put([INTENT], 5))
@@ -186,33 +168,7 @@ async def test_objects_that_do_not_differ_are_not_written(ledger: Ledger) -> Non
     assert await ledger.read(lambda tx: tx.objects.unchanged_since(8)) == {"pi_1"}
 
 
-async def test_a_checkout_from_first_to_last(ledger: Ledger) -> None:
-    made = await ledger.write(lambda tx: tx.checkouts.add(*CHECKOUT))  # type: ignore[arg-type]
-    assert (made.state, made.session_id, made.expires_at) == ("creating", None, None)
-    assert await ledger.read(lambda tx: tx.checkouts.open()) == [made]
-    opened = await ledger.write(
-        lambda tx: tx.checkouts.update(
-            made.local_id, session_id="cs_1", url="https://c/1", state="open", expires_at=900
-        )
-    )
-    assert await ledger.read(lambda tx: tx.checkouts.by_session("cs_1")) == opened
-    assert await ledger.read(lambda tx: tx.checkouts.by_key("key-1")) == opened
-    later = await ledger.write(lambda tx: tx.checkouts.update(made.local_id, expires_at=901))
-    assert (later.expires_at, later.url, later.success_url) == (901, "https://c/1", "http://r/ok")
-    await ledger.write(lambda tx: tx.checkouts.update(made.local_id, state="complete"))
-    assert await ledger.read(lambda tx: tx.checkouts.open()) == []
-    assert await ledger.read(lambda tx: tx.checkouts.by_session("cs_2")) is None
-    with pytest.raises(KeyError):
-        await ledger.write(lambda tx: tx.checkouts.update(99, expires_at=1))
-
-
-async def test_an_idempotency_key_is_used_once(ledger: Ledger) -> None:
-    await ledger.write(lambda tx: tx.checkouts.add(*CHECKOUT))  # type: ignore[arg-type]
-    with pytest.raises(Exception, match="UNIQUE"):
-        await ledger.write(lambda tx: tx.checkouts.add(*CHECKOUT))  # type: ignore[arg-type]
-
-
-async def test_an_event_is_accepted_once_and_done_once(ledger: Ledger) -> None:
+async def test_an_event_is_accepted_once_and_done_once(ledger: SQLiteLedger) -> None:
     async def accept() -> bool:
         return await ledger.write(lambda tx: tx.inbox.accept("evt_1", "invoice.paid", "in_1", 100))
 
@@ -234,8 +190,8 @@ async def test_an_event_is_accepted_once_and_done_once(ledger: Ledger) -> None:
     assert await ledger.read(lambda tx: tx.inbox.due(10**9, 10)) == []
 
 
-async def test_pruning_keeps_what_waits(ledger: Ledger) -> None:
-    def put(tx: Transaction) -> None:
+async def test_pruning_keeps_what_waits(ledger: SQLiteLedger) -> None:
+    def put(tx: SQLiteTransaction) -> None:
         for number in range(4):
             tx.inbox.accept(f"evt_{number}", "t", "o", number)
         tx.inbox.finish("evt_0", "applied")
@@ -246,24 +202,8 @@ async def test_pruning_keeps_what_waits(ledger: Ledger) -> None:
     assert await ledger.read(lambda tx: tx.inbox.pending_count()) == 2
 
 
-async def test_rows_come_back_as_they_were(ledger: Ledger) -> None:
-    await ledger.write(seed)
-    assert await ledger.read(lambda tx: list(tx.history.all())) == [ROW]
-    assert await ledger.read(lambda tx: tx.grants.all()) == [ManualGrant("phone", 10, "a gift", 5)]
-    assert await ledger.read(lambda tx: tx.features.get("backup")) == FEATURE
-
-
-async def test_a_feature_that_is_missing_from_the_new_ones_is_locked(ledger: Ledger) -> None:
-    both = {"backup": FEATURE, "phone": Entitlement("phone")}
-    assert await ledger.write(lambda tx: tx.features.replace(both))
-    assert await ledger.read(lambda tx: tx.features.all()) == both
-    assert not await ledger.write(lambda tx: tx.features.replace(both))
-    assert await ledger.write(lambda tx: tx.features.replace({"phone": both["phone"]}))
-    assert await ledger.read(lambda tx: tx.features.all()) == both | {"backup": Entitlement("backup")}
-
-
-async def test_the_outbox_keeps_its_order(ledger: Ledger) -> None:
-    def add(tx: Transaction) -> list[int]:
+async def test_the_outbox_keeps_its_order(ledger: SQLiteLedger) -> None:
+    def add(tx: SQLiteTransaction) -> list[int]:
         return [tx.outbox.add("payment", {"n": n}) for n in range(3)]
 
     one, two, three = await ledger.write(add)

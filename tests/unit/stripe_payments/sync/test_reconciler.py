@@ -8,7 +8,7 @@ import pytest
 
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments.errors import PaymentError
-from stripe_payments.ledger import Transaction
+from stripe_payments.ledger import SQLiteTransaction
 from stripe_payments.ledger.opening import META_MUST_NOT_LOCK
 from stripe_payments.sync import META_REBUILDING
 from stripe_payments.sync.archiving import archive
@@ -288,7 +288,7 @@ async def test_polling_leaves_an_archived_purchase_archived_until_it_is_refunded
     before = engine.reconciler.state
     old = archive(before, before.objects.keys(), engine.settings, kept=0)
 
-    def store_archive(tx: Transaction) -> None:
+    def store_archive(tx: SQLiteTransaction) -> None:
         tx.objects.delete(old.gone)
         tx.objects.put(old.purchases, 0)
         tx.history.put(old.rows)

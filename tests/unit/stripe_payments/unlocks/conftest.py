@@ -14,7 +14,7 @@ from simulator.router import Router, prepare_root
 from simulator.router.uci_file import parse
 from simulator.ubus_broker import UbusBroker
 from stripe_payments.entitlements import Entitlement, changes
-from stripe_payments.ledger import Ledger, Transaction
+from stripe_payments.ledger import SQLiteLedger, SQLiteTransaction
 from stripe_payments.unlocks import Bus, Unlocks, worker
 from ubus_py import Client, Event
 
@@ -30,14 +30,14 @@ class World:
     broker: UbusBroker
     router: Router
     client: Client
-    ledger: Ledger
+    ledger: SQLiteLedger
     ledger_path: Path
     events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
     async def decide(self, *entitlements: Entitlement) -> None:
         """What reconciliation does: new entitlements and their effects in one transaction."""
 
-        def write(tx: Transaction) -> None:
+        def write(tx: SQLiteTransaction) -> None:
             before = tx.features.all()
             after = before | {held.feature: held for held in entitlements}
             tx.features.replace(after)
@@ -108,7 +108,7 @@ async def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     client, listener = Client(str(broker.socket_path)), Client(str(broker.socket_path))
     await client.start()
     path = folder / "state" / "ledger.db"
-    ledger = await Ledger.open(path)
+    ledger = await SQLiteLedger.open(path)
     world = World(root, broker, router, client, ledger, path)
 
     def hear(event: Event) -> None:

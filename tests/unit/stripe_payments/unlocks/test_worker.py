@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from stripe_payments.entitlements import Entitlement, ManualGrant
-from stripe_payments.ledger import Ledger, Transaction
+from stripe_payments.ledger import SQLiteLedger, SQLiteTransaction
 from stripe_payments.ledger.opening import LOG_LEFT_OVER, META_MUST_NOT_LOCK, META_REBUILDING
 from stripe_payments.unlocks import Unlocks, adopt_features, worker
 from tests.unit.stripe_payments.unlocks.buses import Crash, CrashingBus, FillingBus, SlowBus
@@ -130,7 +130,7 @@ async def test_scripts_of_one_feature_do_not_overtake_each_other(
 
 
 async def test_payments_and_subscriptions_are_events(world: World) -> None:
-    def queue(tx: Transaction) -> None:
+    def queue(tx: SQLiteTransaction) -> None:
         tx.outbox.add("payment", {"id": "pi_1", "amount": 4999, "receipt": None})
         tx.outbox.add("subscription", {"id": "sub_1", "status": "active"})
 
@@ -157,7 +157,7 @@ async def test_a_power_cut_at_any_step_loses_nothing(
     with pytest.raises(Crash):
         await task
     await world.ledger.close()
-    world.ledger = await Ledger.open(world.ledger_path)
+    world.ledger = await SQLiteLedger.open(world.ledger_path)
     await world.work_off()
     assert world.unlocked() == {"remote_backup_daily", "phone_support"}
     await until(lambda: {line.split()[1] for line in world.scripts()} == world.unlocked())
@@ -422,7 +422,7 @@ async def test_uci_is_resynced_at_the_start(world: World) -> None:
     await world.decide(BACKUP)
     await world.work_off()
     await world.ledger.close()
-    world.ledger = await Ledger.open(world.ledger_path)  # no longer a new one
+    world.ledger = await SQLiteLedger.open(world.ledger_path)  # no longer a new one
     file = world.root / "etc/config/stripe-features"
     file.write_text(
         "config feature 'remote_backup_daily'\n\toption unlocked '0'\n"
@@ -480,7 +480,7 @@ async def test_a_new_ledger_adopts_features_of_uci(world: World) -> None:
 async def test_a_power_cut_before_the_adoption_loses_nothing(world: World) -> None:
     (world.root / "etc/config/stripe-features").write_text(KNOWN)
     await world.ledger.close()
-    world.ledger = await Ledger.open(world.ledger_path)
+    world.ledger = await SQLiteLedger.open(world.ledger_path)
     assert not world.ledger.fresh
     await adopt_features(world.ledger, world.client)
     taken = await world.ledger.read(lambda tx: tx.features.all())
