@@ -15,13 +15,13 @@ from campaigns.attack.uci_content import unsound
 from simulator.router.uci_file import UciError, parse
 from stripe_payments import log as journal
 from stripe_payments.errors import PaymentError
-from stripe_payments.http_api import webhook_receiver
 from stripe_payments.http_api.auth import credential
 from stripe_payments.http_api.http import Request
 from stripe_payments.http_api.pages import page_language
 from stripe_payments.settings import Settings, settings_from_uci
 from stripe_payments.stripe_api import sign, verify
 from stripe_payments.stripe_api.validation import Expected, MalformedResponseError, read_response
+from stripe_payments.sync.events import hint_in, read_event
 from stripe_payments.sync.fetch import stored_form, units_of
 from stripe_payments.sync.projection import project
 from stripe_payments.sync.stripe_objects import parse_objects
@@ -57,10 +57,10 @@ def _signature(given: bytes) -> str | None:
 
 def _webhook(given: bytes) -> str | None:
     try:
-        event = webhook_receiver._event(given)
+        event = read_event(given)
     except PaymentError as error:
         return None if error.code == "invalid_json" else f"refused as {error.code}"
-    hint = webhook_receiver._hint(event)
+    hint = hint_in(event)
     if hint is not None and not (
         hint.event_id.isascii() and hint.object_id.isascii() and len(hint.type) < 256
     ):

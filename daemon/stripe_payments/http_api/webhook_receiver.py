@@ -7,10 +7,7 @@ Stripe would repeat it for days otherwise.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from stripe_payments.errors import PaymentError
@@ -19,23 +16,13 @@ from stripe_payments.http_api.rate_limit import RateLimit
 from stripe_payments.log import Log
 from stripe_payments.startup_gate import Parts, StartupGate
 from stripe_payments.stripe_api.webhook_signature import TOLERANCE, verify
-from stripe_payments.sync.events import EVENT_TYPES
+from stripe_payments.sync.events import EVENT_TYPES, Hint, hint_in, read_event
 
 _log = Log("webhook")
 
-_ID = re.compile(r"[A-Za-z0-9_]{3,255}")
 _RECEIVED: Final = {"received": True}
 _CLOCK_RETRY_S: Final = 60
 """`Retry-After` while the clock is not trusted; the poller corrects it from Stripe's response long before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hint:
-    """The object that an event says has changed."""
-
-    event_id: str
-    type: str
-    object_id: str
 
 
 class WebhookReceiver:
@@ -60,15 +47,16 @@ class WebhookReceiver:
             raise PaymentError("webhook_not_configured")
         now = self._trusted_now(parts, request, keys.webhook_secret)
         self._verify(parts, request, keys.webhook_secret, now)
-        event = _event(request.body)
-        hint = _hint(event)
+        event = read_event(request.body)
+        hint = hint_in(event)
         if hint is None:
             _log.info("event ignored: it names no object", event=event.get("id"), type=event.get("type"))
         elif hint.type not in EVENT_TYPES:
             _log.info("event ignored: unused type", event=hint.event_id, type=hint.type)
         elif event.get("livemode") is not (keys.mode == "live"):
             _log.warning("event ignored: other mode", event=hint.event_id, livemode=event.get("livemode"))
-        elif _is_of_another_router(event, parts):
+        elif hint.owner is not None and hint.owner != parts.identity.load().router_id:
+            # with many routers on one account most events are, and none of those is worth a write to flash
             _log.debug("event ignored: other router", event=hint.event_id, type=hint.type)
         else:
             await self._accept(parts, hint, now)
@@ -117,40 +105,3 @@ def _is_genuine(request: Request, secret: str) -> bool:
     except PaymentError:
         return False
     return True
-
-
-def _event(body: bytes) -> dict[str, object]:
-    try:
-        event = json.loads(body)
-    except (ValueError, RecursionError):
-        raise PaymentError("invalid_json") from None
-    if not isinstance(event, dict):
-        raise PaymentError("invalid_json")
-    return event
-
-
-def _hint(event: Mapping[str, object]) -> Hint | None:
-    subject = _subject(event)
-    event_id, kind, object_id = event.get("id"), event.get("type"), subject.get("id")
-    if not isinstance(event_id, str) or not isinstance(kind, str) or not isinstance(object_id, str):
-        return None
-    if not (_ID.fullmatch(event_id) and _ID.fullmatch(object_id)) or len(kind) > 255:
-        return None
-    return Hint(event_id, kind, object_id)
-
-
-def _subject(event: Mapping[str, object]) -> Mapping[str, object]:
-    data = event.get("data")
-    subject = data.get("object") if isinstance(data, dict) else None
-    return subject if isinstance(subject, dict) else {}
-
-
-def _is_of_another_router(event: Mapping[str, object], parts: Parts) -> bool:
-    """Whether the event itself names another router.
-
-    With many routers on one account most events do, and none of those is worth a write to flash. An event
-    without an owner is kept; fetching its object shows whose it is.
-    """
-    metadata = _subject(event).get("metadata")
-    owner = metadata.get("router_id") if isinstance(metadata, dict) else None
-    return isinstance(owner, str) and owner != "" and owner != parts.identity.load().router_id
