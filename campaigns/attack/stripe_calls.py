@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from stripe_payments.diagnostics.probes import Situation
 from stripe_payments.errors import PaymentError
 from stripe_payments.keys import KeyStore
 from stripe_payments.refused_webhooks import RefusedWebhooks
-from stripe_payments.setup import Provisioner, WebhookSetup
+from stripe_payments.setup import Provisioner, WebhookSetup, store_in_uci
 from tests.unit.stripe_payments.engine import BUSINESS, KEY, MONTHLY, ONE_TIME, YEARLY, Engine
 from ubus_py import Client
 
@@ -38,7 +39,11 @@ class Past:
         self._keys = KeyStore(folder / "keys", {"STRIPE_SECRET_KEY": KEY})
         self._bus = Client(str(folder / "no-bus"))
         self.provisioner = Provisioner(
-            engine.stripe, lambda: engine.settings, self._bus, lambda: "test", _nothing_to_read
+            engine.stripe,
+            lambda: engine.settings,
+            partial(store_in_uci, self._bus),
+            lambda: "test",
+            _nothing_to_read,
         )
         self._own_keys = KeyStore(folder / "own-keys", {})
         self.webhook_setup = WebhookSetup(engine.stripe, self._own_keys, engine.identity, engine.ledger)

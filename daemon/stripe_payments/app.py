@@ -18,6 +18,7 @@ import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -320,7 +321,7 @@ class App:
     ) -> None:
         """Build the services, open the gate for calls, start the workers."""
         from stripe_payments import billing
-        from stripe_payments.setup import Provisioner, WebhookSetup
+        from stripe_payments.setup import Provisioner, WebhookSetup, store_in_uci
         from stripe_payments.sync import InboxWorker, Poller
 
         settings, identity, keys = stored.settings.get, stored.identity, stored.keys
@@ -363,7 +364,9 @@ class App:
             subscriptions=billing.SubscriptionService(stripe, reconciler, settings, clock, prices),
             portal=billing.PortalService(ledger, stripe, identity, customers, return_urls),
             grants=billing.GrantService(ledger, reconciler, settings, clock),
-            provisioner=Provisioner(stripe, settings, self._bus, lambda: keys.current().mode, reload.now),
+            provisioner=Provisioner(
+                stripe, settings, partial(store_in_uci, self._bus), lambda: keys.current().mode, reload.now
+            ),
             webhook_setup=WebhookSetup(stripe, keys, identity, ledger),
             refused_webhooks=self._refused_webhooks,
         )

@@ -4,7 +4,7 @@ Everything here is idempotent: what exists is found, what is missing is created,
 changed only if the administrator requests it.
 """
 
-from stripe_payments.setup.provision import Provisioner
+from stripe_payments.setup.provision import Provisioner, store_in_uci
 from stripe_payments.setup.webhook_endpoint import WebhookSetup
 
-__all__ = ["Provisioner", "WebhookSetup"]
+__all__ = ["Provisioner", "WebhookSetup", "store_in_uci"]

@@ -64,6 +64,9 @@ _NOT_WRITTEN: Final = _("the file is malformed or the storage full")
 _REASONS: Final = {Status.NOT_FOUND: _AWAY, Status.UNKNOWN_ERROR: _NOT_WRITTEN}
 
 
+Store = Callable[[Mapping[str, str]], Awaitable[None]]
+
+
 @dataclass(slots=True)
 class _Report:
     """The result of a run, one row per product and price, with texts in one language."""
@@ -141,21 +144,21 @@ class _Report:
 
 
 class Provisioner:
-    """`reload` loads the configuration, which may have been edited a moment ago, and again after price ids
-    were written to it: they apply when the caller gets the reply.
+    """`store` keeps the price ids by alias; `reload` loads the configuration, which may have been edited a
+    moment ago, and again after price ids were written to it: they apply when the caller gets the reply.
     """
 
     def __init__(
         self,
         stripe: StripeAPI,
         settings: Callable[[], Settings],
-        bus: Client,
+        store: Store,
         mode: Callable[[], str],
         reload: Callable[[], Awaitable[None]],
     ) -> None:
         self._stripe = stripe
         self._settings = settings
-        self._bus = bus
+        self._store = store
         self._mode = mode
         self._reload = reload
         self._lock = asyncio.Lock()
@@ -191,6 +194,8 @@ class Provisioner:
             finally:
                 if not dry_run and report.to_store:
                     await self._store(report.to_store)
+                    _log.info("price ids stored", prices=",".join(report.to_store))
+                    await self._reload()
             return report.reply(self._mode())
 
     async def _product(
@@ -263,18 +268,18 @@ class Provisioner:
         _log.info("price created", price=price.alias, id=made["id"], product=product_id)
         return made
 
-    async def _store(self, prices: Mapping[str, str]) -> None:
-        try:
-            await self._bus.call(
-                "stripe-payments.uci", "store_prices", {"prices": dict(prices)}, timeout=_STORE_TIMEOUT_S
-            )
-        except StatusError as error:
-            reason = _REASONS.get(error.status) or Text(error.status.name)
-            raise PaymentError("settings_not_stored", reason=reason) from error
-        except (ConnectionLost, CallTimeout, ProtocolError) as error:
-            raise PaymentError("settings_not_stored", reason=_AWAY) from error
-        _log.info("price ids stored", prices=",".join(prices))
-        await self._reload()
+
+async def store_in_uci(bus: Client, prices: Mapping[str, str]) -> None:
+    """Write price ids to `/etc/config/stripe-payments`. Raises PaymentError `settings_not_stored`."""
+    try:
+        await bus.call(
+            "stripe-payments.uci", "store_prices", {"prices": dict(prices)}, timeout=_STORE_TIMEOUT_S
+        )
+    except StatusError as error:
+        reason = _REASONS.get(error.status) or Text(error.status.name)
+        raise PaymentError("settings_not_stored", reason=reason) from error
+    except (ConnectionLost, CallTimeout, ProtocolError) as error:
+        raise PaymentError("settings_not_stored", reason=_AWAY) from error
 
 
 def _compare(price: Price, raw: Raw | None) -> tuple[Text | None, str]:
