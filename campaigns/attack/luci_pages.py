@@ -148,7 +148,7 @@ async def _poison(router: ScriptedRouter, text: str, *, everywhere: bool) -> Non
     for row in payments.transactions[:4]:
         row.update(receipt_url="javascript:window.__pwned=1//", invoice_pdf="vbscript:x")
     for name in (
-        "catalogue",
+        "catalog",
         "features",
         "subscriptions",
         "transactions",

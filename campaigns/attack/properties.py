@@ -29,7 +29,7 @@ from stripe_payments import log as journal
 from stripe_payments.settings import settings_from_uci
 from stripe_payments.stripe_api.validation import SHAPES, Expected, MalformedResponseError, read_response
 from stripe_payments.sync.fetch import units_of
-from tests.unit.stripe_payments.engine import CATALOGUE, MONTHLY, ONE_TIME, Engine, stocked_cloud
+from tests.unit.stripe_payments.engine import CATALOG, MONTHLY, ONE_TIME, Engine, stocked_cloud
 from ubus_py import UbusError
 from ubus_py.blobmsg import encode_table
 
@@ -155,7 +155,7 @@ _OPTIONS: dict[str, st.SearchStrategy[Any]] = {
 }
 _CHOSEN = [st.tuples(st.just(name), value) for name, value in _OPTIONS.items()]
 _SECTIONS = st.dictionaries(
-    st.sampled_from(sorted(CATALOGUE)) | st.text(max_size=10),
+    st.sampled_from(sorted(CATALOG)) | st.text(max_size=10),
     st.lists(st.one_of(_CHOSEN), max_size=4).map(dict),
     max_size=6,
 )
@@ -163,8 +163,8 @@ _SECTIONS = st.dictionaries(
 
 def _configured(sections: dict[str, dict[str, Any]]) -> str | None:
     merged = {
-        **CATALOGUE,
-        **{name: {**CATALOGUE.get(name, {}), **options} for name, options in sections.items()},
+        **CATALOG,
+        **{name: {**CATALOG.get(name, {}), **options} for name, options in sections.items()},
     }
     return unsound(settings_from_uci(merged))
 

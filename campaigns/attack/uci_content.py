@@ -119,13 +119,11 @@ class UciSettings(_Uci):
     async def _shown(self) -> str | None:
         """Everything that shows the configuration's texts, asked for."""
         harness = self._shop.harness
-        catalogue: Any = None
+        catalog: Any = None
         for locale in ("en", "it"):
-            catalogue = await harness.call("catalog", locale=locale)
+            catalog = await harness.call("catalog", locale=locale)
         await harness.call("features")
-        prices = [
-            price["id"] for sold in catalogue["plans"] + catalogue["products"] for price in sold["prices"]
-        ]
+        prices = [price["id"] for sold in catalog["plans"] + catalog["products"] for price in sold["prices"]]
         for method, args in (
             *(("create_checkout_session", {"price_id": alias}) for alias in prices[:2]),
             ("provision", {"dry_run": True}),

@@ -49,7 +49,7 @@ end that Stripe has announced (a cancellation, the end of grace) holds without a
 renewal is not an end, and only offline_days past the end of the period it counts as one.
 
 What was bought does not depend on what is sold today: features come from the price's id, else the alias that
-the purchase recorded, else the plan's or product's name, and if the catalogue knows none of these any more,
+the purchase recorded, else the plan's or product's name, and if the catalog knows none of these any more,
 from what the same source had unlocked before.
 """
 

@@ -8,7 +8,7 @@ from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from simulator.browser_front import menu, sessions
-from simulator.browser_front.catalogues import Catalogue
+from simulator.browser_front.message_catalog import MessageCatalog
 from simulator.browser_front.sessions import SCRIPT_NAME, Session, Sessions
 from simulator.browser_front.staged_changes import StagedChanges
 from simulator.browser_front.static_files import APPLICATION, STANDIN, StaticFiles
@@ -38,9 +38,9 @@ class Pages:
             undefined=StrictUndefined,
         )
         base = [] if luci_src is None else [luci_src / "modules/luci-base/po/it/base.po"]
-        self._catalogues = {
-            "en": Catalogue([], "en"),
-            "it": Catalogue([*base, STANDIN / "it.po", *sorted(APPLICATION.glob("po/it/*.po"))], "it"),
+        self._catalogs = {
+            "en": MessageCatalog([], "en"),
+            "it": MessageCatalog([*base, STANDIN / "it.po", *sorted(APPLICATION.glob("po/it/*.po"))], "it"),
         }
 
     async def handle(self, request: web.Request, tail: str) -> web.Response:
@@ -48,8 +48,8 @@ class Pages:
         path = [part for part in tail.split("/") if part]
         language = await self._language(request)
         if path[:2] == ["admin", "translations"]:
-            chosen = path[2] if len(path) > 2 and path[2] in self._catalogues else language
-            return web.Response(text=self._catalogues[chosen].script(), content_type="application/javascript")
+            chosen = path[2] if len(path) > 2 and path[2] in self._catalogs else language
+            return web.Response(text=self._catalogs[chosen].script(), content_type="application/javascript")
         session = await self._sessions.of(request)
         if session is None:
             if path == ["admin", "menu"]:
@@ -136,7 +136,7 @@ class Pages:
             resource=RESOURCE,
             script_name=SCRIPT_NAME,
             mobile_css=self._luci_src is not None,
-            _=self._catalogues[language].translate,
+            _=self._catalogs[language].translate,
             **values,
         )
         return web.Response(
@@ -158,11 +158,11 @@ class Pages:
         except StatusError:
             setting = {}
         chosen = str(setting.get("value", "auto"))
-        if chosen in self._catalogues:
+        if chosen in self._catalogs:
             return chosen
         for tag in request.headers.get("Accept-Language", "").split(","):
             primary = re.split(r"[-;]", tag.strip())[0].lower()
-            if primary in self._catalogues:
+            if primary in self._catalogs:
                 return primary
         return "en"
 

@@ -19,7 +19,7 @@ from .cards import Decline, TestCard, find_card
 from .clock import DAY, MINUTE
 from .money import format_amount, minimum_charge
 from .objects import billing as billing_objects
-from .objects import catalogue, customers, payments
+from .objects import catalog, customers, payments
 from .objects import checkout as objects
 from .paying import Attempt
 
@@ -230,10 +230,10 @@ def _price(account: Account, given: Json, where: str) -> Json:
     if "product" in data:
         product_id = account.get("product", data["product"], param=f"{where}[price_data][product]")["id"]
     elif "product_data" in data:
-        product_id = account.add(catalogue.product(account, {**data["product_data"], "active": False}))["id"]
+        product_id = account.add(catalog.product(account, {**data["product_data"], "active": False}))["id"]
     else:
         raise invalid(f"Missing required param: {where}[price_data][product].", code="parameter_missing")
-    return account.add(catalogue.price(account, {**data, "active": False}, product_id))
+    return account.add(catalog.price(account, {**data, "active": False}, product_id))
 
 
 # -- the buyer's side ------------------------------------------------------------------------------

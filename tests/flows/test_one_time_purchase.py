@@ -121,7 +121,7 @@ async def test_a_dispute_locks_only_when_it_is_lost(
     await world.wait_until(settled)
 
 
-async def test_the_catalogue_shows_what_is_owned_and_it_is_not_sold_twice(world: World, buyer: Buyer) -> None:
+async def test_the_catalog_shows_what_is_owned_and_it_is_not_sold_twice(world: World, buyer: Buyer) -> None:
     await buyer.buy()
     await buyer.everywhere(unlocked=True)
     catalog: Any = await world.bus.call("stripe-payments", "catalog", {})

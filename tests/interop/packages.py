@@ -35,7 +35,7 @@ def install_payments(root: Path) -> None:
     _copy_tree(app / "htdocs", root / "www")
 
 
-def install_catalogues(root: Path, staging: Path) -> None:
+def install_catalogs(root: Path, staging: Path) -> None:
     """The package luci-i18n-stripe-payments-it."""
     for source in (REPOSITORY / "luci-app-stripe-payments/po").glob("*/stripe-payments.po"):
         target = root / f"usr/lib/lua/luci/i18n/stripe-payments.{source.parent.name}.lmo"

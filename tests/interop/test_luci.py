@@ -41,7 +41,7 @@ async def on_a_real_router(staging: Path, python_of_the_machine: None) -> AsyncI
 
 
 async def test_an_italian_reads_italian(world: OpenWrtWorld, lan: str, browser: Browser) -> None:
-    """Through the compiled catalogue, which real LuCI reads, and the menu of menu.d."""
+    """Through the compiled catalog, which real LuCI reads, and the menu of menu.d."""
     del world
     person = await open_visitor(browser, "it-IT")
     await person.log_in(lan)

@@ -62,8 +62,8 @@ async def test_the_form_is_saved_applied_and_taken_up(world: OpenWrtWorld, visit
     await expect(page.locator("#modal_overlay .modal")).to_contain_text("Configuration changes applied.")
 
     async def taken_up() -> bool:
-        catalogue = await world.bus.call("stripe-payments", "catalog", {})
-        return "549" in str(catalogue)
+        catalog = await world.bus.call("stripe-payments", "catalog", {})
+        return "549" in str(catalog)
 
     await world.wait_until(taken_up)
     assert (world.root / "etc/config/stripe-payments").read_text().count("option amount '549'") == 1

@@ -17,7 +17,7 @@ from simulator.ubus_broker import UbusBroker
 from simulator.world import World
 from tests.interop.openwrt import OpenWrt
 from tests.interop.packages import (
-    install_catalogues,
+    install_catalogs,
     install_payments,
     install_python_packages,
     point_at_stripe,
@@ -48,7 +48,7 @@ class OpenWrtWorld(World):
 
     def _install(self) -> None:
         """On the running router, as opkg does it."""
-        install_catalogues(self.root, self._staging)
+        install_catalogs(self.root, self._staging)
         install_python_packages(self.root)
         point_at_stripe(self.root, self.stripe.url)
         for name in self._without:

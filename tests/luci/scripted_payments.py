@@ -31,7 +31,7 @@ def _price(alias: str, amount: int, interval: str | None) -> dict[str, Any]:
     }
 
 
-def _catalogue() -> dict[str, Any]:
+def _shop_catalog() -> dict[str, Any]:
     premium = list(FEATURES)
     return {
         "plans": [
@@ -70,7 +70,7 @@ class ScriptedPayments:
     mode: str = "test"
     stripe: str = "ok"
     checkout_url: str = ""
-    catalogue: dict[str, Any] = field(default_factory=_catalogue)
+    catalog: dict[str, Any] = field(default_factory=_shop_catalog)
     unlocked: set[str] = field(default_factory=set)
     payment: dict[str, Any] = field(default_factory=lambda: {"status": "unpaid"})
     refuse_checkout: tuple[Status, dict[str, str]] | None = None
@@ -97,8 +97,8 @@ class ScriptedPayments:
     requests: list[dict[str, Any]] = field(default_factory=list)
 
     def own(self, item: str) -> None:
-        """Let everything of a catalogue item be bought and unlocked."""
-        for entry in self.catalogue["plans"] + self.catalogue["products"]:
+        """Let everything of a catalog item be bought and unlocked."""
+        for entry in self.catalog["plans"] + self.catalog["products"]:
             if entry["id"] == item:
                 entry["prices"][0]["owned"] = True
                 self.unlocked.update(entry["features"])
@@ -260,7 +260,7 @@ class ScriptedPayments:
 
     async def _catalog(self, call: Call) -> Mapping[str, Any]:
         del call
-        return self.catalogue
+        return self.catalog
 
     async def _features(self, call: Call) -> Mapping[str, Any]:
         del call

@@ -1,8 +1,8 @@
-"""Every text has its Italian; catalogues reach the browser under the keys that LuCI looks up."""
+"""Every text has its Italian; catalogs reach the browser under the keys that LuCI looks up."""
 
 import pytest
 
-from simulator.browser_front.catalogues import Catalogue, key_hash
+from simulator.browser_front.message_catalog import MessageCatalog, key_hash
 from tests.luci import texts
 
 
@@ -33,6 +33,6 @@ def test_keys_are_those_of_luci(text: str, expected: str) -> None:
 
 
 def test_white_space_in_sources_does_not_matter() -> None:
-    catalogue = Catalogue([texts.TRANSLATIONS["it"]], "it")
-    assert catalogue.translate("  Pay on\n\ta   phone ") == "Paga con il telefono"
-    assert catalogue.translate("Nothing like this") == "Nothing like this"
+    catalog = MessageCatalog([texts.TRANSLATIONS["it"]], "it")
+    assert catalog.translate("  Pay on\n\ta   phone ") == "Paga con il telefono"
+    assert catalog.translate("Nothing like this") == "Nothing like this"

@@ -106,18 +106,18 @@ def misused(file: Path, call: ast.Call) -> str | None:
 
 
 def read(file: Path, locale: str | None = None) -> Catalog:
-    """A catalogue from disk."""
+    """A catalog from disk."""
     with file.open("rb") as source:
         return read_po(source, locale=locale)
 
 
 def complaints(file: Path, texts: set[str]) -> list[str]:
     """What is wrong with a translation: texts missing, empty, unsure, other placeholders, not used."""
-    catalogue = {str(message.id): message for message in read(file) if message.id}
-    found = [f"{file.name}: not translated: {text}" for text in sorted(texts - catalogue.keys())]
-    found += [f"{file.name}: not used any more: {text}" for text in sorted(catalogue.keys() - texts)]
-    for text in sorted(texts & catalogue.keys()):
-        message = catalogue[text]
+    catalog = {str(message.id): message for message in read(file) if message.id}
+    found = [f"{file.name}: not translated: {text}" for text in sorted(texts - catalog.keys())]
+    found += [f"{file.name}: not used any more: {text}" for text in sorted(catalog.keys() - texts)]
+    for text in sorted(texts & catalog.keys()):
+        message = catalog[text]
         if not message.string:
             found.append(f"{file.name}: not translated: {text}")
         elif message.fuzzy:
@@ -166,11 +166,11 @@ def write() -> None:
 
 def _write(file: Path, locale: str | None, sources: dict[str, Any]) -> None:
     known = {str(message.id): message.string for message in read(file, locale)} if file.exists() else {}
-    catalogue = Catalog(locale=locale, charset="utf-8")
+    catalog = Catalog(locale=locale, charset="utf-8")
     for text, locations in sources.items():
-        catalogue[text] = Message(text, str(known.get(text, "")), locations=locations)
+        catalog[text] = Message(text, str(known.get(text, "")), locations=locations)
     body = BytesIO()
-    write_po(body, catalogue, width=0, omit_header=True, include_lineno=False)
+    write_po(body, catalog, width=0, omit_header=True, include_lineno=False)
     header = ['msgid ""', 'msgstr ""', r'"Content-Type: text/plain; charset=UTF-8\n"']
     if locale:
         header += [rf'"Language: {locale}\n"', r'"Plural-Forms: nplurals=2; plural=(n != 1);\n"']

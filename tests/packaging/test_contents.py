@@ -80,7 +80,7 @@ def test_the_app_s_package_is_its_two_folders(packages: dict[str, IpkFile]) -> N
     assert set(files.values()) == {READABLE}
 
 
-def test_the_italian_package_is_a_catalogue_and_the_language_s_name(packages: dict[str, IpkFile]) -> None:
+def test_the_italian_package_is_a_catalog_and_the_language_s_name(packages: dict[str, IpkFile]) -> None:
     assert _files(packages["luci-i18n-stripe-payments-it"]) == {
         "etc/uci-defaults/luci-i18n-stripe-payments-it": READABLE,
         "usr/lib/lua/luci/i18n/stripe-payments.it.lmo": READABLE,

@@ -1,4 +1,4 @@
-"""Compiled catalogues: LuCI finds every text under the key that it looks up."""
+"""Compiled catalogs: LuCI finds every text under the key that it looks up."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from babel.messages.pofile import read_po
 
-from simulator.browser_front.catalogues import Catalogue
+from simulator.browser_front.message_catalog import MessageCatalog
 from tools.ipk.lmo import Entry, compile_po, decode, encode, key_hash
 from tools.ipk.makefiles import REPOSITORY
 
@@ -44,7 +44,7 @@ msgstr "«tra virgolette»"
 
 
 @pytest.fixture
-def catalogue(tmp_path: Path) -> Path:
+def catalog(tmp_path: Path) -> Path:
     """A PO file with every kind of message."""
     file = tmp_path / "it/everything.po"
     file.parent.mkdir()
@@ -52,16 +52,16 @@ def catalogue(tmp_path: Path) -> Path:
     return file
 
 
-def test_the_packaged_catalogue_has_what_the_browser_gets(installed: Path) -> None:
+def test_the_packaged_catalog_has_what_the_browser_gets(installed: Path) -> None:
     compiled = decode((installed / "usr/lib/lua/luci/i18n/stripe-payments.it.lmo").read_bytes())
-    browser = {int(key, 16): text for key, text in Catalogue([PO], "it").entries.items()}
+    browser = {int(key, 16): text for key, text in MessageCatalog([PO], "it").entries.items()}
     same_in_both_languages = {key for key, text in browser.items() if key_hash(text) == key}
     assert compiled == {key: text for key, text in browser.items() if key not in same_in_both_languages}
     assert len(compiled) > 80
 
 
-def test_keys(catalogue: Path) -> None:
-    assert decode(compile_po(catalogue)) == {
+def test_keys(catalog: Path) -> None:
+    assert decode(compile_po(catalog)) == {
         0: "nplurals=2; plural=(n != 1);",
         key_hash("Pay"): "Paga",
         key_hash("noun\x01Pay"): "Paga (sostantivo)",
@@ -82,17 +82,17 @@ def test_the_index_is_sorted_and_aligned() -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0\0", b"\xff\xff\xff\xff", b"abc\xff\0\0\0\0"])
-def test_other_files_are_no_catalogues(damage: bytes) -> None:
-    with pytest.raises(ValueError, match="no catalogue"):
+def test_other_files_are_no_catalogs(damage: bytes) -> None:
+    with pytest.raises(ValueError, match="no catalog"):
         decode(damage)
 
 
 @pytest.mark.interop
-def test_luci_s_own_compiler_writes_the_same_bytes(catalogue: Path, tmp_path: Path) -> None:
+def test_luci_s_own_compiler_writes_the_same_bytes(catalog: Path, tmp_path: Path) -> None:
     compiler = Path(os.environ.get("OPENWRT_STAGING", "/nowhere"), "bin/po2lmo")
     if not compiler.exists():
         pytest.skip("OPENWRT_STAGING names no folder with po2lmo")
-    for source in (PO, catalogue):
+    for source in (PO, catalog):
         target = tmp_path / "compiled.lmo"
         subprocess.run([compiler, source, target], check=True, timeout=30)
         theirs, ours = target.read_bytes(), compile_po(source)

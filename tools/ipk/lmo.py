@@ -1,4 +1,4 @@
-"""LuCI's compiled catalogues: `python -m tools.ipk.lmo IN.po OUT.lmo`.
+"""LuCI's compiled catalogs: `python -m tools.ipk.lmo IN.po OUT.lmo`.
 
 An `.lmo` file holds the translations one after another, each padded to four bytes; then an index of four
 big-endian 32-bit numbers an entry (hash of the key, number of plural forms, offset, length), sorted by the
@@ -32,7 +32,7 @@ class Entry:
 
 
 def key_hash(text: str) -> int:
-    """Hash a key as LuCI's catalogues do: SuperFastHash (Paul Hsieh) over UTF-8, seeded with the length."""
+    """Hash a key as LuCI's catalogs do: SuperFastHash (Paul Hsieh) over UTF-8, seeded with the length."""
     data = text.encode("utf-8")
     value = len(data)
     whole = len(data) & ~3
@@ -67,10 +67,10 @@ def key_hash(text: str) -> int:
     return value
 
 
-def entries_of(catalogue: Catalog) -> list[Entry]:
+def entries_of(catalog: Catalog) -> list[Entry]:
     """What a PO file translates, in its order. A text that is its own translation needs no entry."""
-    entries = [Entry(0, 0, f"nplurals={catalogue.num_plurals}; plural={catalogue.plural_expr};")]
-    for message in catalogue:
+    entries = [Entry(0, 0, f"nplurals={catalog.num_plurals}; plural={catalog.plural_expr};")]
+    for message in catalog:
         if not message.id or message.fuzzy:
             continue
         context = f"{message.context}\x01" if message.context else ""
@@ -101,15 +101,15 @@ def decode(data: bytes) -> dict[int, str]:
     try:
         (start,) = struct.unpack(">I", data[-4:])
         if start > len(data) - 4:
-            raise ValueError("no catalogue of LuCI: its index lies behind its end")
+            raise ValueError("no catalog of LuCI: its index lies behind its end")
         records = _ENTRY.iter_unpack(data[start : len(data) - 4])
         return {key: data[at : at + length].decode("utf-8") for key, _, at, length in records}
     except (struct.error, UnicodeDecodeError) as error:
-        raise ValueError(f"no catalogue of LuCI: {error}") from error
+        raise ValueError(f"no catalog of LuCI: {error}") from error
 
 
 def compile_po(source: Path) -> bytes:
-    """The compiled catalogue of a PO file."""
+    """The compiled catalog of a PO file."""
     with source.open("rb") as file:
         return encode(entries_of(read_po(file, locale=source.parent.name)))
 

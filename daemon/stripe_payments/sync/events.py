@@ -3,7 +3,7 @@
 None of them carries state. Each names an object that has changed, which is then fetched and applied by
 `sync`; so old payload shapes, other API versions, duplicates and any order make no difference. What is not
 in the table is answered 200, logged, and has no effect. `entitlements.*` is left out on purpose: what a
-price unlocks is decided by this router's own catalogue. Stripe's list:
+price unlocks is decided by this router's own catalog. Stripe's list:
 https://docs.stripe.com/api/events/types
 """
 

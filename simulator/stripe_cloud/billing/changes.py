@@ -15,7 +15,7 @@ from ..account import Account, merge_metadata
 from ..api_errors import Json, StripeApiError, invalid
 from ..cards import TestCard
 from ..objects import billing as objects
-from ..objects import catalogue
+from ..objects import catalog
 from ..paying import Attempt
 from . import calendar, collection, invoicing, pending_updates, subscriptions
 from .proration import change_lines
@@ -173,7 +173,7 @@ def _changed_items(account: Account, sub: Json, given_items: list[Json]) -> list
                 items.remove(item)
                 continue
             if price is not None:
-                item.update(price=price, plan=catalogue.plan(price))
+                item.update(price=price, plan=catalog.plan(price))
             item["quantity"] = given.get("quantity", item["quantity"])
             if "metadata" in given:
                 item["metadata"] = merge_metadata(item["metadata"], given["metadata"])

@@ -13,7 +13,7 @@ from ..api_errors import Json, StripeApiError, invalid
 from ..cards import TestCard
 from ..clock import DAY, HOUR
 from ..objects import billing as objects
-from ..objects import catalogue
+from ..objects import catalog
 from ..paying import Attempt
 from . import calendar, collection, invoicing, resumption
 from .proration import change_lines
@@ -97,7 +97,7 @@ def add_discount(account: Account, sub: Json, given: Json, param: str) -> None:
             account.now(), {"interval": "month", "interval_count": 1}, coupon["duration_in_months"]
         )
     discount = account.add(
-        catalogue.discount(
+        catalog.discount(
             account,
             coupon["id"],
             promotion_code_id=code["id"] if code else None,

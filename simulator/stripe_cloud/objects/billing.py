@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..account import Account
 from ..api_errors import Json
 from ..rendering import list_of
-from .catalogue import decimal_text, plan
+from .catalog import decimal_text, plan
 
 
 def subscription(account: Account, customer: str, params: Json, *, currency: str) -> Json:

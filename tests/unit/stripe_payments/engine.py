@@ -39,7 +39,7 @@ KEY = "sk_test_51SellerSellerSeller"
 PATIENCE = 30.0
 """Seconds; only ever used up by a test that fails."""
 
-CATALOGUE: Sections = {
+CATALOG: Sections = {
     "main": {".type": "payments", "enabled": "1"},
     "backups": {".type": "feature", "title": "Daily backups", "title_it": "Backup giornalieri"},
     "updates": {".type": "feature", "title": "Updates", "title_it": "Aggiornamenti"},
@@ -98,7 +98,7 @@ async def eventually(holds: Callable[[], Awaitable[Any]], what: str) -> Any:
 
 
 async def stock(cloud: StripeCloud, stripe: StripeAPI, settings: Settings) -> None:
-    """Create the catalogue's products and prices at Stripe, found by lookup_key."""
+    """Create the catalog's products and prices at Stripe, found by lookup_key."""
     for price in settings.prices.values():
         product = await stripe.create("product", {"name": price.of}, f"product-{price.alias}")
         params: dict[str, Any] = {
@@ -171,7 +171,7 @@ class Engine:
         network_retries: int = 0,
         rebuilding: bool = False,
     ) -> Engine:
-        held = settings_from_uci(CATALOGUE) if settings is None else settings
+        held = settings_from_uci(CATALOG) if settings is None else settings
         ledger = await SQLiteLedger.open(state / "ledger.db")
         floor = await ledger.read(lambda tx: tx.meta.get(META_CLOCK_FLOOR))
         clock = TrustedClock(int(floor) if floor else None)
@@ -299,6 +299,6 @@ async def stocked_cloud() -> AsyncIterator[StripeCloud]:
     async with StripeCloud() as cloud:
         clock = TrustedClock(None)
         stripe = StripeAPI(lambda: Keys(secret_key=KEY), clock, cloud.url)
-        await stock(cloud, stripe, settings_from_uci(CATALOGUE))
+        await stock(cloud, stripe, settings_from_uci(CATALOG))
         stripe.close()
         yield cloud

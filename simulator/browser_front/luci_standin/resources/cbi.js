@@ -5,7 +5,7 @@
  */
 
 /* 32-bit arithmetic of SuperFastHash by Paul Hsieh as LuCI uses it for the keys
- * of its catalogues: seeded with the length, over UTF-8. */
+ * of its catalogs: seeded with the length, over UTF-8. */
 function sfh(text) {
 	const bytes = new TextEncoder().encode(text);
 	const half = at => bytes[at] | (bytes[at + 1] << 8);
@@ -49,21 +49,21 @@ function sfh(text) {
 	return (hash >>> 0).toString(16).padStart(8, '0');
 }
 
-function catalogueKey(text, context) {
+function catalogKey(text, context) {
 	const tidy = value => String(value).trim().replace(/[ \t\n]+/g, ' ');
 
 	return (context != null ? `${tidy(context)}\u0001` : '') + tidy(text);
 }
 
 window._ = function(text, context) {
-	return window.TR?.[sfh(catalogueKey(text, context))] || text;
+	return window.TR?.[sfh(catalogKey(text, context))] || text;
 };
 
 window.N_ = function(count, singular, plural, context) {
 	const rule = window.TR?.['00000000'] ?? 'plural=(n != 1);';
 	const form = +(new Function('n', `let plural; ${rule} return +plural;`))(count);
 
-	return window.TR?.[sfh(`${catalogueKey(singular, context)}\u0002${form}`)] || (form ? plural : singular);
+	return window.TR?.[sfh(`${catalogKey(singular, context)}\u0002${form}`)] || (form ? plural : singular);
 };
 
 window.E = function(...args) {

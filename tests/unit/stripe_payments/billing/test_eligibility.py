@@ -16,9 +16,9 @@ from stripe_payments.billing.eligibility import (
 )
 from stripe_payments.entitlements import MANUAL, Entitlement, Purchase, Subscription
 from stripe_payments.settings import settings_from_uci
-from tests.unit.stripe_payments.engine import CATALOGUE, MONTHLY, ONE_TIME
+from tests.unit.stripe_payments.engine import CATALOG, MONTHLY, ONE_TIME
 
-SETTINGS = settings_from_uci(CATALOGUE)
+SETTINGS = settings_from_uci(CATALOG)
 BUSINESS = "price_business_monthly"
 SUBSCRIBED = Subscription("sub_1", "active", "price_at_stripe", MONTHLY, "premium", current_period_end=2000)
 BOUGHT = Purchase("cs_1", "price_at_stripe", ONE_TIME, "router_os_premium", paid=True)

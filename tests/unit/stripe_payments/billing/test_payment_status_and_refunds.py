@@ -224,7 +224,7 @@ async def test_the_payment_of_a_plan_is_refunded_by_any_of_its_ids(
     assert (await refusal(engine.refunds.refund(ids[named]))).code == "not_refundable"
 
 
-async def test_the_catalogue_shows_what_is_owned_in_both_languages(engine: Engine) -> None:
+async def test_the_catalog_shows_what_is_owned_in_both_languages(engine: Engine) -> None:
     async def owned() -> dict[str, bool]:
         view = catalog_view(engine.settings, read_ownership(engine.reconciler.state), "it")
         everything = view["plans"] + view["products"]

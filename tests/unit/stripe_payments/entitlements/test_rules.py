@@ -19,7 +19,7 @@ from stripe_payments.entitlements import (
     entitlements,
 )
 from stripe_payments.settings import Settings
-from tests.unit.stripe_payments.entitlements.catalogue_and_histories import (
+from tests.unit.stripe_payments.entitlements.catalog_and_histories import (
     DAY,
     GRACE,
     NOW,
@@ -207,7 +207,7 @@ def test_a_reboot_without_the_time_does_not_unlock_what_age_had_locked(
         assert decide(renewed, now=None, last_seen=NOW, previous=locked)["a"].unlocked
 
 
-def test_what_was_bought_outlives_the_catalogue() -> None:
+def test_what_was_bought_outlives_the_catalog() -> None:
     gone = dataclasses.replace(SETTINGS, prices={})
     by_name = sub(price_id="price_old", plan="small")
     assert decide(by_name, settings=gone)["a"].unlocked

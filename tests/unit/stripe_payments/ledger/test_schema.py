@@ -14,7 +14,7 @@ from stripe_payments.ledger.schema import VERSION, migrate
 from stripe_payments.settings import settings_from_uci
 from stripe_payments.sync.projection import project
 from stripe_payments.sync.stripe_objects import parse_objects
-from tests.unit.stripe_payments.engine import CATALOGUE
+from tests.unit.stripe_payments.engine import CATALOG
 
 FOLDER = Path(__file__).parent
 
@@ -92,7 +92,7 @@ async def test_a_ledger_of_schema_3_is_migrated_without_loss(path: Path) -> None
     def read(tx: SQLiteTransaction) -> dict[str, Any]:
         state = project(
             parse_objects(tx.objects.all()),
-            settings_from_uci(CATALOGUE),
+            settings_from_uci(CATALOG),
             expected["now"],
             last_seen=dict.fromkeys(
                 (row["id"] for row in expected["subscriptions"]), expected["last_contact"]

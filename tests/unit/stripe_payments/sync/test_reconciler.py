@@ -212,7 +212,7 @@ async def test_an_old_answer_that_arrives_late_does_not_undo_a_newer_one(
     assert stored["payment_status"] == "paid"
 
 
-async def test_a_paid_thing_that_left_the_catalogue_stays_unlocked(engine: Engine) -> None:
+async def test_a_paid_thing_that_left_the_catalog_stays_unlocked(engine: Engine) -> None:
     await engine.buy()
     prices = {name: price for name, price in engine.settings.prices.items() if name != ONE_TIME}
     engine.change(prices=prices, products={})

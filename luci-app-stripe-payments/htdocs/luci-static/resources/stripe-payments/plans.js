@@ -148,7 +148,7 @@ return baseclass.extend({
 		return words;
 	},
 
-	/** What a period of it costs: a price as of the catalogue. */
+	/** What a period of it costs: a price as of the catalog. */
 	priceOf(subscription) {
 		return {
 			id: subscription.price, amount: subscription.amount, currency: subscription.currency,

@@ -1,5 +1,5 @@
 # Stands in for luci.mk of the LuCI feed: one package of htdocs/ and root/, and one a language of po/.
-# LMO: the command that compiles a catalogue, with IN and OUT to follow.
+# LMO: the command that compiles a catalog, with IN and OUT to follow.
 
 PKG_NAME:=$(notdir $(CURDIR))
 PKG_MAINTAINER:=$(LUCI_MAINTAINER)

@@ -7,7 +7,7 @@ from typing import Any
 from ..account import Account, merge_metadata
 from ..api_errors import Json, StripeApiError, invalid
 from ..money import check_amount
-from ..objects import catalogue as objects
+from ..objects import catalog as objects
 from ..rendering import included, page
 
 

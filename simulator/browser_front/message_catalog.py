@@ -1,4 +1,4 @@
-"""Translations for the browser: PO files as the JavaScript catalogue that LuCI's ``_()`` looks up.
+"""Translations for the browser: PO files as the JavaScript catalog that LuCI's ``_()`` looks up.
 
 LuCI compiles PO files to ``.lmo`` and serves ``window.TR = {"<hash>": "<text>", …}``; the key is a hash of
 the English text (context first, separated by U+0001; plural form last, separated by U+0002; white space runs
@@ -24,16 +24,16 @@ def _tidy(text: str) -> str:
     return re.sub(r"[ \t\n]+", " ", text.strip())
 
 
-class Catalogue:
+class MessageCatalog:
     """The texts of some PO files in one language; an empty one leaves everything English."""
 
     def __init__(self, files: Iterable[Path], locale: str) -> None:
         self.entries: dict[str, str] = {}
         for file in files:
             with file.open("rb") as source:
-                catalogue = read_po(source, locale=locale)
-            self.entries["00000000"] = f"nplurals={catalogue.num_plurals}; plural={catalogue.plural_expr};"
-            for message in catalogue:
+                catalog = read_po(source, locale=locale)
+            self.entries["00000000"] = f"nplurals={catalog.num_plurals}; plural={catalog.plural_expr};"
+            for message in catalog:
                 if not message.id or message.fuzzy:
                     continue
                 prefix = f"{_tidy(message.context)}\x01" if message.context else ""
@@ -52,5 +52,5 @@ class Catalogue:
         return self.entries.get(key_hash(_tidy(text)), text)
 
     def script(self) -> str:
-        """Return the catalogue as LuCI serves it to the browser."""
+        """Return the catalog as LuCI serves it to the browser."""
         return f"window.TR={json.dumps(self.entries, ensure_ascii=False)};"

@@ -1,4 +1,4 @@
-"""A small catalogue, and every history that a router with it may have."""
+"""A small catalog, and every history that a router with it may have."""
 
 from hypothesis import strategies as st
 
