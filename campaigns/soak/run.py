@@ -22,7 +22,7 @@ from stripe_payments.clock import TrustedClock
 from stripe_payments.identity import IdentityStore
 from stripe_payments.keys import Keys
 from stripe_payments.ledger import SQLiteLedger
-from stripe_payments.ledger.retention import LedgerCare, Tidied
+from stripe_payments.ledger.retention import Retention, Tidied
 from stripe_payments.settings import Settings
 from stripe_payments.stripe_api import StripeAPI
 from stripe_payments.sync import Reconciler
@@ -172,7 +172,7 @@ async def _at_rest(world: World, month: int) -> Rest:
 
 
 async def _tidy(state: Path, copy: Path, now: int) -> tuple[Tidied | None, Tidied | None]:
-    """The product's own care, of a copy: as it will be in four months, and as it would be if half of that
+    """The product's own retention, on a copy: as it will be in four months, and as it would be if half of that
     were all the space there is.
     """
     shutil.copytree(state, copy)
@@ -182,9 +182,9 @@ async def _tidy(state: Path, copy: Path, now: int) -> tuple[Tidied | None, Tidie
     reconciler = Reconciler(ledger, stripe, clock, Settings, IdentityStore(copy), lambda: None)
     try:
         await reconciler.load()
-        tidied = await LedgerCare(ledger, lambda: now, reconciler.archive).tidy()
+        tidied = await Retention(ledger, lambda: now, reconciler.archive).tidy()
         space = tidied.size // 2 if tidied is not None else 0
-        return tidied, await LedgerCare(ledger, lambda: now, reconciler.archive, size_limit=space).tidy()
+        return tidied, await Retention(ledger, lambda: now, reconciler.archive, size_limit=space).tidy()
     finally:
         stripe.close()
         await ledger.close()

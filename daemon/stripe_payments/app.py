@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from stripe_payments.http_api.routing import HttpApp
     from stripe_payments.identity import Identity, IdentityStore
     from stripe_payments.keys import KeyStore
-    from stripe_payments.ledger import LedgerCare, SQLiteLedger, SQLiteTransaction
+    from stripe_payments.ledger import Retention, SQLiteLedger, SQLiteTransaction
     from stripe_payments.settings.loader import SettingsLoader
     from stripe_payments.stripe_api import StripeAPI
     from stripe_payments.sync import Reconciler
@@ -271,7 +271,7 @@ class App:
         """
         from stripe_payments.clock import TrustedClock
         from stripe_payments.identity import META_ROUTER_ID
-        from stripe_payments.ledger import LedgerCare, SQLiteLedger
+        from stripe_payments.ledger import Retention, SQLiteLedger
         from stripe_payments.stripe_api import StripeAPI
         from stripe_payments.sync import META_CLOCK_FLOOR, Reconciler
         from stripe_payments.sync.mode_change import settle_mode
@@ -298,14 +298,14 @@ class App:
             written.set()
 
         reconciler = Reconciler(ledger, stripe, clock, settings.get, identity, on_effects)
-        care = LedgerCare(ledger, clock.now, reconciler.archive, wakeup=written)
+        retention = Retention(ledger, clock.now, reconciler.archive, wakeup=written)
         await ledger.write(lambda tx: tx.inbox.rearm())  # retry times of a clock that ended with its boot
         await adopt_features(ledger, self._bus)
         await reconciler.load()
         await settle_mode(keys.current().mode, ledger, identity, reconciler)
         await reconciler.recompute()
         self._unlocks = unlocks
-        self._work(stored, ledger, stripe, clock, reconciler, unlocks, care)
+        self._work(stored, ledger, stripe, clock, reconciler, unlocks, retention)
         _log.info("ready", router_id=router_id, mode=keys.current().mode)
         return ledger
 
@@ -317,7 +317,7 @@ class App:
         clock: TrustedClock,
         reconciler: Reconciler,
         unlocks: Unlocks,
-        care: LedgerCare,
+        retention: Retention,
     ) -> None:
         """Build the services, open the gate for calls, start the workers."""
         from stripe_payments import billing
@@ -376,7 +376,7 @@ class App:
         self._workers.start("poller", poller.run)
         self._workers.start("reload", reload.run)
         self._workers.start("checkouts", checkout.resume, once=True)
-        self._workers.start("ledger care", care.run)
+        self._workers.start("retention", retention.run)
 
     # -- stop -------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from stripe_payments.ledger.checkouts import Checkout, CheckoutState
 from stripe_payments.ledger.database import SQLiteLedger
 from stripe_payments.ledger.interface import Ledger, Transaction
 from stripe_payments.ledger.queues import Effect, InboxEvent
-from stripe_payments.ledger.retention import LedgerCare, Tidied
+from stripe_payments.ledger.retention import Retention, Tidied
 from stripe_payments.ledger.transaction import SQLiteTransaction
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "Effect",
     "InboxEvent",
     "Ledger",
-    "LedgerCare",
+    "Retention",
     "SQLiteLedger",
     "SQLiteTransaction",
     "Tidied",

@@ -15,7 +15,7 @@ from stripe_payments.ledger.database import SQLiteLedger
 from stripe_payments.ledger.transaction import SQLiteTransaction
 from stripe_payments.log import Log
 
-__all__ = ["LedgerCare", "Tidied"]
+__all__ = ["Retention", "Tidied"]
 
 _log = Log("ledger")
 
@@ -49,7 +49,7 @@ class Tidied:
     size: int = 0
 
 
-class LedgerCare:
+class Retention:
     """`now`: trusted epoch seconds or None; nothing is old while the time is unknown. `wakeup`: set when
     something was written. A day is over by either clock: ours stands still while a device is suspended.
     """

@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any
 
-from stripe_payments.ledger import LedgerCare, SQLiteLedger, SQLiteTransaction
+from stripe_payments.ledger import Retention, SQLiteLedger, SQLiteTransaction
 
 DAY = 86_400
 NOW = 1_750_000_000
@@ -34,7 +34,7 @@ async def test_old_events_and_orders_that_came_to_nothing_go(ledger: SQLiteLedge
             tx.checkouts.update(row.local_id, state=state)  # type: ignore[arg-type]
 
     await ledger.write(put)
-    done = await LedgerCare(ledger, lambda: NOW, nothing).tidy()
+    done = await Retention(ledger, lambda: NOW, nothing).tidy()
     assert done is not None
     assert (done.events, done.checkouts) == (1, 1)
     assert await ledger.read(lambda tx: [tx.checkouts.by_key(key) is not None for key in "abc"]) == [
@@ -76,7 +76,7 @@ async def test_beyond_its_size_old_objects_are_archived_and_space_is_released(le
 
     await ledger.write(put)
     before = await ledger.read(lambda tx: tx.size())
-    done = await LedgerCare(ledger, lambda: NOW, archive, size_limit=600_000).tidy()
+    done = await Retention(ledger, lambda: NOW, archive, size_limit=600_000).tidy()
     assert done is not None
     assert done.archived == 300
     assert asked[0] == NOW - 90 * DAY
@@ -94,7 +94,7 @@ async def test_a_day_of_trusted_time_is_enough_for_the_next_care(ledger: SQLiteL
         tidied.put_nowait(unchanged_since)
         return 0
 
-    running = asyncio.create_task(LedgerCare(ledger, lambda: now, archive, wakeup=wakeup).run())
+    running = asyncio.create_task(Retention(ledger, lambda: now, archive, wakeup=wakeup).run())
 
     async def written(at: int | None) -> None:
         nonlocal now
@@ -119,7 +119,7 @@ async def test_a_day_of_trusted_time_is_enough_for_the_next_care(ledger: SQLiteL
 async def test_nothing_is_old_while_the_time_is_unknown(ledger: SQLiteLedger) -> None:
     await ledger.write(lambda tx: tx.inbox.accept("evt_1", "t", "o", 0))
     await ledger.write(lambda tx: tx.inbox.finish("evt_1", "applied"))
-    assert await LedgerCare(ledger, lambda: None, nothing).tidy() is None
+    assert await Retention(ledger, lambda: None, nothing).tidy() is None
     assert not await ledger.write(lambda tx: tx.inbox.accept("evt_1", "t", "o", 0))
 
 
