@@ -172,8 +172,8 @@ async def _at_rest(world: World, month: int) -> Rest:
 
 
 async def _tidy(state: Path, copy: Path, now: int) -> tuple[Tidied | None, Tidied | None]:
-    """The product's own retention, on a copy: as it will be in four months, and as it would be if half of that
-    were all the space there is.
+    """Run the product's own retention on a copy: as it will be in four months, and as it would be if half
+    of that were all the space there is.
     """
     shutil.copytree(state, copy)
     ledger = await SQLiteLedger.open(copy / "ledger.db")
