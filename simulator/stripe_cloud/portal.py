@@ -32,7 +32,8 @@ def create_configuration(account: Account, params: Json) -> Json:
     return configuration
 
 
-def update_configuration(account: Account, configuration: Json, params: Json) -> Json:
+def update_configuration(account: Account, params: Json, configuration_id: str) -> Json:
+    configuration = account.get("billing_portal.configuration", configuration_id)
     with account.changing(configuration, "billing_portal.configuration.updated"):
         for name, value in params.items():
             if name == "metadata":

@@ -6,7 +6,6 @@ Paths and parameter types are those of the SDK's services (`stripe.StripeClient(
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +13,9 @@ from stripe import params as p
 from stripe.params import billing_portal as portal_params
 from stripe.params import checkout as checkout_params
 
+from . import checkout, portal, refunds
 from .api_errors import Json, not_simulated
+from .billing import changes
 from .resources import (
     catalog,
     checkout_sessions,
@@ -22,12 +23,11 @@ from .resources import (
     invoices,
     payments,
     platform,
-    portal,
     schedules,
+    stored,
     subscriptions,
 )
-
-Handler = Callable[..., Json]
+from .resources.stored import Handler
 
 
 @dataclass(frozen=True)
@@ -54,29 +54,35 @@ class Route:
         return f"rak_{self.permission}_{'read' if self.method == 'GET' else 'write'}"
 
 
-def _crud(path: str, permission: str, **handlers: tuple[type | None, Handler]) -> list[Route]:
-    """create, list, retrieve, update, delete of a resource at their usual places."""
+def _resource(path: str, permission: str, **handlers: tuple[type | None, Handler]) -> list[Route]:
+    """The endpoints of a resource at their usual places; a verb of its own is an action on one object,
+    `POST path/ID/verb`.
+    """
     places = {
+        "search": ("GET", f"{path}/search"),
         "create": ("POST", path),
         "list": ("GET", path),
         "retrieve": ("GET", path + "/{}"),
         "update": ("POST", path + "/{}"),
         "delete": ("DELETE", path + "/{}"),
     }
-    return [Route(*places[verb], shape, handler, permission) for verb, (shape, handler) in handlers.items()]
+    return [
+        Route(*places.get(verb, ("POST", f"{path}/{{}}/{verb}")), shape, handler, permission)
+        for verb, (shape, handler) in handlers.items()
+    ]
 
 
 ROUTES: list[Route] = [
     Route("GET", "/v1/account", p.AccountRetrieveCurrentParams, platform.retrieve_account, "account"),
     Route("GET", "/v1/accounts/{}", p.AccountRetrieveParams, platform.retrieve_account, "account"),
     Route("GET", "/v1/balance", p.BalanceRetrieveParams, platform.retrieve_balance, "balance"),
-    Route("GET", "/v1/customers/search", p.CustomerSearchParams, customers.search_customers, "customer"),
-    *_crud(
+    *_resource(
         "/v1/customers",
         "customer",
+        search=(p.CustomerSearchParams, stored.search_all("customer", "/v1/customers")),
         create=(p.CustomerCreateParams, customers.create_customer),
-        list=(p.CustomerListParams, customers.list_customers),
-        retrieve=(p.CustomerRetrieveParams, customers.retrieve_customer),
+        list=(p.CustomerListParams, stored.list_all("customer", "/v1/customers", "email")),
+        retrieve=(p.CustomerRetrieveParams, stored.retrieve("customer")),
         update=(p.CustomerUpdateParams, customers.update_customer),
         delete=(p.CustomerDeleteParams, customers.delete_customer),
     ),
@@ -87,59 +93,56 @@ ROUTES: list[Route] = [
         customers.list_customer_payment_methods,
         "payment_method",
     ),
-    *_crud(
+    *_resource(
         "/v1/payment_methods",
         "payment_method",
-        list=(p.PaymentMethodListParams, customers.list_payment_methods),
-        retrieve=(p.PaymentMethodRetrieveParams, customers.retrieve_payment_method),
+        list=(
+            p.PaymentMethodListParams,
+            stored.list_all("payment_method", "/v1/payment_methods", "customer", "type"),
+        ),
+        retrieve=(p.PaymentMethodRetrieveParams, stored.retrieve("payment_method")),
     ),
-    *_crud(
+    *_resource(
         "/v1/products",
         "product",
         create=(p.ProductCreateParams, catalog.create_product),
         list=(p.ProductListParams, catalog.list_products),
-        retrieve=(p.ProductRetrieveParams, catalog.retrieve_product),
+        retrieve=(p.ProductRetrieveParams, stored.retrieve("product")),
         update=(p.ProductUpdateParams, catalog.update_product),
         delete=(p.ProductDeleteParams, catalog.delete_product),
     ),
-    *_crud(
+    *_resource(
         "/v1/prices",
         "plan",
         create=(p.PriceCreateParams, catalog.create_price),
         list=(p.PriceListParams, catalog.list_prices),
-        retrieve=(p.PriceRetrieveParams, catalog.retrieve_price),
+        retrieve=(p.PriceRetrieveParams, stored.retrieve("price")),
         update=(p.PriceUpdateParams, catalog.update_price),
     ),
-    *_crud(
+    *_resource(
         "/v1/coupons",
         "coupon",
         create=(p.CouponCreateParams, catalog.create_coupon),
-        list=(p.CouponListParams, catalog.list_coupons),
-        retrieve=(p.CouponRetrieveParams, catalog.retrieve_coupon),
+        list=(p.CouponListParams, stored.list_all("coupon", "/v1/coupons")),
+        retrieve=(p.CouponRetrieveParams, stored.retrieve("coupon")),
         delete=(p.CouponDeleteParams, catalog.delete_coupon),
     ),
-    *_crud(
+    *_resource(
         "/v1/promotion_codes",
         "promotion_code",
         create=(p.PromotionCodeCreateParams, catalog.create_promotion_code),
         list=(p.PromotionCodeListParams, catalog.list_promotion_codes),
-        retrieve=(p.PromotionCodeRetrieveParams, catalog.retrieve_promotion_code),
+        retrieve=(p.PromotionCodeRetrieveParams, stored.retrieve("promotion_code")),
         update=(p.PromotionCodeUpdateParams, catalog.update_promotion_code),
     ),
-    *_crud(
+    *_resource(
         "/v1/checkout/sessions",
         "checkout_session",
-        create=(checkout_params.SessionCreateParams, checkout_sessions.create_session),
+        create=(checkout_params.SessionCreateParams, checkout.create_session),
         list=(checkout_params.SessionListParams, checkout_sessions.list_sessions),
-        retrieve=(checkout_params.SessionRetrieveParams, checkout_sessions.retrieve_session),
+        retrieve=(checkout_params.SessionRetrieveParams, stored.retrieve("checkout.session")),
         update=(checkout_params.SessionUpdateParams, checkout_sessions.update_session),
-    ),
-    Route(
-        "POST",
-        "/v1/checkout/sessions/{}/expire",
-        checkout_params.SessionExpireParams,
-        checkout_sessions.expire_session,
-        "checkout_session",
+        expire=(checkout_params.SessionExpireParams, checkout_sessions.expire_session),
     ),
     Route(
         "GET",
@@ -148,82 +151,64 @@ ROUTES: list[Route] = [
         checkout_sessions.list_line_items,
         "checkout_session",
     ),
-    *_crud(
+    *_resource(
         "/v1/payment_intents",
         "payment_intent",
         create=(p.PaymentIntentCreateParams, payments.create_payment_intent),
-        list=(p.PaymentIntentListParams, payments.list_payment_intents),
-        retrieve=(p.PaymentIntentRetrieveParams, payments.retrieve_payment_intent),
+        list=(
+            p.PaymentIntentListParams,
+            stored.list_all("payment_intent", "/v1/payment_intents", "customer"),
+        ),
+        retrieve=(p.PaymentIntentRetrieveParams, stored.retrieve("payment_intent", param="intent")),
         update=(p.PaymentIntentUpdateParams, payments.update_payment_intent),
+        cancel=(p.PaymentIntentCancelParams, payments.cancel_payment_intent),
     ),
-    Route(
-        "POST",
-        "/v1/payment_intents/{}/cancel",
-        p.PaymentIntentCancelParams,
-        payments.cancel_payment_intent,
-        "payment_intent",
-    ),
-    *_crud(
+    *_resource(
         "/v1/charges",
         "charge",
-        list=(p.ChargeListParams, payments.list_charges),
-        retrieve=(p.ChargeRetrieveParams, payments.retrieve_charge),
+        list=(p.ChargeListParams, stored.list_all("charge", "/v1/charges", "customer", "payment_intent")),
+        retrieve=(p.ChargeRetrieveParams, stored.retrieve("charge")),
     ),
-    *_crud(
+    *_resource(
         "/v1/refunds",
         "charge",
-        create=(p.RefundCreateParams, payments.create_refund),
-        list=(p.RefundListParams, payments.list_refunds),
-        retrieve=(p.RefundRetrieveParams, payments.retrieve_refund),
+        create=(p.RefundCreateParams, refunds.create_refund),
+        list=(p.RefundListParams, stored.list_all("refund", "/v1/refunds", "charge", "payment_intent")),
+        retrieve=(p.RefundRetrieveParams, stored.retrieve("refund")),
         update=(p.RefundUpdateParams, payments.update_refund),
     ),
-    *_crud(
+    *_resource(
         "/v1/disputes",
         "dispute",
-        list=(p.DisputeListParams, payments.list_disputes),
-        retrieve=(p.DisputeRetrieveParams, payments.retrieve_dispute),
+        list=(p.DisputeListParams, stored.list_all("dispute", "/v1/disputes", "charge", "payment_intent")),
+        retrieve=(p.DisputeRetrieveParams, stored.retrieve("dispute")),
+        close=(p.DisputeCloseParams, payments.close_dispute),
     ),
-    Route("POST", "/v1/disputes/{}/close", p.DisputeCloseParams, payments.close_dispute, "dispute"),
-    *_crud(
+    *_resource(
         "/v1/balance_transactions",
         "balance",
-        list=(p.BalanceTransactionListParams, payments.list_balance_transactions),
-        retrieve=(p.BalanceTransactionRetrieveParams, payments.retrieve_balance_transaction),
+        list=(
+            p.BalanceTransactionListParams,
+            stored.list_all("balance_transaction", "/v1/balance_transactions", "currency", "source", "type"),
+        ),
+        retrieve=(p.BalanceTransactionRetrieveParams, stored.retrieve("balance_transaction")),
     ),
-    *_crud(
+    *_resource(
         "/v1/setup_intents",
         "setup_intent",
-        retrieve=(p.SetupIntentRetrieveParams, payments.retrieve_setup_intent),
+        retrieve=(p.SetupIntentRetrieveParams, stored.retrieve("setup_intent", param="intent")),
     ),
-    Route(
-        "GET",
-        "/v1/subscriptions/search",
-        p.SubscriptionSearchParams,
-        subscriptions.search_subscriptions,
-        "subscription",
-    ),
-    *_crud(
+    *_resource(
         "/v1/subscriptions",
         "subscription",
+        search=(p.SubscriptionSearchParams, stored.search_all("subscription", "/v1/subscriptions")),
         create=(p.SubscriptionCreateParams, subscriptions.create_subscription),
         list=(p.SubscriptionListParams, subscriptions.list_subscriptions),
-        retrieve=(p.SubscriptionRetrieveParams, subscriptions.retrieve_subscription),
+        retrieve=(p.SubscriptionRetrieveParams, stored.retrieve("subscription")),
         update=(p.SubscriptionUpdateParams, subscriptions.update_subscription),
         delete=(p.SubscriptionCancelParams, subscriptions.cancel_subscription),
-    ),
-    Route(
-        "POST",
-        "/v1/subscriptions/{}/pause",
-        p.SubscriptionPauseParams,
-        subscriptions.pause_subscription,
-        "subscription",
-    ),
-    Route(
-        "POST",
-        "/v1/subscriptions/{}/resume",
-        p.SubscriptionResumeParams,
-        subscriptions.resume_subscription,
-        "subscription",
+        pause=(p.SubscriptionPauseParams, subscriptions.pause_subscription),
+        resume=(p.SubscriptionResumeParams, subscriptions.resume_subscription),
     ),
     Route(
         "GET",
@@ -232,63 +217,33 @@ ROUTES: list[Route] = [
         subscriptions.list_items,
         "subscription",
     ),
-    *_crud(
+    *_resource(
         "/v1/subscription_schedules",
         "subscription",
         create=(p.SubscriptionScheduleCreateParams, schedules.create_schedule),
-        retrieve=(p.SubscriptionScheduleRetrieveParams, schedules.retrieve_schedule),
+        retrieve=(p.SubscriptionScheduleRetrieveParams, stored.retrieve("subscription_schedule")),
+        release=(p.SubscriptionScheduleReleaseParams, schedules.release_schedule),
     ),
-    Route(
-        "POST",
-        "/v1/subscription_schedules/{}/release",
-        p.SubscriptionScheduleReleaseParams,
-        schedules.release_schedule,
-        "subscription",
-    ),
-    Route("GET", "/v1/invoices/search", p.InvoiceSearchParams, invoices.search_invoices, "invoice"),
-    Route(
-        "POST",
-        "/v1/invoices/create_preview",
-        p.InvoiceCreatePreviewParams,
-        invoices.create_preview,
-        "invoice",
-    ),
-    *_crud(
+    Route("POST", "/v1/invoices/create_preview", p.InvoiceCreatePreviewParams, changes.preview, "invoice"),
+    *_resource(
         "/v1/invoices",
         "invoice",
+        search=(p.InvoiceSearchParams, stored.search_all("invoice", "/v1/invoices")),
         list=(p.InvoiceListParams, invoices.list_invoices),
-        retrieve=(p.InvoiceRetrieveParams, invoices.retrieve_invoice),
+        retrieve=(p.InvoiceRetrieveParams, stored.retrieve("invoice")),
         update=(p.InvoiceUpdateParams, invoices.update_invoice),
-    ),
-    Route(
-        "POST",
-        "/v1/invoices/{}/attach_payment",
-        p.InvoiceAttachPaymentParams,
-        invoices.attach_payment,
-        "invoice",
-    ),
-    Route("POST", "/v1/invoices/{}/pay", p.InvoicePayParams, invoices.pay_invoice, "invoice"),
-    Route(
-        "POST",
-        "/v1/invoices/{}/finalize",
-        p.InvoiceFinalizeInvoiceParams,
-        invoices.finalize_invoice,
-        "invoice",
-    ),
-    Route("POST", "/v1/invoices/{}/void", p.InvoiceVoidInvoiceParams, invoices.void_invoice, "invoice"),
-    Route(
-        "POST",
-        "/v1/invoices/{}/mark_uncollectible",
-        p.InvoiceMarkUncollectibleParams,
-        invoices.mark_uncollectible,
-        "invoice",
+        attach_payment=(p.InvoiceAttachPaymentParams, invoices.attach_payment),
+        pay=(p.InvoicePayParams, invoices.pay_invoice),
+        finalize=(p.InvoiceFinalizeInvoiceParams, invoices.finalize_invoice),
+        void=(p.InvoiceVoidInvoiceParams, invoices.void_invoice),
+        mark_uncollectible=(p.InvoiceMarkUncollectibleParams, invoices.mark_uncollectible),
     ),
     Route("GET", "/v1/invoices/{}/lines", p.InvoiceLineItemListParams, invoices.list_lines, "invoice"),
-    *_crud(
+    *_resource(
         "/v1/invoice_payments",
         "invoice",
         list=(p.InvoicePaymentListParams, invoices.list_invoice_payments),
-        retrieve=(p.InvoicePaymentRetrieveParams, invoices.retrieve_invoice_payment),
+        retrieve=(p.InvoicePaymentRetrieveParams, stored.retrieve("invoice_payment")),
     ),
     Route(
         "POST",
@@ -297,21 +252,26 @@ ROUTES: list[Route] = [
         portal.create_session,
         "customer_portal",
     ),
-    *_crud(
+    *_resource(
         "/v1/billing_portal/configurations",
         "customer_portal",
         create=(portal_params.ConfigurationCreateParams, portal.create_configuration),
-        list=(portal_params.ConfigurationListParams, portal.list_configurations),
-        retrieve=(portal_params.ConfigurationRetrieveParams, portal.retrieve_configuration),
+        list=(
+            portal_params.ConfigurationListParams,
+            stored.list_all(
+                "billing_portal.configuration", "/v1/billing_portal/configurations", "active", "is_default"
+            ),
+        ),
+        retrieve=(portal_params.ConfigurationRetrieveParams, stored.retrieve("billing_portal.configuration")),
         update=(portal_params.ConfigurationUpdateParams, portal.update_configuration),
     ),
-    *_crud(
+    *_resource(
         "/v1/events",
         "event",
         list=(p.EventListParams, platform.list_events),
-        retrieve=(p.EventRetrieveParams, platform.retrieve_event),
+        retrieve=(p.EventRetrieveParams, stored.retrieve("event")),
     ),
-    *_crud(
+    *_resource(
         "/v1/webhook_endpoints",
         "webhook",
         create=(p.WebhookEndpointCreateParams, platform.create_webhook_endpoint),

@@ -9,6 +9,7 @@ from ..api_errors import Json, StripeApiError, invalid
 from ..money import check_amount
 from ..objects import catalog as objects
 from ..rendering import included, page
+from .stored import matching
 
 
 def create_product(account: Account, params: Json) -> Json:
@@ -23,10 +24,6 @@ def create_product(account: Account, params: Json) -> Json:
         account.emit("price.created", price)
         product["default_price"] = price["id"]
     return product
-
-
-def retrieve_product(account: Account, params: Json, product_id: str) -> Json:
-    return account.get("product", product_id)
 
 
 def update_product(account: Account, params: Json, product_id: str) -> Json:
@@ -55,8 +52,8 @@ def list_products(account: Account, params: Json) -> Json:
     ids = params.get("ids")
     rows = [
         row
-        for row in account.newest_first("product")
-        if (ids is None or row["id"] in ids) and _matches(row, params, "active", "shippable", "type", "url")
+        for row in matching(account, "product", params, "active", "shippable", "type", "url")
+        if ids is None or row["id"] in ids
     ]
     return page(account, rows, params, "/v1/products")
 
@@ -94,10 +91,6 @@ def create_price(account: Account, params: Json) -> Json:
     return price
 
 
-def retrieve_price(account: Account, params: Json, price_id: str) -> Json:
-    return account.get("price", price_id)
-
-
 def update_price(account: Account, params: Json, price_id: str) -> Json:
     price = account.get("price", price_id)
     key = params.get("lookup_key")
@@ -127,9 +120,8 @@ def list_prices(account: Account, params: Json) -> Json:
     recurring = params.get("recurring", {})
     rows = [
         row
-        for row in account.newest_first("price")
+        for row in matching(account, "price", params, "active", "currency", "product", "type")
         if (keys is None or row["lookup_key"] in keys)
-        and _matches(row, params, "active", "currency", "product", "type")
         and all((row["recurring"] or {}).get(name) == value for name, value in recurring.items())
     ]
     return page(account, rows, params, "/v1/prices")
@@ -157,18 +149,10 @@ def create_coupon(account: Account, params: Json) -> Json:
     return coupon
 
 
-def retrieve_coupon(account: Account, params: Json, coupon_id: str) -> Json:
-    return account.get("coupon", coupon_id)
-
-
 def delete_coupon(account: Account, params: Json, coupon_id: str) -> Json:
     coupon = _present(account.get("coupon", coupon_id))
     account.emit("coupon.deleted", coupon)
     return account.remove(coupon)
-
-
-def list_coupons(account: Account, params: Json) -> Json:
-    return page(account, account.newest_first("coupon"), params, "/v1/coupons")
 
 
 def create_promotion_code(account: Account, params: Json) -> Json:
@@ -181,10 +165,6 @@ def create_promotion_code(account: Account, params: Json) -> Json:
     created = account.add(objects.promotion_code(account, params))
     account.emit("promotion_code.created", created)
     return created
-
-
-def retrieve_promotion_code(account: Account, params: Json, code_id: str) -> Json:
-    return account.get("promotion_code", code_id)
 
 
 def update_promotion_code(account: Account, params: Json, code_id: str) -> Json:
@@ -200,10 +180,9 @@ def update_promotion_code(account: Account, params: Json, code_id: str) -> Json:
 def list_promotion_codes(account: Account, params: Json) -> Json:
     rows = [
         row
-        for row in account.newest_first("promotion_code")
-        if _matches(row, params, "active", "code", "customer")
+        for row in matching(account, "promotion_code", params, "active", "code", "customer")
+        if params.get("coupon") in {None, row["promotion"]["coupon"]}
     ]
-    rows = [row for row in rows if params.get("coupon") in {None, row["promotion"]["coupon"]}]
     return page(account, rows, params, "/v1/promotion_codes")
 
 
@@ -221,10 +200,6 @@ def _currency_options(account: Account, price: Json) -> Any:
 @included("coupon", "applies_to")
 def _applies_to(account: Account, coupon: Json) -> Any:
     return None
-
-
-def _matches(row: Json, params: Json, *names: str) -> bool:
-    return all(row[name] == params[name] for name in names if name in params)
 
 
 def _present(obj: Json) -> Json:

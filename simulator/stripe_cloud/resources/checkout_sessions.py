@@ -8,16 +8,10 @@ from .. import checkout
 from ..account import Account, merge_metadata
 from ..api_errors import Json
 from ..rendering import included, list_of, page
+from .stored import matching
 
 URL = "/v1/checkout/sessions"
-
-
-def create_session(account: Account, params: Json) -> Json:
-    return checkout.create_session(account, params)
-
-
-def retrieve_session(account: Account, params: Json, session_id: str) -> Json:
-    return account.get("checkout.session", session_id)
+FILTERS = ("customer", "payment_intent", "payment_link", "status", "subscription")
 
 
 def update_session(account: Account, params: Json, session_id: str) -> Json:
@@ -36,13 +30,8 @@ def list_sessions(account: Account, params: Json) -> Json:
     email = params.get("customer_details", {}).get("email")
     rows = [
         row
-        for row in account.newest_first("checkout.session")
-        if all(
-            row[name] == params[name]
-            for name in ("customer", "payment_intent", "payment_link", "status", "subscription")
-            if name in params
-        )
-        and email in {None, (row["customer_details"] or {}).get("email")}
+        for row in matching(account, "checkout.session", params, *FILTERS)
+        if email in {None, (row["customer_details"] or {}).get("email")}
     ]
     return page(account, rows, params, URL)
 

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import search
 from ..account import Account, merge_metadata
 from ..api_errors import Json, resource_missing
 from ..billing import subscriptions
 from ..objects import customers as objects
 from ..rendering import included, list_of, page
+from .stored import matching
 
 
 def create_customer(account: Account, params: Json) -> Json:
     customer = account.add(objects.customer(account, params))
     account.emit("customer.created", customer)
     return customer
-
-
-def retrieve_customer(account: Account, params: Json, customer_id: str) -> Json:
-    return account.get("customer", customer_id)
 
 
 def update_customer(account: Account, params: Json, customer_id: str) -> Json:
@@ -59,35 +55,10 @@ def delete_customer(account: Account, params: Json, customer_id: str) -> Json:
     return account.remove(customer)
 
 
-def list_customers(account: Account, params: Json) -> Json:
-    rows = [row for row in account.newest_first("customer") if params.get("email") in {None, row["email"]}]
-    return page(account, rows, params, "/v1/customers")
-
-
-def search_customers(account: Account, params: Json) -> Json:
-    return search.search(account, "customer", params, "/v1/customers/search")
-
-
 def list_customer_payment_methods(account: Account, params: Json, customer_id: str) -> Json:
     account.get("customer", customer_id)
-    rows = _payment_methods(account, {**params, "customer": customer_id})
+    rows = matching(account, "payment_method", {**params, "customer": customer_id}, "customer", "type")
     return page(account, rows, params, f"/v1/customers/{customer_id}/payment_methods")
-
-
-def retrieve_payment_method(account: Account, params: Json, method_id: str) -> Json:
-    return account.get("payment_method", method_id)
-
-
-def list_payment_methods(account: Account, params: Json) -> Json:
-    return page(account, _payment_methods(account, params), params, "/v1/payment_methods")
-
-
-def _payment_methods(account: Account, params: Json) -> list[Json]:
-    return [
-        row
-        for row in account.newest_first("payment_method")
-        if params.get("customer") in {None, row["customer"]} and params.get("type") in {None, row["type"]}
-    ]
 
 
 @included("customer", "subscriptions")

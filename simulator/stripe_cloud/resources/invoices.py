@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import search
 from ..account import Account, merge_metadata
 from ..api_errors import Json, invalid, not_simulated
-from ..billing import changes, collection, invoicing, subscriptions
+from ..billing import collection, invoicing, subscriptions
 from ..rendering import included, list_of, page, within
-
-
-def retrieve_invoice(account: Account, params: Json, invoice_id: str) -> Json:
-    return account.get("invoice", invoice_id)
+from .stored import matching
 
 
 def update_invoice(account: Account, params: Json, invoice_id: str) -> Json:
@@ -29,24 +25,11 @@ def update_invoice(account: Account, params: Json, invoice_id: str) -> Json:
 def list_invoices(account: Account, params: Json) -> Json:
     rows = [
         row
-        for row in account.newest_first("invoice")
-        if all(
-            row[name] == params[name]
-            for name in ("customer", "status", "collection_method")
-            if name in params
-        )
-        and params.get("subscription") in {None, invoicing.subscription_of(row)}
+        for row in matching(account, "invoice", params, "customer", "status", "collection_method")
+        if params.get("subscription") in {None, invoicing.subscription_of(row)}
         and within(row["due_date"], params.get("due_date"))
     ]
     return page(account, rows, params, "/v1/invoices")
-
-
-def search_invoices(account: Account, params: Json) -> Json:
-    return search.search(account, "invoice", params, "/v1/invoices/search")
-
-
-def create_preview(account: Account, params: Json) -> Json:
-    return changes.preview(account, params)
 
 
 def pay_invoice(account: Account, params: Json, invoice_id: str) -> Json:
@@ -111,17 +94,12 @@ def list_lines(account: Account, params: Json, invoice_id: str) -> Json:
     return page(account, invoice["lines"]["data"], params, f"/v1/invoices/{invoice_id}/lines")
 
 
-def retrieve_invoice_payment(account: Account, params: Json, payment_id: str) -> Json:
-    return account.get("invoice_payment", payment_id)
-
-
 def list_invoice_payments(account: Account, params: Json) -> Json:
     wanted = params.get("payment", {}).get("payment_intent")
     rows = [
         row
-        for row in account.newest_first("invoice_payment")
-        if all(row[name] == params[name] for name in ("invoice", "status") if name in params)
-        and wanted in {None, row["payment"]["payment_intent"]}
+        for row in matching(account, "invoice_payment", params, "invoice", "status")
+        if wanted in {None, row["payment"]["payment_intent"]}
     ]
     return page(account, rows, params, "/v1/invoice_payments")
 

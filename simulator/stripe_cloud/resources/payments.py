@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import disputes, paying, refunds
+from .. import disputes, paying
 from ..account import Account, merge_metadata
 from ..api_errors import Json, not_simulated
 from ..billing import collection
 from ..objects import payments as objects
-from ..rendering import included, list_of, page
+from ..rendering import included, list_of
 
 
 def create_payment_intent(account: Account, params: Json) -> Json:
@@ -31,10 +31,6 @@ def create_payment_intent(account: Account, params: Json) -> Json:
     return intent
 
 
-def retrieve_payment_intent(account: Account, params: Json, intent_id: str) -> Json:
-    return account.get("payment_intent", intent_id, param="intent")
-
-
 def update_payment_intent(account: Account, params: Json, intent_id: str) -> Json:
     intent = account.get("payment_intent", intent_id, param="intent")
     with account.changing(intent, None):
@@ -51,28 +47,6 @@ def cancel_payment_intent(account: Account, params: Json, intent_id: str) -> Jso
     return intent
 
 
-def list_payment_intents(account: Account, params: Json) -> Json:
-    return page(account, _rows(account, "payment_intent", params, "customer"), params, "/v1/payment_intents")
-
-
-def retrieve_charge(account: Account, params: Json, charge_id: str) -> Json:
-    return account.get("charge", charge_id)
-
-
-def list_charges(account: Account, params: Json) -> Json:
-    return page(
-        account, _rows(account, "charge", params, "customer", "payment_intent"), params, "/v1/charges"
-    )
-
-
-def create_refund(account: Account, params: Json) -> Json:
-    return refunds.create_refund(account, params)
-
-
-def retrieve_refund(account: Account, params: Json, refund_id: str) -> Json:
-    return account.get("refund", refund_id)
-
-
 def update_refund(account: Account, params: Json, refund_id: str) -> Json:
     refund = account.get("refund", refund_id)
     with account.changing(refund, "refund.updated"):
@@ -80,47 +54,12 @@ def update_refund(account: Account, params: Json, refund_id: str) -> Json:
     return refund
 
 
-def list_refunds(account: Account, params: Json) -> Json:
-    return page(account, _rows(account, "refund", params, "charge", "payment_intent"), params, "/v1/refunds")
-
-
-def retrieve_dispute(account: Account, params: Json, dispute_id: str) -> Json:
-    return account.get("dispute", dispute_id)
-
-
 def close_dispute(account: Account, params: Json, dispute_id: str) -> Json:
     """The seller accepts the loss."""
     return disputes.close_dispute(account, account.get("dispute", dispute_id), "lost")
-
-
-def list_disputes(account: Account, params: Json) -> Json:
-    return page(
-        account, _rows(account, "dispute", params, "charge", "payment_intent"), params, "/v1/disputes"
-    )
-
-
-def retrieve_balance_transaction(account: Account, params: Json, movement_id: str) -> Json:
-    return account.get("balance_transaction", movement_id)
-
-
-def list_balance_transactions(account: Account, params: Json) -> Json:
-    rows = _rows(account, "balance_transaction", params, "currency", "source", "type")
-    return page(account, rows, params, "/v1/balance_transactions")
-
-
-def retrieve_setup_intent(account: Account, params: Json, intent_id: str) -> Json:
-    return account.get("setup_intent", intent_id, param="intent")
 
 
 @included("charge", "refunds")
 def _refunds(account: Account, charge: Json) -> Any:
     rows = [row for row in account.newest_first("refund") if row["charge"] == charge["id"]]
     return list_of(rows, f"/v1/charges/{charge['id']}/refunds")
-
-
-def _rows(account: Account, kind: str, params: Json, *filters: str) -> list[Json]:
-    return [
-        row
-        for row in account.newest_first(kind)
-        if all(row[name] == params[name] for name in filters if name in params)
-    ]

@@ -27,10 +27,6 @@ def retrieve_balance(account: Account, params: Json) -> Json:
     return objects.balance(account, pending)
 
 
-def retrieve_event(account: Account, params: Json, event_id: str) -> Json:
-    return account.get("event", event_id)
-
-
 def list_events(account: Account, params: Json) -> Json:
     if "type" in params and "types" in params:
         raise invalid("You may only specify one of these parameters: type, types.")

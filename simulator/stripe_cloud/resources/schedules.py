@@ -21,10 +21,6 @@ def create_schedule(account: Account, params: Json) -> Json:
     return schedule
 
 
-def retrieve_schedule(account: Account, params: Json, schedule_id: str) -> Json:
-    return account.get("subscription_schedule", schedule_id)
-
-
 def release_schedule(account: Account, params: Json, schedule_id: str) -> Json:
     """The subscription stays as it is; a cancellation that the schedule has set goes unless it is kept."""
     schedule = account.get("subscription_schedule", schedule_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .. import search
 from ..account import Account
 from ..api_errors import Json, StripeApiError, invalid
 from ..billing import changes, collection, subscriptions
@@ -54,10 +53,6 @@ def create_subscription(account: Account, params: Json) -> Json:
     return sub
 
 
-def retrieve_subscription(account: Account, params: Json, subscription_id: str) -> Json:
-    return account.get("subscription", subscription_id)
-
-
 def update_subscription(account: Account, params: Json, subscription_id: str) -> Json:
     return changes.update(account, account.get("subscription", subscription_id), params)
 
@@ -95,10 +90,6 @@ def list_subscriptions(account: Account, params: Json) -> Json:
         )
     ]
     return page(account, rows, params, "/v1/subscriptions")
-
-
-def search_subscriptions(account: Account, params: Json) -> Json:
-    return search.search(account, "subscription", params, "/v1/subscriptions/search")
 
 
 def list_items(account: Account, params: Json) -> Json:
