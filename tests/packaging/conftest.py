@@ -1,5 +1,8 @@
 """The packages, built once."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,30 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("ipk")
     build(output, DOWNLOADS, TIME)
     return output
+
+
+def build_elsewhere(output: Path, *options: str) -> str:
+    """Build as a program, in another folder and time zone, by a user whose files are private; returns what it
+    printed.
+    """
+    folders = ["--output", str(output), "--downloads", str(DOWNLOADS)]
+    command = [sys.executable, "-m", "tools.ipk", *options, *folders]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(REPOSITORY),
+        "SOURCE_DATE_EPOCH": str(TIME),
+        "TZ": "Asia/Tokyo",
+        "MAKEFLAGS": "-j3",
+    }
+    done = subprocess.run(
+        command, cwd="/", env=environment, umask=0o077, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """The files of a folder, by name."""
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.packaging.apk_program import ApkFile, apk_problem, find_apk, real_sdk, sdk_folder
-from tests.packaging.conftest import DOWNLOADS, TIME
+from tests.packaging.conftest import DOWNLOADS, TIME, build_elsewhere, content
 from tests.packaging.empty_feed import write_empty_feed
 from tests.packaging.installed_tree import assert_holds
 from tests.packaging.ipk_file import IpkFile
@@ -19,7 +18,6 @@ from tests.packaging.test_archives import NAMES
 from tests.packaging.test_control import DEPENDS
 from tools.ipk.__main__ import build
 from tools.ipk.apk import write_apk
-from tools.ipk.makefiles import REPOSITORY
 
 pytestmark = [pytest.mark.interop, pytest.mark.skipif(apk_problem() is not None, reason=str(apk_problem()))]
 
@@ -82,30 +80,12 @@ def apk(tmp_path: Path) -> Apk:
 
 
 def test_building_again_gives_the_same_bytes(built_apks: Path, tmp_path: Path) -> None:
-    """Elsewhere, later, by a user whose files are private, and with an older package in the way."""
+    """And with an older package in the way."""
     sdk, output = sdk_folder(tmp_path / "sdk", Path(str(find_apk()))), tmp_path / "out"
     output.mkdir()
     (output / "stripe-payments-0.0.1-r1.apk").write_bytes(b"old")
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "tools.ipk", "--sdk", str(sdk)),
-            *("--output", str(output), "--downloads", str(DOWNLOADS)),
-        ],
-        cwd="/",
-        env={
-            **os.environ,
-            "PYTHONPATH": str(REPOSITORY),
-            "SOURCE_DATE_EPOCH": str(TIME),
-            "TZ": "Asia/Tokyo",
-            "MAKEFLAGS": "-j3",
-        },
-        umask=0o077,
-        capture_output=True,
-        check=True,
-    )
-    assert {file.name: file.read_bytes() for file in output.iterdir()} == {
-        file.name: file.read_bytes() for file in built_apks.iterdir()
-    }
+    build_elsewhere(output, "--sdk", str(sdk))
+    assert content(output) == content(built_apks)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,17 +2,13 @@
 
 import gzip
 import io
-import os
-import subprocess
-import sys
 import tarfile
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.packaging.conftest import DOWNLOADS, TIME
+from tests.packaging.conftest import TIME, build_elsewhere, content
 from tests.packaging.ipk_file import IpkFile
-from tools.ipk.makefiles import REPOSITORY
 
 NAMES = ["luci-app-stripe-payments", "luci-i18n-stripe-payments-it", "python3-stripe", "stripe-payments"]
 
@@ -27,30 +23,11 @@ def test_every_package_is_built(built: Path) -> None:
 
 
 def test_building_again_gives_the_same_bytes(built: Path, tmp_path: Path) -> None:
-    """Elsewhere, later, by a user whose files are private, and with an older package in the way."""
+    """And with an older package in the way."""
     (tmp_path / "stripe-payments_0.0.1-r1_all.ipk").write_bytes(b"old")
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "tools.ipk"),
-            *("--output", str(tmp_path), "--downloads", str(DOWNLOADS)),
-        ],
-        cwd="/",
-        env={
-            **os.environ,
-            "PYTHONPATH": str(REPOSITORY),
-            "SOURCE_DATE_EPOCH": str(TIME),
-            "TZ": "Asia/Tokyo",
-            "MAKEFLAGS": "-j3",
-        },
-        umask=0o077,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {
-        file.name: file.read_bytes() for file in built.iterdir()
-    }
-    sizes = done.stdout.splitlines()[1:]
+    printed = build_elsewhere(tmp_path)
+    assert content(tmp_path) == content(built)
+    sizes = printed.splitlines()[1:]
     assert [line.split()[-1].rsplit("/", 1)[-1] for line in sizes] == sorted(
         file.name for file in built.iterdir()
     )
