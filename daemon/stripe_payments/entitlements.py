@@ -28,6 +28,9 @@ feature that it is for:
       active                                         unlocked   active              end of the period
       trialing                                       unlocked   trialing            end of the trial
       … not heard of for offline_days past `until`   locked     offline             end of the period
+      a change of plan is not paid (pending while its bank debit is processing, unless
+      trust_pending_debits; unpaid once that failed): what is new is locked for that reason, and what was
+      paid before is as above, past_due or not, until the end of the period that was paid
     purchase
       not (yet) paid: a bank debit on its way        locked     pending             –
       nothing of it left, by a dispute that was lost locked     disputed            –
@@ -82,6 +85,23 @@ _DAY: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
+class UnpaidChange:
+    """A change of plan that Stripe made and that is not paid: `state` pending while its payment, a bank
+    debit, is processing, unpaid after it failed. Times are epoch seconds.
+
+    `kept`: Stripe's id and our alias of the prices that were paid before it; `new`: of those that are not
+    paid; `kept_until`: the end of the period that was paid, None if it is the current one's; `nothing_else`:
+    no other payment is owed.
+    """
+
+    state: Literal["pending", "unpaid"]
+    kept: tuple[tuple[str, str | None], ...]
+    new: tuple[tuple[str, str | None], ...]
+    kept_until: int | None = None
+    nothing_else: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Subscription:
     """What counts of a subscription at Stripe. Times are epoch seconds.
 
@@ -92,7 +112,7 @@ class Subscription:
     neither. `owed`: Stripe calls it active although its money has not arrived: its first payment, a bank
     debit, is processing (pending), or the payment of the current period failed and Stripe voided the
     invoice (unpaid). `more_prices`: Stripe's id and our alias of what its further items cost; the features of
-    all plans among its items are unlocked.
+    all plans among its items are unlocked. `unpaid_change`: what of its items is not paid.
     """
 
     id: str
@@ -110,6 +130,7 @@ class Subscription:
     returned: Literal["refunded", "disputed"] | None = None
     owed: Literal["pending", "unpaid"] | None = None
     more_prices: tuple[tuple[str, str | None], ...] = ()
+    unpaid_change: UnpaidChange | None = None
 
     @property
     def prices(self) -> tuple[tuple[str, str | None], ...]:
@@ -258,9 +279,9 @@ _LOCKED_RANK: Final = {
 }
 UNLOCKED_REASONS: Final = frozenset(_UNLOCKED_RANK)
 LOCKED_REASONS: Final = frozenset(_LOCKED_RANK)
-"""Every reason that there is. `offline`, `past_due`, `canceled`, `expired` may be a lock for age."""
+"""Every reason that there is; those of `_FOR_AGE` may be a lock for age."""
 
-_FOR_AGE: Final = frozenset({"past_due", "canceled", "offline", "expired"})
+_FOR_AGE: Final = frozenset({"past_due", "canceled", "offline", "expired", "unpaid"})
 
 
 def entitlements(
@@ -285,8 +306,10 @@ def entitlements(
     for name in previous:
         claims.setdefault(name, [])
     for subscription in subscriptions:
-        claim = _of_subscription(subscription, settings, last_seen.get(subscription.id))
-        _spread(claims, claim, settings, previous, subscription.prices, subscription.plan)
+        seen = last_seen.get(subscription.id)
+        for part, prices in _paid_and_unpaid(subscription, settings):
+            claim = _of_subscription(part, settings, seen)
+            _spread(claims, claim, settings, previous, prices, subscription.plan)
     for purchase in purchases:
         claim = _of_purchase(purchase)
         prices = ((purchase.price_id, purchase.price_alias),)
@@ -328,6 +351,21 @@ def _spread(
         claims.setdefault(feature, []).append(replace(claim, plan=plan))
 
 
+def _paid_and_unpaid(
+    subscription: Subscription, settings: Settings
+) -> list[tuple[Subscription, tuple[tuple[str, str | None], ...]]]:
+    """The subscription and its prices; with a change that is not paid, the plan before it, as long as that
+    was paid, and what is new.
+    """
+    change = subscription.unpaid_change
+    if change is None or (change.state == "pending" and settings.trust_pending_debits):
+        return [(replace(subscription, unpaid_change=None), subscription.prices)]
+    kept = replace(subscription, current_period_end=change.kept_until or subscription.current_period_end)
+    if change.nothing_else:
+        kept = replace(kept, past_due_since=None)
+    return [(kept, change.kept), (replace(subscription, owed=change.state), change.new)]
+
+
 def _of_subscription(subscription: Subscription, settings: Settings, last_seen: int | None) -> _Claim:
     def locked(reason: str) -> _Claim:
         return _Claim(subscription.id, "", unlocked=False, reason=reason)
@@ -355,6 +393,9 @@ def _of_subscription(subscription: Subscription, settings: Settings, last_seen: 
 
     if canceled is not None and (period_end is None or canceled <= period_end):
         return until(canceled, "ending", "canceled")
+    change = subscription.unpaid_change
+    if change is not None and change.state == "unpaid" and change.kept_until is not None:
+        return until(change.kept_until, status, "unpaid")
     # It renews. Silence past the end of the period is tolerated for offline_days; an answer since then starts
     # again. People are shown the end of the period: it stays the same however often Stripe answers.
     offline = None

@@ -56,6 +56,9 @@ def until(words: str, situation: Situation, life: Life) -> int | None:
     found: Mapping[str, Callable[[], int | None]] = {
         "–": lambda: None,
         "end of the period": lambda: int(_sub(life)["items"]["data"][0]["current_period_end"]),
+        "end of the paid period": lambda: max(
+            line["period"]["end"] for line in life.rows("invoice")[-1]["lines"]["data"] if line["amount"] < 0
+        ),
         "end of the trial": lambda: int(_sub(life)["trial_end"]),
         "that moment": lambda: situation.moment(life),
         "due date + `grace_days`": lambda: _due(life) + life.options.grace_days * DAY,
@@ -154,6 +157,16 @@ def _change(alias: str) -> Callable[[Life], object]:
     return play
 
 
+def _upgrade(card: str, alias: str = LARGE) -> Callable[[Life], None]:
+    """A monthly plan paid by card, changed nine days later and paid by another method."""
+    return _then(_subscribe(), _days(9), _card(card), _change(alias))
+
+
+def _void_open(life: Life) -> None:
+    invoice = next(one for one in life.rows("invoice") if one["status"] == "open")
+    life.post(f"/v1/invoices/{invoice['id']}/void")
+
+
 def _sent(life: Life) -> None:
     """A plan that is collected by e-mailed invoices; the first is final."""
     item = {"price": life.prices[MONTHLY]["id"]}
@@ -196,6 +209,28 @@ SITUATIONS: Final[Mapping[str, Situation]] = {
     ),
     "`active`, but the payment of the period failed and Stripe voided its invoice": Situation(
         _then(_subscribe(card=BAD_DEBIT), _days(4))
+    ),
+    "an upgrade whose bank debit is processing: what the plan had before": Situation(_upgrade(DEBIT)),
+    "an upgrade whose bank debit is processing: what is new in the plan": Situation(
+        _upgrade(DEBIT), feature=OF_PRODUCT
+    ),
+    "the same, with the option `trust_pending_debits`: what is new": Situation(
+        _upgrade(DEBIT), feature=OF_PRODUCT, options=Options(trust_pending_debits=True)
+    ),
+    "an upgrade whose payment failed: what the plan had before": Situation(
+        _then(_upgrade(BAD_DEBIT), _days(9))
+    ),
+    "an upgrade whose payment failed: what is new in the plan": Situation(
+        _then(_upgrade(BAD_DEBIT), _days(4)), feature=OF_PRODUCT
+    ),
+    "an upgrade whose payment failed and whose invoice was voided: what the plan had before": Situation(
+        _then(_upgrade(BAD_DEBIT), _void_open)
+    ),
+    "the same, the voided invoice was for a longer period, too": Situation(
+        _then(_upgrade(BAD_DEBIT, YEARLY), _void_open)
+    ),
+    "the same, after the end of the paid period": Situation(
+        _then(_upgrade(BAD_DEBIT, YEARLY), _void_open), silent_days=28
     ),
     "subscription `trialing`": Situation(lambda life: _checkout(life, MONTHLY, trial=True)),
     "`active`, a coupon of 100 %": Situation(lambda life: _checkout(life, MONTHLY, coupon=life.free)),

@@ -14,6 +14,7 @@ IN_ITALIAN = {
     "locked": "bloccata",
     "–": "–",
     "end of the period": "fine del periodo",
+    "end of the paid period": "fine del periodo pagato",
     "end of the trial": "fine della prova",
     "that moment": "quel momento",
     "due date + `grace_days`": "scadenza + `grace_days`",

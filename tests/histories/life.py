@@ -115,7 +115,8 @@ class Life:
 
     def expected(self) -> dict[str, Decision]:
         """What docs/states.md says of every feature now."""
-        plans, purchases = plans_of(self.account, self.unlocks), purchases_of(self.account, self.unlocks)
+        plans = plans_of(self.account, self.unlocks, self.options)
+        purchases = purchases_of(self.account, self.unlocks)
         return decide(plans, purchases, FEATURES, self.now, self.options)
 
     def charged(self) -> list[int]:

@@ -7,8 +7,8 @@ disputes and invoices, no expansions, no ledger); `decide` applies the page's ru
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
 
 from simulator.stripe_cloud.account import Account
 
@@ -46,7 +46,8 @@ class Bill:
     """An invoice of a plan, as far as it matters. `due`: when it was to be paid; `money`: what charges paid,
     or cash; `credit`: what the customer's balance paid; `earned`: what it added to that balance; `back`:
     refunded or lost; `lost`: in disputes; `attempted`: a payment was tried; `balance`: the customer's balance
-    after it, negative for credit.
+    after it, negative for credit; `change`: it is for a change of plan; `prices`: ids of those on its lines,
+    `credited`: of those that it credits; `credited_until`: the end of the latest period that it credits.
     """
 
     id: str
@@ -61,6 +62,10 @@ class Bill:
     lost: int = 0
     attempted: bool = False
     balance: int = 0
+    change: bool = False
+    prices: frozenset[str] = frozenset()
+    credited: frozenset[str] = frozenset()
+    credited_until: int | None = None
 
     @property
     def paid(self) -> int:
@@ -69,7 +74,9 @@ class Bill:
 
 @dataclass(frozen=True)
 class Plan:
-    """A subscription; `bills` oldest first."""
+    """A subscription; `bills` oldest first. After an upgrade that is not paid: `kept` is the plan before it,
+    which ends for good at `end` if `ends`, and owes nothing else if `owes_upgrade`; `wanting` is what is new.
+    """
 
     id: str
     status: str
@@ -82,6 +89,10 @@ class Plan:
     collection_paused: bool = False
     gave_up: bool = False
     bills: tuple[Bill, ...] = field(default=())
+    kept: bool = False
+    ends: bool = False
+    owes_upgrade: bool = False
+    wanting: Literal["pending", "unpaid"] | None = None
 
     @property
     def period_end(self) -> int:
@@ -152,11 +163,13 @@ def of_plan(plan: Plan, now: int, options: Options) -> Decision:
         return False, by_status if by_status in _BY_PAYING else "unknown", None
     if (gone := _gone(plan)) is not None:
         return False, gone, None
+    if plan.wanting == "unpaid" or (plan.wanting and not options.trust_pending_debits):
+        return False, plan.wanting, None
     if plan.status == "active" and (owed := _owed(plan, options)) is not None:
         return False, owed, None
     end = plan.announced_end
     if owing:
-        grace = _owed_since(plan) + options.grace_days * DAY
+        grace = plan.end if plan.owes_upgrade else _owed_since(plan) + options.grace_days * DAY
         if end is not None and end <= grace:
             return (True, "grace", end) if now < end else (False, "canceled", end)
         return (True, "grace", grace) if now < grace else (False, "past_due", grace)
@@ -164,6 +177,8 @@ def of_plan(plan: Plan, now: int, options: Options) -> Decision:
         return False, "canceled", end
     if end is not None and end <= plan.period_end:
         return True, "ending", end
+    if plan.ends and now >= plan.end:
+        return False, "unpaid", plan.end
     return True, plan.status, plan.period_end
 
 
@@ -208,8 +223,8 @@ def _owed(plan: Plan, options: Options) -> str | None:
     paid = [one for one in plan.bills if one.status == "paid" and one.money]
     if bill.status == "open" and not paid:
         return None if options.trust_pending_debits else "pending"
-    if bill.status in ("void", "uncollectible") and not any(one in _current(plan) for one in paid):
-        return "unpaid"
+    if bill.status in ("void", "uncollectible") and not plan.kept:
+        return None if any(one in _current(plan) for one in paid) else "unpaid"
     return None
 
 
@@ -217,41 +232,77 @@ def _owed_since(plan: Plan) -> int:
     """ "Grace" begins with the first unpaid invoice since the last one that was paid."""
     latest = plan.bills[-1] if plan.bills else None
     since = latest.due if latest is not None and latest.status != "paid" else plan.start
+    return min((bill.due for bill in _owed_bills(plan)), default=since)
+
+
+def _owed_bills(plan: Plan) -> list[Bill]:
     owed = []
     for bill in reversed(plan.bills):
         if bill.status == "paid" and bill.paid:
             break
         if bill.status in ("open", "uncollectible"):
-            owed.append(bill.due)
-    return min(owed, default=since)
+            owed.append(bill)
+    return owed
 
 
 # -- what the simulated Stripe knows ---------------------------------------------------------------
 
 
-def plans_of(account: Account, sold: Mapping[str, Collection[str]]) -> list[tuple[Plan, set[str]]]:
+def plans_of(
+    account: Account, sold: Mapping[str, Collection[str]], options: Options
+) -> list[tuple[Plan, set[str]]]:
     """Every subscription and the features of all its items. `sold`: features by price id."""
     found = []
     for sub in reversed(list(account.newest_first("subscription"))):
         items = sub["items"]["data"]
-        found.append(
-            (
-                Plan(
-                    id=sub["id"],
-                    status=sub["status"],
-                    start=max(item["current_period_start"] for item in items),
-                    end=max(item["current_period_end"] for item in items),
-                    trial_end=sub["trial_end"],
-                    cancel_at=sub["cancel_at"],
-                    at_period_end=sub["cancel_at_period_end"],
-                    collection_paused=sub["pause_collection"] is not None,
-                    gave_up=sub["status"] == "paused" and _cause(sub) == "final_payment_failure",
-                    bills=tuple(_bills(account, sub["id"])),
-                ),
-                {name for item in items for name in sold[item["price"]["id"]]},
-            )
+        plan = Plan(
+            id=sub["id"],
+            status=sub["status"],
+            start=max(item["current_period_start"] for item in items),
+            end=max(item["current_period_end"] for item in items),
+            trial_end=sub["trial_end"],
+            cancel_at=sub["cancel_at"],
+            at_period_end=sub["cancel_at_period_end"],
+            collection_paused=sub["pause_collection"] is not None,
+            gave_up=sub["status"] == "paused" and _cause(sub) == "final_payment_failure",
+            bills=tuple(_bills(account, sub["id"])),
         )
+        for part, prices in _parts(plan, {item["price"]["id"] for item in items}, options):
+            found.append((part, {name for price in prices for name in sold[price]}))
     return found
+
+
+def _parts(plan: Plan, prices: set[str], options: Options) -> list[tuple[Plan, set[str]]]:
+    """ "Upgrades": what the plan had before one that is not paid, and what is new in it."""
+    kept, settled, unpaid = set(prices), set[str](), list[Bill]()
+    for bill in reversed(plan.bills):
+        if bill.status == "paid" and not bill.change:
+            break
+        if bill.status == "paid":
+            settled |= bill.prices & kept
+        elif bill.change and bill.attempted and bill.status in ("open", "void", "uncollectible"):
+            new = (bill.prices & kept) - bill.credited - settled
+            if new:
+                kept = (kept - new) | (bill.prices - kept)
+                unpaid.append(bill)
+    else:
+        return [(plan, prices)]  # nothing was paid before: no upgrade
+    if not unpaid or not kept:
+        return [(plan, prices)]
+    waits = unpaid[0].status == "open" and plan.status == "active"
+    if waits and options.trust_pending_debits:
+        return [(plan, prices)]
+    owed = [bill for bill in _owed_bills(plan) if bill not in unpaid or bill not in _current(plan)]
+    end = unpaid[-1].credited_until or plan.end
+    before = replace(
+        plan,
+        kept=unpaid[0] is plan.bills[-1],
+        end=end,
+        ends=not waits and end < plan.end,
+        owes_upgrade=bool(_owed_bills(plan)) and not owed,
+    )
+    wanting = replace(plan, wanting="pending" if waits else "unpaid")
+    return [(before, kept), (wanting, prices - kept)]
 
 
 def _cause(sub: Json) -> str:
@@ -276,6 +327,8 @@ def _bills(account: Account, sub_id: str) -> list[Bill]:
         paid = invoice["status"] == "paid"
         moved = min(invoice["ending_balance"] or 0, 0) - min(invoice["starting_balance"], 0)
         due = invoice["due_date"] if invoice["collection_method"] == "send_invoice" else None
+        lines = invoice["lines"]["data"]
+        reductions = [line for line in lines if line["amount"] < 0]
         found.append(
             Bill(
                 id=invoice["id"],
@@ -290,6 +343,10 @@ def _bills(account: Account, sub_id: str) -> list[Bill]:
                 lost=sum(_lost(account, charge) for charge in charges),
                 attempted=invoice["attempted"] and bool(invoice["amount_due"]),
                 balance=invoice["ending_balance"] or 0,
+                change=invoice["billing_reason"] == "subscription_update",
+                prices=frozenset(line["pricing"]["price_details"]["price"] for line in lines),
+                credited=frozenset(line["pricing"]["price_details"]["price"] for line in reductions),
+                credited_until=max((line["period"]["end"] for line in reductions), default=None),
             )
         )
     return found

@@ -166,13 +166,20 @@ async def test_a_plan_that_was_to_end_can_be_changed_and_renews_again(
     router: ScriptedRouter, visitor: Visitor
 ) -> None:
     router.payments.subscribe("base", cancel_at_period_end=True, ends_at="2031-05-17T12:00:00Z")
-    router.payments.preview = {**router.payments.preview, "pays_by_debit": True}
+    router.payments.preview = {
+        **router.payments.preview,
+        "pays_by_debit": True,
+        "waits_for_debit": True,
+    }
     page = await _open(router, visitor)
     await page.click(f"{CARD} [data-action=change]")
     await page.click(RUN)
     dialogue = page.locator(".sp-modal")
     await expect(dialogue).to_contain_text("Your subscription was to end. With this change it renews again.")
-    await expect(dialogue).to_contain_text("It is debited from your bank account within days.")
+    await expect(dialogue).to_contain_text(
+        "It is debited from your bank account within days. "
+        "What is new in the plan unlocks when the debit has arrived."
+    )
 
 
 async def test_cancelling_says_what_ends_and_can_be_taken_back(

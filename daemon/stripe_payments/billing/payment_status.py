@@ -159,8 +159,10 @@ class PaymentStatusService:
         raw = state.parsed.subscriptions.get(held.id)
         invoice = state.parsed.invoices.get(raw.latest_invoice or "") if raw is not None else None
         last = self._of_invoice(invoice, state.invoices[invoice.id], locale) if invoice is not None else {}
+        change = held.unpaid_change
+        owed = held.owed or (change.state if change is not None else None)
         return self._answer(
-            status=held.owed or _SUBSCRIPTION.get(held.status, "unpaid"),
+            status=owed or _SUBSCRIPTION.get(held.status, "unpaid"),
             amount=last.get("amount"),
             currency=raw.currency or None if raw is not None else None,
             paid_at=None,

@@ -115,13 +115,13 @@ class SubscriptionService:
     async def preview_change(self, subscription_id: str, price_id: str) -> dict[str, Any]:
         """Return what a change to a price of the catalog costs: {subscription, price, plan, amount_due,
         currency, proration, credit, tax, proration_date, lines[] {description, amount}, next_payment {date,
-        amount, source}, renewal_amount, pays_by_debit}.
+        amount, source}, renewal_amount, pays_by_debit, waits_for_debit}.
 
         Amounts in minor units: amount_due is charged at once; proration is the new price for the rest of the
         period less the unused part of the old one; credit stays at Stripe for the next invoices; next_payment
         is the first renewal, discounts, tax and credit included, renewal_amount one without the credit;
         source: preview, or list_price where Stripe previewed no renewal. pays_by_debit: amount_due is debited
-        from a bank account, which takes days; the new plan does not wait for it.
+        from a bank account, which takes days; waits_for_debit: what is new in the plan unlocks after that.
         `change_plan` charges exactly this within the next quarter of an hour. Raises
         subscription_not_found, unknown_price, price_unavailable, not_changeable, and Stripe's errors.
         """
@@ -145,7 +145,9 @@ class SubscriptionService:
             raise _explained(error) from error
         renewal = await self._renewal(row, {**details, "proration_behavior": "none"})
         view = preview_view(invoice, renewal, row, price, stripe_price, date, current.quantity)
-        return {**view, "pays_by_debit": self._pays_by_debit(row.id)}
+        debit = self._pays_by_debit(row.id)
+        waits = debit and view["amount_due"] > 0 and not self._settings().trust_pending_debits
+        return {**view, "pays_by_debit": debit, "waits_for_debit": waits}
 
     def _pays_by_debit(self, subscription_id: str) -> bool:
         """Whether its last known payment was a debit of a bank account."""
@@ -201,12 +203,12 @@ class SubscriptionService:
             key = f"change-{row.id}-{row.price_id}-{stripe_price}-{date or uuid.uuid4().hex}"
             if attempt:
                 key = f"{key}-{uuid.uuid4().hex}"
-            changed = await self._change(row.id, params, key)
+            changed, by_debit = await self._change(row.id, params, key)
             self._quotes.discard(row, price)
             pending = bool(changed.get("pending_update"))
             _log.info("plan changed", subscription=row.id, price=price.alias, pending=pending)
             if not pending:
-                await self._after_change(row, price)
+                await self._after_change(row, price, paid=not by_debit)
             return row.id
 
         return await self._once(("change", subscription_id, price_id), change, locale)
@@ -334,17 +336,18 @@ class SubscriptionService:
 
     async def _change(
         self, subscription_id: str, params: SubscriptionUpdateParams, key: str
-    ) -> Mapping[str, Any]:
-        """Bank debits cannot pay for a change that waits for its payment; with them it takes effect at once.
+    ) -> tuple[Mapping[str, Any], bool]:
+        """Return the subscription, and whether a bank debit pays for the change. Such a payment cannot be
+        waited for: Stripe makes the change at once.
         https://docs.stripe.com/billing/subscriptions/pending-updates-reference
         """
         try:
-            return await self._stripe.update("subscription", subscription_id, params, key)
+            return await self._stripe.update("subscription", subscription_id, params, key), False
         except PaymentError as error:
             if error.details.get("param") != "payment_behavior":
                 raise
         allowed: SubscriptionUpdateParams = {**params, "payment_behavior": "allow_incomplete"}
-        return await self._stripe.update("subscription", subscription_id, allowed, f"{key}-debit")
+        return await self._stripe.update("subscription", subscription_id, allowed, f"{key}-debit"), True
 
     async def _is_changed(self, subscription_id: str, price_id: str) -> bool:
         """Whether the plan has been changed, or waits for the payment of the change."""
@@ -354,12 +357,15 @@ class SubscriptionService:
             wanted is not None and price_of_item(current.item, settings) == wanted
         )
 
-    async def _after_change(self, row: Subscription, price: Price) -> None:
+    async def _after_change(self, row: Subscription, price: Price, *, paid: bool) -> None:
         """Stripe accepts neither together with a change that may wait for its payment. The metadata only
-        matters while the price is not in the catalog, so that a failure does no harm.
+        matters while the price is not in the catalog, so that a failure does no harm; until a bank debit has
+        paid for the change, it names the plan before.
         """
         if (end := _without_end(row)) is not None:
             await self._update(row.id, end)
+        if not paid:
+            return
         try:
             await self._update(row.id, {"metadata": {"price_alias": price.alias, "item": price.of}})
         except PaymentError as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from stripe_payments.entitlements import Subscription
+from stripe_payments.entitlements import Subscription, UnpaidChange
 from stripe_payments.sync import stripe_objects as at_stripe
 from stripe_payments.sync.payment_facts import DisputeState, MoneyBack
 from stripe_payments.sync.stripe_objects import Invoice, StripeObjects
@@ -123,8 +123,11 @@ def _subscription(
     latest = objects.invoices.get(raw.latest_invoice or "")
     charged = [item for item in raw.items if item.quantity]
     first, more = (charged[0] if charged else None), charged[1:]
-    ends = [end for item in raw.items if (end := item.current_period_end) is not None]
     gave_up = raw.status == "paused" and raw.paused_for == "final_payment_failure"
+    change = _unpaid_change(raw, own)
+    owed = _owed(raw, latest, own)
+    if owed == "unpaid" and change is not None and latest is not None and _is_change(latest):
+        owed = None  # the period was paid before the change
     return Subscription(
         id=raw.id,
         status=raw.status,
@@ -133,7 +136,7 @@ def _subscription(
         price_alias=(first.lookup_key if first is not None else None)
         or (raw.metadata.get("price_alias") if not more else None),
         plan=raw.metadata.get("item"),
-        current_period_end=max(ends, default=None),
+        current_period_end=_period_end(raw),
         cancel_at=raw.cancel_at,
         cancel_at_period_end=raw.cancel_at_period_end,
         trial_end=raw.trial_end,
@@ -141,8 +144,9 @@ def _subscription(
         past_due_since=_past_due_since(raw, latest, own) if raw.status == "past_due" or gave_up else None,
         paused_after_dunning=gave_up,
         returned=_returned(own, moneys, raw.period_start),
-        owed=_owed(raw, latest, own),
+        owed=owed,
         more_prices=tuple((item.price or "", item.lookup_key) for item in more),
+        unpaid_change=change,
     )
 
 
@@ -155,21 +159,21 @@ def _past_due_since(
     Taken from Stripe's objects and never from the moment we noticed, so that grace ends at the same second
     whatever we saw and when.
     """
-    since = _owed_since(own)
+    since = min((due for one in _owed_invoices(own) if (due := _fell_due(one)) is not None), default=None)
     if since is None and latest is not None and latest.status != "paid":
         since = _fell_due(latest)
     return raw.period_start if since is None else since
 
 
-def _owed_since(invoices: Iterable[Invoice]) -> int | None:
-    """`invoices`: a subscription's, newest first."""
+def _owed_invoices(invoices: Iterable[Invoice]) -> list[Invoice]:
+    """Those since the last one that was paid. `invoices`: a subscription's, newest first."""
     owed = []
     for invoice in invoices:
         if invoice.status in ("open", "uncollectible"):
-            owed.append(_fell_due(invoice))
+            owed.append(invoice)
         elif invoice.status == "paid" and (invoice.amount_paid or _from_credit(invoice) > 0):
             break
-    return min((fell_due for fell_due in owed if fell_due is not None), default=None)
+    return owed
 
 
 def _fell_due(invoice: Invoice) -> int | None:
@@ -199,6 +203,60 @@ def _owed(
     if latest.status in ("void", "uncollectible"):
         return None if any(one.created >= begun for one in paid) else "unpaid"
     return None
+
+
+def _is_change(invoice: Invoice) -> bool:
+    return invoice.billing_reason == "subscription_update"
+
+
+def _unpaid_change(raw: at_stripe.Subscription, own: Sequence[Invoice]) -> UnpaidChange | None:
+    """What of the subscription's items only changes brought whose invoices are not paid, since an invoice of
+    its period was. `own`: the subscription's invoices, newest first.
+
+    Bank debits cannot pay for a change that waits: Stripe makes it at once, and its invoice has lines for the
+    prices before and after it (https://docs.stripe.com/billing/subscriptions/prorations).
+    """
+    items = {item.price or "": item.lookup_key for item in raw.items if item.quantity}
+    kept, settled, unpaid = set(items), set[str](), list[Invoice]()
+    for invoice in own:
+        if invoice.status == "paid" and not _is_change(invoice):
+            break
+        prices = {line.price for line in invoice.lines if line.price is not None}
+        if invoice.status == "paid":
+            settled |= prices & kept
+        elif _is_change(invoice) and _was_attempted(invoice):
+            credited = {line.price for line in invoice.lines if line.amount < 0}
+            new = (prices & kept) - credited - settled
+            if new:
+                kept = (kept - new) | (prices - kept)
+                unpaid.append(invoice)
+    else:
+        return None  # nothing was paid before
+    if not unpaid or not kept:
+        return None
+    begun = (raw.period_start or 0) - BEFORE_PERIOD
+    ends = [line.period_end for line in unpaid[-1].lines if line.amount < 0 and line.period_end is not None]
+    gone = kept - items.keys()
+    # our metadata is the plan before: it follows a change when that is paid
+    alias = raw.metadata.get("price_alias") if len(gone) == 1 else None
+    kept_until, period_end = max(ends, default=None), _period_end(raw)
+    return UnpaidChange(
+        state="pending" if unpaid[0].status == "open" and raw.status == "active" else "unpaid",
+        kept=tuple((price, items.get(price, alias)) for price in sorted(kept)),
+        new=tuple((price, items[price]) for price in sorted(items.keys() - kept)),
+        kept_until=kept_until if kept_until != period_end else None,
+        nothing_else=all(one in unpaid and one.created >= begun for one in _owed_invoices(own)),
+    )
+
+
+def _was_attempted(invoice: Invoice) -> bool:
+    owes = invoice.status in ("open", "void", "uncollectible")
+    return owes and invoice.attempted and bool(invoice.amount_due)
+
+
+def _period_end(raw: at_stripe.Subscription) -> int | None:
+    ends = [item.current_period_end for item in raw.items if item.current_period_end is not None]
+    return max(ends, default=None)
 
 
 def _returned(

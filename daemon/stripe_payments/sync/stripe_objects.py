@@ -156,23 +156,26 @@ class Dispute:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceLine:
-    """`price`: its id."""
+    """`price`: its id; `period_end`: of the period that it charges or credits."""
 
     amount: int
     description: str
     price: str | None
+    period_end: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """`subscription`: the one it is for. `payment_intents`: those that it was, or is to be, paid by (the list
-    has no documented order); `paid_by`: those that paid it or a part of it, the newest first.
+    """`subscription`: the one it is for; `billing_reason`: why it was made. `payment_intents`: those that it
+    was, or is to be, paid by (the list has no documented order); `paid_by`: those that paid it or a part of
+    it, the newest first.
     """
 
     id: str
     created: int
     status: str
     subscription: str | None
+    billing_reason: str
     currency: str
     collection_method: str
     attempted: bool
@@ -352,6 +355,7 @@ def _invoice(raw: Raw) -> Invoice:
         created=integer(raw.get("created")) or 0,
         status=_text(raw.get("status")),
         subscription=reference(subscription_details(raw).get("subscription")),
+        billing_reason=_text(raw.get("billing_reason")),
         currency=_text(raw.get("currency")),
         collection_method=_text(raw.get("collection_method")),
         attempted=bool(raw.get("attempted")),
@@ -383,6 +387,7 @@ def _line(raw: Raw) -> InvoiceLine:
         amount=integer(raw.get("amount")) or 0,
         description=_text(raw.get("description")),
         price=reference(details.get("price")),
+        period_end=integer((expanded(raw.get("period")) or {}).get("end")),
     )
 
 

@@ -431,16 +431,59 @@ async def test_what_dunning_paused_resumes_when_the_debt_is_paid(engine: Engine,
     assert charged(cloud) == [499, 499], "no new period besides the one that was owed"
 
 
-async def test_a_change_paid_by_bank_debit_does_not_wait(engine: Engine, cloud: StripeCloud) -> None:
+async def _by_debit(engine: Engine, cloud: StripeCloud, later: str) -> tuple[str, int]:
+    """A monthly plan paid by debit, upgraded when that has arrived and `later` is to pay; (its id, the amount
+    that was previewed).
+    """
+    subscription = await engine.subscribe(card="bank_debit")
+    cloud.advance(5 * DAY)
+    await engine.poller.poll_everything()
+    cloud.change_card(customer_of(engine), later)
+    preview = await engine.subscriptions.preview_change(subscription, BUSINESS)
+    assert (preview["pays_by_debit"], preview["waits_for_debit"]) == (True, True)
+    changed = await engine.subscriptions.change_plan(subscription, BUSINESS)
+    assert (changed["plan"], changed["pending_change"]) == ("business", None)
+    return subscription, int(preview["amount_due"])
+
+
+async def test_an_upgrade_by_bank_debit_unlocks_what_is_new_when_it_is_paid(
+    engine: Engine, cloud: StripeCloud
+) -> None:
+    subscription, due = await _by_debit(engine, cloud, "bank_debit")
+    assert await engine.unlocked() == {"updates", "backups"}
+    assert [await engine.reason(one) for one in ("updates", "monitoring")] == ["active", "pending"]
+    assert (await engine.status.show(subscription))["status"] == "pending"
+    cloud.advance(5 * DAY)
+    await engine.poller.poll_everything()
+    assert charged(cloud) == [499, due]
+    assert [await engine.reason(one) for one in ("updates", "monitoring")] == ["active", "active"]
+
+
+async def test_an_upgrade_whose_bank_debit_fails_leaves_what_was_paid(
+    engine: Engine, cloud: StripeCloud
+) -> None:
+    subscription, _ = await _by_debit(engine, cloud, "bank_debit_fails")
+    cloud.advance(4 * DAY)
+    await engine.poller.poll_everything()
+    assert charged(cloud) == [499]
+    assert await engine.unlocked() == {"updates", "backups"}
+    assert [await engine.reason(one) for one in ("updates", "monitoring")] == ["grace", "unpaid"]
+    invoice = cloud.account.get("subscription", subscription)["latest_invoice"]
+    cloud.change_card(customer_of(engine), "4242424242424242")
+    await at_dashboard(cloud, f"/v1/invoices/{invoice}/pay")
+    await engine.poller.poll_everything()
+    assert await engine.unlocked() == {"updates", "backups", "monitoring"}
+
+
+async def test_with_trusted_debits_an_upgrade_unlocks_at_once(engine: Engine, cloud: StripeCloud) -> None:
+    engine.change(trust_pending_debits=True)
     subscription = await engine.subscribe(card="bank_debit")
     cloud.advance(5 * DAY)
     await engine.poller.poll_everything()
     preview = await engine.subscriptions.preview_change(subscription, BUSINESS)
-    assert preview["pays_by_debit"] is True
-    changed = await engine.subscriptions.change_plan(subscription, BUSINESS)
-    assert (changed["plan"], changed["pending_change"]) == ("business", None)
-    cloud.advance(5 * DAY)
-    assert charged(cloud) == [499, preview["amount_due"]]
+    assert (preview["pays_by_debit"], preview["waits_for_debit"]) == (True, False)
+    await engine.subscriptions.change_plan(subscription, BUSINESS)
+    assert await engine.reason("monitoring") == "active"
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -49,7 +49,9 @@ function costs(preview, price) {
 		: _('Nothing due today') ];
 
 	if (due > 0 && preview.pays_by_debit)
-		words.push(_('It is debited from your bank account within days. The new plan begins now.'));
+		words.push(preview.waits_for_debit
+			? _('It is debited from your bank account within days. What is new in the plan unlocks when the debit has arrived.')
+			: _('It is debited from your bank account within days. The new plan begins now.'));
 
 	if (preview.credit > 0)
 		words.push(_('You have a credit of %s, applied to upcoming payments.').format(format.money(preview.credit, currency)));
