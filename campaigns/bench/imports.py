@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from campaigns.report import Row
+from stripe_payments.__main__ import NOT_LOADED
 from tools.ipk.makefiles import REPOSITORY
 
 ROUNDS = 3
@@ -31,8 +32,10 @@ def resident():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
 
+for name in sys.argv[1].split():
+    sys.modules[name] = None
 costs = []
-for name in sys.argv[1:]:
+for name in sys.argv[2:]:
     memory, start = resident(), time.perf_counter()
     importlib.import_module(name)
     costs.append([(time.perf_counter() - start) * 1000, resident() - memory])
@@ -46,6 +49,7 @@ async def _once() -> tuple[float, list[tuple[float, float]]]:
         sys.executable,
         "-c",
         PROGRAM,
+        " ".join(NOT_LOADED),
         *(name for name, _ in STEPS),
         env={"PYTHONPATH": str(REPOSITORY / "daemon")},
         stdout=asyncio.subprocess.PIPE,

@@ -57,7 +57,7 @@ async def measure_memory(folder: Path) -> AsyncIterator[Row]:
     """The kernel's VmRSS."""
     yield Row("memory, idle", await memory_idle(folder / "idle"), "MiB", Goal("<=", 32))
     used = await memory_used(folder / "used")
-    yield Row("memory, after the first Stripe call", used, "MiB", Goal("<=", 55))
+    yield Row("memory, after the first Stripe call", used, "MiB", Goal("<=", 50))
 
 
 async def starts(folder: Path, environment: Environment = None) -> list[float]:

@@ -17,6 +17,7 @@ import resource
 import sys
 import traceback
 from pathlib import Path
+from typing import Final
 
 from stripe_payments import __version__
 from stripe_payments.app import App
@@ -25,11 +26,18 @@ from stripe_payments.log import Log, set_up
 from stripe_payments.single_instance import AlreadyRunningError
 from ubus_py import DEFAULT_SOCKET
 
+NOT_LOADED: Final = ("aiohttp", "anyio", "httpx")
+"""HTTP clients for coroutines, which the Stripe SDK imports where they are installed. The daemon calls it in
+threads; aiohttp alone takes 10 MiB. https://github.com/stripe/stripe-python: stripe/_http_client.py
+"""
+
 
 def main() -> int:
     """Return 0 after SIGTERM, 1 where another daemon is running, 2 for what a restart cannot repair."""
     options = _options()
     set_up(options.log_level)
+    for name in NOT_LOADED:  # None: importing it raises ModuleNotFoundError
+        sys.modules[name] = None  # type: ignore[assignment]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the keys
     log = Log("service")
     if problem := _api_base_problem():

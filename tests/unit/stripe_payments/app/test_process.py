@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -232,6 +233,17 @@ async def test_a_crash_writes_no_core_file(empty_harness: Harness) -> None:
         process.send_signal(signal.SIGABRT)
         code, _ = await ended(process)
     assert code == -signal.SIGABRT
+
+
+async def test_the_sdk_loads_no_library_for_asynchronous_requests(empty_harness: Harness) -> None:
+    """aiohttp, which these tests have installed, would hold 10 MiB after the first request to Stripe."""
+    assert importlib.util.find_spec("aiohttp._http_parser") is not None  # compiled, so that it is mapped
+    async with StripeCloud() as cloud, running(empty_harness, STRIPE_API_BASE=cloud.url) as process:
+        await empty_harness.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
+        await empty_harness.call("set_keys", secret_key="sk_test_router_os_demo_4eC39HqLyjWDarjtT1zdp7dc")
+        await empty_harness.call("setup_webhook", url=f"{cloud.url}/hook")
+        _, mapped = await asyncio.to_thread(memory_of, process.pid)
+    assert "aiohttp" not in mapped
 
 
 async def test_idle_memory_is_small_and_unused_modules_are_not_loaded(empty_harness: Harness) -> None:
