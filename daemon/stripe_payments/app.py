@@ -56,7 +56,8 @@ HTTP_OBJECT: Final = "stripe-payments.http"
 _HTTP_REQUEST: Final = {"method": STRING, "path": STRING, "query": STRING, "headers": TABLE, "body": STRING}
 
 _FIRST_RETRY_S: Final = 1.0
-_LONGEST_RETRY_S: Final = 60.0
+_LONGEST_RETRY_S: Final = 10.0
+"""A storage that has room, or is writable, again is noticed within 15 s."""
 _BUS_FIRST_S: Final = 1.0
 """How long the rest of the start waits for ubusd."""
 _BETWEEN_LEDGERS_S: Final = 60.0

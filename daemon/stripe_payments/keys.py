@@ -8,6 +8,7 @@ and STRIPE_PUBLISHABLE_KEY, where set, win over the file.
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -141,7 +142,8 @@ class KeyStore:
             return self._stored
         if found.st_mode & 0o077:
             _log.warning("secrets.json was readable by others; its mode is set to 0600")
-            self._path.chmod(0o600)
+            with suppress(OSError):  # on a read-only storage `check` reports the mode
+                self._path.chmod(0o600)
         try:
             content = json.loads(self._path.read_bytes())
         except OSError as error:
@@ -150,8 +152,7 @@ class KeyStore:
         except ValueError:
             content = None
         if not isinstance(content, dict):
-            aside = set_aside(self._path)
-            _log.error("secrets.json is corrupt: set the keys again", kept_as=aside.name)
+            self._set_aside()
             self._seen, self._stored = None, {}
             return self._stored
         self._seen = seen
@@ -165,6 +166,14 @@ class KeyStore:
             if content.get(name) and name not in self._stored:
                 _log.error("a stored key has the wrong shape and is ignored", key=name)
         return self._stored
+
+    def _set_aside(self) -> None:
+        try:
+            kept_as = set_aside(self._path).name
+        except OSError as error:  # the next change of the keys replaces it
+            _log.error("secrets.json is corrupt, and cannot be set aside", reason=error.strerror)
+        else:
+            _log.error("secrets.json is corrupt: set the keys again", kept_as=kept_as)
 
     @staticmethod
     def _checked_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import sqlite3
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from simulator.ubus_broker import UbusBroker
 from stripe_payments.diagnostics import Diagnostics
 from stripe_payments.ledger import SQLiteLedger
 from tests.unit.stripe_payments.diagnostics.rows import finding, fine, row
+from tests.unit.stripe_payments.full_storage import own_file_system
 from tests.unit.stripe_payments.harness import Harness, open_harness
 
 EVERYTHING = (
@@ -71,13 +71,8 @@ async def test_a_state_directory_that_is_gone(harness: Harness) -> None:
 @pytest.fixture
 def one_mebibyte(tmp_path: Path) -> Iterator[Path]:
     """A folder in which the state directory is on a file system of 1 MiB."""
-    state = tmp_path / "router/etc/stripe-payments"
-    state.mkdir(parents=True)
-    mounting = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", str(state)]
-    if shutil.which("mount") is None or subprocess.run(mounting, capture_output=True).returncode:
-        pytest.skip("mounting needs root")
-    yield tmp_path
-    subprocess.run(["umount", "-l", str(state)], check=True)
+    with own_file_system(tmp_path / "router/etc/stripe-payments", "1m"):
+        yield tmp_path
 
 
 async def test_a_flash_that_fills_up(one_mebibyte: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.keys import Keys, KeyStore
+from tests.unit.stripe_payments.full_storage import own_file_system, set_read_only
 
 SECRET = "sk_test_51ABCDEFGHIJKLMNOPqrst"
 LIVE = "rk_live_51ABCDEFGHIJKLMNOPqrst"
@@ -138,6 +139,29 @@ def test_a_storage_that_fails_leaves_the_old_keys(state: Path) -> None:
         store.store(secret_key="sk_test_other1234567890")
     assert caught.value.code == "ledger_unavailable"
     assert KeyStore(state, {}).current() == Keys(SECRET)
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "keys"),
+    [
+        (json.dumps({"secret_key": SECRET}), 0o600, Keys(SECRET)),
+        (json.dumps({"secret_key": SECRET}), 0o644, Keys(SECRET)),
+        ("{", 0o600, Keys()),
+    ],
+)
+def test_keys_are_read_from_a_read_only_storage(state: Path, content: str, mode: int, keys: Keys) -> None:
+    with own_file_system(state):
+        (state / "secrets.json").write_text(content)
+        (state / "secrets.json").chmod(mode)
+        set_read_only(state, True)
+        store = KeyStore(state, {})
+        assert store.current() == keys
+        assert store.current() == keys
+        with pytest.raises(PaymentError) as refused:
+            store.store(webhook_secret=WEBHOOK)
+        assert refused.value.details["reason"] == "Read-only file system"
+        set_read_only(state, False)
+        assert store.store(secret_key=SECRET, webhook_secret=WEBHOOK) == Keys(SECRET, WEBHOOK)
 
 
 def test_no_representation_of_keys_reveals_them() -> None:
