@@ -67,7 +67,7 @@ def _choose(chance: Random) -> list[Disturbance]:
     exclusive = (BusAway.name, RpcdAway.name, "procd away")
     while True:
         chosen = chance.sample(DEVICE_DISTURBANCES, chance.choice((2, 2, 3)))
-        rooms = [one for one in chosen if "full" in one.name]
+        rooms = [one for one in chosen if "full" in one.name or "read-only" in one.name]
         if sum(one.name in exclusive for one in chosen) <= 1 and len(rooms) <= 1:
             return [copy.copy(one) for one in chosen]
 

@@ -26,19 +26,23 @@ def calls_to_scripts(router: RouterUnderTest) -> dict[str, str]:
 
 
 class _Room(Disturbance):
-    """Files below `etc` may have `flash` bytes, staged changes `tmp`; None: no limit."""
+    """Files below `etc` may have `flash` bytes, staged changes `tmp` (None: no limit), or it is read-only."""
 
-    def __init__(self, name: str, *, flash: int | None = None, tmp: int | None = None) -> None:
+    def __init__(
+        self, name: str, *, flash: int | None = None, tmp: int | None = None, read_only: bool = False
+    ) -> None:
         self.name = name
         self._flash = flash
         self._tmp = tmp
+        self._read_only = read_only
 
     async def begin(self, router: RouterUnderTest) -> None:
-        router.world.router.store.free_flash = self._flash
-        router.world.router.store.free_tmp = self._tmp
+        store = router.world.router.store
+        store.free_flash, store.free_tmp, store.read_only_flash = self._flash, self._tmp, self._read_only
 
     async def end(self, router: RouterUnderTest) -> None:
-        router.world.router.store.free_flash = router.world.router.store.free_tmp = None
+        store = router.world.router.store
+        store.free_flash, store.free_tmp, store.read_only_flash = None, None, False
 
 
 class _LostCommits(Disturbance):
@@ -224,6 +228,7 @@ DEVICE_DISTURBANCES: tuple[Disturbance, ...] = (
     _Room("/etc nearly full", flash=300),
     _Room("/tmp full", tmp=0),
     _Room("/etc and /tmp full", flash=0, tmp=0),
+    _Room("/etc read-only", read_only=True),
     _OwnMount(),
     _LostCommits(),
     _ParallelCommits(),

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from campaigns.faults.case import Case
 from campaigns.faults.clock_disturbances import CLOCK_JUMPS
 from campaigns.faults.damage import FOUND_AT_START, FOUND_WHILE_RUNNING, IDENTITY
-from campaigns.faults.disturbance import ROUTER_DISTURBANCES, Disturbance
+from campaigns.faults.device_disturbances import DEVICE_DISTURBANCES
+from campaigns.faults.disturbance import ROUTER_DISTURBANCES, BusAway, Disturbance, RpcdAway
 from campaigns.faults.line_disturbances import LINE_DISTURBANCES
 from campaigns.faults.scenarios import SCENARIOS
 from campaigns.faults.stripe_disturbances import (
@@ -44,6 +45,8 @@ class DisturbanceLine:
 
 _WITHOUT_SET_UP = tuple(name for name in SCENARIOS if name != "set-up")
 
+_OF_THE_DEVICE = tuple(one for one in DEVICE_DISTURBANCES if not isinstance(one, BusAway | RpcdAway))
+
 DISTURBANCE_LINES = (
     DisturbanceLine(
         "ledger", "the ledger or its log is damaged, found at the start", FOUND_AT_START, _WITHOUT_SET_UP
@@ -56,6 +59,11 @@ DISTURBANCE_LINES = (
     ),
     DisturbanceLine("identity", "identity.json is damaged or gone", IDENTITY, _WITHOUT_SET_UP),
     DisturbanceLine("router", "ubusd or rpcd away, a LuCI apply pending or rolled back", ROUTER_DISTURBANCES),
+    DisturbanceLine(
+        "device-steps",
+        "full or read-only storage, other writers of UCI, restarts, slow scripts and clients, at every step",
+        _OF_THE_DEVICE,
+    ),
     DisturbanceLine("slow", "Stripe answers late, or after the caller has given up", SLOW),
     DisturbanceLine("refused", "Stripe answers 429 or 5xx, with and without Retry-After", REFUSALS),
     DisturbanceLine(

@@ -4,7 +4,7 @@ from collections import defaultdict
 from itertools import groupby
 from typing import Any
 
-from simulator.router.uci_file import parse
+from simulator.router.uci_file import UciError, parse
 from simulator.world import World
 from ubus_py import Event
 
@@ -61,10 +61,16 @@ class Observer:
         ]
 
     def in_uci(self) -> dict[str, dict[str, Any]]:
-        """Each feature as the file of UCI has it, its options as the bus names them."""
+        """Each feature as a reader of UCI finds it, its options as the bus names them. A file that is missing
+        or malformed holds nothing.
+        """
         file = self._world.root / "etc/config/stripe-features"
+        try:
+            sections = parse("stripe-features", file.read_text()).sections
+        except (FileNotFoundError, UciError):
+            return {}
         found = {}
-        for section in parse("stripe-features", file.read_text()).sections:
+        for section in sections:
             if section.type == "feature":
                 options = {name: section.options.get(name) or None for name in _SHOWN}
                 found[section.name] = {**options, "unlocked": options["unlocked"] == "1"}

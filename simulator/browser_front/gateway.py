@@ -61,7 +61,10 @@ class Gateway:
         try:
             async with asyncio.timeout(BODY_TIMEOUT):
                 body = await self._body(request)
-        except TimeoutError:  # uhttpd's own words for a script that ends without an answer
+        except (
+            TimeoutError,
+            ConnectionResetError,
+        ):  # uhttpd's own words for a script that ends without an answer
             silent = web.Response(status=502, text="The process did not produce any response")
             silent.force_close()
             return silent

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import segno
 from aiohttp import web
@@ -67,6 +67,12 @@ class BrowserFront:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+    async def restart(self) -> None:
+        """As `service uhttpd restart`: connections are cut, the port stays the same."""
+        await self.close_port()
+        address = urlsplit(self.url)
+        await self.open_port(address.hostname or "", address.port or 0)
 
     async def _list_files(self, call: Call) -> dict[str, Value]:
         """rpcd-mod-file's ``list`` for the folders of the pages: LuCI looks there for what packages add."""

@@ -5,14 +5,16 @@ retry continues the same order.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import pytest
 
 from simulator.browser_front import gateway
 from simulator.world import World
-from tests.flows.conftest import LuciUser
+from tests.flows.conftest import ONETIME, LuciUser
 from tests.flows.test_http_api import CREATE, order
+from ubus_py import Encodable, StatusError
 
 ORDERS = {"method": "POST", "path": "/v1/checkout/sessions"}
 ANSWER_S = 30.0
@@ -82,3 +84,23 @@ async def start_again(world: World) -> None:
         await world.daemon.start()
     else:
         await asyncio.to_thread(openwrt.sh, "/etc/init.d/stripe-payments start")
+
+
+@pytest.mark.parametrize("method", ["create_checkout_session", "sync", "check"])
+async def test_a_call_on_the_bus_is_answered_when_the_service_stops(world: World, method: str) -> None:
+    """The bus does not notify a caller whose server has left: it would wait for 30 s."""
+    before = len(world.stripe.requests())
+    await world.control("faults", {"latency_ms": 8000, "count": 50})
+    arguments: dict[str, Encodable] = {"price_id": ONETIME} if method == "create_checkout_session" else {}
+    call = asyncio.create_task(world.bus.call("stripe-payments", method, arguments, timeout=ANSWER_S))
+
+    async def arrived() -> bool:
+        return len(world.stripe.requests()) > before
+
+    await world.wait_until(arrived)
+    await world.daemon.stop()
+    with pytest.raises(StatusError) as refused:
+        await asyncio.wait_for(call, 5)
+    body: Any = refused.value.data
+    assert body["error"]["code"] == "starting"
+    assert body["error"]["hint"]

@@ -60,7 +60,7 @@ class OpenWrtWorld(World):
         """Boots the router, sets the package up, starts the service; returns when it sells."""
         await self.stripe.start()
         await asyncio.to_thread(self.openwrt.start)
-        self.front = cast(BrowserFront, Uhttpd(self.openwrt.url))
+        self.front = cast(BrowserFront, Uhttpd(self.openwrt))
         await asyncio.to_thread(self._install)
         await self.bus.start()
         await asyncio.to_thread(self.openwrt.sh, "/etc/init.d/stripe-payments start")
@@ -79,8 +79,14 @@ class OpenWrtWorld(World):
 class Uhttpd:
     """LuCI's web server."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, openwrt: OpenWrt) -> None:
+        self._openwrt = openwrt
+        self.url = openwrt.url
+
+    async def restart(self) -> None:
+        """Through its init script; returns when it takes connections."""
+        await asyncio.to_thread(self._openwrt.sh, "service uhttpd restart")
+        await asyncio.to_thread(self._openwrt.wait_until, self._openwrt.serves, "uhttpd serves")
 
 
 class ServiceOfProcd:
@@ -165,6 +171,14 @@ class Rpcd:
             self._openwrt.sh,
             "/etc/init.d/rpcd start; ubus -t 20 wait_for session uci stripe-payments.uci",
         )
+
+    async def stop_procd(self) -> None:
+        """It is the first process of a router and cannot end; here it does not answer."""
+        await asyncio.to_thread(self._openwrt.sh, "kill -STOP $(pidof procd)")
+
+    async def start_procd(self) -> None:
+        """It answers again."""
+        await asyncio.to_thread(self._openwrt.sh, "kill -CONT $(pidof procd)")
 
     def _away(self) -> bool:
         return self._openwrt.run("pidof", "rpcd").returncode != 0
