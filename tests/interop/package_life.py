@@ -37,7 +37,7 @@ def test_installed_it_runs_and_removed_it_leaves_luci_as_it_was(router: Packaged
 
     # An administrator has set what is to stay, and has something staged that is not done: it is neither
     # published nor in the way.
-    _set_up(router)
+    set_up(router)
     router.sh("uci set uhttpd.main.max_requests=9")
     router.remove()
     router.wait_until(lambda: not router.on_the_bus("stripe-payments.uci"), "rpcd has forgotten the helper")
@@ -63,21 +63,21 @@ def test_installed_it_runs_and_removed_it_leaves_luci_as_it_was(router: Packaged
     router.wait_until(router.answers, "the daemon answers again")
     assert router.sh(f"cat {STATE}/identity.json") == identity
     assert router.mounted() == MOUNTS
-    _is_still_set_up(router)
+    is_still_set_up(router)
 
 
 def test_an_upgrade_brings_the_new_daemon_and_keeps_what_is_set_and_known(router: PackagedRouter) -> None:
     router.install()
     router.wait_until(router.answers, "the daemon answers")
     first = router.pid_of("stripe-payments", "daemon")
-    _set_up(router)
+    set_up(router)
     identity = router.sh(f"cat {STATE}/identity.json")
 
     router.install("following")
     router.wait_until(lambda: router.version() == FOLLOWING, "the following release's daemon answers")
     assert router.pid_of("stripe-payments", "daemon") not in (None, first)
     assert router.sh(f"cat {STATE}/identity.json") == identity
-    _is_still_set_up(router)
+    is_still_set_up(router)
     assert router.mounted() == MOUNTS
     assert router.sh("grep -c ^stripe-payments: /etc/passwd").strip() == "1"
     assert router.sh("ls /etc/uci-defaults").split() == [], "what has run is gone"
@@ -109,7 +109,7 @@ def test_an_older_release_refuses_a_newer_ledger_with_words_and_leaves_it_alone(
 ) -> None:
     router.install("following")
     router.wait_until(lambda: router.version() == FOLLOWING, "the following release's daemon answers")
-    _set_up(router)
+    set_up(router)
     router.sh("/etc/init.d/stripe-payments stop")
     router.wait_until(lambda: router.pid_of("stripe-payments", "daemon") is None, "the daemon is gone")
     ledger = router.sh(f"sha256sum {STATE}/ledger.db")
@@ -127,7 +127,7 @@ def test_an_older_release_refuses_a_newer_ledger_with_words_and_leaves_it_alone(
 
     router.install("following")
     router.wait_until(lambda: router.version() == FOLLOWING, "the newer daemon is back")
-    _is_still_set_up(router)
+    is_still_set_up(router)
 
 
 def test_the_package_has_the_italian_texts(router: PackagedRouter) -> None:
@@ -145,7 +145,7 @@ def test_the_package_has_the_italian_texts(router: PackagedRouter) -> None:
     assert "<h1>Pagamento annullato</h1>" in page
 
 
-def _set_up(router: PackagedRouter) -> None:
+def set_up(router: PackagedRouter) -> None:
     """A key, a setting, and a feature that is unlocked."""
     router.run("/etc/init.d/stripe-payments", "set_keys", text=f"{KEY}\n\n\n")
     router.sh("uci set stripe-payments.main.grace_days=3 && uci commit stripe-payments")
@@ -156,7 +156,7 @@ def _set_up(router: PackagedRouter) -> None:
     )
 
 
-def _is_still_set_up(router: PackagedRouter) -> None:
+def is_still_set_up(router: PackagedRouter) -> None:
     assert KEY in router.sh(f"cat {STATE}/secrets.json")
     assert router.sh(f"stat -c '%U %a' {STATE}/secrets.json").split() == ["stripe-payments", "600"]
     assert router.sh("uci get stripe-payments.main.grace_days").strip() == "3"
