@@ -295,7 +295,7 @@ class App:
         written = asyncio.Event()
 
         def on_effects() -> None:
-            unlocks.wake()
+            unlocks.wake(reconciler.state.entitlements)
             written.set()
 
         reconciler = Reconciler(ledger, stripe, clock, settings.get, identity, on_effects)

@@ -71,6 +71,9 @@ class Unlocks:
         self._wakeup = asyncio.Event()
         self._idle = asyncio.Event()
         self._begun = False
+        self._outbox_due = True
+        self._committed: Mapping[str, Entitlement] | None = None
+        """The features that a commit changed, until UCI has them."""
         self._uci_compared = False
         self._compare_at = 0.0
         self._refused: set[str] = set()
@@ -84,15 +87,21 @@ class Unlocks:
         self.last_error: str | None = None
         """Why the last attempt to deliver failed; None while deliveries succeed."""
 
-    def wake(self) -> None:
-        """Process the outbox now, whatever the backoff after a failure."""
+    def wake(self, committed: Mapping[str, Entitlement] | None = None) -> None:
+        """Process the outbox now, whatever the backoff after a failure. `committed`: every feature as of the
+        last commit, where the caller has them: UCI gets them without another read of the ledger.
+        """
+        if committed is not None:
+            self._committed = committed
+        self._outbox_due = True
         self._idle.clear()
         self._wakeup.set()
 
     def compare_uci(self) -> None:
         """Repair UCI now if it no longer agrees with the ledger: another program may have written it."""
         self._uci_compared = False
-        self.wake()
+        self._idle.clear()
+        self._wakeup.set()
 
     async def drained(self) -> None:
         """Wait until UCI agrees with the ledger and the outbox is empty (but for parked effects)."""
@@ -113,8 +122,12 @@ class Unlocks:
                     await self._resync_uci()
                     self._uci_compared = True
                     self._compare_at = asyncio.get_running_loop().time() + _COMPARE_EVERY_S
-                await self._process_outbox()
+                await self._store_committed()
+                if self._outbox_due:
+                    self._outbox_due = False
+                    await self._process_outbox()
             except (UbusError, PaymentError) as error:
+                self._outbox_due = True
                 if not backoff.failures:
                     _log.warning("delivery failed, retrying", reason=error)
                 self.last_error = str(error)
@@ -127,6 +140,11 @@ class Unlocks:
             self.last_error = None
             if not self._wakeup.is_set() and self._scripts_due is None:
                 self._idle.set()
+
+    async def _store_committed(self) -> None:
+        """UCI first: what is read from the outbox afterwards finds its features there."""
+        committed, self._committed = self._committed or {}, None
+        await self._router.store_uci([held for name, held in committed.items() if name not in self._refused])
 
     # -- the outbox -------------------------------------------------------------------------------
 
@@ -195,12 +213,12 @@ class Unlocks:
         try:
             # procd runs calls in parallel, so two for one feature could overtake each other: only the last
             last = {effect.payload.get("feature"): effect for effect in effects if _runs_scripts(effect)}
-            scripts = list(last.values())
+            scripts = [effect for effect in last.values() if self._step(effect) < _SCRIPTS_RUN]
             for effect in scripts:
-                if self._step(effect) < _SCRIPTS_RUN:
-                    await self._router.run_scripts(effect.payload)
-                    self._delivered[effect.id] = _SCRIPTS_RUN
-                    self._ran_scripts([effect])
+                await self._router.run_scripts(effect.payload)
+                self._delivered[effect.id] = _SCRIPTS_RUN
+                self._ran_scripts([effect])
+            self._ran_scripts(scripts)  # at one time, so that the next ones are one batch too
             for effect in effects:
                 if self._step(effect) < DELIVERED and _sends_event(effect):
                     await self._router.send_event(effect.kind, effect.payload)
@@ -290,6 +308,7 @@ class Unlocks:
             except TimeoutError:
                 await self._forget_delivered()
                 if scripts_due is not None and clock() >= scripts_due:
+                    self._outbox_due = True
                     return
                 if clock() >= self._compare_at:
                     self._uci_compared = False

@@ -8,7 +8,7 @@ from typing import Literal
 from tests.unit.stripe_payments.full_storage import storage_full_beyond
 from ubus_py import Client, Encodable, Table
 
-__all__ = ["Crash", "CrashingBus", "FillingBus", "SlowBus"]
+__all__ = ["Crash", "CrashingBus", "FillingBus", "RecordingBus", "SlowBus"]
 
 
 class _Bus:
@@ -89,3 +89,14 @@ class SlowBus(_Bus):
         if what is None or what.startswith("hotplug."):
             self.reported.set()
             await asyncio.sleep(self._seconds)
+
+
+class RecordingBus(SlowBus):
+    """`requests`: the object of each request, None for an event."""
+
+    def __init__(self, client: Client, seconds: float) -> None:
+        super().__init__(client, seconds)
+        self.requests: list[str | None] = []
+
+    async def before(self, what: str | None) -> None:
+        self.requests.append(what)

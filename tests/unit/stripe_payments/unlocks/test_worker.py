@@ -1,6 +1,7 @@
 """What the ledger decides reaches UCI, the scripts and the listeners: in order, at least once, none lost."""
 
 import asyncio
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -11,7 +12,7 @@ from stripe_payments.entitlements import Entitlement, ManualGrant
 from stripe_payments.ledger import SQLiteLedger, SQLiteTransaction
 from stripe_payments.ledger.opening import LOG_LEFT_OVER, META_MUST_NOT_LOCK, META_REBUILDING
 from stripe_payments.unlocks import Unlocks, adopt_features, worker
-from tests.unit.stripe_payments.unlocks.buses import Crash, CrashingBus, FillingBus, SlowBus
+from tests.unit.stripe_payments.unlocks.buses import Crash, CrashingBus, FillingBus, RecordingBus, SlowBus
 from tests.unit.stripe_payments.unlocks.conftest import PATIENCE, World, until
 from ubus_py import TABLE, Call, Client, Method, Object, Status, StatusError, Table
 
@@ -68,6 +69,30 @@ async def test_a_wakeup_delivers_at_once(world: World) -> None:
         unlocks.wake()
         await unlocks.drained()
         assert world.unlocked() == {"remote_backup_daily"}
+
+
+async def test_a_commit_reaches_uci_without_another_read_of_the_ledger(world: World) -> None:
+    held, released = threading.Event(), threading.Event()
+
+    def hold(tx: SQLiteTransaction) -> None:
+        held.set()
+        released.wait(PATIENCE)
+
+    async with world.working() as unlocks, asyncio.timeout(PATIENCE):
+        await unlocks.drained()
+        await world.decide(BACKUP)
+        holding = asyncio.ensure_future(world.ledger.write(hold))
+        await asyncio.to_thread(held.wait, PATIENCE)
+        try:
+            unlocks.wake({BACKUP.feature: BACKUP})
+            await until(lambda: world.unlocked() == {"remote_backup_daily"})
+            assert world.scripts() == []
+        finally:
+            released.set()
+        await holding
+        await unlocks.drained()
+    await world.scripts_are(["unlock remote_backup_daily cs_1 router_os_premium"])
+    await until(lambda: len(world.events) == 1)
 
 
 async def test_a_renewal_changes_the_date_without_script_or_event(world: World) -> None:
@@ -127,6 +152,26 @@ async def test_scripts_of_one_feature_do_not_overtake_each_other(
     await until(lambda: ended.exists() and len(ended.read_text().split()) == 2)
     assert ended.read_text().split() == ["unlock", "lock"]
     assert [line.split()[0] for line in world.scripts()] == ["unlock", "lock"]
+
+
+async def test_scripts_that_had_to_wait_run_in_one_batch(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each batch is a record in the ledger, hence pages on the flash."""
+    monkeypatch.setattr(worker, "SCRIPTS_APART_S", 0.6)
+    bus = RecordingBus(world.client, 0.1)
+    async with asyncio.timeout(PATIENCE), world.working(bus) as unlocks:
+        await world.decide(BACKUP, PHONE)
+        unlocks.wake()
+        await unlocks.drained()
+        await world.decide(LOCKED, replace(PHONE, unlocked=False, reason="canceled"))
+        unlocks.wake()
+        await unlocks.drained()
+    script, event = "hotplug.stripe-payments", None
+    assert [what for what in bus.requests if what != "stripe-payments.uci"] == [
+        *(script, script, event, event),
+        *(script, script, event, event),
+    ]
 
 
 async def test_payments_and_subscriptions_are_events(world: World) -> None:
