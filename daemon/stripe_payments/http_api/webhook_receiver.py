@@ -90,12 +90,8 @@ class WebhookReceiver:
 
     @staticmethod
     async def _accept(parts: Parts, hint: Hint, now: int) -> None:
-        fresh = await parts.ledger.write(
-            lambda tx: tx.inbox.accept(hint.event_id, hint.type, hint.object_id, now)
-        )
+        fresh = await parts.inbox.accept(hint.event_id, hint.type, hint.object_id, now)
         _log.info("event accepted" if fresh else "duplicate event", event=hint.event_id, type=hint.type)
-        if fresh:
-            parts.inbox.kick()
 
 
 def _is_genuine(request: Request, secret: str) -> bool:

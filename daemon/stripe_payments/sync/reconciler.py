@@ -10,6 +10,7 @@ fetch.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -48,6 +49,9 @@ _REFETCHES: Final = 3
 _STORED_AT_KEPT: Final = 600.0
 """Seconds for which it is known when an object was stored; no request takes as long."""
 
+Fetch = asyncio.Task[list[Unit]]
+"""The units that an object leads to, being fetched."""
+
 _STATES: Final[dict[str, CheckoutState]] = {"open": "open", "complete": "complete", "expired": "expired"}
 
 
@@ -69,7 +73,9 @@ class SyncOutcome:
 
 @dataclass(slots=True)
 class _Overtaken:
-    """Units whose fetch began before a newer answer for the same object was stored: to be fetched again."""
+    """Units whose fetch began before a newer answer for the same object was stored, and that differ from it:
+    to be fetched again.
+    """
 
     ids: list[str] = field(default_factory=list)
 
@@ -146,16 +152,34 @@ class Reconciler:
         if found and found.isdigit():
             self._last_contact = self._persisted_contact = int(found)
 
-    async def sync(self, object_id: str, reason: str = "", *, event_ids: Sequence[str] = ()) -> SyncOutcome:
+    def begin_fetch(self, object_id: str) -> Fetch | None:
+        """Begin what `sync` begins with; None for an object of a kind that is not followed. It changes no
+        state, and may be cancelled.
+        """
+        if object_kind(object_id) not in FOLLOWED:
+            return None
+        fetch = asyncio.ensure_future(self._fetch(object_id))
+        fetch.add_done_callback(_retrieve_error)
+        return fetch
+
+    async def sync(
+        self,
+        object_id: str,
+        reason: str = "",
+        *,
+        event_ids: Sequence[str] = (),
+        fetch: Fetch | None = None,
+    ) -> SyncOutcome:
         """Fetch what `object_id` leads to and apply it; finishes the given inbox events in the same
-        transaction.
+        transaction. `fetch`: one that was begun after these events were received.
 
         Raises PaymentError where Stripe cannot be reached; nothing has changed then.
         """
         if object_kind(object_id) not in FOLLOWED:
             return await self._apply([], reason, event_ids, "ignored")
         for _ in range(_REFETCHES):
-            units = await self._fetcher.fetch(object_id, self.state.dispute(object_id))
+            units = await (fetch or self._fetch(object_id))
+            fetch = None
             self._contacted()
             overtaken = _Overtaken()
             outcome = await self._apply(units, reason, event_ids, "missing", overtaken)
@@ -222,6 +246,9 @@ class Reconciler:
             await self.recompute()
         return archived
 
+    async def _fetch(self, object_id: str) -> list[Unit]:
+        return await self._fetcher.fetch(object_id, self.state.dispute(object_id))
+
     # -- one transaction --------------------------------------------------------------------------
 
     async def _apply(
@@ -249,7 +276,7 @@ class Reconciler:
                 shown = [unit.root["id"] for unit in own if unit.root["object"] == "subscription"]
                 self._last_seen.update(dict.fromkeys(shown, contact))
             written = self._project(tx, before, settings, now) if own else self._result(before)
-            late = [str(unit.root["id"]) for unit in own if unit not in newest]
+            late = [str(unit.root["id"]) for unit in own if unit not in newest and not _is_stored(tx, unit)]
             if overtaken is not None:
                 overtaken.ids.extend(late)
             status = "applied" if own else "foreign" if units else otherwise
@@ -357,6 +384,19 @@ class Reconciler:
         if written.news:
             self._on_effects()
         return written
+
+
+def _retrieve_error(fetch: Fetch) -> None:
+    """The error of a fetch that was discarded is not one that nothing handled."""
+    if not fetch.cancelled():
+        fetch.exception()
+
+
+def _is_stored(tx: Transaction, unit: Unit) -> bool:
+    """Whether everything in the unit is what is stored already: the events of one payment name its session,
+    its payment intent and its charge, which are all fetched as the session.
+    """
+    return all(tx.objects.get(str(raw["id"])) == raw for raw in stored_form([unit]))
 
 
 def _store_checkout_state(tx: Transaction, session: Mapping[str, Any]) -> bool:
