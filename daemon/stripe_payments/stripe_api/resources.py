@@ -55,6 +55,7 @@ RESOURCES: Final[Mapping[str, Resource]] = {
     "price": Resource("/v1/prices", prefixes=("price",)),
     "billing_portal.configuration": Resource("/v1/billing_portal/configurations"),
     "billing_portal.session": Resource("/v1/billing_portal/sessions"),
+    "event": Resource("/v1/events"),
     "webhook_endpoint": Resource("/v1/webhook_endpoints", required=("secret",)),
 }
 """By the object's own `object`."""

@@ -146,7 +146,9 @@ def _check_expanded(value: Any, steps: Sequence[str], path: str) -> None:
 
 
 def _objects(response: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every JSON object in a response; iterative, because the sender decides how deep it is nested."""
+    """Every JSON object in a response; iterative, because the sender decides how deep it is nested. What is
+    in an event is left out: it has the shape of the API version of its time, and only ids are read of it.
+    """
     waiting: list[tuple[Any, int]] = [(response, 1)]
     while waiting:
         value, depth = waiting.pop()
@@ -154,7 +156,7 @@ def _objects(response: dict[str, Any]) -> Iterator[dict[str, Any]]:
             raise MalformedResponseError("depth")
         if isinstance(value, dict):
             yield value
-            value = value.values()
+            value = () if value.get("object") == "event" else value.values()
         waiting += [(inner, depth + 1) for inner in value if isinstance(inner, dict | list)]
 
 
