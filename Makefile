@@ -18,7 +18,7 @@ DAYS ?= 7
 SHELL_FILES = $(shell git ls-files 'files/etc/init.d/*' 'files/etc/uci-defaults/*' 'files/etc/hotplug.d/*' '*.sh' .ci/run \
   'docs/examples/*/init.d/*' 'docs/examples/*/hotplug.d/*' 'docs/examples/*/sbin/*')
 
-export PYTHONPATH := $(CURDIR):$(CURDIR)/daemon
+export PYTHONPATH := $(CURDIR):$(CURDIR)/daemon:$(CURDIR)/hub
 # Hundreds of daemons are started: what Python compiles is kept, whatever the environment says, out of the tree.
 export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
@@ -60,13 +60,15 @@ node_modules/.package-lock.json: package-lock.json package.json
 	@touch $@
 
 # Programs that come from the distribution, installed where we may, named where we may not.
-.PHONY: have-chromium have-shellcheck have-gcc
+.PHONY: have-chromium have-shellcheck have-gcc have-postgresql
 have-chromium: PROGRAM = chromium
 have-shellcheck: PROGRAM = shellcheck
 have-gcc: PROGRAM = gcc
 have-gcc: PACKAGES = gcc libc6-dev
-have-chromium have-shellcheck have-gcc: PACKAGES ?= $(PROGRAM)
-have-chromium have-shellcheck have-gcc:
+have-postgresql: PROGRAM = pg_ctlcluster
+have-postgresql: PACKAGES = postgresql
+have-chromium have-shellcheck have-gcc have-postgresql: PACKAGES ?= $(PROGRAM)
+have-chromium have-shellcheck have-gcc have-postgresql:
 	@command -v $(PROGRAM) >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "installing $(PROGRAM)"; \
@@ -81,7 +83,7 @@ have-chromium have-shellcheck have-gcc:
 demo: $(VENV)/.demo
 	@exec $(VENV)/bin/python -m simulator --port $(PORT) --stripe-port $(STRIPE_PORT) $(if $(STATE),--state '$(STATE)')
 
-test: $(VENV)/.dev node_modules/.package-lock.json have-chromium have-gcc
+test: $(VENV)/.dev node_modules/.package-lock.json have-chromium have-gcc have-postgresql
 	$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(VENV)/.dev node_modules/.package-lock.json have-shellcheck

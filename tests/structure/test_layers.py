@@ -9,8 +9,8 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAYMENTS = REPOSITORY / "daemon" / "stripe_payments"
-ROOTS = [REPOSITORY / "daemon", REPOSITORY]
-FOLDERS = ["daemon", "simulator", "campaigns", "tests", "tools"]
+ROOTS = [REPOSITORY / "daemon", REPOSITORY / "hub", REPOSITORY]
+FOLDERS = ["daemon", "hub", "simulator", "campaigns", "tests", "tools"]
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("log",),
@@ -147,6 +147,11 @@ def test_nothing_is_imported_from_the_same_layer_or_a_higher_one(module: str) ->
     assert unit is not None
     others = {_unit(imported) for imported in _imports(module, type_checking=True)} - {unit, None}
     assert [other for other in others if other is not None and _layer(other) >= _layer(unit)] == []
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if _unit(module)], ids=str)
+def test_a_router_needs_nothing_of_the_hub(module: str) -> None:
+    assert not [name for name in _imports(module, type_checking=True) if name.startswith("payments_hub")]
 
 
 @pytest.mark.parametrize("type_checking", [False, True])

@@ -1,0 +1,232 @@
+"""One account's payment rules, run as on a router: the same services, on its ledger in PostgreSQL.
+
+`Accounts.open` holds a lock of the account across all instances, for as long as one request to Stripe or
+several take: no response is overtaken by a newer one, no two requests of one buyer compete. The lock ends
+with the connection, so an instance that is killed leaves nothing locked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from payments_hub.account_ledger import AccountLedger
+from payments_hub.catalog import Catalogs
+from payments_hub.database import Database
+from payments_hub.errors import HubError
+from stripe_payments import billing
+from stripe_payments.clock import TrustedClock
+from stripe_payments.errors import PaymentError
+from stripe_payments.identity import Identity, IdentityStore
+from stripe_payments.settings import Settings
+from stripe_payments.stripe_api import StripeAPI
+from stripe_payments.sync import Poller, Reconciler
+from stripe_payments.sync.fetch import Unit, units_owned_by
+from stripe_payments.sync.stripe_objects import metadata, reference, subscription_details
+from ubus_py import ConnectionLost, Table
+
+__all__ = ["Account", "Accounts"]
+
+_WAIT: Final = "20s"
+"""How long a router's request waits for another one of the same account; a router gives up after 30 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What the methods of `stripe_payments.bus_api` need of `Parts`, for one account."""
+
+    id: str
+    ledger: AccountLedger
+    identity: IdentityStore
+    settings: Callable[[], Settings]
+    stripe: StripeAPI
+    clock: TrustedClock
+    reconciler: Reconciler
+    poller: Poller
+    checkout: billing.CheckoutService
+    payment_status: billing.PaymentStatusService
+    history: billing.History
+    refunds: billing.RefundService
+    subscriptions: billing.SubscriptionService
+    portal: billing.PortalService
+    grants: billing.GrantService
+
+
+class _AccountIdentity(IdentityStore):
+    """The account's id and customer, in its row."""
+
+    def __init__(self, ledger: AccountLedger, identity: Identity) -> None:
+        self._ledger = ledger
+        self._loaded = identity
+
+    def _write(self, identity: Identity) -> Identity:
+        self._ledger.run(lambda tx: tx.set_customer(identity.customer), writes=True)
+        return identity
+
+
+class _NoBus:
+    """The hub has no router's host name: return URLs come from the router."""
+
+    async def call(
+        self,
+        object: str,  # noqa: A002 - as the protocol has it
+        method: str,
+        args: None = None,
+        *,
+        timeout: float | None = 30.0,
+    ) -> Table:
+        raise ConnectionLost
+
+
+class Accounts:
+    """All accounts. `catalogs.current` has to be awaited before `open`, so that the settings are there."""
+
+    def __init__(
+        self, database: Database, stripe: StripeAPI, clock: TrustedClock, catalogs: Catalogs
+    ) -> None:
+        self._database = database
+        self._stripe = stripe
+        self._clock = clock
+        self._catalogs = catalogs
+        self._prices = billing.PriceIds(stripe, catalogs.settings)
+        """Shared: a price that was verified for one buyer is verified for all."""
+
+    @asynccontextmanager
+    async def open(self, account: str, *, wait: bool = True) -> AsyncIterator[Account | None]:
+        """The account, locked. `wait` false: None if somebody else holds the lock; else HubError ``busy``
+        after 20 seconds.
+        """
+        connection = await self._connection()
+        try:
+            if not await asyncio.to_thread(_lock, connection, account, wait=wait):
+                yield None
+                return
+            try:
+                ledger = AccountLedger(connection, account)
+                try:
+                    opened = await self._account(ledger, account)
+                    try:
+                        yield opened
+                    finally:
+                        await opened.checkout.close()
+                        await opened.subscriptions.close()
+                finally:
+                    await asyncio.to_thread(ledger.wait_until_idle)
+            finally:
+                await asyncio.to_thread(_unlock, connection, account)
+        finally:
+            await asyncio.to_thread(self._database.accounts.putconn, connection)
+
+    @asynccontextmanager
+    async def view(self, account: str) -> AsyncIterator[Account]:
+        """The account without its lock, to read from."""
+        connection = await self._connection()
+        ledger = AccountLedger(connection, account)
+        try:
+            yield await self._account(ledger, account)
+        finally:
+            await asyncio.to_thread(ledger.wait_until_idle)
+            await asyncio.to_thread(self._database.accounts.putconn, connection)
+
+    async def owner_of(self, units: Iterable[Unit]) -> str | None:
+        """The account that fetched objects belong to; None if they are nobody's here."""
+        for unit in units:
+            marked = _router_id_in(unit)
+            customer = reference(unit.root.get("customer"))
+            found = await self.find(marked, customer, None)
+            if found is not None and units_owned_by(found, customer, [unit]):
+                return found
+        return None
+
+    async def find(self, owner: str | None, customer: str | None, object_id: str | None) -> str | None:
+        """The account of that id, of that customer, or that has stored that object; the first that exists."""
+        async with self._database.requests.connection() as connection, connection.transaction():
+            await connection.execute("SELECT set_config('hub.account', '*', true)")
+            cursor = await connection.execute(
+                "SELECT id FROM accounts WHERE id = %(owner)s"
+                " UNION ALL SELECT id FROM accounts WHERE %(owner)s::text IS NULL AND customer = %(customer)s"
+                " UNION ALL SELECT account FROM objects WHERE id = %(object)s LIMIT 1",
+                {"owner": owner, "customer": customer, "object": object_id},
+            )
+            row = await cursor.fetchone()
+        return str(row[0]) if row is not None else None
+
+    async def _connection(self) -> psycopg.Connection[tuple[Any, ...]]:
+        try:
+            connection: psycopg.Connection[tuple[Any, ...]] = await asyncio.to_thread(
+                self._database.accounts.getconn
+            )
+        except PoolTimeout as error:
+            raise HubError("busy", retry_after=5) from error
+        return connection
+
+    async def _account(self, ledger: AccountLedger, account: str) -> Account:
+        settings, stripe, clock = self._catalogs.settings, self._stripe, self._clock
+        identity = _AccountIdentity(ledger, await ledger.read(lambda tx: tx.identity()))
+        reconciler = Reconciler(ledger, stripe, clock, settings, identity, lambda: None)
+        await reconciler.load()
+        customers = billing.CustomerService(stripe, identity)
+        return_urls = billing.ReturnUrls(_NoBus(), settings)
+        wakeup = asyncio.Event()
+        checkout = billing.CheckoutService(
+            ledger, stripe, reconciler, settings, clock, customers, self._prices, return_urls, wakeup
+        )
+        poller = Poller(
+            ledger, reconciler, stripe, settings, identity, clock, wakeup=wakeup, withdraw=checkout.withdraw
+        )
+        return Account(
+            id=account,
+            ledger=ledger,
+            identity=identity,
+            settings=settings,
+            stripe=stripe,
+            clock=clock,
+            reconciler=reconciler,
+            poller=poller,
+            checkout=checkout,
+            payment_status=billing.PaymentStatusService(ledger, poller, reconciler, settings),
+            history=billing.History(reconciler, settings),
+            refunds=billing.RefundService(ledger, stripe, reconciler),
+            subscriptions=billing.SubscriptionService(stripe, reconciler, settings, clock, self._prices),
+            portal=billing.PortalService(ledger, stripe, identity, customers, return_urls),
+            grants=billing.GrantService(ledger, reconciler, settings, clock),
+        )
+
+
+def _lock(connection: psycopg.Connection[Any], account: str, *, wait: bool) -> bool:
+    if not wait:
+        row = connection.execute(
+            "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (account,)
+        ).fetchone()
+        return bool(row and row[0])
+    try:
+        with connection.transaction():
+            connection.execute("SELECT set_config('lock_timeout', %s, true)", (_WAIT,))
+            connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (account,))
+    except psycopg.errors.LockNotAvailable as error:
+        raise HubError("busy", retry_after=2) from error
+    except psycopg.OperationalError as error:
+        raise PaymentError("ledger_unavailable", reason=type(error).__name__) from error
+    return True
+
+
+def _unlock(connection: psycopg.Connection[Any], account: str) -> None:
+    """A connection that is lost has lost its lock, too."""
+    if not connection.closed:
+        connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (account,))
+
+
+def _router_id_in(unit: Unit) -> str | None:
+    """The owner that the object itself names, as `units_owned_by` reads it."""
+    marked = metadata(unit.root).get("router_id") or metadata(subscription_details(unit.root)).get(
+        "router_id"
+    )
+    if not marked and unit.root.get("object") == "checkout.session":
+        marked = unit.root.get("client_reference_id")
+    return marked if isinstance(marked, str) and marked else None

@@ -1,0 +1,316 @@
+"""Routers and what they prove themselves with: enrolment, credentials, recovery, replacement.
+
+A router makes its own 256-bit secret and stores it before it sends it, so each call here may be repeated
+after a power cut. Only digests are stored. SHA-256 and no password hash: nothing can be guessed of 256
+random bits, and every request looks one up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import uuid
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+
+from payments_hub.database import Async, Database
+from payments_hub.errors import HubError
+from stripe_payments.log import Log
+
+__all__ = ["Router", "Routers", "digest", "new_secret"]
+
+_log = Log("routers")
+
+_SECRET: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+"""32 bytes, base64url without padding."""
+_ALPHABET: Final = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
+"""Of codes that people type: nothing that looks like something else."""
+_CODE_LENGTH: Final = 20
+"""97 bits."""
+_CLONE: Final = "clone"
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """Who is calling: the router, the account it has, and the account's version as of the request."""
+
+    id: str
+    account: str
+    version: int
+
+
+def digest(secret: str) -> bytes:
+    """What is stored of a secret."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def new_secret() -> str:
+    """A credential as a router makes it."""
+    return secrets.token_urlsafe(32)
+
+
+def is_secret(text: object) -> bool:
+    """Whether it has the shape of a credential."""
+    return isinstance(text, str) and _SECRET.fullmatch(text) is not None
+
+
+def _new_code() -> str:
+    letters = "".join(secrets.choice(_ALPHABET) for _ in range(_CODE_LENGTH))
+    return "-".join(letters[start : start + 5] for start in range(0, _CODE_LENGTH, 5))
+
+
+def _code_digest(code: str) -> bytes:
+    """Of a code as somebody types it: case, blanks and dashes do not count."""
+    return digest(re.sub(r"[\s-]", "", code).upper())
+
+
+class Routers:
+    """Every method is one transaction."""
+
+    def __init__(self, database: Database, *, open_enrollment: bool = False) -> None:
+        self._database = database
+        self._open_enrollment = open_enrollment
+
+    async def authenticate(self, secret: str | None) -> Router:
+        """The router that a credential belongs to. Nothing is cached: one that was revoked is refused by
+        the next request, at every instance.
+
+        The first use of a new credential retires the old one. One that is used after it was retired belongs
+        to a copy of the router: the vendor is shown that, and the copy is refused.
+        """
+        if not is_secret(secret):
+            raise HubError("credential_missing" if secret is None else "credential_refused")
+        assert secret is not None
+        async with self._database.requests.connection() as connection:
+            row = await _row(
+                connection,
+                "SELECT c.status, r.id, r.status, r.account, a.version FROM credentials c"
+                " JOIN routers r ON r.id = c.router JOIN accounts a ON a.id = r.account WHERE c.digest = %s",
+                digest(secret),
+            )
+            if row is None:
+                raise HubError("credential_refused")
+            credential, router, status, account, version = row
+            if status != "active":
+                raise HubError(f"router_{status}")
+            if credential == "next":
+                await self._promote(connection, router, secret)
+            elif credential == "retired":
+                await connection.execute(
+                    "UPDATE routers SET flags = array_append(flags, %s)"
+                    " WHERE id = %s AND NOT %s = ANY(flags)",
+                    (_CLONE, router, _CLONE),
+                )
+                _log.warning("a retired credential was used: a copy of the router", router=router)
+                raise HubError("credential_refused")
+            elif credential != "active":
+                raise HubError("credential_refused")
+        return Router(router, account, version)
+
+    async def enroll(self, secret: str, code: str | None, board: str, software: str) -> str:
+        """Enrol a router under a secret that it made; its id. The same secret again is the same router.
+
+        Raises HubError ``enrollment_closed``, ``code_refused``, ``code_used``.
+        """
+        async with self._database.requests.connection() as connection, connection.transaction():
+            known = await _row(connection, "SELECT router FROM credentials WHERE digest = %s", digest(secret))
+            if known is not None:
+                return str(known[0])
+            if code is None and not self._open_enrollment:
+                raise HubError("enrollment_closed")
+            used = None
+            if code is not None:
+                used = await _row(
+                    connection,
+                    "SELECT router, expires_at < now() FROM enrollment_codes WHERE digest = %s FOR UPDATE",
+                    _code_digest(code),
+                )
+                if used is None or (used[0] is None and used[1]):
+                    raise HubError("code_refused")
+            if used is None or used[0] is None:
+                router = await self._new_router(connection, board, software)
+                await _credential(connection, secret, router, "active")
+                if code is not None:
+                    await connection.execute(
+                        "UPDATE enrollment_codes SET router = %s WHERE digest = %s",
+                        (router, _code_digest(code)),
+                    )
+                _log.info("router enrolled", router=router, board=board, code=code is not None)
+                return router
+        assert code is not None
+        async with self._database.requests.connection() as connection:
+            await connection.execute(
+                "UPDATE enrollment_codes SET conflicts = conflicts + 1 WHERE digest = %s",
+                (_code_digest(code),),
+            )
+        _log.warning("an enrolment code came again with another secret", router=used[0])
+        raise HubError("code_used")
+
+    async def rotate(self, router: Router, secret: str) -> None:
+        """Add the credential that the router uses from now on; the old one works until the new one was
+        used.
+        """
+        async with self._database.requests.connection() as connection, connection.transaction():
+            await connection.execute(
+                "DELETE FROM credentials WHERE router = %s AND status = 'next' AND digest <> %s",
+                (router.id, digest(secret)),
+            )
+            known = await _row(connection, "SELECT router FROM credentials WHERE digest = %s", digest(secret))
+            if known is None:
+                await _credential(connection, secret, router.id, "next")
+            elif known[0] != router.id:
+                raise HubError("credential_refused")
+
+    async def new_recovery_code(self, account: str) -> str:
+        """A code that moves the account to another router, once. Earlier ones end."""
+        code = _new_code()
+        async with self._database.requests.connection() as connection, connection.transaction():
+            await connection.execute(
+                "DELETE FROM recovery_codes WHERE account = %s AND used_at IS NULL", (account,)
+            )
+            await connection.execute(
+                "INSERT INTO recovery_codes (digest, account) VALUES (%s, %s)", (_code_digest(code), account)
+            )
+        return code
+
+    async def recover(self, router: Router, code: str) -> Router:
+        """Give the account of a recovery code to this router; the router that had it ends. Repeating it
+        changes nothing. Raises HubError ``code_refused``, ``router_not_empty``.
+        """
+        async with self._database.requests.connection() as connection, connection.transaction():
+            found = await _row(
+                connection,
+                "SELECT account, used_at IS NOT NULL FROM recovery_codes WHERE digest = %s FOR UPDATE",
+                _code_digest(code),
+            )
+            if found is None:
+                raise HubError("code_refused")
+            account, used = found
+            if account == router.account:
+                return router
+            if used:
+                raise HubError("code_refused")
+            own = await _row(
+                connection, "SELECT customer FROM accounts WHERE id = %s FOR UPDATE", router.account
+            )
+            if own is None or own[0] is not None:
+                raise HubError("router_not_empty")
+            await self._replace(connection, account, router.id)
+            await connection.execute(
+                "UPDATE recovery_codes SET used_at = now() WHERE digest = %s", (_code_digest(code),)
+            )
+            version = await _row(
+                connection,
+                "UPDATE accounts SET version = version + 1 WHERE id = %s RETURNING version",
+                account,
+            )
+            assert version is not None
+        _log.info("account moved to another router", account=account, router=router.id)
+        return Router(router.id, account, int(version[0]))
+
+    async def revoke(self, router: str) -> bool:
+        """Block a router; False if there is none. What is owned stays with its account."""
+        async with self._database.requests.connection() as connection:
+            cursor = await connection.execute(
+                "UPDATE routers SET status = 'revoked' WHERE id = %s AND status = 'active'", (router,)
+            )
+            return cursor.rowcount == 1
+
+    async def new_enrollment_code(self, note: str = "", days: int = 90) -> str:
+        """A code that one router enrols with."""
+        code = _new_code()
+        async with self._database.requests.connection() as connection:
+            await connection.execute(
+                "INSERT INTO enrollment_codes (digest, note, expires_at)"
+                " VALUES (%s, %s, now() + make_interval(days => %s))",
+                (_code_digest(code), note, days),
+            )
+        return code
+
+    async def find(self, text: str = "", limit: int = 100) -> list[dict[str, Any]]:
+        """Routers whose id, board, customer or code's note contains a text, the newest first."""
+        async with self._database.requests.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT r.id, r.status, r.board, r.software, r.flags, r.account, a.customer, r.enrolled_at,"
+                " r.last_contact, coalesce(c.note, '') FROM routers r JOIN accounts a ON a.id = r.account"
+                " LEFT JOIN enrollment_codes c ON c.router = r.id"
+                " WHERE position(%(text)s IN concat_ws(' ', r.id, r.board, a.customer, c.note)) > 0"
+                " ORDER BY r.enrolled_at DESC LIMIT %(limit)s",
+                {"text": text, "limit": limit},
+            )
+            names = ("id", "status", "board", "version", "flags", "account", "customer")
+            rows = await cursor.fetchall()
+        return [
+            {
+                **dict(zip(names, row[:7], strict=True)),
+                "enrolled_at": row[7].isoformat(),
+                "last_contact": row[8].isoformat() if row[8] is not None else None,
+                "note": row[9],
+            }
+            for row in rows
+        ]
+
+    async def seen(self, routers: set[str]) -> None:
+        """Record when routers were last heard of; once a minute for all of them."""
+        async with self._database.requests.connection() as connection:
+            await connection.execute(
+                "UPDATE routers SET last_contact = now() WHERE id = ANY(%s)", (sorted(routers),)
+            )
+
+    @staticmethod
+    async def _promote(connection: Async, router: str, secret: str) -> None:
+        async with connection.transaction():
+            await connection.execute(
+                "UPDATE credentials SET status = 'retired' WHERE router = %s AND status = 'active'", (router,)
+            )
+            await connection.execute(
+                "UPDATE credentials SET status = 'active' WHERE digest = %s AND status = 'next'",
+                (digest(secret),),
+            )
+
+    @staticmethod
+    async def _new_router(connection: Async, board: str, software: str) -> str:
+        router, account = uuid.uuid4().hex, uuid.uuid4().hex
+        await connection.execute("INSERT INTO accounts (id) VALUES (%s)", (account,))
+        await connection.execute(
+            "INSERT INTO routers (id, account, board, software) VALUES (%s, %s, %s, %s)",
+            (router, account, board, software),
+        )
+        await connection.execute(
+            "INSERT INTO assignments (router, account) VALUES (%s, %s)", (router, account)
+        )
+        return router
+
+    @staticmethod
+    async def _replace(connection: Async, account: str, router: str) -> None:
+        """The account is this router's from now on, and no other one's."""
+        cursor = await connection.execute(
+            "UPDATE routers SET status = 'replaced' WHERE account = %s AND id <> %s AND status = 'active'"
+            " RETURNING id",
+            (account, router),
+        )
+        ended = [row[0] for row in await cursor.fetchall()]
+        await connection.execute(
+            "UPDATE assignments SET ended_at = now()"
+            " WHERE ended_at IS NULL AND (router = %(router)s OR router = ANY(%(ended)s))",
+            {"router": router, "ended": ended},
+        )
+        await connection.execute("UPDATE routers SET account = %s WHERE id = %s", (account, router))
+        await connection.execute(
+            "INSERT INTO assignments (router, account) VALUES (%s, %s)", (router, account)
+        )
+
+
+async def _credential(connection: Async, secret: str, router: str, status: str) -> None:
+    await connection.execute(
+        "INSERT INTO credentials (digest, router, status) VALUES (%s, %s, %s)",
+        (digest(secret), router, status),
+    )
+
+
+async def _row(connection: Async, query: str, *values: object) -> tuple[Any, ...] | None:
+    cursor: psycopg.AsyncCursor[tuple[Any, ...]] = await connection.execute(query, values)
+    return await cursor.fetchone()

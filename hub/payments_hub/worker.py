@@ -1,0 +1,209 @@
+"""The worker: works off the inbox, sweeps Stripe's events for lost deliveries, and recomputes accounts as
+time passes. Any number may run.
+
+Objects of different accounts are synced at the same time, those of one account one after another. A failure
+is retried with exponential backoff and jitter, 1 s to 1 h.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from random import Random
+from typing import Any, Final
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from payments_hub.accounts import Accounts
+from payments_hub.catalog import Catalogs
+from payments_hub.changes import listen
+from payments_hub.database import Database
+from payments_hub.errors import HubError
+from payments_hub.inbox import ACCEPTED, Inbox, Waiting
+from stripe_payments.backoff import delay_after
+from stripe_payments.clock import TrustedClock
+from stripe_payments.errors import PaymentError
+from stripe_payments.log import Log
+from stripe_payments.stripe_api import StripeAPI
+from stripe_payments.sync.events import EVENT_TYPES, Hint, hint_in
+from stripe_payments.sync.fetch import Fetcher
+from stripe_payments.sync.inbox_worker import FIRST_RETRY, LONGEST_RETRY
+
+__all__ = ["Worker"]
+
+_log = Log("worker")
+
+_AT_ONCE: Final = 4
+_BATCH: Final = 32
+_IDLE_S: Final = 5.0
+"""A notification wakes the worker sooner; nobody relies on one."""
+_BUSY_S: Final = 0.5
+"""Until an object whose account somebody else holds is tried again."""
+_RECOMPUTE_EVERY_S: Final = 60.0
+_SWEEP_EVERY_S: Final = 60.0
+_SWEEP_OVERLAP_S: Final = 120
+"""Seconds of the sweep before that are read again: an event may be listed later than it was created."""
+_SWEEP_FIRST_S: Final = 3600
+"""Seconds that the first sweep looks back."""
+_PAST_S: Final = 3600
+"""Seconds until an account is looked at again whose period has ended and that is still unlocked (offline)."""
+
+
+class Worker:
+    """`run` until cancelled; `work` once, for tests and for `payments-hub work --once`."""
+
+    def __init__(
+        self,
+        database: Database,
+        accounts: Accounts,
+        catalogs: Catalogs,
+        stripe: StripeAPI,
+        clock: TrustedClock,
+        *,
+        chance: Random | None = None,
+    ) -> None:
+        self._database = database
+        self._accounts = accounts
+        self._catalogs = catalogs
+        self._clock = clock
+        self._stripe = stripe
+        self._fetcher = Fetcher(stripe)
+        self._inbox = Inbox(database)
+        self._chance = chance or Random()  # noqa: S311 - jitter
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(listen(self._database, ACCEPTED, lambda _payload: self._wake.set()))
+            tasks.create_task(_for_ever(self.recompute_due, _RECOMPUTE_EVERY_S, "recomputing"))
+            tasks.create_task(_for_ever(self.sweep, _SWEEP_EVERY_S, "sweep of events"))
+            while True:
+                self._wake.clear()
+                try:
+                    pause = await self.work()
+                except (PaymentError, HubError, psycopg.Error, PoolTimeout) as error:
+                    _log.error("inbox processing failed", error=type(error).__name__)
+                    pause = _IDLE_S
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._wake.wait()
+
+    async def work(self) -> float:
+        """Process what is due, until nothing is; the seconds until the next look."""
+        await self._catalogs.current()
+        permits = asyncio.Semaphore(_AT_ONCE)
+
+        async def process(waiting: Waiting) -> bool:
+            async with permits:
+                return await self._process(waiting)
+
+        while found := await self._inbox.due(_BATCH):
+            done = await asyncio.gather(*[process(waiting) for waiting in found])
+            if not any(done):
+                return _BUSY_S
+        return _IDLE_S
+
+    async def _process(self, waiting: Waiting) -> bool:
+        """Sync one object; False if somebody else holds its account."""
+        try:
+            return await self._sync(waiting)
+        except PaymentError as error:
+            retry_after = error.details.get("retry_after")
+            at_least = retry_after if isinstance(retry_after, int) else 0
+            await self._postpone(waiting, error.code, at_least)
+        except Exception as error:  # noqa: BLE001 - one event that breaks us must not stop the others
+            _log.error("event processing failed", object=waiting.object_id, exc=error)
+            await self._postpone(waiting, "internal_error", 0)
+        return True
+
+    async def _sync(self, waiting: Waiting) -> bool:
+        account = await self._accounts.find(waiting.owner, waiting.customer, waiting.object_id)
+        if account is None:
+            account = await self._accounts.owner_of(await self._fetcher.fetch(waiting.object_id))
+        if account is None:
+            await self._inbox.finish(waiting.event_ids, "foreign")
+            return True
+        async with self._accounts.open(account, wait=False) as opened:
+            if opened is None:
+                return False
+            events = await self._inbox.still_waiting(waiting.event_ids)
+            if not events:
+                return True
+            outcome = await opened.reconciler.sync(waiting.object_id, waiting.type, event_ids=events)
+        _log.info("event applied", event=",".join(events), object=waiting.object_id, outcome=outcome.status)
+        return True
+
+    async def _postpone(self, waiting: Waiting, error: str, at_least: int) -> None:
+        delay = delay_after(waiting.attempts + 1, self._chance, first=FIRST_RETRY, ceiling=LONGEST_RETRY)
+        await self._inbox.postpone(waiting.event_ids, max(at_least, delay), error)
+
+    # -- time passes ------------------------------------------------------------------------------
+
+    async def recompute_due(self) -> int:
+        """Recompute the accounts of which a period, a trial or a grace period has ended; their number."""
+        now = self._clock.now()
+        if now is None:
+            return 0
+        await self._catalogs.current()
+        async with self._database.requests.connection() as connection:
+            cursor = await connection.execute("SELECT id FROM accounts WHERE recompute_at <= %s", (now,))
+            due = [row[0] for row in await cursor.fetchall()]
+        for account in due:
+            async with self._accounts.open(account, wait=False) as opened:
+                if opened is not None:
+                    await opened.reconciler.recompute()
+            async with self._database.requests.connection() as connection:
+                await connection.execute(
+                    "UPDATE accounts SET recompute_at = %s WHERE id = %s AND recompute_at <= %s",
+                    (now + _PAST_S, account, now),
+                )
+        return len(due)
+
+    # -- lost deliveries --------------------------------------------------------------------------
+
+    async def sweep(self) -> int:
+        """Accept the account's events since the last sweep that no delivery brought; their number. One worker
+        at a time sweeps.
+        """
+        async with self._database.requests.connection() as connection, connection.transaction():
+            cursor = await connection.execute(
+                "SELECT pg_try_advisory_xact_lock(hashtextextended('sweep', 0))"
+            )
+            if not (row := await cursor.fetchone()) or not row[0] or (now := self._clock.now()) is None:
+                return 0
+            cursor = await connection.execute("SELECT value FROM cursors WHERE name = 'events'")
+            held = await cursor.fetchone()
+            since = int(held[0]) - _SWEEP_OVERLAP_S if held is not None else now - _SWEEP_FIRST_S
+            found = await self._events_since(since)
+            fresh = [hint for hint in found if await self._inbox.accept(hint)]
+            await connection.execute(
+                "INSERT INTO cursors (name, value) VALUES ('events', %s)"
+                " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (str(now),),
+            )
+        if fresh:
+            _log.warning("events that were not delivered", count=len(fresh))
+        return len(fresh)
+
+    async def _events_since(self, since: int) -> list[Hint]:
+        """What the events say, the oldest first; Stripe keeps thirty days of them."""
+        wanted: dict[str, Any] = {"created": {"gte": since}, "types": sorted(EVENT_TYPES), "limit": 100}
+        found: list[Hint] = []
+        while True:
+            page = await self._stripe.list("event", wanted)
+            found += [hint for event in page.data if (hint := hint_in(event)) is not None]
+            if not page.has_more or not page.data:
+                return found[::-1]
+            wanted["starting_after"] = str(page.data[-1]["id"])
+
+
+async def _for_ever(do: Callable[[], Awaitable[object]], pause: float, what: str) -> None:
+    """Until cancelled; a failure is logged and tried again after the pause."""
+    while True:
+        try:
+            await do()
+        except (PaymentError, HubError, psycopg.Error, PoolTimeout) as error:
+            _log.error(f"{what} failed", error=getattr(error, "code", type(error).__name__))
+        await asyncio.sleep(pause)

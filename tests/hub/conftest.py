@@ -1,0 +1,39 @@
+"""A PostgreSQL of the tests' own, a migrated database for each test, and a vendor with a hub."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from payments_hub.database import migrate
+from simulator.postgres import PostgreSQL
+from tests.hub.vendor import Vendor
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgreSQL]:
+    server = PostgreSQL({"fsync": "off"})
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def template(postgres: PostgreSQL) -> str:
+    """The name of a migrated database that is copied for each test."""
+    name = postgres.create_database()
+    migrate(postgres.url(name, "hub"))
+    return name
+
+
+@pytest.fixture
+def database_url(postgres: PostgreSQL, template: str) -> str:
+    return postgres.url(postgres.create_database(template), "hub")
+
+
+@pytest.fixture
+async def vendor(database_url: str, tmp_path: Path) -> AsyncIterator[Vendor]:
+    async with Vendor.open(database_url, tmp_path) as opened:
+        yield opened

@@ -1,0 +1,114 @@
+"""The command `payments-hub`, as the vendor types it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import psycopg
+from typer.testing import CliRunner, Result
+
+from payments_hub.__main__ import app
+from simulator.postgres import PostgreSQL
+from tests.hub.vendor import CATALOG, KEY, Vendor
+
+
+def environment(url: str, folder: Path, api_base: str) -> dict[str, str]:
+    key = folder / "key"
+    key.write_text(f"{KEY}\n")  # an editor ends the line
+    return {
+        "DATABASE_URL": url,
+        "HUB_URL": "https://hub.example.org/",
+        "STRIPE_SECRET_KEY_FILE": str(key),
+        "STRIPE_WEBHOOK_SECRET": "whsec_1",
+        "HUB_SIGNING_KEY_FILE": str(folder / "signing-keys.json"),
+        "STRIPE_API_BASE": api_base,
+    }
+
+
+async def run(env: dict[str, str], *arguments: str) -> Result:
+    """Off the event loop, which the simulated Stripe needs."""
+    return await asyncio.to_thread(lambda: CliRunner().invoke(app, list(arguments), env=env))
+
+
+async def succeed(env: dict[str, str], *arguments: str) -> str:
+    done = await run(env, *arguments)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+async def test_a_vendor_from_nothing_to_a_router(
+    vendor: Vendor, postgres: PostgreSQL, tmp_path: Path
+) -> None:
+    url = postgres.url(postgres.create_database(), "hub")
+    env = environment(url, tmp_path, vendor.cloud.url)
+    for _repeated in range(2):
+        await succeed(env, "migrate")
+    await succeed(env, "keys", "rotate")
+    file = tmp_path / "catalog.toml"
+    file.write_text(CATALOG)
+    await succeed(env, "catalog", "check", str(file))
+    plan = json.loads(await succeed(env, "catalog", "apply", str(file), "--dry-run", "--json"))
+    assert {row["state"] for row in plan["prices"]} == {"found"}, "the vendor's fixture has created them"
+    applied = json.loads(await succeed(env, "catalog", "apply", str(file), "--json"))
+    assert applied["version"] == 1
+    code = json.loads(await succeed(env, "codes", "create", "--note", "serial 4711", "--json"))["code"]
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT note FROM enrollment_codes").fetchall() == [("serial 4711",)]
+    assert code not in await succeed(env, "routers", "list", "--json")
+
+
+async def test_what_a_router_has_and_why(vendor: Vendor, database_url: str, tmp_path: Path) -> None:
+    env = environment(database_url, tmp_path, vendor.cloud.url)
+    env["HUB_SIGNING_KEY_FILE"] = str(vendor.hub.config.signing_key_file)
+    router = await vendor.router()
+    await succeed(env, "routers", "grant", router.id, "backups", "--note", "a gift")
+    shown = json.loads(await succeed(env, "routers", "show", router.id, "--json"))
+    assert shown["features"]["backups"] == {"unlocked": True, "source": "manual", "reason": "granted"}
+    assert await router.unlocked() == {"backups"}
+    listed = json.loads(await succeed(env, "routers", "list", "--json"))["routers"]
+    assert [one["id"] for one in listed] == [router.id]
+    await succeed(env, "routers", "sync", router.id)
+    await succeed(env, "routers", "revoke", router.id)
+    assert (await router.request("GET", "/v1/state")).status_code == 403
+    again = await run(env, "routers", "revoke", router.id)
+    assert (again.exit_code, "no active router" in again.output) == (1, True)
+
+
+async def test_mistakes_are_said_in_words(vendor: Vendor, database_url: str, tmp_path: Path) -> None:
+    env = environment(database_url, tmp_path, vendor.cloud.url)
+    file = tmp_path / "catalog.toml"
+    wrong = {
+        "[plans.a": "not a TOML file",
+        "[planes.a]\ntitle = 'A'": "unknown table [planes]",
+        CATALOG.replace("amount = 499\n", "amount = -1\n"): "amount",
+        CATALOG.replace('of = "business"', 'of = "buisness"'): "buisness",
+        CATALOG + "\n[options]\npoll_interval = 5\n": "poll_interval",
+    }
+    for document, says in wrong.items():
+        file.write_text(document)
+        done = await run(env, "catalog", "apply", str(file))
+        assert (done.exit_code, says in done.output) == (1, True), done.output
+    for name, value in (("HUB_URL", ""), ("DATABASE_URL", ""), ("STRIPE_SECRET_KEY_FILE", "/nowhere")):
+        done = await run({**env, name: value}, "routers", "list")
+        assert (done.exit_code, name.removesuffix("_FILE") in done.output) == (1, True), done.output
+        assert "Traceback" not in done.output
+    done = await run({**env, "HUB_SIGNING_KEY_FILE": "/nowhere"}, "routers", "list")
+    assert (done.exit_code, "/nowhere" in done.output) == (1, True), done.output
+
+
+async def test_two_may_migrate_at_the_same_time(postgres: PostgreSQL, tmp_path: Path) -> None:
+    url = postgres.url(postgres.create_database(), "hub")
+    env = os.environ | environment(url, tmp_path, "http://127.0.0.1:1")
+    env["PYTHONPATH"] = os.pathsep.join(sys.path)
+
+    async def begin() -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(sys.executable, "-m", "payments_hub", "migrate", env=env)
+
+    processes = [await begin() for _ in range(2)]
+    assert [await process.wait() for process in processes] == [0, 0]
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]

@@ -1,0 +1,189 @@
+"""Routers that buy through the hub: what is paid for is the buyer's, at once, and nobody else's."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from payments_hub.hub import Hub
+from tests.hub.vendor import Caller, Vendor, eventually
+
+PREMIUM = {"backups", "updates"}
+BUSINESS = {*PREMIUM, "monitoring"}
+
+
+async def unlocks(router: Caller, expected: set[str]) -> None:
+    async def holds() -> bool:
+        return await router.unlocked() == expected
+
+    await eventually(holds, f"unlocked: {sorted(expected)}")
+
+
+async def buy(vendor: Vendor, router: Caller, price: str, expected: set[str]) -> str:
+    session = await router.checkout(price)
+    assert vendor.cloud.pay(session)["status"] == "paid"
+    await unlocks(router, expected)
+    return session
+
+
+async def test_a_plan_is_the_buyers_and_nobody_elses(vendor: Vendor) -> None:
+    buyer, other = await vendor.router(), await vendor.router()
+    assert await buyer.unlocked() == set()
+    await buy(vendor, buyer, "premium_monthly", PREMIUM)
+    state = await buyer.state()
+    assert state["it"]["subscriptions"][0]["status"] == "active"
+    assert state["en"]["transactions"][0]["amount"] == 499
+    theirs = await other.state()
+    assert (await other.unlocked(), theirs["en"]) == (
+        set(),
+        {"subscriptions": [], "transactions": [], "next": None},
+    )
+
+
+async def test_a_life_of_a_plan(vendor: Vendor) -> None:
+    router = await vendor.router()
+    await buy(vendor, router, "premium_monthly", PREMIUM)
+    (plan,) = (await router.state())["en"]["subscriptions"]
+    quote = await router.call("preview_change", subscription=plan["id"], price_id="business_monthly")
+    assert quote["amount_due"] > 0
+    await router.call("change_plan", subscription=plan["id"], price_id="business_monthly")
+    assert await router.unlocked() == BUSINESS
+    cancelled = await router.call("cancel_subscription", subscription=plan["id"])
+    assert cancelled["cancel_at_period_end"]
+    assert not (await router.call("resume_subscription", subscription=plan["id"]))["cancel_at_period_end"]
+    vendor.cloud.advance(32 * 86_400)  # renewed
+    await unlocks(router, BUSINESS)
+
+    async def renewed() -> bool:
+        return len((await router.state())["en"]["transactions"]) >= 3
+
+    await eventually(renewed, "the renewal's invoice")
+    await router.call("cancel_subscription", subscription=plan["id"], at_period_end=False)
+    assert await router.unlocked() == set()
+    assert (await router.call("portal", return_url="http://192.168.1.1/"))["url"].startswith("http")
+
+
+async def test_a_refund_and_a_dispute_at_stripe_lock(vendor: Vendor) -> None:
+    one, two = await vendor.router(), await vendor.router()
+    first = await buy(vendor, one, "lifetime_once", PREMIUM)
+    second = await buy(vendor, two, "lifetime_once", PREMIUM)
+    row = (await vendor.hub.routers.find(one.id))[0]
+    async with vendor.hub.accounts.open(row["account"]) as account:
+        assert account is not None
+        await account.refunds.refund(first)
+    await unlocks(one, set())
+    vendor.cloud.dispute(second, "lost")
+    await unlocks(two, set())
+
+
+async def test_a_bank_debit_waits_until_it_is_paid(vendor: Vendor) -> None:
+    router = await vendor.router()
+    session = await router.checkout("lifetime_once")
+    assert vendor.cloud.pay(session, card="bank_debit")["status"] == "processing"
+
+    async def processing() -> bool:
+        return str((await router.call("payment_status", payment_id=session))["status"]) == "pending"
+
+    await eventually(processing, "processing")
+    assert await router.unlocked() == set()
+    vendor.cloud.advance(8 * 86_400)
+    await unlocks(router, PREMIUM)
+
+
+async def test_with_webhooks_lost_a_router_that_asks_gets_it(database_url: str, tmp_path: Path) -> None:
+    async with Vendor.open(database_url, tmp_path, webhooks=False) as vendor:
+        router = await vendor.router()
+        session = await router.checkout("premium_monthly")
+        vendor.cloud.pay(session)
+        assert await router.unlocked() == set()
+        assert (await router.call("payment_status", payment_id=session))["status"] == "paid"
+        assert await router.unlocked() == PREMIUM
+        (plan,) = (await router.state())["en"]["subscriptions"]
+        await router.call("cancel_subscription", subscription=plan["id"], at_period_end=False)
+        assert await router.unlocked() == set()
+        assert (await router.call("sync"))["changed"] == []
+
+
+async def test_an_event_that_was_not_delivered_is_swept_up(database_url: str, tmp_path: Path) -> None:
+    async with Vendor.open(database_url, tmp_path, webhooks=False) as vendor:
+        router = await vendor.router()
+        session = await router.checkout("lifetime_once")
+        vendor.cloud.pay(session)
+        assert await vendor.hub.worker.sweep() > 0
+        await unlocks(router, PREMIUM)
+        assert await vendor.hub.worker.sweep() == 0
+        row = (await vendor.hub.routers.find(router.id))[0]
+        async with vendor.hub.accounts.open(row["account"]) as account:
+            assert account is not None
+            refunded = await account.refunds.refund(session)
+        vendor.cloud.fail_refund(refunded["id"])  # nobody hears of it
+        assert await vendor.hub.worker.sweep() > 0
+        await unlocks(router, PREMIUM)
+
+
+async def test_an_event_comes_twice_and_to_two_workers(vendor: Vendor, database_url: str) -> None:
+    async with Hub.open(vendor.hub.config) as second:
+        working = asyncio.create_task(second.worker.run())
+        routers = [await vendor.router() for _ in range(4)]
+        for router in routers:
+            session = await router.checkout("premium_monthly")
+            vendor.cloud.pay(session)
+        for delivery in vendor.cloud.deliveries():
+            vendor.cloud.resend(delivery["event"])
+        for router in routers:
+            await unlocks(router, PREMIUM)
+
+        async def all_done() -> bool:
+            with psycopg.connect(database_url) as connection:
+                row = connection.execute("SELECT count(*) FROM inbox WHERE outcome IS NULL").fetchone()
+            return row == (0,)
+
+        await eventually(all_done, "no event is left over")
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("SELECT set_config('hub.account', '*', false)")
+        unlocked = connection.execute(
+            "SELECT payload ->> 'feature', count(*) FROM outbox WHERE kind = 'feature' GROUP BY 1"
+        ).fetchall()
+    assert dict(unlocked) == {"backups": 4, "updates": 4}, "each once for each router"
+
+
+async def test_the_period_of_a_plan_that_was_cancelled_ends(vendor: Vendor) -> None:
+    router = await vendor.router()
+    await buy(vendor, router, "premium_monthly", PREMIUM)
+    (plan,) = (await router.state())["en"]["subscriptions"]
+    await router.call("cancel_subscription", subscription=plan["id"])
+    vendor.cloud.advance(32 * 86_400)
+    await router.call("sync")
+    assert await router.unlocked() == set()
+
+
+@pytest.mark.parametrize("key", ["a-key", None])
+async def test_a_repeated_request_is_one_purchase(vendor: Vendor, key: str | None) -> None:
+    router = await vendor.router()
+    urls = {"success_url": "http://192.168.1.1/ok", "cancel_url": "http://192.168.1.1/no"}
+
+    async def order() -> str:
+        made = await router.call("create_checkout_session", key, price_id="premium_monthly", **urls)
+        session: str = made["session_id"]
+        return session
+
+    assert len(set(await asyncio.gather(*[order() for _ in range(3)]))) == 1
+
+
+async def test_an_event_of_nobody_here_is_finished(vendor: Vendor, database_url: str) -> None:
+    """The vendor sells other things with the same Stripe account."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO inbox (event_id, type, object_id) VALUES ('evt_x', 'charge.refunded', 'ch_unknown1')"
+        )
+
+    async def finished() -> bool:
+        with psycopg.connect(database_url) as connection:
+            return connection.execute("SELECT outcome FROM inbox").fetchone() == ("foreign",)
+
+    await eventually(finished, "finished as foreign")
