@@ -222,6 +222,7 @@ ROUTES: list[Route] = [
         "subscription",
         create=(p.SubscriptionScheduleCreateParams, schedules.create_schedule),
         retrieve=(p.SubscriptionScheduleRetrieveParams, stored.retrieve("subscription_schedule")),
+        update=(p.SubscriptionScheduleUpdateParams, schedules.update_schedule),
         release=(p.SubscriptionScheduleReleaseParams, schedules.release_schedule),
     ),
     Route("POST", "/v1/invoices/create_preview", p.InvoiceCreatePreviewParams, changes.preview, "invoice"),

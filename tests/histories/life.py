@@ -399,6 +399,26 @@ def _pause(life: Life, which: int, how: int) -> None:
         life.post(path, pause_collection=behaviour | until)
 
 
+def _schedule(life: Life, which: int, how: int) -> None:
+    """The operator plans another plan for the next period, or takes that back."""
+    sub = life.pick(life.running("active", "trialing", "past_due"), which)
+    if sub is None:
+        return
+    if sub["schedule"] is not None:
+        life.post(f"/v1/subscription_schedules/{sub['schedule']}/release")
+        return
+    schedule = life.post("/v1/subscription_schedules", from_subscription=sub["id"])
+    price = sub["items"]["data"][0]["price"]
+    if len(sub["items"]["data"]) > 1 or price["recurring"]["interval"] != "month":
+        return
+    phase = schedule["phases"][0]
+    later = {
+        "items": [{"price": life.prices[("small_m", "large_m")[how % 2]]["id"]}],
+        "end_date": phase["end_date"] + 40 * DAY,
+    }
+    life.post(f"/v1/subscription_schedules/{schedule['id']}", phases=[phase, later])
+
+
 def _dunning(life: Life, _: int, how: int) -> None:
     ends = ("canceled", "unpaid", "past_due", "paused")
     life.account.settings["dunning_ends_with"] = ends[how % len(ends)]
@@ -421,6 +441,7 @@ COMMANDS: Final[dict[str, Callable[[Life, int, int], None]]] = {
     "coupon": _coupon,
     "credit": _credit,
     "pause": _pause,
+    "schedule": _schedule,
     "dunning": _dunning,
 }
 VERBS: Final = (*COMMANDS, "subscribe", "dispute", "change", "pay up", "wait", "wait", "wait", "wait")

@@ -110,6 +110,17 @@ async def test_the_next_payment_is_the_one_that_stripe_previews(
     router.payments.next_payment = expected | {"amount": 99, "source": "preview"}
     router.payments.subscriptions[0]["next_payment"] = expected | {"amount": 200}
     await expect(page.locator(CARD)).to_contain_text("Renews on 17 May 2031 for €0.99.")
+    router.payments.subscriptions[0]["planned_change"] = {
+        "date": "2031-05-17T12:00:00Z",
+        "price": "premium_monthly",
+        "title": "Premium",
+        "amount": 499,
+        "currency": "eur",
+        "interval": "month",
+    }
+    await expect(page.locator(CARD)).to_contain_text(
+        "The seller has planned a change: from 17 May 2031 it is Premium, €4.99 per month."
+    )
     await expect(page.locator(CARD)).not_to_contain_text("list price")
     assert visitor.complaints == []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -138,9 +138,15 @@ _PROBLEM_OF_STATUS: Final[Mapping[str, ChangeProblem]] = {
 
 
 def change_problem(
-    row: Subscription, raw: Mapping[str, Any], price: Price, settings: Settings
+    row: Subscription,
+    raw: Mapping[str, Any],
+    price: Price,
+    settings: Settings,
+    also_sold_in: Collection[str] = (),
 ) -> ChangeProblem | None:
-    """Why a subscription cannot change to a price of the catalog, None if it can. `raw`: it at Stripe."""
+    """Why a subscription cannot change to a price of the catalog, None if it can. `raw`: it at Stripe;
+    `also_sold_in`: currencies of that price besides its own (`currency_options`).
+    """
     if (problem := _PROBLEM_OF_STATUS.get(row.status)) is not None:
         return problem
     if row.paused_collection:
@@ -156,7 +162,7 @@ def change_problem(
         return "one_time"
     if price == (price_of_item(item, settings) or price_of(row, settings)):
         return "same_price"
-    if raw.get("currency") not in (None, price.currency):
+    if raw.get("currency") not in (None, price.currency, *also_sold_in):
         return "other_currency"
     return None
 

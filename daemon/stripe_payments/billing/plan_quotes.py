@@ -73,10 +73,11 @@ def preview_view(
     price: Price,
     stripe_price: str,
     proration_date: int | None,
-    quantity: int = 1,
+    list_price: int,
 ) -> dict[str, Any]:
     """The reply of `preview_change`, from Stripe's previews of the invoice of the change and of a renewal
-    after it; without the latter, the next payment is the list price.
+    after it; without the latter, the next payment is `list_price` (of the quantity, in the subscription's
+    currency, minor units).
     """
     lines = invoice.get("lines")
     rows = list(lines.get("data", [])) if isinstance(lines, Mapping) else []
@@ -95,7 +96,7 @@ def preview_view(
         balance = integer(invoice.get("starting_balance")) or 0
     taxes = sum(_amount(tax) for tax in invoice.get("total_taxes") or [])
     currency = invoice.get("currency") or price.currency
-    renewal_amount = price.amount * quantity if renewal is None else integer(renewal.get("total")) or 0
+    renewal_amount = list_price if renewal is None else integer(renewal.get("total")) or 0
     return {
         "subscription": row.id,
         "price": price.alias,

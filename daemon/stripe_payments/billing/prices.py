@@ -11,6 +11,7 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
 from stripe_payments.settings import Price, Settings
 from stripe_payments.stripe_api import MAX_LOOKUP_KEYS, StripeAPI, is_missing
+from stripe_payments.sync.stripe_objects import expanded, integer
 
 Raw = Mapping[str, Any]
 
@@ -62,6 +63,13 @@ def _interval(raw: Raw) -> str | None:
     return " ".join([*parts, str(recurring.get("interval"))])
 
 
+def _amounts(raw: Raw) -> dict[str, int]:
+    """What a price at Stripe costs by currency: its own, and those of `currency_options`, where expanded."""
+    options: dict[str, Any] = {**(expanded(raw.get("currency_options")) or {}), str(raw.get("currency")): raw}
+    found = {currency: integer((expanded(one) or {}).get("unit_amount")) for currency, one in options.items()}
+    return {currency: amount for currency, amount in found.items() if amount is not None}
+
+
 def is_active(raw: Raw) -> bool:
     """Whether the price can be bought: neither it nor its product is archived."""
     return bool(raw.get("active")) and is_sold(raw)
@@ -73,6 +81,15 @@ def is_sold(raw: Raw) -> bool:
     if not isinstance(product, Mapping):
         return True
     return bool(product.get("active", True)) and not product.get("deleted")
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """`amounts` by currency; `at`: monotonic seconds."""
+
+    id: str
+    amounts: Mapping[str, int]
+    at: float
 
 
 class PriceIds:
@@ -94,10 +111,19 @@ class PriceIds:
         self._stripe = stripe
         self._settings = settings
         self._monotonic = monotonic
-        self._cache: dict[Price, tuple[str, float]] = {}
+        self._cache: dict[Price, _Verified] = {}
 
     async def id_of(self, price: Price) -> str:
         """Stripe's id; raises `price_unavailable` if no price there is what the shop shows."""
+        return (await self._verified(price)).id
+
+    async def amounts(self, price: Price) -> Mapping[str, int]:
+        """What it costs by currency, in minor units: a subscription keeps its currency, whatever a price's
+        own one is. Raises as `id_of`.
+        """
+        return (await self._verified(price)).amounts
+
+    async def _verified(self, price: Price) -> _Verified:
         if (cached := self._cached(price)) is not None:
             return cached
         self._cache.pop(price, None)
@@ -107,7 +133,7 @@ class PriceIds:
             await self._look_up(price)
         if price not in self._cache:
             raise PaymentError("price_unavailable", price_id=price.alias)
-        return self._cache[price][0]
+        return self._cache[price]
 
     def invalidate(self, alias: str | None = None) -> None:
         """Clear the cache after new keys, or of one price that Stripe no longer accepts."""
@@ -115,13 +141,13 @@ class PriceIds:
             price: entry for price, entry in self._cache.items() if alias is not None and price.alias != alias
         }
 
-    def _cached(self, price: Price) -> str | None:
+    def _cached(self, price: Price) -> _Verified | None:
         entry = self._cache.get(price)
-        return entry[0] if entry is not None and self._monotonic() - entry[1] < CACHE_TTL else None
+        return entry if entry is not None and self._monotonic() - entry.at < CACHE_TTL else None
 
     async def _retrieve(self, price_id: str) -> Raw | None:
         try:
-            return await self._stripe.get("price", price_id, expand=["product"])
+            return await self._stripe.get("price", price_id, expand=["product", "currency_options"])
         except PaymentError as error:
             if not is_missing(error):
                 raise
@@ -134,8 +160,9 @@ class PriceIds:
             alias for alias, price in prices.items() if price.price_id is None and alias != wanted.alias
         ]
         lookup_keys = [wanted.alias, *others][:MAX_LOOKUP_KEYS]
+        expand = ["data.product", "data.currency_options"]
         page = await self._stripe.list(
-            "price", {"lookup_keys": lookup_keys, "active": True, "limit": 100, "expand": ["data.product"]}
+            "price", {"lookup_keys": lookup_keys, "active": True, "limit": 100, "expand": expand}
         )
         for found in page.data:
             alias = found.get("lookup_key")
@@ -157,4 +184,4 @@ class PriceIds:
                 differs=", ".join(f"{one.field} {one.configured} / {one.at_stripe}" for one in different),
             )
             return
-        self._cache[price] = (str(found["id"]), self._monotonic())
+        self._cache[price] = _Verified(str(found["id"]), _amounts(found), self._monotonic())

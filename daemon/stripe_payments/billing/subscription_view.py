@@ -45,14 +45,15 @@ def show_subscription(
 def _view(state: State, row: Subscription, settings: Settings, locale: str | None) -> dict[str, Any]:
     """{id, plan, title, status, price, amount, currency, interval, interval_count, current_period_end,
     cancel_at, cancel_at_period_end, ends_at, trial_end, grace_until, paused, next_payment, pending_change,
-    latest_invoice}.
+    planned_change, latest_invoice}.
 
     price: our alias, or Stripe's id; plan, price: of its first item that is a plan of the catalog, title: of
     all of them; amount: what one period is charged, minor units; interval_count: how many intervals a period
     has; next_payment {date, amount, currency, source} or null, see `upcoming`; ends_at: when it ends unless
     it is resumed, null while it renews; grace_until: when its features lock unless it is paid; paused: it
     collects no payments and unlocks nothing; pending_change {price, expires_at, invoice_url} or null: a
-    change of plan that waits for its payment; latest_invoice {id, status, amount_due, currency, url, pdf}
+    change of plan that waits for its payment; planned_change: see `planned_changes`, null until it was
+    fetched; latest_invoice {id, status, amount_due, currency, url, pdf}
     or null.
     """
     raw = state.objects[row.id]
@@ -83,6 +84,7 @@ def _view(state: State, row: Subscription, settings: Settings, locale: str | Non
         "paused": row.paused_collection or row.status == "paused",
         "next_payment": upcoming.view() if upcoming is not None else None,
         "pending_change": _pending_change(raw, invoice, settings),
+        "planned_change": None,
         "latest_invoice": _invoice(invoice),
     }
 

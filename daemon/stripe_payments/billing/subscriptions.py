@@ -17,10 +17,12 @@ from stripe_payments.billing.declines import failure
 from stripe_payments.billing.eligibility import (
     ChangeProblem,
     change_problem,
+    items_of,
     plan_item,
     price_of_item,
 )
 from stripe_payments.billing.plan_quotes import CHARGED_FOR, SHOWN_FOR, PlanQuotes, preview_view
+from stripe_payments.billing.planned_changes import PlannedChanges
 from stripe_payments.billing.prices import PriceIds
 from stripe_payments.billing.subscription_view import list_subscriptions, show_subscription
 from stripe_payments.billing.upcoming import UpcomingPayments
@@ -96,12 +98,13 @@ class SubscriptionService:
         self._prices = prices
         self._quotes = PlanQuotes(clock)
         self._upcoming = UpcomingPayments(stripe)
+        self._planned = PlannedChanges(stripe)
         self._changes: SharedTasks[tuple[str, ...], str] = SharedTasks()
         self._one_at_a_time = asyncio.Lock()
 
     async def list(self, locale: str | None = None, *, preview: bool = False) -> list[dict[str, Any]]:
         """All of this router's subscriptions; see `subscription_view` for the shape. `preview`: next_payment
-        is Stripe's preview, where it can be had.
+        is Stripe's preview, where it can be had, and planned_change is fetched.
         """
         state = self._reconciler.state
         views = list_subscriptions(state, self._settings(), locale)
@@ -110,6 +113,9 @@ class SubscriptionService:
             found = await asyncio.gather(*(self._upcoming.previewed(state, row) for row in rows))
             for view, payment in zip(views, found, strict=True):
                 view["next_payment"] = payment.view() if payment is not None else None
+                raw = state.objects[view["id"]]
+                view["planned_change"] = await self._planned.of(raw, self._settings(), locale)
+            views = [await self._in_own_currency(view) for view in views]
         return views
 
     async def preview_change(self, subscription_id: str, price_id: str) -> dict[str, Any]:
@@ -125,7 +131,7 @@ class SubscriptionService:
         `change_plan` charges exactly this within the next quarter of an hour. Raises
         subscription_not_found, unknown_price, price_unavailable, not_changeable, and Stripe's errors.
         """
-        current, price = await self._changeable(subscription_id, price_id)
+        current, price, unit_amount = await self._changeable(subscription_id, price_id)
         row, stripe_price = current.row, await self._prices.id_of(price)
         date = self._quotes.proration_date(row, current.raw, price, SHOWN_FOR)
         details: InvoiceCreatePreviewParamsSubscriptionDetails = {
@@ -144,7 +150,7 @@ class SubscriptionService:
         except PaymentError as error:
             raise _explained(error) from error
         renewal = await self._renewal(row, {**details, "proration_behavior": "none"})
-        view = preview_view(invoice, renewal, row, price, stripe_price, date, current.quantity)
+        view = preview_view(invoice, renewal, row, price, stripe_price, date, unit_amount * current.quantity)
         debit = self._pays_by_debit(row.id)
         waits = debit and view["amount_due"] > 0 and not self._settings().trust_pending_debits
         return {**view, "pays_by_debit": debit, "waits_for_debit": waits}
@@ -189,7 +195,7 @@ class SubscriptionService:
             attempt = next(attempts)
             if attempt and await self._is_changed(subscription_id, price_id):
                 return subscription_id
-            current, price = await self._changeable(subscription_id, price_id)
+            current, price, _unit_amount = await self._changeable(subscription_id, price_id)
             row, stripe_price = current.row, await self._prices.id_of(price)
             date = self._quotes.proration_date(row, current.raw, price, CHARGED_FOR)
             params: SubscriptionUpdateParams = {
@@ -273,7 +279,7 @@ class SubscriptionService:
         shown = show_subscription(self._reconciler.state, subscription_id, settings, locale)
         if shown is None:
             raise PaymentError("subscription_not_found", subscription=subscription_id)
-        return shown
+        return await self._in_own_currency(shown)
 
     async def _make(self, change: Callable[[], Awaitable[str]]) -> str:
         async with self._one_at_a_time:
@@ -302,6 +308,7 @@ class SubscriptionService:
     async def close(self) -> None:
         await self._changes.close()
         await self._upcoming.close()
+        await self._planned.close()
 
     async def _fetch(self, subscription_id: str) -> _Current:
         """Sync it first. Raises subscription_not_found for one of another router."""
@@ -317,7 +324,8 @@ class SubscriptionService:
         raw = state.objects[subscription_id]
         return _Current(row, raw, plan_item(raw, self._settings()) or {})
 
-    async def _changeable(self, subscription_id: str, price_id: str) -> tuple[_Current, Price]:
+    async def _changeable(self, subscription_id: str, price_id: str) -> tuple[_Current, Price, int]:
+        """The subscription, the price, and what that costs in the subscription's currency; minor units."""
         settings = self._settings()
         if not settings.enabled:
             raise PaymentError("disabled")
@@ -325,9 +333,33 @@ class SubscriptionService:
         if price is None:
             raise PaymentError("unknown_price", price_id=price_id)
         current = await self._fetch(subscription_id)
-        if (problem := change_problem(current.row, current.raw, price, settings)) is not None:
+        currency = str(current.raw.get("currency") or price.currency)
+        amounts: Mapping[str, int] = {price.currency: price.amount}
+        if currency not in amounts and price.interval is not None:
+            amounts = await self._prices.amounts(price)
+        problem = change_problem(current.row, current.raw, price, settings, amounts.keys())
+        if problem is not None:
             raise PaymentError("not_changeable", reason=_REASONS[problem])
-        return current, price
+        return current, price, amounts[currency]
+
+    async def _in_own_currency(self, view: dict[str, Any]) -> dict[str, Any]:
+        """Its price in the currency that it is charged in, where no invoice has shown that yet."""
+        raw, price = self._reconciler.state.objects[view["id"]], self._settings().price(view["price"])
+        currency, items = raw.get("currency"), items_of(raw)
+        if price is None or currency == view["currency"] or len(items) != 1:
+            return view
+        try:
+            unit_amount = (await self._prices.amounts(price)).get(str(currency))
+        except PaymentError as error:
+            _log.info("price in another currency not found", subscription=view["id"], error=error.code)
+            return view
+        if unit_amount is None:
+            return view
+        own = {"amount": unit_amount * (integer(items[0].get("quantity")) or 1), "currency": currency}
+        upcoming = view["next_payment"]
+        if upcoming is not None and upcoming["source"] == "list_price":
+            upcoming = {**upcoming, **own}
+        return {**view, **own, "next_payment": upcoming}
 
     async def _update(self, subscription_id: str, params: SubscriptionUpdateParams) -> None:
         # The parameters state the result, so a repeated request is harmless; the same request may be needed

@@ -49,7 +49,9 @@ RESOURCES: Final[Mapping[str, Resource]] = {
     "invoice": Resource("/v1/invoices", prefixes=("in",), expand=("payments",)),
     "invoice_payment": Resource("/v1/invoice_payments"),
     "subscription": Resource("/v1/subscriptions", prefixes=("sub",), expand=("latest_invoice.payments",)),
-    "subscription_schedule": Resource("/v1/subscription_schedules", prefixes=("sub_sched",)),
+    "subscription_schedule": Resource(
+        "/v1/subscription_schedules", prefixes=("sub_sched",), expand=("phases.items.price",)
+    ),
     "customer": Resource("/v1/customers", prefixes=("cus",)),
     "product": Resource("/v1/products", prefixes=("prod",)),
     "price": Resource("/v1/prices", prefixes=("price",)),

@@ -17,7 +17,7 @@ from ..cards import TestCard
 from ..objects import billing as objects
 from ..objects import catalog
 from ..paying import Attempt
-from . import calendar, collection, invoicing, pending_updates, subscriptions
+from . import calendar, collection, invoicing, pending_updates, phases, subscriptions
 from .proration import change_lines
 
 
@@ -139,6 +139,8 @@ def preview(account: Account, params: Json) -> Json:
     if sub["status"] in subscriptions.ENDED or (ending and details.get("cancel_at") != ""):
         raise StripeApiError(404, "No upcoming invoices for this subscription.", code="invoice_upcoming_none")
     upcoming = change.after
+    if phase := phases.next_phase(account, upcoming, upcoming["items"]["data"][0]["current_period_end"]):
+        phases.apply(account, upcoming, phase)
     for item in upcoming["items"]["data"]:
         start = item["current_period_end"]
         item["current_period_start"] = start
@@ -161,6 +163,12 @@ def _changed_items(account: Account, sub: Json, given_items: list[Json]) -> list
     for index, given in enumerate(given_items):
         where = f"items[{index}]"
         price = _price(account, given, where)
+        if price is not None and sub["currency"] not in catalog.unit_amounts(account, price):
+            raise invalid(
+                f"The price specified only supports `{price['currency']}`. This doesn't match the expected "
+                f"currency: `{sub['currency']}`.",
+                param=f"{where}[price]",
+            )
         if "id" in given:
             item = next((item for item in items if item["id"] == given["id"]), None)
             if item is None:

@@ -14,6 +14,7 @@ from ..clock import DAY, HOUR
 from ..money import format_amount, minimum_charge
 from ..objects import billing as objects
 from ..objects import payments
+from ..objects.catalog import unit_amounts
 
 DRAFT_FOR = HOUR
 """How long a renewal's invoice stays a draft before Stripe finalises and charges it."""
@@ -25,8 +26,9 @@ def cycle_lines(account: Account, sub: Json, *, free: bool = False) -> list[Json
     for item in sub["items"]["data"]:
         price = item["price"]
         name = account.get("product", price["product"])["name"]
-        amount = 0 if free else price["unit_amount"] * item["quantity"]
-        shown = format_amount(price["unit_amount"], price["currency"])
+        unit_amount = unit_amounts(account, price)[sub["currency"]]
+        amount = 0 if free else unit_amount * item["quantity"]
+        shown = format_amount(unit_amount, sub["currency"])
         text = f"{item['quantity']} × {name} (at {shown} / {price['recurring']['interval']})"
         lines.append(
             objects.line(
@@ -34,6 +36,7 @@ def cycle_lines(account: Account, sub: Json, *, free: bool = False) -> list[Json
                 item,
                 amount,
                 f"Trial period for {name}" if free else text,
+                currency=sub["currency"],
                 start=item["current_period_start"],
                 end=item["current_period_end"],
                 proration=False,
@@ -171,6 +174,7 @@ def one_time(account: Account, session: Json, items: list[Json]) -> Json:
             shown,
             item["amount_subtotal"],
             item["description"],
+            currency=session["currency"],
             start=now,
             end=now,
             proration=False,

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from ..account import Account
 from ..api_errors import Json
 from ..objects import billing as objects
+from ..objects.catalog import unit_amounts
 
 
 def share(amount: int, start: int, end: int, moment: int) -> int:
@@ -30,7 +31,7 @@ def change_lines(
         if item is None:
             continue
         start, end = item["current_period_start"], item["current_period_end"]
-        whole = 0 if free else item["price"]["unit_amount"] * item["quantity"]
+        whole = 0 if free else unit_amounts(account, item["price"])[sub["currency"]] * item["quantity"]
         name = account.get("product", item["price"]["product"])["name"]
         lines.append(
             objects.line(
@@ -38,6 +39,7 @@ def change_lines(
                 item,
                 sign * share(whole, start, end, moment),
                 f"{words} {name} after {day}",
+                currency=sub["currency"],
                 start=moment,
                 end=end,
                 proration=True,

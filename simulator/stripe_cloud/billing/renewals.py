@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ..account import Account
 from ..api_errors import Json
 from ..paying import Attempt
-from . import calendar, changes, collection, invoicing, resumption, subscriptions
+from . import calendar, changes, collection, invoicing, phases, resumption, subscriptions
 
 
 def payment_settled(account: Account, invoice: Json, attempt: Attempt) -> None:
@@ -58,6 +58,7 @@ def _new_period(account: Account, sub: Json) -> None:
             subscriptions.pause(account, sub, "trial_end_without_payment_method")
             return
     subscriptions.drop_spent_discounts(account, sub)
+    phases.enter_next(account, sub)
     with account.changing(sub, "customer.subscription.updated"):
         for item in sub["items"]["data"]:
             start = item["current_period_end"]

@@ -63,6 +63,22 @@ def price(account: Account, params: Json, product_id: str) -> Json:
     }
 
 
+def currency_option(unit_amount: int | None, tax_behavior: str) -> Json:
+    return {
+        "custom_unit_amount": None,
+        "tax_behavior": tax_behavior,
+        "unit_amount": unit_amount,
+        "unit_amount_decimal": decimal_text(unit_amount),
+    }
+
+
+def unit_amounts(account: Account, price_object: Json) -> dict[str, int]:
+    """What a price costs by currency: its own, and those of `currency_options`."""
+    options = account.behind(price_object["id"]).get("currency_options", {})
+    others = {currency: option["unit_amount"] for currency, option in options.items()}
+    return {price_object["currency"]: price_object["unit_amount"], **others}
+
+
 def _recurring(params: Json) -> Json:
     return {
         "interval": params["interval"],

@@ -50,6 +50,18 @@ def _settings(sub: Json) -> Json:
     }
 
 
+def phase_item(price: str, quantity: int, metadata: Json) -> Json:
+    return {
+        "billing_thresholds": None,
+        "discounts": [],
+        "metadata": metadata,
+        "plan": price,
+        "price": price,
+        "quantity": quantity,
+        "tax_rates": [],
+    }
+
+
 def _phase(sub: Json, items: list[Json], start: int, end: int) -> Json:
     return {
         "add_invoice_items": [],
@@ -58,18 +70,7 @@ def _phase(sub: Json, items: list[Json], start: int, end: int) -> Json:
         "default_tax_rates": [],
         "discounts": [],
         "end_date": end,
-        "items": [
-            {
-                "billing_thresholds": None,
-                "discounts": [],
-                "metadata": item["metadata"],
-                "plan": item["plan"]["id"],
-                "price": item["price"]["id"],
-                "quantity": item["quantity"],
-                "tax_rates": [],
-            }
-            for item in items
-        ],
+        "items": [phase_item(item["price"]["id"], item["quantity"], item["metadata"]) for item in items],
         "metadata": {},
         "proration_behavior": "create_prorations",
         "start_date": start,

@@ -87,6 +87,10 @@ def create_price(account: Account, params: Json) -> Json:
         with account.changing(holder, "price.updated"):
             holder["lookup_key"] = None
     price = account.add(objects.price(account, params, product["id"]))
+    account.behind(price["id"])["currency_options"] = {
+        currency: objects.currency_option(given["unit_amount"], given.get("tax_behavior", "unspecified"))
+        for currency, given in params.get("currency_options", {}).items()
+    }
     account.emit("price.created", price)
     return price
 
@@ -188,13 +192,8 @@ def list_promotion_codes(account: Account, params: Json) -> Json:
 
 @included("price", "currency_options")
 def _currency_options(account: Account, price: Json) -> Any:
-    own = {
-        "custom_unit_amount": None,
-        "tax_behavior": price["tax_behavior"],
-        "unit_amount": price["unit_amount"],
-        "unit_amount_decimal": price["unit_amount_decimal"],
-    }
-    return {price["currency"]: own}
+    own = objects.currency_option(price["unit_amount"], price["tax_behavior"])
+    return {price["currency"]: own, **account.behind(price["id"]).get("currency_options", {})}
 
 
 @included("coupon", "applies_to")

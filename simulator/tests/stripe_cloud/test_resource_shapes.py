@@ -151,7 +151,8 @@ async def test_every_endpoint_returns_what_the_sdk_declares(shop: Shop) -> None:
     await call(v1.subscriptions.pause, sub.id, {})
     await call(v1.subscriptions.resume, sub.id, {"payment_behavior": "resume_on_payment_success"})
     schedule = await call(v1.subscription_schedules.create, {"from_subscription": sub.id})
-    await call(v1.subscription_schedules.retrieve, schedule.id)
+    await call(v1.subscription_schedules.retrieve, schedule.id, {"expand": ["phases.items.price"]})
+    await call(v1.subscription_schedules.update, schedule.id, {"end_behavior": "release"})
     await call(v1.subscription_schedules.release, schedule.id)
     await call(v1.invoices.create_preview, {"subscription": sub.id})
     await call(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments.billing.upcoming import is_proration
 from stripe_payments.errors import PaymentError
+from stripe_payments.rfc3339 import format_time
 from tests.unit.stripe_payments.engine import (
     BUSINESS,
     MONTHLY,
@@ -525,6 +527,53 @@ async def test_a_schedule_does_not_keep_a_buyer_in_a_plan(engine: Engine, cloud:
     assert error.code == "not_changeable"
 
 
+async def test_what_a_schedule_has_planned_is_listed_and_happens(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe()
+    schedule = await at_dashboard(cloud, "/v1/subscription_schedules", from_subscription=subscription)
+    current = schedule["phases"][0]
+    later = {"items": [{"price": _price_id(cloud, BUSINESS)}], "end_date": current["end_date"] + 31 * DAY}
+    now = {"items": [{"price": _price_id(cloud, MONTHLY)}], "start_date": current["start_date"]}
+    phases = [now | {"end_date": current["end_date"]}, later]
+    await at_dashboard(cloud, f"/v1/subscription_schedules/{schedule['id']}", phases=phases)
+    await engine.reconciler.sync(subscription, "made at Stripe")
+    (listed,) = await engine.subscriptions.list("it", preview=True)
+    assert listed["planned_change"] == {
+        "date": format_time(current["end_date"]),
+        "price": BUSINESS,
+        "title": "Business",
+        "amount": 1499,
+        "currency": "eur",
+        "interval": "month",
+    }
+    assert listed["next_payment"]["amount"] == 1499
+    cloud.advance(32 * DAY)
+    await engine.reconciler.sync(subscription, "time")
+    assert charged(cloud) == [499, 1499]
+    assert await engine.reason("monitoring") == "active"
+    cloud.advance(32 * DAY)
+    await engine.reconciler.sync(subscription, "time")
+    (listed,) = await engine.subscriptions.list(preview=True)
+    assert (listed["plan"], listed["planned_change"]) == ("business", None)
+
+
+async def test_without_the_permission_a_schedule_is_not_shown(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe()
+    await at_dashboard(cloud, "/v1/subscription_schedules", from_subscription=subscription)
+    await engine.reconciler.sync(subscription, "made at Stripe")
+    cloud.set_faults(method="GET", path="/v1/subscription_schedules", status=403)
+    (listed,) = await engine.subscriptions.list(preview=True)
+    assert engine.asked("/v1/subscription_schedules", "GET") == 1
+    assert (listed["id"], listed["planned_change"]) == (subscription, None)
+    cloud.set_faults()
+    (listed,) = await engine.subscriptions.list(preview=True)
+    assert listed["planned_change"] is None, "it changes nothing"
+
+
+def _price_id(cloud: StripeCloud, alias: str) -> str:
+    found = (price for price in cloud.account.newest_first("price") if price["lookup_key"] == alias)
+    return str(next(found)["id"])
+
+
 async def test_a_plan_that_was_to_end_changes_and_goes_on(engine: Engine, cloud: StripeCloud) -> None:
     subscription = await engine.subscribe()
     cloud.advance(10 * DAY)
@@ -538,6 +587,72 @@ async def test_a_plan_that_was_to_end_changes_and_goes_on(engine: Engine, cloud:
     assert await engine.reason("monitoring") == "active"
     cloud.advance(32 * DAY)
     assert charged(cloud)[2:] == [1499]
+
+
+async def _price_in_dollars(engine: Engine, cloud: StripeCloud, **options: Any) -> None:
+    """The business plan's price, at Stripe and in the catalog, whose own currency is the dollar."""
+    product = cloud.account.get("price", next(one["id"] for one in cloud.account.newest_first("price")))
+    await at_dashboard(
+        cloud,
+        "/v1/prices",
+        product=product["product"],
+        unit_amount=1799,
+        currency="usd",
+        recurring={"interval": "month"},
+        lookup_key=BUSINESS,
+        transfer_lookup_key="true",
+        **options,
+    )
+    price = replace(engine.settings.prices[BUSINESS], amount=1799, currency="usd")
+    engine.change(prices={**engine.settings.prices, BUSINESS: price})
+
+
+async def test_a_price_with_an_amount_in_the_subscriptions_currency_can_be_changed_to(
+    engine: Engine, cloud: StripeCloud
+) -> None:
+    """`currency_options`: a customer pays in the currency of the first subscription."""
+    await _price_in_dollars(engine, cloud, currency_options={"eur": {"unit_amount": 1599}})
+    subscription = await engine.subscribe()
+    cloud.advance(10 * DAY)
+    preview = await engine.subscriptions.preview_change(subscription, BUSINESS)
+    assert (preview["currency"], preview["renewal_amount"]) == ("eur", 1599)
+    assert 0 < preview["amount_due"] < 1100
+    changed = await engine.subscriptions.change_plan(subscription, BUSINESS)
+    assert charged(cloud) == [499, preview["amount_due"]]
+    assert (changed["plan"], changed["amount"], changed["currency"]) == ("business", 1599, "eur")
+    (listed,) = await engine.subscriptions.list(preview=True)
+    assert (listed["amount"], listed["currency"]) == (1599, "eur")
+    assert (listed["next_payment"]["amount"], listed["next_payment"]["currency"]) == (1599, "eur")
+    cloud.advance(32 * DAY)
+    assert charged(cloud)[2:] == [1599]
+
+
+async def test_without_stripes_preview_such_a_change_shows_the_price_in_that_currency(
+    engine: Engine, cloud: StripeCloud
+) -> None:
+    await _price_in_dollars(engine, cloud, currency_options={"eur": {"unit_amount": 1599}})
+    subscription = await engine.subscribe()
+    real = engine.stripe.preview_invoice
+
+    async def refused(params: Any, key: str) -> Any:
+        if params.get("preview_mode") == "recurring":
+            raise PaymentError("stripe_key_permission")
+        return await real(params, key)
+
+    engine.stripe.preview_invoice = refused  # type: ignore[method-assign, assignment]
+    preview = await engine.subscriptions.preview_change(subscription, BUSINESS)
+    assert (preview["currency"], preview["renewal_amount"]) == ("eur", 1599)
+    assert preview["next_payment"]["source"] == "list_price"
+
+
+async def test_a_price_without_the_subscriptions_currency_is_refused(
+    engine: Engine, cloud: StripeCloud
+) -> None:
+    await _price_in_dollars(engine, cloud, currency_options={"gbp": {"unit_amount": 1299}})
+    subscription = await engine.subscribe()
+    error = await refusal(engine.subscriptions.preview_change(subscription, BUSINESS))
+    assert error.code == "not_changeable"
+    assert "currency" in error.message_in("en")
 
 
 async def test_an_end_that_was_announced_stays_until_the_change_is_paid(

@@ -19,7 +19,7 @@ from stripe_payments.stripe_api import object_kind
 from stripe_payments.sync.fetch import FOLLOWED
 from tests.histories.life import COMMANDS, DAY, VERBS, Command, Life
 from tests.histories.observer import Observer, decisions
-from tests.histories.reference import Decision
+from tests.histories.reference import Decision, plans_of
 from tests.histories.router import IN_MEMORY, Router
 
 COMMAND = st.tuples(st.sampled_from(VERBS), st.integers(0, 5), st.integers(0, 11))
@@ -150,6 +150,63 @@ def test_what_long_histories_found(history: str, reason: str) -> None:
     assert seen["a"][1] == reason
 
 
+def kinds_of(life: Life) -> set[str]:
+    """The kinds of situations that a life has had up to now, of those that are easily forgotten."""
+    found = {f"dispute {one['status']}" for one in life.rows("dispute")}
+    found |= {f"refund {one['status']}" for one in life.rows("refund")}
+    found |= {f"plan {one['status']}" for one in life.rows("subscription")}
+    found |= {f"schedule {one['status']}" for one in life.rows("subscription_schedule")}
+    found |= {f"payment {one['status']}" for one in life.rows("payment_intent")}
+    found |= {f"invoice {one['status']}" for one in life.rows("invoice")}
+    for refund in life.rows("refund"):
+        charge = life.account.get("charge", refund["charge"])
+        found.add("refund in part" if refund["amount"] < charge["amount"] else "refund in full")
+    for dispute in life.rows("dispute"):
+        charge = life.account.get("charge", dispute["charge"])
+        if dispute["amount"] < charge["amount"]:
+            found.add("dispute in part")
+    for schedule in life.rows("subscription_schedule"):
+        if len(schedule["phases"]) > 1 and schedule["status"] == "released":
+            found.add("schedule changed the plan")
+    for sub in life.rows("subscription"):
+        found |= {"pause_collection"} if sub["pause_collection"] else set()
+        found |= {"second item"} if len(sub["items"]["data"]) > 1 else set()
+        found |= {"quantity"} if sub["items"]["data"][0]["quantity"] > 1 else set()
+        found |= {"discount"} if sub["discounts"] else set()
+        found |= {"pending update"} if sub["pending_update"] else set()
+        found |= {"by invoice"} if sub["collection_method"] == "send_invoice" else set()
+    for invoice in life.rows("invoice"):
+        paid = [one for one in life.rows("invoice_payment") if one["invoice"] == invoice["id"]]
+        found |= {"several payments"} if sum(one["status"] == "paid" for one in paid) > 1 else set()
+        found |= {"credit"} if (invoice["starting_balance"] or 0) < 0 else set()
+    plans = plans_of(life.account, life.unlocks, life.options)
+    return found | {f"upgrade {plan.wanting}" for plan, _ in plans if plan.wanting}
+
+
+KINDS = {
+    *("dispute needs_response", "dispute won", "dispute lost", "dispute appeal_under_review"),
+    *("dispute prevented", "dispute in part", "refund succeeded", "refund failed", "refund in part"),
+    *("refund in full", "plan active", "plan trialing", "plan past_due", "plan unpaid", "plan paused"),
+    *("plan incomplete", "plan incomplete_expired", "plan canceled", "schedule active", "schedule released"),
+    *("schedule changed the plan", "payment processing", "payment succeeded", "invoice open", "invoice paid"),
+    *("invoice void", "invoice uncollectible", "pause_collection", "second item", "quantity", "discount"),
+    *("pending update", "by invoice", "several payments", "credit", "upgrade pending", "upgrade unpaid"),
+}
+
+
+def test_the_histories_have_every_kind_of_situation() -> None:
+    """A property that holds for lives without bank debits says nothing about bank debits."""
+    found: set[str] = set()
+    for seed in range(60):
+        chance, life = Random(seed), Life(seed)
+        for _ in range(40):
+            life.apply((chance.choice(VERBS), chance.randrange(6), chance.randrange(12)))
+            found |= kinds_of(life)
+        if found >= KINDS:
+            return
+    assert found >= KINDS, f"never: {sorted(KINDS - found)}"
+
+
 @pytest.mark.parametrize("verb", sorted(COMMANDS))
 def test_every_command_does_something(verb: str) -> None:
     """A life whose commands are all refused would prove nothing."""
@@ -161,6 +218,7 @@ def test_every_command_does_something(verb: str) -> None:
         "cancel": "subscribe 0 0",
         "keep": "subscribe 0 0, cancel 0 1",
         "pause": "subscribe 0 0",
+        "schedule": "subscribe 0 0",
         "change": "subscribe 0 0",
         "second item": "subscribe 0 0",
         "quantity": "subscribe 0 0",

@@ -221,11 +221,18 @@ return baseclass.extend({
 	},
 
 	/** When it renews and for how much, as far as that is known. */
-	renewal({ next_payment: next, current_period_end, amount, currency }) {
-		const words = _('Renews on %s for %s.').format(format.date(next?.date ?? current_period_end),
-			format.money(next?.amount ?? amount, next?.currency ?? currency));
+	renewal({ next_payment: next, planned_change: planned, current_period_end, amount, currency }) {
+		const words = [ _('Renews on %s for %s.').format(format.date(next?.date ?? current_period_end),
+			format.money(next?.amount ?? amount, next?.currency ?? currency)) ];
 
-		return (next?.source == 'list_price') ? `${words} ${listPrice()}` : words;
+		if (next?.source == 'list_price')
+			words.push(listPrice());
+
+		if (planned)
+			words.push(_('The seller has planned a change: from %s it is %s, %s.').format(
+				format.date(planned.date), planned.title ?? planned.price, amountOf(planned)));
+
+		return words.join(' ');
 	},
 
 	/** Asks what changing costs, says so, and changes once it is confirmed. */
@@ -237,7 +244,8 @@ return baseclass.extend({
 		const dialog = new page.Dialog({
 			title: _('Change to %s').format(item.title),
 			nodes: [
-				E('p', {}, [ E('strong', {}, [ item.title ]), ' ', amountOf(price) ]),
+				/* A subscription keeps its currency: what the plan costs in another one is previewed below. */
+				E('p', {}, [ E('strong', {}, [ item.title ]), ' ', (price.currency == subscription.currency) ? amountOf(price) : '' ]),
 				this.isEnding(subscription)
 					? E('p', {}, [ _('Your subscription was to end. With this change it renews again.') ]) : '',
 				words
