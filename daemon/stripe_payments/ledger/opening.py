@@ -42,7 +42,10 @@ _log = Log("ledger")
 
 _BUSY_MS: Final = 3000
 """An earlier daemon that is just stopping holds the file a little longer."""
-_CACHE_KIB: Final = 1024
+_CACHE_KIB: Final = 256
+"""Stored objects are read once, at the start; later only the pages that commits write are read again. A
+larger cache would hold the complete file, which grows with the history.
+"""
 _PAGE_BYTES: Final = 512
 """The smallest: a commit writes every page that it touches, and most touch a row here and there in a dozen
 tables.
