@@ -59,7 +59,11 @@ class PlanQuotes:
         date = max(now, start or now)
         if row.current_period_end is not None:
             date = min(date, row.current_period_end - 1)
-        self._quotes[key] = _Quote(date, self._monotonic())
+        made_at = self._monotonic()
+        self._quotes = {
+            one: held for one, held in self._quotes.items() if made_at - held.made_at < CHARGED_FOR
+        }
+        self._quotes[key] = _Quote(date, made_at)
         return date
 
     def discard(self, row: Subscription, price: Price) -> None:

@@ -418,8 +418,9 @@ class Poller:
     def _due_lost(self, lost: list[str]) -> list[str]:
         """Those whose lost dispute is to be polled again: it may have been won by an appeal."""
         now = self._clock.now() or 0
-        due = [name for name in lost if now - self._lost_polled.get(name, 0) >= LOST_EVERY]
-        self._lost_polled.update(dict.fromkeys(due, now))
+        recent = {name: at for name, at in self._lost_polled.items() if now - at < LOST_EVERY}
+        due = [name for name in lost if name not in recent and now >= LOST_EVERY]
+        self._lost_polled = recent | dict.fromkeys(due, now)
         return due
 
 
