@@ -20,6 +20,7 @@ from campaigns.attack import (
     luci_pages,
     properties,
     requests_by_hand,
+    slow_clients,
     timing,
 )
 from campaigns.attack.bus_bytes import Blobmsg, BusFrames
@@ -224,6 +225,13 @@ ATTACKS: Final = (
         400,
         missing=skip_reason,
         short=0,
+    ),
+    Attack(
+        "slow-clients",
+        "slow clients in the script slots of the public gateway and of LuCI: webhooks and pages in time",
+        slow_clients.slow_clients,
+        100,
+        short=40,
     ),
     Attack("bus-rights", "a user without rights, and a daemon taken over, on the bus", bus_rights.bus_rights),
     Attack(

@@ -10,11 +10,13 @@ body that is no text (400), the daemon away or silent (503).
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 
+from simulator.browser_front.script_slots import NO_RESPONSE, ScriptSlots
 from ubus_py import Client, Encodable, StatusError, Table, UbusError
 
 MOUNTS: Final = ("/api/payments", "/payment-success", "/payment-cancel")
@@ -47,6 +49,24 @@ def mounted(path: str) -> bool:
     return any(path == mount or path.startswith(f"{mount}/") for mount in MOUNTS)
 
 
+async def in_a_slot(
+    slots: ScriptSlots, script: Callable[[], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """The response of a script that takes one of uhttpd's slots."""
+    try:
+        async with slots.held():
+            return await script()
+    except TimeoutError:
+        return silent()
+
+
+def silent() -> web.Response:
+    """uhttpd's own words for a script that ends without an answer."""
+    response = web.Response(status=502, text=NO_RESPONSE)
+    response.force_close()
+    return response
+
+
 class Gateway:
     """Carries requests to the bus object ``stripe-payments.http`` and its replies back."""
 
@@ -61,13 +81,8 @@ class Gateway:
         try:
             async with asyncio.timeout(BODY_TIMEOUT):
                 body = await self._body(request)
-        except (
-            TimeoutError,
-            ConnectionResetError,
-        ):  # uhttpd's own words for a script that ends without an answer
-            silent = web.Response(status=502, text="The process did not produce any response")
-            silent.force_close()
-            return silent
+        except (TimeoutError, ConnectionResetError):
+            return silent()
         if body is None:
             return _refusal(413, "Payload Too Large", "body_too_large", "The body is longer than 512 KiB.")
         try:

@@ -10,6 +10,9 @@ from aiohttp import web
 from simulator.browser_front import gateway
 from simulator.browser_front.json_rpc import JsonRpc
 from simulator.browser_front.pages import Pages
+from simulator.browser_front.public_gateway import serve
+from simulator.browser_front.request_limits import too_large
+from simulator.browser_front.script_slots import ScriptSlots
 from simulator.browser_front.sessions import SCRIPT_NAME
 from simulator.browser_front.static_files import TYPES, StaticFiles
 from ubus_py import STRING, Call, Client, Method, Object, Status, StatusError, UbusError, Value
@@ -36,6 +39,7 @@ class BrowserFront:
         self._gateway = gateway.Gateway(self._bus)
         self._pages = Pages(self._bus, root, self._files, luci_src)
         self._runner: web.AppRunner | None = None
+        self.slots = ScriptSlots()
         self.url = ""
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -48,14 +52,7 @@ class BrowserFront:
 
     async def open_port(self, host: str, port: int) -> None:
         """Serve; ``url`` is where."""
-        application = web.Application()
-        application.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
-        address = self._runner.addresses[0]
-        self.url = f"http://{address[0]}:{address[1]}"
+        self._runner, self.url = await serve(self._handle, host, port)
 
     async def stop(self) -> None:
         """Stop serving and leave the bus."""
@@ -84,13 +81,16 @@ class BrowserFront:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
+        if (refused := too_large(request)) is not None:
+            return refused
         try:
             if gateway.mounted(path):
-                return await self._gateway.handle(request)
+                return await gateway.in_a_slot(self.slots, lambda: self._gateway.handle(request))
             if path == UBUS or path.startswith(f"{UBUS}/"):
                 return await self._rpc.handle(request, path.removeprefix(UBUS))
             if path == SCRIPT_NAME or path.startswith(f"{SCRIPT_NAME}/"):
-                return await self._pages.handle(request, unquote(path.removeprefix(SCRIPT_NAME)))
+                page = unquote(path.removeprefix(SCRIPT_NAME))
+                return await gateway.in_a_slot(self.slots, lambda: self._pages.handle(request, page))
         except UbusError as error:
             return web.Response(status=502, text=f"The bus does not answer: {error}\n")
         if path == "/":

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +33,18 @@ async def exchange(host: str, port: int, case: Case) -> list[Answer]:
         return answers
     finally:
         await hang_up(writer)
+
+
+async def status_of_long_head(host: str, port: int, lengths: Sequence[int]) -> int:
+    """The status of a GET with headers of those lengths; the server may reset the connection at once."""
+
+    def ask() -> bytes:
+        head = "".join(f"X-{number}: {'a' * length}\r\n" for number, length in enumerate(lengths))
+        with socket.create_connection((host, port), PATIENCE_S) as connection:
+            connection.sendall(f"GET /api/payments/health HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode())
+            return connection.recv(100)
+
+    return int((await asyncio.to_thread(ask)).split()[1])
 
 
 async def half_a_body(host: str, port: int) -> bytes:
@@ -95,6 +109,9 @@ async def _one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host:
 
 async def _read(reader: asyncio.StreamReader, method: str) -> Answer:
     status_line = (await reader.readline()).decode("latin-1").rstrip().split(" ", 2)
+    if status_line[1:2] == ["100"]:  # Continue
+        await reader.readline()
+        return await _read(reader, method)
     headers: dict[str, str] = {}
     while line := (await reader.readline()).strip():
         name, _, value = line.decode("latin-1").partition(":")

@@ -248,6 +248,25 @@ CASES: Final = [
         error="invalid_json",
         reaches_daemon=False,
     ),
+    Case(
+        "two lengths that differ",
+        "/api/payments/webhook",
+        method="POST",
+        headers=(("Content-Length", "3"),),
+        body=b"{}",
+        status=400,
+        content_type=None,
+        reaches_daemon=False,
+    ),
+    Case(
+        "a client that expects to be answered before it sends its body",
+        "/api/payments/webhook",
+        method="POST",
+        headers=(("Expect", "100-continue"),),
+        body=b"{}",
+        received={"body": "{}"},
+        told_headers={"expect": None},
+    ),
     AWAY,
     Case(
         "the daemon is away while a buyer comes back from paying: a page, not JSON",
@@ -270,3 +289,13 @@ CASES: Final = [
         then=Case("the next one", "/api/payments/health", daemon=False, status=503, reaches_daemon=False),
     ),
 ]
+
+
+LONG_HEADS: Final = {
+    "16 headers of 1 KB": (16 * [1000], 200),
+    "20 headers of 1 KB": (20 * [1000], 431),
+    "one header of 5 KB": ([5000], 413),
+}
+"""Lengths of headers, and the status with which the web server answers: by itself, but for the first. It then
+resets the connection, so these are no `Case`.
+"""

@@ -11,8 +11,9 @@ import pytest
 from simulator.browser_front import BrowserFront, gateway
 from simulator.ubus_broker import UbusBroker
 from tests.conformance.echoing_daemon import EchoingDaemon, SilentDaemon
-from tests.conformance.exchange import check, exchange, half_a_body
-from tests.conformance.gateway_cases import AWAY, CAP, CASES, LONG, Case
+from tests.conformance.exchange import check, exchange, half_a_body, status_of_long_head
+from tests.conformance.gateway_cases import AWAY, CAP, CASES, LONG, LONG_HEADS, Case
+from tests.conformance.script_slots import three_slow_clients_hold_luci_as_long_as_their_bodies_may_take
 from ubus_py import Client
 
 
@@ -61,6 +62,26 @@ async def test_long_bodies_at_once_do_not_push_each_other_off_the_bus(front: Bro
         answers = await asyncio.gather(*exchanges)
     assert [answer.status for (answer,) in answers] == [200] * 12
     assert [len(received["body"]) for received in daemon.received] == [CAP] * 12
+
+
+@pytest.mark.parametrize(("lengths", "status"), LONG_HEADS.values(), ids=LONG_HEADS)
+async def test_long_heads(front: BrowserFront, lengths: list[int], status: int) -> None:
+    address = urlsplit(front.url)
+    host, port = str(address.hostname), int(address.port or 0)
+    async with Client(str(front.bus_path)) as bus:
+        await bus.publish(EchoingDaemon().object())
+        assert await status_of_long_head(host, port, lengths) == status
+
+
+async def test_three_slow_clients_hold_luci_as_long_as_their_bodies_may_take(
+    front: BrowserFront, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "BODY_TIMEOUT", 0.5)
+    address = urlsplit(front.url)
+    await three_slow_clients_hold_luci_as_long_as_their_bodies_may_take(
+        str(address.hostname), int(address.port or 0), 0.5
+    )
+    assert front.slots.used == 0
 
 
 async def test_a_slow_body_ends_its_connection(front: BrowserFront, monkeypatch: pytest.MonkeyPatch) -> None:
