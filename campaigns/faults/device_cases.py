@@ -154,7 +154,7 @@ class _Combination:
 
     async def _wrong(self) -> str | None:
         try:
-            bus = await self.router.observer.on_the_bus()
+            bus = await self.router.observer.on_the_bus(timeout_s=5)
             uci = self.router.observer.in_uci()
         except (UbusError, UciError, OSError) as error:
             return f"{type(error).__name__}: {error}"

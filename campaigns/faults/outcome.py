@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from campaigns.faults.observer import without_repeats
 from campaigns.faults.pasts import PREMIUM
 from campaigns.faults.router_under_test import NotRightError, RefusedError, RouterUnderTest
 from campaigns.faults.scenarios import After
+from tests.flows.feature_observer import without_repeats
 from ubus_py import UbusError
 
 __all__ = ["Leniency", "comes_right", "files_are_whole", "left_over"]
@@ -58,7 +58,7 @@ async def comes_right(router: RouterUnderTest, after: Callable[[], After], lenie
 
 async def _wrong_with_features(router: RouterUnderTest, after: After) -> str | None:
     try:
-        features = await router.observer.on_the_bus()
+        features = await router.observer.on_the_bus(timeout_s=5)
         status = await router.call("status")
     except (UbusError, RefusedError) as error:
         return f"no answer: {error}"

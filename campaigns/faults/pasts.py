@@ -47,7 +47,6 @@ class Pasts:
         async with World(state=making, configured=name != "boxed") as world:
             await _LIVES[name](Subscriber(world))
         (making / "router/var/log/stripe-payments.log").unlink()
-        (making / "router/etc/hotplug.d/stripe-payments/50-test").unlink()
         await asyncio.to_thread(_a_minute_passes, making / LEDGER)
         return _complete(making, folder)
 

@@ -16,10 +16,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from campaigns.faults.flash import CUTS, Flash, Plan, Point
-from campaigns.faults.observer import Observer
 from simulator.daemon_process import REPOSITORY
 from simulator.world import World
 from stripe_payments.errors import CODES
+from tests.flows.feature_observer import FeatureObserver
 from ubus_py import CallTimeout, ConnectionLost, Status, StatusError
 
 __all__ = ["DAEMON", "PATIENCE_S", "NotRightError", "RefusedError", "RouterUnderTest"]
@@ -74,7 +74,7 @@ class RouterUnderTest:
         self.world = World(state=folder)
         self.state = self.world.root / "etc/stripe-payments"
         self.flash = Flash(self.state, folder / "flash")
-        self.observer = Observer(self.world)
+        self.observer = FeatureObserver(self.world)
         self.chance = Random(seed)
         self.struck: list[Point] = []
         self.refusals: list[str] = []

@@ -9,13 +9,11 @@ import pytest
 
 from simulator.router.uci_file import parse
 from simulator.world import World
-from ubus_py import Client, Event
+from tests.flows.feature_observer import FeatureObserver
+from ubus_py import Client
 
 ONETIME = "price_premium_onetime"
 FEATURE = "remote_backup_daily"
-HOTPLUG_SCRIPT = """#!/bin/sh
-echo "$ACTION $FEATURE $SOURCE" >> "{log}"
-"""
 
 
 class Buyer:
@@ -23,13 +21,8 @@ class Buyer:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.events: list[Event] = []
-        self.hotplug_log = world.root / "var/log/hotplug"
-        script = world.root / "etc/hotplug.d/stripe-payments/50-test"
-        script.parent.mkdir(parents=True, exist_ok=True)
-        script.write_text(HOTPLUG_SCRIPT.format(log=self.hotplug_log))
-        script.chmod(0o755)
-        world.bus.listen("stripe-payments.*", self.events.append)
+        self.observer = FeatureObserver(world)
+        self.events = self.observer.events
 
     async def listens(self) -> Self:
         """Waits until the bus delivers events to them."""
@@ -71,38 +64,22 @@ class Buyer:
         section = parse("stripe-features", file.read_text()).section(feature)
         return dict(section.options) if section else {}
 
-    def hotplug(self) -> list[str]:
-        """What the hotplug scripts saw: "unlock FEATURE SOURCE" lines."""
-        return self.hotplug_log.read_text().splitlines() if self.hotplug_log.exists() else []
-
     async def everywhere(self, feature: str = FEATURE, *, unlocked: bool, patience_s: float = 30.0) -> None:
         """Waits until bus, UCI file, hotplug and event listener agree on `feature`."""
-        action = "unlock" if unlocked else "lock"
 
         async def agreed() -> bool:
-            reported = [
-                event.data["unlocked"]
-                for event in self.events
-                if event.name == "stripe-payments.feature" and event.data.get("feature") == feature
-            ]
-            scripts = [line.split()[0] for line in self.hotplug() if line.split()[1:2] == [feature]]
             return (
                 await self.world.answers_unlocked(feature) is unlocked
                 and self.in_uci(feature).get("unlocked") == ("1" if unlocked else "0")
-                and reported[-1:] == [unlocked]
-                and scripts[-1:] == [action]
+                and [event["unlocked"] for event in self.observer.listeners()[feature]][-1:] == [unlocked]
+                and self.observer.scripts()[feature][-1:] == ["unlock" if unlocked else "lock"]
             )
 
         await self.world.wait_until(agreed, patience_s=patience_s)
 
     def unlock_count(self, feature: str = FEATURE) -> int:
         """How many `stripe-payments.feature` events unlocked it."""
-        return sum(
-            event.name == "stripe-payments.feature"
-            and event.data.get("feature") == feature
-            and event.data.get("unlocked") is True
-            for event in self.events
-        )
+        return sum(event["unlocked"] is True for event in self.observer.listeners()[feature])
 
     async def payment(self, payment_id: str) -> dict[str, Any]:
         """`payment_status` over the bus."""

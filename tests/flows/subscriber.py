@@ -76,34 +76,25 @@ class Subscriber(Buyer):
         )
 
     async def _agree(self, unlocked: frozenset[str], reason: str | None) -> bool:
-        features = (await self.call("features"))["features"]
+        features = await self.observer.on_the_bus()
         if {name for name, held in features.items() if held["unlocked"]} != unlocked:
             return False
         if reason is not None and {features[name]["reason"] for name in unlocked or PREMIUM} != {reason}:
             return False
-        return all(self._tells(name, held) for name, held in features.items())
+        return self.observer.disagreement(features) is None and all(
+            self._delivered(name, held) for name, held in features.items()
+        )
 
-    def _tells(self, name: str, held: dict[str, Any]) -> bool:
-        section = self.in_uci(name)
-        if section:
-            in_uci = {option: section.get(option) or None for option in ("source", "plan", "until", "reason")}
-            on_bus = {option: held[option] or None for option in ("source", "plan", "until", "reason")}
-            if section.get("unlocked") != ("1" if held["unlocked"] else "0") or in_uci != on_bus:
-                return False
-        elif held["unlocked"]:
-            return False
-        reported = [
-            event.data
-            for event in self.events
-            if event.name == "stripe-payments.feature" and event.data.get("feature") == name
-        ]
+    def _delivered(self, name: str, held: dict[str, Any]) -> bool:
+        """Whether listeners and scripts have the state of a feature; what never changed is locked."""
+        reported = self.observer.listeners()[name]
         if (reported[-1]["unlocked"] if reported else False) is not held["unlocked"]:
             return False
-        if reported and (reported[-1]["source"], reported[-1]["reason"]) != (held["source"], held["reason"]):
+        if reported and any((reported[-1][field] or None) != held[field] for field in ("source", "reason")):
             return False
         scripts = self.flips(name)
         return (scripts[-1] if scripts else "lock") == ("unlock" if held["unlocked"] else "lock")
 
     def flips(self, feature: str) -> list[str]:
         """The calls of the hotplug scripts for a feature: unlock, lock, unlock, …"""
-        return [line.split()[0] for line in self.hotplug() if line.split()[1:2] == [feature]]
+        return self.observer.scripts()[feature]

@@ -27,7 +27,7 @@ async def test_nothing_locks_and_everything_comes_back(tmp_path: Path) -> None:
         await subscriber.agreed(everything)
         before: Any = await subscriber.call("features")
         history: Any = await subscriber.call("transactions")
-        flips = subscriber.hotplug()
+        flips = subscriber.observer.scripts()
 
         ledger = await damage(world)
         await world.control("faults", {"drop_connection": True})
@@ -44,7 +44,7 @@ async def test_nothing_locks_and_everything_comes_back(tmp_path: Path) -> None:
         await subscriber.agreed(everything)
         assert await subscriber.call("features") == before
         assert await subscriber.call("transactions") == history
-        assert subscriber.hotplug() == flips, "no script ever heard of a lock"
+        assert subscriber.observer.scripts() == flips, "no script ever heard of a lock"
         assert [grant["feature"] for grant in (await subscriber.call("grants"))["grants"]] == [
             "phone_support"
         ]

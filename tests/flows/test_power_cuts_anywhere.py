@@ -62,5 +62,5 @@ async def test_paid_once_and_unlocked(world: World, buyer: Buyer, seed: int) -> 
         made = (await world.account.request("GET", kind))["data"]
         assert len(made) == 1, f"{len(made)} {kind}"
     # delivered at least once, and never of a lock in between
-    assert {line.split()[0] for line in buyer.hotplug() if line.split()[1] == FEATURE} == {"unlock"}
+    assert set(buyer.observer.scripts()[FEATURE]) == {"unlock"}
     assert "Traceback" not in world.daemon.log_text()

@@ -112,7 +112,7 @@ async def test_a_bank_debit_that_fails_never_unlocks(subscriber: Subscriber) -> 
     payment = await subscriber.payment(session_id)
     assert payment["failure"]["reason"] == "debit_failed"
     await subscriber.agreed(NOTHING)
-    assert subscriber.hotplug() == []
+    assert subscriber.observer.scripts() == {}
 
 
 async def test_a_total_of_nothing_unlocks(subscriber: Subscriber) -> None:

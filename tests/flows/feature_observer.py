@@ -8,7 +8,7 @@ from simulator.router.uci_file import UciError, parse
 from simulator.world import World
 from ubus_py import Event
 
-__all__ = ["Observer", "without_repeats"]
+__all__ = ["FeatureObserver", "without_repeats"]
 
 _SCRIPT = """#!/bin/sh
 echo "$ACTION $FEATURE $SOURCE" >> "{log}"
@@ -21,8 +21,8 @@ def without_repeats(delivered: list[str]) -> list[str]:
     return [word for word, _ in groupby(delivered)]
 
 
-class Observer:
-    """Records everything that `world` delivers from now on; make it before the world starts."""
+class FeatureObserver:
+    """Records everything that `world` delivers from now on."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -30,6 +30,7 @@ class Observer:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._log.unlink(missing_ok=True)
         script = world.root / "etc/hotplug.d/stripe-payments/50-observer"
+        script.parent.mkdir(parents=True, exist_ok=True)
         script.write_text(_SCRIPT.format(log=self._log))
         script.chmod(0o755)
         self.events: list[Event] = []
@@ -76,9 +77,9 @@ class Observer:
                 found[section.name] = {**options, "unlocked": options["unlocked"] == "1"}
         return found
 
-    async def on_the_bus(self) -> dict[str, dict[str, Any]]:
+    async def on_the_bus(self, timeout_s: float = 30.0) -> dict[str, dict[str, Any]]:
         """Each feature as the daemon has it. Raises what the bus raises."""
-        answer: Any = await self._world.bus.call("stripe-payments", "features", {}, timeout=5)
+        answer: Any = await self._world.bus.call("stripe-payments", "features", {}, timeout=timeout_s)
         return {
             name: {option: held[option] or (False if option == "unlocked" else None) for option in _SHOWN}
             for name, held in answer["features"].items()
