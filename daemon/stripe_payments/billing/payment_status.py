@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.billing.declines import failure
+from stripe_payments.billing.transaction_list import presentment
 from stripe_payments.errors import PaymentError
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.stripe_api import is_transient, object_kind
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from stripe_payments.settings import Settings
     from stripe_payments.sync import Poller, Reconciler
     from stripe_payments.sync.payment_facts import Payment
-    from stripe_payments.sync.plan_facts import InvoiceMoney
     from stripe_payments.sync.projection import State
     from stripe_payments.sync.stripe_objects import Invoice
 
@@ -51,13 +51,15 @@ class PaymentStatusService:
 
     async def show(self, payment_id: str, locale: str | None = None) -> dict[str, Any]:
         """Return {status, amount, currency, payment_date, id, payment_id, item, title, amount_refunded,
-        receipt_url, final, failure}.
+        receipt_url, final, failure, presentment}.
 
         status: paid, pending, unpaid, failed, expired, refunded, partially_refunded, disputed,
         no_payment_required; amounts in minor units; payment_date RFC 3339, null until paid; id: the
         Checkout session, payment_id: its payment intent, once it has one; final false while this may still
         change (an open session can be paid with another card after a decline); failure {code, decline_code,
-        reason, message} or null. Raises invalid_argument, payment_not_found, and Stripe's errors.
+        reason, message} or null; presentment {amount, currency} or null: what the buyer was charged in a
+        currency of their own (Adaptive Pricing). Raises invalid_argument, payment_not_found, and Stripe's
+        errors.
         """
         kind = object_kind(payment_id)
         if kind not in ("checkout.session", "payment_intent", "charge", "invoice", "subscription"):
@@ -86,10 +88,12 @@ class PaymentStatusService:
             return self._of_subscription(state, row, locale) if row is not None else None
         if kind == "invoice":
             invoice = state.parsed.invoices.get(payment_id)
-            return self._of_invoice(invoice, state.invoices[payment_id], locale) if invoice else None
+            return self._of_invoice(state, invoice, locale) if invoice else None
         paid = _payment(state, payment_id, kind)
         if paid is not None:
-            return self._of_payment(paid, locale)
+            return self._of_payment(state, paid, locale)
+        if (invoice := _invoice(state, payment_id, kind)) is not None:
+            return self._of_invoice(state, invoice, locale)
         checkout = await self._ledger.read(lambda tx: tx.checkouts.by_session(payment_id))
         return self._of_checkout(checkout, locale) if checkout is not None else None
 
@@ -110,9 +114,10 @@ class PaymentStatusService:
             receipt_url=None,
             final=expired,
             failure=None,
+            presentment=None,
         )
 
-    def _of_payment(self, paid: Payment, locale: str | None) -> dict[str, Any]:
+    def _of_payment(self, state: State, paid: Payment, locale: str | None) -> dict[str, Any]:
         why = None
         if paid.failure_code or paid.decline_code:
             cause = failure(paid.failure_code, paid.decline_code)
@@ -135,10 +140,11 @@ class PaymentStatusService:
             receipt_url=paid.receipt_url,
             final=paid.final,
             failure=why,
+            presentment=_presentment(state, paid),
         )
 
-    def _of_invoice(self, invoice: Invoice, money: InvoiceMoney, locale: str | None) -> dict[str, Any]:
-        status = invoice.status
+    def _of_invoice(self, state: State, invoice: Invoice, locale: str | None) -> dict[str, Any]:
+        status, money = invoice.status, state.invoices[invoice.id]
         paid_at = invoice.paid_at or invoice.finalized_at or invoice.created
         return self._answer(
             status=money.outcome or _INVOICE.get(status, "unpaid"),
@@ -153,12 +159,13 @@ class PaymentStatusService:
             receipt_url=invoice.hosted_invoice_url,
             final=status in ("paid", "void") and money.dispute != "open",
             failure=None,
+            presentment=presentment(state, invoice.id),
         )
 
     def _of_subscription(self, state: State, held: Subscription, locale: str | None) -> dict[str, Any]:
         raw = state.parsed.subscriptions.get(held.id)
         invoice = state.parsed.invoices.get(raw.latest_invoice or "") if raw is not None else None
-        last = self._of_invoice(invoice, state.invoices[invoice.id], locale) if invoice is not None else {}
+        last = self._of_invoice(state, invoice, locale) if invoice is not None else {}
         change = held.unpaid_change
         owed = held.owed or (change.state if change is not None else None)
         return self._answer(
@@ -174,6 +181,7 @@ class PaymentStatusService:
             receipt_url=last.get("receipt_url"),
             final=False,  # it renews, so it is fetched for every request
             failure=None,
+            presentment=last.get("presentment"),
         ) | {"payment_date": last.get("payment_date")}
 
     def _answer(
@@ -197,6 +205,21 @@ class PaymentStatusService:
             "title": sold.title_in(locale) if sold is not None else item,
             **rest,
         }
+
+
+def _invoice(state: State, payment_id: str, kind: str) -> Invoice | None:
+    """The invoice that a payment intent or charge paid, or tried to pay."""
+    charge = state.parsed.charges.get(payment_id) if kind == "charge" else None
+    intent = charge.payment_intent if charge is not None else payment_id
+    return next((one for one in state.parsed.invoices.values() if intent in one.payment_intents), None)
+
+
+def _presentment(state: State, paid: Payment) -> dict[str, Any] | None:
+    """Of a one-time payment, by its payment intent; of the first payment of a plan, by the invoice."""
+    session = state.parsed.sessions.get(paid.id)
+    if session is not None and session.invoice is not None and paid.for_plan:
+        return presentment(state, session.invoice)
+    return presentment(state, paid.payment_intent or paid.id)
 
 
 def _payment(state: State, payment_id: str, kind: str) -> Payment | None:

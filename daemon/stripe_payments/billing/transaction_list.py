@@ -71,19 +71,22 @@ class History:
 
 
 def _presentment(state: State, row: TransactionRow) -> dict[str, Any] | None:
-    """From Stripe's payment intent or refund, or the charges that paid an invoice."""
-    ids = [row.id]
-    if row.kind == "invoice":
-        ids = [charge.id for charge in state.parsed.charges_of_invoice.get(row.id, ())]
+    found = presentment(state, row.id)
+    return {**found, "amount": -found["amount"]} if found is not None and row.kind == "refund" else found
+
+
+def presentment(state: State, payment_id: str) -> dict[str, Any] | None:
+    """What the buyer was charged, or refunded, in a currency of their own, {amount (minor units), currency};
+    None without one. From Stripe's payment intent or refund, or the charges that paid an invoice.
+    """
+    invoice = state.parsed.charges_of_invoice.get(payment_id)
+    ids = [charge.id for charge in invoice] if invoice is not None else [payment_id]
     details = [expanded(state.objects.get(one, {}).get("presentment_details")) for one in ids]
     found = [one for one in details if one is not None and one.get("presentment_currency")]
     if not found:
         return None
     amount = sum(integer(one.get("presentment_amount")) or 0 for one in found)
-    return {
-        "amount": -amount if row.kind == "refund" else amount,
-        "currency": found[0]["presentment_currency"],
-    }
+    return {"amount": amount, "currency": found[0]["presentment_currency"]}
 
 
 def page(

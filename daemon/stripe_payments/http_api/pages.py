@@ -173,7 +173,9 @@ def _details(
     price = settings.price(checkout.price_alias)
     sold = settings.sellable(price.of) if price else None
     charged = payment if found.state not in ("open", "canceled", "expired") else {}
-    currency = charged.get("currency") or ""
+    # in the buyer's own currency, where Stripe's page converted the price
+    shown = charged.get("presentment") or charged
+    currency = shown.get("currency") or ""
     notes: list[str] = []
     if found.state == "waiting" and parts.stripe.state.status == "unreachable":
         notes.append(texts["waiting_offline"])
@@ -188,7 +190,7 @@ def _details(
         "checkout_url": checkout.url if found.state == "open" else None,
         "features": features if found.state == "paid" else [],
         "features_heading": texts["paid_features" if unlocked else "paid_unlocking"],
-        "amount": decimal_amount(charged["amount"], currency) if currency else None,
+        "amount": decimal_amount(shown["amount"], currency) if currency else None,
         "currency": currency.upper(),
         "paid_at": charged.get("payment_date"),
         "why": failure["message"] if failure else None,

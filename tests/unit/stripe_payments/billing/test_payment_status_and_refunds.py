@@ -308,7 +308,7 @@ async def test_the_history_has_what_the_buyer_paid_in_their_own_currency(
     engine: Engine, cloud: StripeCloud, price: str
 ) -> None:
     """Adaptive Pricing: Stripe's page converts the price, and the card is charged the converted amount."""
-    await engine.buy(price)
+    session = await engine.buy(price)
     (row,) = (await engine.history.page())["transactions"]
     assert row["presentment"] is None
     paid = {"presentment_amount": 5899, "presentment_currency": "usd"}
@@ -321,3 +321,6 @@ async def test_the_history_has_what_the_buyer_paid_in_their_own_currency(
     (row,) = (await engine.history.page())["transactions"]
     assert row["currency"] == "eur"
     assert row["presentment"] == {"amount": 5899, "currency": "usd"}
+    for payment_id in (session, row["id"], made["id"]):
+        shown = await engine.status.show(payment_id)
+        assert (shown["currency"], shown["presentment"]) == ("eur", row["presentment"]), payment_id

@@ -71,6 +71,18 @@ async def test_a_paid_purchase(shop: Shop) -> None:
     assert not [meta for meta in shown.all("meta") if meta.get("http-equiv")]
 
 
+async def test_a_page_shows_what_was_charged_in_the_buyers_currency(shop: Shop) -> None:
+    """Adaptive Pricing: Stripe's page converts the price."""
+    session_id = await shop.checkout()
+    shop.stripe.pay(session_id)
+    (intent,) = shop.stripe.account.newest_first("payment_intent")
+    with shop.stripe.account.changing(intent, None):
+        intent["presentment_details"] = {"presentment_amount": 5899, "presentment_currency": "usd"}
+    shown = await page(shop.harness, session_id)
+    (amount,) = shown.all("data")
+    assert (amount["value"], amount["data-currency"]) == ("58.99", "USD")
+
+
 async def test_opening_the_page_fetches_the_payment(shop: Shop) -> None:
     """Without a webhook, and before the next poll."""
     session_id = await shop.checkout()
