@@ -32,10 +32,14 @@ DEFAULT_SETTINGS: Json = {
     "search": True,
     "terms_of_service_url": None,
     "lists_of_deleted_customers": True,
+    "tax_percent": 0,
+    "tax_behavior": "exclusive",
+    "adaptive_pricing": False,
 }
 """The Dashboard's settings that matter here: what becomes of a subscription whose renewal cannot be
 charged, and whether the account is offered the Search API; and whether the lists of a customer that was
-deleted answer as before (which Stripe does not document).
+deleted answer as before (which Stripe does not document); the rate of automatic tax, and the tax behavior of
+prices that have none; whether buyers may pay in a currency of their own.
 """
 
 
@@ -53,6 +57,7 @@ class Account:
     ACCOUNT_ID = "acct_1RouterOSsimulat"
     NAME = "Router OS (simulator)"
     COUNTRY = "IT"
+    CURRENCY = "eur"
 
     def __init__(self, clock: Clock, *, seed: int | None = None, livemode: bool = False) -> None:
         self.clock = clock

@@ -18,7 +18,7 @@ from stripe.params import WebhookEndpointCreateParams
 
 from . import parameters, resource_shapes, timeline
 from .account import API_VERSION, Account, Cause
-from .api_errors import Json, StripeApiError, invalid, redact_key, unknown_url
+from .api_errors import Json, StripeApiError, invalid, redact_key
 from .api_keys import ApiKeys
 from .clock import Clock
 from .faults import Fault, Faults
@@ -27,7 +27,8 @@ from .idempotency import IdempotencyStore
 from .mangling import MANGLED
 from .rendering import render
 from .request_log import LoggedRequest, RequestLog
-from .routes import Route, check_simulated, find_route
+from .routes import Route, find_route
+from .simulated import check_simulated, no_endpoint
 
 FORM = "application/x-www-form-urlencoded"
 VERSIONS = frozenset(typing.get_args(parameters.declared(WebhookEndpointCreateParams)["api_version"])) | {
@@ -140,7 +141,7 @@ class StripeApi:
             raise invalid(f"Invalid Stripe API version: {entry.version}.")
         found = find_route(request.method, request.path)
         if found is None:
-            raise unknown_url(request.method, request.path)
+            raise no_endpoint(request.method, request.path)
         route, ids = found
         if request.method == "POST" and raw and request.content_type != FORM:
             raise invalid(f"Invalid request (check that your POST content type is {FORM}).")
@@ -173,7 +174,7 @@ class StripeApi:
         account.cause = Cause(entry.id, entry.idempotency_key)
         expand = params.get("expand", [])
         try:
-            check_simulated(route, params)
+            check_simulated(route.method, route.path, params)
             obj = route.handler(account, params, *ids)
             if obj["object"] not in {"list", "search_result"}:
                 obj = render(account, obj, expand)

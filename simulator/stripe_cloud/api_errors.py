@@ -76,7 +76,7 @@ def unknown_url(method: str, path: str) -> StripeApiError:
 
 def not_simulated(what: str) -> StripeApiError:
     """501: Stripe does it, the simulator does not, and says so rather than ignore it."""
-    return StripeApiError(501, f"The simulator does not do this: {what}.", kind="api_error")
+    return StripeApiError(501, f"not simulated: {what}", kind="api_error")
 
 
 def unauthorized(message: str, *, code: str | None = None) -> StripeApiError:

@@ -30,7 +30,9 @@ class ApiKeys:
         self._revoked: set[str] = set()
 
     def restrict(self, key: str, missing: list[str]) -> None:
-        """`missing`: permission names such as `rak_webhook_write`; `*` stands for all."""
+        """`missing`: permission names such as `rak_webhook_write`; `*` stands for all. Without `rak_`, the
+        refusal is the newer one, which names the permission so and has the code `more_permissions_required`.
+        """
         self._missing[key] = frozenset(missing)
 
     def revoke(self, key: str) -> None:
@@ -58,15 +60,20 @@ class ApiKeys:
     def authorize(self, key: str, route: Route, account_id: str) -> None:
         """StripeApiError 403 if a restricted key lacks what the route needs."""
         missing = self._missing.get(key, frozenset())
+        newer = route.needed.removeprefix("rak_")
+        if newer in missing:
+            raise _forbidden(key, account_id, newer, code="more_permissions_required")
         if route.needed in missing or "*" in missing:
-            raise StripeApiError(
-                403,
-                f"The provided key '{redact_key(key)}' does not have the required permissions for this "
-                f"endpoint on account "
-                f"'{account_id}'. Having the '{route.needed}' permission would allow this request to "
-                f"continue.",
-                code="more_permissions_required",
-            )
+            raise _forbidden(key, account_id, route.needed)
+
+
+def _forbidden(key: str, account_id: str, permission: str, *, code: str | None = None) -> StripeApiError:
+    return StripeApiError(
+        403,
+        f"The provided key '{redact_key(key)}' does not have the required permissions for this endpoint on "
+        f"account '{account_id}'. Having the '{permission}' permission would allow this request to continue.",
+        code=code,
+    )
 
 
 def _key_of(header: str | None) -> str | None:

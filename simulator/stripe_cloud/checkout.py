@@ -1,31 +1,23 @@
-"""Checkout sessions: creation with Stripe's checks, the buyer's submission, expiry, debits that settle later.
+"""Checkout sessions: the buyer's submission, expiry, debits that settle later.
 
-Sources: https://docs.stripe.com/payments/checkout/how-checkout-works,
-https://docs.stripe.com/api/checkout/sessions
+https://docs.stripe.com/payments/checkout/how-checkout-works
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-from . import discounts, paying
+from . import discounts, paying, presentment, taxes
 from .account import Account
 from .api_errors import Json, invalid
 from .billing import invoicing as invoices
 from .billing import subscriptions
 from .cards import Decline, TestCard, find_card
-from .clock import DAY, MINUTE
-from .money import format_amount, minimum_charge
 from .objects import billing as billing_objects
 from .objects import catalog, customers, payments
-from .objects import checkout as objects
 from .paying import Attempt
 
-SHORTEST_LIFE = 30 * MINUTE
-LONGEST_LIFE = DAY
-MAX_LINE_ITEMS = 100
 SESSION_PLACEHOLDER = "{CHECKOUT_SESSION_ID}"
 
 
@@ -36,207 +28,6 @@ class Submission:
     state: str
     decline: Decline | None = None
     challenge_url: str | None = None
-
-
-# -- creation --------------------------------------------------------------------------------------
-
-
-def create_session(account: Account, params: Json) -> Json:
-    """A new open session; StripeApiError 400 for combinations that the parameter types alone do not rule
-    out.
-    """
-    mode = params.get("mode")
-    if mode is None:
-        raise invalid("Missing required param: mode.", param="mode", code="parameter_missing")
-    _check_addresses(params)
-    _check_combination(params, mode)
-    now = account.now()
-    if (
-        "expires_at" in params
-        and not now + SHORTEST_LIFE - 1 <= params["expires_at"] <= now + LONGEST_LIFE + 1
-    ):
-        raise invalid(
-            "The `expires_at` timestamp must be between 30 minutes and 24 hours from Checkout Session "
-            "creation.",
-            param="expires_at",
-        )
-    if "customer" in params:
-        customer = account.find(params["customer"])
-        if customer is None or customer["object"] != "customer" or customer.get("deleted"):
-            raise invalid(
-                f"No such customer: '{params['customer']}'", param="customer", code="resource_missing"
-            )
-    _check_consent_and_tax(account, params)
-    applied = [
-        discounts.coupon_of(account, d, param=f"discounts[{i}]")
-        for i, d in enumerate(params.get("discounts", []))
-    ]
-    items = _line_items(account, params, mode, applied[0][0] if applied else None)
-    currency = items[0]["currency"] if items else params.get("currency")
-    if mode == "subscription" and "customer" in params:
-        subscriptions.check_currency(account, params["customer"], str(currency))
-    session = objects.session(account, params, items=items, currency=currency)
-    session["discounts"] = [{"coupon": c["id"], "promotion_code": code and code["id"]} for c, code in applied]
-    if mode != "setup" and 0 < session["amount_total"] < minimum_charge(session["currency"]):
-        least = format_amount(minimum_charge(session["currency"]), session["currency"])
-        raise invalid(
-            f"The Checkout Session's total amount must convert to at least {least}.", code="amount_too_small"
-        )
-    account.add(session, items=items, params=params)
-    account.schedule(session["expires_at"], "expire_session", session["id"])
-    return session
-
-
-def _check_addresses(params: Json) -> None:
-    hosted = params.get("ui_mode", "hosted_page") == "hosted_page"
-    if hosted and not params.get("success_url"):
-        raise invalid("Missing required param: success_url.", param="success_url", code="parameter_missing")
-    for name in ("success_url", "cancel_url", "return_url"):
-        if name in params and not is_url(params[name]):
-            raise invalid("Not a valid URL", param=name, code="url_invalid")
-
-
-def is_url(text: str) -> bool:
-    """http(s) with a host; Stripe also refuses spaces."""
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and " " not in text
-    except ValueError:
-        return False
-
-
-def _check_combination(params: Json, mode: str) -> None:
-    wrong = {
-        "payment": ("subscription_data", "setup_intent_data"),
-        "subscription": (
-            "payment_intent_data",
-            "setup_intent_data",
-            "customer_creation",
-            "invoice_creation",
-            "submit_type",
-        ),
-        "setup": ("payment_intent_data", "subscription_data", "line_items", "discounts"),
-    }[mode]
-    for name in wrong:
-        if name in params:
-            raise invalid(f"You can not pass `{name}` in `{mode}` mode.", param=name)
-    if "customer" in params and "customer_email" in params:
-        raise invalid(
-            "You may only specify one of these parameters: customer, customer_email.", param="customer_email"
-        )
-    if params.get("discounts") and "allow_promotion_codes" in params:
-        raise invalid("You may only specify one of these parameters: allow_promotion_codes, discounts.")
-    if len(params.get("discounts", [])) > 1:
-        raise invalid("You can only pass one discount.", param="discounts")
-    if mode != "setup" and not params.get("line_items"):
-        raise invalid("Missing required param: line_items.", param="line_items", code="parameter_missing")
-    if len(params.get("line_items", [])) > MAX_LINE_ITEMS:
-        raise invalid(f"You can pass at most {MAX_LINE_ITEMS} line items.", param="line_items")
-
-
-def _check_consent_and_tax(account: Account, params: Json) -> None:
-    """What depends on the account's settings, and on a customer that exists already."""
-    if (
-        params.get("consent_collection", {}).get("terms_of_service") == "required"
-        and not (account.settings["terms_of_service_url"])
-    ):
-        raise invalid(
-            "You cannot collect consent to your terms of service unless a URL is set in the Stripe "
-            "Dashboard. Update your public business details at https://dashboard.stripe.com/settings/public.",
-            param="consent_collection[terms_of_service]",
-        )
-    update = params.get("customer_update", {})
-    if update and "customer" not in params:
-        raise invalid("`customer_update` can only be used with `customer`.", param="customer_update")
-    if "customer" not in params:
-        return
-    if params.get("tax_id_collection", {}).get("enabled") and update.get("name") != "auto":
-        raise invalid(
-            "Tax ID collection requires updating business name on the customer. To enable tax ID collection "
-            "for an existing customer, please set `customer_update[name]` to `auto`.",
-            param="tax_id_collection",
-        )
-    customer = account.get("customer", params["customer"], param="customer")
-    taxed = params.get("automatic_tax", {}).get("enabled")
-    if taxed and not customer.get("address") and update.get("address") != "auto":
-        raise invalid(
-            "Automatic tax calculation in Checkout requires a valid address on the Customer. Add a valid "
-            "address to the Customer or set `customer_update[address]` to `auto`.",
-            param="automatic_tax",
-            code="customer_tax_location_invalid",
-        )
-
-
-def _line_items(account: Account, params: Json, mode: str, coupon: Json | None) -> list[Json]:
-    prices: list[tuple[Json, Json, Json]] = []
-    for index, given in enumerate(params.get("line_items", [])):
-        where = f"line_items[{index}]"
-        price = _price(account, given, where)
-        if "quantity" not in given or given["quantity"] < 1:
-            raise invalid(f"Quantity is required. Add `quantity` to `{where}`", param=f"{where}[quantity]")
-        prices.append((given, price, account.get("product", price["product"])))
-    if prices and len({price["currency"] for _, price, _ in prices}) > 1:
-        raise invalid(
-            "You can not mix prices of different currencies in one Checkout Session.", param="line_items"
-        )
-    recurring = [price["type"] == "recurring" for _, price, _ in prices]
-    if mode == "payment" and any(recurring):
-        raise invalid(
-            "You specified `payment` mode but passed a recurring price. Either switch to `subscription` "
-            "mode or use only "
-            "one-time prices."
-        )
-    if mode == "subscription" and not any(recurring):
-        raise invalid(
-            "You must provide at least one recurring price in `subscription` mode when using prices."
-        )
-    trial = mode == "subscription" and subscriptions.trial_wanted(params.get("subscription_data", {}))
-    items: list[Json] = []
-    for given, price, product in prices:
-        shown = {**price, "unit_amount": 0} if trial and price["type"] == "recurring" else price
-        quantity = given["quantity"]
-        off = (
-            discounts.amount_off(coupon, shown["unit_amount"] * quantity, price["currency"]) if coupon else 0
-        )
-        item = objects.line_item(
-            account, shown, quantity, product, discount=off, metadata=given.get("metadata", {})
-        )
-        item["price"] = price
-        items.append(item)
-    return items
-
-
-def _price(account: Account, given: Json, where: str) -> Json:
-    if "price" in given:
-        price = account.get("price", given["price"], param=f"{where}[price]")
-        product = account.find(price["product"])
-        if not price["active"]:
-            raise invalid(
-                "The price specified is inactive. This field only accepts active prices.",
-                param=f"{where}[price]",
-            )
-        if product is None or product.get("deleted") or not product["active"]:
-            raise invalid(
-                f"The product {price['product']} is marked as inactive, and thus new purchases of it are "
-                f"disabled.",
-                param=f"{where}[price]",
-            )
-        return price
-    if "price_data" not in given:
-        raise invalid(
-            f"Missing required param: {where}[price].", param=f"{where}[price]", code="parameter_missing"
-        )
-    data = given["price_data"]
-    if "product" in data:
-        product_id = account.get("product", data["product"], param=f"{where}[price_data][product]")["id"]
-    elif "product_data" in data:
-        product_id = account.add(catalog.product(account, {**data["product_data"], "active": False}))["id"]
-    else:
-        raise invalid(f"Missing required param: {where}[price_data][product].", code="parameter_missing")
-    return account.add(catalog.price(account, {**data, "active": False}, product_id))
-
-
-# -- the buyer's side ------------------------------------------------------------------------------
 
 
 def payment_needed(session: Json) -> bool:
@@ -266,6 +57,24 @@ def apply_code(account: Account, session: Json, text: str) -> None:
         session["amount_total"] = sum(item["amount_total"] for item in items)
 
 
+def add_tax(account: Account, session: Json) -> None:
+    """Where the buyer's address is known, with automatic tax: that of each line item."""
+    if not session["automatic_tax"]["enabled"]:
+        return
+    customer = account.find(session["customer"]) or {"tax_exempt": "none"}
+    items = account.behind(session["id"])["items"]
+    for item in items:
+        price = catalog.priced_in(account, item["price"], item["currency"])
+        net = item["amount_subtotal"] - item["amount_discount"]
+        entry = (
+            taxes.tax_on(account, net, price["tax_behavior"]) if customer["tax_exempt"] == "none" else None
+        )
+        item["amount_tax"] = entry["amount"] if entry else 0
+        item["amount_total"] = net + taxes.total([entry] if entry else [], "exclusive")
+    session["total_details"]["amount_tax"] = sum(item["amount_tax"] for item in items)
+    session["amount_total"] = sum(item["amount_total"] for item in items)
+
+
 def submit(
     account: Account,
     session: Json,
@@ -273,10 +82,11 @@ def submit(
     card: str,
     email: str | None = None,
     name: str | None = None,
+    currency: str | None = None,
     authenticated: bool | None = None,
 ) -> Submission:
     """The buyer presses "Pay".  `card`: a test card's number or short name; ignored where nothing is to be
-    paid.
+    paid. `currency`: one that the buyer chose, where Adaptive Pricing offers it.
 
     Raises StripeApiError 400 when the session is not open or the card is none of the test cards.
     """
@@ -292,6 +102,12 @@ def submit(
             param="card",
         )
     details = _customer_details(account, session, email, name)
+    add_tax(account, session)
+    if currency is not None and currency != session["currency"]:
+        if not session["adaptive_pricing"]["enabled"]:
+            raise invalid("This Checkout Session has no Adaptive Pricing.", param="currency")
+        shown = presentment.details(session["amount_total"] or 0, session["currency"], currency)
+        session["presentment_details"] = shown
     if not payment_needed(session):
         chosen = None
     if session["mode"] == "setup":
@@ -304,7 +120,12 @@ def submit(
     if attempt is None:
         return _complete(account, session, details, "no_payment_required")
     if attempt.state == "requires_action":
-        account.behind(session["id"])["pending"] = {"card": card, "email": email, "name": name}
+        account.behind(session["id"])["pending"] = {
+            "card": card,
+            "email": email,
+            "name": name,
+            "currency": currency,
+        }
         return Submission("requires_action", challenge_url=f"{account.public_url}/c/pay/{session['id']}/3ds")
     if attempt.state == "declined":
         return Submission("declined", attempt.decline)
@@ -407,6 +228,8 @@ def _pay_once(
         account.emit("payment_intent.created", intent)
     elif intent["amount"] != session["amount_total"]:
         intent["amount"] = session["amount_total"]
+    if "presentment_details" in session:
+        intent["presentment_details"] = session["presentment_details"]
     method = _method(account, card, customer if data.get("setup_future_usage") else None, details)
     return paying.confirm(account, intent, method, card, on_session=True, authenticated=authenticated)
 

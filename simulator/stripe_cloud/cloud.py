@@ -133,12 +133,14 @@ class StripeCloud:
         name: str | None = None,
         challenge: str = "complete",
         promotion_code: str | None = None,
+        currency: str | None = None,
     ) -> Json:
         """What the buyer does on the Checkout page. In live mode the test cards stand for real ones.
 
         Returns `{"status": paid|processing|declined|requires_action, "decline_code"?, "code"?, "message"?,
         "session"}`. `challenge`: what happens if the bank asks for 3-D Secure: "complete", "fail", or
         "leave" it open (the status is then requires_action, and calling again with `challenge` answers it).
+        `currency`: the buyer's own, with Adaptive Pricing.
         """
         account = self.live if session_id.startswith("cs_live_") else self.account
         session = account.get("checkout.session", session_id)
@@ -147,7 +149,7 @@ class StripeCloud:
         else:
             if promotion_code:
                 checkout.apply_code(account, session, promotion_code)
-            result = checkout.submit(account, session, card=card, email=email, name=name)
+            result = checkout.submit(account, session, card=card, email=email, name=name, currency=currency)
             if result.state == "requires_action" and challenge != "leave":
                 result = checkout.answer_challenge(account, session, passed=challenge == "complete")
         answer: Json = {"status": result.state, "session": session}
@@ -184,9 +186,11 @@ class StripeCloud:
     ) -> Json:
         """A dispute about a charge or payment intent: `outcome` open, won or lost (opened first if need be,
         about `amount` of it), inquiry, prevented (with `case_type` block or resolution), or, where it was
-        lost, appeal_needs_response, appeal_under_review and then won or lost.
+        lost, appeal_needs_response, appeal_under_review and then won or lost. An open one can be moved to
+        under_review, an inquiry to warning_under_review or warning_closed.
         """
-        if outcome not in {"open", "inquiry", "won", "lost", "prevented", *disputes.APPEALED}:
+        moves = {"under_review", "warning_under_review", "warning_closed"}
+        if outcome not in {"open", "inquiry", "won", "lost", "prevented", *moves, *disputes.APPEALED}:
             raise invalid(f"unknown outcome: {outcome}", param="outcome")
         found = self.account.find(object_id)
         if found is not None and found["object"] == "checkout.session":
@@ -198,6 +202,8 @@ class StripeCloud:
         existing = disputes.find_dispute(self.account, found)
         if outcome == "prevented":
             return disputes.prevent(self.account, found, case_type)
+        if outcome in moves:
+            return disputes.move(self.account, found, outcome)
         if existing is not None and (outcome in disputes.APPEALED or existing["status"] in disputes.APPEALED):
             return disputes.decide_appeal(self.account, existing, outcome)
         if outcome in {"open", "inquiry"} or existing is None or existing["status"] not in disputes.OPEN:

@@ -35,6 +35,7 @@ class Control:
             ("POST", "/_sim/faults", self._set_faults),
             ("DELETE", "/_sim/faults", self._reset_faults),
             ("POST", "/_sim/dispute", self._dispute),
+            ("POST", "/_sim/refunds/{id}/fail", self._fail_refund),
             ("POST", "/_sim/customers/{id}/card", self._change_card),
             ("POST", "/_sim/keys", self._keys),
             ("POST", "/_sim/settings", self._settings),
@@ -48,7 +49,7 @@ class Control:
         return [web.route(method, path, _answering(handler)) for method, path, handler in table]
 
     async def _pay(self, request: web.Request) -> Json:
-        body = await _body(request, "card", "email", "name", "challenge", "promotion_code")
+        body = await _body(request, "card", "email", "name", "challenge", "promotion_code", "currency")
         for name, value in body.items():
             if not isinstance(value, str):
                 raise invalid(f"{name} is a string", param=name)
@@ -90,6 +91,13 @@ class Control:
         details = {name: body[name] for name in ("amount", "case_type") if name in body}
         return self._cloud.dispute(target, body.get("outcome", "open"), **details)
 
+    async def _fail_refund(self, request: web.Request) -> Json:
+        """`{"charge_follows": true}`: whether the charge's amount_refunded goes back too (not documented)."""
+        body = await _body(request, "charge_follows")
+        refund = request.match_info["id"]
+        self._cloud.fail_refund(refund, charge_follows=bool(body.get("charge_follows", True)))
+        return self._cloud.account.get("refund", refund)
+
     async def _change_card(self, request: web.Request) -> Json:
         body = await _body(request, "card")
         return self._cloud.change_card(request.match_info["id"], str(body.get("card", "")))
@@ -110,14 +118,19 @@ class Control:
         """`{"dunning_ends_with": "canceled" | "unpaid" | "past_due" | "paused", "search": false}`: an
         account that is not offered the Search API; `"lists_of_deleted_customers": false`: they answer
         `resource_missing`, which Stripe does not document either way. `"terms_of_service_url"`: that of
-        the public details, without which no consent to the terms can be collected.
+        the public details, without which no consent to the terms can be collected. `"tax_percent"`: the
+        rate of automatic tax; `"tax_behavior"`: "inclusive" or "exclusive", of prices that have none;
+        `"adaptive_pricing"`: whether new Checkout sessions offer the buyer's currency.
         """
-        body = await _body(
-            request, "dunning_ends_with", "search", "lists_of_deleted_customers", "terms_of_service_url"
-        )
-        for name in ("search", "lists_of_deleted_customers"):
+        body = await _body(request, *self._cloud.account.settings)
+        for name in ("search", "lists_of_deleted_customers", "adaptive_pricing"):
             if not isinstance(body.get(name, True), bool):
                 raise invalid(f"{name} is true or false", param=name)
+        percent = body.get("tax_percent", 0)
+        if not isinstance(percent, int) or isinstance(percent, bool) or not 0 <= percent < 100:
+            raise invalid("tax_percent is a whole number below 100", param="tax_percent")
+        if body.get("tax_behavior", "inclusive") not in {"inclusive", "exclusive"}:
+            raise invalid("tax_behavior is inclusive or exclusive", param="tax_behavior")
         if body.get("dunning_ends_with", "canceled") not in AFTERWARDS:
             raise invalid(f"dunning_ends_with is one of {', '.join(AFTERWARDS)}", param="dunning_ends_with")
         self._cloud.account.settings.update(body)

@@ -62,6 +62,22 @@ def after_refund(account: Account, charge: Json) -> None:
         account.emit("charge.dispute.closed", dispute)
 
 
+def move(account: Account, charge: Json, status: str) -> Json:
+    """Evidence was submitted (`under_review`), or an inquiry ends without a dispute (`warning_closed`)."""
+    dispute = find_dispute(account, charge)
+    inquiry = status.startswith("warning_")
+    if dispute is None or dispute["status"] not in OPEN:
+        raise invalid(f"Charge {charge['id']} has no open dispute.")
+    if inquiry != dispute["status"].startswith("warning_"):
+        raise invalid(f"Dispute {dispute['id']} is {dispute['status']}: it cannot become {status}.")
+    over = status == "warning_closed"
+    with account.changing(dispute, None if over else "charge.dispute.updated"):
+        dispute.update(status=status, is_charge_refundable=inquiry and not over)
+    if over:
+        account.emit("charge.dispute.closed", dispute)
+    return dispute
+
+
 def decide_appeal(account: Account, dispute: Json, status: str) -> Json:
     """A lost dispute goes on: appeal_needs_response, appeal_under_review, and won or lost after that.
 

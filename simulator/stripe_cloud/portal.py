@@ -6,7 +6,7 @@ https://docs.stripe.com/customer-management
 from __future__ import annotations
 
 from .account import Account, merge_metadata
-from .api_errors import Json, StripeApiError, invalid
+from .api_errors import Json, StripeApiError, invalid, not_simulated
 from .billing import changes, collection, subscriptions
 from .cards import TestCard
 from .objects import customers
@@ -27,12 +27,14 @@ def default_configuration(account: Account) -> Json:
 
 
 def create_configuration(account: Account, params: Json) -> Json:
+    _check_pause(params)
     configuration = account.add(objects.configuration(account, params, is_default=False))
     account.emit("billing_portal.configuration.created", configuration)
     return configuration
 
 
 def update_configuration(account: Account, params: Json, configuration_id: str) -> Json:
+    _check_pause(params)
     configuration = account.get("billing_portal.configuration", configuration_id)
     with account.changing(configuration, "billing_portal.configuration.updated"):
         for name, value in params.items():
@@ -47,6 +49,12 @@ def update_configuration(account: Account, params: Json, configuration_id: str) 
                 configuration[name] = value if value != "" else None
         configuration["updated"] = account.now()
     return configuration
+
+
+def _check_pause(params: Json) -> None:
+    given = params.get("features", {}).get("subscription_pause", {})
+    if given.get("enabled") and "duration" not in given:
+        raise not_simulated("a pause in the portal that ends by itself, the default duration")
 
 
 def create_session(account: Account, params: Json) -> Json:
@@ -107,6 +115,24 @@ def cancel(account: Account, sub: Json) -> None:
 def keep(account: Account, sub: Json) -> None:
     """Take a cancellation back."""
     changes.update(account, sub, {"cancel_at": ""})
+
+
+def allowed(account: Account, session: Json, feature: str) -> bool:
+    """Whether the session's configuration has a feature, such as `subscription_cancel`."""
+    configuration = account.get("billing_portal.configuration", session["configuration"])
+    return bool(configuration["features"][feature]["enabled"])
+
+
+def pause(account: Account, sub: Json) -> None:
+    """The customer pauses: the status is `paused`, as after the API's `/pause`."""
+    if sub["status"] in {"active", "trialing", "past_due"}:
+        subscriptions.pause(account, sub, "pause_requested")
+
+
+def resume(account: Account, sub: Json) -> None:
+    """The customer goes on, and pays for it."""
+    if sub["status"] == "paused":
+        subscriptions.resume(account, sub, {"payment_behavior": "resume_on_payment_success"})
 
 
 def pay_open_invoices(account: Account, customer: Json) -> str | None:

@@ -17,6 +17,7 @@ from ..cards import TestCard
 from ..objects import billing as objects
 from ..objects import catalog
 from ..paying import Attempt
+from ..simulated import check_billable
 from . import calendar, collection, invoicing, pending_updates, phases, subscriptions
 from .proration import change_lines
 
@@ -115,6 +116,9 @@ def preview(account: Account, params: Json) -> Json:
     retrieved.
     """
     details = params.get("subscription_details", {})
+    recurring = params.get("preview_mode") == "recurring"
+    if recurring:  # what a renewal costs: no prorations, neither of this change nor of former ones
+        details = {**details, "proration_behavior": "none"}
     if "subscription" in params:
         sub = deepcopy(account.get("subscription", params["subscription"], param="subscription"))
     elif "customer" in params and details.get("items"):
@@ -131,7 +135,7 @@ def preview(account: Account, params: Json) -> Json:
         ]
         return _as_preview(account, _draft(account, sub, lines, "upcoming"), details.get("proration_date"))
     change = work_out(account, sub, details)
-    waiting = deepcopy(account.behind(sub["id"]).get("pending_lines", []))
+    waiting = [] if recurring else deepcopy(account.behind(sub["id"]).get("pending_lines", []))
     if change.lines and (change.at_once or details.get("proration_behavior") == "always_invoice"):
         invoice = _draft(account, change.after, waiting + change.lines, "subscription_update")
         return _as_preview(account, invoice, details.get("proration_date"))
@@ -163,12 +167,8 @@ def _changed_items(account: Account, sub: Json, given_items: list[Json]) -> list
     for index, given in enumerate(given_items):
         where = f"items[{index}]"
         price = _price(account, given, where)
-        if price is not None and sub["currency"] not in catalog.unit_amounts(account, price):
-            raise invalid(
-                f"The price specified only supports `{price['currency']}`. This doesn't match the expected "
-                f"currency: `{sub['currency']}`.",
-                param=f"{where}[price]",
-            )
+        if price is not None:
+            catalog.priced_in(account, price, sub["currency"])
         if "id" in given:
             item = next((item for item in items if item["id"] == given["id"]), None)
             if item is None:
@@ -222,6 +222,7 @@ def _price(account: Account, given: Json, where: str) -> Json | None:
         raise invalid(
             "The price specified is inactive. This field only accepts active prices.", param=f"{where}[price]"
         )
+    check_billable(price)
     return price
 
 
@@ -393,7 +394,7 @@ def _preview_of_new(account: Account, params: Json, details: Json) -> Json:
             )
         )
     sub["items"] = objects.items_list(sub["id"], items)
-    sub["currency"] = items[0]["price"]["currency"]
+    sub["currency"] = params.get("currency") or items[0]["price"]["currency"]
     free = details.get("trial_end") not in {None, "now"}
     return _draft(account, sub, invoicing.cycle_lines(account, sub, free=free), "upcoming")
 

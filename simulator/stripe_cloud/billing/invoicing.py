@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import discounts
+from .. import discounts, presentment, taxes
 from ..account import Account
 from ..api_errors import Json, invalid, not_simulated
 from ..clock import DAY, HOUR
 from ..money import format_amount, minimum_charge
 from ..objects import billing as objects
-from ..objects import payments
-from ..objects.catalog import unit_amounts
+from ..objects import catalog, payments
+from . import balance
 
 DRAFT_FOR = HOUR
 """How long a renewal's invoice stays a draft before Stripe finalises and charges it."""
@@ -23,12 +23,11 @@ DRAFT_FOR = HOUR
 def cycle_lines(account: Account, sub: Json, *, free: bool = False) -> list[Json]:
     """A line for each item's current period; `free`: during a trial."""
     lines = []
-    for item in sub["items"]["data"]:
+    for item in items_priced(account, sub):
         price = item["price"]
         name = account.get("product", price["product"])["name"]
-        unit_amount = unit_amounts(account, price)[sub["currency"]]
-        amount = 0 if free else unit_amount * item["quantity"]
-        shown = format_amount(unit_amount, sub["currency"])
+        amount = 0 if free else price["unit_amount"] * item["quantity"]
+        shown = format_amount(price["unit_amount"], sub["currency"])
         text = f"{item['quantity']} × {name} (at {shown} / {price['recurring']['interval']})"
         lines.append(
             objects.line(
@@ -46,6 +45,14 @@ def cycle_lines(account: Account, sub: Json, *, free: bool = False) -> list[Json
     return lines
 
 
+def items_priced(account: Account, sub: Json) -> list[Json]:
+    """The subscription's items with their prices in its currency."""
+    return [
+        {**item, "price": catalog.priced_in(account, item["price"], sub["currency"])}
+        for item in sub["items"]["data"]
+    ]
+
+
 def draft(account: Account, sub: Json, lines: list[Json], *, reason: str, preview: bool = False) -> Json:
     """An invoice with its totals.  A `preview` is not stored, uses no balance and emits nothing."""
     customer = account.find(sub["customer"]) or {"id": sub["customer"]}
@@ -60,7 +67,7 @@ def draft(account: Account, sub: Json, lines: list[Json], *, reason: str, previe
     return invoice
 
 
-def total_up(account: Account, invoice: Json, sub: Json, balance: int) -> None:
+def total_up(account: Account, invoice: Json, sub: Json, held: int) -> None:
     """Subtotal, discounts, total, and what is due after the customer's balance (negative: credit)."""
     lines = invoice["lines"]["data"]
     used: dict[str, int] = {}
@@ -81,30 +88,48 @@ def total_up(account: Account, invoice: Json, sub: Json, balance: int) -> None:
             if off > 0:
                 line["discount_amounts"].append({"amount": off, "discount": discount_id})
                 used[discount_id] = used.get(discount_id, 0) + off
+    if invoice["automatic_tax"]["enabled"] and invoice["customer_tax_exempt"] == "none":
+        _tax(account, lines)
+    all_taxes = [entry for line in lines for entry in line["taxes"]]
+    contained = taxes.total(all_taxes, "inclusive")
     subtotal = sum(line["amount"] for line in lines)
-    total = subtotal - sum(used.values())
-    due = max(0, total + balance)
-    if due < minimum_charge(invoice["currency"]):
-        due = 0
+    net = subtotal - sum(used.values()) - contained
     invoice.update(
         subtotal=subtotal,
-        subtotal_excluding_tax=subtotal,
-        total=total,
-        total_excluding_tax=total,
+        subtotal_excluding_tax=subtotal - contained,
+        total=net + contained + taxes.total(all_taxes, "exclusive"),
+        total_excluding_tax=net,
+        total_taxes=taxes.summed(all_taxes),
         total_discount_amounts=[{"amount": off, "discount": name} for name, off in used.items()],
         discounts=list(used),
-        starting_balance=balance,
-        amount_due=due,
-        amount_remaining=due,
     )
+    _apply_balance(invoice, held)
     for line in lines:
         line["discounts"] = [entry["discount"] for entry in line["discount_amounts"]]
+
+
+def _tax(account: Account, lines: list[Json]) -> None:
+    for line in lines:
+        price = account.get("price", line["pricing"]["price_details"]["price"])
+        charged = catalog.priced_in(account, price, line["currency"])
+        amount = line["amount"] - sum(entry["amount"] for entry in line["discount_amounts"])
+        entry = taxes.tax_on(account, amount, charged["tax_behavior"])
+        line["taxes"] = [entry] if entry else []
+
+
+def _apply_balance(invoice: Json, held: int) -> None:
+    """What is due of the total with the customer's balance `held`; too little to be charged stays there."""
+    due = max(0, invoice["total"] + held)
+    if due < minimum_charge(invoice["currency"]):
+        due = 0
+    invoice.update(starting_balance=held, amount_due=due, amount_remaining=due)
 
 
 def finalize(account: Account, invoice: Json) -> None:
     """Draft to open, with a number, links and a payment intent; straight to paid when nothing is due."""
     customer = account.get("customer", invoice["customer"])
     with account.changing(invoice, None):
+        _apply_balance(invoice, customer["balance"])
         sequence = customer["next_invoice_sequence"]
         invoice.update(
             status="open",
@@ -122,9 +147,10 @@ def finalize(account: Account, invoice: Json) -> None:
     with account.changing(customer, None):
         customer["next_invoice_sequence"] = sequence + 1
         customer["currency"] = invoice["currency"]
-    if customer["balance"] != invoice["ending_balance"]:
-        with account.changing(customer, "customer.updated"):
-            customer["balance"] = invoice["ending_balance"]
+    if used := invoice["ending_balance"] - invoice["starting_balance"]:
+        owed_later = invoice["amount_due"] == 0 < invoice["ending_balance"]
+        kind = "invoice_too_small" if owed_later else "applied_to_invoice"
+        balance.change(account, customer, used, kind, invoice=invoice["id"])
     account.emit("invoice.finalized", invoice)
     if invoice["amount_due"] == 0:
         mark_paid(account, invoice)
@@ -140,6 +166,10 @@ def finalize(account: Account, invoice: Json) -> None:
         ),
         setup_future_usage="off_session",
     )
+    sub = account.find(subscription_of(invoice)) or {}
+    if "presentment_details" in sub:
+        shown = sub["presentment_details"]["presentment_currency"]
+        intent["presentment_details"] = presentment.details(intent["amount"], intent["currency"], shown)
     account.add(intent, invoice=invoice["id"])
     payment = account.add(objects.invoice_payment(account, invoice, intent["id"]))
     account.behind(invoice["id"])["payment"] = payment["id"]
@@ -168,7 +198,8 @@ def one_time(account: Account, session: Json, items: list[Json]) -> Json:
     now = account.now()
     lines = []
     for item in items:
-        shown = {**item, "subscription": None, "id": None}
+        price = catalog.priced_in(account, item["price"], session["currency"])
+        shown = {**item, "price": price, "subscription": None, "id": None}
         line = objects.line(
             account,
             shown,
@@ -195,6 +226,8 @@ def one_time(account: Account, session: Json, items: list[Json]) -> Json:
     customer = account.find(session["customer"]) or {"id": session["customer"]}
     invoice = objects.invoice(account, pays, customer, lines, reason="manual")
     total = session["amount_total"]
+    if session["total_details"]["amount_tax"]:
+        _tax(account, lines)
     invoice.update(
         parent=None,
         metadata=session["invoice_creation"]["invoice_data"]["metadata"],
@@ -204,7 +237,8 @@ def one_time(account: Account, session: Json, items: list[Json]) -> Json:
         subtotal=session["amount_subtotal"],
         subtotal_excluding_tax=session["amount_subtotal"],
         total=total,
-        total_excluding_tax=total,
+        total_excluding_tax=total - session["total_details"]["amount_tax"],
+        total_taxes=taxes.summed([entry for line in lines for entry in line["taxes"]]),
         amount_due=total,
         amount_paid=total,
         ending_balance=0,
@@ -250,6 +284,19 @@ def attach_payment(account: Account, invoice: Json, intent: Json) -> None:
     with account.changing(invoice, None):
         invoice["amount_paid"] += intent["amount"]
         invoice["amount_remaining"] -= intent["amount"]
+    _lower_default(account, invoice)
+
+
+def reduce(account: Account, invoice: Json, amount: int) -> None:
+    """A credit note takes `amount` off what remains to be paid of an open invoice."""
+    with account.changing(invoice, None):
+        invoice["amount_due"] -= amount
+        invoice["amount_remaining"] -= amount
+    _lower_default(account, invoice)
+
+
+def _lower_default(account: Account, invoice: Json) -> None:
+    """The invoice's own payment is for what remains; with nothing left, the invoice is paid."""
     if invoice["amount_remaining"] == 0:
         _close_payment(account, invoice, "void_invoice")
         mark_paid(account, invoice)
@@ -302,6 +349,11 @@ def void(account: Account, invoice: Json) -> None:
         invoice.update(status="void", next_payment_attempt=None, auto_advance=False)
         invoice["status_transitions"]["voided_at"] = account.now()
     _close_payment(account, invoice, "void_invoice")
+    customer = account.find(invoice["customer"])
+    used = invoice["ending_balance"] - invoice["starting_balance"]
+    if used and customer is not None and not customer.get("deleted"):
+        # https://docs.stripe.com/changelog/2019-12-03/customer-balances-returned-voided-invoices
+        balance.change(account, customer, -used, "unapplied_from_invoice", invoice=invoice["id"])
     account.emit("invoice.voided", invoice)
 
 

@@ -15,6 +15,7 @@ from ..clock import DAY, HOUR
 from ..objects import billing as objects
 from ..objects import catalog
 from ..paying import Attempt
+from ..simulated import check_billable
 from . import calendar, collection, invoicing, resumption
 from .proration import change_lines
 
@@ -47,14 +48,18 @@ def begin(account: Account, customer: str, priced: list[tuple[Json, int, Json]],
     incomplete.
     """
     now = account.now()
-    check_currency(account, customer, priced[0][0]["currency"])
+    currency = params.get("currency") or priced[0][0]["currency"]
+    for price, _, _ in priced:
+        check_billable(price)
+        catalog.priced_in(account, price, currency)
+    check_currency(account, customer, currency)
     sent = params.get("collection_method") == "send_invoice"
     if sent and "days_until_due" not in params:
         raise invalid(
             "When using `collection_method=send_invoice`, you must also set `days_until_due`.",
             param="days_until_due",
         )
-    sub = objects.subscription(account, customer, params, currency=priced[0][0]["currency"])
+    sub = objects.subscription(account, customer, params, currency=currency)
     trial_end = _trial_end(params, now)
     end = trial_end or calendar.next_end(now, priced[0][0]["recurring"], now)
     items = [
@@ -74,6 +79,8 @@ def begin(account: Account, customer: str, priced: list[tuple[Json, int, Json]],
         sub.update(cancel_at=params["cancel_at"], canceled_at=now)
     for index, given in enumerate(params.get("discounts") or []):
         add_discount(account, sub, given, f"discounts[{index}]")
+    if "presented_in" in params:
+        sub["presentment_details"] = {"presentment_currency": params["presented_in"]}
     account.add(sub)
     account.emit("customer.subscription.created", sub)
     invoice = invoicing.draft(
@@ -122,7 +129,9 @@ def schedule_next(account: Account, sub: Json) -> None:
 
 def from_checkout(account: Account, session: Json, customer: str, items: list[Json], params: Json) -> Json:
     """The subscription a Checkout session is about to start."""
-    data = dict(params.get("subscription_data", {}))
+    data = {**params.get("subscription_data", {}), "currency": session["currency"]}
+    if "presentment_details" in session:
+        data["presented_in"] = session["presentment_details"]["presentment_currency"]
     if session["automatic_tax"]["enabled"]:
         data["automatic_tax"] = {"enabled": True}
     data["discounts"] = [

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..account import Account
-from ..api_errors import Json
+from ..api_errors import Json, invalid
 
 
 def product(account: Account, params: Json) -> Json:
@@ -72,11 +72,18 @@ def currency_option(unit_amount: int | None, tax_behavior: str) -> Json:
     }
 
 
-def unit_amounts(account: Account, price_object: Json) -> dict[str, int]:
-    """What a price costs by currency: its own, and those of `currency_options`."""
-    options = account.behind(price_object["id"]).get("currency_options", {})
-    others = {currency: option["unit_amount"] for currency, option in options.items()}
-    return {price_object["currency"]: price_object["unit_amount"], **others}
+def priced_in(account: Account, price_object: Json, currency: str) -> Json:
+    """The price as it is charged in `currency`: its own, or one of its `currency_options`."""
+    if currency == price_object["currency"]:
+        return price_object
+    option = account.behind(price_object["id"]).get("currency_options", {}).get(currency)
+    if option is None:
+        raise invalid(
+            f"The price specified only supports `{price_object['currency']}`. This doesn't match the "
+            f"expected currency: `{currency}`."
+        )
+    charged = {name: option[name] for name in ("tax_behavior", "unit_amount", "unit_amount_decimal")}
+    return {**price_object, "currency": currency, **charged}
 
 
 def _recurring(params: Json) -> Json:

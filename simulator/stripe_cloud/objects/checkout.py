@@ -39,7 +39,9 @@ def session(account: Account, params: Json, *, items: list[Json], currency: str 
     answer: dict[str, Any] = {
         "id": session_id,
         "object": "checkout.session",
-        "adaptive_pricing": {"enabled": False},
+        "adaptive_pricing": {
+            "enabled": params.get("adaptive_pricing", {}).get("enabled", account.settings["adaptive_pricing"])
+        },
         "after_expiration": None,
         "allow_promotion_codes": params.get("allow_promotion_codes"),
         "amount_subtotal": sum(item["amount_subtotal"] for item in items) if items else None,

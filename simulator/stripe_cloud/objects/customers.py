@@ -100,3 +100,26 @@ def billing_details(billing: Json) -> Json:
         "phone": billing.get("phone"),
         "tax_id": None,
     }
+
+
+def balance_transaction(
+    account: Account, customer_object: Json, amount: int, kind: str, currency: str, params: Json
+) -> Json:
+    """Of the credit balance, after `amount` was added to it."""
+    return {
+        "id": account.new_id("cbtxn_1"),
+        "object": "customer_balance_transaction",
+        "amount": amount,
+        "checkout_session": None,
+        "created": account.now(),
+        "credit_note": None,
+        "currency": currency,
+        "customer": customer_object["id"],
+        "customer_account": None,
+        "description": params.get("description"),
+        "ending_balance": customer_object["balance"],
+        "invoice": None,
+        "livemode": account.livemode,
+        "metadata": params.get("metadata") or {},
+        "type": kind,
+    }

@@ -116,7 +116,9 @@ def setup_intent(account: Account, *, customer: str | None, metadata: Json) -> J
 def charge(account: Account, intent: Json, method: Json, card: TestCard, *, authenticated: bool) -> Json:
     """A charge in the state `pending`; `paying` decides what becomes of it."""
     charge_id = account.new_id("ch_3" if card.kind == "card" else "py_3")
+    shown = {name: intent[name] for name in ("presentment_details",) if name in intent}
     return {
+        **shown,
         "id": charge_id,
         "object": "charge",
         "amount": intent["amount"],
@@ -294,7 +296,12 @@ def refund(account: Account, charge_object: Json, amount: int, params: Json) -> 
             "reference_type": "acquirer_reference_number",
             "type": "refund",
         }
+    shown: Json = {}
+    if presented := charge_object.get("presentment_details"):
+        part = round(presented["presentment_amount"] * amount / charge_object["amount"])
+        shown["presentment_details"] = {**presented, "presentment_amount": part}
     return {
+        **shown,
         "id": account.new_id("re_3" if kind == "card" else "pyr_1"),
         "object": "refund",
         "amount": amount,

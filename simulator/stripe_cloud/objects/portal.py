@@ -18,6 +18,7 @@ def configuration(account: Account, params: Json, *, is_default: bool) -> Json:
     profile = params.get("business_profile", {})
     cancel = given.get("subscription_cancel", {})
     change = given.get("subscription_update", {})
+    pause = given.get("subscription_pause", {})
     return {
         "id": account.new_id("bpc_1"),
         "object": "billing_portal.configuration",
@@ -48,7 +49,7 @@ def configuration(account: Account, params: Json, *, is_default: bool) -> Json:
             },
             "subscription_pause": {
                 "duration": {"interval_options": [], "type": "indefinite"},
-                "enabled": False,
+                "enabled": pause.get("enabled", False),
             },
             "subscription_update": {
                 "billing_cycle_anchor": None,
@@ -96,6 +97,7 @@ def _flow(given: Json) -> Json:
             "type": completion["type"],
         },
         "subscription_cancel": None,
+        "subscription_pause": None,
         "subscription_update": None,
         "subscription_update_confirm": None,
         "type": kind,

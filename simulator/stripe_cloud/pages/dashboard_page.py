@@ -31,6 +31,7 @@ class DashboardPage:
             faults=self._cloud.faults.describe(),
             sessions=list(account.newest_first("checkout.session"))[:SHOWN],
             charges=list(account.newest_first("charge"))[:SHOWN],
+            refunds=list(account.newest_first("refund"))[:SHOWN],
             subscriptions=list(account.newest_first("subscription"))[:SHOWN],
             deliveries=self._cloud.deliveries()[: -SHOWN - 1 : -1],
             requests=self._cloud.requests(limit=SHOWN)[::-1],

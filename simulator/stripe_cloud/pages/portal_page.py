@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 LASTS = 24 * 3600
 """Stripe ends a portal session an hour after the last visit; here a day, for demos that pause."""
 
+ACTIONS = {
+    "cancel": ("subscription_cancel", portal.cancel),
+    "keep": ("subscription_cancel", portal.keep),
+    "pause": ("subscription_pause", portal.pause),
+    "resume": ("subscription_pause", portal.resume),
+}
+"""Button → the feature of the configuration that it needs, and what it does."""
+
 
 class PortalPage:
     def __init__(self, cloud: StripeCloud) -> None:
@@ -36,11 +44,13 @@ class PortalPage:
         customer = account.get("customer", session["customer"])
         locale = language(request, session["locale"])
         problem = None
-        if form.get("action") in {"cancel", "keep"}:
+        if form.get("action") in ACTIONS:
+            feature, act = ACTIONS[form["action"]]
             sub = account.find(form.get("subscription"))
-            if sub is not None and sub["customer"] == customer["id"] and sub["status"] not in ENDED:
-                (portal.cancel if form["action"] == "cancel" else portal.keep)(account, sub)
-        elif form.get("action") == "card":
+            mine = sub is not None and sub["customer"] == customer["id"] and sub["status"] not in ENDED
+            if sub is not None and mine and portal.allowed(account, session, feature):
+                act(account, sub)
+        elif form.get("action") == "card" and portal.allowed(account, session, "payment_method_update"):
             card = find_card(form.get("card", ""))
             if card is None or card.decline is not None:
                 refused = card.decline.text(locale) if card and card.decline else None
@@ -87,6 +97,16 @@ class PortalPage:
                 for number in ("4242424242424242", "4000000000000341", "4000002760003184", "bank_debit")
             ],
             problem=problem,
+            features={
+                name
+                for name in (
+                    "subscription_cancel",
+                    "subscription_pause",
+                    "payment_method_update",
+                    "invoice_history",
+                )
+                if portal.allowed(account, session, name)
+            },
         )
 
     def _session(self, request: web.Request) -> Json:

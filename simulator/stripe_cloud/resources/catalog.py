@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..account import Account, merge_metadata
-from ..api_errors import Json, StripeApiError, invalid
+from ..api_errors import Json, StripeApiError, invalid, not_simulated
 from ..money import check_amount
 from ..objects import catalog as objects
 from ..rendering import included, page
@@ -21,6 +21,7 @@ def create_product(account: Account, params: Json) -> Json:
     account.emit("product.created", product)
     if "default_price_data" in params:
         price = account.add(objects.price(account, params["default_price_data"], product["id"]))
+        _set_currency_options(account, price, params["default_price_data"])
         account.emit("price.created", price)
         product["default_price"] = price["id"]
     return product
@@ -87,10 +88,7 @@ def create_price(account: Account, params: Json) -> Json:
         with account.changing(holder, "price.updated"):
             holder["lookup_key"] = None
     price = account.add(objects.price(account, params, product["id"]))
-    account.behind(price["id"])["currency_options"] = {
-        currency: objects.currency_option(given["unit_amount"], given.get("tax_behavior", "unspecified"))
-        for currency, given in params.get("currency_options", {}).items()
-    }
+    _set_currency_options(account, price, params)
     account.emit("price.created", price)
     return price
 
@@ -116,6 +114,7 @@ def update_price(account: Account, params: Json, price_id: str) -> Json:
                 price["metadata"] = merge_metadata(price["metadata"], value)
             elif name in price:
                 price[name] = value if value != "" else None
+    _set_currency_options(account, price, params)
     return price
 
 
@@ -194,6 +193,20 @@ def list_promotion_codes(account: Account, params: Json) -> Json:
 def _currency_options(account: Account, price: Json) -> Any:
     own = objects.currency_option(price["unit_amount"], price["tax_behavior"])
     return {price["currency"]: own, **account.behind(price["id"]).get("currency_options", {})}
+
+
+def _set_currency_options(account: Account, price: Json, params: Json) -> None:
+    options = account.behind(price["id"]).setdefault("currency_options", {})
+    for name, given in (params.get("currency_options") or {}).items():
+        currency, where = name.lower(), f"currency_options[{name}]"
+        if given.keys() - {"unit_amount", "tax_behavior"} or "unit_amount" not in given:
+            raise not_simulated(f"{where} with anything but unit_amount and tax_behavior")
+        if currency == price["currency"]:
+            raise invalid(f"Invalid {where}.", param=where)
+        check_amount(given["unit_amount"], currency, param=f"{where}[unit_amount]")
+        options[currency] = objects.currency_option(
+            given["unit_amount"], given.get("tax_behavior", "unspecified")
+        )
 
 
 @included("coupon", "applies_to")

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from ..account import Account, merge_metadata
-from ..api_errors import Json, resource_missing
-from ..billing import subscriptions
+from ..api_errors import Json, invalid, resource_missing
+from ..billing import balance, subscriptions
 from ..objects import customers as objects
 from ..rendering import included, list_of, page
 from .stored import matching
 
 
 def create_customer(account: Account, params: Json) -> Json:
-    customer = account.add(objects.customer(account, params))
+    customer = account.add(objects.customer(account, {**params, "balance": 0}))
     account.emit("customer.created", customer)
+    if params.get("balance"):
+        balance.change(account, customer, params["balance"], "initial")
     return customer
 
 
@@ -39,8 +41,10 @@ def update_customer(account: Account, params: Json, customer_id: str) -> Json:
                             "payment_method", inner, param="invoice_settings[default_payment_method]"
                         )["id"]
                     customer["invoice_settings"][key] = inner or None
-            elif name in customer:
+            elif name in customer and name != "balance":
                 customer[name] = value if value != "" else None
+    if params.get("balance", customer["balance"]) != customer["balance"]:
+        balance.change(account, customer, params["balance"] - customer["balance"], "adjustment")
     return customer
 
 
@@ -59,6 +63,35 @@ def list_customer_payment_methods(account: Account, params: Json, customer_id: s
     account.get("customer", customer_id)
     rows = matching(account, "payment_method", {**params, "customer": customer_id}, "customer", "type")
     return page(account, rows, params, f"/v1/customers/{customer_id}/payment_methods")
+
+
+def create_balance_transaction(account: Account, params: Json, customer_id: str) -> Json:
+    customer = account.get("customer", customer_id)
+    if customer.get("deleted"):
+        raise resource_missing("customer", customer_id)
+    currency = params["currency"].lower()
+    if customer["currency"] not in {None, currency}:
+        raise invalid(
+            f"The currency of a customer's balance transactions must be {customer['currency']}.",
+            param="currency",
+        )
+    return balance.change(account, customer, params["amount"], "adjustment", currency=currency, params=params)
+
+
+def retrieve_balance_transaction(
+    account: Account, params: Json, customer_id: str, transaction_id: str
+) -> Json:
+    found = account.get("customer_balance_transaction", transaction_id)
+    if found["customer"] != customer_id:
+        raise resource_missing("customer_balance_transaction", transaction_id)
+    return found
+
+
+def list_balance_transactions(account: Account, params: Json, customer_id: str) -> Json:
+    account.get("customer", customer_id)
+    given = {**params, "customer": customer_id}
+    rows = matching(account, "customer_balance_transaction", given, "customer", "invoice")
+    return page(account, rows, params, f"/v1/customers/{customer_id}/balance_transactions")
 
 
 @included("customer", "subscriptions")

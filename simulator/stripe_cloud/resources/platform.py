@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from .. import checkout
+from .. import checkout_creation
 from ..account import Account, merge_metadata
 from ..api_errors import Json, invalid, resource_missing
 from ..objects import platform as objects
@@ -89,7 +89,7 @@ def _endpoint(account: Account, endpoint_id: str) -> Json:
 
 
 def _check_url(url: str) -> None:
-    if not checkout.is_url(url):
+    if not checkout_creation.is_url(url):
         raise invalid(
             "Invalid URL: An explicit scheme (such as https) must be provided.",
             param="url",

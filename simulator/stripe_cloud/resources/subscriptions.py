@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from ..account import Account
-from ..api_errors import Json, StripeApiError, invalid
+from ..api_errors import Json, StripeApiError, invalid, resource_missing
 from ..billing import changes, collection, subscriptions
 from ..rendering import page, within
+
+ITEM_PARAMETERS = frozenset({"id", "deleted", "price", "plan", "quantity", "metadata"})
 
 
 def create_subscription(account: Account, params: Json) -> Json:
@@ -95,6 +97,41 @@ def list_subscriptions(account: Account, params: Json) -> Json:
 def list_items(account: Account, params: Json) -> Json:
     sub = account.get("subscription", params["subscription"], param="subscription")
     return page(account, sub["items"]["data"], params, "/v1/subscription_items")
+
+
+def create_item(account: Account, params: Json) -> Json:
+    sub = account.get("subscription", params.pop("subscription"), param="subscription")
+    before = {item["id"] for item in sub["items"]["data"]}
+    _change_item(account, sub, params)
+    return next(item for item in sub["items"]["data"] if item["id"] not in before)
+
+
+def retrieve_item(account: Account, params: Json, item_id: str) -> Json:
+    return next(item for item in _owner(account, item_id)["items"]["data"] if item["id"] == item_id)
+
+
+def update_item(account: Account, params: Json, item_id: str) -> Json:
+    _change_item(account, _owner(account, item_id), {"id": item_id, **params})
+    return retrieve_item(account, {}, item_id)
+
+
+def delete_item(account: Account, params: Json, item_id: str) -> Json:
+    _change_item(account, _owner(account, item_id), {"id": item_id, "deleted": True, **params})
+    return {"id": item_id, "object": "subscription_item", "deleted": True}
+
+
+def _change_item(account: Account, sub: Json, params: Json) -> None:
+    """The same change as through the subscription, with one item."""
+    item = {name: params[name] for name in ITEM_PARAMETERS & params.keys()}
+    others = {name: value for name, value in params.items() if name not in {*item, "expand"}}
+    changes.update(account, sub, {"items": [item], **others})
+
+
+def _owner(account: Account, item_id: str) -> Json:
+    for sub in account.newest_first("subscription"):
+        if any(item["id"] == item_id for item in sub["items"]["data"]):
+            return sub
+    raise resource_missing("subscription_item", item_id)
 
 
 def _has_status(row: Json, status: str | None) -> bool:

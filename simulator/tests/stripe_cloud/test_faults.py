@@ -162,7 +162,16 @@ async def test_the_control_surface_over_http(shop: Shop) -> None:
             await shop.refused(shop.with_key("rk_test_x").v1.balance.retrieve), stripe.PermissionError
         )
         await post("/_sim/settings", {"dunning_ends_with": "unpaid"})
-        await post("/_sim/settings", {"dunning_ends_with": "never"}, 400)
+        for bad in (
+            {"dunning_ends_with": "never"},
+            {"tax_percent": "22"},
+            {"tax_behavior": "none"},
+            {"search": 1},
+            {"colour": "red"},
+        ):
+            await post("/_sim/settings", bad, 400)
+        assert (await post("/_sim/settings", {"tax_percent": 22, "adaptive_pricing": True}))["tax_percent"]
+        await post("/_sim/refunds/re_none/fail", {}, 404)
         async with http.post("/_sim/faults", data="{") as answer:
             assert answer.status == 400
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
@@ -160,6 +161,36 @@ async def test_the_portal_page(shop: Shop, browser: aiohttp.ClientSession) -> No
     await text(browser, path, 410)
 
 
+async def test_the_portal_offers_what_its_configuration_has(
+    shop: Shop, browser: aiohttp.ClientSession
+) -> None:
+    sub_id = await shop.subscribe()
+    sub = shop.cloud.account.get("subscription", sub_id)
+    configurations = shop.client.v1.billing_portal.configurations
+    lasting: Any = {"enabled": True}
+    error = await shop.refused(configurations.create, {"features": {"subscription_pause": lasting}})
+    assert error.http_status == 501
+    pausing: Any = {"features": {"subscription_pause": {**lasting, "duration": {"type": "indefinite"}}}}
+    configuration = await shop.call(configurations.create, pausing)
+    session = await shop.call(
+        shop.client.v1.billing_portal.sessions.create,
+        {"customer": sub["customer"], "configuration": configuration.id},
+    )
+    path = f"/p/session/{session.id}"
+    page = await text(browser, path)
+    assert ('id="pause"' in page, 'id="cancel"' in page, 'id="save"' in page) == (True, False, False)
+    await send(browser, path, action="cancel", subscription=sub_id)
+    assert sub["cancel_at"] is None
+    await send(browser, path, action="pause", subscription=sub_id)
+    assert (sub["status"], sub["status_details"]["paused"]["subscription"]["type"]) == (
+        "paused",
+        "pause_requested",
+    )
+    assert "customer.subscription.paused" in shop.event_types()
+    await send(browser, path, action="resume", subscription=sub_id)
+    assert sub["status"] == "active"
+
+
 async def test_the_start_page_lists_what_happened(shop: Shop, browser: aiohttp.ClientSession) -> None:
     assert "none yet" in await text(browser, "/")
     await shop.subscribe()
@@ -170,5 +201,6 @@ async def test_the_start_page_lists_what_happened(shop: Shop, browser: aiohttp.C
         "POST /v1/checkout/sessions",
         "active",
         "/_sim/clock/advance",
+        "/_sim/settings",
     ):
         assert expected in page

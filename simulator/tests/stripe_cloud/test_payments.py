@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import stripe
 
 from simulator.stripe_cloud.api_errors import StripeApiError
 from simulator.stripe_cloud.money import format_amount
@@ -179,3 +180,124 @@ async def test_a_refund_comes_back(shop: Shop, charge_follows: bool) -> None:
     charge = await shop.call(shop.client.v1.charges.retrieve, str(refund.charge))
     assert charge.amount_refunded == (0 if charge_follows else charge.amount)
     assert "refund.failed" in shop.event_types()
+
+
+async def latest_invoice(shop: Shop, sub: str) -> stripe.Invoice:
+    found = shop.cloud.account.get("subscription", sub)["latest_invoice"]
+    return await shop.call(shop.client.v1.invoices.retrieve, found)
+
+
+async def test_a_credit_note_on_an_open_invoice_leaves_less_to_pay(shop: Shop) -> None:
+    sub = await shop.subscribe(card="4000000000000341")
+    shop.cloud.advance(32 * DAY)
+    invoice = await latest_invoice(shop, sub)
+    create = shop.client.v1.credit_notes.create
+    note = await shop.call(create, {"invoice": str(invoice.id), "amount": 200})
+    assert (note.type, note.pre_payment_amount, note.post_payment_amount) == ("pre_payment", 200, 0)
+    lowered = await latest_invoice(shop, sub)
+    assert (lowered.status, lowered.amount_due, lowered.pre_payment_credit_notes_amount) == ("open", 299, 200)
+    error = await shop.refused(create, {"invoice": str(invoice.id), "amount": 400})
+    assert error.http_status == 400
+    await shop.call(create, {"invoice": str(invoice.id), "amount": 299})
+    forgiven = await latest_invoice(shop, sub)
+    assert (forgiven.status, forgiven.total, forgiven.amount_paid) == ("paid", 499, 0)
+    assert shop.cloud.account.get("subscription", sub)["status"] == "active"
+
+
+async def test_a_credit_note_on_a_paid_invoice_gives_back_in_three_ways(shop: Shop) -> None:
+    sub = await shop.subscribe()
+    customer = shop.cloud.account.get("subscription", sub)["customer"]
+    invoice = str((await latest_invoice(shop, sub)).id)
+    create = shop.client.v1.credit_notes.create
+    assert (await shop.refused(create, {"invoice": invoice, "amount": 200})).http_status == 400
+    parts: Any = {"refund_amount": 100, "credit_amount": 70, "out_of_band_amount": 30}
+    note = await shop.call(create, {"invoice": invoice, "amount": 200, **parts})
+    refund: Any = note.refunds[0]
+    assert (await shop.call(shop.client.v1.refunds.retrieve, refund.refund)).amount == 100
+    held = await shop.call(shop.client.v1.customers.retrieve, customer)
+    assert held.balance == -70
+    transactions = await shop.call(shop.client.v1.customers.balance_transactions.list, customer)
+    assert [(row.type, row.amount, row.credit_note) for row in transactions.data] == [
+        ("credit_note", -70, note.id)
+    ]
+    assert (await latest_invoice(shop, sub)).post_payment_credit_notes_amount == 200
+
+
+async def test_each_change_of_the_credit_balance_is_a_transaction(shop: Shop) -> None:
+    sub = await shop.subscribe(card="4000000000000341")
+    customer = shop.cloud.account.get("subscription", sub)["customer"]
+    balance = shop.client.v1.customers.balance_transactions
+    given = await shop.call(balance.create, customer, {"amount": -200, "currency": "eur"})
+    assert (given.type, given.ending_balance) == ("adjustment", -200)
+    await shop.call(shop.client.v1.customers.update, customer, {"balance": -300})
+    shop.cloud.advance(32 * DAY)
+    invoice = await latest_invoice(shop, sub)
+    assert (invoice.status, invoice.starting_balance, invoice.amount_due) == ("open", -300, 199)
+    await shop.call(shop.client.v1.invoices.void_invoice, str(invoice.id))
+    rows = (await shop.call(balance.list, customer)).data
+    assert [(row.type, row.amount, row.ending_balance) for row in rows] == [
+        ("unapplied_from_invoice", -300, -300),
+        ("applied_to_invoice", 300, 0),
+        ("adjustment", -100, -300),
+        ("adjustment", -200, -200),
+    ]
+    error = await shop.refused(balance.create, customer, {"amount": 1, "currency": "usd"})
+    assert error.http_status == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "refundable"),
+    [
+        (("needs_response", "under_review", "won"), False),
+        (("needs_response", "under_review", "lost"), False),
+        (("warning_needs_response", "warning_under_review", "warning_closed"), True),
+    ],
+)
+async def test_a_dispute_goes_through_its_statuses(
+    shop: Shop, path: tuple[str, ...], refundable: bool
+) -> None:
+    intent = await paid_intent(shop)
+    opened = shop.cloud.dispute(intent, "inquiry" if refundable else "open")
+    assert (opened["status"], opened["is_charge_refundable"]) == (path[0], refundable)
+    for status in path[1:]:
+        assert shop.cloud.dispute(intent, status)["status"] == status
+    assert not next(shop.cloud.account.newest_first("dispute"))["is_charge_refundable"]
+    assert "charge.dispute.closed" in shop.event_types()
+    with pytest.raises(StripeApiError):
+        shop.cloud.dispute(intent, "under_review")
+
+
+async def test_the_buyer_pays_in_a_currency_of_their_own(shop: Shop) -> None:
+    session = await shop.session(await shop.price())
+    with pytest.raises(StripeApiError):
+        shop.cloud.pay(session.id, currency="usd")
+    offered: Any = {"adaptive_pricing": {"enabled": True}}
+    session = await shop.session(await shop.price(), **offered)
+    shop.cloud.pay(session.id, currency="usd")
+    done: Any = await shop.call(
+        shop.client.v1.checkout.sessions.retrieve, session.id, {"expand": ["payment_intent.latest_charge"]}
+    )
+    shown = {"presentment_amount": 5499, "presentment_currency": "usd"}
+    assert (done.amount_total, done.currency) == (4999, "eur")
+    for one in (done, done.payment_intent, done.payment_intent.latest_charge):
+        assert one.presentment_details.to_dict() == shown
+    back = await shop.call(
+        shop.client.v1.refunds.create, {"payment_intent": done.payment_intent.id, "amount": 1000}
+    )
+    assert back.presentment_details is not None
+    assert (back.amount, back.presentment_details.presentment_amount) == (1000, 1100)
+
+
+async def test_a_subscription_is_charged_in_the_buyers_currency_each_time(shop: Shop) -> None:
+    shop.cloud.account.settings["adaptive_pricing"] = True
+    session = await shop.session(
+        await shop.monthly(1000), mode="subscription", customer=await shop.customer()
+    )
+    shop.cloud.pay(session.id, card="3ds", currency="jpy")
+    shop.cloud.advance(32 * DAY)
+    charges = await shop.call(shop.client.v1.charges.list)
+    shown: Any = [row.presentment_details for row in charges.data if row.paid]
+    assert [(one.presentment_amount, one.presentment_currency) for one in shown] == [(1650, "jpy")] * 2
+    (sub,) = (await shop.call(shop.client.v1.subscriptions.list)).data
+    assert sub.presentment_details is not None
+    assert (sub.currency, sub.presentment_details.presentment_currency) == ("eur", "jpy")

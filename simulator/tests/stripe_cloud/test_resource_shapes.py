@@ -146,6 +146,11 @@ async def test_every_endpoint_returns_what_the_sdk_declares(shop: Shop) -> None:
         {"expand": ["latest_invoice.payments", "customer", "discounts", "items.data.price.product"]},
     )
     await call(v1.subscription_items.list, {"subscription": sub.id})
+    items: Any = v1.subscription_items
+    item = await call(items.create, {"subscription": sub.id, "price": monthly, "proration_behavior": "none"})
+    await call(items.update, item.id, {"quantity": 2, "proration_behavior": "none"})
+    await call(items.retrieve, item.id)
+    await call(items.delete, item.id, {"proration_behavior": "none"})
     await call(v1.subscriptions.list, {"customer": customer, "status": "all", "price": monthly})
     await call(v1.subscriptions.search, {"query": "status:'active'"})
     await call(v1.subscriptions.pause, sub.id, {})
@@ -180,6 +185,13 @@ async def test_every_endpoint_returns_what_the_sdk_declares(shop: Shop) -> None:
         },
     )
     await call(v1.invoices.line_items.list, str(paid.id))
+    note = await call(v1.credit_notes.create, {"invoice": str(paid.id), "amount": 1, "credit_amount": 1})
+    await call(v1.credit_notes.retrieve, note.id, {"expand": ["invoice", "customer_balance_transaction"]})
+    await call(v1.credit_notes.list, {"invoice": str(paid.id)})
+    balance: Any = v1.customers.balance_transactions
+    back = await call(balance.create, customer, {"amount": 1, "currency": "eur"})
+    await call(balance.retrieve, customer, back.id)
+    await call(balance.list, customer)
     payments = await call(v1.invoice_payments.list, {"invoice": str(paid.id), "status": "paid"})
     await call(
         v1.invoice_payments.retrieve, payments.data[0].id, {"expand": ["invoice", "payment.payment_intent"]}

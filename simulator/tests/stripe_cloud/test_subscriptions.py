@@ -623,3 +623,141 @@ async def test_a_schedule_alone_decides_when_its_subscription_ends(shop: Shop) -
     await shop.call(api.subscriptions.cancel, sub_id)
     ended = await shop.call(api.subscription_schedules.retrieve, other.id)
     assert ended.status == "canceled"
+
+
+async def test_items_are_changed_one_by_one_too(shop: Shop) -> None:
+    sub_id = await shop.subscribe()
+    items = shop.client.v1.subscription_items
+    other = await shop.monthly(1499)
+    added = await shop.call(items.create, {"subscription": sub_id, "price": other})
+    assert [item.price.unit_amount for item in (await fetch(shop, sub_id)).items.data] == [499, 1499]
+    changed = await shop.call(items.update, added.id, {"quantity": 3})
+    assert changed.quantity == 3
+    assert (await shop.call(items.retrieve, added.id)).quantity == 3
+    await shop.call(items.delete, added.id)
+    assert len((await fetch(shop, sub_id)).items.data) == 1
+    last = (await fetch(shop, sub_id)).items.data[0].id
+    assert (await shop.refused(items.delete, last)).http_status == 400
+    assert (await shop.refused(items.retrieve, added.id)).code == "resource_missing"
+
+
+async def change_now(shop: Shop, sub_id: str, price: str) -> Any:
+    """Change the plan at once, billed at once; returns the invoice."""
+    item = (await fetch(shop, sub_id)).items.data[0].id
+    items: Any = [{"id": item, "price": price}]
+    changed = await shop.call(
+        shop.client.v1.subscriptions.update,
+        sub_id,
+        {"items": items, "proration_behavior": "always_invoice", "expand": ["latest_invoice"]},
+    )
+    return changed.latest_invoice
+
+
+@pytest.mark.parametrize(("percent", "duration"), [(50, "forever"), (100, "forever"), (50, "once")])
+async def test_a_coupon_counts_on_prorations_too(shop: Shop, percent: int, duration: Any) -> None:
+    coupon: Any = {"percent_off": percent, "duration": duration}
+    made = await shop.call(shop.client.v1.coupons.create, coupon)
+    monthly = await shop.monthly(1000)
+    session = await shop.session(
+        monthly, mode="subscription", customer=await shop.customer(), discounts=[{"coupon": made.id}]
+    )
+    shop.cloud.pay(session.id)
+    sub_id = str(shop.cloud.account.get("checkout.session", session.id)["subscription"])
+    sub = await fetch(shop, sub_id)
+    shop.cloud.advance((period_end(sub) - shop.cloud.clock.precise()) / 2)
+    left = (period_end(sub) - shop.cloud.clock.now()) / (period_end(sub) - sub.start_date)
+    invoice = await change_now(shop, sub_id, await shop.monthly(3000))
+    credit, debit = invoice.lines.data
+    paid, cost = (1000 * (100 - percent) / 100, 3000 * (100 - percent * (duration == "forever")) / 100)
+    assert credit.amount == pytest.approx(-paid * left, abs=1)
+    assert debit.amount == pytest.approx(cost * left, abs=1)
+    assert invoice.total == credit.amount + debit.amount
+    details = credit.parent.subscription_item_details.proration_details
+    assert len(details.credited_items.invoice_line_items) == 1
+    assert debit.parent.subscription_item_details.proration_details.credited_items is None
+
+
+async def test_a_credit_is_of_what_was_debited_not_of_todays_price(shop: Shop) -> None:
+    sub_id = await shop.subscribe(await shop.monthly(1000))
+    item = (await fetch(shop, sub_id)).items.data[0].id
+    items: Any = [{"id": item, "price": await shop.monthly(5000)}]
+    update = shop.client.v1.subscriptions.update
+    await shop.call(update, sub_id, {"items": items, "proration_behavior": "none"})
+    invoice = await change_now(shop, sub_id, await shop.monthly(6000))
+    assert invoice.lines.data[0].amount == pytest.approx(-1000, abs=1)
+
+
+async def test_a_price_in_several_currencies(shop: Shop) -> None:
+    options: Any = {"usd": {"unit_amount": 599}}
+    small = await shop.price(499, recurring=MONTH, currency_options=options)
+    shown: Any = await shop.call(shop.client.v1.prices.retrieve, small, {"expand": ["currency_options"]})
+    assert shown.currency_options["usd"].unit_amount == 599
+    session = await shop.session(small, mode="subscription", customer=await shop.customer(), currency="usd")
+    assert (session.currency, session.amount_total) == ("usd", 599)
+    shop.cloud.pay(session.id)
+    sub_id = str(shop.cloud.account.get("checkout.session", session.id)["subscription"])
+    sub = await fetch(shop, sub_id, "latest_invoice")
+    invoice: Any = sub.latest_invoice
+    assert (sub.currency, sub.items.data[0].price.currency) == ("usd", "eur")
+    assert (invoice.currency, invoice.amount_paid, invoice.lines.data[0].currency) == ("usd", 599, "usd")
+    large = await shop.price(1499, recurring=MONTH, currency_options={"usd": {"unit_amount": 1799}})
+    changed = await change_now(shop, sub_id, large)
+    assert (changed.currency, changed.lines.data[1].amount) == ("usd", pytest.approx(1799, abs=1))
+    items: Any = [{"id": sub.items.data[0].id, "price": await shop.monthly(9900)}]
+    error = await shop.refused(shop.client.v1.subscriptions.update, sub_id, {"items": items})
+    assert "only supports `eur`" in str(error.user_message)
+
+
+@pytest.mark.parametrize(
+    ("behavior", "default", "total", "tax"),
+    [
+        ("exclusive", "inclusive", 1220, 220),
+        ("inclusive", "exclusive", 1000, 180),
+        ("unspecified", "inclusive", 1000, 180),
+        ("unspecified", "exclusive", 1220, 220),
+    ],
+)
+async def test_automatic_tax_is_added_or_contained(
+    shop: Shop, behavior: str, default: str, total: int, tax: int
+) -> None:
+    shop.cloud.account.settings.update(tax_percent=22, tax_behavior=default)
+    monthly = await shop.price(1000, recurring=MONTH, tax_behavior=behavior)
+    once = await shop.price(1000, tax_behavior=behavior)
+    for price, mode in ((monthly, "subscription"), (once, "payment")):
+        session = await shop.session(
+            price,
+            mode=mode,
+            customer=await shop.customer(),
+            automatic_tax={"enabled": True},
+            customer_update={"address": "auto"},
+        )
+        shop.cloud.pay(session.id)
+        sessions = shop.client.v1.checkout.sessions
+        done: Any = await shop.call(sessions.retrieve, session.id, {"expand": ["invoice"]})
+        assert (done.amount_total, done.total_details.amount_tax) == (total, tax)
+        if mode == "payment":
+            intent = await shop.call(shop.client.v1.payment_intents.retrieve, str(done.payment_intent))
+            assert intent.amount == total
+            continue
+        assert (done.invoice.total, done.invoice.total_excluding_tax) == (total, total - tax)
+        assert done.invoice.amount_paid == total
+        (entry,) = done.invoice.total_taxes
+        assert (entry.amount, entry.taxable_amount, entry.tax_behavior) == (
+            tax,
+            total - tax,
+            default if behavior == "unspecified" else behavior,
+        )
+
+
+async def test_who_is_exempt_pays_no_tax(shop: Shop) -> None:
+    shop.cloud.account.settings.update(tax_percent=22)
+    customer = await shop.customer(tax_exempt="reverse")
+    session = await shop.session(
+        await shop.price(1000, recurring=MONTH),
+        mode="subscription",
+        customer=customer,
+        automatic_tax={"enabled": True},
+        customer_update={"address": "auto"},
+    )
+    shop.cloud.pay(session.id)
+    assert shop.cloud.account.get("checkout.session", session.id)["amount_total"] == 1000
