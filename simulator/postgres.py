@@ -10,8 +10,10 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -69,15 +71,22 @@ class PostgreSQL:
         )
 
     def stop(self, *, crash: bool = False) -> None:
-        """Stop; `crash`: as by kill -9."""
+        """Stop; `crash`: as by kill -9, and return when none of its processes is left."""
         if crash:
-            os.kill(self._pid(), signal.SIGKILL)
+            children = self._children()
+            for process in (self._pid(), *children):
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            deadline = time.monotonic() + 10
+            while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:
+                time.sleep(0.01)
         else:
             self._run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-m", "fast", "stop")
 
     def remove(self) -> None:
         """Stop and delete everything."""
-        if (self.folder / "data/postmaster.pid").exists():
+        pid = self.folder / "data/postmaster.pid"
+        if pid.exists() and Path(f"/proc/{self._pid()}").exists():
             self._run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-m", "immediate", "stop")
         shutil.rmtree(self.folder)
 
@@ -92,6 +101,10 @@ class PostgreSQL:
                 connection.execute("CREATE ROLE hub LOGIN NOBYPASSRLS")
             connection.execute(f'CREATE DATABASE "{name}" OWNER hub TEMPLATE "{template}"'.encode())
         return name
+
+    def _children(self) -> list[int]:
+        pid = self._pid()
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def _pid(self) -> int:
         return int((self.folder / "data/postmaster.pid").read_text().split()[0])

@@ -45,6 +45,7 @@ _WAIT: Final = re.compile(r"(?:^|[,;\s])wait=(\d{1,3})\b")
 """RFC 7240: seconds that the client is willing to wait."""
 _LONGEST_WAIT_S: Final = 25
 _SKEW_S: Final = 30
+_RETRY_AFTER_S: Final = 5
 _SEEN_EVERY_S: Final = 60.0
 _ENROLLMENTS: Final = 10
 _ENROLLMENT_EVERY_S: Final = 60.0
@@ -332,6 +333,8 @@ def _address(request: Request) -> str:
 
 
 def _failed(status: int, body: Mapping[str, Any], retry_after: object) -> Response:
+    if status == 503 and not isinstance(retry_after, int):
+        retry_after = _RETRY_AFTER_S
     headers = {"Retry-After": str(retry_after)} if isinstance(retry_after, int) else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"

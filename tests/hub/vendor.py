@@ -6,7 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,7 +131,14 @@ class Vendor:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, database_url: str, folder: Path, *, webhooks: bool = True, catalog: bool = True, **settings: Any
+        cls,
+        database_url: str,
+        folder: Path,
+        *,
+        webhooks: bool = True,
+        catalog: bool = True,
+        working: bool = True,
+        **settings: Any,
     ) -> AsyncIterator[Vendor]:
         async with StripeCloud() as cloud:
             port = _free_port()
@@ -152,7 +159,31 @@ class Vendor:
                 if catalog:
                     await apply_catalog(hub)
                 async with _serving(hub, port), httpx.AsyncClient(base_url=url) as http:
-                    yield cls(hub, cloud, url, http)
+                    vendor = cls(hub, cloud, url, http)
+                    async with vendor.worker() if working else nullcontext():
+                        yield vendor
+
+    @asynccontextmanager
+    async def worker(self) -> AsyncIterator[None]:
+        """A worker, in this process."""
+        working = asyncio.create_task(self.hub.worker.run())
+        try:
+            yield
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+    @asynccontextmanager
+    async def instance(self) -> AsyncIterator[Vendor]:
+        """Another instance on the same database."""
+        port = _free_port()
+        url = f"http://127.0.0.1:{port}"
+        async with (
+            Hub.open(self.hub.config) as hub,
+            _serving(hub, port),
+            httpx.AsyncClient(base_url=url) as http,
+        ):
+            yield Vendor(hub, self.cloud, url, http)
 
     def caller(self) -> Caller:
         return Caller(self.http)
@@ -204,11 +235,10 @@ def _free_port() -> int:
 
 @asynccontextmanager
 async def _serving(hub: Hub, port: int) -> AsyncIterator[None]:
-    """An instance and a worker."""
+    """The web server of an instance."""
     config = uvicorn.Config(create_app(hub), host="127.0.0.1", port=port, log_config=None, access_log=False)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve())  # `serve` would take the process's signals
-    worker = asyncio.create_task(hub.worker.run())
     try:
         deadline = time.monotonic() + PATIENCE_S
         while not server.started:
@@ -217,5 +247,4 @@ async def _serving(hub: Hub, port: int) -> AsyncIterator[None]:
         yield
     finally:
         server.should_exit = True
-        worker.cancel()
-        await asyncio.gather(worker, serving, return_exceptions=True)
+        await asyncio.gather(serving, return_exceptions=True)
