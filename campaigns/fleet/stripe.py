@@ -57,7 +57,6 @@ class Limits:
 
 
 LIVE: Final = Limits()
-SANDBOX: Final = Limits(account=25.0)
 
 
 class _Bucket:

@@ -362,10 +362,6 @@ class Session:
         """Have our object ``objid`` receive the notifications of the object ``target``."""
         return self._request(MessageType.SUBSCRIBE, 0, {Attr.OBJID: objid, Attr.TARGET: target})
 
-    def unsubscribe(self, objid: int, target: int) -> tuple[Request, bytes]:
-        """The reverse of :meth:`subscribe`."""
-        return self._request(MessageType.UNSUBSCRIBE, 0, {Attr.OBJID: objid, Attr.TARGET: target})
-
     def notify(self, objid: int, kind: str, data: bytes) -> tuple[Request, bytes]:
         """Notify our object's subscribers and have each of them answer."""
         attrs: dict[int, AttrValue] = {Attr.OBJID: objid, Attr.METHOD: kind, Attr.DATA: data}

@@ -17,7 +17,6 @@ pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_MS)
 
 RUN = "[data-dialog=run]"
-BADGE = ".sp-subscription .sp-badge"
 LOOK, CREATE = "[data-focus=look]", "[data-focus=create]"
 OPTION = "widget.cbid.stripe-payments.main"
 FEATURE = "phone_support"

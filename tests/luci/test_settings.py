@@ -26,10 +26,6 @@ async def _open(router: ScriptedRouter, visitor: Visitor, username: str = "root"
     return visitor.page
 
 
-def _option(page: Page, section: str, name: str) -> object:
-    return page.locator(f'[id="{CBID}.{section}.{name}"]')
-
-
 async def _configured(router: ScriptedRouter, section: str, option: str) -> object:
     reply = await router.bus.call("stripe-payments.uci", "load", {})
     settings = reply["settings"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from simulator.stripe_cloud import StripeCloud
-from tests.unit.stripe_payments.harness import Harness, Shop, open_harness
+from tests.unit.stripe_payments.harness import Harness, open_harness
 
 KEY = "sk_test_51DiagnosticsDiagnostics"
 
@@ -27,8 +27,3 @@ async def unprovisioned(tmp_path: Path) -> AsyncIterator[Harness]:
     async with StripeCloud() as cloud, open_harness(tmp_path, STRIPE_API_BASE=cloud.url) as harness:
         await harness.call("set_keys", secret_key=KEY)
         yield harness
-
-
-@pytest.fixture
-def harness_of_shop(shop: Shop) -> Harness:
-    return shop.harness
