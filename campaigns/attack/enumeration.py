@@ -101,7 +101,7 @@ async def _ask(harness: Harness, target: str, sender: int) -> Reply:
 
 
 def _differs(reply: Reply, unknown: Reply) -> str | None:
-    """Whether an answer tells more than that of an unknown id."""
+    """Whether an answer says more than that of an unknown id."""
     if (reply.status, _NONCE.sub("", reply.body)) != (unknown.status, _NONCE.sub("", unknown.body)):
         return f"answered {reply.status} {reply.body[:200]}"
     names = {name: _NONCE.sub("", value) for name, value in reply.headers.items()}

@@ -1,6 +1,6 @@
 """Fuzzing: a target takes bytes and says what was wrong; the corpus and mutations of it are thrown at it.
 
-An input is always bytes, so that one that harmed is a file, the file repeats the case, and mended it goes
+An input is always bytes, so that one that harmed is a file, the file repeats the case, and repaired it goes
 into the corpus (`corpus/TARGET/NAME`) and is tried first for ever after. Names there say what the input is,
 or what it broke.
 """

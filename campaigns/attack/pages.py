@@ -108,7 +108,7 @@ class OutcomePageTexts(Target):
 
 
 def _carried(value: object) -> str:
-    """A text as the bus carries it and Stripe's answers are mended to."""
+    """A text as the bus carries it and Stripe's answers are repaired to."""
     text = sendable(value) if isinstance(value, str) else ""
     return str(text).encode("utf-8", "replace").decode()
 

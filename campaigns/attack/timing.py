@@ -1,4 +1,4 @@
-"""Whether the time that a signature's comparison takes tells how much of it was right.
+"""Whether the time that a signature's comparison takes shows how much of it was right.
 
 A test cannot assert a time; it asserts how the comparison is made: by `hmac.compare_digest`, over two texts
 of the length of a digest, for every signature that is looked at, whether or not one before it was right.

@@ -90,7 +90,7 @@ MISTAKES = (
         tuple(range(10, 40, 2)),
     ),
     Mistake(
-        "tells again what it could not note",
+        "delivers again what it could not record",
         "unlocks/worker.py",
         "max(effect.step, self._delivered.get(effect.id, 0))",
         "effect.step",

@@ -1,4 +1,4 @@
-"""The faulty flash of `preload/`, from outside: built, planned, healed, and asked what it noted.
+"""The faulty flash of `preload/`, from outside: built, planned, healed, and read for what it recorded.
 
 Only the daemon's process gets it (`environment`); what others store is not touched.
 """

@@ -91,7 +91,7 @@ def _undelivered(router: RouterUnderTest, after: After, leniency: Leniency) -> s
 
 
 def _wrongly_delivered(router: RouterUnderTest, after: After, leniency: Leniency) -> str | None:
-    """Once, and for each violent end once more; never of a lock in between. Where the end left a ledger
+    """Once, and for each violent end again; never of a lock in between. Where the end left a ledger
     that may lack its last changes, so that UCI was trusted instead, the change is decided again as well.
     """
     repeats = router.deaths + len(list(router.state.glob("ledger.db.corrupt-*[0-9]")))

@@ -43,7 +43,7 @@ class Lab:
         self.flash = Flash(self.state, folder / "control")
 
     def run(self, program: str, plan: Plan | None = None) -> subprocess.CompletedProcess[str]:
-        """Runs Python code after PRELUDE, with the plan in force."""
+        """Runs Python code after PRELUDE, with the plan active."""
         return subprocess.run(
             [sys.executable, "-I", "-c", PRELUDE + program, str(self.state)],
             env=self.flash.environment(plan),

@@ -45,7 +45,7 @@ WAY_UP: Final = -2
 CLOCK_SET: Final = -3
 NOTIFIED: Final = -4
 """What happens to a router in place of its stamp: its daemon starts; the way to the internet is up, its clock
-is set, of both of which hotplug tells; hotplug tells of either.
+is set, both of which hotplug reports; hotplug reports either.
 """
 
 _Event = tuple[float, int, Router | Callable[[], object], int]
@@ -172,7 +172,7 @@ class Fleet:
         self.run(2.5 * self.poll_interval)
 
     def watch(self, routers: Iterable[Router]) -> None:
-        """From now on it is noted when each of these has seen everything."""
+        """From now on it is recorded when each of these has seen everything."""
         self.watched_since = self.now
         self.right_after = []
         for router in routers:

@@ -11,8 +11,8 @@ from typing import Final
 
 from campaigns.report import Goal, Report, Row
 from campaigns.runner import Campaign, Part, Say, Scratch
+from campaigns.soak.busy_subscriber import DAYS_A_MONTH
 from campaigns.soak.histories import ten_years
-from campaigns.soak.household import DAYS_A_MONTH
 from campaigns.soak.luci import REAL_INTERVAL_S
 from campaigns.soak.run import Rest, Soak, Soaked
 from campaigns.soak.short_form import three_months

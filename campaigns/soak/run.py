@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from campaigns.soak import samples
-from campaigns.soak.household import Household
+from campaigns.soak.busy_subscriber import BusySubscriber
 from campaigns.soak.luci import Luci
 from campaigns.soak.samples import Sample
 from simulator.stripe_cloud import StripeCloud
@@ -93,18 +93,18 @@ class Soak:
         """
         soaked = Soaked()
         async with StripeCloud() as stripe, World(state=self._folder, stripe=stripe) as world:
-            household, luci = Household(world), Luci(world)
+            subscriber, luci = BusySubscriber(world), Luci(world)
             self._began = time.monotonic()
             watching = [asyncio.create_task(luci.run()), asyncio.create_task(self._sample(world, soaked))]
             try:
-                while not warm(household.months, self._passed):
-                    await self._month(world, household, luci, soaked)
+                while not warm(subscriber.months, self._passed):
+                    await self._month(world, subscriber, luci, soaked)
                 await _everything_at_once(world)
-                await self._month(world, household, luci, soaked)
+                await self._month(world, subscriber, luci, soaked)
                 soaked.warm_samples, soaked.warm_rests = len(soaked.samples), len(soaked.rests) - 1
-                soaked.done_when_warm = household.done.copy()
-                while not enough(household.months, self._passed):
-                    await self._month(world, household, luci, soaked)
+                soaked.done_when_warm = subscriber.done.copy()
+                while not enough(subscriber.months, self._passed):
+                    await self._month(world, subscriber, luci, soaked)
                 for task in watching:
                     if task.done():
                         task.result()  # who was to watch has to have watched to the end
@@ -112,7 +112,7 @@ class Soak:
                 for task in watching:
                     task.cancel()
                 await asyncio.gather(*watching, return_exceptions=True)
-            soaked.done, soaked.requests, soaked.seconds = household.done, luci.done, self._passed
+            soaked.done, soaked.requests, soaked.seconds = subscriber.done, luci.done, self._passed
             soaked.drift = list(stripe.drift)
             await world.daemon.stop()
             soaked.ledger_bytes = samples.ledger_files(world)
@@ -126,12 +126,12 @@ class Soak:
     def _passed(self) -> float:
         return time.monotonic() - self._began
 
-    async def _month(self, world: World, household: Household, luci: Luci, soaked: Soaked) -> None:
-        await household.month()
+    async def _month(self, world: World, subscriber: BusySubscriber, luci: Luci, soaked: Soaked) -> None:
+        await subscriber.month()
         await luci.pause()
-        soaked.rests.append(await _at_rest(world, household.months))
+        soaked.rests.append(await _at_rest(world, subscriber.months))
         luci.go_on()
-        self._say(_told(soaked.rests[-1], self._passed))
+        self._say(_summary(soaked.rests[-1], self._passed))
 
     async def _sample(self, world: World, soaked: Soaked) -> None:
         while True:
@@ -190,7 +190,7 @@ async def _tidy(state: Path, copy: Path, now: int) -> tuple[Tidied | None, Tidie
         await ledger.close()
 
 
-def _told(rest: Rest, seconds: float) -> str:
+def _summary(rest: Rest, seconds: float) -> str:
     descriptors, kib = sum(rest.descriptors.values()), rest.ledger / 1024
     return (
         f"{seconds:6.0f} s  month {rest.month:4}  {rest.resident / 2**20:6.2f} MiB  {descriptors} descriptors"

@@ -1,4 +1,4 @@
-"""What a process holds, as the kernel tells it, and what it has written."""
+"""What a process holds, as the kernel reports it, and what it has written."""
 
 from __future__ import annotations
 

@@ -300,7 +300,8 @@ class App:
 
         reconciler = Reconciler(ledger, stripe, clock, settings.get, identity, on_effects)
         retention = Retention(ledger, clock.now, reconciler.archive, wakeup=written)
-        await ledger.write(lambda tx: tx.inbox.rearm())  # retry times of a clock that ended with its boot
+        # Their times are of a clock that ended with its boot.
+        await ledger.write(lambda tx: tx.inbox.reset_retries())
         await adopt_features(ledger, self._bus)
         await reconciler.load()
         await settle_mode(keys.current().mode, ledger, identity, reconciler)

@@ -1,7 +1,7 @@
 """Removes the bytecode cache of other releases.
 
 The files of two releases may have the same time stamp, and Python would then use the bytecode of the old one
-for the new one. So the init script gives each release a cache folder of its own; the others only take up
+for the new one. So the init script uses a cache folder per release; the others only take up
 memory (they are on a tmpfs).
 """
 

@@ -21,7 +21,7 @@ ErrorBody = dict[str, dict[str, str]]
 class Code(NamedTuple):
     """Statuses and sentences of one error code.
 
-    `user_hint` tells a person in LuCI or a buyer what to do, without names of methods, ids or files. `hint`
+    `user_hint` says what a person in LuCI or a buyer can do, without names of methods, ids or files. `hint`
     is for a program and for an administrator in a shell; None where `user_hint` serves both.
 
     ``{name}`` is filled from the error's details, and a part in square brackets is omitted unless all its

@@ -47,7 +47,7 @@ _LONGEST: Final = 512
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Keys:
-    """The keys in force; an absent one is None."""
+    """The active keys; an absent one is None."""
 
     secret_key: str | None = None
     webhook_secret: str | None = None
@@ -78,7 +78,7 @@ class KeyStore:
         return frozenset(self._environment)
 
     def current(self) -> Keys:
-        """The keys in force now. A file that cannot be read counts as absent, and the log says so."""
+        """The active keys. A file that cannot be read counts as absent, and the log says so."""
         return Keys(**{**self._read(), **self._environment})
 
     def store(

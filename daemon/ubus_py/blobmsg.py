@@ -16,7 +16,7 @@ TABLE            ``dict`` (wire order)       any ``Mapping`` with ``str`` keys
 
 Integers carry no sign on the wire; they are read as signed, as libubox's JSON does. An int that came
 in another width than its value alone would choose is an instance of that width's class, so that
-re-encoding gives the same bytes.
+re-encoding returns the same bytes.
 
 Text is UTF-8. Other bytes (a neighbour's SSID, a file's content) are read losslessly with Python's
 ``surrogateescape`` and written back as they were; ``errors="strict"`` refuses them instead. A string

@@ -1,4 +1,4 @@
-"""``admin/uci/*``: putting staged configuration changes in force, as LuCI's controller answers.
+"""``admin/uci/*``: applying staged configuration changes, as LuCI's controller answers.
 
 A checked apply is undone by rpcd unless it is confirmed in time with the token that it gave.
 """

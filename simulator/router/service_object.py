@@ -64,7 +64,7 @@ class ServiceObject:
         self._watchers.append(watcher)
 
     def changed(self, config: str) -> None:
-        """A configuration was written: what rpcd tells procd after a commit."""
+        """A configuration was written: what rpcd reports to procd after a commit."""
         self._record("config.change", {"package": config})
 
     def _record(self, kind: str, data: dict[str, Value]) -> None:

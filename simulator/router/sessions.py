@@ -105,7 +105,7 @@ class Sessions:
         return session
 
     def get(self, session_id: str) -> Session | None:
-        """The session, its expiry put off; None when there is none (any more)."""
+        """The session, its expiry extended; None when there is none (any more)."""
         self.expire()
         session = self._sessions.get(session_id)
         if session is not None:

@@ -1,6 +1,6 @@
 """Staged UCI changes: what ``uci set`` leaves in a delta file until a commit applies it.
 
-One change a line, ``[PREFIX]PACKAGE.SECTION[.OPTION][='VALUE']``; the prefix tells the kind. Format and
+One change a line, ``[PREFIX]PACKAGE.SECTION[.OPTION][='VALUE']``; the prefix is the kind. Format and
 effects are those of libuci (uci's delta.c and list.c), so that a real ``uci`` command can read what the
 simulator stages.
 """

@@ -113,7 +113,7 @@ class WebhookSender:
             await self._session.close()
 
     def describe(self) -> list[Json]:
-        """Every delivery still remembered, oldest first."""
+        """Every delivery still recorded, oldest first."""
         return [delivery.describe() for delivery in self._deliveries]
 
     def wake(self) -> None:
@@ -147,7 +147,7 @@ class WebhookSender:
         self._wake.set()
 
     def resend(self, event_id: str) -> int:
-        """Deliver an event once more, as the Dashboard's "Resend" does; returns to how many endpoints."""
+        """Deliver an event again, as the Dashboard's "Resend" does; returns to how many endpoints."""
         event = self._account.get("event", event_id)
         before = len(self._deliveries)
         self.enqueue(event)

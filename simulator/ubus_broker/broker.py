@@ -34,7 +34,7 @@ class UbusBroker:
     """ubusd on ``socket_path`` with the ACL files of ``acl_dir``.
 
     ``root_uid`` is the user who counts as root (may do everything, owns the ACL files): by default whoever
-    runs this, so that a demo needs no rights. ``accounts`` tells who connected; by default the kernel does.
+    runs this, so that a demo needs no rights. ``accounts`` returns who connected; by default the kernel does.
     """
 
     def __init__(

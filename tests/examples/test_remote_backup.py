@@ -112,10 +112,10 @@ async def test_after_a_reboot_it_goes_on_and_keeps_to_one_a_day(
     router.kill()
     await router.until(lambda: router.pid() is None)
 
-    # A day later, and after a wrong clock had noted a time years ahead.
-    for noted in (int(time.time()) - 86_400, int(time.time()) + 10 * 86_400):
+    # A day later, and after a wrong clock had recorded a time years ahead.
+    for recorded in (int(time.time()) - 86_400, int(time.time()) + 10 * 86_400):
         made = router.log().count("saved as")
-        (router.root / "etc/remote-backup/last").write_text(f"{noted}\n")
+        (router.root / "etc/remote-backup/last").write_text(f"{recorded}\n")
         await router.init("start")
         await router.until(lambda made=made: router.log().count("saved as") == made + 1)  # type: ignore[misc]
         await router.init("stop")

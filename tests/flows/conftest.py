@@ -104,7 +104,7 @@ def make_world(tmp_path: Path) -> WorldMaker:
 
 @pytest.fixture
 async def world(make_world: WorldMaker) -> AsyncIterator[World]:
-    """Stripe tells the router by webhook, and the router polls."""
+    """Stripe notifies the router by webhook, and the router polls."""
     async with make_world() as world:
         yield world
         assert world.stripe.drift == [], "the simulator answered what Stripe's SDK does not know"
@@ -112,7 +112,7 @@ async def world(make_world: WorldMaker) -> AsyncIterator[World]:
 
 @pytest.fixture
 async def quiet_world(make_world: WorldMaker) -> AsyncIterator[World]:
-    """Behind NAT: Stripe has no address to tell anything to."""
+    """Behind NAT: Stripe has no address to deliver to."""
     async with make_world(webhooks=False) as world:
         yield world
 

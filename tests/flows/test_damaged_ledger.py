@@ -1,4 +1,4 @@
-"""The flash lost a block in the middle of the ledger: it is set aside, and Stripe tells everything again."""
+"""The flash lost a block in the middle of the ledger: it is set aside, and rebuilt from Stripe."""
 
 from pathlib import Path
 from typing import Any

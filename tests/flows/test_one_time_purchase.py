@@ -140,7 +140,7 @@ async def test_a_second_click_does_not_buy_twice(world: World, buyer: Buyer) -> 
 
 
 async def test_two_routers_on_one_account_never_see_each_others_purchase(world: World, buyer: Buyer) -> None:
-    # The other router's purchase, as Stripe would tell every endpoint of the account.
+    # The other router's purchase, as Stripe would deliver it to every endpoint of the account.
     customer = await world.account.request("POST", "customers", metadata={"router_id": "another-router"})
     catalog: Any = await world.bus.call("stripe-payments", "catalog", {})
     price = next(p for item in catalog["products"] for p in item["prices"] if p["id"] == ONETIME)

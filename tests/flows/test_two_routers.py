@@ -11,7 +11,7 @@ NOTHING: frozenset[str] = frozenset()
 
 
 async def everything(subscriber: Subscriber) -> dict[str, Any]:
-    """All that a router can tell of its purchases."""
+    """All that a router says of its purchases."""
     await subscriber.call("sync")
     return {
         "transactions": (await subscriber.call("transactions"))["transactions"],
@@ -36,8 +36,8 @@ async def test_each_with_its_own_endpoint_and_its_own_purchases(tmp_path: Path) 
 
         session_id = await one.buy()
         await one.agreed(PREMIUM, "paid")
-        # Stripe tells every endpoint of the account; the second router answered, and knows nothing all the
-        # same.
+        # Stripe delivers to every endpoint of the account; the second router answered, and still knows
+        # nothing.
         await first.wait_until(lambda: _delivered(first, len(endpoints)))
         assert await everything(two) == nothing
         for method, arguments in (

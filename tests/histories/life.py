@@ -56,7 +56,7 @@ DEBIT, BAD_DEBIT = "bank_debit", "bank_debit_fails"
 
 
 class Life:
-    """`apply(command)` does what a command says, or nothing where that makes no sense now. `told` collects
+    """`apply(command)` does what a command says, or nothing where that makes no sense now. `seen` collects
     the ids of the objects that events are about, in their order; the reader empties it. `charged`:
     the amounts taken so far, oldest first.
     """

@@ -92,7 +92,7 @@ class OpenWrt:
         environment: dict[str, str] | None = None,
         timeout: float = 60.0,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command on the router, as root or as `user`; its exit code is the caller's to judge."""
+        """Run a command on the router, as root or as `user`; its exit code is the caller's to check."""
         drop: list[str] = []
         if user:
             group = self.sh(f"id -g {user}").strip()  # a user's group may have another name: nogroup

@@ -57,7 +57,7 @@ def test_installed_it_runs_and_removed_it_leaves_luci_as_it_was(router: Packaged
     assert router.run("ls", "/var/run/stripe-payments").returncode != 0
     assert router.run("find", "/usr/lib/stripe-payments", "-type", "f").stdout == ""
 
-    # Installed once more, it is the same router to Stripe.
+    # Installed again, it is the same router to Stripe.
     identity = router.sh(f"cat {STATE}/identity.json")
     router.install()
     router.wait_until(router.answers, "the daemon answers again")

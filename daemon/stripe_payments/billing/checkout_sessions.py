@@ -474,7 +474,7 @@ class CheckoutService:
 
 
 def _digest(params: SessionCreateParams) -> str:
-    """What tells one session's terms from another's: the request without the customer."""
+    """What distinguishes one session's terms from another's: the request without the customer."""
     return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:32]
 
 

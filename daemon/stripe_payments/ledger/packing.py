@@ -1,4 +1,4 @@
-"""How the rows of `objects` are compressed: zlib with a preset dictionary, which halves them once more.
+"""How the rows of `objects` are compressed: zlib with a preset dictionary, which halves them again.
 
 The dictionary is what Stripe's objects have in common: their keys, in Stripe's order, and common values
 (https://docs.stripe.com/api, version 2026-10-28). It has to be the same for ever: a row can only be read with

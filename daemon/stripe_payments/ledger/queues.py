@@ -91,7 +91,7 @@ class Inbox:
             (int(next_attempt), error[:_ERROR_CHARS], event_id),
         )
 
-    def rearm(self) -> int:
+    def reset_retries(self) -> int:
         """Make every waiting event due now (at a start: the clock that it was postponed by has ended); return
         their number.
         """

@@ -99,7 +99,7 @@ class InboxWorker:
 
     async def run(self) -> None:
         # retry times of a clock that ended with its boot
-        await self._ledger.write(lambda tx: tx.inbox.rearm())
+        await self._ledger.write(lambda tx: tx.inbox.reset_retries())
         failures = 0
         try:
             while True:

@@ -77,7 +77,7 @@ class Replay:
         assert await self._client.exactly(len(data)) == self._ids.ours(data)
 
     async def hear_ids(self) -> None:
-        """ubusd's answer to a new object: it tells ids."""
+        """ubusd's answer to a new object: it has ids."""
         side, answer = self._steps.pop(0)
         assert side == "ubusd"
         recorded = list(frames(answer))

@@ -208,7 +208,7 @@ _HEADS: tuple[dict[int, AttrValue], ...] = (
 _TAILS = (
     *(encode_attrs({Attr.DATA: data}) for data in (b"", b"abc", _ARGUMENTS, b"\4\0\0\6n\0\0\0")),
     encode_attrs({Attr.DATA: _ARGUMENTS, Attr.NO_REPLY: True}),
-    encode_attrs({Attr.DATA: _ARGUMENTS, Attr.USER: "somebody with a name"}),
+    encode_attrs({Attr.DATA: _ARGUMENTS, Attr.USER: "a user with a name"}),
     encode_attrs({Attr.METHOD: "other", Attr.DATA: _ARGUMENTS}),
     encode_attrs({Attr.SIGNATURE: _ARGUMENTS}),
     encode_attrs({Attr.OBJID: 9}),

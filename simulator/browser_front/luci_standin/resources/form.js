@@ -78,10 +78,10 @@ const Value = Element.extend({
 			return _('Expecting: value between %s and %s').format(range[1], range[2]);
 
 		for (const one of Array.isArray(value) ? value : [ value ?? '' ]) {
-			const verdict = this.validate(sid, one);
+			const result = this.validate(sid, one);
 
-			if (verdict !== true)
-				return verdict;
+			if (result !== true)
+				return result;
 		}
 
 		return null;

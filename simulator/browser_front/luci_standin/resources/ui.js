@@ -45,7 +45,7 @@ const menu = baseclass.singleton({
 	}
 });
 
-/* Staged changes: how many there are, and putting them in force. */
+/* Staged changes: how many there are, and applying them. */
 const changes = baseclass.singleton({
 	init() {
 		return rpc.declare({ object: 'uci', method: 'changes', expect: { changes: {} } })().then(found => {

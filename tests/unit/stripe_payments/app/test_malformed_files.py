@@ -31,7 +31,7 @@ async def test_malformed_settings_are_reported_and_nothing_locks_even_after_a_re
 
     await shop.harness.until(reported)
     assert "malformed" in str((await _settings_check(shop))["detail"])
-    assert (await shop.harness.call("catalog"))["plans"]  # those that were read before stay in force
+    assert (await shop.harness.call("catalog"))["plans"]  # those that were read before stay active
     await shop.harness.stop_daemon()
     await shop.harness.start_daemon()
     assert (await shop.harness.call("has", feature=FEATURE))["unlocked"] is True
@@ -52,10 +52,10 @@ async def test_malformed_settings_are_reported_and_nothing_locks_even_after_a_re
     file.write_text(sound)
     shop.harness.service.reload()
 
-    async def mended() -> bool:
+    async def restored() -> bool:
         return (await _settings_check(shop))["ok"] is True
 
-    await shop.harness.until(mended)
+    await shop.harness.until(restored)
     assert (await shop.harness.call("has", feature=FEATURE))["unlocked"] is True
 
 
@@ -118,7 +118,7 @@ async def test_a_ledger_that_becomes_corrupt_in_use_is_rebuilt_automatically(
 
     parts = await shop.harness.parts()
     await parts.ledger.write(years)
-    # Opened once more, so that it holds no page in memory.
+    # Opened again, so that it holds no page in memory.
     await shop.harness.stop_daemon()
     await shop.harness.start_daemon()
     before = await shop.harness.call("features")

@@ -17,7 +17,7 @@ MONTHLY = "price_base_monthly"
 async def test_provision_waits_for_rpcd_with_a_timeout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It answers, and what it stored is in force as soon as rpcd hands it out."""
+    """It answers, and what it stored is active as soon as rpcd hands it out."""
     monkeypatch.setattr(app, "RELOAD_PATIENCE_S", 0.05)
     monkeypatch.setattr(Harness, "_config_changed", lambda harness, config: None)  # procd asks for no reload
     load, hands_out = PaymentsUci._load, asyncio.Event()

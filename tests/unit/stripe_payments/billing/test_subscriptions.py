@@ -142,7 +142,7 @@ async def shown(engine: Engine, *, preview: bool = False) -> tuple[int, str, int
 
 
 async def test_the_amount_of_a_subscription_is_what_it_is_charged(engine: Engine, cloud: StripeCloud) -> None:
-    """Not the catalog's: the quantity may be another one, a discount may be in force."""
+    """Not the catalog's: the quantity may be another one, a discount may apply."""
     subscription = await engine.subscribe()
     assert await shown(engine) == (499, "eur", 499, "price")
     (item,) = cloud.account.get("subscription", subscription)["items"]["data"]
@@ -341,7 +341,7 @@ async def test_canceling_takes_effect_at_period_end_and_can_be_undone(
     assert first["cancel_at_period_end"] is True
     assert first["ends_at"] == first["current_period_end"]
     assert await engine.reason("backups") == "ending"
-    assert (await desk.cancel(subscription)) == first, "once more changes nothing"
+    assert (await desk.cancel(subscription)) == first, "a repetition changes nothing"
     resumed = await desk.resume(subscription)
     assert (resumed["cancel_at_period_end"], resumed["cancel_at"], resumed["ends_at"]) == (False, None, None)
     assert await engine.reason("backups") == "active"

@@ -141,7 +141,7 @@ async def test_a_ledger_damaged_while_open(harness: Harness) -> None:
         for place in range(200_000, path.stat().st_size - 4096, 40_960):
             file.seek(place // 4096 * 4096)
             file.write(os.urandom(4096))
-    found = await row(harness, "ledger", "en")  # asked again, it is mended already
+    found = await row(harness, "ledger", "en")  # by the next call it is repaired
     assert (found["ok"], found["severity"]) == (False, "error")
     assert "corrupt" in found["detail"]
     assert "rebuilt" in found["hint"]

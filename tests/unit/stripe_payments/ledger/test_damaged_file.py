@@ -30,7 +30,7 @@ def cut_short(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [overwrite, scramble, cut_short])
-async def test_a_damaged_ledger_is_set_aside_and_begun_anew(filled: Path, damage: object) -> None:
+async def test_a_damaged_ledger_is_set_aside_and_begun_rebuilt(filled: Path, damage: object) -> None:
     assert callable(damage)
     damage(filled)
     broken = filled.read_bytes()
@@ -60,11 +60,11 @@ async def test_the_log_of_a_damaged_ledger_does_not_pour_into_the_new_one(filled
     await ledger.close()
     assert (crashed / "ledger.db-wal").stat().st_size > 0
     overwrite(crashed / "ledger.db")
-    anew = await SQLiteLedger.open(crashed / "ledger.db")
-    assert anew.rebuilt
-    assert await anew.read(lambda tx: tx.inbox.pending_count()) == 0
-    await anew.write(lambda tx: tx.inbox.accept("evt_2", "t", "o", 1))
-    await anew.close()
+    rebuilt = await SQLiteLedger.open(crashed / "ledger.db")
+    assert rebuilt.rebuilt
+    assert await rebuilt.read(lambda tx: tx.inbox.pending_count()) == 0
+    await rebuilt.write(lambda tx: tx.inbox.accept("evt_2", "t", "o", 1))
+    await rebuilt.close()
 
 
 async def test_pages_that_rot_under_the_open_ledger_condemn_it(path: Path) -> None:
@@ -82,9 +82,9 @@ async def test_pages_that_rot_under_the_open_ledger_condemn_it(path: Path) -> No
         await ledger.read(lambda tx: tx.inbox.due(2**60, 6000))
     await asyncio.wait_for(ledger.corrupted.wait(), 30)
     await ledger.close()
-    anew = await SQLiteLedger.open(path, corrupt=ledger.corruption)
-    assert anew.rebuilt
-    await anew.close()
+    rebuilt = await SQLiteLedger.open(path, corrupt=ledger.corruption)
+    assert rebuilt.rebuilt
+    await rebuilt.close()
 
 
 def garble(path: Path, old: bytes, new: bytes) -> None:

@@ -33,7 +33,7 @@ MUTATIONS: dict[str, Mutation] = {
         tx.checkouts.prune(11),
     ),
     "inbox.retry": lambda tx: tx.inbox.retry("evt_0", 99, "away"),
-    "inbox.rearm": lambda tx: tx.inbox.rearm(),
+    "inbox.reset_retries": lambda tx: tx.inbox.reset_retries(),
     "inbox.prune": lambda tx: tx.inbox.prune(11),
     "outbox.add": lambda tx: tx.outbox.add("subscription", {"id": "sub_1"}),
     "outbox.advance": lambda tx: tx.outbox.advance([1], 2),
@@ -181,7 +181,7 @@ async def test_an_event_is_accepted_once_and_done_once(ledger: SQLiteLedger) -> 
     assert await ledger.read(lambda tx: tx.inbox.next_due()) == 160
     (event,) = await ledger.read(lambda tx: tx.inbox.due(160, 10))
     assert (event.attempts, event.error) == (1, "stripe_unreachable")
-    assert await ledger.write(lambda tx: tx.inbox.rearm()) == 1
+    assert await ledger.write(lambda tx: tx.inbox.reset_retries()) == 1
     assert len(await ledger.read(lambda tx: tx.inbox.due(0, 10))) == 1
     await ledger.write(lambda tx: tx.inbox.finish("evt_1", "applied"))
     assert await ledger.read(lambda tx: tx.inbox.pending_count()) == 0

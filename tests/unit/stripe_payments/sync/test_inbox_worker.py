@@ -137,7 +137,7 @@ async def test_an_accepted_event_survives_a_restart(cloud: StripeCloud, tmp_path
         session_id = await engine.checkout()
         cloud.pay(session_id)
         await deliver(engine, ("evt_1", session_id))
-        # put off for an hour by a clock that ends with this process
+        # rescheduled by an hour by a clock that ends with this process
         await engine.ledger.write(lambda tx: tx.inbox.retry("evt_1", 2**40, "stripe_unreachable"))
     async with open_engine(cloud, tmp_path / "r") as engine:
         engine.run(engine.inbox.run())

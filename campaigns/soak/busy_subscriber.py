@@ -1,5 +1,6 @@
-"""A household that lives fast: in each month it buys, is declined, subscribes, renews, changes, cancels, gets
-its money back; with webhooks that arrive, get lost, come twice or late, and services that restart meanwhile.
+"""A subscriber of many months in minutes: in each it buys, is declined, subscribes, renews, changes, cancels,
+gets its money back; with webhooks that arrive, get lost, come twice or late, and services that restart
+meanwhile.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ DAYS_A_MONTH: Final = 64
 PATIENCE_S: Final = 120.0
 
 
-class Household(Subscriber):
+class BusySubscriber(Subscriber):
     """`done` counts what it has done. Who loses webhooks asks for a look, so this one always does."""
 
     def __init__(self, world: World) -> None:
@@ -121,12 +122,12 @@ class Household(Subscriber):
     async def _rpcd_restarts(self, *, calmly: bool) -> None:
         """`calmly`: not during a call to it, which would be known to be lost only after 30 s."""
         if calmly:
-            await self.world.wait_until(self._all_told, patience_s=PATIENCE_S)
+            await self.world.wait_until(self._all_delivered, patience_s=PATIENCE_S)
         await self.world.router.stop()
         await self.world.router.start()
         self.done["rpcd restarts"] += 1
 
-    async def _all_told(self) -> bool:
+    async def _all_delivered(self) -> bool:
         pending: Any = (await self.call("status"))["pending"]
         return bool(pending["effects"] == 0)
 
