@@ -14,6 +14,7 @@ from pathlib import Path
 
 from campaigns.report import Goal, NotMeasured, Row
 from simulator.world import World
+from stripe_payments.unlocks.worker import SCRIPTS_APART_S
 
 MEMORY = Path("/dev/shm")
 PRICE = "price_premium_onetime"
@@ -22,6 +23,11 @@ PURCHASES = 4
 POLLS_A_DAY = 96
 POLL_S = 900
 QUIET_S = 2.0
+"""What a purchase or a refund writes is written by then."""
+APART_S = 2 * SCRIPTS_APART_S - QUIET_S + 0.5
+"""After a refund: its scripts had to wait for those of the purchase, and those of the next purchase need not
+wait for them.
+"""
 PAGE = 4096
 STATE_WRITE_KIB = 8
 """What remembering the time and the last contact takes, once an hour: a page or two of the log."""
@@ -83,7 +89,7 @@ async def _purchases(world: World) -> float:
             await asyncio.sleep(QUIET_S)
             total += _written(pid) + features.written - before
             await world.bus.call("stripe-payments", "refund", {"payment_id": session})
-            await asyncio.sleep(QUIET_S)
+            await asyncio.sleep(APART_S)
         return total / PURCHASES
     finally:
         watching.cancel()

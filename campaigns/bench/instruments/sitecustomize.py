@@ -1,8 +1,9 @@
 """What a daemon does between two signals: jobs and statements of its ledger, its files that are entered.
 
 On the PYTHONPATH of a daemon that is measured, Python imports this module before anything else. SIGUSR1
-starts to count, SIGUSR2 stops and writes `{jobs, statements, files, stays, returns}` to the file that
-BENCH_COUNTS names. It works with every release: it knows the ledger's `read` and `write`, and the package.
+starts to count. The first SIGUSR2 ends the list of files, the second one stops, and writes
+`{jobs, statements, files, stays, returns}` to the file that BENCH_COUNTS names. It works with every release:
+it knows the ledger's `read` and `write`, and the package.
 """
 
 import json
@@ -24,6 +25,7 @@ _connect = sqlite3.connect
 class _Counts:
     def __init__(self) -> None:
         self.active = False
+        self.lists_files = False
         self.wrapped = False
         self.reset()
 
@@ -42,7 +44,7 @@ class _Counts:
             return
         if event == "call":
             name = frame.f_code.co_filename
-            if any(package in name for package in _PACKAGES):
+            if self.lists_files and any(package in name for package in _PACKAGES):
                 self.files.add(name)
         elif frame.f_back is not None:
             name = frame.f_back.f_code.co_filename
@@ -81,10 +83,13 @@ def _start(number: int, frame: FrameType | None) -> None:
         _wrap_the_ledger()
         _counts.wrapped = True
     _counts.reset()
-    _counts.active = True
+    _counts.active = _counts.lists_files = True
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    if _counts.lists_files:
+        _counts.lists_files = False
+        return
     _counts.active = False
     counted = {
         "jobs": _counts.jobs,
