@@ -1,0 +1,81 @@
+"""What hints of errors and of `check` tell a person to do in LuCI, and where that can be done."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Final
+
+DAEMON: Final = Path(__file__).resolve().parents[2] / "daemon/stripe_payments"
+NAMES_A_PAGE: Final = re.compile(
+    r"\b(?:in|on|under) (?:Settings|My features|Transactions)\b|^My features shows"
+)
+OF_STRIPE: Final = "URL of the terms under Settings, Business"
+"""Settings of Stripe's Dashboard, not of LuCI."""
+
+TITLES: Final = {"settings": "Settings", "features": "My features", "transactions": "Transactions"}
+"""Of the pages, by the end of their address."""
+
+_OPTION = '[id="widget.cbid.stripe-payments.main.{}"]'
+_PRODUCTS = "#sp-provision [data-focus=look]"
+_SECRET_KEY = "#sp-key-secret_key"
+_WEBHOOK = "#sp-webhook input"
+
+CLICKS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
+    "A payment page expires after a day. Check now on My features": (("features", "[data-focus=sync]"),),
+    "Check now on My features": (("features", "[data-focus=sync]"),),
+    "Add prices in Settings": (
+        ("settings", ".cbi-tabmenu li[data-tab=price] a -> #cbi-stripe-payments-price .cbi-button-add"),
+    ),
+    "Cancel those that are not needed on My features": (
+        ("features", "[data-action=cancel]"),
+        ("transactions", "[data-action=refund]"),
+    ),
+    "Check the webhook secret in Settings": (("settings", "#sp-key-webhook_secret"),),
+    "Choose another price, or ask the administrator to check the products": (("settings", _PRODUCTS),),
+    "Correct the changed prices or replace them in Settings": (("settings", _PRODUCTS),),
+    "Create the missing products in Settings": (("settings", _PRODUCTS),),
+    "Enable payments in Settings": (("settings", _OPTION.format("enabled")),),
+    "What you own stays unlocked. The administrator can enable payments": (
+        ("settings", _OPTION.format("enabled")),
+    ),
+    "Enter keys of the same mode in Settings": (
+        ("settings", _SECRET_KEY),
+        ("settings", _PRODUCTS),
+        ("settings", _WEBHOOK),
+    ),
+    "Enter the key in Settings": (("settings", _SECRET_KEY),),
+    "The administrator has to enter a valid Stripe key in Settings": (("settings", _SECRET_KEY),),
+    "The administrator has to enter the Stripe keys in Settings": (("settings", _SECRET_KEY),),
+    "Open the shop at the router's own address": (("settings", "#cbi-stripe-payments-main-allowed_origin"),),
+    "Set up the webhook in Settings, or run": (("settings", _WEBHOOK),),
+    "Set up the webhook in Settings. Payments": (("settings", _WEBHOOK),),
+    "The administrator has to set it up in the Stripe Dashboard": (
+        ("settings", "#cbi-stripe-payments-main-tax_id_collection"),
+        ("settings", "#cbi-stripe-payments-main-terms_of_service"),
+    ),
+    "My features shows what you own. You can switch plans there": (("features", "[data-action=change]"),),
+}
+"""By the beginning of the text: pages, and what has to be there to click on or to fill in; behind `->` once
+what is before it was clicked.
+"""
+
+LABELS: Final = {"[data-focus=sync]"}
+"""Buttons whose label the hint repeats."""
+
+
+def texts_that_name_a_page() -> set[str]:
+    """All translated texts of the daemon that send a person to a page of LuCI."""
+    found = set()
+    for file in DAEMON.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_":
+                text = node.args[0] if node.args else None
+                if isinstance(text, ast.Constant) and NAMES_A_PAGE.search(str(text.value)):
+                    found.add(str(text.value))
+    return {text for text in found if OF_STRIPE not in text}
+
+
+def clicks_of(text: str) -> tuple[tuple[str, str], ...]:
+    """The rows for a text; the longest beginning counts. Raises KeyError where there are none."""
+    beginnings = [beginning for beginning in CLICKS if text.startswith(beginning)]
+    return CLICKS[max(beginnings, key=len, default=text)]
