@@ -5,6 +5,7 @@ In UCI: ``config feature NAME`` with ``unlocked`` 0 or 1, ``source``, ``plan``, 
 """
 
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
@@ -23,9 +24,9 @@ _TIMEOUT_S: Final = 8.0
 """ubusd does not say that the process which was called has ended. rpcd and procd reply within milliseconds,
 and what is repeated is what the first call would have done.
 """
-_HOTPLUG_ATTEMPTS: Final = 8
-"""procd publishes the object only where /etc/hotplug.d/stripe-payments exists: without it no script waits for
-the call.
+_HOTPLUG_MISSING_S: Final = 10.0
+"""procd publishes the object only where /etc/hotplug.d/stripe-payments exists: where it is missing for longer
+than procd or ubusd may be away, no script waits for the call. Not a number of attempts: each commit is one.
 """
 
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
@@ -61,7 +62,7 @@ class RouterBus:
         self._bus = bus
         self._in_uci: dict[str, dict[str, Value]] = {}
         """The options of every feature, as far as known to be in UCI."""
-        self._hotplug_failures = 0
+        self._hotplug_missing_since: float | None = None
 
     async def load_uci(self) -> Mapping[str, Value]:
         """The sections of UCI `stripe-features`, by feature."""
@@ -124,12 +125,16 @@ class RouterBus:
         try:
             await self._bus.call(_HOTPLUG, "call", {"env": environment}, timeout=_TIMEOUT_S)
         except StatusError as error:
-            self._hotplug_failures += 1
-            if error.status is not Status.NOT_FOUND or self._hotplug_failures < _HOTPLUG_ATTEMPTS:
+            if error.status is not Status.NOT_FOUND:
+                raise
+            now = time.monotonic()
+            if self._hotplug_missing_since is None:
+                self._hotplug_missing_since = now
+            if now - self._hotplug_missing_since < _HOTPLUG_MISSING_S:
                 raise
             _log.warning("no hotplug object, scripts not run", feature=feature)
         else:
-            self._hotplug_failures = 0
+            self._hotplug_missing_since = None
 
     async def send_event(self, kind: str, payload: Mapping[str, Value]) -> None:
         """Send ``stripe-payments.KIND``; of a feature only the members that are documented."""

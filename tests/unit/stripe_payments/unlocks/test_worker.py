@@ -11,7 +11,7 @@ import pytest
 from stripe_payments.entitlements import Entitlement, ManualGrant
 from stripe_payments.ledger import SQLiteLedger, SQLiteTransaction
 from stripe_payments.ledger.opening import LOG_LEFT_OVER, META_MUST_NOT_LOCK, META_REBUILDING
-from stripe_payments.unlocks import Unlocks, adopt_features, worker
+from stripe_payments.unlocks import Unlocks, adopt_features, router_bus, worker
 from tests.unit.stripe_payments.unlocks.buses import Crash, CrashingBus, FillingBus, RecordingBus, SlowBus
 from tests.unit.stripe_payments.unlocks.conftest import PATIENCE, World, until
 from ubus_py import TABLE, Call, Client, Method, Object, Status, StatusError, Table
@@ -451,7 +451,23 @@ async def test_a_refused_feature_does_not_hold_up_the_others(world: World) -> No
     assert world.unlocked() == {"remote_backup_daily", "phone_support"}
 
 
-async def test_without_a_script_folder_uci_and_event_are_delivered(world: World) -> None:
+async def test_procd_may_be_away_for_a_moment_while_much_is_committed(world: World) -> None:
+    """Each commit wakes the worker, which then tries again at once."""
+    await world.router.stop_procd()
+    await world.decide(BACKUP)
+    async with world.working() as unlocks, asyncio.timeout(PATIENCE):
+        for _ in range(20):
+            unlocks.wake()
+            await asyncio.sleep(0.02)
+        await world.router.start_procd()
+        await unlocks.drained()
+    await world.scripts_are(["unlock remote_backup_daily cs_1 router_os_premium"])
+
+
+async def test_without_a_script_folder_uci_and_event_are_delivered(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(router_bus, "_HOTPLUG_MISSING_S", 0.1)
     await world.router.stop()
     folder = world.root / "etc/hotplug.d/stripe-payments"
     (folder / "50-tell").unlink()
