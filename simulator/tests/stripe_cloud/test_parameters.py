@@ -124,6 +124,13 @@ def test_values_become_python_values() -> None:
         ("email[a]=x", p.CustomerCreateParams, "email", None, "Invalid string: email"),
         ("recurring=month&currency=eur", p.PriceCreateParams, "recurring", None, "Invalid object: recurring"),
         (
+            "payment_method_types[0]=card",  # removed in 2026-09-30.endive
+            SessionCreateParams,
+            "payment_method_types",
+            "parameter_unknown",
+            "Received unknown parameter: payment_method_types",
+        ),
+        (
             "idempotency_key=x",
             p.CustomerCreateParams,
             "idempotency_key",

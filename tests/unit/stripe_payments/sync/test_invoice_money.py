@@ -433,3 +433,31 @@ async def test_the_history_follows_an_invoice_that_was_settled_without_a_charge(
     assert (await engine.emitted("payment"))[-1]["status"] == status
     wanted = {"paid": "paid", "void": "expired"}[status]
     assert (await engine.status.show(invoice))["status"] == wanted
+
+
+async def test_what_a_credit_note_forgives_is_paid(engine: Engine, cloud: StripeCloud) -> None:
+    subscription = await engine.subscribe()
+    cloud.change_card(str(engine.identity.load().customer), "4000000000000341")
+    cloud.advance(32 * DAY)
+    await engine.poller.poll_everything()
+    assert await engine.reason("backups") == "grace"
+    invoice = str(cloud.account.get("subscription", subscription)["latest_invoice"])
+    await at_dashboard(cloud, "/v1/credit_notes", invoice=invoice, amount=499)
+    await engine.poller.poll_everything()
+    assert (await engine.unlocked(), await engine.reason("backups")) == (BOUGHT, "active")
+    assert (await engine.status.show(invoice))["status"] == "paid"
+
+
+@pytest.mark.parametrize(
+    ("back", "left", "reason"),
+    [("credit_amount", BOUGHT, "active"), ("refund_amount", set(), "refunded")],
+)
+async def test_a_credit_note_on_a_paid_invoice_locks_only_if_it_refunds(
+    engine: Engine, cloud: StripeCloud, back: str, left: set[str], reason: str
+) -> None:
+    """Credit stays with the seller: it pays for what comes next."""
+    subscription = await engine.subscribe()
+    invoice = str(cloud.account.get("subscription", subscription)["latest_invoice"])
+    await at_dashboard(cloud, "/v1/credit_notes", invoice=invoice, amount=499, **{back: 499})
+    await engine.poller.poll_everything()
+    assert (await engine.unlocked(), await engine.reason("backups")) == (left, reason)
