@@ -43,11 +43,15 @@ if os.path.exists(os.path.join(os.path.dirname(__file__), "in-1970")):
 
 @pytest.fixture
 async def subscriber(tmp_path: Path) -> AsyncIterator[Subscriber]:
+    """With a monthly plan, and both clocks right."""
     (tmp_path / "clocks").mkdir()
     (tmp_path / "clocks/sitecustomize.py").write_text(CLOCKS)
     path = f"{tmp_path / 'clocks'}{os.pathsep}{REPOSITORY / 'daemon'}"
     async with World(state=tmp_path / "world", environment={"PYTHONPATH": path}) as world:
-        yield Subscriber(world)
+        subscriber = Subscriber(world)
+        await subscriber.buy("price_premium_monthly")
+        await subscriber.agreed(PREMIUM, "active")
+        yield subscriber
 
 
 async def boot_in_1970(subscriber: Subscriber, tmp_path: Path, *, wan: bool = False) -> None:
@@ -76,12 +80,16 @@ async def a_week_passes(subscriber: Subscriber, tmp_path: Path) -> None:
     await subscriber.world.control("clock/advance", {"seconds": 7 * DAY})
 
 
+async def stripe_is_reachable(subscriber: Subscriber) -> None:
+    """The WAN is back, and the hotplug script has a sync done."""
+    await subscriber.world.control("faults", {})
+    await subscriber.call("sync")
+
+
 async def test_it_keeps_its_features_and_is_right_again_within_one_round(
     subscriber: Subscriber, tmp_path: Path
 ) -> None:
     world = subscriber.world
-    await subscriber.buy("price_premium_monthly")
-    await subscriber.agreed(PREMIUM, "active")
     await boot_in_1970(subscriber, tmp_path)
     status = await subscriber.call("status")
     assert (status["clock"], status["now"]) == ("untrusted", None)
@@ -91,9 +99,7 @@ async def test_it_keeps_its_features_and_is_right_again_within_one_round(
     await subscriber.agreed(PREMIUM, "active")
     assert subscriber.flips("remote_backup_daily") == ["unlock"]
 
-    # The WAN is back: what the hotplug script does.
-    await world.control("faults", {})
-    await subscriber.call("sync")
+    await stripe_is_reachable(subscriber)
     status = await subscriber.call("status")
     assert status["clock"] == "trusted"
     assert abs(world.stripe.clock.now() - _epoch(status["now"])) <= 5
@@ -108,9 +114,6 @@ async def test_it_keeps_its_features_and_is_right_again_within_one_round(
 async def test_what_ended_meanwhile_locks_once_the_time_is_known(
     subscriber: Subscriber, tmp_path: Path
 ) -> None:
-    world = subscriber.world
-    await subscriber.buy("price_premium_monthly")
-    await subscriber.agreed(PREMIUM, "active")
     await subscriber.call("cancel_subscription", subscription=(await subscriber.subscription())["id"])
     await subscriber.agreed(PREMIUM, "ending")
     await subscriber.time_passes(28)
@@ -119,8 +122,7 @@ async def test_what_ended_meanwhile_locks_once_the_time_is_known(
     await a_week_passes(subscriber, tmp_path)
     assert await subscriber.refusal("sync") == "stripe_unreachable"
     await subscriber.agreed(PREMIUM, "ending")  # its end has passed, but the router cannot know
-    await world.control("faults", {})
-    await subscriber.call("sync")
+    await stripe_is_reachable(subscriber)
     await subscriber.agreed(NOTHING, "canceled")
 
 
@@ -128,8 +130,6 @@ async def test_a_webhook_that_comes_before_the_time_is_known_is_not_lost(
     subscriber: Subscriber, tmp_path: Path
 ) -> None:
     world = subscriber.world
-    await subscriber.buy("price_premium_monthly")
-    await subscriber.agreed(PREMIUM, "active")
     await boot_in_1970(subscriber, tmp_path)
     await world.control("faults", {"drop_connection": True, "webhooks": "on"})
     seen = len(world.stripe.deliveries())
@@ -143,8 +143,7 @@ async def test_a_webhook_that_comes_before_the_time_is_known_is_not_lost(
 
     await world.wait_until(refused)
     await subscriber.agreed(PREMIUM, "active")
-    await world.control("faults", {})
-    await subscriber.call("sync")
+    await stripe_is_reachable(subscriber)
     await subscriber.agreed(NOTHING, "canceled")
 
 
@@ -152,8 +151,6 @@ async def test_after_many_weeks_without_a_word_from_stripe_it_locks_and_comes_ba
     subscriber: Subscriber, tmp_path: Path
 ) -> None:
     world = subscriber.world
-    await subscriber.buy("price_premium_monthly")
-    await subscriber.agreed(PREMIUM, "active")
     await boot_in_1970(subscriber, tmp_path, wan=True)
     await subscriber.call("sync")
     await world.control("faults", {"drop_connection": True, "webhooks": "drop"})
@@ -162,8 +159,7 @@ async def test_after_many_weeks_without_a_word_from_stripe_it_locks_and_comes_ba
     await subscriber.agreed(PREMIUM, "active")
     await a_week_passes(subscriber, tmp_path)
     await subscriber.agreed(NOTHING, "offline")
-    await world.control("faults", {})
-    await subscriber.call("sync")
+    await stripe_is_reachable(subscriber)
     await subscriber.agreed(PREMIUM, "active")
 
 
