@@ -1,5 +1,5 @@
-"""What Stripe answers, changed into anything: every call gives a documented error or a right answer, nothing
-that was not paid unlocks, and once the answers are genuine again, so is everything here.
+"""What Stripe answers, changed into anything: every call returns a documented error or a right answer,
+nothing that was not paid unlocks, and once the answers are genuine again, so is everything here.
 """
 
 from __future__ import annotations

@@ -212,7 +212,7 @@ CALLS: Final[dict[str, Callable[[Past], Awaitable[object]]]] = {
     "webhook": lambda past: past.webhook_setup.set_up("http://127.0.0.1:9/x", replace=True),
     "check": lambda past: past.check(),
 }
-"""Everything that asks Stripe, by name. Each gives what a caller would be answered, or raises."""
+"""Everything that calls Stripe, by name. Each returns what the caller would get, or raises."""
 
 
 async def _looked_up(past: Past) -> object:

@@ -31,7 +31,7 @@ _MEASURED = 4000
 
 @contextlib.contextmanager
 def _recorded() -> Iterator[list[tuple[int, int]]]:
-    """The lengths of everything that the module gives to `compare_digest`."""
+    """The lengths of everything that the module passes to `compare_digest`."""
     lengths: list[tuple[int, int]] = []
     real = hmac.compare_digest
 

@@ -26,7 +26,7 @@ class Disturbance:
     wants_history: ClassVar[bool] = False
 
     async def before(self, router: RouterUnderTest) -> dict[str, str]:
-        """When all is there but the daemon; gives what its environment has besides."""
+        """When all is there but the daemon; returns what its environment has besides."""
         del router
         return {}
 

@@ -53,7 +53,7 @@ class RouterUnderTest:
     `past`: a folder that `pasts` made; it is copied to `folder`. `plans`: what happens to the storage of the
     first process, the second one, …; processes beyond find it sound. `webhooks`: their fate, in the words of
     the simulator. `heals_after_s`: how long a storage that fails goes on failing. `before` is called before
-    the daemon is started, and gives what its environment has besides. `daemon`: where its code is.
+    the daemon is started, and returns what its environment has besides. `daemon`: where its code is.
     `patience_s`: for everything to come right. `troubles` collects what must not happen.
     """
 

@@ -302,7 +302,7 @@ db.close()
 
 
 def _losses(folder: Path, synchronous: str, fault: str, step: int) -> list[int]:
-    """The plug is pulled at every `step`-th point; gives those at which something that was said was lost."""
+    """The plug is pulled at every `step`-th point; returns those at which a reported write was lost."""
     program = DATABASE.replace("SYNCHRONOUS", synchronous)
     lost: list[int] = []
     at = step

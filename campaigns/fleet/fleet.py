@@ -232,7 +232,7 @@ class Fleet:
     # -- buyers -----------------------------------------------------------------------------------
 
     def one_buys(self, router: Router, *, pays: bool, subscribes: bool) -> None:
-        """The desk asks for the session; the buyer pays within minutes, or leaves the page open for ever."""
+        """The router creates the session; the buyer pays within minutes, or leaves the page open for ever."""
         if not router.running:
             return
         wanted = [CREATE_SESSION]

@@ -136,7 +136,7 @@ class Seen:
 
 
 class StripeAccount:
-    """`ask` gives the HTTP status of one request."""
+    """`ask` returns the HTTP status of one request."""
 
     def __init__(self, limits: Limits = LIVE, outages: Iterable[Outage] = ()) -> None:
         self.limits = limits

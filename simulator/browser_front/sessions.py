@@ -70,7 +70,7 @@ class Sessions:
 
 
 def set_cookie(response: web.Response, session: Session) -> None:
-    """Hand the browser LuCI's cookie, with the attributes that LuCI gives it."""
+    """Hand the browser LuCI's cookie, with the attributes that LuCI sets."""
     response.headers.add(
         "Set-Cookie", f"{COOKIE}={session.id}; path={COOKIE_PATH}; SameSite=strict; HttpOnly"
     )

@@ -29,7 +29,7 @@ _OTHERS_MAY_CHANGE = stat.S_IWOTH | stat.S_IWGRP | stat.S_IXOTH
 
 
 class Right(enum.Enum):
-    """What an ACL entry gives."""
+    """What an ACL entry grants."""
 
     PUBLISH = "publish"
     SUBSCRIBE = "subscribe"
@@ -74,7 +74,7 @@ class AccessList:
         self.sequence = 0
 
     def load(self) -> None:
-        """Read the folder again; a file that is refused is logged and gives nothing."""
+        """Read the folder again; a file that is refused is logged and grants nothing."""
         self._entries = []
         if self._folder.is_dir():
             for path in sorted(self._folder.glob("[!.]*.json")):

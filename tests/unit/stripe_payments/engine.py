@@ -89,7 +89,7 @@ BUSINESS = "price_business_monthly"
 
 
 async def eventually(holds: Callable[[], Awaitable[Any]], what: str) -> Any:
-    """Waits until `holds` gives something true, and gives that."""
+    """Wait until `holds` returns something true, and return that."""
     deadline = time.monotonic() + PATIENCE
     while not (found := await holds()):
         assert time.monotonic() < deadline, f"not within {PATIENCE:.0f} s: {what}"

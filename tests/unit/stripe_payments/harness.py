@@ -163,7 +163,7 @@ class Harness:
         return session_id
 
     async def trust_the_clock(self) -> int:
-        """As if Stripe had just been heard; gives the trusted time."""
+        """As if Stripe had just answered; returns the trusted time."""
         now = int(time.time())
         (await self.parts()).clock.observe(now)
         return now
@@ -191,7 +191,7 @@ class Harness:
         await (await self.parts()).ledger.write(add)
 
     async def until(self, condition: Any) -> None:
-        """Waits until the coroutine function `condition` gives something true."""
+        """Waits until the coroutine function `condition` returns something true."""
         deadline = time.monotonic() + PATIENCE_S
         while not await condition():
             assert time.monotonic() < deadline, "not in time"

@@ -247,13 +247,13 @@ async def test_a_change_from_monthly_to_yearly_is_billed_at_once(engine: Engine,
 async def test_a_double_click_changes_and_charges_once(engine: Engine, cloud: StripeCloud) -> None:
     subscription = await engine.subscribe()
     cloud.advance(10 * DAY)
-    desk = engine.subscriptions
+    service = engine.subscriptions
     first, second = await asyncio.gather(
-        desk.change_plan(subscription, BUSINESS), desk.change_plan(subscription, BUSINESS)
+        service.change_plan(subscription, BUSINESS), service.change_plan(subscription, BUSINESS)
     )
     assert first == second
     assert len(charged(cloud)) == 2
-    error = await refusal(desk.change_plan(subscription, BUSINESS))
+    error = await refusal(service.change_plan(subscription, BUSINESS))
     assert error.code == "not_changeable"
 
 
@@ -320,32 +320,32 @@ async def test_the_subscription_of_another_router_is_not_found(engine: Engine, c
         {"customer": other["id"], "items": [{"price": price["id"]}], "trial_period_days": 5},
         "foreign",
     )
-    desk = engine.subscriptions
+    service = engine.subscriptions
     for attempt in (
-        desk.preview_change(foreign["id"], BUSINESS),
-        desk.cancel(foreign["id"]),
-        desk.resume(foreign["id"]),
+        service.preview_change(foreign["id"], BUSINESS),
+        service.cancel(foreign["id"]),
+        service.resume(foreign["id"]),
     ):
         assert (await refusal(attempt)).code == "subscription_not_found"
     assert cloud.account.get("subscription", foreign["id"])["cancel_at_period_end"] is False
-    assert len(await desk.list()) == 1
+    assert len(await service.list()) == 1
 
 
 async def test_canceling_takes_effect_at_period_end_and_can_be_undone(
     engine: Engine, cloud: StripeCloud
 ) -> None:
     subscription = await engine.subscribe()
-    desk = engine.subscriptions
-    first, second = await asyncio.gather(desk.cancel(subscription), desk.cancel(subscription))
+    service = engine.subscriptions
+    first, second = await asyncio.gather(service.cancel(subscription), service.cancel(subscription))
     assert first == second
     assert first["cancel_at_period_end"] is True
     assert first["ends_at"] == first["current_period_end"]
     assert await engine.reason("backups") == "ending"
-    assert (await desk.cancel(subscription)) == first, "a repetition changes nothing"
-    resumed = await desk.resume(subscription)
+    assert (await service.cancel(subscription)) == first, "a repetition changes nothing"
+    resumed = await service.resume(subscription)
     assert (resumed["cancel_at_period_end"], resumed["cancel_at"], resumed["ends_at"]) == (False, None, None)
     assert await engine.reason("backups") == "active"
-    assert (await desk.cancel(subscription))["cancel_at_period_end"] is True, "and once again"
+    assert (await service.cancel(subscription))["cancel_at_period_end"] is True, "and once again"
     assert cloud.account.get("subscription", subscription)["cancel_at_period_end"] is True
 
 
@@ -495,18 +495,18 @@ async def test_a_failure_that_is_stored_under_its_key_blocks_no_change(
     subscription = await engine.subscribe()
     cloud.advance(10 * DAY)
     path = f"/v1/subscriptions/{subscription}"
-    desk = engine.subscriptions
-    preview = await desk.preview_change(subscription, BUSINESS)
+    service = engine.subscriptions
+    preview = await service.preview_change(subscription, BUSINESS)
     broken = {"method": "POST", "path": path, "status": 500, "stored": True, "when": when, "count": 1}
     cloud.set_faults(**broken)
-    assert (await refusal(desk.change_plan(subscription, BUSINESS))).code == "stripe_error"
+    assert (await refusal(service.change_plan(subscription, BUSINESS))).code == "stripe_error"
     if when == "after":
         # its effect is found out before anything is requested again
-        assert (await refusal(desk.change_plan(subscription, BUSINESS))).code == "not_changeable"
+        assert (await refusal(service.change_plan(subscription, BUSINESS))).code == "not_changeable"
     else:
-        assert (await desk.change_plan(subscription, BUSINESS))["plan"] == "business"
+        assert (await service.change_plan(subscription, BUSINESS))["plan"] == "business"
     assert charged(cloud) == [499, preview["amount_due"]]
-    for change, ending in ((desk.cancel, True), (desk.resume, False)):
+    for change, ending in ((service.cancel, True), (service.resume, False)):
         cloud.set_faults(**broken)
         assert (await refusal(change(subscription))).code == "stripe_error"
         assert (await change(subscription))["cancel_at_period_end"] is ending
@@ -514,15 +514,15 @@ async def test_a_failure_that_is_stored_under_its_key_blocks_no_change(
 
 async def test_a_schedule_does_not_keep_a_buyer_in_a_plan(engine: Engine, cloud: StripeCloud) -> None:
     subscription = await engine.subscribe()
-    desk = engine.subscriptions
+    service = engine.subscriptions
     schedule = await at_dashboard(cloud, "/v1/subscription_schedules", from_subscription=subscription)
-    error = await refusal(desk.change_plan(subscription, BUSINESS))
+    error = await refusal(service.change_plan(subscription, BUSINESS))
     assert error.code == "not_changeable"
     assert "planned in Stripe" in error.message_in("en")
-    assert (await desk.cancel(subscription))["cancel_at_period_end"] is True
+    assert (await service.cancel(subscription))["cancel_at_period_end"] is True
     assert cloud.account.get("subscription_schedule", schedule["id"])["status"] == "released"
     await at_dashboard(cloud, "/v1/subscription_schedules", from_subscription=subscription)
-    error = await refusal(desk.resume(subscription))
+    error = await refusal(service.resume(subscription))
     assert (error.code, error.details["reason"]) != ("stripe_error", None)
     assert error.code == "not_changeable"
 
@@ -577,11 +577,11 @@ def _price_id(cloud: StripeCloud, alias: str) -> str:
 async def test_a_plan_that_was_to_end_changes_and_goes_on(engine: Engine, cloud: StripeCloud) -> None:
     subscription = await engine.subscribe()
     cloud.advance(10 * DAY)
-    desk = engine.subscriptions
-    await desk.cancel(subscription)
-    preview = await desk.preview_change(subscription, BUSINESS)
+    service = engine.subscriptions
+    await service.cancel(subscription)
+    preview = await service.preview_change(subscription, BUSINESS)
     assert preview["pays_by_debit"] is False
-    changed = await desk.change_plan(subscription, BUSINESS)
+    changed = await service.change_plan(subscription, BUSINESS)
     assert charged(cloud) == [499, preview["amount_due"]]
     assert (changed["plan"], changed["ends_at"], changed["cancel_at_period_end"]) == ("business", None, False)
     assert await engine.reason("monitoring") == "active"

@@ -15,7 +15,7 @@ FEATURES = Path(__file__).resolve().parents[4] / "files/etc/config/stripe-featur
 
 
 def sections(text: str) -> dict[str, dict[str, Any]]:
-    """The text of a configuration as rpcd's ``uci get`` gives it."""
+    """The text of a configuration as rpcd's ``uci get`` returns it."""
     return {
         section.name: {".type": section.type, ".name": section.name, ".anonymous": section.anonymous}
         | section.options

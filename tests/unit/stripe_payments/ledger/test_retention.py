@@ -1,4 +1,4 @@
-"""What the ledger forgets, compresses and gives back, and what it never does."""
+"""What the ledger deletes, compresses and frees, and what it never does."""
 
 import asyncio
 import json
