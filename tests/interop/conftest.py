@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -14,6 +14,7 @@ from simulator.tests.router.bus import Bus
 from simulator.tests.router.test_transcript import ACL, BEFORE
 from tests.flows.conftest import Buyer, LuciUser, WorldMaker, buyer, luci_user, quiet_world, world
 from tests.interop.openwrt import OpenWrt
+from tests.interop.packaged_router import PackagedRouter
 from tests.interop.packages import install_payments, python_problem
 from tests.interop.world import OpenWrtWorld, add_viewer, set_up_payments, skip_reason
 from ubus_py import Client
@@ -52,6 +53,25 @@ def openwrt(staging: Path) -> Iterator[OpenWrt]:
         yield router
     finally:
         router.stop()
+
+
+@pytest.fixture(scope="session")
+def releases_for(
+    staging: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[type[PackagedRouter]], Path]:
+    """Both releases and the feed for a kind of router, written once; skips where its program is missing."""
+
+    written: dict[type[PackagedRouter], Path] = {}
+
+    def releases(kind: type[PackagedRouter]) -> Path:
+        if not (staging / kind.program).exists():
+            pytest.skip(f"not run: OPENWRT_STAGING has no {kind.program}")
+        if kind not in written:
+            written[kind] = tmp_path_factory.mktemp("releases")
+            kind.write_releases(staging, written[kind])
+        return written[kind]
+
+    return releases
 
 
 @pytest.fixture

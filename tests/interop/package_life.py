@@ -1,13 +1,18 @@
 """The packages' life on a router, whichever package manager it has: tests for the modules that name one.
 
-Such a module has the fixture `router`.
+Such a module has `ROUTER`, a kind of `PackagedRouter`.
 """
 
 import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
 
 from tests.interop.packaged_router import FOLLOWING, SHIPPED_WITH_IT, PackagedRouter
 
 __all__ = [
+    "router",
     "test_a_new_library_alone_restarts_a_daemon_that_runs",
     "test_an_older_release_refuses_a_newer_ledger_with_words_and_leaves_it_alone",
     "test_an_upgrade_brings_the_new_daemon_and_keeps_what_is_set_and_known",
@@ -18,6 +23,24 @@ __all__ = [
 MOUNTS = ["/api/payments", "/payment-success", "/payment-cancel"]
 KEY = "sk_test_keptThroughEverything1234"
 STATE = "/etc/stripe-payments"
+
+
+@pytest.fixture
+def router(
+    request: pytest.FixtureRequest,
+    staging: Path,
+    releases_for: Callable[[type[PackagedRouter]], Path],
+    python_of_the_machine: None,
+) -> Iterator[PackagedRouter]:
+    """A router that has never seen the packages."""
+    del python_of_the_machine
+    kind: type[PackagedRouter] = request.module.ROUTER
+    router = kind(staging, releases_for(kind))
+    try:
+        router.start()
+        yield router
+    finally:
+        router.stop()
 
 
 def test_installed_it_runs_and_removed_it_leaves_luci_as_it_was(router: PackagedRouter) -> None:

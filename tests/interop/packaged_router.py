@@ -34,6 +34,8 @@ Write = Callable[[Package, Path, int], Path]
 class PackagedRouter(OpenWrt):
     """Nothing of ours is installed; its feed has what ours needs. There is no Stripe."""
 
+    program: ClassVar[str]
+    """The package manager, below the built tree."""
     new_beside_changed: ClassVar[str]
     """How the file is named that comes with a package, beside a configuration that was changed."""
 
@@ -46,6 +48,11 @@ class PackagedRouter(OpenWrt):
         install_feed_packages(files)
         point_at_stripe(files, _NOBODY)
         shutil.copytree(self._releases, files / "root", dirs_exist_ok=True)
+
+    @staticmethod
+    @abstractmethod
+    def write_releases(staging: Path, folder: Path) -> None:
+        """Write the folders `ours`, `following` and `feed`, as packages of the kind that it installs."""
 
     @abstractmethod
     def install(self, release: str = "ours", *, only: str = "") -> None:
@@ -82,7 +89,13 @@ class PackagedRouter(OpenWrt):
 class OpkgRouter(PackagedRouter):
     """OpenWrt 24.10."""
 
+    program = "bin/opkg"
     new_beside_changed = "-opkg"
+
+    @staticmethod
+    def write_releases(staging: Path, folder: Path) -> None:
+        del staging
+        _write_releases(folder, write_ipk)
 
     def _put_packages_there(self, files: Path) -> None:
         super()._put_packages_there(files)
@@ -106,7 +119,16 @@ class OpkgRouter(PackagedRouter):
 class ApkRouter(PackagedRouter):
     """OpenWrt 25.12."""
 
+    program = "bin/apk"
     new_beside_changed = ".apk-new"
+
+    @staticmethod
+    def write_releases(staging: Path, folder: Path) -> None:
+        apk = staging / "bin/apk"
+        _write_releases(folder, partial(write_apk, sdk=Sdk(apk, ())))  # these tests are root's
+        index = [str(apk), "mkndx", "--allow-untrusted", "--output", "packages.adb"]
+        files = [file.name for file in (folder / "feed").glob("*.apk")]
+        subprocess.run([*index, *files], cwd=folder / "feed", check=True, capture_output=True, timeout=60)
 
     def _put_packages_there(self, files: Path) -> None:
         super()._put_packages_there(files)
@@ -133,23 +155,7 @@ class ApkRouter(PackagedRouter):
         self.apk(f"del {OURS}")
 
 
-def write_opkg_releases(staging: Path, folder: Path) -> None:
-    """Fills `folder` for an `OpkgRouter`."""
-    del staging
-    _write_releases(folder, write_ipk)
-
-
-def write_apk_releases(staging: Path, folder: Path) -> None:
-    """Fills `folder` for an `ApkRouter`."""
-    apk = staging / "bin/apk"
-    _write_releases(folder, partial(write_apk, sdk=Sdk(apk, ())))  # these tests are root's
-    index = [str(apk), "mkndx", "--allow-untrusted", "--output", "packages.adb"]
-    files = [file.name for file in (folder / "feed").glob("*.apk")]
-    subprocess.run([*index, *files], cwd=folder / "feed", check=True, capture_output=True, timeout=60)
-
-
 def _write_releases(folder: Path, write: Write) -> None:
-    """`ours`, `following` and `feed`, as packages of the kind that `write` writes."""
     with tempfile.TemporaryDirectory(prefix="releases-") as scratch:
         out, pypi = Path(scratch, "out"), Path(scratch, "pypi")
         out.mkdir()

@@ -1,40 +1,15 @@
 """The packages' life on a router of OpenWrt 25.12: apk installs, upgrades and removes them."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from tests.interop.package_life import *  # noqa: F403
-from tests.interop.packaged_router import ApkRouter, write_apk_releases
+from tests.interop.packaged_router import ApkRouter
 
+ROUTER = ApkRouter
 CERTIFICATES = "/usr/lib/python3-stripe/stripe/data/ca-certificates.crt"
 
 
-@pytest.fixture(scope="module")
-def releases(staging: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both releases, and the feed."""
-    if not (staging / "bin/apk").exists():
-        pytest.skip("not run: OPENWRT_STAGING has no bin/apk")
-    folder = tmp_path_factory.mktemp("releases")
-    write_apk_releases(staging, folder)
-    return folder
-
-
-@pytest.fixture
-def router(staging: Path, releases: Path, python_of_the_machine: None) -> Iterator[ApkRouter]:
-    """A router that has never seen the packages."""
-    del python_of_the_machine
-    router = ApkRouter(staging, releases)
-    try:
-        router.start()
-        yield router
-    finally:
-        router.stop()
-
-
-def test_a_library_that_was_damaged_is_mended_as_the_checks_say(router: ApkRouter) -> None:
+def test_a_library_that_was_damaged_is_repaired_as_the_checks_say(router: ApkRouter) -> None:
     router.install()
     router.wait_until(router.answers, "the daemon answers")
     identity = router.sh("cat /etc/stripe-payments/identity.json")

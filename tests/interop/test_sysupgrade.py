@@ -6,18 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.interop.package_life import KEY, STATE, is_still_set_up, set_up
-from tests.interop.packaged_router import (
-    ApkRouter,
-    OpkgRouter,
-    PackagedRouter,
-    write_apk_releases,
-    write_opkg_releases,
-)
+from tests.interop.packaged_router import ApkRouter, OpkgRouter, PackagedRouter
 
-MANAGERS: dict[str, tuple[type[PackagedRouter], Callable[[Path, Path], None]]] = {
-    "opkg": (OpkgRouter, write_opkg_releases),
-    "apk": (ApkRouter, write_apk_releases),
-}
 KEPT = {
     "/etc/config/stripe-features",
     "/etc/config/stripe-payments",
@@ -29,31 +19,22 @@ BACKUP = "/root/backup.tar.gz"
 MakeRouter = Callable[[], PackagedRouter]
 
 
-@pytest.fixture(scope="module", params=MANAGERS)
-def releases(
-    request: pytest.FixtureRequest, staging: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[type[PackagedRouter], Path]:
-    """The kind of router, and its packages."""
-    for program in ("rootfs/usr/sbin/sysupgrade", f"bin/{request.param}"):
-        if not (staging / program).exists():
-            pytest.skip(f"not run: OPENWRT_STAGING has no {program}")
-    kind, write = MANAGERS[request.param]
-    folder = tmp_path_factory.mktemp("releases")
-    write(staging, folder)
-    return kind, folder
-
-
-@pytest.fixture
+@pytest.fixture(params=(OpkgRouter, ApkRouter), ids=("opkg", "apk"))
 def make_router(
-    releases: tuple[type[PackagedRouter], Path], staging: Path, python_of_the_machine: None
+    request: pytest.FixtureRequest,
+    releases_for: Callable[[type[PackagedRouter]], Path],
+    staging: Path,
+    python_of_the_machine: None,
 ) -> Iterator[MakeRouter]:
     """Makes routers on which this release is installed."""
     del python_of_the_machine
-    kind, folder = releases
+    if not (staging / "rootfs/usr/sbin/sysupgrade").exists():
+        pytest.skip("not run: OPENWRT_STAGING has no rootfs/usr/sbin/sysupgrade")
+    kind: type[PackagedRouter] = request.param
     made: list[PackagedRouter] = []
 
     def make() -> PackagedRouter:
-        router = kind(staging, folder)
+        router = kind(staging, releases_for(kind))
         made.append(router)
         router.start()
         router.install()
