@@ -4,6 +4,7 @@ import asyncio
 import re
 import ssl
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,6 +33,15 @@ def address(openwrt: OpenWrt) -> tuple[str, int]:
     return parts.hostname, parts.port
 
 
+@pytest.fixture
+async def daemon(openwrt: OpenWrt) -> AsyncIterator[EchoingDaemon]:
+    """On the bus in the service's place."""
+    echoing = EchoingDaemon()
+    async with Client(openwrt.bus) as bus:
+        await bus.publish(echoing.object())
+        yield echoing
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_case(openwrt: OpenWrt, case: Case) -> None:
     daemon = EchoingDaemon()
@@ -50,73 +60,63 @@ async def test_case(openwrt: OpenWrt, case: Case) -> None:
 
 
 @pytest.mark.parametrize(("lengths", "status"), LONG_HEADS.values(), ids=LONG_HEADS)
+@pytest.mark.usefixtures("daemon")
 async def test_long_heads(openwrt: OpenWrt, lengths: list[int], status: int) -> None:
-    async with Client(openwrt.bus) as bus:
-        await bus.publish(EchoingDaemon().object())
-        assert await status_of_long_head(*address(openwrt), lengths) == status
+    assert await status_of_long_head(*address(openwrt), lengths) == status
 
 
-async def test_a_slow_body_is_waited_for(openwrt: OpenWrt) -> None:
-    daemon = EchoingDaemon()
-    async with Client(openwrt.bus) as bus:
-        await bus.publish(daemon.object())
-        reader, writer = await asyncio.open_connection(*address(openwrt))
-        writer.write(b"POST /api/payments/webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\n")
-        for byte in b"abcdef":
-            writer.write(bytes([byte]))
-            await writer.drain()
-            await asyncio.sleep(0.2)
-        assert b"200 OK" in await reader.readline()
-        await hang_up(writer)
+async def test_a_slow_body_is_waited_for(openwrt: OpenWrt, daemon: EchoingDaemon) -> None:
+    reader, writer = await asyncio.open_connection(*address(openwrt))
+    writer.write(b"POST /api/payments/webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\n")
+    for byte in b"abcdef":
+        writer.write(bytes([byte]))
+        await writer.drain()
+        await asyncio.sleep(0.2)
+    assert b"200 OK" in await reader.readline()
+    await hang_up(writer)
     assert daemon.received[0]["body"] == "abcdef"
 
 
-async def test_more_at_once_than_uhttpd_runs_are_all_answered(openwrt: OpenWrt) -> None:
+async def test_more_at_once_than_uhttpd_runs_are_all_answered(
+    openwrt: OpenWrt, daemon: EchoingDaemon
+) -> None:
     """Those that have to queue (max_requests is 3) never hear that their empty body has ended."""
-    daemon = EchoingDaemon()
-    async with Client(openwrt.bus) as bus:
-        await bus.publish(daemon.object())
-        for case in (HEALTH, Case("no body", "/api/payments/webhook", method="POST")):
-            answers = await asyncio.gather(*(exchange(*address(openwrt), case) for _ in range(24)))
-            assert [answer.status for (answer,) in answers] == [200] * 24
+    for case in (HEALTH, Case("no body", "/api/payments/webhook", method="POST")):
+        answers = await asyncio.gather(*(exchange(*address(openwrt), case) for _ in range(24)))
+        assert [answer.status for (answer,) in answers] == [200] * 24
     assert len(daemon.received) == 48
 
 
-async def test_long_bodies_at_once_do_not_push_each_other_off_the_bus(openwrt: OpenWrt) -> None:
+async def test_long_bodies_at_once_do_not_push_each_other_off_the_bus(
+    openwrt: OpenWrt, daemon: EchoingDaemon
+) -> None:
     """ubusd drops what is more than 1 MiB on its way to one process."""
-    daemon = EchoingDaemon()
-    async with Client(openwrt.bus) as bus:
-        await bus.publish(daemon.object())
-        answers = await asyncio.gather(*(exchange(*address(openwrt), LONG) for _ in range(12)))
+    answers = await asyncio.gather(*(exchange(*address(openwrt), LONG) for _ in range(12)))
     assert [answer.status for (answer,) in answers] == [200] * 12
     assert [len(received["body"]) for received in daemon.received] == [CAP] * 12
 
 
-async def test_half_a_body_never_reaches_the_daemon(openwrt: OpenWrt) -> None:
-    daemon = EchoingDaemon()
-    async with Client(openwrt.bus) as bus:
-        await bus.publish(daemon.object())
-        _, writer = await asyncio.open_connection(*address(openwrt))
-        writer.write(b'POST /api/payments/webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 600\r\n\r\n{"half":')
-        await writer.drain()
-        await hang_up(writer)
-        answers = await exchange(*address(openwrt), HEALTH)
-        assert answers[0].status == 200
+async def test_half_a_body_never_reaches_the_daemon(openwrt: OpenWrt, daemon: EchoingDaemon) -> None:
+    _, writer = await asyncio.open_connection(*address(openwrt))
+    writer.write(b'POST /api/payments/webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 600\r\n\r\n{"half":')
+    await writer.drain()
+    await hang_up(writer)
+    answers = await exchange(*address(openwrt), HEALTH)
+    assert answers[0].status == 200
     assert [received["path"] for received in daemon.received] == ["/api/payments/health"]
 
 
-async def test_two_requests_at_once_on_one_connection_get_two_answers(openwrt: OpenWrt) -> None:
-    daemon = EchoingDaemon()
-    async with Client(openwrt.bus) as bus:
-        await bus.publish(daemon.object())
-        reader, writer = await asyncio.open_connection(*address(openwrt))
-        big = b"x" * 600_000
-        writer.write(
-            b"POST /api/payments/webhook HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(big) + big
-        )
-        writer.write(b"GET /api/payments/second HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        text = (await asyncio.wait_for(reader.read(), 30)).decode()
-        await hang_up(writer)
+async def test_two_requests_at_once_on_one_connection_get_two_answers(
+    openwrt: OpenWrt, daemon: EchoingDaemon
+) -> None:
+    reader, writer = await asyncio.open_connection(*address(openwrt))
+    big = b"x" * 600_000
+    writer.write(
+        b"POST /api/payments/webhook HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(big) + big
+    )
+    writer.write(b"GET /api/payments/second HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    text = (await asyncio.wait_for(reader.read(), 30)).decode()
+    await hang_up(writer)
     assert re.findall(r"HTTP/1.1 (\d+)", text)[0] == "413"
     assert [received["path"] for received in daemon.received] in ([], ["/api/payments/second"])
 
@@ -135,23 +135,20 @@ def no_script_runs(openwrt: OpenWrt) -> bool:
     return len(openwrt.run("pidof", "uhttpd").stdout.split()) == 1
 
 
-async def test_a_slow_client_holds_a_slot_of_luci_for_five_seconds_at_most(openwrt: OpenWrt) -> None:
+async def test_a_slow_client_holds_a_slot_of_luci_for_five_seconds_at_most(
+    openwrt: OpenWrt, daemon: EchoingDaemon
+) -> None:
     openwrt.wait_until(lambda: no_script_runs(openwrt), "no script of an earlier client runs")
-    daemon = EchoingDaemon()
-    async with Client(openwrt.bus) as bus:
-        await bus.publish(daemon.object())
-        await three_slow_clients_hold_luci_as_long_as_their_bodies_may_take(*address(openwrt), BODY_S)
+    await three_slow_clients_hold_luci_as_long_as_their_bodies_may_take(*address(openwrt), BODY_S)
     assert daemon.received == []
 
 
+@pytest.mark.usefixtures("daemon")
 async def test_a_client_that_reads_nothing_holds_no_slot(openwrt: OpenWrt) -> None:
-    daemon = EchoingDaemon()
     request = b"GET /api/payments/health HTTP/1.1\r\nHost: x\r\n\r\n"
-    async with Client(openwrt.bus) as bus:
-        await bus.publish(daemon.object())
-        async with slow_clients(*address(openwrt), *[request] * 6):
-            (answer,) = await asyncio.wait_for(exchange(*address(openwrt), HEALTH), BODY_S)
-            assert answer.status == 200
+    async with slow_clients(*address(openwrt), *[request] * 6):
+        (answer,) = await asyncio.wait_for(exchange(*address(openwrt), HEALTH), BODY_S)
+        assert answer.status == 200
 
 
 async def test_a_daemon_that_does_not_reply_is_not_waited_for_longer_than_a_buyer(openwrt: OpenWrt) -> None:
@@ -249,26 +246,25 @@ async def test_the_public_side_serves_no_more_than_it_must(openwrt: OpenWrt, cer
         await asyncio.to_thread(gateway.close)
 
 
-async def test_tls_is_what_the_daemon_is_told(openwrt: OpenWrt, certificate: Path) -> None:
+async def test_the_daemon_receives_the_true_scheme(
+    openwrt: OpenWrt, daemon: EchoingDaemon, certificate: Path
+) -> None:
     port = free_port()
-    daemon = EchoingDaemon()
     openwrt.background(
         "uhttpd", "-f", "-c", "/dev/null", "-h", "/tmp", "-D", "-o", "/api/payments", "-O", GATEWAY,
         "-s", f"127.0.0.1:{port}", "-C", f"{certificate}/cert.pem", "-K", f"{certificate}/key.pem",
     )  # fmt: skip
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    async with Client(openwrt.bus) as bus:
-        await bus.publish(daemon.object())
-        for _ in range(200):
-            try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-                break
-            except OSError:
-                await asyncio.sleep(0.05)
-        writer.write(b"GET /api/payments/health HTTP/1.1\r\nHost: x\r\nX-Forwarded-Proto: gopher\r\n\r\n")
-        assert b"200 OK" in await asyncio.wait_for(reader.readline(), 30)
-        await hang_up(writer)
+    for _ in range(200):
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+            break
+        except OSError:
+            await asyncio.sleep(0.05)
+    writer.write(b"GET /api/payments/health HTTP/1.1\r\nHost: x\r\nX-Forwarded-Proto: gopher\r\n\r\n")
+    assert b"200 OK" in await asyncio.wait_for(reader.readline(), 30)
+    await hang_up(writer)
     assert daemon.received[0]["headers"]["x-forwarded-proto"] == "https"
 
 
