@@ -112,7 +112,8 @@ class Subscription:
     neither. `owed`: Stripe calls it active although its money has not arrived: its first payment, a bank
     debit, is processing (pending), or the payment of the current period failed and Stripe voided the
     invoice (unpaid). `more_prices`: Stripe's id and our alias of what its further items cost; the features of
-    all plans among its items are unlocked. `unpaid_change`: what of its items is not paid.
+    all plans among its items are unlocked. `unpaid_change`: what of its items is not paid;
+    `nothing_charged`: all of them have the quantity 0, and nothing is unlocked.
     """
 
     id: str
@@ -131,6 +132,7 @@ class Subscription:
     owed: Literal["pending", "unpaid"] | None = None
     more_prices: tuple[tuple[str, str | None], ...] = ()
     unpaid_change: UnpaidChange | None = None
+    nothing_charged: bool = False
 
     @property
     def prices(self) -> tuple[tuple[str, str | None], ...]:
@@ -355,8 +357,10 @@ def _paid_and_unpaid(
     subscription: Subscription, settings: Settings
 ) -> list[tuple[Subscription, tuple[tuple[str, str | None], ...]]]:
     """The subscription and its prices; with a change that is not paid, the plan before it, as long as that
-    was paid, and what is new.
+    was paid, and what is new. None of it if no item is charged.
     """
+    if subscription.nothing_charged:
+        return []
     change = subscription.unpaid_change
     if change is None or (change.state == "pending" and settings.trust_pending_debits):
         return [(replace(subscription, unpaid_change=None), subscription.prices)]

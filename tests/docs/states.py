@@ -167,6 +167,10 @@ def _void_open(life: Life) -> None:
     life.post(f"/v1/invoices/{invoice['id']}/void")
 
 
+def _quantity(life: Life, quantity: int) -> None:
+    _update(items=[{"id": _sub(life)["items"]["data"][0]["id"], "quantity": quantity}])(life)
+
+
 def _sent(life: Life) -> None:
     """A plan that is collected by e-mailed invoices; the first is final."""
     item = {"price": life.prices[MONTHLY]["id"]}
@@ -274,6 +278,9 @@ SITUATIONS: Final[Mapping[str, Situation]] = {
     "a second plan among the items of an `active` subscription": Situation(
         _then(_subscribe(), lambda life: _update(items=[{"price": life.prices["extra_m"]["id"]}])(life)),
         feature=OF_EXTRA,
+    ),
+    "`active`, all its items have the quantity 0": Situation(
+        _then(_subscribe(), lambda life: _quantity(life, 0))
     ),
     "`canceled`": Situation(
         _then(_subscribe(), lambda life: life.delete(f"/v1/subscriptions/{_sub(life)['id']}"))

@@ -267,6 +267,26 @@ def _change(life: Life, which: int, how: int) -> None:
     life.post(f"/v1/subscriptions/{sub['id']}", items=[item], **behaviour)
 
 
+def _upgrade(life: Life, which: int, how: int) -> None:
+    """To a larger plan, paid by a bank debit, which arrives days later or never, or by a card that is
+    declined: then the change waits for its payment.
+    """
+    small = [one for one in life.running("active") if len(one["items"]["data"]) == 1]
+    sub = life.pick([one for one in small if one["items"]["data"][0]["price"]["unit_amount"] == 499], which)
+    if sub is None:
+        return
+    card = (DEBIT, BAD_DEBIT, RENEWALS_FAIL)[how % 3]
+    life.cloud.change_card(life.customer, card)
+    behaviour = {"payment_behavior": "pending_if_incomplete"} if card == RENEWALS_FAIL else {}
+    item = {
+        "id": sub["items"]["data"][0]["id"],
+        "price": life.prices[("large_m", "small_y")[which % 2]]["id"],
+    }
+    life.post(
+        f"/v1/subscriptions/{sub['id']}", items=[item], proration_behavior="always_invoice", **behaviour
+    )
+
+
 def _pay_up(life: Life, which: int, how: int) -> None:
     """Or have it paid, forgiven, written off: what can become of an open invoice."""
     invoice = life.pick([one for one in life.rows("invoice") if one["status"] == "open"], which)
@@ -364,7 +384,7 @@ def _second_item(life: Life, which: int, how: int) -> None:
 
 def _quantity(life: Life, which: int, how: int) -> None:
     if (sub := life.pick(life.running("active", "past_due"), which)) is not None:
-        item = {"id": sub["items"]["data"][0]["id"], "quantity": 1 + how % 3}
+        item = {"id": sub["items"]["data"][0]["id"], "quantity": (1, 2, 3, 0)[how % 4]}
         life.post(f"/v1/subscriptions/{sub['id']}", items=[item], proration_behavior="always_invoice")
 
 
@@ -431,6 +451,7 @@ COMMANDS: Final[dict[str, Callable[[Life, int, int], None]]] = {
     "cancel": _cancel,
     "keep": _keep,
     "change": _change,
+    "upgrade": _upgrade,
     "pay up": _pay_up,
     "refund": _refund,
     "refund fails": _refund_fails,

@@ -267,7 +267,9 @@ def plans_of(
             gave_up=sub["status"] == "paused" and _cause(sub) == "final_payment_failure",
             bills=tuple(_bills(account, sub["id"])),
         )
-        for part, prices in _parts(plan, {item["price"]["id"] for item in items}, options):
+        for part, prices in _parts(
+            plan, {item["price"]["id"] for item in items if item["quantity"]}, options
+        ):
             found.append((part, {name for price in prices for name in sold[price]}))
     return found
 

@@ -68,7 +68,7 @@ def _money(invoice: Invoice, backs: Mapping[str, MoneyBack]) -> InvoiceMoney:
     if invoice.status != "paid":
         return InvoiceMoney()
     credit = _from_credit(invoice)
-    paid = invoice.amount_paid + max(0, credit)
+    paid = max(0, invoice.amount_paid) + max(0, credit)
     refunded = sum(back.refunded for back in backs.values())
     states = {back.dispute for back in backs.values()}
     ranked: tuple[DisputeState, ...] = ("lost", "open", "won")
@@ -147,6 +147,7 @@ def _subscription(
         owed=owed,
         more_prices=tuple((item.price or "", item.lookup_key) for item in more),
         unpaid_change=change,
+        nothing_charged=bool(raw.items) and not charged,
     )
 
 

@@ -220,6 +220,7 @@ def test_every_command_does_something(verb: str) -> None:
         "pause": "subscribe 0 0",
         "schedule": "subscribe 0 0",
         "change": "subscribe 0 0",
+        "upgrade": "subscribe 0 0",
         "second item": "subscribe 0 0",
         "quantity": "subscribe 0 0",
         "coupon": "subscribe 0 0",
