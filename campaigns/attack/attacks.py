@@ -18,6 +18,7 @@ from campaigns.attack import (
     leakage,
     log_injection,
     luci_pages,
+    odd_money,
     properties,
     requests_by_hand,
     slow_clients,
@@ -101,6 +102,13 @@ ATTACKS: Final = (
         8,
         missing=coverage_guided.available,
         short=1,
+    ),
+    Attack(
+        "odd-money",
+        "500s kept under keys, and Stripe's objects with odd amounts, statuses, items, payments, schedules",
+        odd_money.odd_money,
+        50,
+        short=6,
     ),
     Attack(
         "webhooks-forged",
