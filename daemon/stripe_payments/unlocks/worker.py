@@ -76,6 +76,7 @@ class Unlocks:
         """The features that a commit changed, until UCI has them."""
         self._uci_compared = False
         self._compare_at = 0.0
+        """When (loop time) UCI is due to be compared; 0 until it was compared for the first time."""
         self._refused: set[str] = set()
         """Features that the helper refused at the last comparison; logged once."""
         self._scripts_ran: dict[str, float] = {}
@@ -118,11 +119,11 @@ class Unlocks:
                 if not self._begun:
                     await self._begin()
                     self._begun = True
+                await self._store_committed()
                 if not self._uci_compared:
                     await self._resync_uci()
                     self._uci_compared = True
                     self._compare_at = asyncio.get_running_loop().time() + _COMPARE_EVERY_S
-                await self._store_committed()
                 if self._outbox_due:
                     self._outbox_due = False
                     await self._process_outbox()
@@ -142,8 +143,10 @@ class Unlocks:
                 self._idle.set()
 
     async def _store_committed(self) -> None:
-        """UCI first: what is read from the outbox afterwards finds its features there."""
-        committed, self._committed = self._committed or {}, None
+        """Before everything else: what is read from the outbox afterwards finds its features in UCI."""
+        if self._committed is None or not self._compare_at:  # before the first comparison all would differ
+            return
+        committed, self._committed = self._committed, None
         await self._router.store_uci([held for name, held in committed.items() if name not in self._refused])
 
     # -- the outbox -------------------------------------------------------------------------------
@@ -215,6 +218,7 @@ class Unlocks:
             last = {effect.payload.get("feature"): effect for effect in effects if _runs_scripts(effect)}
             scripts = [effect for effect in last.values() if self._step(effect) < _SCRIPTS_RUN]
             for effect in scripts:
+                await self._store_committed()  # procd may take long to reply
                 await self._router.run_scripts(effect.payload)
                 self._delivered[effect.id] = _SCRIPTS_RUN
                 self._ran_scripts([effect])

@@ -95,6 +95,19 @@ async def test_a_commit_reaches_uci_without_another_read_of_the_ledger(world: Wo
     await until(lambda: len(world.events) == 1)
 
 
+async def test_a_commit_reaches_uci_between_the_scripts_of_earlier_ones(world: World) -> None:
+    bus = RecordingBus(world.client, 0.2)
+    await world.decide(BACKUP, PHONE)
+    async with world.working(bus) as unlocks, asyncio.timeout(PATIENCE):
+        unlocks.wake()
+        await bus.reported.wait()
+        unlocks.wake({"reports": Entitlement("reports", True, "cs_2", "", None, "paid")})
+        await unlocks.drained()
+    assert "reports" in world.unlocked()
+    script, event, uci = "hotplug.stripe-payments", None, "stripe-payments.uci"
+    assert bus.requests[bus.requests.index(script) :][:5] == [script, uci, script, event, event]
+
+
 async def test_a_renewal_changes_the_date_without_script_or_event(world: World) -> None:
     await world.decide(PHONE)
     await world.work_off()
