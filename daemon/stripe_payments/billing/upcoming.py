@@ -25,6 +25,7 @@ from stripe_payments.sync.stripe_objects import expanded, integer, reference
 if TYPE_CHECKING:
     from stripe_payments.stripe_api import StripeAPI
     from stripe_payments.sync.projection import State
+    from stripe_payments.sync.stripe_objects import Invoice
 
 Raw = Mapping[str, Any]
 
@@ -135,14 +136,19 @@ def payable(total: int, balance: int, currency: str) -> int:
     return 0 if due < minimum_charge(currency) else due
 
 
+def _balance_after(invoice: Invoice) -> int:
+    """The customer's balance that an invoice leaves; Stripe returns what a voided one had used."""
+    balance = invoice.starting_balance if invoice.status == "void" else invoice.ending_balance
+    return balance or 0
+
+
 def expected_payment(state: State, row: Subscription) -> NextPayment | None:
     """By what is stored; None where nothing more will be charged."""
     if row.status not in ("active", "trialing") or row.paused_collection or announced_end(row) is not None:
         return None
     period = period_amount(state, state.objects[row.id])
     latest = next(iter(state.parsed.invoices_of.get(row.id, ())), None)
-    balance = latest.ending_balance if latest is not None and latest.ending_balance is not None else 0
-    amount = payable(period.amount, balance, period.currency)
+    amount = payable(period.amount, _balance_after(latest) if latest is not None else 0, period.currency)
     return NextPayment(period_end_of(row), amount, period.currency, period.source)
 
 

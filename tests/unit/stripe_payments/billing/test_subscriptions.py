@@ -207,6 +207,20 @@ async def test_without_a_preview_the_expected_payment_is_shown(
     assert await shown(engine, preview=True) == (499, "eur", 499, "price")
 
 
+async def test_a_voided_invoice_gives_its_credit_to_the_next_payment(
+    engine: Engine, cloud: StripeCloud
+) -> None:
+    subscription = await engine.subscribe()
+    await at_dashboard(cloud, f"/v1/customers/{customer_of(engine)}", balance=-200)
+    cloud.change_card(customer_of(engine), "4000000000000341")
+    cloud.advance(32 * DAY)
+    invoice = cloud.account.get("subscription", subscription)["latest_invoice"]
+    await at_dashboard(cloud, f"/v1/invoices/{invoice}/void")
+    await engine.poller.poll_everything()
+    for preview in (False, True):
+        assert (await shown(engine, preview=preview))[2] == 299
+
+
 async def test_an_expired_quote_is_computed_again(engine: Engine, cloud: StripeCloud) -> None:
     elapsed = 0.0
     engine.subscriptions._quotes._monotonic = lambda: elapsed
