@@ -333,6 +333,32 @@ class Client:
                 return
         raise UsageError(f"{obj.name} is not published")
 
+    async def replace(self, old: Object, new: Object) -> None:
+        """Publish ``new`` in place of ``old``, with no moment in which callers find neither.
+
+        Running handlers of ``old`` are cancelled: wait until ``old.calls`` is empty where they matter.
+        Without a connection, or where ubusd refuses ``new``, it is published as soon as that is possible.
+        """
+        replaced = [one for one in self._registrations if isinstance(one, _Publishing) and one.object is old]
+        if not replaced:
+            raise UsageError(f"{old.name} is not published")
+        if replaced[0]._task is not None:
+            replaced[0]._task.cancel()
+        publishing = _Publishing(self, new)
+        self._registrations[self._registrations.index(replaced[0])] = publishing
+        if self._connection is None or old.connection is not self._connection:
+            self._restore(publishing)
+            return
+        try:
+            await self._connection.replace(old, new)
+        except ConnectionLost:
+            return  # the next connection publishes it
+        except (StatusError, ProtocolError, TimeoutError):
+            self._restore(publishing)
+        else:
+            publishing._done.set()
+            self._wake.set()
+
     def listen(self, pattern: str, callback: Callback) -> Registration:
         """Have events delivered whose name is ``pattern``, or begins like it where it ends in ``*``.
 

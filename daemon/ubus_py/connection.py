@@ -319,6 +319,25 @@ class Connection:
         self._publisher.withdraw(objid)
         await self._control(self._session.remove_object(objid), f"unpublish {obj.name}")
 
+    async def replace(self, old: Object, new: Object) -> None:
+        """Withdraw ``old`` and publish ``new`` in one write, so that callers find the name without a gap.
+
+        ubusd (ubusd_main.c, ``client_cb``) handles all frames that it has read of one client before it turns
+        to the next. Running handlers of ``old`` are cancelled, as by :meth:`unpublish`. ubusd discards the
+        answers of an object that is gone: a call forwarded to ``old`` at this very moment is not answered.
+
+        :raises StatusError: as :meth:`publish`; ``old`` is withdrawn then.
+        """
+        objid = old.id
+        if old.connection is not self or objid is None:
+            raise UsageError(f"{old.name} is not published here")
+        if new.connection is not None:
+            raise UsageError(f"{new.name} is published already")
+        self._publisher.withdraw(objid)
+        request, data = self._session.remove_object(objid)
+        self._session.forget(request)
+        await self._add(new, new.name, new.signature, f"publish {new.name}", after=data)
+
     async def notify(self, obj: Object, kind: str, data: Mapping[str, Encodable] | None) -> None:
         """What :meth:`Object.notify` does."""
         out = self._session.notify_unanswered(obj.id or 0, kind, encode_table(data or {}))
@@ -338,12 +357,19 @@ class Connection:
         return [StatusError(code).status for code in request.replied.values()]
 
     async def _add(
-        self, served: Served, name: str | None, signature: dict[str, dict[str, int]] | None, what: str
+        self,
+        served: Served,
+        name: str | None,
+        signature: dict[str, dict[str, int]] | None,
+        what: str,
+        *,
+        after: bytes = b"",
     ) -> int:
+        """``after``: a frame to send before it, in the same write."""
         request, data = self._session.add_object(name, signature)
         self._adopting[request] = served
         try:
-            await self._control((request, data), what)
+            await self._control((request, after + data), what)
         finally:
             # Cancelled, its answer still comes: _answered() then takes the object off the bus again.
             self._adopting.pop(request, None)

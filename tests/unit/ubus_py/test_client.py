@@ -111,6 +111,38 @@ async def test_refused_at_once_is_the_caller_s_to_know(connect: Connect, client:
         await client.unpublish(obj)
 
 
+async def test_an_object_is_replaced_without_a_gap(connect: Connect, client: Client) -> None:
+    peer = await connect()
+    await client.start()
+    old: Object = demo()
+    await client.publish(old)
+    for _ in range(20):
+        new = demo()
+        replacing = asyncio.create_task(client.replace(old, new))
+        while not replacing.done():
+            assert [info.name for info in await peer.lookup("demo")] == ["demo"]
+        await replacing
+        assert await peer.call("demo", "echo", {"n": 1}) == {"n": 1}
+        assert (old.id, new.id is not None) == (None, True)
+        old = new
+    with pytest.raises(UsageError):
+        await client.replace(demo(), demo())
+
+
+async def test_what_is_replaced_without_a_connection_is_published_by_the_next(
+    folder: Path, client: Client
+) -> None:
+    old, new = demo(), Object("demo")
+    await client.publish(old)
+    await client.replace(old, new)
+    broker = new_broker(folder)
+    await broker.start()
+    await asyncio.wait_for(client.start(), SOON)
+    assert (old.id, new.id is not None) == (None, True)
+    await client.close()
+    await broker.stop()
+
+
 async def test_a_subscription_waits_for_its_object_and_survives_it(connect: Connect, client: Client) -> None:
     ticks: asyncio.Queue[Event] = asyncio.Queue()
     await client.start()
