@@ -46,7 +46,7 @@ def main() -> int:
     if options.bytecode is not None:
         remove_other_releases(options.bytecode)
     try:
-        app = App(options.bus, options.state, sign_of_life=options.alive)
+        app = App(options.bus, options.state, sign_of_life=options.alive, private=options.private)
         asyncio.run(app.run(signals=True))
     except AlreadyRunningError as error:
         log.error(str(error), hint="stop it first: /etc/init.d/stripe-payments stop")
@@ -75,6 +75,12 @@ def _options() -> argparse.Namespace:
         type=Path,
         metavar="DIR",
         help="where each release has a folder for PYTHONPYCACHEPREFIX; those of other releases go (none)",
+    )
+    parser.add_argument(
+        "--private",
+        type=Path,
+        metavar="DIR",
+        help="that only root and this user may enter: the seller's socket and the init script's mark (none)",
     )
     parser.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="(%(default)s)"

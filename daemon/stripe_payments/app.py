@@ -27,6 +27,7 @@ from stripe_payments.arguments import CheckedMethod
 from stripe_payments.backoff import Backoff
 from stripe_payments.bus_api import api
 from stripe_payments.bus_method import Dispatcher
+from stripe_payments.bus_object import BusObject
 from stripe_payments.diagnostics import Diagnostics
 from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
@@ -37,14 +38,13 @@ from stripe_payments.supervisor import Supervisor
 from ubus_py import STRING, TABLE, Call, Client, Encodable, Object
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from stripe_payments.clock import TrustedClock
     from stripe_payments.diagnostics.probes import Situation
     from stripe_payments.http_api.routing import HttpApp
     from stripe_payments.identity import Identity, IdentityStore
     from stripe_payments.keys import KeyStore
     from stripe_payments.ledger import Retention, SQLiteLedger, SQLiteTransaction
+    from stripe_payments.seller_socket import SellerSocket
     from stripe_payments.settings.loader import SettingsLoader
     from stripe_payments.stripe_api import StripeAPI
     from stripe_payments.sync import Reconciler
@@ -62,8 +62,6 @@ _BUS_FIRST_S: Final = 1.0
 """How long the rest of the start waits for ubusd."""
 _BETWEEN_LEDGERS_S: Final = 60.0
 """A corrupt ledger is replaced at most once per minute: each time everything is fetched from Stripe."""
-RELOAD_PATIENCE_S: Final = 5.0
-"""How long a caller that waits for changed settings waits for rpcd."""
 _WORKERS_PATIENCE_S: Final = 0.8
 _LEDGER_PATIENCE_S: Final = 0.8
 
@@ -87,7 +85,9 @@ class App:
         *,
         environ: Mapping[str, str] = os.environ,
         sign_of_life: Path | None = None,
+        private: Path | None = None,
     ) -> None:
+        """`private`: a directory that only root and this user may enter, for the seller's commands."""
         self._sign_of_life = sign_of_life
         self._state = StateDirectory(state_dir)
         self._bus = Client(bus_path)
@@ -100,6 +100,9 @@ class App:
         self._reload_requested = asyncio.Event()
         self.gate = StartupGate()
         self._bus_api = Dispatcher(api, self.gate, Diagnostics(self.situation))
+        self._bus_object = BusObject(self._bus, self._bus_api)
+        self._private = private
+        self._seller_socket: SellerSocket | None = None
         self._http_api: HttpApp | None = None
         self._stored: Stored | None = None
         # what depends on the ledger, and so is built again for a new one
@@ -127,9 +130,14 @@ class App:
         except OSError as error:
             self._refuse_storage(error)
         _log.info("starting", version=__version__)
-        await self._bus.publish(self._bus_api.object())
+        await self._bus_object.publish(managed=self._managed_at_start())
         await self._bus.publish(self._http_object())
         self._bus.on_connection(self._connection_changed)
+        if self._private is not None:
+            from stripe_payments.seller_socket import SellerSocket
+
+            self._seller_socket = SellerSocket(self._bus_api, self._private / "seller.sock")
+            await self._seller_socket.open()
         starting = asyncio.create_task(self._start())
         stopping = asyncio.create_task(self._stopping.wait())
         try:
@@ -169,6 +177,10 @@ class App:
             unlocks_trouble=self._unlocks.last_error if self._unlocks is not None else None,
             refusal=self.gate.refusal,
         )
+
+    def _managed_at_start(self) -> bool:
+        """Whether the init script left its mark: the settings themselves are loaded later, from rpcd."""
+        return self._private is not None and (self._private / "managed").exists()
 
     # -- on the bus -------------------------------------------------------------------------------
 
@@ -323,6 +335,7 @@ class App:
     ) -> None:
         """Build the services, open the gate for calls, start the workers."""
         from stripe_payments import billing
+        from stripe_payments.settings_reload import SettingsReload
         from stripe_payments.setup import Provisioner, WebhookSetup, store_in_uci
         from stripe_payments.sync import InboxWorker, Poller
 
@@ -346,8 +359,13 @@ class App:
             withdraw=checkout.withdraw,
             on_poll=self.reload,  # UCI and the settings may have been edited without an event
         )
+
+        def on_settings() -> None:
+            poll_wakeup.set()
+            self._bus_object.settings_changed()
+
         reload = SettingsReload(
-            stored.settings, reconciler, poll_wakeup, self._reload_requested, unlocks.compare_uci
+            stored.settings, reconciler, on_settings, self._reload_requested, unlocks.compare_uci
         )
         parts = self._parts = Parts(
             settings=settings,
@@ -377,6 +395,7 @@ class App:
         self._workers.start("inbox", inbox.run)
         self._workers.start("poller", poller.run)
         self._workers.start("reload", reload.run)
+        self._workers.start("bus object", partial(self._bus_object.follow, settings))
         self._workers.start("checkouts", checkout.resume, once=True)
         self._workers.start("retention", retention.run)
 
@@ -384,6 +403,8 @@ class App:
 
     async def _shut_down(self) -> None:
         self.gate.close()
+        if self._seller_socket is not None:
+            self._seller_socket.close()
         await self._bus_api.close()
         await self._stop_work()
         await self._bus.close()
@@ -410,59 +431,6 @@ class App:
                 await asyncio.wait_for(ledger.close(), _LEDGER_PATIENCE_S)
             except TimeoutError:
                 _log.warning("ledger does not close in time")
-
-
-class SettingsReload:
-    """Loads changed settings into the running daemon; everything that depends on them follows.
-
-    `requested` is set to have that done, however long it takes. `compare_uci` has the feature state in UCI
-    repaired if another program changed it.
-    """
-
-    def __init__(
-        self,
-        settings: SettingsLoader,
-        reconciler: Reconciler,
-        poll_wakeup: asyncio.Event,
-        requested: asyncio.Event,
-        compare_uci: Callable[[], None],
-    ) -> None:
-        self._settings = settings
-        self._reconciler = reconciler
-        self._poll_wakeup = poll_wakeup
-        self._requested = requested
-        self._compare_uci = compare_uci
-        self._applied = settings.current
-
-    async def run(self) -> None:
-        """Until cancelled. Raises PaymentError where the ledger cannot be written, and is then run again."""
-        while True:
-            await self._requested.wait()
-            self._requested.clear()
-            try:
-                await self._apply()
-            except BaseException:
-                self._requested.set()
-                raise
-
-    async def now(self) -> None:
-        """Return when the settings are applied; or after a while, where rpcd is away: they follow later."""
-        try:
-            async with asyncio.timeout(RELOAD_PATIENCE_S):
-                await self._apply()
-        except TimeoutError:
-            self._requested.set()
-
-    async def _apply(self) -> None:
-        self._compare_uci()
-        await self._settings.load()
-        settings = self._settings.current
-        if settings == self._applied:
-            return
-        changed = await self._reconciler.recompute()
-        self._applied = settings
-        self._poll_wakeup.set()
-        _log.info("settings reloaded", changed_features=",".join(changed))
 
 
 def _recorded_identity(tx: SQLiteTransaction) -> Identity | None:

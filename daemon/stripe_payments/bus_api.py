@@ -37,8 +37,9 @@ Key = Annotated[str | None, Trimmed()]
 async def status(call: BusCall) -> Reply:
     """Return the state of the daemon.
 
-    `version`, `mode` (test, live, unconfigured), `enabled`, `phone_return_url` (where a phone outside the
-    LAN can return to, or null), `router_id`, `customer`, `stripe` (ok, unreachable, unauthorized,
+    `version`, `mode` (test, live, unconfigured), `enabled`, `managed` (whether the seller's methods are off
+    the bus), `phone_return_url` (where a phone outside the LAN can return to, or null), `router_id`,
+    `customer`, `stripe` (ok, unreachable, unauthorized,
     unconfigured, unknown) with `stripe_since` and `stripe_detail`, `last_sync`, `clock` (trusted, untrusted)
     and `now`, `webhook` (configured, unconfigured), `keys {secret_key, publishable_key, webhook_secret}`
     (kind and last four characters, `sk_test_…abcd`, or null), `pending {checkouts, events, effects}`.
@@ -58,6 +59,7 @@ async def status(call: BusCall) -> Reply:
         "version": __version__,
         "mode": keys.mode,
         "enabled": parts.settings().enabled,
+        "managed": parts.settings().managed,
         "phone_return_url": parts.settings().phone_return_url or parts.settings().public_url,
         "router_id": identity.router_id,
         "customer": identity.customer,

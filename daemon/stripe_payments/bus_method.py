@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType
 from typing import Annotated, Final, Literal, TypeVar, get_args, get_origin
@@ -25,10 +25,10 @@ from typing import Annotated, Final, Literal, TypeVar, get_args, get_origin
 from stripe_payments.arguments import Arguments, CheckedMethod
 from stripe_payments.diagnostics import Diagnostics
 from stripe_payments.errors import PaymentError
-from stripe_payments.i18n import language
+from stripe_payments.i18n import _, language
 from stripe_payments.log import Log
 from stripe_payments.startup_gate import CALL_TIMEOUT_S, Parts, StartupGate
-from ubus_py import BOOLEAN, INT32, STRING, ArgType, Call, Encodable, Method, Object, StatusError
+from ubus_py import BOOLEAN, INT32, STRING, ArgType, Call, Encodable, Method, Object, Status, StatusError
 
 _log = Log("bus")
 
@@ -42,6 +42,8 @@ BUY: Final = "buy"
 ADMIN: Final = "admin"
 
 Reply = Mapping[str, Encodable]
+Given = Mapping[str, object]
+"""A caller's arguments, not checked yet."""
 Handler = Callable[..., Awaitable[Reply]]
 _H = TypeVar("_H", bound=Handler)
 
@@ -121,6 +123,23 @@ class BusMethod:
         """The arguments that `ubus -v list` shows: the method's own and `locale`, which all have."""
         return {**{argument.name: argument.type for argument in self.arguments}, "locale": STRING}
 
+    def arguments_in(self, words: Sequence[str]) -> dict[str, str]:
+        """Return the arguments in the words of a command line: `name=value`, or the value alone of a required
+        one, in their order. Raises PaymentError `invalid_argument` for any other word.
+        """
+        given: dict[str, str] = {}
+        required = [argument.name for argument in self.arguments if argument.required]
+        for word in words:
+            name, separator, value = word.partition("=")
+            if not separator or name not in self.signature:
+                missing = [name for name in required if name not in given]
+                if not missing:
+                    reason = _("{method} has no such argument", method=self.name)
+                    raise PaymentError("invalid_argument", argument=name, reason=reason)
+                name, value = missing[0], word
+            given[name] = value
+        return given
+
     @property
     def help(self) -> str:
         return inspect.getdoc(self.handler) or ""
@@ -152,6 +171,9 @@ class MethodTable:
 
     def __getitem__(self, name: str) -> BusMethod:
         return self._methods[name]
+
+    def get(self, name: str) -> BusMethod | None:
+        return self._methods.get(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +213,25 @@ class Dispatcher:
         self._timeout = timeout
         self._running: set[asyncio.Task[Reply]] = set()
 
-    def object(self) -> Object:
-        """Return the object to publish."""
-        return Object(
-            self._methods.name, [self._published(method) for method in self._methods], raw_text=True
-        )
+    def object(self, *, managed: bool = False) -> Object:
+        """Return a new object to publish; `managed`: without the seller's methods (the right ADMIN)."""
+        published = [method for method in self._methods if not (managed and method.right == ADMIN)]
+        return Object(self._methods.name, [self._published(method) for method in published], raw_text=True)
+
+    async def command(self, name: str, words: Sequence[str], locale: str | None) -> Reply:
+        """Run a method for root's shell; `words` as `BusMethod.arguments_in` takes them.
+
+        Raises StatusError with the same status and body as for a caller on the bus.
+        """
+        method = self._methods.get(name)
+        if method is None:
+            raise StatusError(Status.METHOD_NOT_FOUND)
+        given = {} if locale is None else {"locale": locale}
+        try:
+            given |= method.arguments_in(words)
+        except PaymentError as error:
+            raise self._status_error(error, given) from None
+        return await self._answer(method, given, on_bus=False)
 
     async def close(self) -> None:
         for task in self._running:
@@ -205,27 +241,33 @@ class Dispatcher:
 
     def _published(self, method: BusMethod) -> Method:
         async def handle(call: Call) -> Reply:
-            try:
-                return await self._reply(method, call)
-            except PaymentError as error:
-                raise self._status_error(error, call) from None
-            except StatusError:
-                raise
-            except Exception as error:  # noqa: BLE001 - the trace is for the log, never for the caller
-                _log.error("a method failed", exc=error, method=method.name)
-                raise self._status_error(PaymentError("internal_error"), call) from None
+            return await self._answer(method, call.args, on_bus=True)
 
         return CheckedMethod(method.name, handle, method.signature)
 
-    async def _reply(self, method: BusMethod, call: Call) -> Reply:
+    async def _answer(self, method: BusMethod, given: Given, *, on_bus: bool) -> Reply:
+        try:
+            return await self._reply(method, given, on_bus=on_bus)
+        except PaymentError as error:
+            raise self._status_error(error, given) from None
+        except StatusError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the trace is for the log, never for the caller
+            _log.error("a method failed", exc=error, method=method.name)
+            raise self._status_error(PaymentError("internal_error"), given) from None
+
+    async def _reply(self, method: BusMethod, given: Given, *, on_bus: bool) -> Reply:
         if method.while_starting:
             with contextlib.suppress(PaymentError, TimeoutError):
                 async with asyncio.timeout(STARTING_TIMEOUT_S):
                     await self._gate.parts()
         else:
             await self._gate.parts()
-        arguments = Arguments(call.args)
-        bus_call = BusCall(self._locale(call), arguments.text("locale"), self._gate, self._diagnostics)
+        if on_bus and method.right == ADMIN and self._gate.managed:
+            # an object published before the settings changed still has it
+            raise StatusError(Status.METHOD_NOT_FOUND)
+        arguments = Arguments(given)
+        bus_call = BusCall(self._locale(given), arguments.text("locale"), self._gate, self._diagnostics)
         values = {argument.name: argument.read(arguments) for argument in method.arguments}
         reply = method.handler(bus_call, **values)
         if not method.calls_stripe:
@@ -246,9 +288,9 @@ class Dispatcher:
         if not task.cancelled():
             task.exception()  # retrieved here for the case that the caller has disconnected
 
-    def _locale(self, call: Call) -> str:
-        requested = call.args.get("locale")
+    def _locale(self, given: Given) -> str:
+        requested = given.get("locale")
         return (language(requested) if isinstance(requested, str) else None) or self._gate.locale
 
-    def _status_error(self, error: PaymentError, call: Call) -> StatusError:
-        return StatusError(error.ubus_status, error.body(self._locale(call)))
+    def _status_error(self, error: PaymentError, given: Given) -> StatusError:
+        return StatusError(error.ubus_status, error.body(self._locale(given)))

@@ -120,6 +120,11 @@ class StartupGate:
         """The language of the settings; English until they are loaded."""
         return "it" if self._parts is not None and self._parts.settings().locale == "it" else "en"
 
+    @property
+    def managed(self) -> bool:
+        """Whether the settings take the seller's methods off the bus; False until they are loaded."""
+        return self._parts is not None and self._parts.settings().managed
+
     async def parts(self) -> Parts:
         """Raises PaymentError: the reason of `refuse`, or `starting` after the patience has run out."""
         if self._parts is None and self._refusal is None:

@@ -35,8 +35,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("setup",),
     ("diagnostics",),
     ("startup_gate",),
-    ("bus_method", "http_api"),
-    ("bus_api",),
+    ("bus_method", "http_api", "settings_reload"),
+    ("bus_api", "bus_object", "seller_socket"),
     ("app",),
     ("__main__",),
 )

@@ -226,7 +226,7 @@ def limits_in_code() -> dict[str, float]:
         "gateway_body": body,
         "gateway_turn": turn,
         "gateway_call": call,
-        "command": number_in("usr/share/stripe-payments/command.uc", r"connect\(null, (\d+)\)"),
+        "command": number_in("usr/share/stripe-payments/command.uc", r"const TIMEOUT = (\d+);"),
         "call": startup_gate.CALL_TIMEOUT_S,
         "stripe_read": client.READ_TIMEOUT,
         "stripe_connect": client.CONNECT_TIMEOUT,

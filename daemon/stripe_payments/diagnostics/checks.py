@@ -29,6 +29,7 @@ _STRIPE: Final = 15.0
 CHECKS: Final = (
     Check("settings", router.settings, _QUICK),
     Check("enabled", router.enabled, _QUICK),
+    Check("managed", router.managed, _QUICK),
     Check("key", account.key, _STRIPE),
     Check("key_permissions", account.key_permissions, _STRIPE),
     Check("key_mode", account.key_mode, _STRIPE),

@@ -64,6 +64,25 @@ async def enabled(probes: Probes) -> Finding:
     )
 
 
+async def managed(probes: Probes) -> Finding:
+    """Who may use the seller's methods."""
+    if probes.situation.settings.managed:
+        return Finding(
+            "ok",
+            _(
+                "Managed router: grants, refunds and set-up are not in LuCI and not on the bus, only in "
+                "/etc/init.d/stripe-payments."
+            ),
+        )
+    return Finding(
+        "ok",
+        _(
+            "Not managed: every LuCI login with the right “admin”, such as root's, can grant, refund and set "
+            "up."
+        ),
+    )
+
+
 async def ledger(probes: Probes) -> Finding:
     situation = probes.situation
     if situation.ledger is None:

@@ -63,6 +63,7 @@ def settings_from_uci(sections: Sections) -> Settings:
         options.report(main, "", _("the section “config payments 'main'” is missing; the defaults apply"))
     return Settings(
         enabled=options.flag(main, "enabled", default=True),
+        managed=options.flag(main, "managed", default=False),
         public_url=options.url(main, "public_url"),
         listen=options.addresses(main, "listen"),
         phone_return_url=options.url(main, "phone_return_url"),

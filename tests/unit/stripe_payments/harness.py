@@ -64,6 +64,8 @@ class Harness:
         self.root = folder / "router"
         self.state = self.root / "etc/stripe-payments"
         self.bus_path = self._runtime / "ubus.sock"
+        self.private = self._runtime / "private"
+        self.private.mkdir(mode=0o700)
         prepare_root(self.root)
         self.broker = UbusBroker(self.bus_path, self.root / "usr/share/acl.d")
         self.router = Router(self.bus_path, self.root)
@@ -87,7 +89,7 @@ class Harness:
         shutil.rmtree(self._runtime, ignore_errors=True)
 
     async def start_daemon(self) -> None:
-        self.service = App(str(self.bus_path), self.state, environ=self.environ)
+        self.service = App(str(self.bus_path), self.state, environ=self.environ, private=self.private)
         self._running = asyncio.create_task(self.service.run())
         await self.bus.wait_for("stripe-payments", "stripe-payments.http", timeout=PATIENCE_S)
 
@@ -121,6 +123,16 @@ class Harness:
 
     async def call(self, method: str, /, **args: Any) -> Any:
         return await self.bus.call("stripe-payments", method, args)
+
+    async def command(self, method: str, *words: str, locale: str | None = "en") -> Any:
+        """A seller's command of root's shell: the response, {status, data}."""
+        reader, writer = await asyncio.open_unix_connection(self.private / "seller.sock")
+        writer.write(json.dumps({"method": method, "words": words, "locale": locale}).encode() + b"\n")
+        response = json.loads(await reader.readline())
+        writer.close()
+        await writer.wait_closed()
+        assert set(response) == {"status", "data"}
+        return response
 
     async def refusal(self, method: str, /, **args: Any) -> dict[str, str]:
         """The error with which a method answers; {code, message, hint, user_hint} and the ubus `status`."""

@@ -1,4 +1,6 @@
-// The commands of /etc/init.d/stripe-payments that talk to the daemon: `ucode command.uc check|sync|set_keys`.
+// The commands of /etc/init.d/stripe-payments that talk to the daemon: `ucode command.uc COMMAND [WORD...]`.
+// check and sync are methods on the bus. All others are the seller's: they go through a socket that only root and the
+// daemon may open (seller_socket.py), so that they work where they are not on the bus (`option managed '1'`).
 // Exit code: 0 done, 1 refused or something is wrong, 2 the daemon does not answer.
 
 'use strict';
@@ -6,6 +8,9 @@
 import { stdin } from 'fs';
 import { connect } from 'ubus';
 import { cursor } from 'uci';
+
+const SOCKET = '/var/run/stripe-payments/seller.sock';
+const TIMEOUT = 30;   // seconds; the daemon answers within 25
 
 const PREFIXES = {
 	sk_: 'secret_key',
@@ -31,20 +36,70 @@ function fail(code, ...lines) {
 	exit(code);
 }
 
-function call(method, args) {
-	// the daemon answers within 25 s
-	const reply = connect(null, 30)?.call('stripe-payments', method, { locale, ...(args ?? {}) });
+function unanswered() {
+	fail(2, text(
+		'The daemon does not answer. See: logread -e stripe-payments',
+		'Il servizio non risponde. Vedi: logread -e stripe-payments'
+	));
+}
 
-	if (type(reply) != 'object')
-		fail(2, text(
-			'The daemon does not answer. See: logread -e stripe-payments',
-			'Il servizio non risponde. Vedi: logread -e stripe-payments'
-		));
-
+function answer(reply) {
 	if (reply.error)
 		fail(1, reply.error.message, reply.error.hint);
 
 	return reply;
+}
+
+function call(method) {
+	const reply = connect(null, TIMEOUT)?.call('stripe-payments', method, { locale });
+
+	return type(reply) == 'object' ? answer(reply) : unanswered();
+}
+
+function socket_module() {
+	try {
+		return require('socket');
+	}
+	catch (error) {
+		fail(1, text(
+			'The package ucode-mod-socket is missing: install it (OpenWrt has it from 24.10.1 on).',
+			'Manca il pacchetto ucode-mod-socket: installalo (OpenWrt ce l\'ha dalla 24.10.1).'
+		));
+	}
+}
+
+// One line of JSON there, one line back; null without an answer.
+function request(line) {
+	const socket = socket_module();
+	const connection = socket.connect({ family: socket.AF_UNIX, path: SOCKET });
+	const deadline = time() + TIMEOUT;
+	let response = '';
+
+	if (!connection?.send(`${line}\n`))
+		return null;
+
+	while (substr(response, -1) != '\n' && time() < deadline) {
+		if (!length(socket.poll(1000, [ connection, socket.POLLIN ])))
+			continue;
+
+		const part = connection.recv(65536);
+
+		if (!length(part))
+			return null;
+
+		response += part;
+	}
+
+	return substr(response, -1) == '\n' ? json(response) : null;
+}
+
+function command(method, words) {
+	const reply = request(sprintf('%J', { method, words, locale })) ?? unanswered();
+
+	if (reply.status != 0 && !reply.data?.error)
+		fail(1, text('The daemon refused the command.', 'Il servizio ha rifiutato il comando.'));
+
+	return answer(reply.data);
 }
 
 function check() {
@@ -70,7 +125,13 @@ function sync() {
 }
 
 function set_keys() {
-	const given = {};
+	const words = [];
+
+	if (length(ARGV) > 1)
+		fail(1, text(
+			'A key must not be an argument: other users of the router, and the history of the shell, see it. Run set_keys alone.',
+			'Una chiave non va scritta sulla riga di comando: la vedono gli altri utenti del router e la cronologia della shell. Esegui set_keys da solo.'
+		));
 
 	for (let line = stdin.read('line'); length(line); line = stdin.read('line')) {
 		const value = trim(line);
@@ -85,13 +146,20 @@ function set_keys() {
 				'A key begins with sk_, rk_, whsec_ or pk_. Nothing was stored.',
 				'Una chiave inizia con sk_, rk_, whsec_ o pk_. Non è stato salvato nulla.'
 			));
-		given[PREFIXES[prefix]] = value;
+		push(words, `${PREFIXES[prefix]}=${value}`);
 	}
 
-	if (!length(given))
+	if (!length(words))
 		fail(1, text('No key was given.', 'Non è stata data alcuna chiave.'));
 
-	print(text('Stored. Mode: ', 'Salvato. Modalità: '), call('set_keys', given).mode, '\n');
+	print(text('Stored. Mode: ', 'Salvato. Modalità: '), command('set_keys', words).mode, '\n');
 }
 
-({ check, sync, set_keys })[ARGV[0]]?.() ?? null;
+// Prints what the method of that name answers, as `ubus call` does.
+function seller(method) {
+	printf('%.J\n', command(method, slice(ARGV, 1)));
+}
+
+const own = { check, sync, set_keys }[ARGV[0]];
+
+own ? own() : seller(ARGV[0]);

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from simulator.router.payments_uci import PaymentsUci, Reply
-from stripe_payments import app
+from stripe_payments import settings_reload
 from tests.unit.stripe_payments.full_storage import storage_full_beyond
 from tests.unit.stripe_payments.harness import Harness, Shop, open_shop
 from ubus_py import Call
@@ -18,7 +18,7 @@ async def test_provision_waits_for_rpcd_with_a_timeout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It answers, and what it stored is active as soon as rpcd hands it out."""
-    monkeypatch.setattr(app, "RELOAD_PATIENCE_S", 0.05)
+    monkeypatch.setattr(settings_reload, "RELOAD_PATIENCE_S", 0.05)
     monkeypatch.setattr(Harness, "_config_changed", lambda harness, config: None)  # procd asks for no reload
     load, hands_out = PaymentsUci._load, asyncio.Event()
     hands_out.set()

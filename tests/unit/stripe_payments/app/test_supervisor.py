@@ -8,8 +8,7 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.supervisor import Supervisor
 
 
-async def _fails_twice(error: Exception) -> None:
-    """A worker that raises `error` at its first two starts has been started three times."""
+async def test_a_crashed_worker_is_restarted() -> None:
     starts = 0
     running = asyncio.Event()
 
@@ -17,7 +16,7 @@ async def _fails_twice(error: Exception) -> None:
         nonlocal starts
         starts += 1
         if starts < 3:
-            raise error
+            raise RuntimeError("broken")
         running.set()
         await asyncio.Event().wait()
 
@@ -28,14 +27,24 @@ async def _fails_twice(error: Exception) -> None:
     await supervisor.stop(10)
 
 
-async def test_a_crashed_worker_is_restarted() -> None:
-    await _fails_twice(RuntimeError("broken"))
-
-
 async def test_a_worker_that_cannot_store_is_restarted_without_a_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    await _fails_twice(PaymentError("ledger_unavailable", reason="the storage is full"))
+    starts = 0
+    running = asyncio.Event()
+
+    async def without_storage() -> None:
+        nonlocal starts
+        starts += 1
+        if starts < 3:
+            raise PaymentError("ledger_unavailable", reason="the storage is full")
+        running.set()
+        await asyncio.Event().wait()
+
+    supervisor = Supervisor(first_delay=0.001)
+    supervisor.start("storing", without_storage)
+    await asyncio.wait_for(running.wait(), 10)
+    await supervisor.stop(10)
     assert len(caplog.records) == 2
     assert not any(record.exc_info for record in caplog.records)
     assert all("the storage is full" in str(record.journal_fields) for record in caplog.records)  # type: ignore[attr-defined]

@@ -55,6 +55,12 @@ async def test_switched_off(harness: Harness) -> None:
     await finding(harness, "enabled", "warning", says="disabled", hint="enabled=1")
 
 
+async def test_it_says_who_has_the_sellers_methods(harness: Harness) -> None:
+    await finding(harness, "managed", "ok", says="Not managed")
+    await harness.configure("main", managed="1")
+    await finding(harness, "managed", "ok", says="only in /etc/init.d/stripe-payments")
+
+
 @pytest.mark.parametrize("name", ["ledger.db", "identity.json", "."])
 async def test_files_that_others_can_read(offline: Harness, name: str) -> None:
     (offline.state / name).chmod(0o755)
@@ -155,7 +161,7 @@ async def test_a_ledger_damaged_while_open(harness: Harness) -> None:
     await harness.until(begun_anew)
 
 
-async def test_a_ledger_found_corrupt_by_another_reader(harness: Harness, tmp_path: Path) -> None:
+async def test_a_ledger_in_which_somebody_else_came_upon_damage(harness: Harness, tmp_path: Path) -> None:
     await harness.parts()
     assert harness.service is not None
     situation = harness.service.situation()
@@ -173,7 +179,7 @@ async def test_a_ledger_found_corrupt_by_another_reader(harness: Harness, tmp_pa
         assert hint in ledger["hint"]
 
 
-async def test_a_ledger_that_was_replaced(harness: Harness) -> None:
+async def test_a_ledger_that_had_to_be_begun_anew(harness: Harness) -> None:
     await harness.stop_daemon()
     (harness.state / "ledger.db").write_bytes(b"no database at all" * 1000)
     await harness.start_daemon()

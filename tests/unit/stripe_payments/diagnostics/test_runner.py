@@ -89,6 +89,7 @@ def test_the_ids_are_stable() -> None:
     assert [check.id for check in CHECKS] == [
         "settings",
         "enabled",
+        "managed",
         "key",
         "key_permissions",
         "key_mode",

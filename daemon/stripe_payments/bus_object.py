@@ -1,0 +1,70 @@
+"""Publishes the ubus object `stripe-payments`, with or without the seller's methods, as the settings say.
+
+With `managed` on, the seller's methods are not registered at all: ubusd lets root call whatever is published,
+and rpcd every login with `list write '*'`. ubus cannot change a published object, so another of the same name
+replaces it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from stripe_payments.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stripe_payments.bus_method import Dispatcher
+    from stripe_payments.settings import Settings
+    from ubus_py import Client
+
+_log = Log("bus")
+
+_PATIENCE_S: Final = 30.0
+"""How long a replacement waits for running calls; each ends within `CALL_TIMEOUT_S`."""
+
+
+class BusObject:
+    """`publish` once, then `follow` for as long as there are settings; `settings_changed` wakes it."""
+
+    def __init__(self, bus: Client, dispatcher: Dispatcher) -> None:
+        self._bus = bus
+        self._dispatcher = dispatcher
+        self._managed = False
+        self._object = dispatcher.object()
+        self._changed = asyncio.Event()
+
+    async def publish(self, *, managed: bool) -> None:
+        """`managed`: as far as is known before the settings are loaded."""
+        self._managed = managed
+        self._object = self._dispatcher.object(managed=managed)
+        await self._bus.publish(self._object)
+
+    def settings_changed(self) -> None:
+        self._changed.set()
+
+    async def follow(self, settings: Callable[[], Settings]) -> None:
+        """Until cancelled."""
+        while True:
+            self._changed.clear()
+            managed = settings().managed
+            if managed != self._managed:
+                await self._replace(managed=managed)
+            else:
+                await self._changed.wait()
+
+    async def _replace(self, *, managed: bool) -> None:
+        """Once no call runs: ubusd discards the answers of an object that is gone. The dispatcher refuses the
+        seller's methods in the meantime.
+        """
+        before, after = self._object, self._dispatcher.object(managed=managed)
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                while before.calls:
+                    await asyncio.wait(tuple(before.calls))
+        except TimeoutError:
+            _log.warning("bus object replaced while calls run", calls=len(before.calls))
+        self._object, self._managed = after, managed
+        await self._bus.replace(before, after)
+        _log.info("bus object replaced", managed=managed)
