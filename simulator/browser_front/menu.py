@@ -1,8 +1,8 @@
 """LuCI's page tree: the JSON files of ``menu.d``, cut down to what a session's ACL groups reach.
 
 The rules are LuCI's dispatcher's: a page ``depends`` on ACL groups; one group missing and the page is not
-``satisfied``; all of them only for reading and it is ``readonly``. A ``firstchild`` leads to its first page
-by order.
+``satisfied``; all of them only for reading and it is ``readonly``. It may depend on files, too (``fs``; only
+``absent`` is known here). A ``firstchild`` leads to its first page by order.
 """
 
 import json
@@ -16,8 +16,8 @@ Node = dict[str, Any]
 _FIELDS = ("action", "auth", "cors", "depends", "order", "title", "wildcard", "firstchild_ineligible")
 
 
-def load_tree(files: Iterable[Path]) -> Node:
-    """Merge menu files into one tree; later files add to earlier ones."""
+def load_tree(files: Iterable[Path], root: Path) -> Node:
+    """Merge menu files into one tree; later files add to earlier ones. ``root``: the router's ``/``."""
     tree: Node = {"action": {"type": "firstchild"}}
     for file in files:
         for path, spec in json.loads(file.read_text("utf-8")).items():
@@ -28,6 +28,8 @@ def load_tree(files: Iterable[Path]) -> Node:
                     break
                 node = node.setdefault("children", {}).setdefault(name, {"satisfied": True})
             node.update({field: spec[field] for field in _FIELDS if field in spec})
+            wanted = spec.get("depends", {}).get("fs", {})
+            node["satisfied"] = not any((root / path.lstrip("/")).exists() for path in wanted)
     return tree
 
 

@@ -75,7 +75,8 @@ class Pages:
 
     def _tree(self, groups: Any) -> menu.Node:
         files = sorted((self._root / "usr/share/luci/menu.d").glob("*.json"))
-        return menu.for_groups(menu.load_tree([Path(__file__).parent / "menu.json", *files]), groups)
+        tree = menu.load_tree([Path(__file__).parent / "menu.json", *files], self._root)
+        return menu.for_groups(tree, groups)
 
     async def _login(self, request: web.Request, path: list[str], language: str) -> web.Response:
         username, failed = "root", False
@@ -119,7 +120,7 @@ class Pages:
             "preload": self._files.preloads(),
         }
         return await self._render(
-            "page.html", language, node["title"], 200, env=env, view=node["action"]["path"]
+            "page.html", language, node.get("title", ""), 200, env=env, view=node["action"]["path"]
         )
 
     async def _error(self, language: str, status: int, title: str, message: str) -> web.Response:

@@ -52,6 +52,7 @@ class ScriptedRouter:
     bus: Client
 
     bus_path: str = ""
+    root: Path = Path("/nowhere")
 
     async def daemon_leaves(self) -> None:
         """Take the daemon's objects off the bus, as when it is killed."""
@@ -76,7 +77,7 @@ async def scripted_router() -> AsyncIterator[ScriptedRouter]:
         await broker.start()
         await system.start()
         await front.start()
-        scripted = ScriptedRouter(front, ScriptedPayments(), Client(str(socket)), str(socket))
+        scripted = ScriptedRouter(front, ScriptedPayments(), Client(str(socket)), str(socket), root)
         # `localhost` is another site than 127.0.0.1: as with Stripe, what is strictly same-site stays behind.
         scripted.payments.checkout_url = f"{front.url.replace('127.0.0.1', 'localhost')}/payment-success"
         await scripted.daemon_comes()

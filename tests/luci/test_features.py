@@ -38,7 +38,7 @@ async def _open(router: ScriptedRouter, visitor: Visitor, username: str = "root"
         ("of_tomorrow", None, "Locked.", "Locked"),
     ],
 )
-async def test_every_state_is_shown_in_a_sentence(
+async def test_every_state_is_told_in_a_sentence(
     router: ScriptedRouter, visitor: Visitor, reason: str, until: str | None, words: str, badge: str
 ) -> None:
     if badge == "Unlocked":
@@ -320,6 +320,14 @@ async def test_a_viewer_sees_and_changes_nothing(router: ScriptedRouter, visitor
     for button in await page.locator(".sp-page .btn").all():
         await expect(button).to_be_disabled()
     assert visitor.complaints == []
+
+
+async def test_on_a_managed_router_nobody_is_shown_grants(router: ScriptedRouter, visitor: Visitor) -> None:
+    router.payments.status_extra["managed"] = True
+    page = await _open(router, visitor)
+    await expect(page.locator("[data-feature=email_support]")).to_be_visible()
+    await expect(page.locator("[data-action=grant]")).to_have_count(0)
+    await expect(page.get_by_role("button", name="Check now")).to_be_enabled()
 
 
 async def test_it_speaks_italian(router: ScriptedRouter, browser: Browser) -> None:

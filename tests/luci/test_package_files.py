@@ -60,16 +60,28 @@ def test_the_groups_grant_nothing_else() -> None:
     for group, entry in ACL.items():
         configuration = {"uci": ["stripe-payments"]} if group == ADMIN else {}
         rights = dict(entry[RIGHTS[group]])
-        assert set(rights.pop("ubus")) == {"stripe-payments"}
+        objects = rights.pop("ubus")
+        # the pages ask rpcd what the login may: without this only a login with "*" has an answer
+        assert objects.pop("session", None) == (["access"] if group == READ else None)
+        assert set(objects) == {"stripe-payments"}
         assert rights == configuration
         others = {key: value for key, value in entry.items() if key not in ("description", RIGHTS[group])}
         assert others == ({"read": configuration} if configuration else {})
     assert "*" not in json.dumps(ACL)
 
 
+def test_the_menu_s_settings_depend_on_the_mark_of_a_managed_router() -> None:
+    """Their address does not, and has no title: it is in no menu, and the page says why it is empty."""
+    (script,) = re.findall(
+        r"(?m)^MANAGED=(\S+)", (APPLICATION.parent / "files/etc/init.d/stripe-payments").read_text()
+    )
+    wanted = {script.replace("$RUNTIME", "/var/run/stripe-payments"): "absent"}
+    assert MENU["admin/payments/setup"]["depends"]["fs"] == wanted
+
+
 def test_every_page_needs_the_right_to_see_it_and_has_a_view() -> None:
+    assert [path for path, entry in MENU.items() if "title" not in entry] == ["admin/payments/settings"]
     for entry in MENU.values():
-        assert entry["title"]
         assert entry["depends"]["acl"] == [READ]
         if entry["action"]["type"] == "view":
             view = APPLICATION / "htdocs/luci-static/resources/view" / f"{entry['action']['path']}.js"

@@ -277,6 +277,39 @@ async def test_who_may_not_administer_sees_the_doctor_alone(router: ScriptedRout
     assert visitor.complaints == []
 
 
+SETTINGS = {"en": "Settings", "it": "Impostazioni"}
+WHY = {
+    "en": "The payments of this router are managed by its provider.",
+    "it": "I pagamenti di questo router sono gestiti da chi lo fornisce.",
+}
+
+
+@pytest.mark.parametrize("locale", ["en", "it"])
+async def test_on_a_managed_router_settings_are_gone_and_their_address_says_why(
+    router: ScriptedRouter, browser: Browser, locale: str
+) -> None:
+    router.payments.status_extra["managed"] = True
+    mark = router.root / "var/run/stripe-payments/managed"
+    mark.mkdir(parents=True)
+    visitor = await open_visitor(browser, locale)
+    page = visitor.page
+    await visitor.log_in(router.front.url, path="/admin/payments/shop")
+    await expect(page.locator('a[href$="/admin/payments/transactions"]').first).to_be_attached()
+    await expect(page.get_by_role("link", name=SETTINGS[locale], include_hidden=True)).to_have_count(0)
+    await page.goto(f"{router.front.url}/cgi-bin/luci/admin/payments/settings")
+    await expect(page.locator(".sp-notices")).to_contain_text(WHY[locale])
+    await expect(page.locator(".cbi-map")).to_have_count(0)
+    await expect(page.locator("#sp-keys")).not_to_be_visible()
+    await visitor.context.close()
+    mark.rmdir()
+    visitor = await open_visitor(browser, locale)  # LuCI keeps a session's menu
+    await visitor.log_in(router.front.url, path="/admin/payments/shop")
+    await expect(visitor.page.get_by_role("link", name=SETTINGS[locale], include_hidden=True)).to_have_count(
+        1
+    )
+    await visitor.context.close()
+
+
 def test_no_secret_is_an_option_of_the_shipped_configuration() -> None:
     from simulator.router.root_files import REPOSITORY
 

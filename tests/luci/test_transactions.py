@@ -180,6 +180,14 @@ async def test_only_administrators_are_shown_refunds(router: ScriptedRouter, vis
     await expect(page.locator("[data-action=refund]")).to_have_count(0)
 
 
+async def test_on_a_managed_router_nobody_is_shown_refunds(router: ScriptedRouter, visitor: Visitor) -> None:
+    router.payments.transactions = [_row(0)]
+    router.payments.status_extra["managed"] = True
+    page = await _open(router, visitor)
+    await expect(page.locator(ROWS)).to_have_count(1)
+    await expect(page.locator("[data-action=refund]")).to_have_count(0)
+
+
 async def test_the_file_holds_everything_and_no_formula(
     router: ScriptedRouter, visitor: Visitor, tmp_path: Path
 ) -> None:

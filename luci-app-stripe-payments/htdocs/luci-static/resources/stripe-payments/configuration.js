@@ -64,6 +64,9 @@ function general(map) {
 	flag(section, 'enabled', _('Enable payments'),
 		_('When off, nothing can be bought; purchases stay unlocked.'), '1');
 
+	flag(section, 'managed', _('Managed router'),
+		_('Remove Settings, refunds and manual grants from LuCI for everybody. Only root’s shell has them then, and can switch this off.'));
+
 	urlOnly(text(section, 'public_url', _('Public URL'),
 		_('Public URL of this router, if any.')));
 	urlOnly(text(section, 'phone_return_url', _('Return URL for phones'),

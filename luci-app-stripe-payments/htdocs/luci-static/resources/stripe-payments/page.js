@@ -44,6 +44,12 @@ function failureNode(error) {
 	]);
 }
 
+/** Why there are no settings on a managed router, and where they are. */
+function managed() {
+	return [ _('The payments of this router are managed by its provider.'),
+		_('Settings, refunds and manual grants are not in LuCI; root has them on the shell: /etc/init.d/stripe-payments.') ];
+}
+
 /** What is known of Stripe: ok, unreachable, unauthorized, unconfigured or unknown. */
 function stripeState(status) {
 	return L.isObject(status?.stripe) ? status.stripe.status : status?.stripe;
@@ -223,6 +229,11 @@ const Page = view.extend({
 			const answers = await Promise.all(Object.values(questions));
 
 			Object.keys(questions).forEach((name, i) => { this.state[name] = answers[i]; });
+
+			/* The seller's methods are not on the bus then, whatever the login's rights. */
+			if (this.state.status?.managed)
+				this.state.mayAdminister = false;
+
 			this.state.trouble = null;
 		}
 		catch (error) {
@@ -294,4 +305,4 @@ const Page = view.extend({
 	}
 });
 
-return baseclass.extend({ Dialog, Page, Part, failureNode, loadStyles, notice, now, stripeState, troubles });
+return baseclass.extend({ Dialog, Page, Part, failureNode, loadStyles, managed, notice, now, stripeState, troubles });
