@@ -365,8 +365,6 @@ def _paid_and_unpaid(
     if change is None or (change.state == "pending" and settings.trust_pending_debits):
         return [(replace(subscription, unpaid_change=None), subscription.prices)]
     kept = replace(subscription, current_period_end=change.kept_until or subscription.current_period_end)
-    if change.nothing_else:
-        kept = replace(kept, past_due_since=None)
     return [(kept, change.kept), (replace(subscription, owed=change.state), change.new)]
 
 
@@ -438,6 +436,9 @@ def grace_end(subscription: Subscription, settings: Settings) -> int | None:
     """When the patience with a subscription that is past_due ends; None for every other, or if unknown."""
     if not subscription.past_due:
         return None
+    change = subscription.unpaid_change
+    if change is not None and change.nothing_else:
+        return change.kept_until or subscription.current_period_end
     if subscription.past_due_since is None:
         return subscription.current_period_end
     return subscription.past_due_since + settings.grace_days * _DAY

@@ -10,7 +10,12 @@ from stripe_payments.entitlements import ManualGrant
 from stripe_payments.stripe_api.resources import RESOURCES, object_kind
 from stripe_payments.sync.fetch import stored_form, units_of
 from stripe_payments.sync.projection import State, project
-from stripe_payments.sync.stripe_objects import StripeObjects, parse_objects
+from stripe_payments.sync.stripe_objects import (
+    StripeObjects,
+    parse_objects,
+    reference,
+    subscription_details,
+)
 from tests.histories.life import Life
 from tests.histories.reference import Decision
 
@@ -57,7 +62,9 @@ class Observer:
         root = render(self._life.account, found, RESOURCES[kind].expand)
         for stored in stored_form(units_of(root, 0.0)):
             self._objects[stored["id"]] = stored
-        return None
+        # the router fetches the subscription with an invoice: which one is its latest may have changed
+        subscription = reference(subscription_details(found).get("subscription"))
+        return self._store(subscription) if subscription is not None else None
 
 
 def decisions(state: State) -> dict[str, Decision]:

@@ -301,7 +301,7 @@ def _parts(plan: Plan, prices: set[str], options: Options) -> list[tuple[Plan, s
         kept=unpaid[0] is plan.bills[-1],
         end=end,
         ends=not waits and end < plan.end,
-        owes_upgrade=bool(_owed_bills(plan)) and not owed,
+        owes_upgrade=not owed,
     )
     wanting = replace(plan, wanting="pending" if waits else "unpaid")
     return [(before, kept), (wanting, prices - kept)]

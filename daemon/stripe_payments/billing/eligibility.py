@@ -120,6 +120,8 @@ ChangeProblem = Literal[
     "paused",
     "incomplete",
     "pending_change",
+    "processing",
+    "failed",
     "scheduled",
     "several_items",
     "one_time",
@@ -155,6 +157,9 @@ def change_problem(
         return "pending_change"
     if raw.get("schedule"):
         return "scheduled"
+    # Stripe would credit the unused time of what is not paid
+    if (owed := row.owed or (row.unpaid_change.state if row.unpaid_change is not None else None)) is not None:
+        return "processing" if owed == "pending" else "failed"
     item = plan_item(raw, settings)
     if item is None:
         return "several_items"

@@ -31,6 +31,10 @@ _SUBSCRIPTION: Final = {
     "incomplete_expired": "expired",
     "canceled": "expired",
 }
+_SAYS_MORE: Final = frozenset({"pending", "unpaid", "refunded", "partially_refunded", "disputed"})
+"""Statuses of the latest invoice that an active subscription does not have: a bank debit or an e-mailed
+invoice may not be paid yet, and what was paid may be back.
+"""
 _INVOICE: Final = {"paid": "paid", "draft": "pending", "void": "expired"}
 
 
@@ -168,6 +172,8 @@ class PaymentStatusService:
         last = self._of_invoice(state, invoice, locale) if invoice is not None else {}
         change = held.unpaid_change
         owed = held.owed or (change.state if change is not None else None)
+        if held.status == "active" and not owed and last.get("status") in _SAYS_MORE:
+            owed = last["status"]
         return self._answer(
             status=owed or _SUBSCRIPTION.get(held.status, "unpaid"),
             amount=last.get("amount"),

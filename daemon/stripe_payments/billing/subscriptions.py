@@ -56,6 +56,8 @@ _REASONS: Final[Mapping[ChangeProblem, Text]] = {
     "paused": _("it is paused; resume it first"),
     "incomplete": _("its first payment has not succeeded yet"),
     "pending_change": _("a plan change is waiting for payment; pay it, or wait until it expires"),
+    "processing": _("a payment for it is still being processed; change it when that has arrived"),
+    "failed": _("its last payment failed; cancel it and subscribe again"),
     "scheduled": _("a later change of it is already planned in Stripe; only the seller can alter that"),
     "several_items": _("it has several plans in Stripe; change it there"),
     "one_time": _("a one-time purchase cannot replace a plan"),
@@ -338,6 +340,9 @@ class SubscriptionService:
         if currency not in amounts and price.interval is not None:
             amounts = await self._prices.amounts(price)
         problem = change_problem(current.row, current.raw, price, settings, amounts.keys())
+        latest = self._reconciler.state.invoices.get(reference(current.raw.get("latest_invoice")) or "")
+        if problem is None and latest is not None and latest.outcome == "pending":
+            problem = "processing"  # of a renewal
         if problem is not None:
             raise PaymentError("not_changeable", reason=_REASONS[problem])
         return current, price, amounts[currency]

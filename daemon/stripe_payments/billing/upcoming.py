@@ -75,7 +75,8 @@ def period_amount(state: State, raw: Raw) -> PeriodAmount:
     own_currency = next((str(price["currency"]) for price in prices if price.get("currency")), "")
     currency = str(raw.get("currency") or own_currency)
     taxed = (expanded(raw.get("automatic_tax")) or {}).get("enabled")
-    if not (raw.get("discounts") or taxed or currency != own_currency):
+    tiered = any(integer(price.get("unit_amount")) is None for price in prices)
+    if not (raw.get("discounts") or taxed or tiered or currency != own_currency):
         return PeriodAmount(listed, currency, "price")
     wanted = {reference(price) or "": quantity for price, quantity in zip(prices, quantities, strict=True)}
     for invoice in state.parsed.invoices_of.get(str(raw["id"]), ()):

@@ -271,7 +271,8 @@ class StripeAPI:
         try:
             response = await self._call("get", path, params, Expected("customer", is_list=True))
         except PaymentError as error:
-            if error.code != "stripe_error" or error.details.get("http_status") != 400:
+            refused = error.code in ("stripe_error", "stripe_key_permission")
+            if not refused or error.details.get("http_status") not in (400, 403, 404):
                 raise
             self.lacks_search = True
             return None

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments.billing import catalog_view, read_ownership
 from stripe_payments.errors import PaymentError
-from tests.unit.stripe_payments.engine import MONTHLY, ONE_TIME, Engine
+from tests.unit.stripe_payments.engine import MONTHLY, ONE_TIME, Engine, at_dashboard
+
+DAY = 86_400
 
 
 async def refusal(awaitable: object) -> PaymentError:
@@ -301,6 +304,44 @@ async def test_an_account_without_search_sells_and_finds_its_customer(
     await engine.poller.poll_everything()
     assert engine.identity.load().customer == customer
     assert await engine.unlocked() == {"updates", "backups"}
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+async def test_however_an_account_refuses_search_it_sells(
+    engine: Engine, cloud: StripeCloud, status: int
+) -> None:
+    error = {"type": "invalid_request_error", "message": "Unrecognized request URL."}
+    cloud.set_faults(
+        method="GET", path="/v1/customers/search", status=status, body=json.dumps({"error": error})
+    )
+    await engine.buy()
+    assert await engine.unlocked() == {"updates", "backups"}
+
+
+async def test_the_status_of_a_plan_is_that_of_its_latest_invoice(engine: Engine, cloud: StripeCloud) -> None:
+    """Stripe calls it active while a debit is processing, an e-mailed invoice is unpaid, or all went back."""
+    subscription = await engine.subscribe()
+    customer = engine.identity.load().customer or ""
+    invoice = engine.reconciler.state.parsed.invoices_of[subscription][0].id
+    for amount, status in ((100, "partially_refunded"), (None, "refunded")):
+        await engine.refunds.refund(invoice, amount)
+        assert (await engine.status.show(subscription))["status"] == status
+    cloud.change_card(customer, "bank_debit")
+    for days, status in ((31.2, "pending"), (5, "paid")):
+        cloud.advance(days * DAY)
+        await engine.poller.poll_everything()
+        assert (await engine.status.show(subscription))["status"] == status
+    (price,) = [one["id"] for one in cloud.account.newest_first("price") if one["lookup_key"] == MONTHLY]
+    sent = await at_dashboard(
+        cloud,
+        "/v1/subscriptions",
+        customer=customer,
+        items=[{"price": price}],
+        collection_method="send_invoice",
+        days_until_due=14,
+    )
+    cloud.advance(DAY)
+    assert (await engine.status.show(sent["id"]))["status"] == "unpaid"
 
 
 @pytest.mark.parametrize(

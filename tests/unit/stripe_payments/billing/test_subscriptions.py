@@ -491,6 +491,41 @@ async def test_an_upgrade_whose_bank_debit_fails_leaves_what_was_paid(
     assert await engine.unlocked() == {"updates", "backups", "monitoring"}
 
 
+@pytest.mark.parametrize("when", ["first payment", "upgrade", "renewal"])
+async def test_a_plan_whose_bank_debit_is_processing_cannot_be_changed(
+    engine: Engine, cloud: StripeCloud, when: str
+) -> None:
+    """Stripe would credit the unused time of what may never be paid."""
+    if when == "upgrade":
+        subscription, _ = await _by_debit(engine, cloud, "bank_debit")
+    else:
+        subscription = await engine.subscribe(card="bank_debit")
+    if when == "renewal":
+        cloud.advance(5 * DAY)
+        cloud.advance(26.3 * DAY)
+    error = await refusal(engine.subscriptions.preview_change(subscription, YEARLY))
+    assert error.code == "not_changeable"
+    assert "processed" in error.message_in("en")
+    cloud.advance(5 * DAY)
+    assert (await engine.subscriptions.preview_change(subscription, YEARLY))["price"] == YEARLY
+
+
+async def test_an_upgrade_to_a_longer_period_that_fails_leaves_the_shorter_one(
+    engine: Engine, cloud: StripeCloud
+) -> None:
+    subscription = await engine.subscribe()
+    (listed,) = await engine.subscriptions.list()
+    paid_until = listed["current_period_end"]
+    cloud.change_card(customer_of(engine), "bank_debit_fails")
+    cloud.advance(5 * DAY)
+    await engine.subscriptions.change_plan(subscription, YEARLY)
+    cloud.advance(4 * DAY)
+    await engine.poller.poll_everything()
+    (listed,) = await engine.subscriptions.list()
+    assert (listed["status"], listed["grace_until"]) == ("past_due", paid_until)
+    assert await engine.reason("updates") == "grace"
+
+
 async def test_with_trusted_debits_an_upgrade_unlocks_at_once(engine: Engine, cloud: StripeCloud) -> None:
     engine.change(trust_pending_debits=True)
     subscription = await engine.subscribe(card="bank_debit")
