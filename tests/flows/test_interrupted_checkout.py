@@ -69,8 +69,10 @@ async def test_an_interrupted_order_is_answered_in_json(
     headers = {"Origin": luci_user.origin}
 
     async def ordered() -> bool:
-        retry = await luci_user.http.post(luci_user.url(CREATE), json=order(luci_user), headers=headers)
-        return retry.status == 200
+        async with luci_user.http.post(
+            luci_user.url(CREATE), json=order(luci_user), headers=headers
+        ) as retry:
+            return retry.status == 200
 
     await world.wait_until(ordered)
     made = (await world.account.request("GET", "checkout/sessions"))["data"]

@@ -12,7 +12,7 @@ NAMES_A_PAGE: Final = re.compile(
 OF_STRIPE: Final = "URL of the terms under Settings, Business"
 """Settings of Stripe's Dashboard, not of LuCI."""
 
-TITLES: Final = {"settings": "Settings", "features": "My features", "transactions": "Transactions"}
+TITLES: Final = {"setup": "Settings", "features": "My features", "transactions": "Transactions"}
 """Of the pages, by the end of their address."""
 
 _OPTION = '[id="widget.cbid.stripe-payments.main.{}"]'
@@ -24,34 +24,34 @@ CLICKS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "A payment page expires after a day. Check now on My features": (("features", "[data-focus=sync]"),),
     "Check now on My features": (("features", "[data-focus=sync]"),),
     "Add prices in Settings": (
-        ("settings", ".cbi-tabmenu li[data-tab=price] a -> #cbi-stripe-payments-price .cbi-button-add"),
+        ("setup", ".cbi-tabmenu li[data-tab=price] a -> #cbi-stripe-payments-price .cbi-button-add"),
     ),
     "Cancel those that are not needed on My features": (
         ("features", "[data-action=cancel]"),
         ("transactions", "[data-action=refund]"),
     ),
-    "Check the webhook secret in Settings": (("settings", "#sp-key-webhook_secret"),),
-    "Choose another price, or ask the administrator to check the products": (("settings", _PRODUCTS),),
-    "Correct the changed prices or replace them in Settings": (("settings", _PRODUCTS),),
-    "Create the missing products in Settings": (("settings", _PRODUCTS),),
-    "Enable payments in Settings": (("settings", _OPTION.format("enabled")),),
+    "Check the webhook secret in Settings": (("setup", "#sp-key-webhook_secret"),),
+    "Choose another price, or ask the administrator to check the products": (("setup", _PRODUCTS),),
+    "Correct the changed prices or replace them in Settings": (("setup", _PRODUCTS),),
+    "Create the missing products in Settings": (("setup", _PRODUCTS),),
+    "Enable payments in Settings": (("setup", _OPTION.format("enabled")),),
     "What you own stays unlocked. The administrator can enable payments": (
-        ("settings", _OPTION.format("enabled")),
+        ("setup", _OPTION.format("enabled")),
     ),
     "Enter keys of the same mode in Settings": (
-        ("settings", _SECRET_KEY),
-        ("settings", _PRODUCTS),
-        ("settings", _WEBHOOK),
+        ("setup", _SECRET_KEY),
+        ("setup", _PRODUCTS),
+        ("setup", _WEBHOOK),
     ),
-    "Enter the key in Settings": (("settings", _SECRET_KEY),),
-    "The administrator has to enter a valid Stripe key in Settings": (("settings", _SECRET_KEY),),
-    "The administrator has to enter the Stripe keys in Settings": (("settings", _SECRET_KEY),),
-    "Open the shop at the router's own address": (("settings", "#cbi-stripe-payments-main-allowed_origin"),),
-    "Set up the webhook in Settings, or run": (("settings", _WEBHOOK),),
-    "Set up the webhook in Settings. Payments": (("settings", _WEBHOOK),),
+    "Enter the key in Settings": (("setup", _SECRET_KEY),),
+    "The administrator has to enter a valid Stripe key in Settings": (("setup", _SECRET_KEY),),
+    "The administrator has to enter the Stripe keys in Settings": (("setup", _SECRET_KEY),),
+    "Open the shop at the router's own address": (("setup", "#cbi-stripe-payments-main-allowed_origin"),),
+    "Set up the webhook in Settings, or run": (("setup", _WEBHOOK),),
+    "Set up the webhook in Settings. Payments": (("setup", _WEBHOOK),),
     "The administrator has to set it up in the Stripe Dashboard": (
-        ("settings", "#cbi-stripe-payments-main-tax_id_collection"),
-        ("settings", "#cbi-stripe-payments-main-terms_of_service"),
+        ("setup", "#cbi-stripe-payments-main-tax_id_collection"),
+        ("setup", "#cbi-stripe-payments-main-terms_of_service"),
     ),
     "My features shows what you own. You can switch plans there": (("features", "[data-action=change]"),),
 }
