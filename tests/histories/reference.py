@@ -131,13 +131,14 @@ _BY_PAYING: Final = (
 )
 
 
-def _preference(decision: Decision) -> tuple[bool, int, int]:
+def _preference(decision: Decision) -> tuple[bool, int, bool, int]:
     """Smallest first: unlocked, then what lasts longest; locked, then what can be resolved by paying."""
     unlocked, reason, until = decision
     if unlocked:
         rank = next(rank for rank, reasons in enumerate(_LASTING) if reason in reasons)
-        return False, rank, -until if until is not None else -(2**62)
-    return True, _BY_PAYING.index(reason), -(until or 0)
+    else:
+        rank = _BY_PAYING.index(reason)
+    return not unlocked, rank, until is not None, -(until or 0)
 
 
 # -- one-time purchases ----------------------------------------------------------------------------
