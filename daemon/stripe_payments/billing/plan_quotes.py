@@ -78,10 +78,12 @@ def preview_view(
     stripe_price: str,
     proration_date: int | None,
     list_price: int,
+    draft: int = 0,
 ) -> dict[str, Any]:
     """The reply of `preview_change`, from Stripe's previews of the invoice of the change and of a renewal
     after it; without the latter, the next payment is `list_price` (of the quantity, in the subscription's
-    currency, minor units).
+    currency, minor units). `draft`: what the last renewal's invoice will take before that, as long as it is
+    not final.
     """
     lines = invoice.get("lines")
     rows = list(lines.get("data", [])) if isinstance(lines, Mapping) else []
@@ -98,6 +100,8 @@ def preview_view(
         # nothing is invoiced before the trial ends: Stripe previews the invoice of that time
         rows, total, due, next_date = [], 0, 0, period_end_of(row)
         balance = integer(invoice.get("starting_balance")) or 0
+    if balance < 0:
+        balance = min(0, balance + draft)
     taxes = sum(_amount(tax) for tax in invoice.get("total_taxes") or [])
     currency = invoice.get("currency") or price.currency
     renewal_amount = list_price if renewal is None else integer(renewal.get("total")) or 0

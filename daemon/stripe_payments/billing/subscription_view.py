@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any, Final
 from stripe_payments.billing.eligibility import LIVING, items_of, price_of, price_of_item
 from stripe_payments.billing.upcoming import expected_payment, period_amount
 from stripe_payments.entitlements import Subscription, announced_end, grace_end
+from stripe_payments.errors import PaymentError
+from stripe_payments.log import Log
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.settings import Settings
 from stripe_payments.sync.stripe_objects import integer, reference
 
 if TYPE_CHECKING:
+    from stripe_payments.billing.prices import PriceIds
     from stripe_payments.sync.projection import State
 
 Raw = Mapping[str, Any]
+
+_log = Log("subscriptions")
 
 
 LISTED: Final = 50
@@ -87,6 +92,30 @@ def _view(state: State, row: Subscription, settings: Settings, locale: str | Non
         "planned_change": None,
         "latest_invoice": _invoice(invoice),
     }
+
+
+async def in_own_currency(
+    view: dict[str, Any], state: State, settings: Settings, prices: PriceIds
+) -> dict[str, Any]:
+    """A view with its price in the currency that the subscription is charged in, where no invoice has shown
+    that yet; as it was where the price at Stripe cannot be had.
+    """
+    raw, price = state.objects[view["id"]], settings.price(view["price"])
+    currency, items = raw.get("currency"), items_of(raw)
+    if price is None or currency == view["currency"] or len(items) != 1:
+        return view
+    try:
+        unit_amount = (await prices.amounts(price)).get(str(currency))
+    except PaymentError as error:
+        _log.info("price in another currency not found", subscription=view["id"], error=error.code)
+        return view
+    if unit_amount is None:
+        return view
+    own = {"amount": unit_amount * (integer(items[0].get("quantity")) or 1), "currency": currency}
+    upcoming = view["next_payment"]
+    if upcoming is not None and upcoming["source"] == "list_price":
+        upcoming = {**upcoming, **own}
+    return {**view, **own, "next_payment": upcoming}
 
 
 def _recurring(raw: Raw) -> Raw:

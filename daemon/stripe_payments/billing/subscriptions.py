@@ -17,14 +17,17 @@ from stripe_payments.billing.declines import failure
 from stripe_payments.billing.eligibility import (
     ChangeProblem,
     change_problem,
-    items_of,
     plan_item,
     price_of_item,
 )
 from stripe_payments.billing.plan_quotes import CHARGED_FOR, SHOWN_FOR, PlanQuotes, preview_view
 from stripe_payments.billing.planned_changes import PlannedChanges
 from stripe_payments.billing.prices import PriceIds
-from stripe_payments.billing.subscription_view import list_subscriptions, show_subscription
+from stripe_payments.billing.subscription_view import (
+    in_own_currency,
+    list_subscriptions,
+    show_subscription,
+)
 from stripe_payments.billing.upcoming import UpcomingPayments
 from stripe_payments.entitlements import Subscription, announced_end, period_end_of
 from stripe_payments.errors import PaymentError
@@ -117,7 +120,8 @@ class SubscriptionService:
                 view["next_payment"] = payment.view() if payment is not None else None
                 raw = state.objects[view["id"]]
                 view["planned_change"] = await self._planned.of(raw, self._settings(), locale)
-            views = [await self._in_own_currency(view) for view in views]
+            settings = self._settings()
+            views = [await in_own_currency(view, state, settings, self._prices) for view in views]
         return views
 
     async def preview_change(self, subscription_id: str, price_id: str) -> dict[str, Any]:
@@ -152,10 +156,26 @@ class SubscriptionService:
         except PaymentError as error:
             raise _explained(error) from error
         renewal = await self._renewal(row, {**details, "proration_behavior": "none"})
-        view = preview_view(invoice, renewal, row, price, stripe_price, date, unit_amount * current.quantity)
+        view = preview_view(
+            invoice,
+            renewal,
+            row,
+            price,
+            stripe_price,
+            date,
+            unit_amount * current.quantity,
+            self._draft(current.raw),
+        )
         debit = self._pays_by_debit(row.id)
         waits = debit and view["amount_due"] > 0 and not self._settings().trust_pending_debits
         return {**view, "pays_by_debit": debit, "waits_for_debit": waits}
+
+    def _draft(self, raw: Mapping[str, Any]) -> int:
+        """The total of the subscription's latest invoice while that is a draft: for an hour after a renewal.
+        https://docs.stripe.com/billing/invoices/subscription#sub-invoice-lifecycle
+        """
+        latest = self._reconciler.state.objects.get(reference(raw.get("latest_invoice")) or "", {})
+        return (integer(latest.get("total")) or 0) if latest.get("status") == "draft" else 0
 
     def _pays_by_debit(self, subscription_id: str) -> bool:
         """Whether its last known payment was a debit of a bank account."""
@@ -281,7 +301,7 @@ class SubscriptionService:
         shown = show_subscription(self._reconciler.state, subscription_id, settings, locale)
         if shown is None:
             raise PaymentError("subscription_not_found", subscription=subscription_id)
-        return await self._in_own_currency(shown)
+        return await in_own_currency(shown, self._reconciler.state, settings, self._prices)
 
     async def _make(self, change: Callable[[], Awaitable[str]]) -> str:
         async with self._one_at_a_time:
@@ -346,25 +366,6 @@ class SubscriptionService:
         if problem is not None:
             raise PaymentError("not_changeable", reason=_REASONS[problem])
         return current, price, amounts[currency]
-
-    async def _in_own_currency(self, view: dict[str, Any]) -> dict[str, Any]:
-        """Its price in the currency that it is charged in, where no invoice has shown that yet."""
-        raw, price = self._reconciler.state.objects[view["id"]], self._settings().price(view["price"])
-        currency, items = raw.get("currency"), items_of(raw)
-        if price is None or currency == view["currency"] or len(items) != 1:
-            return view
-        try:
-            unit_amount = (await self._prices.amounts(price)).get(str(currency))
-        except PaymentError as error:
-            _log.info("price in another currency not found", subscription=view["id"], error=error.code)
-            return view
-        if unit_amount is None:
-            return view
-        own = {"amount": unit_amount * (integer(items[0].get("quantity")) or 1), "currency": currency}
-        upcoming = view["next_payment"]
-        if upcoming is not None and upcoming["source"] == "list_price":
-            upcoming = {**upcoming, **own}
-        return {**view, **own, "next_payment": upcoming}
 
     async def _update(self, subscription_id: str, params: SubscriptionUpdateParams) -> None:
         # The parameters state the result, so a repeated request is harmless; the same request may be needed

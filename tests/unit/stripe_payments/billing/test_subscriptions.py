@@ -11,7 +11,7 @@ import pytest
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments.billing.upcoming import is_proration
 from stripe_payments.errors import PaymentError
-from stripe_payments.rfc3339 import format_time
+from stripe_payments.rfc3339 import format_time, parse_time
 from tests.unit.stripe_payments.engine import (
     BUSINESS,
     MONTHLY,
@@ -636,6 +636,22 @@ async def test_a_plan_that_was_to_end_changes_and_goes_on(engine: Engine, cloud:
     assert await engine.reason("monitoring") == "active"
     cloud.advance(32 * DAY)
     assert charged(cloud)[2:] == [1499]
+
+
+async def test_a_renewal_that_is_not_final_yet_takes_the_credit_first(
+    engine: Engine, cloud: StripeCloud
+) -> None:
+    subscription = await engine.subscribe(BUSINESS)
+    (listed,) = await engine.subscriptions.list()
+    ends = parse_time(listed["current_period_end"])
+    assert ends is not None
+    cloud.advance(ends - cloud.account.now() + 600)
+    preview = await engine.subscriptions.preview_change(subscription, MONTHLY)
+    assert preview["credit"] > 900
+    assert preview["next_payment"]["amount"] == 499
+    await engine.subscriptions.change_plan(subscription, MONTHLY)
+    cloud.advance(32 * DAY)
+    assert charged(cloud) == [1499, 1499 - preview["credit"], 499]
 
 
 async def _price_in_dollars(engine: Engine, cloud: StripeCloud, **options: Any) -> None:
