@@ -141,7 +141,7 @@ def _subscription(
         cancel_at_period_end=raw.cancel_at_period_end,
         trial_end=raw.trial_end,
         paused_collection=raw.pause_collection,
-        past_due_since=_past_due_since(raw, own) if raw.status == "past_due" or gave_up else None,
+        past_due_since=_past_due_since(raw, latest, own) if raw.status == "past_due" or gave_up else None,
         paused_after_dunning=gave_up,
         returned=_returned(own, moneys, raw.period_start),
         owed=owed,
@@ -151,7 +151,9 @@ def _subscription(
     )
 
 
-def _past_due_since(raw: at_stripe.Subscription, own: Sequence[Invoice]) -> int | None:
+def _past_due_since(
+    raw: at_stripe.Subscription, latest: Invoice | None, own: Sequence[Invoice]
+) -> int | None:
     """When the first of the payments that are owed now fell due, else the latest final invoice that was not
     paid, else the start of the period. A later renewal is no new start, nor is an invoice without a total.
 
@@ -159,9 +161,10 @@ def _past_due_since(raw: at_stripe.Subscription, own: Sequence[Invoice]) -> int 
     whatever we saw and when.
     """
     since = min((due for one in _owed_invoices(own) if (due := _fell_due(one)) is not None), default=None)
-    latest = next((one for one in own if one.status != "draft"), None)
-    if since is None and latest is not None and latest.status != "paid":
-        since = _fell_due(latest)
+    known = own or ([latest] if latest is not None else [])
+    final = next((one for one in known if one.status != "draft"), None)
+    if since is None and final is not None and final.status != "paid":
+        since = _fell_due(final)
     return raw.period_start if since is None else since
 
 
