@@ -188,6 +188,11 @@ def integer(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_AMOUNT
 
 
+def not_negative(value: object) -> bool:
+    """An amount that is never below zero: of a charge, a refund, a dispute."""
+    return isinstance(value, int) and integer(value) and value >= 0
+
+
 def timestamp(value: object) -> bool:
     return integer(value) and 0 <= value <= LAST_TIMESTAMP  # type: ignore[operator]
 
@@ -316,9 +321,9 @@ SHAPES: Final[Mapping[str, Mapping[str, Check]]] = {
         "disputed": flag,
         "livemode": flag,
         "created": timestamp,
-        "amount": integer,
-        "amount_captured": integer,
-        "amount_refunded": integer,
+        "amount": not_negative,
+        "amount_captured": not_negative,
+        "amount_refunded": not_negative,
         "currency": currency,
         "customer": reference("customer"),
         "failure_code": maybe(word),
@@ -331,7 +336,7 @@ SHAPES: Final[Mapping[str, Mapping[str, Check]]] = {
         "id": stripe_id,
         "status": maybe(word),
         "created": timestamp,
-        "amount": integer,
+        "amount": not_negative,
         "currency": currency,
         "charge": reference("charge"),
         "payment_intent": reference("payment_intent"),
@@ -342,7 +347,7 @@ SHAPES: Final[Mapping[str, Mapping[str, Check]]] = {
         "status": word,
         "livemode": flag,
         "created": timestamp,
-        "amount": integer,
+        "amount": not_negative,
         "currency": currency,
         "charge": reference("charge"),
         "payment_intent": reference("payment_intent"),
