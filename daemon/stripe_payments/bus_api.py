@@ -22,7 +22,7 @@ from stripe_payments.rfc3339 import format_time
 
 if TYPE_CHECKING:
     from stripe_payments.entitlements import Entitlement
-    from stripe_payments.ledger import Transaction
+    from stripe_payments.ledger import SQLiteTransaction
 
 _log = Log("bus")
 
@@ -47,7 +47,7 @@ async def status(call: BusCall) -> Reply:
     parts = call.parts
     keys, identity, stripe = parts.keys.current(), parts.identity.load(), parts.stripe.state
 
-    def pending(tx: Transaction) -> dict[str, int]:
+    def pending(tx: SQLiteTransaction) -> dict[str, int]:
         return {
             "checkouts": len(tx.checkouts.open()),
             "events": tx.inbox.pending_count(),

@@ -5,7 +5,7 @@ The transaction's setting `hub.account` limits what row-level security shows; th
 well. A transaction that changes what a router shows raises the account's version and notifies the instances
 whose routers wait for that.
 
-An account is used through `Accounts.open` alone, which holds its lock: so nobody else writes meanwhile, and
+An account is used through `Accounts.open` alone, which holds its lock: so no other one writes meanwhile, and
 what was read stays true between two transactions.
 """
 
@@ -391,7 +391,3 @@ class Outbox(_Table):
             json.dumps(payload),
         )
         return int(rows[0][0])
-
-    def pending_count(self) -> int:
-        """None of them waits for anybody."""
-        return 0

@@ -99,7 +99,7 @@ class Accounts:
 
     @asynccontextmanager
     async def open(self, account: str, *, wait: bool = True) -> AsyncIterator[Account | None]:
-        """The account, locked. `wait` false: None if somebody else holds the lock; else HubError ``busy``
+        """The account, locked. `wait` false: None if another request holds the lock; else HubError ``busy``
         after 20 seconds.
         """
         connection = await self._connection()
@@ -135,7 +135,7 @@ class Accounts:
             await asyncio.to_thread(self._database.accounts.putconn, connection)
 
     async def owner_of(self, units: Iterable[Unit]) -> str | None:
-        """The account that fetched objects belong to; None if they are nobody's here."""
+        """The account that fetched objects belong to; None if no account here has them."""
         for unit in units:
             marked = _router_id_in(unit)
             customer = reference(unit.root.get("customer"))

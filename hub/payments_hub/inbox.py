@@ -66,7 +66,7 @@ class Inbox:
             ]
 
     async def still_waiting(self, events: Sequence[str]) -> list[str]:
-        """Those that nobody has finished meanwhile."""
+        """Those that are not finished yet."""
         async with self._database.requests.connection() as connection:
             cursor = await connection.execute(
                 "SELECT event_id FROM inbox WHERE event_id = ANY(%s) AND outcome IS NULL", (list(events),)

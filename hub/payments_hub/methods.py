@@ -81,7 +81,7 @@ class Methods:
         """Run a method for a router. With an Idempotency-Key a repeated request gets the first one's reply.
 
         The method goes on when its caller leaves or it takes too long: half a purchase is worse than a reply
-        that nobody reads. Raises HubError and PaymentError.
+        that is not read. Raises HubError and PaymentError.
         """
         if name not in METHODS:
             raise HubError("unknown_method")

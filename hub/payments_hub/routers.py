@@ -63,7 +63,7 @@ def _new_code() -> str:
 
 
 def _code_digest(code: str) -> bytes:
-    """Of a code as somebody types it: case, blanks and dashes do not count."""
+    """Of a code as it is typed: case, blanks and dashes do not count."""
     return digest(re.sub(r"[\s-]", "", code).upper())
 
 

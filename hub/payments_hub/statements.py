@@ -1,7 +1,7 @@
 """Signed statements of what a router has paid for, which the vendor's other services verify by themselves.
 
 JWTs (RFC 7519) signed with ES256 by the newest of two keys; the JWKS (RFC 7517) shows both, so that a
-rotation breaks nobody. A statement is for one audience and ends after ten minutes.
+rotation breaks no verification. A statement is for one audience and ends after ten minutes.
 """
 
 from __future__ import annotations

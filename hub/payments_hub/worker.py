@@ -38,9 +38,9 @@ _log = Log("worker")
 _AT_ONCE: Final = 4
 _BATCH: Final = 32
 _IDLE_S: Final = 5.0
-"""A notification wakes the worker sooner; nobody relies on one."""
+"""A notification wakes the worker sooner; none is relied on."""
 _BUSY_S: Final = 0.5
-"""Until an object whose account somebody else holds is tried again."""
+"""Until an object whose account is locked elsewhere is tried again."""
 _RECOMPUTE_EVERY_S: Final = 60.0
 _SWEEP_EVERY_S: Final = 60.0
 _SWEEP_OVERLAP_S: Final = 120
@@ -106,7 +106,7 @@ class Worker:
         return _IDLE_S
 
     async def _process(self, waiting: Waiting) -> bool:
-        """Sync one object; False if somebody else holds its account."""
+        """Sync one object; False if its account is locked elsewhere."""
         try:
             return await self._sync(waiting)
         except PaymentError as error:
