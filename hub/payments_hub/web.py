@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from payments_hub.accounts import Account
+from payments_hub.background import run_all
 from payments_hub.errors import HubError
 from payments_hub.hub import Hub
 from payments_hub.methods import Methods, view
@@ -62,13 +63,12 @@ def create_app(hub: Hub) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(hub.changes.run()), asyncio.create_task(calls.record_contacts())]
+        background = asyncio.create_task(run_all(hub.changes.run(), calls.record_contacts()))
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            background.cancel()
+            await asyncio.gather(background, return_exceptions=True)
             await calls.methods.close()
 
     routes = [

@@ -17,6 +17,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from payments_hub.accounts import Accounts
+from payments_hub.background import run_all
 from payments_hub.catalog import Catalogs
 from payments_hub.changes import listen
 from payments_hub.database import Database
@@ -75,20 +76,25 @@ class Worker:
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(listen(self._database, ACCEPTED, lambda _payload: self._wake.set()))
-            tasks.create_task(_for_ever(self.recompute_due, _RECOMPUTE_EVERY_S, "recomputing"))
-            tasks.create_task(_for_ever(self.sweep, _SWEEP_EVERY_S, "sweep of events"))
-            while True:
-                self._wake.clear()
-                try:
-                    pause = await self.work()
-                except (PaymentError, HubError, psycopg.Error, PoolTimeout) as error:
-                    _log.error("inbox processing failed", error=type(error).__name__)
-                    pause = _IDLE_S
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await self._wake.wait()
+        """Until cancelled."""
+        await run_all(
+            listen(self._database, ACCEPTED, lambda _payload: self._wake.set()),
+            _for_ever(self.recompute_due, _RECOMPUTE_EVERY_S, "recomputing"),
+            _for_ever(self.sweep, _SWEEP_EVERY_S, "sweep of events"),
+            self._work_on(),
+        )
+
+    async def _work_on(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                pause = await self.work()
+            except (PaymentError, HubError, psycopg.Error, PoolTimeout) as error:
+                _log.error("inbox processing failed", error=type(error).__name__)
+                pause = _IDLE_S
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
 
     async def work(self) -> float:
         """Process what is due, until nothing is; the seconds until the next look."""
