@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from stripe_payments.log import Log
+from ubus_py import ConnectionLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,13 +57,18 @@ class BusObject:
 
     async def _replace(self, *, managed: bool) -> None:
         """Once no call runs: ubusd discards the answers of an object that is gone. The dispatcher refuses the
-        seller's methods in the meantime.
+        seller's methods in the meantime. The response to a lookup comes after every call that ubusd had
+        forwarded before it; what is left unanswered is a call in the moment between it and the replacement.
         """
         before, after = self._object, self._dispatcher.object(managed=managed)
         try:
             async with asyncio.timeout(_PATIENCE_S):
+                await self._bus.lookup(before.name)
                 while before.calls:
                     await asyncio.wait(tuple(before.calls))
+                    await self._bus.lookup(before.name)
+        except ConnectionLost:
+            pass  # the next connection publishes the new one
         except TimeoutError:
             _log.warning("bus object replaced while calls run", calls=len(before.calls))
         self._object, self._managed = after, managed
