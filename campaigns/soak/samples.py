@@ -24,6 +24,10 @@ class Sample:
     events: int
     effects: int
 
+    @property
+    def is_idle(self) -> bool:
+        return self.checkouts == self.events == self.effects == 0
+
 
 def resident(pid: int) -> int:
     """Bytes (RssAnon of /proc/PID/status: what a mapped file adds is not the daemon's)."""
