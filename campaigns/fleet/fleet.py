@@ -181,19 +181,19 @@ class Fleet:
 
     def restart(self, routers: Sequence[Router]) -> None:
         """All of these daemons start in this very second, with the internet there, and are notified of it."""
-        self.power_cut(routers, boot=(0, 0), way=(0, 0), clock=(0, 0))
+        self.power_cut(routers, boot=(0, 0), connecting=(0, 0), clock=(0, 0))
 
     def power_cut(
         self,
         routers: Sequence[Router],
         *,
         boot: tuple[float, float] = (40.0, 70.0),
-        way: tuple[float, float] = (5.0, 30.0),
+        connecting: tuple[float, float] = (5.0, 30.0),
         clock: tuple[float, float] = (3.0, 15.0),
     ) -> None:
-        """The power of all of them comes back now. Seconds: until the daemon runs; from there until the way
-        to the internet is up, of which hotplug tells; from there until the clock is set, of which hotplug
-        tells too.
+        """The power of all of them comes back now. Seconds: until the daemon runs; from there until the
+        connection to the internet is up, which hotplug reports; from there until the clock is set, which
+        hotplug reports too.
         """
         uniform = self.chance.uniform
         self.watch(routers)
@@ -201,12 +201,12 @@ class Fleet:
         for router in routers:
             router.stop()
             started = self.now + uniform(*boot)
-            router.connected_at = started + uniform(*way)
+            router.connected_at = started + uniform(*connecting)
             self.happens(router, started, STARTS)
 
-    def way_lost(self, routers: Sequence[Router], seconds: float) -> None:
-        """None of them reaches the internet for so long; then hotplug tells all of them in one second. Those
-        that missed a look are watched from then on.
+    def connection_lost(self, routers: Sequence[Router], seconds: float) -> None:
+        """None of them reaches the internet for so long; then hotplug runs on all in one second. Those
+        that missed a poll are watched from then on.
         """
         back = self.now + seconds
         for router in routers:

@@ -39,8 +39,8 @@ EPISODES: Final[dict[str, Text]] = {
     "everybody's power is back": {"en": "everybody's\npower", "it": "corrente\nper tutti"},
     "Stripe answered 500 for an hour": {"en": "500 for\nan hour", "it": "500 per\nun'ora"},
     "Stripe was away for an hour": {"en": "Stripe away\nan hour", "it": "Stripe assente\nun'ora"},
-    "no way to the internet for an hour": {"en": "no internet\nan hour", "it": "senza Internet\nun'ora"},
-    "no way to the internet for a minute": {"en": "a minute", "it": "un minuto"},
+    "no internet for an hour": {"en": "no internet\nan hour", "it": "senza Internet\nun'ora"},
+    "no internet for a minute": {"en": "a minute", "it": "un minuto"},
     "all plans renew in the same second": {"en": "first of\nthe month", "it": "primo del\nmese"},
 }
 

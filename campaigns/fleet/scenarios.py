@@ -134,8 +134,20 @@ def week(routers: int = 10_000) -> Week:
     during("everybody's power is back", 1, 15, lambda: fleet.power_cut(everybody))
     during("Stripe answered 500 for an hour", 2, 10, lambda: fleet.outage(HOUR, BROKEN), HOUR)
     during("Stripe was away for an hour", 3, 10, lambda: fleet.outage(HOUR, REFUSED), HOUR)
-    during("no way to the internet for an hour", 4, 2, lambda: fleet.way_lost(everybody, HOUR), HOUR)
-    during("no way to the internet for a minute", 5, 12, lambda: fleet.way_lost(everybody, 60.0), 60.0)
+    during(
+        "no internet for an hour",
+        4,
+        2,
+        lambda: fleet.connection_lost(everybody, HOUR),
+        HOUR,
+    )
+    during(
+        "no internet for a minute",
+        5,
+        12,
+        lambda: fleet.connection_lost(everybody, 60.0),
+        60.0,
+    )
     during("all plans renew in the same second", 6, 0, lambda: None, 0.0)
     fleet.run(monday + 7 * DAY)
     return Week(fleet, episodes, monday)

@@ -47,7 +47,7 @@ def simulated(mix: str, requests: int) -> list[str]:
 
 
 @pytest.mark.parametrize("mix", MIXES)
-async def test_a_simulated_router_asks_what_the_real_poller_asks(mix: str, tmp_path: Path) -> None:
+async def test_a_simulated_router_sends_the_requests_of_the_real_poller(mix: str, tmp_path: Path) -> None:
     async with stocked_cloud() as cloud, open_engine(cloud, tmp_path / "router") as engine:
         if mix == "bought once":
             await engine.buy()

@@ -146,7 +146,7 @@ async def test_relative_return_addresses_are_the_routers_own(world: World, luci_
     assert "{CHECKOUT_SESSION_ID}" in session["success_url"]
 
 
-async def test_who_may_not_buy_is_told_so(world: World, luci_user: LuciUser) -> None:
+async def test_a_user_who_may_not_buy_gets_that_error(world: World, luci_user: LuciUser) -> None:
     async with aiohttp.ClientSession() as stranger:
         missing = await stranger.post(luci_user.url(CREATE), json=order(luci_user))
         assert await answer(missing) == (401, "login_required")

@@ -87,7 +87,7 @@ async def test_the_second_time_changes_nothing(router: World) -> None:
     assert len(router.stripe.requests(method="POST")) == before
 
 
-async def test_what_somebody_changed_is_put_right_and_the_secret_stays(router: World) -> None:
+async def test_what_was_changed_at_stripe_is_restored_and_the_secret_stays(router: World) -> None:
     first = await set_up(router)
     await router.account.request(
         "POST", f"webhook_endpoints/{first['id']}", enabled_events=["charge.refunded"], disabled=True
@@ -108,7 +108,7 @@ async def test_a_router_that_moved_takes_its_endpoint_along(router: World) -> No
 
 
 @pytest.mark.parametrize("how", ["secret", "version", "by hand"])
-async def test_an_endpoint_that_cannot_be_used_is_made_anew(router: World, how: str) -> None:
+async def test_an_endpoint_that_cannot_be_used_is_replaced(router: World, how: str) -> None:
     if how == "by hand":
         await router.account.request(
             "POST", "webhook_endpoints", url=router.front.url + PATH, enabled_events=["*"]

@@ -285,7 +285,7 @@ def test_a_handler_that_does_not_compile_never_takes_luci_down(openwrt: OpenWrt)
     openwrt.wait_until(openwrt.serves, "LuCI serves")
 
 
-def test_what_somebody_has_staged_is_not_published_by_mounting(openwrt: OpenWrt) -> None:
+def test_what_an_administrator_has_staged_is_not_published_by_mounting(openwrt: OpenWrt) -> None:
     openwrt.sh("uci set uhttpd.main.home=/tmp")
     refused = openwrt.run("sh", "-c", ". /usr/share/stripe-payments/gateway-mount.sh; mount_gateway")
     openwrt.sh("uci revert uhttpd")

@@ -91,6 +91,6 @@ def test_others_do_not_read_what_is_its_own(openwrt: OpenWrt) -> None:
     assert openwrt.run("ls", "/etc/stripe-payments", user="nobody").returncode != 0
 
 
-def test_nobody_else_gets_the_helper_or_the_http_object(openwrt: OpenWrt) -> None:
+def test_no_other_user_gets_the_helper_or_the_http_object(openwrt: OpenWrt) -> None:
     for target in ("stripe-payments.uci", "stripe-payments", "stripe-payments.http"):
         assert openwrt.run("ubus", "call", target, "load", "{}", user="nobody").returncode != 0

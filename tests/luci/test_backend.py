@@ -69,7 +69,7 @@ async def test_a_daemon_that_dies_and_returns(router: ScriptedRouter, visitor: V
     assert visitor.complaints == []
 
 
-async def test_an_error_of_every_answer_is_told(router: ScriptedRouter, visitor: Visitor) -> None:
+async def test_an_error_of_every_answer_is_shown(router: ScriptedRouter, visitor: Visitor) -> None:
     error = {
         "code": "ledger_unavailable",
         "message": "The ledger cannot be read.",

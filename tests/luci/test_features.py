@@ -38,7 +38,7 @@ async def _open(router: ScriptedRouter, visitor: Visitor, username: str = "root"
         ("of_tomorrow", None, "Locked.", "Locked"),
     ],
 )
-async def test_every_state_is_told_in_a_sentence(
+async def test_every_state_is_shown_in_a_sentence(
     router: ScriptedRouter, visitor: Visitor, reason: str, until: str | None, words: str, badge: str
 ) -> None:
     if badge == "Unlocked":

@@ -65,7 +65,7 @@ async def test_an_error_keeps_its_data(router: ScriptedRouter, http: Http) -> No
     assert reply["result"] == [int(Status.NOT_FOUND), {"error": error}]
 
 
-async def test_the_session_is_told_to_the_object(router: ScriptedRouter, http: Http) -> None:
+async def test_the_session_is_passed_to_the_object(router: ScriptedRouter, http: Http) -> None:
     sid = await http.sid()
     await http.call(sid, "stripe-payments", "create_checkout_session", {"price_id": "x"})
     assert router.payments.checkouts == [{"price_id": "x", "ubus_rpc_session": sid}]

@@ -72,7 +72,7 @@ async def test_two_seconds_a_double_click_and_a_reload_are_one_order(
     await visitor.context.close()
 
 
-async def test_thirty_seconds_are_told_and_the_second_try_finds_the_first_order(
+async def test_thirty_seconds_are_said_and_the_second_try_finds_the_first_order(
     world: World, visitor: Visitor
 ) -> None:
     await world.control("faults", {"latency_ms": 30_000, "count": 1, **ORDERS})

@@ -78,7 +78,7 @@ def test_the_init_script_finds_the_versions_of_code_and_library(installed: Path)
     assert found == [f"{stripe_payments.__version__}\n", f"{_variable('python3-stripe', 'PKG_VERSION')}\n"]
 
 
-def test_a_makefile_that_fails_is_told_with_make_s_words(tmp_path: Path) -> None:
+def test_a_makefile_that_fails_is_reported_in_makes_words(tmp_path: Path) -> None:
     """python3-stripe without its source."""
     (tmp_path / "out").mkdir()
     with pytest.raises(PackageError, match=r"python3-stripe/Makefile: .*No such file"):

@@ -42,7 +42,7 @@ async def test_info(bus: Bus) -> None:
     assert len(info["load"]) == 3
 
 
-async def test_services_are_kept_and_told_of(bus: Bus) -> None:
+async def test_services_are_kept_and_announced(bus: Bus) -> None:
     instances = {"instance1": {"command": ["/bin/true"]}}
     await bus.call("service", "set", name="demo", script="/etc/init.d/demo", instances=instances)
     assert await bus.call("service", "list", name="demo") == {

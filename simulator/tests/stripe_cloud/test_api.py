@@ -53,7 +53,7 @@ async def test_a_restricted_key_lacks_what_it_was_configured_to_lack(
     assert key not in str(error)
 
 
-async def test_a_live_key_does_not_see_test_objects_and_is_told_so(shop: Shop) -> None:
+async def test_a_live_key_does_not_see_test_objects_and_the_error_says_so(shop: Shop) -> None:
     price = await shop.price()
     error = await shop.refused(shop.with_key("sk_live_1234567890").v1.prices.retrieve, price)
     assert error.code == "resource_missing"

@@ -47,7 +47,7 @@ async def test_a_lost_answer_is_replayed_not_repeated(shop: Shop, how: dict[str,
     assert shop.cloud.requests()[-1]["replayed"]
 
 
-async def test_a_page_of_somebody_elses_takes_the_place_of_the_answer(shop: Shop) -> None:
+async def test_a_captive_portals_page_takes_the_place_of_the_answer(shop: Shop) -> None:
     page = "<html>Please log in</html>"
     shop.cloud.set_faults(body=page, count=1)
     error = await shop.refused(shop.client.v1.customers.create, {"name": "A"})

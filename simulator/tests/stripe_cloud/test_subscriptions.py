@@ -571,7 +571,7 @@ async def test_dunning_can_end_in_a_pause(shop: Shop) -> None:
     assert paused.status_details.paused.subscription.type == "final_payment_failure"
 
 
-async def test_resuming_attempts_no_payment_unless_it_is_told_to(shop: Shop) -> None:
+async def test_resuming_attempts_no_payment_unless_requested(shop: Shop) -> None:
     sub_id = await shop.subscribe()
     api = shop.client.v1
     await shop.call(api.subscriptions.pause, sub_id, {})

@@ -162,7 +162,7 @@ async def test_an_event_can_be_sent_again(shop: Shop, receiver: Receiver) -> Non
     await until(lambda: len(receiver.events) == 2)
 
 
-async def test_an_endpoint_that_is_away_costs_nobody_anything(shop: Shop, receiver: Receiver) -> None:
+async def test_an_endpoint_that_is_away_delays_no_other(shop: Shop, receiver: Receiver) -> None:
     receiver.url = "http://127.0.0.1:9/"
     await register(shop, receiver)
     await asyncio.wait_for(shop.customer(), 10)

@@ -166,7 +166,7 @@ async def test_a_file_others_may_write_does_not_count(bus: Bus, mode: int) -> No
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
-async def test_a_file_of_somebody_else_does_not_count(bus: Bus) -> None:
+async def test_a_file_of_another_user_does_not_count(bus: Bus) -> None:
     path = bus.write({"user": "other", "publish": ["mine"]})
     os.chown(path, 65534, 0)
     bus.broker.reload_acl()
@@ -203,7 +203,7 @@ async def test_a_bad_file_spoils_no_other_and_only_json_files_count(bus: Bus) ->
     assert [await may_publish(other, path) for path in "abc"] == [True, False, False]
 
 
-async def test_whoever_has_no_name_is_turned_away(bus: Bus) -> None:
+async def test_a_user_without_a_name_is_refused(bus: Bus) -> None:
     bus.people.next_peer = None
     reader, writer = await asyncio.open_unix_connection(str(bus.broker.socket_path))
     assert await reader.read() == b""

@@ -46,7 +46,7 @@ async def test_a_listener_hears_an_event_once_and_never_its_own(connect: Connect
     assert [(await listener.message()).method for _ in range(2)] == ["a.b", "c"]
 
 
-async def test_nobody_speaks_for_ubusd(connect: Connect) -> None:
+async def test_no_client_speaks_for_ubusd(connect: Connect) -> None:
     client = await connect()
     assert await client.send_event("ubus.object.add") == Status.PERMISSION_DENIED
 
@@ -110,7 +110,7 @@ async def test_a_notification_without_reply_answers_nothing(connect: Connect) ->
     assert await server.request(MessageType.PING) is not None
 
 
-async def test_the_last_subscriber_and_the_objects_end_are_told(connect: Connect) -> None:
+async def test_the_last_subscriber_and_the_objects_end_are_notified(connect: Connect) -> None:
     server, client = await connect(), await connect()
     demo, own = await server.publish("demo", {}), await client.publish(None)
     pair: Attrs = {Attr.OBJID: own, Attr.TARGET: demo}

@@ -61,7 +61,7 @@ async def test_mutated_frames_stop_nothing(broker: UbusBroker, connect: Connect)
     assert (await other.look_up("demo"))[1] == 0
 
 
-async def test_a_client_that_does_not_read_stalls_nobody(connect: Connect) -> None:
+async def test_a_client_that_does_not_read_stalls_no_other(connect: Connect) -> None:
     """It asks for far more than it takes; the broker keeps 1 MiB for it and drops the rest."""
     deaf, sender, other = await connect(), await connect(), await connect()
     own = await deaf.publish(None)

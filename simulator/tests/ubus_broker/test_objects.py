@@ -47,7 +47,7 @@ async def test_every_signature_makes_a_type_and_a_type_can_be_shared_by_its_id(c
     assert (found.objtype, found.signature) == (answers[0].objtype, signature)
 
 
-async def test_a_types_end_is_told_with_its_last_object(connect: Connect) -> None:
+async def test_a_types_end_is_sent_with_its_last_object(connect: Connect) -> None:
     server = await connect()
     (first,), _ = await server.request(
         MessageType.ADD_OBJECT, {Attr.OBJPATH: "one", Attr.SIGNATURE: encode_table(METHODS)}
@@ -162,7 +162,7 @@ async def test_requests_that_make_no_sense(
     assert await (await connect()).request(kind, attrs) == ([], status)
 
 
-async def test_whoever_leaves_takes_everything_along(broker: UbusBroker, connect: Connect) -> None:
+async def test_a_client_that_leaves_takes_everything_along(broker: UbusBroker, connect: Connect) -> None:
     leaving, staying = await connect(), await connect()
     await leaving.publish("demo", METHODS)
     listener = await staying.publish(None)
@@ -173,7 +173,7 @@ async def test_whoever_leaves_takes_everything_along(broker: UbusBroker, connect
     assert await staying.look_up("demo") == ([], Status.NOT_FOUND)
 
 
-async def test_stop_hangs_up_and_start_begins_anew(broker: UbusBroker, connect: Connect) -> None:
+async def test_stop_hangs_up_and_start_begins_empty(broker: UbusBroker, connect: Connect) -> None:
     client = await connect()
     await client.publish("demo", METHODS)
     await broker.stop()

@@ -81,7 +81,7 @@ async def test_big_arguments_and_answers(connect: Connect) -> None:
     assert answers == [{"text": text[:200_000]}] * 4
 
 
-async def test_a_look_up_tells_names_ids_and_signatures(connect: Connect) -> None:
+async def test_a_look_up_returns_names_ids_and_signatures(connect: Connect) -> None:
     server, client = await connect(), await connect()
     await server.publish(
         Object("demo.one", [Method("m", echo, {"on": BOOLEAN, "list": ARRAY}), Method("n", echo)])
@@ -151,7 +151,7 @@ async def test_arguments_that_cannot_be_sent_send_nothing(connect: Connect) -> N
     assert client._session.ping()[0].seq == 1  # not even the look-up went out
 
 
-async def test_an_object_published_anew_is_found_again_and_called_once(connect: Connect) -> None:
+async def test_an_object_published_again_is_found_again_and_called_once(connect: Connect) -> None:
     calls: list[str] = []
 
     def counting(name: str) -> Object:

@@ -190,7 +190,7 @@ async def test_one_slow_handler_delays_no_other_call(connect: Connect) -> None:
     assert await asyncio.gather(*slow_calls) == [{"slow": True}] * 8
 
 
-async def test_unpublishing_cancels_handlers_and_tells_their_callers(connect: Connect) -> None:
+async def test_unpublishing_cancels_handlers_and_answers_their_callers(connect: Connect) -> None:
     cancelled = asyncio.Event()
 
     async def wait(call: Call) -> None:

@@ -77,7 +77,7 @@ def test_a_call_and_its_answer() -> None:
     assert session.pending == 0
 
 
-def test_ubusd_s_own_refusal_is_told_from_the_object_s() -> None:
+def test_ubusds_own_refusal_differs_from_the_objects() -> None:
     session = greeted()
     one, _ = session.invoke(77, "get", b"")
     two, _ = session.invoke(77, "get", b"")
@@ -103,7 +103,7 @@ def test_answers_in_any_order() -> None:
     assert session.pending == 0
 
 
-def test_a_late_answer_is_nobody_s() -> None:
+def test_a_late_answer_matches_no_call() -> None:
     session = greeted()
     request, _ = session.invoke(77, "slow", b"")
     session.forget(request)
@@ -168,7 +168,7 @@ def test_a_notification_collects_every_subscriber_s_status() -> None:
     assert (request.status, request.replied) == (0, {6: 3, 5: 0})
 
 
-def test_a_notification_to_nobody_is_done_at_once() -> None:
+def test_a_notification_without_subscribers_is_done_at_once() -> None:
     session = greeted()
     request, _ = session.notify(77, "tick", b"")
     answer: dict[int, AttrValue] = {Attr.OBJID: 77, Attr.SUBSCRIBERS: (), Attr.STATUS: 0}
@@ -178,7 +178,7 @@ def test_a_notification_to_nobody_is_done_at_once() -> None:
     assert refused.status == Status.NOT_FOUND
 
 
-def test_what_ubusd_tells_unasked() -> None:
+def test_what_ubusd_sends_unrequested() -> None:
     session = greeted()
     assert hear(session, MessageType.NOTIFY, 1, 0, {Attr.OBJID: 7, Attr.ACTIVE: True}) == SubscribersChanged(
         7, True

@@ -141,7 +141,7 @@ async def test_subscribing(broker: UbusBroker, connect: Connect) -> None:
     assert (await ubus(broker, "subscribe")).code == 255
 
 
-async def test_listening_ends_when_nobody_reads(broker: UbusBroker, connect: Connect) -> None:
+async def test_listening_ends_when_its_reader_has_left(broker: UbusBroker, connect: Connect) -> None:
     sender = await connect()
     tool = await start(broker, "listen", "tick")
     assert tool.stdout is not None

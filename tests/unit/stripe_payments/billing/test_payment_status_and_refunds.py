@@ -29,7 +29,7 @@ async def test_a_paid_session(engine: Engine) -> None:
     assert shown["failure"] is None
 
 
-async def test_a_settled_payment_is_told_without_asking_stripe(engine: Engine) -> None:
+async def test_a_completed_payment_is_returned_without_a_request_to_stripe(engine: Engine) -> None:
     session_id = await engine.buy()
     before = engine.asked()
     await engine.status.show(session_id)
@@ -78,7 +78,7 @@ async def test_a_declined_card_is_explained_and_may_be_followed_by_another(
     assert (shown["status"], shown["failure"]) == ("paid", None)
 
 
-async def test_a_challenge_that_was_not_passed_is_told(engine: Engine, cloud: StripeCloud) -> None:
+async def test_a_challenge_that_was_not_passed_is_returned(engine: Engine, cloud: StripeCloud) -> None:
     session_id = await engine.checkout()
     cloud.pay(session_id, card="4000002500003155", challenge="fail")
     assert (await engine.status.show(session_id))["failure"]["reason"] == "authentication_required"
@@ -102,7 +102,7 @@ async def test_many_who_ask_are_one_request(engine: Engine, cloud: StripeCloud) 
     assert engine.asked() - before == 1
 
 
-async def test_without_stripe_the_last_known_state_is_told(engine: Engine, cloud: StripeCloud) -> None:
+async def test_without_stripe_the_last_known_state_is_returned(engine: Engine, cloud: StripeCloud) -> None:
     session_id = await engine.checkout()
     await engine.reconciler.sync(session_id)
     cloud.set_faults(drop_connection=True)

@@ -80,7 +80,7 @@ async def _resolves() -> bool:
 @pytest.mark.parametrize(
     ("number", "says"), [(socket.EAI_AGAIN, "No DNS server answers"), (socket.EAI_NONAME, "do not resolve")]
 )
-async def test_no_dns_server_and_no_such_name_are_told_apart(
+async def test_no_dns_server_and_no_such_name_differ(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, says: str
 ) -> None:
     genuine = socket.getaddrinfo
@@ -102,7 +102,7 @@ async def test_a_closed_port(offline: Harness) -> None:
     await finding(offline, "clock", "info", says="No trusted time yet")
 
 
-async def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
+async def test_a_certificate_of_an_unknown_authority(tmp_path: Path) -> None:
     async with (
         server(certificate(trustme.CA())) as port,
         harness_at(f"https://127.0.0.1:{port}", tmp_path) as harness,

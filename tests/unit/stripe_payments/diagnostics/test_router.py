@@ -161,7 +161,7 @@ async def test_a_ledger_damaged_while_open(harness: Harness) -> None:
     await harness.until(begun_anew)
 
 
-async def test_a_ledger_in_which_somebody_else_came_upon_damage(harness: Harness, tmp_path: Path) -> None:
+async def test_a_ledger_found_corrupt_by_another_reader(harness: Harness, tmp_path: Path) -> None:
     await harness.parts()
     assert harness.service is not None
     situation = harness.service.situation()
@@ -179,7 +179,7 @@ async def test_a_ledger_in_which_somebody_else_came_upon_damage(harness: Harness
         assert hint in ledger["hint"]
 
 
-async def test_a_ledger_that_had_to_be_begun_anew(harness: Harness) -> None:
+async def test_a_ledger_that_was_replaced(harness: Harness) -> None:
     await harness.stop_daemon()
     (harness.state / "ledger.db").write_bytes(b"no database at all" * 1000)
     await harness.start_daemon()

@@ -46,7 +46,7 @@ async def test_a_paid_session_unlocks_with_everything_in_one_transaction(
     assert line["receipt_url"]
 
 
-async def test_syncing_again_writes_and_tells_nothing(engine: Engine) -> None:
+async def test_syncing_again_writes_and_delivers_nothing(engine: Engine) -> None:
     session_id = await engine.buy()
     effects, reported = len(engine.effects), await engine.emitted("feature")
     objects = await engine.ledger.read(lambda tx: tx.objects.get(session_id))
@@ -58,7 +58,7 @@ async def test_syncing_again_writes_and_tells_nothing(engine: Engine) -> None:
     assert await engine.ledger.read(lambda tx: tx.objects.get(session_id)) == objects
 
 
-async def test_a_session_that_nobody_tried_to_pay_takes_no_room(engine: Engine, cloud: StripeCloud) -> None:
+async def test_a_session_without_an_attempt_to_pay_takes_no_room(engine: Engine, cloud: StripeCloud) -> None:
     """Flash is for what was paid: of an offer, its checkout's row says all."""
     session_id = await engine.checkout()
     await engine.reconciler.sync(session_id)
@@ -255,7 +255,7 @@ async def test_while_a_lost_ledger_is_rebuilt_nothing_locks(cloud: StripeCloud, 
         assert [line["amount"] for line in (await engine.history.page())["transactions"]] == [4999]
 
 
-async def test_whoever_asks_among_many_learns_that_the_payment_is_ours(engine: Engine) -> None:
+async def test_each_of_many_callers_learns_that_the_payment_is_ours(engine: Engine) -> None:
     """Of many fetches at once, most are overtaken by another one's answer; that makes no object foreign."""
     session_id = await engine.buy()
     outcomes = await asyncio.gather(*(engine.reconciler.sync(session_id, f"asked {n}") for n in range(24)))
@@ -263,7 +263,7 @@ async def test_whoever_asks_among_many_learns_that_the_payment_is_ours(engine: E
     assert {outcome.status for outcome in outcomes} == {"applied"}
 
 
-async def test_a_ledger_that_is_filled_anew_tells_no_old_payments_again(
+async def test_a_ledger_that_is_rebuilt_delivers_no_old_payments_again(
     cloud: StripeCloud, tmp_path: Path
 ) -> None:
     state = tmp_path / "router"

@@ -78,7 +78,7 @@ class FillingBus(_Bus):
 
 
 class SlowBus(_Bus):
-    """Says late that scripts were run, or an event was sent. `told` is set once it was done for one."""
+    """Replies late to a call of the scripts, or an event. `reported` is set once it was done for one."""
 
     def __init__(self, client: Client, seconds: float) -> None:
         super().__init__(client)

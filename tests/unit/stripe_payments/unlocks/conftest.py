@@ -100,7 +100,7 @@ async def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     scripts = root / "etc/hotplug.d/stripe-payments"
     for shipped in scripts.iterdir():
         shipped.unlink()
-    (scripts / "50-tell").write_text(SCRIPT)
+    (scripts / "50-record").write_text(SCRIPT)
     broker = UbusBroker(folder / "ubus.sock", root / "usr/share/acl.d")
     await broker.start()
     router = Router(broker.socket_path, root)

@@ -439,7 +439,7 @@ async def test_a_full_storage_delays_deliveries_and_repeats_none(world: World, n
         async with world.working(bus) as unlocks, asyncio.timeout(PATIENCE):
             while unlocks.last_error is None:
                 await asyncio.sleep(0.01)
-            await asyncio.sleep(0.2)  # time to tell everything twice
+            await asyncio.sleep(0.2)  # time to deliver everything twice
             bus.full.close()
             await unlocks.drained()
             assert unlocks.last_error is None
@@ -483,7 +483,7 @@ async def test_without_a_script_folder_uci_and_event_are_delivered(
     monkeypatch.setattr(router_bus, "_HOTPLUG_MISSING_S", 0.1)
     await world.router.stop()
     folder = world.root / "etc/hotplug.d/stripe-payments"
-    (folder / "50-tell").unlink()
+    (folder / "50-record").unlink()
     folder.rmdir()
     await world.router.start()
     await world.decide(BACKUP)
