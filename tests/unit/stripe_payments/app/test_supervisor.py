@@ -8,7 +8,8 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.supervisor import Supervisor
 
 
-async def test_a_crashed_worker_is_restarted() -> None:
+async def _fails_twice(error: Exception) -> None:
+    """A worker that raises `error` at its first two starts has been started three times."""
     starts = 0
     running = asyncio.Event()
 
@@ -16,7 +17,7 @@ async def test_a_crashed_worker_is_restarted() -> None:
         nonlocal starts
         starts += 1
         if starts < 3:
-            raise RuntimeError("broken")
+            raise error
         running.set()
         await asyncio.Event().wait()
 
@@ -27,24 +28,14 @@ async def test_a_crashed_worker_is_restarted() -> None:
     await supervisor.stop(10)
 
 
+async def test_a_crashed_worker_is_restarted() -> None:
+    await _fails_twice(RuntimeError("broken"))
+
+
 async def test_a_worker_that_cannot_store_is_restarted_without_a_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    starts = 0
-    running = asyncio.Event()
-
-    async def without_storage() -> None:
-        nonlocal starts
-        starts += 1
-        if starts < 3:
-            raise PaymentError("ledger_unavailable", reason="the storage is full")
-        running.set()
-        await asyncio.Event().wait()
-
-    supervisor = Supervisor(first_delay=0.001)
-    supervisor.start("storing", without_storage)
-    await asyncio.wait_for(running.wait(), 10)
-    await supervisor.stop(10)
+    await _fails_twice(PaymentError("ledger_unavailable", reason="the storage is full"))
     assert len(caplog.records) == 2
     assert not any(record.exc_info for record in caplog.records)
     assert all("the storage is full" in str(record.journal_fields) for record in caplog.records)  # type: ignore[attr-defined]
