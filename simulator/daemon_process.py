@@ -13,6 +13,8 @@ from tools import msgfmt
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESPAWN_DELAY_S = 1.0
+LOGD_BYTES = 1024
+"""LOG_LINE_SIZE of ubox: with the time, the service's name and its pid, which are not in this file."""
 
 
 class DaemonProcess:
@@ -122,5 +124,7 @@ class DaemonProcess:
         self._process = None
 
     def log_text(self) -> str:
-        """What it has logged so far."""
-        return self._log.read_text(errors="replace") if self._log.exists() else ""
+        """What it has logged so far, as logd keeps it: of each line the first 1024 bytes."""
+        lines = self._log.read_bytes().splitlines(keepends=True) if self._log.exists() else []
+        kept = (line if len(line) <= LOGD_BYTES else line[:LOGD_BYTES] + b"\n" for line in lines)
+        return b"".join(kept).decode(errors="replace")

@@ -37,7 +37,6 @@ class ServiceObject:
     def object(self) -> Object:
         """The object to publish."""
         unsupported = {
-            "signal": {**_INSTANCE, "signal": INT32},
             "update_start": {"name": STRING},
             "update_complete": {"name": STRING},
             "event": {"type": STRING, "data": TABLE},
@@ -55,6 +54,7 @@ class ServiceObject:
                 Method("add", self._set, _SERVICE),
                 Method("list", self._list, {"name": STRING, "verbose": BOOLEAN}),
                 Method("delete", self._delete, _INSTANCE),
+                Method("signal", self._signal, {**_INSTANCE, "signal": INT32}),
                 *(Method(name, supported.get(name, _refuse), args) for name, args in unsupported.items()),
             ],
         )
@@ -92,6 +92,11 @@ class ServiceObject:
         if isinstance(name, str):
             services = {name: services[name]} if name in services else {}
         return {key: _running(service) for key, service in services.items()}
+
+    async def _signal(self, call: Call) -> None:
+        """procd answers OK where no number is given, and sends nothing. No service runs here to get one."""
+        if call.args.get("name") not in self._services or isinstance(call.args.get("signal"), int):
+            raise StatusError(Status.NOT_FOUND)
 
     async def _delete(self, call: Call) -> None:
         name = call.args.get("name")

@@ -1,5 +1,6 @@
-"""What the tests of rpcd's stand-in expect, asked of the real rpcd."""
+"""What the tests of rpcd's and procd's stand-ins expect, of the real rpcd and procd."""
 
+from simulator.tests.router.test_restarts_and_procd import *  # noqa: F403
 from simulator.tests.router.test_sessions import *  # noqa: F403
 from simulator.tests.router.test_uci_object import *  # noqa: F403
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from simulator.daemon_process import LOGD_BYTES
+from tests.interop.openwrt import OpenWrt
 from tests.interop.packages import install_payments
 from tests.interop.world import SERVICE, OpenWrtWorld, ServiceOfProcd
 from ubus_py import CallTimeout, StatusError, Value
@@ -280,6 +282,14 @@ async def test_the_log_is_readable_and_each_line_is_one_message(world: OpenWrtWo
     assert lines
     assert all(re.search(r"level=\w+ part=\w+ msg=", line) for line in lines)
     assert all(("daemon.err" in line) == ("level=info" not in line) for line in lines)
+
+
+def test_logd_keeps_the_first_1024_bytes_of_a_line(openwrt: OpenWrt) -> None:
+    """As the simulator's log does; an entry of the daemon fits (log.py)."""
+    openwrt.sh("logger -t probe $(printf %03000d 7)")
+    openwrt.wait_until(lambda: "probe: 0" in openwrt.log(), "the line is logged")
+    (line,) = (one for one in openwrt.log().splitlines() if "probe: 0" in one)
+    assert 900 < len(line.partition("probe: ")[2]) < LOGD_BYTES
 
 
 def test_every_shipped_script_is_valid_for_the_routers_shell(staging: Path, tmp_path: Path) -> None:

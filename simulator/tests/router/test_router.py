@@ -53,7 +53,7 @@ async def test_services_are_kept_and_announced(bus: Bus) -> None:
     assert bus.router.service.events[-1] == ("config.change", {"package": "network"})
     await bus.call("service", "delete", name="demo")
     assert await bus.refused("service", "delete", name="demo") is Status.NOT_FOUND
-    assert await bus.refused("service", "signal", name="demo") is Status.NOT_SUPPORTED
+    assert await bus.refused("service", "get_data", name="demo") is Status.NOT_SUPPORTED
 
 
 async def test_everything_survives_a_restart_of_the_bus(folder: Path, root: Path) -> None:

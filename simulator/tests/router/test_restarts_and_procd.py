@@ -1,0 +1,72 @@
+"""What procd does not answer or report, and what rpcd does not keep over a restart; also of the real ones."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from simulator.tests.router.bus import Bus, until
+from ubus_py import Status
+
+SERVICE = {"name": "row", "instances": {}}
+CALLS: dict[str, tuple[str, dict[str, Any], Status]] = {
+    "a signal without a number is not sent, and that is OK": ("signal", {"name": "row"}, Status.OK),
+    "a signal to a service that is not there": ("signal", {"name": "none", "signal": 1}, Status.NOT_FOUND),
+    "a signal to nobody": ("signal", {}, Status.NOT_FOUND),
+    "a list of a service that is not there": ("list", {"name": "none"}, Status.OK),
+    "a service that is not there is deleted": ("delete", {"name": "none"}, Status.NOT_FOUND),
+    "an event without data": ("event", {"type": "config.change"}, Status.INVALID_ARGUMENT),
+    "an event that nothing waits for": ("event", {"type": "none", "data": {}}, Status.OK),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_what_procd_answers(bus: Bus, name: str) -> None:
+    method, arguments, wanted = CALLS[name]
+    await bus.call("service", "set", **SERVICE)
+    if wanted is Status.OK:
+        assert await bus.call("service", method, **arguments) == {}
+    else:
+        assert await bus.refused("service", method, **arguments) is wanted
+
+
+async def test_two_calls_run_beside_each_other_and_left_over_files_run_too(bus: Bus) -> None:
+    folder = bus.root / "etc/hotplug.d/stripe-payments"
+    for existing in folder.iterdir():
+        existing.unlink()
+    log = bus.root / "tmp/ran"
+    log.parent.mkdir(exist_ok=True)
+    write = 'echo "$(basename {name}) $FEATURE" >>"$IPKG_INSTROOT/tmp/ran"\n'
+    (folder / "10-slow").write_text('[ "$FEATURE" = second ] || sleep 1\n' + write.format(name="10-slow"))
+    (folder / "20-edited~").write_text(write.format(name="20-edited~"))
+    (folder / "30-python").write_text("#!/usr/bin/python3\nprint('a shell reads this')\n")
+    began = time.monotonic()
+    for feature in ("first", "second"):
+        call = {"env": ["ACTION=lock", f"FEATURE={feature}"]}
+        await bus.call("hotplug.stripe-payments", "call", **call)
+    assert time.monotonic() - began < 1, "the calls do not wait for the scripts"
+
+    async def ended() -> bool:
+        return log.exists() and len(log.read_text().splitlines()) == 4
+
+    await until(ended)
+    lines = log.read_text().splitlines()
+    assert lines.index("10-slow second") < lines.index("10-slow first")
+    assert lines.index("10-slow first") < lines.index("20-edited~ first")
+
+
+async def test_a_restart_of_rpcd_ends_every_session(bus: Bus) -> None:
+    session = await bus.login()
+    assert await bus.call("session", "access", ubus_rpc_session=session)
+    run: Any = getattr(bus.router, "sh", None)
+    if run is None:
+        await bus.router.stop()
+        await bus.router.start()
+    else:  # a real router
+        await asyncio.to_thread(run, "/etc/init.d/rpcd stop; while pidof rpcd; do sleep 0.1; done")
+        await asyncio.to_thread(run, "/etc/init.d/rpcd start; ubus -t 20 wait_for session")
+    assert await bus.refused("session", "access", ubus_rpc_session=session) is Status.NOT_FOUND
+    assert await bus.login() != session
