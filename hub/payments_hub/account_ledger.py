@@ -24,6 +24,7 @@ from stripe_payments.entitlements import Entitlement, ManualGrant
 from stripe_payments.errors import PaymentError
 from stripe_payments.identity import Identity
 from stripe_payments.ledger.checkouts import Checkout, CheckoutState, Mode
+from stripe_payments.ledger.objects import that_differ
 from stripe_payments.ledger.packing import pack, unpack
 from stripe_payments.ledger.storage_errors import decoded
 from stripe_payments.log import Log
@@ -180,13 +181,7 @@ class Objects(_Table):
 
     def put(self, objects: Iterable[_Raw], fetched_at: int) -> bool:
         stored = self.all()
-        changed: dict[str, _Raw] = {}
-        for raw in objects:
-            object_id = raw.get("id")
-            if not isinstance(object_id, str) or not isinstance(raw.get("object"), str):
-                raise ValueError("a Stripe object has an id and an object type")
-            if changed.get(object_id, stored.get(object_id)) != raw:
-                changed[object_id] = raw
+        changed = that_differ(objects, stored)
         for object_id, raw in changed.items():
             self._write(
                 "INSERT INTO objects (account, id, fetched_at, packed) VALUES (%s, %s, %s, %s)"

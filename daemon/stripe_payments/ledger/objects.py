@@ -7,9 +7,24 @@ from typing import Any
 from stripe_payments.ledger.packing import pack, unpack
 from stripe_payments.ledger.storage_errors import decoded
 
-__all__ = ["Objects"]
+__all__ = ["Objects", "that_differ"]
 
 Raw = Mapping[str, Any]
+
+
+def that_differ(objects: Iterable[Raw], stored: Mapping[str, Raw]) -> dict[str, Raw]:
+    """The objects, by id, that are new or differ from what is stored; the last state of each.
+
+    Raises ValueError for something that is no Stripe object (no ``id`` or ``object``).
+    """
+    changed: dict[str, Raw] = {}
+    for raw in objects:
+        object_id = raw.get("id")
+        if not isinstance(object_id, str) or not isinstance(raw.get("object"), str):
+            raise ValueError("a Stripe object has an id and an object type")
+        if changed.get(object_id, stored.get(object_id)) != raw:
+            changed[object_id] = raw
+    return changed
 
 
 class Objects:
@@ -42,13 +57,7 @@ class Objects:
         Raises ValueError for something that is no Stripe object (no ``id`` or ``object``).
         """
         stored = self.all()
-        changed: dict[str, Raw] = {}
-        for raw in objects:
-            object_id = raw.get("id")
-            if not isinstance(object_id, str) or not isinstance(raw.get("object"), str):
-                raise ValueError("a Stripe object has an id and an object type")
-            if changed.get(object_id, stored.get(object_id)) != raw:
-                changed[object_id] = raw
+        changed = that_differ(objects, stored)
         for object_id, raw in changed.items():
             number = self._numbers.get(object_id)  # None, of a new object, becomes the next one
             cursor = self._connection.execute(
