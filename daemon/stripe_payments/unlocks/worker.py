@@ -1,12 +1,10 @@
 """Delivers the ledger's outbox to the rest of the router, in order and at least once.
 
-A changed feature is delivered in three steps: UCI `stripe-features`, which every other package reads; the
-hotplug scripts, if it was unlocked or locked; the ubus event. UCI is written only where it differs, and
-compared with the ledger at the start, at each poll, at each reload and every 10 seconds: no event says that
-an editor or `uci commit` wrote the file, or that a parallel commit undid ours. Payments and subscriptions are
-an event alone. What was delivered of a batch is recorded in the ledger once, when the batch ends or fails: a
-power cut, or a daemon that is killed, may repeat the batch that was under way, and a purchase does not cost
-the flash a page per step.
+A changed feature is delivered in three steps: UCI `stripe-features`, which every other package reads
+(uci_writer.py); the hotplug scripts, if it was unlocked or locked; the ubus event. Payments and subscriptions
+are an event alone. What was delivered of a batch is recorded in the ledger once, when the batch ends or
+fails: a power cut, or a daemon that is killed, may repeat the batch that was under way, and a purchase does
+not cost the flash a page per step.
 
 procd runs the scripts after it has replied, in parallel for each call, and reports no end. So of the changes
 of one feature that are waiting only the last runs the scripts, 5 s after the call before at the earliest:
@@ -30,7 +28,8 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.ledger import Effect, SQLiteLedger, SQLiteTransaction
 from stripe_payments.ledger.queues import DELIVERED
 from stripe_payments.log import Log
-from stripe_payments.unlocks.router_bus import Bus, RouterBus, out_of_date, storable
+from stripe_payments.unlocks.router_bus import Bus, RouterBus, storable
+from stripe_payments.unlocks.uci_writer import UciWriter
 from ubus_py import UbusError
 
 __all__ = ["Unlocks"]
@@ -45,7 +44,6 @@ SCRIPTS_APART_S: Final = 5.0
 """Between two calls of the scripts for one feature."""
 _BOOTED: Final = "unlocks-booted"
 _BATCH: Final = 64
-_COMPARE_EVERY_S: Final = 10.0
 _FIRST_DELAY_S: Final = 0.2
 _LONGEST_DELAY_S: Final = 10.0
 _LEAVING_S: Final = 0.5
@@ -63,6 +61,7 @@ class Unlocks:
     def __init__(self, ledger: SQLiteLedger, bus: Bus, runtime: Path | None = None) -> None:
         self._ledger = ledger
         self._router = RouterBus(bus)
+        self._uci = UciWriter(ledger, self._router)
         self._runtime = runtime
         self._forget_at: float | None = None
         self._forget_up_to = 0
@@ -72,44 +71,51 @@ class Unlocks:
         self._idle = asyncio.Event()
         self._begun = False
         self._outbox_due = True
-        self._committed: Mapping[str, Entitlement] | None = None
-        """The features that a commit changed, until UCI has them."""
-        self._uci_compared = False
-        self._compare_at = 0.0
-        """When (loop time) UCI is due to be compared; 0 until it was compared for the first time."""
-        self._refused: set[str] = set()
-        """Features that the helper refused at the last comparison; logged once."""
         self._scripts_ran: dict[str, float] = {}
         """When (loop time) the scripts were run last, by feature."""
         self._scripts_due: float | None = None
         """When scripts that have to wait for those before may run."""
         self._delivered: dict[int, int] = {}
         """Steps of the effects whose delivery could not be recorded yet, by effect id."""
-        self.last_error: str | None = None
+        self._last_error: str | None = None
+
+    @property
+    def last_error(self) -> str | None:
         """Why the last attempt to deliver failed; None while deliveries succeed."""
+        return self._uci.last_error or self._last_error
 
     def wake(self, committed: Mapping[str, Entitlement] | None = None) -> None:
         """Process the outbox now, whatever the backoff after a failure. `committed`: every feature as of the
         last commit, where the caller has them: UCI gets them without another read of the ledger.
         """
-        if committed is not None:
-            self._committed = committed
+        self._uci.wake(committed)
         self._outbox_due = True
         self._idle.clear()
         self._wakeup.set()
 
     def compare_uci(self) -> None:
         """Repair UCI now if it no longer agrees with the ledger: another program may have written it."""
-        self._uci_compared = False
-        self._idle.clear()
-        self._wakeup.set()
+        self._uci.compare()
 
     async def drained(self) -> None:
         """Wait until UCI agrees with the ledger and the outbox is empty (but for parked effects)."""
-        await self._idle.wait()
+        while not (self._idle.is_set() and self._uci.idle.is_set()):
+            await self._idle.wait()
+            await self._uci.idle.wait()
 
     async def run(self) -> None:
-        """Make UCI agree with the ledger, then process the outbox whenever there is something in it."""
+        """Keep UCI equal to the ledger, and process the outbox whenever there is something in it."""
+        tasks = [asyncio.create_task(work) for work in (self._uci.run(), self._run_outbox())]
+        try:
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run_outbox(self) -> None:
         backoff = Backoff(_FIRST_DELAY_S, _LONGEST_DELAY_S)
         self._wakeup.set()
         while True:
@@ -119,11 +125,6 @@ class Unlocks:
                 if not self._begun:
                     await self._begin()
                     self._begun = True
-                await self._store_committed()
-                if not self._uci_compared:
-                    await self._resync_uci()
-                    self._uci_compared = True
-                    self._compare_at = asyncio.get_running_loop().time() + _COMPARE_EVERY_S
                 if self._outbox_due:
                     self._outbox_due = False
                     await self._process_outbox()
@@ -131,32 +132,26 @@ class Unlocks:
                 self._outbox_due = True
                 if not backoff.failures:
                     _log.warning("delivery failed, retrying", reason=error)
-                self.last_error = str(error)
+                self._last_error = str(error)
                 await self._wait_for_wakeup(backoff.next_delay())
                 self._wakeup.set()
                 continue
             if backoff.failures:
                 _log.info("deliveries resumed")
             backoff.reset()
-            self.last_error = None
+            self._last_error = None
             if not self._wakeup.is_set() and self._scripts_due is None:
                 self._idle.set()
-
-    async def _store_committed(self) -> None:
-        """Before everything else: what is read from the outbox afterwards finds its features in UCI."""
-        if self._committed is None or not self._compare_at:  # before the first comparison all would differ
-            return
-        committed, self._committed = self._committed, None
-        await self._router.store_uci([held for name, held in committed.items() if name not in self._refused])
 
     # -- the outbox -------------------------------------------------------------------------------
 
     async def _process_outbox(self) -> None:
         while True:
-            effects, features = await self._ledger.read(
-                lambda tx: (tx.outbox.pending(_BATCH), tx.features.all())
-            )
-            stored = await self._deliver_to_uci(effects, features) if effects else []
+            async with self._uci.exclusive():
+                effects, features = await self._ledger.read(
+                    lambda tx: (tx.outbox.pending(_BATCH), tx.features.all())
+                )
+                stored = await self._deliver_to_uci(effects, features) if effects else []
             due = self._due(stored)
             if due:
                 await _finish(self._deliver(due))
@@ -218,7 +213,6 @@ class Unlocks:
             last = {effect.payload.get("feature"): effect for effect in effects if _runs_scripts(effect)}
             scripts = [effect for effect in last.values() if self._step(effect) < _SCRIPTS_RUN]
             for effect in scripts:
-                await self._store_committed()  # procd may take long to reply
                 await self._router.run_scripts(effect.payload)
                 self._delivered[effect.id] = _SCRIPTS_RUN
                 self._ran_scripts([effect])
@@ -279,43 +273,24 @@ class Unlocks:
         if may_run:
             self._forget_later([effect.id for effect in may_run])
 
-    async def _resync_uci(self) -> None:
-        """Write what differs from the ledger: the file may have been edited, removed or damaged, or a power
-        cut have come between the two.
-        """
-        sections = await self._router.load_uci()
-        features = await self._ledger.read(lambda tx: tx.features.all())
-        wrong = out_of_date(features, sections, fresh=self._ledger.fresh)
-        self._router.cache_uci([held for held in features.values() if held not in wrong])
-        if wrong:
-            refused = await self._router.store_uci(wrong)
-            for name in sorted(refused - self._refused):
-                _log.error("feature cannot be written to UCI", feature=name)
-            self._refused = refused
-            if stored := sorted({held.feature for held in wrong} - refused):
-                _log.info("UCI resynced", features=",".join(stored))
-
     # -- waiting ----------------------------------------------------------------------------------
 
     async def _wait(self) -> None:
-        """For a wakeup, or until UCI is due to be compared or scripts to be run. Meanwhile, and also where a
-        wakeup is pending always, effects whose scripts have ended are deleted.
+        """For a wakeup, or until scripts are due to be run. Meanwhile, and also where a wakeup is pending
+        always, effects whose scripts have ended are deleted.
         """
         clock = asyncio.get_running_loop().time
         await self._forget_delivered()
         while not self._wakeup.is_set():
             forget_at, scripts_due = self._forget_at, self._scripts_due
-            times = [at for at in (forget_at, scripts_due, self._compare_at) if at is not None]
+            times = [at for at in (forget_at, scripts_due) if at is not None]
             try:
-                async with asyncio.timeout_at(min(times)):
+                async with asyncio.timeout_at(min(times, default=None)):
                     await self._wakeup.wait()
             except TimeoutError:
                 await self._forget_delivered()
                 if scripts_due is not None and clock() >= scripts_due:
                     self._outbox_due = True
-                    return
-                if clock() >= self._compare_at:
-                    self._uci_compared = False
                     return
 
     async def _wait_for_wakeup(self, seconds: float) -> None:

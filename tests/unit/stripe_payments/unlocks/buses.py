@@ -8,7 +8,7 @@ from typing import Literal
 from tests.unit.stripe_payments.full_storage import storage_full_beyond
 from ubus_py import Client, Encodable, Table
 
-__all__ = ["Crash", "CrashingBus", "FillingBus", "RecordingBus", "SlowBus"]
+__all__ = ["Crash", "CrashingBus", "FillingBus", "HangingBus", "RecordingBus", "SlowBus"]
 
 
 class _Bus:
@@ -75,6 +75,20 @@ class FillingBus(_Bus):
         self._left -= 1
         if self._left == 0:
             self.full.enter_context(storage_full_beyond(self._limit))
+
+
+class HangingBus(_Bus):
+    """Carries out no request for one object (None: no event) until it is `released`. `hangs` is set then."""
+
+    def __init__(self, client: Client, what: str | None) -> None:
+        super().__init__(client)
+        self._what = what
+        self.hangs, self.released = asyncio.Event(), asyncio.Event()
+
+    async def before(self, what: str | None) -> None:
+        if what == self._what:
+            self.hangs.set()
+            await self.released.wait()
 
 
 class SlowBus(_Bus):

@@ -15,7 +15,7 @@ from simulator.router.uci_file import parse
 from simulator.ubus_broker import UbusBroker
 from stripe_payments.entitlements import Entitlement, changes
 from stripe_payments.ledger import SQLiteLedger, SQLiteTransaction
-from stripe_payments.unlocks import Bus, Unlocks, worker
+from stripe_payments.unlocks import Bus, Unlocks, uci_writer, worker
 from ubus_py import Client, Event
 
 PATIENCE = 30.0
@@ -92,9 +92,10 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 async def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(worker, "_FIRST_DELAY_S", 0.01)
     monkeypatch.setattr(worker, "SCRIPTS_APART_S", 0.01)
-    monkeypatch.setattr(worker, "_LONGEST_DELAY_S", 0.05)
+    for module in (worker, uci_writer):
+        monkeypatch.setattr(module, "_FIRST_DELAY_S", 0.01)
+        monkeypatch.setattr(module, "_LONGEST_DELAY_S", 0.05)
     root = folder / "root"
     prepare_root(root)
     scripts = root / "etc/hotplug.d/stripe-payments"

@@ -11,13 +11,21 @@ import pytest
 from stripe_payments.entitlements import Entitlement, ManualGrant
 from stripe_payments.ledger import SQLiteLedger, SQLiteTransaction
 from stripe_payments.ledger.opening import LOG_LEFT_OVER, META_MUST_NOT_LOCK, META_REBUILDING
-from stripe_payments.unlocks import Unlocks, adopt_features, router_bus, worker
-from tests.unit.stripe_payments.unlocks.buses import Crash, CrashingBus, FillingBus, RecordingBus, SlowBus
+from stripe_payments.unlocks import Unlocks, adopt_features, router_bus, uci_writer, worker
+from tests.unit.stripe_payments.unlocks.buses import (
+    Crash,
+    CrashingBus,
+    FillingBus,
+    HangingBus,
+    RecordingBus,
+    SlowBus,
+)
 from tests.unit.stripe_payments.unlocks.conftest import PATIENCE, World, until
 from ubus_py import TABLE, Call, Client, Method, Object, Status, StatusError, Table
 
 BACKUP = Entitlement("remote_backup_daily", True, "cs_1", "router_os_premium", None, "paid")
 PHONE = Entitlement("phone_support", True, "sub_1", "business", 1_700_058_600, "active")
+REPORTS = Entitlement("reports", True, "cs_2", "", None, "paid")
 
 
 async def test_an_unlocked_feature_is_delivered_three_times(world: World) -> None:
@@ -95,17 +103,26 @@ async def test_a_commit_reaches_uci_without_another_read_of_the_ledger(world: Wo
     await until(lambda: len(world.events) == 1)
 
 
-async def test_a_commit_reaches_uci_between_the_scripts_of_earlier_ones(world: World) -> None:
-    bus = RecordingBus(world.client, 0.2)
+@pytest.mark.parametrize("hangs", ["hotplug.stripe-payments", None])
+async def test_a_commit_reaches_uci_while_earlier_changes_are_delivered(
+    world: World, hangs: str | None
+) -> None:
+    """Neither a call of the scripts that procd does not answer nor an event that does not leave delays it."""
+    bus = HangingBus(world.client, hangs)
     await world.decide(BACKUP, PHONE)
     async with world.working(bus) as unlocks, asyncio.timeout(PATIENCE):
         unlocks.wake()
-        await bus.reported.wait()
-        unlocks.wake({"reports": Entitlement("reports", True, "cs_2", "", None, "paid")})
+        await bus.hangs.wait()
+        for unlocked in (True, False):
+            held = replace(REPORTS, unlocked=unlocked)
+            await world.decide(held)
+            unlocks.wake({one.feature: one for one in (BACKUP, PHONE, held)})
+            await until(lambda unlocked=unlocked: ("reports" in world.unlocked()) is unlocked)  # type: ignore[misc]
+        bus.released.set()
         await unlocks.drained()
-    assert "reports" in world.unlocked()
-    script, event, uci = "hotplug.stripe-payments", None, "stripe-payments.uci"
-    assert bus.requests[bus.requests.index(script) :][:5] == [script, uci, script, event, event]
+    assert world.unlocked() == {"remote_backup_daily", "phone_support"}
+    await until(lambda: world.scripts()[-1:] == ["lock reports cs_2"])  # the last call agrees with UCI
+    await until(lambda: [data["unlocked"] for _, data in world.events][2:] == [True, False])
 
 
 async def test_a_renewal_changes_the_date_without_script_or_event(world: World) -> None:
@@ -229,7 +246,7 @@ async def test_an_edit_that_nothing_announces_is_repaired(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`uci commit` in a shell and an editor send no event, and two parallel commits lose one."""
-    monkeypatch.setattr(worker, "_COMPARE_EVERY_S", 0.05)
+    monkeypatch.setattr(uci_writer, "_COMPARE_EVERY_S", 0.05)
     file = world.root / "etc/config/stripe-features"
     async with world.working() as unlocks, asyncio.timeout(PATIENCE):
         await unlocks.drained()
