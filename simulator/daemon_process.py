@@ -22,17 +22,26 @@ class DaemonProcess:
 
     `log` receives its standard error (the system log on a router). With `respawn` a process that ended by
     itself is started again after a second, as procd's `respawn` does; one that was stopped or killed through
-    this class is not. `environment` counts from the next start on.
+    this class is not. `environment` counts from the next start on. `private`: for the seller's socket and the
+    mark of a managed router; none of both without it.
     """
 
     def __init__(
-        self, *, bus: Path, state: Path, log: Path, environment: Mapping[str, str], respawn: bool = False
+        self,
+        *,
+        bus: Path,
+        state: Path,
+        log: Path,
+        environment: Mapping[str, str],
+        respawn: bool = False,
+        private: Path | None = None,
     ) -> None:
         self._bus = bus
         self._state = state
         self._log = log
         self.environment = dict(environment)
         self._respawn = respawn
+        self._private = ("--private", str(private)) if private is not None else ()
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -66,6 +75,7 @@ class DaemonProcess:
                 str(self._bus),
                 "--state",
                 str(self._state),
+                *self._private,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -18,6 +18,7 @@ import aiohttp
 from simulator.browser_front import BrowserFront
 from simulator.daemon_process import DaemonProcess
 from simulator.router import Router, prepare_root
+from simulator.router.uci_file import UciError
 from simulator.stripe_account import StripeAccount
 from simulator.stripe_cloud import StripeCloud
 from simulator.ubus_broker import UbusBroker
@@ -57,6 +58,7 @@ class World:
         self._runtime = Path(tempfile.mkdtemp(prefix="router-os-"))
         self.root = (state or self._runtime) / "router"
         self.bus_path = self._runtime / "ubus.sock"
+        self.private = self._runtime / "private"
         self._stripe_state = state / "stripe.json" if state else None
         self._shares_stripe = stripe is not None
         self.stripe = stripe or StripeCloud(state_file=self._stripe_state, validate_answers=True)
@@ -112,6 +114,7 @@ class World:
         await self.broker.start()
         await self.router.start()
         self.router.watch_config(self._config_changed)
+        self._prepare_directories()
         await self.bus.start()
         await self.front.start(self._host, self._front_port)
         (self.root / "var/log").mkdir(parents=True, exist_ok=True)
@@ -121,6 +124,7 @@ class World:
             log=self.root / "var/log/stripe-payments.log",
             environment={"STRIPE_API_BASE": self.stripe.url, **self._environment},
             respawn=self._respawn,
+            private=self.private,
         )
 
     async def stop(self) -> None:
@@ -137,8 +141,33 @@ class World:
 
     def _config_changed(self, config: str) -> None:
         """What the reload trigger of the init script does."""
+        if config == "stripe-payments":
+            self._mark_managed()
         if config in ("stripe-payments", "stripe-features") and self._daemon is not None:
             self._daemon.reload()
+
+    def _prepare_directories(self) -> None:
+        """As `prepare_directories` of the init script: /var/run/stripe-payments, of this boot alone. A link,
+        for the seller's socket in it needs a short path, too.
+        """
+        link = self.root / "var/run/stripe-payments"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        self.private.mkdir(mode=0o700, exist_ok=True)
+        link.symlink_to(self.private)
+        self._mark_managed()
+
+    def _mark_managed(self) -> None:
+        """As `mark_managed` of the init script: for LuCI's menu, and for the daemon's next start."""
+        mark = self.private / "managed"
+        try:
+            main = self.router.store.load("stripe-payments", staged=False).section("main")
+        except UciError:
+            main = None
+        if main is not None and main.options.get("managed") in ("1", "on", "true", "yes", "enabled"):
+            mark.mkdir(exist_ok=True)
+        elif mark.exists():
+            mark.rmdir()
 
     async def set_payments_up(self) -> None:
         """What an operator does with a new router: the key, the products and prices, the webhook."""
