@@ -1,6 +1,6 @@
 """Requests to Stripe, as coroutines: off the event loop, bounded in time, logged and validated.
 
-Every call runs in one of four threads, has a connect timeout of 10 s and a read timeout of 20 s, and is
+Every call runs in one of a few threads, has a connect timeout of 10 s and a read timeout of 20 s, and is
 retried twice by the SDK where that is safe. The SDK's `raw_request` is used: its typed services would load
 about a hundred resource classes to produce what is kept here as plain JSON.
 """
@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import gc
 import ipaddress
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 
 from stripe_payments.errors import PaymentError
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from stripe_payments.clock import TrustedClock
     from stripe_payments.keys import Keys
 
-__all__ = ["Page", "StripeAPI", "StripeState", "api_base_problem"]
+__all__ = ["Page", "RequestBudget", "StripeAPI", "StripeState", "api_base_problem"]
 
 T = TypeVar("T")
 
@@ -82,6 +81,16 @@ class Page:
     has_more: bool
 
 
+class RequestBudget(Protocol):
+    """What requests may be sent where several processes share one Stripe account."""
+
+    async def take(self) -> None:
+        """Return when one request may be sent; raises PaymentError where that would take too long."""
+
+    async def refused(self) -> None:
+        """Stripe answered that there were too many."""
+
+
 def api_base_problem(url: str) -> str | None:
     """Why an address may not replace https://api.stripe.com, or None if it may (https, or loopback)."""
     parts = urlsplit(url)
@@ -107,6 +116,8 @@ class StripeAPI:
 
     Methods take the `kind` of a resource (resources.py) and the parameters that Stripe documents for it;
     every POST has an idempotency key. They raise PaymentError.
+
+    threads: how many requests are sent at the same time; budget: limits them together with other processes.
     """
 
     def __init__(
@@ -118,6 +129,8 @@ class StripeAPI:
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
         network_retries: int = NETWORK_RETRIES,
+        threads: int = THREADS,
+        budget: RequestBudget | None = None,
     ) -> None:
         if api_base is not None and (problem := api_base_problem(api_base)) is not None:
             raise ValueError(f"STRIPE_API_BASE: {problem}")
@@ -132,7 +145,9 @@ class StripeAPI:
         self._lock = threading.Lock()
         # The interpreter joins these threads when it exits; __main__ ends the process without that, because
         # a call that waits 30 s for Stripe must not delay a stop.
-        self._pool = concurrent.futures.ThreadPoolExecutor(THREADS, "stripe")
+        self._threads = threads
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads, "stripe")
+        self._budget = budget
         self._calls: set[concurrent.futures.Future[Any]] = set()
         self._state = StripeState("unknown", None)
         self.lacks_search = False
@@ -314,15 +329,27 @@ class StripeAPI:
         sent = {name: value for name, value in params.items() if value is not None and value != []}
         if idempotency_key is not None:
             sent["idempotency_key"] = idempotency_key
-        response = await self._in_thread(lambda: self._request(key, method, path, sent, expected))
+        response = await self._within_budget(lambda: self._request(key, method, path, sent, expected))
         if self._keys().secret_key != key:
             # it may belong to another account, or to test mode where live mode counts now
             raise PaymentError("stripe_error", reason=_OTHER_KEYS, transient=True)
         return response
 
+    async def _within_budget(self, call: Callable[[], T]) -> T:
+        if self._budget is None:
+            return await self._in_thread(call)
+        await self._budget.take()
+        try:
+            return await self._in_thread(call)
+        except PaymentError as error:
+            # 429 also says that another request is changing the same object: lock_timeout
+            if error.code == "rate_limited" and error.details.get("stripe_code") != "lock_timeout":
+                await self._budget.refused()
+            raise
+
     async def _in_thread(self, call: Callable[[], T]) -> T:
         """Cancelling the caller cancels a call that still waits for a thread."""
-        if len(self._calls) >= THREADS + MAX_QUEUED:
+        if len(self._calls) >= self._threads + MAX_QUEUED:
             raise PaymentError("timeout")
         future = self._pool.submit(call)
         self._calls.add(future)
@@ -378,8 +405,7 @@ class StripeAPI:
                 stripe.enable_telemetry = False
                 stripe.set_app_info("router-os-stripe-payments")
                 if self._session is None:
-                    self._session = _http_session(self.base)
-                    _exempt_modules_from_collection()
+                    self._session = _http_session(self.base, self._threads)
                 client = stripe.StripeClient(
                     key,
                     stripe_version=stripe.api_version,
@@ -434,17 +460,8 @@ def _sdk() -> Any:
     return stripe
 
 
-def _exempt_modules_from_collection() -> None:
-    """All modules are loaded now, and stay: 40,000 objects that a full garbage collection would traverse each
-    time while nothing else runs (15 ms on a fast machine).
-    """
-    if not gc.get_freeze_count():
-        gc.collect()
-        gc.freeze()
-
-
-def _http_session(base: str) -> Any:
-    """The HTTP session of all threads.
+def _http_session(base: str, threads: int) -> Any:
+    """The HTTP session of all threads, with a connection for each.
 
     `trust_env` off: requests would replace the Authorization header with the credentials of a `.netrc` in
     HOME (a line `default` is enough), and send an http request for loopback, key included, to the proxy of
@@ -454,6 +471,8 @@ def _http_session(base: str) -> Any:
 
     session = requests.Session()
     session.trust_env = False
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=max(threads, THREADS)))
     if base.startswith("https:"):
         session.proxies.update(requests.utils.get_environ_proxies(base))
     return session
