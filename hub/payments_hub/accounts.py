@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import psycopg
@@ -18,7 +18,7 @@ from psycopg_pool import PoolTimeout
 
 from payments_hub.account_ledger import AccountLedger
 from payments_hub.catalog import Catalogs
-from payments_hub.database import Database
+from payments_hub.database import OPEN_AT_ONCE, VIEWED_AT_ONCE, Database
 from payments_hub.errors import HubError
 from stripe_payments import billing
 from stripe_payments.clock import TrustedClock
@@ -33,8 +33,14 @@ from ubus_py import ConnectionLost, Table
 
 __all__ = ["Account", "Accounts"]
 
-_WAIT: Final = "20s"
+_WAIT_S: Final = 20.0
 """How long a router's request waits for another one of the same account; a router gives up after 30 s."""
+_QUEUED: Final = 5
+"""Requests of one account in this process, the one that is served among them; one more is refused at once."""
+_SLOT_S: Final = 5.0
+"""How long a request waits where this process has no connection left."""
+_QUEUED_RETRY_S: Final = 2
+_FULL_RETRY_S: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,14 @@ class _AccountIdentity(IdentityStore):
         return identity
 
 
+@dataclass(slots=True)
+class _Queue:
+    """Requests of one account in this process. `waiting` counts the one that is served as well."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiting: int = 0
+
+
 class _NoBus:
     """The hub has no router's host name: return URLs come from the router."""
 
@@ -96,15 +110,18 @@ class Accounts:
         self._catalogs = catalogs
         self._prices = billing.PriceIds(stripe, catalogs.settings)
         """Shared: a price that was verified for one buyer is verified for all."""
+        self._slots = asyncio.Semaphore(OPEN_AT_ONCE)
+        self._views = asyncio.Semaphore(VIEWED_AT_ONCE)
+        self._queues: dict[str, _Queue] = {}
 
     @asynccontextmanager
     async def open(self, account: str, *, wait: bool = True) -> AsyncIterator[Account | None]:
-        """The account, locked. `wait` false: None if another request holds the lock; else HubError ``busy``
-        after 20 seconds.
+        """The account, locked. `wait` false: None if another request holds the lock or this process is full;
+        else HubError ``busy`` where it takes too long.
         """
-        connection = await self._connection()
-        try:
-            if not await asyncio.to_thread(_lock, connection, account, wait=wait):
+        async with self._turn(account, wait=wait) as turn:
+            connection = await self._locked(account, wait=wait) if turn else None
+            if connection is None:
                 yield None
                 return
             try:
@@ -119,20 +136,84 @@ class Accounts:
                 finally:
                     await asyncio.to_thread(ledger.wait_until_idle)
             finally:
-                await asyncio.to_thread(_unlock, connection, account)
-        finally:
-            await asyncio.to_thread(self._database.accounts.putconn, connection)
+                await self._database.in_thread(self._release, connection, account)
 
     @asynccontextmanager
     async def view(self, account: str) -> AsyncIterator[Account]:
-        """The account without its lock, to read from."""
-        connection = await self._connection()
-        ledger = AccountLedger(connection, account)
+        """The account without its lock, to read from. Raises HubError ``busy``."""
+        if not await _acquired(self._views, _SLOT_S):
+            raise HubError("busy", retry_after=_FULL_RETRY_S)
         try:
-            yield await self._account(ledger, account)
+            connection = await self._database.in_thread(
+                self._connection, undo=self._database.accounts.putconn
+            )
+            ledger = AccountLedger(connection, account)
+            try:
+                yield await self._account(ledger, account)
+            finally:
+                await asyncio.to_thread(ledger.wait_until_idle)
+                await self._database.in_thread(self._database.accounts.putconn, connection)
         finally:
-            await asyncio.to_thread(ledger.wait_until_idle)
-            await asyncio.to_thread(self._database.accounts.putconn, connection)
+            self._views.release()
+
+    @asynccontextmanager
+    async def _turn(self, account: str, *, wait: bool) -> AsyncIterator[bool]:
+        """This process's turn for an account, and one of its connections. Requests of one account wait here
+        for each other, without a connection: a router that sends many at the same time takes one.
+        """
+        queue = self._queues.setdefault(account, _Queue())
+        if queue.waiting >= _QUEUED if wait else queue.lock.locked() or self._slots.locked():
+            self._forget(account, queue)
+            if wait:
+                raise HubError("busy", retry_after=_QUEUED_RETRY_S)
+            yield False
+            return
+        queue.waiting += 1
+        try:
+            if not await _acquired(queue.lock, _WAIT_S):
+                raise HubError("busy", retry_after=_QUEUED_RETRY_S)
+            try:
+                if not await _acquired(self._slots, _SLOT_S):
+                    raise HubError("busy", retry_after=_FULL_RETRY_S)
+                try:
+                    yield True
+                finally:
+                    self._slots.release()
+            finally:
+                queue.lock.release()
+        finally:
+            queue.waiting -= 1
+            self._forget(account, queue)
+
+    def _forget(self, account: str, queue: _Queue) -> None:
+        if not queue.waiting:
+            self._queues.pop(account, None)
+
+    async def _locked(self, account: str, *, wait: bool) -> psycopg.Connection[Any] | None:
+        """A connection that holds the account's lock across all instances."""
+
+        def lock() -> psycopg.Connection[Any] | None:
+            connection = self._connection()
+            try:
+                if _lock(connection, account, wait=wait):
+                    return connection
+            except BaseException:
+                self._database.accounts.putconn(connection)
+                raise
+            self._database.accounts.putconn(connection)
+            return None
+
+        def undo(connection: psycopg.Connection[Any] | None) -> None:
+            if connection is not None:
+                self._release(connection, account)
+
+        return await self._database.in_thread(lock, undo=undo)
+
+    def _release(self, connection: psycopg.Connection[Any], account: str) -> None:
+        try:
+            _unlock(connection, account)
+        finally:
+            self._database.accounts.putconn(connection)
 
     async def owner_of(self, units: Iterable[Unit]) -> str | None:
         """The account that fetched objects belong to; None if no account here has them."""
@@ -157,13 +238,11 @@ class Accounts:
             row = await cursor.fetchone()
         return str(row[0]) if row is not None else None
 
-    async def _connection(self) -> psycopg.Connection[tuple[Any, ...]]:
+    def _connection(self) -> psycopg.Connection[tuple[Any, ...]]:
         try:
-            connection: psycopg.Connection[tuple[Any, ...]] = await asyncio.to_thread(
-                self._database.accounts.getconn
-            )
+            connection: psycopg.Connection[tuple[Any, ...]] = self._database.accounts.getconn()
         except PoolTimeout as error:
-            raise HubError("busy", retry_after=5) from error
+            raise HubError("busy", retry_after=_FULL_RETRY_S) from error
         return connection
 
     async def _account(self, ledger: AccountLedger, account: str) -> Account:
@@ -199,6 +278,14 @@ class Accounts:
         )
 
 
+async def _acquired(lock: asyncio.Lock | asyncio.Semaphore, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            return await lock.acquire()
+    except TimeoutError:
+        return False
+
+
 def _lock(connection: psycopg.Connection[Any], account: str, *, wait: bool) -> bool:
     if not wait:
         row = connection.execute(
@@ -207,10 +294,10 @@ def _lock(connection: psycopg.Connection[Any], account: str, *, wait: bool) -> b
         return bool(row and row[0])
     try:
         with connection.transaction():
-            connection.execute("SELECT set_config('lock_timeout', %s, true)", (_WAIT,))
+            connection.execute("SELECT set_config('lock_timeout', %s, true)", (f"{_WAIT_S:.0f}s",))
             connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (account,))
     except psycopg.errors.LockNotAvailable as error:
-        raise HubError("busy", retry_after=2) from error
+        raise HubError("busy", retry_after=_QUEUED_RETRY_S) from error
     except psycopg.OperationalError as error:
         raise PaymentError("ledger_unavailable", reason=type(error).__name__) from error
     return True

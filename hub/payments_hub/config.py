@@ -15,6 +15,7 @@ from stripe_payments.stripe_api import api_base_problem
 __all__ = ["Config", "ConfigError"]
 
 _POLL_AFTER_S: Final = 900
+_WALK_HOUR: Final = 1
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 
 
@@ -25,8 +26,9 @@ class ConfigError(Exception):
 @dataclass(frozen=True, slots=True)
 class Config:
     """`hub_url`: as routers reach it, without a trailing slash; `poll_after`: seconds between two polls of a
-    router; `open_enrollment`: whether a router enrols without a code; `api_base`: for tests, in place of
-    https://api.stripe.com.
+    router; `open_enrollment`: whether a router enrols without a code; `stripe_limit`: requests a second to
+    Stripe, of all instances together, None for the default of the key's mode; `walk_hour`: of the day (UTC),
+    at which the nightly walk begins; `api_base`: for tests, in place of https://api.stripe.com.
     """
 
     database_url: str = field(repr=False)
@@ -36,6 +38,8 @@ class Config:
     signing_key_file: Path
     open_enrollment: bool = False
     poll_after: int = _POLL_AFTER_S
+    stripe_limit: int | None = None
+    walk_hour: int = _WALK_HOUR
     api_base: str | None = None
 
     @classmethod
@@ -59,6 +63,12 @@ class Config:
         poll_after = text("HUB_POLL_AFTER", str(_POLL_AFTER_S))
         if not poll_after.isdigit() or not 60 <= int(poll_after) <= 86_400:
             raise ConfigError("HUB_POLL_AFTER must be between 60 and 86400 seconds")
+        limit = text("HUB_STRIPE_LIMIT", "")
+        if limit and not (limit.isascii() and limit.isdigit() and 4 <= int(limit) <= 10_000):
+            raise ConfigError("HUB_STRIPE_LIMIT must be between 4 and 10000 requests a second")
+        walk_hour = text("HUB_WALK_HOUR", str(_WALK_HOUR))
+        if not (walk_hour.isascii() and walk_hour.isdigit() and int(walk_hour) < 24):
+            raise ConfigError("HUB_WALK_HOUR must be between 0 and 23")
         api_base = environ.get("STRIPE_API_BASE") or None
         if api_base is not None and (problem := api_base_problem(api_base)) is not None:
             raise ConfigError(f"STRIPE_API_BASE: {problem}")
@@ -70,5 +80,7 @@ class Config:
             signing_key_file=Path(environ.get("HUB_SIGNING_KEY_FILE") or "signing-keys.json"),
             open_enrollment=text("HUB_OPEN_ENROLLMENT", "0").lower() in _TRUE,
             poll_after=int(poll_after),
+            stripe_limit=int(limit) if limit else None,
+            walk_hour=int(walk_hour),
             api_base=api_base,
         )

@@ -1,16 +1,18 @@
 """Connections to PostgreSQL, and its migrations.
 
 Two pools: `requests` for coroutines, which look up credentials and versions; `accounts` for the payment
-rules, which run in threads and hold an account's connection while they wait for Stripe.
+rules, which run in threads and hold an account's connection while they wait for Stripe. What waits for a
+lock or a connection does so in threads of its own: transactions never queue behind it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import psycopg
 from alembic import command
@@ -18,15 +20,22 @@ from alembic.config import Config as AlembicConfig
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from sqlalchemy.engine import make_url
 
-__all__ = ["Async", "Database", "Row", "migrate"]
+__all__ = ["OPEN_AT_ONCE", "VIEWED_AT_ONCE", "Async", "Database", "Row", "migrate"]
+
+_T = TypeVar("_T")
 
 Row: TypeAlias = tuple[Any, ...]
 Async: TypeAlias = psycopg.AsyncConnection[Row]
 
+OPEN_AT_ONCE: Final = 12
+"""Accounts that are locked by this process at the same time, each with a connection."""
+VIEWED_AT_ONCE: Final = 4
+"""Accounts that are only read, so that no router's state waits for another one's purchase."""
 _REQUESTS: Final = 4
-_ACCOUNTS: Final = 16
-"""Connections: how many routers' requests, or the worker's objects, wait for Stripe at the same time."""
+_ACCOUNTS: Final = OPEN_AT_ONCE + VIEWED_AT_ONCE
 _PATIENCE_S: Final = 10.0
+_MOST_WAITING: Final = 512
+"""Requests that wait for a connection; one more is refused at once."""
 
 
 class Database:
@@ -36,6 +45,7 @@ class Database:
         self.requests = requests
         self.accounts = accounts
         self.url = url
+        self._threads = ThreadPoolExecutor(_ACCOUNTS, "account")
 
     @classmethod
     @asynccontextmanager
@@ -43,18 +53,44 @@ class Database:
         """Connect in the background: a PostgreSQL that is away fails requests, and not the start."""
         settings = {"autocommit": True, "application_name": "payments-hub"}
         requests: AsyncConnectionPool[Async] = AsyncConnectionPool(
-            url, min_size=1, max_size=_REQUESTS, kwargs=settings, timeout=_PATIENCE_S, open=False
+            url,
+            min_size=1,
+            max_size=_REQUESTS,
+            max_waiting=_MOST_WAITING,
+            kwargs=settings,
+            timeout=_PATIENCE_S,
+            open=False,
         )
         accounts: ConnectionPool[Any] = ConnectionPool(
             url, min_size=1, max_size=_ACCOUNTS, kwargs=settings, timeout=_PATIENCE_S, open=False
         )
         await requests.open()
         await asyncio.to_thread(accounts.open)
+        database = cls(requests, accounts, url)
         try:
-            yield cls(requests, accounts, url)
+            yield database
         finally:
             await requests.close()
             await asyncio.to_thread(accounts.close)
+            database._threads.shutdown(wait=False)
+
+    async def in_thread(
+        self, function: Callable[..., _T], *arguments: object, undo: Callable[[_T], None] | None = None
+    ) -> _T:
+        """Run what may wait for a lock or a connection. A thread cannot be cancelled: one whose caller was is
+        waited for, and its result given to `undo`.
+        """
+        loop = asyncio.get_running_loop()
+        running = loop.run_in_executor(self._threads, function, *arguments)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            while not running.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({running})
+            if undo is not None and running.exception() is None:
+                undo(running.result())
+            raise
 
 
 def migrate(url: str) -> None:

@@ -94,10 +94,7 @@ CODES: Final[Mapping[str, Code]] = {
     ),
     "busy": Code(
         503,
-        Title(
-            "Another request of this router is still running.",
-            "Un'altra richiesta di questo router è ancora in corso.",
-        ),
+        Title("The seller's server is busy.", "Il server del venditore è occupato."),
         Title("Retry in a moment.", "Riprova tra un momento."),
     ),
     "no_catalog": Code(

@@ -6,12 +6,14 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from payments_hub.accounts import Accounts
+from payments_hub.budget import LIVE_LIMIT, TEST_LIMIT, StripeBudget
 from payments_hub.catalog import Catalogs
 from payments_hub.changes import Changes
 from payments_hub.config import Config
-from payments_hub.database import Database
+from payments_hub.database import OPEN_AT_ONCE, Database
 from payments_hub.inbox import Inbox
 from payments_hub.routers import Routers
 from payments_hub.statements import Signer
@@ -20,17 +22,35 @@ from stripe_payments.clock import TrustedClock
 from stripe_payments.keys import Keys
 from stripe_payments.stripe_api import StripeAPI
 
-__all__ = ["Hub"]
+__all__ = ["Hub", "HubClock"]
+
+_STRIPE_THREADS: Final = OPEN_AT_ONCE + 4
+"""One for each account that is locked, and some for sweeps and the walk."""
+
+
+class HubClock(TrustedClock):
+    """The host's time until Stripe's first response, Stripe's from then on."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.skew: float | None = None
+        """Seconds by which Stripe's last response was ahead of the host's clock; None before the first."""
+
+    def now(self) -> int:
+        now = super().now()
+        return int(time.time()) if now is None else now
+
+    def observe(self, date: int) -> bool:
+        self.skew = date - time.time()
+        return super().observe(date)
 
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """`clock`: the host's time at the start, corrected by every response of Stripe."""
-
     config: Config
     database: Database
     stripe: StripeAPI
-    clock: TrustedClock
+    clock: HubClock
     catalogs: Catalogs
     accounts: Accounts
     routers: Routers
@@ -45,11 +65,17 @@ class Hub:
         """Raises OSError, ValueError where the signing key cannot be read."""
         signer = Signer.load(config.signing_key_file, config.hub_url)
         keys = Keys(secret_key=config.stripe_secret_key, webhook_secret=config.webhook_secret or None)
-        clock = TrustedClock(None)
-        clock.observe(int(time.time()))
-        stripe = StripeAPI(lambda: keys, clock, config.api_base)
-        try:
-            async with Database.open(config.database_url) as database:
+        clock = HubClock()
+        limit = config.stripe_limit or (LIVE_LIMIT if keys.mode == "live" else TEST_LIMIT)
+        async with Database.open(config.database_url) as database:
+            stripe = StripeAPI(
+                lambda: keys,
+                clock,
+                config.api_base,
+                threads=_STRIPE_THREADS,
+                budget=StripeBudget(database, limit),
+            )
+            try:
                 catalogs = Catalogs(database, config.hub_url)
                 accounts = Accounts(database, stripe, clock, catalogs)
                 yield cls(
@@ -63,10 +89,10 @@ class Hub:
                     inbox=Inbox(database),
                     changes=Changes(database),
                     signer=signer,
-                    worker=Worker(database, accounts, catalogs, stripe, clock),
+                    worker=Worker(database, accounts, catalogs, stripe, clock, walk_hour=config.walk_hour),
                 )
-        finally:
-            stripe.close()
+            finally:
+                stripe.close()
 
     @property
     def mode(self) -> str:

@@ -7,18 +7,22 @@ can be left in between.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from payments_hub.database import Database
 from stripe_payments.sync.events import Hint
 
-__all__ = ["ACCEPTED", "Inbox", "Waiting"]
+__all__ = ["ACCEPTED", "DOUBTED", "Inbox", "Waiting"]
 
 ACCEPTED: Final = "inbox"
 """The channel that is notified of an accepted event."""
 
+DOUBTED: Final = "walk"
+"""The type of what is no event of Stripe's: an object of which the nightly walk saw another state."""
+_BATCH: Final = 256
 _ERROR_CHARS: Final = 200
 
 
@@ -37,28 +41,69 @@ class Waiting:
 class Inbox:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._arrived: list[tuple[Hint, asyncio.Future[bool]]] = []
+        self._storing: asyncio.Task[None] | None = None
 
     async def accept(self, hint: Hint) -> bool:
-        """Store an event, due at once; False for a duplicate."""
+        """Store an event, due at once; False for a duplicate. Events that arrive while others are being
+        stored share the next transaction.
+        """
+        stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._arrived.append((hint, stored))
+        if self._storing is None:
+            self._storing = asyncio.create_task(self._store_arrived())
+        return await stored
+
+    async def _store_arrived(self) -> None:
+        try:
+            while self._arrived:
+                batch, self._arrived = self._arrived[:_BATCH], self._arrived[_BATCH:]
+                try:
+                    fresh = await self.accept_all([hint for hint, _stored in batch])
+                except Exception as error:  # noqa: BLE001 - each of the callers gets it
+                    for _hint, stored in batch:
+                        if not stored.done():
+                            stored.set_exception(error)
+                    continue
+                for hint, stored in batch:
+                    if not stored.done():
+                        stored.set_result(hint.event_id in fresh)
+                    fresh.discard(hint.event_id)
+        finally:
+            self._storing = None
+            for _hint, stored in self._arrived:
+                stored.cancel()
+            self._arrived = []
+
+    async def accept_all(self, hints: Iterable[Hint]) -> set[str]:
+        """Store events in one transaction, with one notification; the ids of those that are new."""
+        ordered = sorted(
+            hints, key=lambda hint: hint.event_id
+        )  # two that store the same ones do not deadlock
+        columns = [
+            [getattr(hint, name) for hint in ordered]
+            for name in ("event_id", "type", "object_id", "owner", "customer")
+        ]
         async with self._database.requests.connection() as connection, connection.transaction():
             cursor = await connection.execute(
-                "INSERT INTO inbox (event_id, type, object_id, owner, customer) VALUES (%s, %s, %s, %s, %s)"
-                " ON CONFLICT (event_id) DO NOTHING",
-                (hint.event_id, hint.type, hint.object_id, hint.owner, hint.customer),
+                "INSERT INTO inbox (event_id, type, object_id, owner, customer)"
+                " SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])"
+                " ON CONFLICT (event_id) DO NOTHING RETURNING event_id",
+                columns,
             )
-            fresh = cursor.rowcount == 1
+            fresh = {str(row[0]) for row in await cursor.fetchall()}
             if fresh:
                 await connection.execute("SELECT pg_notify(%s, '')", (ACCEPTED,))
         return fresh
 
     async def due(self, limit: int) -> list[Waiting]:
-        """What is due, the longest waiting object first."""
+        """What is due: events before what the nightly walk doubts, the longest waiting object first."""
         async with self._database.requests.connection() as connection:
             cursor = await connection.execute(
-                "SELECT object_id, array_agg(event_id ORDER BY received_at, event_id), max(type), max(owner),"
+                "SELECT object_id, array_agg(event_id ORDER BY received_at, event_id), min(type), max(owner),"
                 " max(customer), max(attempts) FROM inbox WHERE outcome IS NULL AND next_attempt <= now()"
-                " GROUP BY object_id ORDER BY min(received_at) LIMIT %s",
-                (limit,),
+                " GROUP BY object_id ORDER BY bool_and(type = %s), min(received_at) LIMIT %s",
+                (DOUBTED, limit),
             )
             return [
                 Waiting(object_id, tuple(events), kind, owner, customer, attempts)
@@ -79,12 +124,15 @@ class Inbox:
             "UPDATE inbox SET outcome = %s, error = NULL WHERE event_id = ANY(%s)", outcome, list(events)
         )
 
-    async def postpone(self, events: Sequence[str], seconds: float, error: str) -> None:
-        """Failed for now: due again after so many seconds."""
+    async def postpone(
+        self, events: Sequence[str], seconds: float, error: str, *, failed: bool = True
+    ) -> None:
+        """Due again after so many seconds; `failed`: an attempt, each of which doubles the next delay."""
         await self._execute(
-            "UPDATE inbox SET attempts = attempts + 1, error = %s,"
+            "UPDATE inbox SET attempts = attempts + %s, error = %s,"
             " next_attempt = now() + make_interval(secs => %s)"
             " WHERE event_id = ANY(%s) AND outcome IS NULL",
+            int(failed),
             error[:_ERROR_CHARS],
             seconds,
             list(events),

@@ -1,5 +1,5 @@
-"""The worker: works off the inbox, sweeps Stripe's events for lost deliveries, and recomputes accounts as
-time passes. Any number may run.
+"""The worker: works off the inbox, sweeps Stripe's events for lost deliveries, walks through everything at
+night, and recomputes accounts as time passes. Any number may run.
 
 Objects of different accounts are synced at the same time, those of one account one after another. A failure
 is retried with exponential backoff and jitter, 1 s to 1 h.
@@ -18,11 +18,13 @@ from psycopg_pool import PoolTimeout
 
 from payments_hub.accounts import Accounts
 from payments_hub.background import run_all
+from payments_hub.budget import Priority, priority
 from payments_hub.catalog import Catalogs
 from payments_hub.changes import listen
 from payments_hub.database import Database
 from payments_hub.errors import HubError
-from payments_hub.inbox import ACCEPTED, Inbox, Waiting
+from payments_hub.inbox import ACCEPTED, DOUBTED, Inbox, Waiting
+from payments_hub.walk import WALK_LOOK_S, Walk
 from stripe_payments.backoff import delay_after
 from stripe_payments.clock import TrustedClock
 from stripe_payments.errors import PaymentError
@@ -36,14 +38,20 @@ __all__ = ["Worker"]
 
 _log = Log("worker")
 
-_AT_ONCE: Final = 4
+_AT_ONCE: Final = 8
+"""Objects; less than a process may open accounts, so that a buyer always finds a place."""
 _BATCH: Final = 32
 _IDLE_S: Final = 5.0
 """A notification wakes the worker sooner; none is relied on."""
 _BUSY_S: Final = 0.5
 """Until an object whose account is locked elsewhere is tried again."""
+_RATE_LIMITED_S: Final = 2.0
+"""Until an object is tried again for which no request to Stripe was left."""
 _RECOMPUTE_EVERY_S: Final = 60.0
+_RECOMPUTED: Final = 500
 _SWEEP_EVERY_S: Final = 60.0
+_SWEEP_BEHIND_S: Final = 60
+"""Seconds that an event is left to its delivery."""
 _SWEEP_OVERLAP_S: Final = 120
 """Seconds of the sweep before that are read again: an event may be listed later than it was created."""
 _SWEEP_FIRST_S: Final = 3600
@@ -63,6 +71,7 @@ class Worker:
         stripe: StripeAPI,
         clock: TrustedClock,
         *,
+        walk_hour: int = 1,
         chance: Random | None = None,
     ) -> None:
         self._database = database
@@ -72,6 +81,7 @@ class Worker:
         self._stripe = stripe
         self._fetcher = Fetcher(stripe)
         self._inbox = Inbox(database)
+        self.walk = Walk(database, self._inbox, stripe, clock, hour=walk_hour)
         self._chance = chance or Random()  # noqa: S311 - jitter
         self._wake = asyncio.Event()
 
@@ -81,6 +91,7 @@ class Worker:
             listen(self._database, ACCEPTED, lambda _payload: self._wake.set()),
             _for_ever(self.recompute_due, _RECOMPUTE_EVERY_S, "recomputing"),
             _for_ever(self.sweep, _SWEEP_EVERY_S, "sweep of events"),
+            _for_ever(self.walk.run, WALK_LOOK_S, "nightly walk"),
             self._work_on(),
         )
 
@@ -106,7 +117,10 @@ class Worker:
                 return await self._process(waiting)
 
         while found := await self._inbox.due(_BATCH):
-            done = await asyncio.gather(*[process(waiting) for waiting in found])
+            done = await asyncio.gather(*[process(waiting) for waiting in found], return_exceptions=True)
+            for outcome in done:  # raised when none of them runs any more
+                if isinstance(outcome, BaseException):
+                    raise outcome
             if not any(done):
                 return _BUSY_S
         return _IDLE_S
@@ -114,11 +128,16 @@ class Worker:
     async def _process(self, waiting: Waiting) -> bool:
         """Sync one object; False if its account is locked elsewhere."""
         try:
-            return await self._sync(waiting)
+            with priority(Priority.BACKGROUND if waiting.type == DOUBTED else Priority.SYNC):
+                return await self._sync(waiting)
         except PaymentError as error:
             retry_after = error.details.get("retry_after")
             at_least = retry_after if isinstance(retry_after, int) else 0
-            await self._postpone(waiting, error.code, at_least)
+            if error.code == "rate_limited":
+                delay = max(at_least, _RATE_LIMITED_S) * self._chance.uniform(1, 1.5)
+                await self._inbox.postpone(waiting.event_ids, delay, error.code, failed=False)
+            else:
+                await self._postpone(waiting, error.code, at_least)
         except Exception as error:  # noqa: BLE001 - one event that breaks us must not stop the others
             _log.error("event processing failed", object=waiting.object_id, exc=error)
             await self._postpone(waiting, "internal_error", 0)
@@ -154,24 +173,36 @@ class Worker:
             return 0
         await self._catalogs.current()
         async with self._database.requests.connection() as connection:
-            cursor = await connection.execute("SELECT id FROM accounts WHERE recompute_at <= %s", (now,))
+            cursor = await connection.execute(
+                "SELECT id FROM accounts WHERE recompute_at <= %s ORDER BY recompute_at LIMIT %s",
+                (now, _RECOMPUTED),
+            )
             due = [row[0] for row in await cursor.fetchall()]
-        for account in due:
+        return sum([await self._recompute(account, now) for account in due])
+
+    async def _recompute(self, account: str, now: int) -> bool:
+        """False if the account is locked elsewhere: the next round comes in a minute."""
+        try:
             async with self._accounts.open(account, wait=False) as opened:
-                if opened is not None:
-                    await opened.reconciler.recompute()
-            async with self._database.requests.connection() as connection:
-                await connection.execute(
-                    "UPDATE accounts SET recompute_at = %s WHERE id = %s AND recompute_at <= %s",
-                    (now + _PAST_S, account, now),
-                )
-        return len(due)
+                if opened is None:
+                    return False
+                await opened.reconciler.recompute()
+        except (PaymentError, HubError, psycopg.Error, PoolTimeout):
+            raise
+        except Exception as error:  # noqa: BLE001 - one account that breaks us must not stop the others
+            _log.error("recomputing failed", account=account, exc=error)
+        async with self._database.requests.connection() as connection:
+            await connection.execute(
+                "UPDATE accounts SET recompute_at = %s WHERE id = %s AND recompute_at <= %s",
+                (now + _PAST_S, account, now),
+            )
+        return True
 
     # -- lost deliveries --------------------------------------------------------------------------
 
-    async def sweep(self) -> int:
-        """Accept the account's events since the last sweep that no delivery brought; their number. One worker
-        at a time sweeps.
+    async def sweep(self, behind: int = _SWEEP_BEHIND_S) -> int:
+        """Accept the events since the last sweep, up to `behind` seconds ago, that no delivery brought; their
+        number. One worker at a time sweeps.
         """
         async with self._database.requests.connection() as connection, connection.transaction():
             cursor = await connection.execute(
@@ -181,21 +212,24 @@ class Worker:
                 return 0
             cursor = await connection.execute("SELECT value FROM cursors WHERE name = 'events'")
             held = await cursor.fetchone()
-            since = int(held[0]) - _SWEEP_OVERLAP_S if held is not None else now - _SWEEP_FIRST_S
-            found = await self._events_since(since)
-            fresh = [hint for hint in found if await self._inbox.accept(hint)]
+            until = now - behind
+            since = int(held[0]) - _SWEEP_OVERLAP_S if held is not None else until - _SWEEP_FIRST_S
+            with priority(Priority.BACKGROUND):
+                found = await self._events(since, until)
+            fresh = await self._inbox.accept_all(found)
             await connection.execute(
                 "INSERT INTO cursors (name, value) VALUES ('events', %s)"
                 " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                (str(now),),
+                (str(until),),
             )
         if fresh:
             _log.warning("events that were not delivered", count=len(fresh))
         return len(fresh)
 
-    async def _events_since(self, since: int) -> list[Hint]:
+    async def _events(self, since: int, until: int) -> list[Hint]:
         """What the events say, the oldest first; Stripe keeps thirty days of them."""
-        wanted: dict[str, Any] = {"created": {"gte": since}, "types": sorted(EVENT_TYPES), "limit": 100}
+        created = {"gte": since, "lte": until}
+        wanted: dict[str, Any] = {"created": created, "types": sorted(EVENT_TYPES), "limit": 100}
         found: list[Hint] = []
         while True:
             page = await self._stripe.list("event", wanted)

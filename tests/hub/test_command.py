@@ -111,4 +111,4 @@ async def test_two_may_migrate_at_the_same_time(postgres: PostgreSQL, tmp_path: 
     processes = [await begin() for _ in range(2)]
     assert [await process.wait() for process in processes] == [0, 0]
     with psycopg.connect(url) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]

@@ -40,8 +40,11 @@ async def test_a_worker_that_is_killed_leaves_its_work_to_others(database_url: s
 
         async def waits_for_stripe() -> bool:
             with psycopg.connect(database_url) as connection:
-                query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
-                return connection.execute(query).fetchone() == (1,)
+                query = (
+                    "SELECT 1 FROM pg_locks, accounts WHERE locktype = 'advisory' AND granted AND"
+                    " classid::bigint << 32 | objid::bigint = hashtextextended(accounts.id, 0)"
+                )
+                return connection.execute(query).fetchone() is not None
 
         try:
             await eventually(waits_for_stripe, "the worker fetches, with the account's lock")

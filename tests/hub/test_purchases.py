@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from payments_hub.hub import Hub
+from stripe_payments.sync.events import Hint
 from tests.hub.vendor import Caller, Vendor, eventually
 
 PREMIUM = {"backups", "updates"}
@@ -112,15 +114,16 @@ async def test_an_event_that_was_not_delivered_is_swept_up(database_url: str, tm
         router = await vendor.router()
         session = await router.checkout("lifetime_once")
         vendor.cloud.pay(session)
-        assert await vendor.hub.worker.sweep() > 0
+        assert await vendor.hub.worker.sweep() == 0, "an event is left to its delivery for a minute"
+        assert await vendor.hub.worker.sweep(behind=0) > 0
         await unlocks(router, PREMIUM)
-        assert await vendor.hub.worker.sweep() == 0
+        assert await vendor.hub.worker.sweep(behind=0) == 0
         row = (await vendor.hub.routers.find(router.id))[0]
         async with vendor.hub.accounts.open(row["account"]) as account:
             assert account is not None
             refunded = await account.refunds.refund(session)
         vendor.cloud.fail_refund(refunded["id"])  # no webhook
-        assert await vendor.hub.worker.sweep() > 0
+        assert await vendor.hub.worker.sweep(behind=0) > 0
         await unlocks(router, PREMIUM)
 
 
@@ -165,6 +168,9 @@ async def test_the_period_of_a_plan_that_was_cancelled_ends(database_url: str, t
         vendor.cloud.advance(32 * 86_400)
         await vendor.hub.stripe.list("product", {"limit": 1})  # any response sets the clock
         assert await router.unlocked() == PREMIUM
+        row = (await vendor.hub.routers.find(router.id))[0]
+        async with vendor.hub.accounts.open(row["account"]):
+            assert await vendor.hub.worker.recompute_due() == 0, "locked: not put off, the next round is soon"
         assert await vendor.hub.worker.recompute_due() == 1
         assert await router.unlocked() == set()
         assert await vendor.hub.worker.recompute_due() == 0
@@ -181,6 +187,28 @@ async def test_a_repeated_request_is_one_purchase(vendor: Vendor, key: str | Non
         return session
 
     assert len(set(await asyncio.gather(*[order() for _ in range(3)]))) == 1
+
+
+async def test_a_batch_of_events_notifies_once(vendor: Vendor, database_url: str) -> None:
+    hints = [Hint(f"evt_{number}", "charge.refunded", f"ch_{number}", None, None) for number in range(3)]
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as listening:
+        await listening.execute("LISTEN inbox")
+        assert await vendor.hub.inbox.accept_all([*hints, hints[0]]) == {"evt_0", "evt_1", "evt_2"}
+        assert await vendor.hub.inbox.accept_all(hints) == set()
+        accepted = await asyncio.gather(
+            *[
+                vendor.hub.inbox.accept(replace(hints[0], event_id=name))
+                for name in ("evt_0", "evt_9", "evt_9")
+            ]
+        )
+        assert accepted == [False, True, False]
+        await listening.execute("NOTIFY inbox, 'end'")
+        heard = []
+        async for notify in listening.notifies():
+            heard.append(notify.payload)
+            if notify.payload == "end":
+                break
+    assert heard == ["", "", "end"]
 
 
 async def test_an_event_of_nobody_here_is_finished(vendor: Vendor, database_url: str) -> None:

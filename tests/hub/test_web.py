@@ -309,3 +309,11 @@ async def test_ready_says_what_is_missing(database_url: str, tmp_path: Path) -> 
         refused = await router.request("GET", "/v1/state")
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "no_catalog")
         assert refused.headers["retry-after"]
+
+
+async def test_a_host_whose_clock_is_wrong_is_not_ready(vendor: Vendor) -> None:
+    for ahead, problems in ((100, ["clock"]), (-100, ["clock"]), (0, [])):
+        vendor.cloud.set_faults(date_ahead=ahead)
+        await vendor.hub.stripe.list("product", {"limit": 1})
+        reply = await vendor.http.get("/readyz")
+        assert (reply.status_code, reply.json()["problems"]) == (503 if problems else 200, problems)

@@ -153,7 +153,7 @@ class Vendor:
                 webhook_secret=secret,
                 signing_key_file=signing_keys,
                 api_base=cloud.url,
-                **settings,
+                **{"stripe_limit": 2000, **settings},
             )
             async with Hub.open(config) as hub:
                 if catalog:
