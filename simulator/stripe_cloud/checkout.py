@@ -290,6 +290,7 @@ def _complete(account: Account, session: Json, details: Json, payment_status: st
     for used in session["discounts"]:
         code = account.find(used["promotion_code"])
         discounts.redeem(account, account.get("coupon", used["coupon"]), code)
+    _keep_email(account, session, details)
     with account.changing(session, None):
         session.update(status="complete", payment_status=payment_status, customer_details=details, url=None)
         if session["automatic_tax"]["enabled"]:
@@ -300,6 +301,17 @@ def _complete(account: Account, session: Json, details: Json, payment_status: st
         _invoice_payment(account, session)
     account.emit("checkout.session.completed", session)
     return Submission("processing" if payment_status == "unpaid" else "paid")
+
+
+def _keep_email(account: Account, session: Json, details: Json) -> None:
+    """A customer without an e-mail address gets the one that was entered.
+
+    https://docs.stripe.com/api/checkout/sessions/create#create_checkout_session-customer
+    """
+    customer = account.find(session["customer"])
+    if customer is not None and not customer.get("email"):
+        with account.changing(customer, "customer.updated"):
+            customer["email"] = details["email"]
 
 
 def _invoice_payment(account: Account, session: Json) -> None:
