@@ -10,6 +10,7 @@ tools). In a source tree whatever starts the daemon compiles it. Without that fi
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Iterable
@@ -27,6 +28,7 @@ __all__ = [
     "Translatable",
     "_",
     "accepted_language",
+    "add_catalog",
     "joined",
     "language",
     "shown",
@@ -36,6 +38,8 @@ LANGUAGES: Final = ("en", "it")
 CATALOG: Final = f"{__file__.rpartition('/')[0]}/po/it.mo"
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+_catalogs = [CATALOG]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +132,19 @@ def accepted_language(header: str) -> str | None:
     return None
 
 
+def add_catalog(path: str) -> None:
+    """Translate with another compiled catalog as well: of a program that uses this package."""
+    if path not in _catalogs:
+        _catalogs.append(path)
+        _italian.cache_clear()
+
+
 @functools.cache
 def _italian() -> gettext.NullTranslations:
     import gettext  # where Italian is shown: an English router saves the memory
 
-    try:
-        with open(CATALOG, "rb") as file:
-            return gettext.GNUTranslations(file)
-    except FileNotFoundError:
-        return gettext.NullTranslations()
+    found = gettext.NullTranslations()
+    for path in _catalogs:
+        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+            found.add_fallback(gettext.GNUTranslations(file))
+    return found
