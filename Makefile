@@ -124,5 +124,5 @@ format: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) node_modules build .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -f daemon/stripe_payments/po/*.mo
+	rm -f daemon/stripe_payments/po/*.mo hub/payments_hub/po/*.mo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from tools.msgfmt import compile_daemon_catalog
+from tools.msgfmt import compile_daemon_catalog, compile_hub_catalog
 
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
 compile_daemon_catalog()
+compile_hub_catalog()
 
 OURS = ("stripe_", "ledger")
 PATIENCE_S = 60.0

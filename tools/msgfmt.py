@@ -15,7 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-DAEMON_CATALOG = Path(__file__).resolve().parents[1] / "daemon/stripe_payments/po/it.po"
+_REPOSITORY = Path(__file__).resolve().parents[1]
+DAEMON_CATALOG = _REPOSITORY / "daemon/stripe_payments/po/it.po"
+HUB_CATALOG = _REPOSITORY / "hub/payments_hub/po/it.po"
 
 _MAGIC = 0x950412DE
 _HEADER = struct.Struct("<7I")
@@ -70,6 +72,11 @@ def compile_catalog(source: Path, target: Path) -> None:
 def compile_daemon_catalog() -> None:
     """Compile the daemon's Italian beside its source, for a daemon that runs from the source tree."""
     compile_catalog(DAEMON_CATALOG, DAEMON_CATALOG.with_suffix(".mo"))
+
+
+def compile_hub_catalog() -> None:
+    """Compile the hub's Italian beside its source, for a hub that runs from the source tree."""
+    compile_catalog(HUB_CATALOG, HUB_CATALOG.with_suffix(".mo"))
 
 
 if __name__ == "__main__":

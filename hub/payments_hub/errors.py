@@ -1,13 +1,15 @@
-"""The errors of the hub's own calls; those of payments are `stripe_payments.errors`, unchanged."""
+"""The errors of the hub's own calls, and of the vendor's operations; those of payments are
+`stripe_payments.errors`, unchanged.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from stripe_payments.i18n import Title
+from stripe_payments.i18n import Title, Translatable
 
-__all__ = ["CODES", "HubError"]
+__all__ = ["CODES", "HubError", "VendorError"]
 
 
 class Code(NamedTuple):
@@ -114,6 +116,10 @@ class HubError(Exception):
         self.retry_after = retry_after
 
     @property
+    def entry(self) -> Code:
+        return CODES[self.code]
+
+    @property
     def http_status(self) -> int:
         return CODES[self.code].http
 
@@ -129,3 +135,13 @@ class HubError(Exception):
                 "user_hint": hint,
             }
         }
+
+
+class VendorError(Exception):
+    """An operation of the vendor's that cannot be done: why, and what to do about it."""
+
+    def __init__(self, code: str, message: Translatable, hint: Translatable) -> None:
+        super().__init__(code)
+        self.code = code
+        self.message = message
+        self.hint = hint

@@ -11,6 +11,7 @@ import hashlib
 import re
 import secrets
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -125,13 +126,18 @@ class Routers:
             if code is not None:
                 used = await _row(
                     connection,
-                    "SELECT router, expires_at < now() FROM enrollment_codes WHERE digest = %s FOR UPDATE",
+                    "SELECT router, expires_at < now(), prepared FROM enrollment_codes WHERE digest = %s"
+                    " FOR UPDATE",
                     _code_digest(code),
                 )
                 if used is None or (used[0] is None and used[1]):
                     raise HubError("code_refused")
             if used is None or used[0] is None:
-                router = await self._new_router(connection, board, software)
+                if used is not None and used[2] is not None:
+                    router = str(used[2])
+                    await self._take_over(connection, router, board, software)
+                else:
+                    router = await self._new_router(connection, board, software)
                 await _credential(connection, secret, router, "active")
                 if code is not None:
                     await connection.execute(
@@ -219,27 +225,75 @@ class Routers:
             )
             return cursor.rowcount == 1
 
+    async def restore(self, router: str) -> bool:
+        """Accept a blocked router again; False if there is none, or another one has its account."""
+        async with self._database.requests.connection() as connection:
+            cursor = await connection.execute(
+                "UPDATE routers r SET status = 'active' WHERE id = %s AND status = 'revoked' AND NOT EXISTS"
+                " (SELECT FROM routers o WHERE o.account = r.account AND o.status = 'active')",
+                (router,),
+            )
+            return cursor.rowcount == 1
+
     async def new_enrollment_code(self, note: str = "", days: int = 90) -> str:
         """A code that one router enrols with."""
-        code = _new_code()
         async with self._database.requests.connection() as connection:
-            await connection.execute(
-                "INSERT INTO enrollment_codes (digest, note, expires_at)"
-                " VALUES (%s, %s, now() + make_interval(days => %s))",
-                (_code_digest(code), note, days),
-            )
-        return code
+            return await _enrollment_code(connection, note, days)
 
-    async def find(self, text: str = "", limit: int = 100) -> list[dict[str, Any]]:
-        """Routers whose id, board, customer or code's note contains a text, the newest first."""
+    async def prepare(
+        self,
+        account: str | None = None,
+        *,
+        customer: str | None = None,
+        note: str = "",
+        days: int = 90,
+    ) -> tuple[str, str]:
+        """A router that is yet to enrol, with a code for it: (id, code). `account`: the one that it gets,
+        from the router that has it then; a new one where there is none of that id.
+        """
+        account = account or uuid.uuid4().hex
+        router = uuid.uuid4().hex
+        async with self._database.requests.connection() as connection, connection.transaction():
+            await connection.execute(
+                "INSERT INTO accounts (id, customer) VALUES (%s, %s) ON CONFLICT (id) DO NOTHING",
+                (account, customer),
+            )
+            await connection.execute(
+                "INSERT INTO routers (id, account, board, software, status)"
+                " VALUES (%s, %s, '', '', 'prepared')",
+                (router, account),
+            )
+            return router, await _enrollment_code(connection, note, days, prepared=router)
+
+    async def new_code_of(self, router: str, days: int = 90) -> str | None:
+        """Another code for a router that is prepared, in place of the one before; None if there is none."""
+        async with self._database.requests.connection() as connection, connection.transaction():
+            held = await _row(
+                connection,
+                "DELETE FROM enrollment_codes c USING routers r WHERE c.prepared = r.id AND r.id = %s"
+                " AND r.status = 'prepared' RETURNING c.note",
+                router,
+            )
+            return (
+                None if held is None else await _enrollment_code(connection, held[0], days, prepared=router)
+            )
+
+    async def find(
+        self, text: str = "", limit: int = 100, *, accounts: Collection[str] = ()
+    ) -> list[dict[str, Any]]:
+        """Routers whose id, account, board, customer or code's note contains a text, or that have one of the
+        accounts; the newest first.
+        """
         async with self._database.requests.connection() as connection:
             cursor = await connection.execute(
                 "SELECT r.id, r.status, r.board, r.software, r.flags, r.account, a.customer, r.enrolled_at,"
                 " r.last_contact, coalesce(c.note, '') FROM routers r JOIN accounts a ON a.id = r.account"
-                " LEFT JOIN enrollment_codes c ON c.router = r.id"
-                " WHERE position(%(text)s IN concat_ws(' ', r.id, r.board, a.customer, c.note)) > 0"
-                " ORDER BY r.enrolled_at DESC LIMIT %(limit)s",
-                {"text": text, "limit": limit},
+                " LEFT JOIN enrollment_codes c ON c.router = r.id OR c.prepared = r.id"
+                " WHERE position(lower(%(text)s) IN"
+                " lower(concat_ws(' ', r.id, r.account, r.board, a.customer, c.note))) > 0"
+                " OR r.account = ANY(%(accounts)s)"
+                " ORDER BY r.enrolled_at DESC, r.id LIMIT %(limit)s",
+                {"text": text, "accounts": list(accounts), "limit": limit},
             )
             names = ("id", "status", "board", "version", "flags", "account", "customer")
             rows = await cursor.fetchall()
@@ -252,6 +306,26 @@ class Routers:
             }
             for row in rows
         ]
+
+    async def assignments(self, account: str, router: str) -> list[dict[str, Any]]:
+        """Which routers had an account, and which accounts a router had, from when to when; the newest
+        first: {router, account, from, to}.
+        """
+        async with self._database.requests.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT router, account, assigned_at, ended_at FROM assignments"
+                " WHERE account = %s OR router = %s ORDER BY assigned_at DESC, router",
+                (account, router),
+            )
+            return [
+                {
+                    "router": row[0],
+                    "account": row[1],
+                    "from": row[2].isoformat(timespec="seconds"),
+                    "to": row[3].isoformat(timespec="seconds") if row[3] is not None else None,
+                }
+                for row in await cursor.fetchall()
+            ]
 
     async def seen(self, routers: set[str]) -> None:
         """Record when routers were last heard of; once a minute for all of them."""
@@ -284,24 +358,46 @@ class Routers:
         )
         return router
 
+    async def _take_over(self, connection: Async, router: str, board: str, software: str) -> None:
+        """The prepared router is there: it has its account from now on, and no other one has."""
+        row = await _row(
+            connection,
+            "UPDATE routers SET status = 'active', board = %s, software = %s, enrolled_at = now()"
+            " WHERE id = %s RETURNING account",
+            board,
+            software,
+            router,
+        )
+        assert row is not None
+        await self._replace(connection, row[0], router)
+        await connection.execute("UPDATE accounts SET version = version + 1 WHERE id = %s", (row[0],))
+
     @staticmethod
     async def _replace(connection: Async, account: str, router: str) -> None:
         """The account is this router's from now on, and no other one's."""
-        cursor = await connection.execute(
-            "UPDATE routers SET status = 'replaced' WHERE account = %s AND id <> %s AND status = 'active'"
-            " RETURNING id",
+        await connection.execute(
+            "UPDATE routers SET status = 'replaced' WHERE account = %s AND id <> %s AND status = 'active'",
             (account, router),
         )
-        ended = [row[0] for row in await cursor.fetchall()]
         await connection.execute(
             "UPDATE assignments SET ended_at = now()"
-            " WHERE ended_at IS NULL AND (router = %(router)s OR router = ANY(%(ended)s))",
-            {"router": router, "ended": ended},
+            " WHERE ended_at IS NULL AND (router = %s OR account = %s)",
+            (router, account),
         )
         await connection.execute("UPDATE routers SET account = %s WHERE id = %s", (account, router))
         await connection.execute(
             "INSERT INTO assignments (router, account) VALUES (%s, %s)", (router, account)
         )
+
+
+async def _enrollment_code(connection: Async, note: str, days: int, *, prepared: str | None = None) -> str:
+    code = _new_code()
+    await connection.execute(
+        "INSERT INTO enrollment_codes (digest, note, expires_at, prepared)"
+        " VALUES (%s, %s, now() + make_interval(days => %s), %s)",
+        (_code_digest(code), note, days, prepared),
+    )
+    return code
 
 
 async def _credential(connection: Async, secret: str, router: str, status: str) -> None:

@@ -13,10 +13,12 @@ from typing import Any
 
 import httpx
 import uvicorn
+from starlette.applications import Starlette
 from stripe import StripeClient
 
 from payments_hub.catalog import parse
 from payments_hub.config import Config
+from payments_hub.console import create_console
 from payments_hub.hub import Hub
 from payments_hub.routers import new_secret
 from payments_hub.statements import rotate_keys
@@ -141,7 +143,7 @@ class Vendor:
         **settings: Any,
     ) -> AsyncIterator[Vendor]:
         async with StripeCloud() as cloud:
-            port = _free_port()
+            port = free_port()
             url = f"http://127.0.0.1:{port}"
             secret = await _register(cloud, f"{url}/stripe/webhook") if webhooks else "whsec_of_nobody_at_all"
             signing_keys = folder / "signing-keys.json"
@@ -158,7 +160,7 @@ class Vendor:
             async with Hub.open(config) as hub:
                 if catalog:
                     await apply_catalog(hub)
-                async with _serving(hub, port), httpx.AsyncClient(base_url=url) as http:
+                async with _serving(create_app(hub), port), httpx.AsyncClient(base_url=url) as http:
                     vendor = cls(hub, cloud, url, http)
                     async with vendor.worker() if working else nullcontext():
                         yield vendor
@@ -176,14 +178,24 @@ class Vendor:
     @asynccontextmanager
     async def instance(self) -> AsyncIterator[Vendor]:
         """Another instance on the same database."""
-        port = _free_port()
+        port = free_port()
         url = f"http://127.0.0.1:{port}"
         async with (
             Hub.open(self.hub.config) as hub,
-            _serving(hub, port),
+            _serving(create_app(hub), port),
             httpx.AsyncClient(base_url=url) as http,
         ):
             yield Vendor(hub, self.cloud, url, http)
+
+    @asynccontextmanager
+    async def console(self) -> AsyncIterator[httpx.AsyncClient]:
+        """The console's own listener; the client keeps cookies and follows no redirect."""
+        port = free_port()
+        async with (
+            _serving(create_console(self.hub), port),
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client,
+        ):
+            yield client
 
     def caller(self) -> Caller:
         return Caller(self.http)
@@ -226,7 +238,7 @@ async def _register(cloud: StripeCloud, url: str) -> str:
     return str(made.data["secret"])
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
@@ -234,9 +246,9 @@ def _free_port() -> int:
 
 
 @asynccontextmanager
-async def _serving(hub: Hub, port: int) -> AsyncIterator[None]:
-    """The web server of an instance."""
-    config = uvicorn.Config(create_app(hub), host="127.0.0.1", port=port, log_config=None, access_log=False)
+async def _serving(app: Starlette, port: int) -> AsyncIterator[None]:
+    """A web server of an instance."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve())  # `serve` would take the process's signals
     try:

@@ -1,4 +1,4 @@
-"""The texts of the LuCI application and of the daemon, and their translations.
+"""The texts of the LuCI application, of the daemon and of the hub, and their translations.
 
 ``python -m tests.luci.texts --write`` updates ``po/templates/stripe-payments.pot`` and the ``.po`` files from
 the sources (new texts come in untranslated, unused ones are removed); ``--check`` lists what is missing, exit
@@ -26,10 +26,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 APPLICATION = REPOSITORY / "luci-app-stripe-payments"
 STANDIN = REPOSITORY / "simulator/browser_front"
 DAEMON = REPOSITORY / "daemon/stripe_payments"
+HUB = REPOSITORY / "hub/payments_hub"
 TEMPLATE = APPLICATION / "po/templates/stripe-payments.pot"
 TRANSLATIONS = {"it": APPLICATION / "po/it/stripe-payments.po"}
 STANDIN_TRANSLATIONS = {"it": STANDIN / "luci_standin/it.po"}
 DAEMON_TRANSLATIONS = {"it": DAEMON / "po/it.po"}
+HUB_TRANSLATIONS = {"it": HUB / "po/it.po"}
 KEYWORDS = {"_": None, "N_": (1, 2)}
 
 
@@ -63,16 +65,24 @@ def of_application() -> dict[str, list[str]]:
 def of_standin() -> set[str]:
     """Every text of the stand-in's client files, page templates and menu."""
     found = {text for file in STANDIN.rglob("luci_standin/**/*.js") for text in of_script(file)}
-    for file in STANDIN.glob("templates/*.html"):
-        with file.open("rb") as source:
-            found.update(str(texts) for _l, _k, texts, _c in babel_extract(source, ["_"], [], {}) if texts)
+    found.update(of_templates(STANDIN / "templates"))
     found.update(of_json(STANDIN / "menu.json"), NOT_FOUND, NOT_SIMULATED)
     return found
 
 
-def calls_of_daemon() -> Iterator[tuple[Path, ast.Call]]:
-    """Every call of ``_()`` in the daemon."""
-    for file in sorted(DAEMON.rglob("*.py")):
+def of_templates(folder: Path) -> Iterator[str]:
+    """Every text inside ``_()`` of Jinja templates."""
+    for file in sorted(folder.glob("*.html")):
+        with file.open("rb") as source:
+            for _line, _keyword, texts, _comments in babel_extract(source, ["_"], [], {}):
+                text = texts if isinstance(texts, str) else next(iter(texts or ()), None)
+                if isinstance(text, str):
+                    yield text
+
+
+def calls_of(package: Path) -> Iterator[tuple[Path, ast.Call]]:
+    """Every call of ``_()`` in the daemon, or the hub."""
+    for file in sorted(package.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_":
                 yield file, node
@@ -87,7 +97,13 @@ def text_of(call: ast.Call) -> str | None:
 
 def of_daemon() -> set[str]:
     """Every sentence inside ``_()`` in the daemon."""
-    return {text for _file, call in calls_of_daemon() if (text := text_of(call))}
+    return {text for _file, call in calls_of(DAEMON) if (text := text_of(call))}
+
+
+def of_hub() -> set[str]:
+    """Every sentence inside ``_()`` in the hub, its console's templates among them."""
+    in_code = {text for _file, call in calls_of(HUB) if (text := text_of(call))}
+    return in_code | set(of_templates(HUB / "console/templates"))
 
 
 def misused(file: Path, call: ast.Call) -> str | None:
@@ -148,7 +164,10 @@ def all_complaints() -> list[str]:
         found += complaints(file, of_standin())
     for file in DAEMON_TRANSLATIONS.values():
         found += complaints(file, of_daemon())
-    found += [wrong for file, call in calls_of_daemon() if (wrong := misused(file, call))]
+    for file in HUB_TRANSLATIONS.values():
+        found += complaints(file, of_hub())
+    for package in (DAEMON, HUB):
+        found += [wrong for file, call in calls_of(package) if (wrong := misused(file, call))]
     return found
 
 
@@ -162,6 +181,8 @@ def write() -> None:
         _write(file, locale, {text: [] for text in sorted(of_standin())})
     for locale, file in DAEMON_TRANSLATIONS.items():
         _write(file, locale, {text: [] for text in sorted(of_daemon())})
+    for locale, file in HUB_TRANSLATIONS.items():
+        _write(file, locale, {text: [] for text in sorted(of_hub())})
 
 
 def _write(file: Path, locale: str | None, sources: dict[str, Any]) -> None:
