@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import gc
 import ipaddress
 import os
 import threading
@@ -406,6 +407,7 @@ class StripeAPI:
                 stripe.set_app_info("router-os-stripe-payments")
                 if self._session is None:
                     self._session = _http_session(self.base, self._threads)
+                    _exempt_modules_from_collection()
                 client = stripe.StripeClient(
                     key,
                     stripe_version=stripe.api_version,
@@ -458,6 +460,15 @@ def _sdk() -> Any:
     import stripe
 
     return stripe
+
+
+def _exempt_modules_from_collection() -> None:
+    """All modules are loaded now, and stay: 40,000 objects that a full garbage collection would traverse each
+    time while nothing else runs (15 ms on a fast machine).
+    """
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
 
 
 def _http_session(base: str, threads: int) -> Any:
