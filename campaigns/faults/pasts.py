@@ -55,7 +55,7 @@ class Pasts:
         if folder.exists():
             return folder
         making = Path(tempfile.mkdtemp(dir=self._folder))
-        shutil.copytree(await self.get(name), making, dirs_exist_ok=True)
+        shutil.copytree(await self.get(name), making, symlinks=True, dirs_exist_ok=True)
         ledger = await SQLiteLedger.open(making / LEDGER)
         await ledger.write(_years_pass)
         await ledger.close()

@@ -69,7 +69,7 @@ class RouterUnderTest:
         patience_s: float = PATIENCE_S,
         before: "Callable[[RouterUnderTest], Awaitable[dict[str, str]]] | None" = None,
     ) -> None:
-        shutil.copytree(past, folder, dirs_exist_ok=True)
+        shutil.copytree(past, folder, symlinks=True, dirs_exist_ok=True)
         self.past = past
         self.world = World(state=folder)
         self.state = self.world.root / "etc/stripe-payments"
