@@ -1,30 +1,32 @@
 """What is written to flash: for a purchase, from the order to the unlocked feature, and on an idle day.
 
 The daemon's own writes are the kernel's count of the bytes that it caused to be sent to storage
-(`write_bytes` of /proc/PID/io, see proc(5)): whole pages of SQLite's log. To them come those of rpcd, which
-writes the file of features for it. The log is on a tmpfs, as a router's is.
+(`write_bytes` of /proc/PID/io, see proc(5)): whole pages, SQLite's log and its checkpoints included. To
+them come those of rpcd, which writes the file of features for it. The log is on a tmpfs, as a router's is.
 
 The kernel also counts the file system's own pages for whoever made it change them: block bitmaps and extents
 of a log that grows. On an ext4 that other programs write to meanwhile that is 4 to 16 KiB in one purchase of
-four, on one of its own nothing. So the median counts.
+four, on one of its own nothing. So the router gets a file system of its own, in a loop device.
 """
 
 import asyncio
+import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from statistics import median
 
 from campaigns.report import Goal, NotMeasured, Row
 from simulator.world import World
 from stripe_payments.unlocks.worker import SCRIPTS_APART_S
 
 MEMORY = Path("/dev/shm")
+IMAGE_SIZE = "64M"
 PRICE = "price_premium_onetime"
 FEATURE = "remote_backup_daily"
-PURCHASES = 5
+PURCHASES = 4
 POLLS_A_DAY = 96
 POLL_S = 900
 QUIET_S = 2.0
@@ -69,21 +71,31 @@ class _FeaturesFile:
 @asynccontextmanager
 async def _world(folder: Path, environment: dict[str, str] | None = None) -> AsyncIterator[World]:
     memory = Path(tempfile.mkdtemp(prefix="bench-", dir=MEMORY))
+    image, state = memory / "flash.img", folder / "state"
+    state.mkdir(parents=True)
+    _run("truncate", "--size", IMAGE_SIZE, str(image))
+    _run("mkfs.ext4", "-q", str(image))
+    _run("mount", "-o", "loop", str(image), str(state))
     try:
-        (folder / "router").mkdir(parents=True)
-        (folder / "router/var").symlink_to(memory)
-        async with World(state=folder, webhooks=False, environment=environment) as world:
+        (state / "router").mkdir()
+        (state / "router/var").symlink_to(memory)
+        async with World(state=state, webhooks=False, environment=environment) as world:
             yield world
     finally:
+        _run("umount", "--lazy", str(state))
         shutil.rmtree(memory, ignore_errors=True)
 
 
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
 async def _purchases(world: World) -> float:
-    """Bytes a purchase, the median of a few."""
+    """Bytes a purchase, on the average of a few: what SQLite writes back later is in it."""
     pid = world.daemon.pid or 0
     features = _FeaturesFile(world.root / "etc/config/stripe-features")
     watching = asyncio.create_task(features.watch())
-    written: list[int] = []
+    total = 0
     try:
         for _ in range(PURCHASES):
             before = _written(pid) + features.written
@@ -92,10 +104,10 @@ async def _purchases(world: World) -> float:
             await world.pay(session)
             await world.wait_until(lambda: world.unlocked(FEATURE))
             await asyncio.sleep(QUIET_S)
-            written.append(_written(pid) + features.written - before)
+            total += _written(pid) + features.written - before
             await world.bus.call("stripe-payments", "refund", {"payment_id": session})
             await asyncio.sleep(APART_S)
-        return median(written)
+        return total / PURCHASES
     finally:
         watching.cancel()
 
@@ -113,6 +125,8 @@ async def _idle_day(world: World) -> float:
 def _check() -> None:
     if not MEMORY.is_dir() or not Path("/proc/self/io").exists():
         raise NotMeasured(f"needs a tmpfs at {MEMORY}, and a kernel that counts what a process writes")
+    if os.geteuid() or not Path("/dev/loop-control").exists() or not shutil.which("mkfs.ext4"):
+        raise NotMeasured("needs root, loop devices and mkfs.ext4: a file system of its own")
 
 
 async def purchase_kib(folder: Path, environment: dict[str, str]) -> float:
@@ -123,7 +137,7 @@ async def purchase_kib(folder: Path, environment: dict[str, str]) -> float:
 
 
 async def measure(folder: Path) -> AsyncIterator[Row]:
-    """The daemon and rpcd, on this machine's disk."""
+    """The daemon and rpcd."""
     _check()
     async with _world(folder / "flash") as world:
         purchase = await _purchases(world) / 1024
