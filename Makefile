@@ -100,7 +100,7 @@ faults: $(VENV)/.dev have-gcc
 bench: $(VENV)/.dev
 	$(VENV)/bin/python -m campaigns bench
 
-attack: $(VENV)/.dev have-chromium
+attack: $(VENV)/.dev have-chromium have-postgresql
 	$(VENV)/bin/python -m campaigns attack $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(ONLY),--only $(ONLY))
 

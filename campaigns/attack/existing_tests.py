@@ -28,6 +28,7 @@ TESTS = (
     "tests/unit/stripe_payments/stripe_api/test_webhook_signature.py",
     "tests/unit/stripe_payments/foundations/test_log.py",
     "tests/flows/test_http_api.py",
+    "tests/hub/test_hostile_router.py",
     "tests/luci/test_transactions.py::test_the_file_holds_everything_and_no_formula",
 )
 WITH_OPENWRT = (

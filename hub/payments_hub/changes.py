@@ -24,6 +24,8 @@ __all__ = ["Changes", "listen"]
 _log = Log("changes")
 
 _LOOK_EVERY_S: Final = 5.0
+_WAITERS: Final = 4
+"""Of one account: its router waits once, or twice after a lost connection."""
 
 
 class Changes:
@@ -36,7 +38,11 @@ class Changes:
         await listen(self._database, CHANGED, self._changed)
 
     async def wait(self, account: str, version: int, seconds: float) -> None:
-        """Return when the account's version is another one, or after so many seconds."""
+        """Return when the account's version is another one, or after so many seconds; at once where several
+        wait already.
+        """
+        if len(self._waiting.get(account, ())) >= _WAITERS:
+            return
         async with self._event(account) as changed:
             deadline = asyncio.get_running_loop().time() + seconds
             while (left := deadline - asyncio.get_running_loop().time()) > 0:

@@ -72,7 +72,7 @@ class Database:
         finally:
             await requests.close()
             await asyncio.to_thread(accounts.close)
-            database._threads.shutdown(wait=False)
+            await asyncio.to_thread(database._threads.shutdown)
 
     async def in_thread(
         self, function: Callable[..., _T], *arguments: object, undo: Callable[[_T], None] | None = None

@@ -31,6 +31,7 @@ _ALPHABET: Final = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
 """Of codes that people type: nothing that looks like something else."""
 _CODE_LENGTH: Final = 20
 """97 bits."""
+_LONGEST_CODE: Final = 64
 _CLONE: Final = "clone"
 
 
@@ -56,6 +57,11 @@ def new_secret() -> str:
 def is_secret(text: object) -> bool:
     """Whether it has the shape of a credential."""
     return isinstance(text, str) and _SECRET.fullmatch(text) is not None
+
+
+def is_code(text: object) -> bool:
+    """Whether it may be a code as people type it."""
+    return isinstance(text, str) and 0 < len(text) <= _LONGEST_CODE and text.isprintable()
 
 
 def _new_code() -> str:

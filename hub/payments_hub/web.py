@@ -16,7 +16,7 @@ from typing import Any, Final
 import psycopg
 from psycopg_pool import PoolTimeout
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -25,7 +25,7 @@ from payments_hub.background import run_all
 from payments_hub.errors import HubError
 from payments_hub.hub import Hub
 from payments_hub.methods import Methods, view
-from payments_hub.routers import Router, is_secret
+from payments_hub.routers import Router, is_code, is_secret
 from payments_hub.statements import AUDIENCE
 from stripe_payments.bus_api import api
 from stripe_payments.errors import PaymentError
@@ -52,6 +52,12 @@ _ENROLLMENT_EVERY_S: Final = 60.0
 """By address: a household enrols one router."""
 _BAD_CREDENTIALS: Final = 60
 _BAD_CREDENTIAL_EVERY_S: Final = 1.0
+_REQUESTS: Final = 240
+_REQUEST_EVERY_S: Final = 0.5
+"""By router: a page that a buyer waits at sends two in a second."""
+_ROUTERS_COUNTED: Final = 10_000
+_BODY_S: Final = 20.0
+"""Seconds in which a body has to arrive."""
 
 _Handler = Callable[["_Calls", Request], Awaitable[Response]]
 
@@ -84,11 +90,13 @@ def create_app(hub: Hub) -> Starlette:
         ("GET", "/healthz", _Calls.health),
         ("GET", "/readyz", _Calls.ready),
     ]
-    return Starlette(
+    app = Starlette(
         routes=[Route(path, calls.answering(handler), methods=[verb]) for verb, path, handler in routes],
         lifespan=lifespan,
         exception_handlers={404: _unknown("not_found"), 405: _unknown("method_not_allowed")},
     )
+    app.router.redirect_slashes = False  # the address would be made from the caller's Host
+    return app
 
 
 class _Calls:
@@ -100,6 +108,7 @@ class _Calls:
         self._seen: set[str] = set()
         self._enrollments = RateLimit(burst=_ENROLLMENTS, refill_s=_ENROLLMENT_EVERY_S)
         self._bad_credentials = RateLimit(burst=_BAD_CREDENTIALS, refill_s=_BAD_CREDENTIAL_EVERY_S)
+        self._requests = RateLimit(burst=_REQUESTS, refill_s=_REQUEST_EVERY_S, capacity=_ROUTERS_COUNTED)
 
     def answering(self, handler: _Handler) -> Callable[[Request], Awaitable[Response]]:
         """The handler, with its errors as responses."""
@@ -142,13 +151,16 @@ class _Calls:
         secret, code = given.get("secret"), given.get("code")
         if not is_secret(secret):
             raise PaymentError("invalid_argument", argument="secret")
-        if code is not None and not (isinstance(code, str) and 0 < len(code) <= 64):
+        if code is not None and not is_code(code):
             raise PaymentError("invalid_argument", argument="code")
         texts = {name: given.get(name) for name in ("board", "version")}
         for name, value in texts.items():
             if not isinstance(value, str) or not value.isprintable() or len(value) > 128:
                 raise PaymentError("invalid_argument", argument=name)
-        router = await self._hub.routers.enroll(str(secret), code, str(texts["board"]), str(texts["version"]))
+        given_code = None if code is None else str(code)
+        router = await self._hub.routers.enroll(
+            str(secret), given_code, str(texts["board"]), str(texts["version"])
+        )
         return JSONResponse({"router_id": router}, 201)
 
     async def state(self, request: Request) -> Response:
@@ -225,9 +237,9 @@ class _Calls:
         if wait := self._bad_credentials.take(router.id):
             raise PaymentError("rate_limited", retry_after=wait)
         code = (await _json(request)).get("code")
-        if not isinstance(code, str) or not 0 < len(code) <= 64:
+        if not is_code(code):
             raise PaymentError("invalid_argument", argument="code")
-        moved = await self._hub.routers.recover(router, code)
+        moved = await self._hub.routers.recover(router, str(code))
         return JSONResponse({"router_id": moved.id})
 
     # -- others -----------------------------------------------------------------------------------
@@ -285,6 +297,8 @@ class _Calls:
             if error.http_status == 401 and (wait := self._bad_credentials.take(_address(request))):
                 raise PaymentError("rate_limited", retry_after=wait) from error
             raise
+        if wait := self._requests.take(router.id):
+            raise PaymentError("rate_limited", retry_after=wait)
         self._seen.add(router.id)
         return router
 
@@ -342,10 +356,14 @@ def _failed(status: int, body: Mapping[str, Any], retry_after: object) -> Respon
 
 async def _body(request: Request, limit: int) -> bytes:
     received = bytearray()
-    async for chunk in request.stream():
-        received += chunk
-        if len(received) > limit:
-            raise PaymentError("body_too_large")
+    try:
+        async with asyncio.timeout(_BODY_S):
+            async for chunk in request.stream():
+                received += chunk
+                if len(received) > limit:
+                    raise PaymentError("body_too_large")
+    except (TimeoutError, ClientDisconnect):
+        raise PaymentError("timeout") from None
     return bytes(received)
 
 
