@@ -8,14 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
+from payments_hub.audit import recorded
 from payments_hub.catalog import CatalogError, parse
-from payments_hub.command_line import AsJson, config, fail, run, show, with_hub
+from payments_hub.command_line import AsJson, actor, config, fail, run, show, with_hub
 from payments_hub.console import create_console
 from payments_hub.database import migrate as migrate_database
 from payments_hub.hub import Hub
 from payments_hub.listeners import serve_both, server
 from payments_hub.operator_commands import operators
 from payments_hub.router_commands import codes, routers
+from payments_hub.setup_commands import add_setup
 from payments_hub.statements import rotate_keys
 from payments_hub.web import create_app
 from stripe_payments.log import set_up
@@ -31,6 +33,7 @@ app.add_typer(codes, name="codes")
 app.add_typer(operators, name="operators")
 app.add_typer(catalog, name="catalog")
 app.add_typer(keys, name="keys")
+add_setup(app)
 
 
 @app.command()
@@ -98,7 +101,8 @@ def apply_catalog(file: Path, dry_run: bool = False, replace: bool = False, as_j
         reply = await provisioner.provision(dry_run=dry_run, replace=replace)
         if not dry_run:
             prices = {row["id"]: row["price_id"] for row in reply["prices"] if row["price_id"]}
-            reply["version"] = await hub.catalogs.apply(document, prices)
+            async with recorded(hub.database, actor(), "apply_catalog"):
+                reply["version"] = await hub.catalogs.apply(document, prices)
         return reply
 
     reply = with_hub(apply, as_json=as_json)

@@ -26,7 +26,7 @@ from payments_hub.operations import Operations
 from payments_hub.texts import _, language
 from stripe_payments.errors import PaymentError
 
-__all__ = ["AsJson", "config", "fail", "locale", "operate", "run", "show", "table", "with_hub"]
+__all__ = ["AsJson", "actor", "config", "fail", "locale", "operate", "run", "show", "table", "with_hub"]
 
 _T = TypeVar("_T")
 
@@ -66,7 +66,7 @@ def with_hub(do: Callable[[Hub], Awaitable[_T]], *, as_json: bool = False) -> _T
 
 def operate(do: Callable[[Operations], Awaitable[_T]], *, as_json: bool = False) -> _T:
     """Run an operation; the audit log names the user of this shell."""
-    return with_hub(lambda hub: do(Operations(hub, _actor())), as_json=as_json)
+    return with_hub(lambda hub: do(Operations(hub, actor())), as_json=as_json)
 
 
 def run(work: Coroutine[Any, Any, _T], *, as_json: bool = False) -> _T:
@@ -120,7 +120,7 @@ def fail(message: str, hint: str = "", *, code: str = "failed", as_json: bool = 
     raise typer.Exit(1)
 
 
-def _actor() -> str:
+def actor() -> str:
     """Who uses the shell; behind sudo, who called it."""
     try:
         user = os.environ.get("SUDO_USER") or getpass.getuser()

@@ -17,10 +17,11 @@ from typing import Any, Final, TypeAlias, TypeVar
 import psycopg
 from alembic import command
 from alembic.config import Config as AlembicConfig
+from alembic.script import ScriptDirectory
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from sqlalchemy.engine import make_url
 
-__all__ = ["OPEN_AT_ONCE", "VIEWED_AT_ONCE", "Async", "Database", "Row", "migrate"]
+__all__ = ["OPEN_AT_ONCE", "VIEWED_AT_ONCE", "Async", "Database", "Row", "migrate", "schema_revisions"]
 
 _T = TypeVar("_T")
 
@@ -97,8 +98,25 @@ def migrate(url: str) -> None:
     """Bring the schema to this version; two at the same time wait for each other. Safe while instances of the
     version before still run: a migration only adds.
     """
-    settings = AlembicConfig()
-    settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    settings = _migrations()
     address = make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
     settings.attributes["url"] = address
     command.upgrade(settings, "head")
+
+
+def schema_revisions(url: str) -> tuple[str | None, str]:
+    """The revision of the database, None before the first migration, and the newest that this version has."""
+    with psycopg.connect(url, connect_timeout=int(_PATIENCE_S)) as connection:
+        held = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
+        row = None
+        if held is not None and held[0] is not None:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    newest = ScriptDirectory.from_config(_migrations()).get_current_head()
+    assert newest is not None, "there are migrations"
+    return row[0] if row is not None else None, newest
+
+
+def _migrations() -> AlembicConfig:
+    settings = AlembicConfig()
+    settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return settings

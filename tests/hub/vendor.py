@@ -230,12 +230,18 @@ async def eventually(holds: Callable[[], Awaitable[Any]], what: str) -> Any:
     return found
 
 
+async def request_stripe(cloud: StripeCloud, method: str, path: str, **params: Any) -> Any:
+    """A request of the vendor's own to Stripe; the response's body."""
+    client: Any = StripeClient(KEY, base_addresses={"api": cloud.url})
+    return (await asyncio.to_thread(client.raw_request, method, f"/v1/{path}", **params)).data
+
+
 async def _register(cloud: StripeCloud, url: str) -> str:
     """Register a webhook endpoint; its secret."""
-    client: Any = StripeClient(KEY, base_addresses={"api": cloud.url})
-    params = {"url": url, "enabled_events": sorted(EVENT_TYPES)}
-    made = await asyncio.to_thread(client.raw_request, "post", "/v1/webhook_endpoints", **params)
-    return str(made.data["secret"])
+    events = sorted(EVENT_TYPES)
+    return str(
+        (await request_stripe(cloud, "post", "webhook_endpoints", url=url, enabled_events=events))["secret"]
+    )
 
 
 def free_port() -> int:

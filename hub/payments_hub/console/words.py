@@ -66,6 +66,7 @@ WORDS: Final[Mapping[str, Text]] = {
 }
 
 ACTIONS: Final[Mapping[str, Text]] = {
+    "apply_catalog": _("applied a catalog"),
     "create": _("prepared a router"),
     "create_code": _("created an enrollment code"),
     "create_operator": _("created an operator"),
