@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -59,7 +60,7 @@ class Watchdog:
                 faulthandler.dump_traceback_later(patience, exit=True, file=sys.stderr)
                 if started and self._sign_of_life is not None:
                     with suppress(OSError):  # a full tmpfs: then the daemon runs without this protection
-                        self._sign_of_life.write_text(f"{time.monotonic_ns()}\n")
+                        _overwrite(self._sign_of_life, f"{time.monotonic_ns():020}\n".encode())
                 await asyncio.sleep(min(_BEAT_S, self._patience_s / 4))
         finally:
             faulthandler.cancel_dump_traceback_later()
@@ -69,3 +70,14 @@ class Watchdog:
         if self._sign_of_life is not None:
             with suppress(OSError):
                 self._sign_of_life.unlink()
+
+
+def _overwrite(path: Path, heartbeat: bytes) -> None:
+    """Each is as long as the one before: nothing is truncated. A daemon that is stopped beside an empty file
+    would never be ended.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, heartbeat)
+    finally:
+        os.close(descriptor)

@@ -101,12 +101,53 @@ async def test_a_running_daemon_writes_heartbeats_and_a_stopped_one_none(
         assert not alive.exists()
 
 
+WITHOUT_ROOM = """
+import asyncio, resource, sys
+from pathlib import Path
+from stripe_payments.watchdog import Watchdog
+
+async def main():
+    alive = Path(sys.argv[1])
+    beats = 0
+
+    def ready():
+        nonlocal beats
+        beats += 1
+        return True
+
+    watching = asyncio.create_task(Watchdog(alive, patience_s=60.0).keep(ready))
+    while beats < 1:
+        await asyncio.sleep(0)
+    before = alive.read_text()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    while beats < 3:
+        await asyncio.sleep(0.05)
+    print(before != "", alive.read_text() == before)
+    watching.cancel()
+
+asyncio.run(main())
+"""
+
+
+def test_a_heartbeat_replaces_the_last_one_without_an_empty_file_between(tmp_path: Path) -> None:
+    """`watch.sh` sees no daemon where the file is empty, and one that was stopped then is never ended."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_ROOM, str(tmp_path / "alive")],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "daemon")},
+    )
+    assert (done.stdout, done.stderr) == ("True True\n", "")
+
+
 LIVING = """
 import sys, time
-number = 0
+from pathlib import Path
+from stripe_payments.watchdog import _overwrite
 while True:
-    open(sys.argv[1], "w").write(f"{number}\\n")
-    number += 1
+    _overwrite(Path(sys.argv[1]), f"{time.monotonic_ns():020}\\n".encode())
     time.sleep(0.2)
 """
 WORLD = """
@@ -151,6 +192,7 @@ def test_a_process_without_heartbeats_is_killed(shell: list[str], tmp_path: Path
         text=True,
         timeout=PATIENCE_S * 3,
         check=False,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "daemon")},
     )
     assert done.stdout.splitlines() == [
         "left alone while it lives",
