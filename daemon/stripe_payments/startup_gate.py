@@ -110,9 +110,13 @@ class StartupGate:
         return self._refusal
 
     def overdue(self) -> PaymentError:
-        """The error of a call that has reached its limit: `stripe_unreachable` if Stripe is silent."""
-        if self._parts is not None and self._parts.stripe.silent_s() >= SILENT_S:
-            return PaymentError("stripe_unreachable", reason="timeout")
+        """The error of a call that has reached its limit: `stripe_unreachable` if Stripe is silent or did not
+        answer the last request, which is being retried.
+        """
+        if self._parts is not None:
+            stripe = self._parts.stripe
+            if stripe.silent_s() >= SILENT_S or stripe.state.status == "unreachable":
+                return PaymentError("stripe_unreachable", reason="timeout")
         return PaymentError("timeout")
 
     @property

@@ -162,12 +162,12 @@ def translate(error: StripeError, now: int | None) -> PaymentError:
     headers = error.headers or (error.json_body if isinstance(error.json_body, Mapping) else None)
     if isinstance(error, stripe.RateLimitError) or error.http_status == 429:
         return PaymentError("rate_limited", **facts, retry_after=retry_after(headers, now))
+    if facts["stripe_code"] == "idempotency_key_in_use":
+        # an earlier request with this key, whose response was too late for us, is still in progress; it is a
+        # 409, which the SDK raises as APIError
+        return PaymentError("stripe_unreachable", **{**facts, "reason": "timeout"})
     if isinstance(error, stripe.IdempotencyError):
-        code = facts["stripe_code"] or "idempotency_error"
-        facts["stripe_code"] = code
-        if code == "idempotency_key_in_use":
-            # an earlier request with this key, whose response was too late for us, is still in progress
-            return PaymentError("stripe_unreachable", **{**facts, "reason": "timeout"})
+        facts["stripe_code"] = facts["stripe_code"] or "idempotency_error"
         return PaymentError("stripe_error", **facts)
     if error.http_status is not None and error.http_status >= 500:
         facts["replayed"] = _header(headers, "idempotent-replayed") == "true"

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from stripe_payments import startup_gate
+from stripe_payments.billing import checkout_sessions
 from stripe_payments.http_api import routing
 from tests.unit.stripe_payments.harness import ONETIME, Harness, Reply, Shop
 
@@ -94,3 +95,19 @@ async def test_a_silent_stripe_is_named_in_time(
     assert reply.error == expected
     refusal = await shop.harness.refusal("create_checkout_session", price_id=ONETIME)
     assert refusal["code"] == expected[1]
+
+
+@pytest.mark.parametrize(("retries", "call_timeout_s"), [(0, 25.0), (5, 0.5)])
+async def test_a_request_that_stripe_still_works_on_is_a_silent_stripe(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, retries: int, call_timeout_s: float
+) -> None:
+    """The second click meets the first one's key in use (409): no sentence of Stripe's reaches the buyer."""
+    monkeypatch.setattr(routing, "CALL_TIMEOUT_S", call_timeout_s)
+    monkeypatch.setattr(checkout_sessions, "KEY_IN_USE_RETRIES", retries)
+    parts = await shop.harness.parts()
+    for name, value in (("_timeout", (10.0, 0.3)), ("_retries", 0), ("_client", None)):
+        monkeypatch.setattr(parts.stripe, name, value)
+    shop.stripe.set_faults(latency_ms=5000, count=1, method="POST", path="/v1/checkout/sessions")
+    for _ in range(2):
+        reply = await create(shop.harness, {"price_id": ONETIME})
+        assert reply.error == (502, "stripe_unreachable")
