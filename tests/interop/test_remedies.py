@@ -10,8 +10,13 @@ import pytest
 
 from tests.interop.openwrt import free_port
 from tests.interop.remedies import APPLY, BREAKS, COMMAND
-from tests.interop.world import OpenWrtWorld
+from tests.interop.world import SERVICE, OpenWrtWorld
 from ubus_py import CallTimeout, StatusError
+
+OWN_MOUNT = (
+    "mkdir /tmp/small; mount -t tmpfs -o size=4m,mode=755 small /tmp/small; cp -a {folder}/. /tmp/small; "
+    "mount --move /tmp/small {folder}"
+)
 
 
 async def finding(world: OpenWrtWorld, name: str) -> dict[str, Any]:
@@ -94,16 +99,45 @@ async def test_without_ucode_mod_socket_luci_and_the_gateway_serve_and_check_say
     assert (await finding(world, "gateway"))["severity"] == "ok"
 
 
-async def test_a_full_tmp_is_named_and_heals(world: OpenWrtWorld) -> None:
-    await asyncio.to_thread(
-        world.openwrt.sh, "mount -o remount,size=4m /tmp; cat /dev/zero >/tmp/filler 2>/dev/null || :"
-    )
+FULL: dict[str, tuple[str, str]] = {
+    "/tmp": ("mount -o remount,size=4m /tmp", "changes cannot be passed to UCI"),
+    "/etc": (OWN_MOUNT.format(folder="/etc"), "cannot be stored"),
+    "/etc/config": (OWN_MOUNT.format(folder="/etc/config"), "/etc/config is full"),
+}
+"""By the file system that has no free byte: what makes it small, and what the check says."""
+
+
+@pytest.mark.parametrize("folder", FULL)
+async def test_a_full_file_system_is_named_and_heals(world: OpenWrtWorld, folder: str) -> None:
+    """The hint's last command names what fills it; that is deleted."""
+    small, says = FULL[folder]
+    await asyncio.to_thread(world.openwrt.sh, f"{small}; cat /dev/zero >{folder}/filler 2>/dev/null || :")
     found = await finding(world, "storage")
-    assert (found["severity"], "/tmp is full" in found["detail"]) == ("error", True)
-    fullest = await asyncio.to_thread(world.openwrt.sh, found["hint"].rpartition("/tmp; ")[2])
-    largest = re.findall(r"/tmp/\S+", fullest)[-1]
+    assert (found["severity"], says in found["detail"]) == ("error", True), found
+    commands = found["hint"].partition("see: ")[2]
+    shown = await asyncio.to_thread(world.openwrt.sh, commands)
+    largest = re.findall(rf"{folder}/\S+", shown)[-1]
+    assert largest == f"{folder}/filler"
     await asyncio.to_thread(world.openwrt.sh, f"rm {largest}")
     assert (await finding(world, "storage"))["severity"] == "ok"
+
+
+async def test_a_router_that_starts_with_a_read_only_state_says_so_and_heals(world: OpenWrtWorld) -> None:
+    """As after a boot with a failing flash: the daemon runs, and `check` names the remedy."""
+    folder, service = "/etc/stripe-payments", "service stripe-payments"
+    await world.daemon.stop()
+    await asyncio.to_thread(
+        world.openwrt.wait_until, lambda: world.openwrt.pid_of(SERVICE, "daemon") is None, "it has stopped"
+    )
+    read_only = f"{OWN_MOUNT.format(folder=folder)}; mount -o remount,ro {folder}; {service} start"
+    await asyncio.to_thread(world.openwrt.sh, f"{read_only}; ubus -t 20 wait_for stripe-payments")
+    await follow(world, "storage", f"{folder} is read-only")
+
+    async def works() -> bool:
+        return bool((await finding(world, "ledger"))["severity"] == "ok")
+
+    await world.wait_until(works)
+    await world.bus.call("stripe-payments", "grant", {"feature": "phone_support"})
 
 
 async def test_a_slow_script_is_named(world: OpenWrtWorld) -> None:

@@ -115,5 +115,9 @@ def _full(folder: str, mount: str) -> Finding:
     return Finding(
         "error",
         _("{folder} is full: settings and features cannot be stored.", folder=folder),
-        _("Remove unused packages or files; see: df -h {mount}; du -ah {folder}", mount=mount, folder=folder),
+        _(
+            "Remove unused packages or files; see: df -h {mount}; du -ax {place} | sort -n | tail",
+            mount=mount,
+            place="/overlay" if mount == "/" else mount,  # "/" has the files of the image, too
+        ),
     )
