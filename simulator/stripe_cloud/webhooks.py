@@ -41,7 +41,7 @@ KEPT = 1_000
 @dataclass
 class Delivery:
     """One event for one endpoint.  `state`: pending, delivered, failed (given up), dropped (by a fault),
-    canceled.
+    canceled. `next_attempt` is None while an attempt is under way: when the next one is due is not known yet.
     """
 
     id: str
@@ -165,7 +165,7 @@ class WebhookSender:
             for delivery in self._deliveries:
                 due = delivery.next_attempt is not None and delivery.next_attempt <= now
                 if due and delivery.state == "pending" and not delivery.in_flight:
-                    delivery.in_flight = True
+                    delivery.in_flight, delivery.next_attempt = True, None
                     self._spawn(self._attempt(delivery))
             if self._held and asyncio.get_running_loop().time() >= self._hold_until:
                 held, self._held = self._held[::-1], []
