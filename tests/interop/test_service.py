@@ -69,9 +69,10 @@ async def test_no_secret_where_procd_shows_it(world: OpenWrtWorld) -> None:
 
 async def test_a_missing_user_is_refused_with_words(world: OpenWrtWorld) -> None:
     openwrt = world.openwrt
+    # first, because a trigger of procd (an interface that came up 3 s ago) may call `reload` at any moment
+    openwrt.sh("sed -i '/^stripe-payments:/d' /etc/passwd")
     openwrt.sh(f"{INIT} stop")
     await until(world, lambda: world.openwrt.pid_of(SERVICE, "daemon") is None, "it has stopped")
-    openwrt.sh("sed -i '/^stripe-payments:/d' /etc/passwd")
     refused = openwrt.run(INIT, "start")
     assert refused.returncode == 1
     assert "no user" in refused.stderr
