@@ -32,6 +32,7 @@ class World:
     end, if None. `webhooks`: whether the router's webhook address is registered at Stripe.
     `configured`: whether the router has its keys already (False: as it comes out of the box).
     `stripe`: another world's, already running, for a second router on the same account.
+    `seller_socket`: false for a daemon that is older than the seller's socket.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class World:
         respawn: bool = False,
         environment: dict[str, str] | None = None,
         stripe: StripeCloud | None = None,
+        seller_socket: bool = True,
     ) -> None:
         self._host = host
         self._front_port = front_port
@@ -68,6 +70,7 @@ class World:
         self.bus = Client(str(self.bus_path))
         self._respawn = respawn
         self._environment = environment or {}
+        self._seller_socket = seller_socket
         self._daemon: DaemonProcess | None = None
 
     @property
@@ -124,7 +127,7 @@ class World:
             log=self.root / "var/log/stripe-payments.log",
             environment={"STRIPE_API_BASE": self.stripe.url, **self._environment},
             respawn=self._respawn,
-            private=self.private,
+            private=self.private if self._seller_socket else None,
         )
 
     async def stop(self) -> None:

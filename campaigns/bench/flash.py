@@ -14,7 +14,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -69,7 +69,7 @@ class _FeaturesFile:
 
 
 @asynccontextmanager
-async def _world(folder: Path, environment: dict[str, str] | None = None) -> AsyncIterator[World]:
+async def _world(folder: Path, open_world: Callable[..., World] = World) -> AsyncIterator[World]:
     memory = Path(tempfile.mkdtemp(prefix="bench-", dir=MEMORY))
     image, state = memory / "flash.img", folder / "state"
     state.mkdir(parents=True)
@@ -79,7 +79,7 @@ async def _world(folder: Path, environment: dict[str, str] | None = None) -> Asy
     try:
         (state / "router").mkdir()
         (state / "router/var").symlink_to(memory)
-        async with World(state=state, webhooks=False, environment=environment) as world:
+        async with open_world(state=state, webhooks=False) as world:
             yield world
     finally:
         _run("umount", "--lazy", str(state))
@@ -129,10 +129,10 @@ def _check() -> None:
         raise NotMeasured("needs root, loop devices and mkfs.ext4: a file system of its own")
 
 
-async def purchase_kib(folder: Path, environment: dict[str, str]) -> float:
-    """KiB written for a purchase by the daemon that `environment` chooses."""
+async def purchase_kib(folder: Path, open_world: Callable[..., World]) -> float:
+    """KiB written for a purchase by the daemon of such a world."""
     _check()
-    async with _world(folder, environment) as world:
+    async with _world(folder, open_world) as world:
         return await _purchases(world) / 1024
 
 

@@ -115,23 +115,26 @@ class _Buyer:
 
 @dataclass
 class _Side:
-    """One of the two daemons. `daemon`: its code; the figures are filled in as they are measured."""
+    """One of the two daemons. `daemon`: its code; `older`: it is that of `COMMIT`. The figures are filled in
+    as they are measured.
+    """
 
     daemon: Path
     folder: Path
+    older: bool = False
     latencies: list[float] = field(default_factory=list)
     counts: dict[str, Any] = field(default_factory=dict)
 
     def world(self, name: str, *, counted: bool = False) -> World:
-        path = f"{INSTRUMENTS}:{self.daemon}" if counted else str(self.daemon)
-        environment = {"PYTHONPATH": path}
-        if counted:
-            environment["BENCH_COUNTS"] = str(self._counts_file)
-        return World(state=self.folder / name, environment=environment)
+        if not counted:
+            return self.open_world(state=self.folder / name)
+        environment = {"PYTHONPATH": f"{INSTRUMENTS}:{self.daemon}", "BENCH_COUNTS": str(self._counts_file)}
+        return self.open_world(state=self.folder / name, environment=environment)
 
-    @property
-    def environment(self) -> dict[str, str]:
-        return {"PYTHONPATH": str(self.daemon)}
+    def open_world(self, **options: Any) -> World:
+        return World(
+            **{"environment": {"PYTHONPATH": str(self.daemon)}, "seller_socket": not self.older, **options}
+        )
 
     @property
     def _counts_file(self) -> Path:
@@ -212,7 +215,7 @@ async def _counts(sides: tuple[_Side, _Side]) -> AsyncIterator[Row]:
 async def measure(folder: Path) -> AsyncIterator[Row]:
     """Needs four minutes."""
     older = await asyncio.to_thread(_older_daemon, folder / "older")
-    sides = (_Side(REPOSITORY / "daemon", folder / "ours"), _Side(older, folder / "theirs"))
+    sides = (_Side(REPOSITORY / "daemon", folder / "ours"), _Side(older, folder / "theirs", older=True))
     for side in sides:
         side.folder.mkdir()
     figures = {
@@ -249,16 +252,15 @@ async def _start_and_memory(sides: tuple[_Side, _Side]) -> AsyncIterator[Row]:
     idle: list[float] = []
     used: list[float] = []
     for side in sides:
-        environment = side.environment
-        starts.append(min(await start_and_memory.starts(side.folder / "starts", environment)))
-        idle.append(await start_and_memory.memory_idle(side.folder / "idle", environment))
-        used.append(await start_and_memory.memory_used(side.folder / "used", environment))
+        starts.append(min(await start_and_memory.starts(side.folder / "starts", side.open_world)))
+        idle.append(await start_and_memory.memory_idle(side.folder / "idle", side.open_world))
+        used.append(await start_and_memory.memory_used(side.folder / "used", side.open_world))
     yield _both("start to registered", "s", (starts[0], starts[1]), Goal("<=", 0.3))
     yield _both("memory, idle", "MiB", (idle[0], idle[1]), Goal("<=", 32))
     yield _both("memory, after the first Stripe call", "MiB", (used[0], used[1]), Goal("<=", 50))
 
 
 async def _flash(sides: tuple[_Side, _Side]) -> AsyncIterator[Row]:
-    written = [await flash.purchase_kib(side.folder / "flash", side.environment) for side in sides]
+    written = [await flash.purchase_kib(side.folder / "flash", side.open_world) for side in sides]
     less = Goal("<=", 0.6, of_baseline=True)
     yield _both("flash, written for a purchase", "KiB", (written[0], written[1]), less)

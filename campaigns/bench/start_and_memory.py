@@ -3,15 +3,16 @@
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from campaigns.bench.processes import resident_mib
 from campaigns.report import Goal, Row
 from simulator.world import World
 from ubus_py import Event
 
-Environment = dict[str, str] | None
+OpenWorld: TypeAlias = Callable[..., World]
 
 STARTS = 5
 SETTLE_S = 3.0
@@ -60,26 +61,26 @@ async def measure_memory(folder: Path) -> AsyncIterator[Row]:
     yield Row("memory, after the first Stripe call", used, "MiB", Goal("<=", 50))
 
 
-async def starts(folder: Path, environment: Environment = None) -> list[float]:
-    """Seconds of each of a few starts. `environment`: of the daemon, for one from elsewhere."""
+async def starts(folder: Path, open_world: OpenWorld = World) -> list[float]:
+    """Seconds of each of a few starts. `open_world`: for a daemon from elsewhere."""
     measured = []
-    async with World(state=folder, configured=False, environment=environment) as world:
+    async with open_world(state=folder, configured=False) as world:
         for _ in range(STARTS):
             await world.daemon.stop()
             measured.append(await _start_until_registered(world))
     return measured
 
 
-async def memory_idle(folder: Path, environment: Environment = None) -> float:
+async def memory_idle(folder: Path, open_world: OpenWorld = World) -> float:
     """MiB, of a daemon that has not called Stripe."""
-    async with World(state=folder, configured=False, environment=environment) as world:
+    async with open_world(state=folder, configured=False) as world:
         await asyncio.sleep(SETTLE_S)
         return resident_mib(world.daemon.pid or 0)
 
 
-async def memory_used(folder: Path, environment: Environment = None) -> float:
+async def memory_used(folder: Path, open_world: OpenWorld = World) -> float:
     """MiB, after a checkout session has been created."""
-    async with World(state=folder, environment=environment) as world:
+    async with open_world(state=folder) as world:
         await world.bus.call(
             "stripe-payments",
             "create_checkout_session",
