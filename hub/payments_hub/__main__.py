@@ -14,7 +14,8 @@ from payments_hub.command_line import AsJson, actor, config, fail, run, show, wi
 from payments_hub.console import create_console
 from payments_hub.database import migrate as migrate_database
 from payments_hub.hub import Hub
-from payments_hub.listeners import serve_both, server
+from payments_hub.listeners import serve_beside, serve_both, server
+from payments_hub.metrics import create_metrics
 from payments_hub.operator_commands import operators
 from payments_hub.router_commands import codes, routers
 from payments_hub.setup_commands import add_setup
@@ -60,14 +61,20 @@ def serve(
 
 
 @app.command()
-def work() -> None:
+def work(
+    metrics_port: Annotated[int | None, typer.Option(help="Serve /metrics, on 127.0.0.1.")] = None,
+) -> None:
     """Work off webhook events and recompute accounts as time passes. Any number of workers may run."""
     settings = config()
     set_up()
 
     async def working() -> None:
         async with Hub.open(settings) as hub:
-            await hub.worker.run()
+            if metrics_port is None:
+                await hub.worker.run()
+            else:
+                metrics = server(create_metrics(hub.database), "127.0.0.1", metrics_port)
+                await serve_beside(hub.worker.run(), metrics)
 
     run(working())
 

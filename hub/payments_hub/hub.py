@@ -15,6 +15,7 @@ from payments_hub.changes import Changes
 from payments_hub.config import Config
 from payments_hub.database import OPEN_AT_ONCE, Database
 from payments_hub.inbox import Inbox
+from payments_hub.metrics import count_stripe_request
 from payments_hub.routers import Routers
 from payments_hub.statements import Signer
 from payments_hub.worker import Worker
@@ -74,6 +75,7 @@ class Hub:
                 config.api_base,
                 threads=_STRIPE_THREADS,
                 budget=StripeBudget(database, limit),
+                on_request=count_stripe_request,
             )
             try:
                 catalogs = Catalogs(database, config.hub_url)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
-__all__ = ["serve_both", "server"]
+__all__ = ["serve_beside", "serve_both", "server"]
 
 
 def server(app: ASGIApp, host: str, port: int) -> uvicorn.Server:
@@ -20,9 +22,14 @@ async def serve_both(first: uvicorn.Server, second: uvicorn.Server | None) -> No
     if second is None:
         await first.serve()
         return
-    beside = asyncio.create_task(second._serve())  # `serve` would take the signals from the first
+    await serve_beside(first.serve(), second)
+
+
+async def serve_beside(work: Coroutine[Any, Any, None], server: uvicorn.Server) -> None:
+    """Serve until other work of the process has ended, or is cancelled."""
+    beside = asyncio.create_task(server._serve())  # `serve` would take the process's signals
     try:
-        await first.serve()
+        await work
     finally:
-        second.should_exit = True
+        server.should_exit = True
         await asyncio.gather(beside, return_exceptions=True)

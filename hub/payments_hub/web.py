@@ -16,6 +16,7 @@ from typing import Any, Final
 import psycopg
 from psycopg_pool import PoolTimeout
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -25,6 +26,7 @@ from payments_hub.background import run_all
 from payments_hub.errors import HubError
 from payments_hub.hub import Hub
 from payments_hub.methods import Methods, view
+from payments_hub.metrics import WEBHOOK_EVENTS, Measured
 from payments_hub.routers import Router, is_code, is_secret
 from payments_hub.statements import AUDIENCE
 from stripe_payments.bus_api import api
@@ -93,6 +95,7 @@ def create_app(hub: Hub) -> Starlette:
     app = Starlette(
         routes=[Route(path, calls.answering(handler), methods=[verb]) for verb, path, handler in routes],
         lifespan=lifespan,
+        middleware=[Middleware(Measured)],
         exception_handlers={404: _unknown("not_found"), 405: _unknown("method_not_allowed")},
     )
     app.router.redirect_slashes = False  # the address would be made from the caller's Host
@@ -252,6 +255,7 @@ class _Calls:
         verify(body, signature, config.webhook_secret, self._hub.clock.now())
         event = read_event(body)
         hint = hint_in(event)
+        result = "ignored"
         if hint is None or hint.type not in EVENT_TYPES:
             _log.debug("event ignored: unused type", event=event.get("id"), type=event.get("type"))
         elif event.get("livemode") is not (self._hub.mode == "live"):
@@ -259,7 +263,9 @@ class _Calls:
         else:
             fresh = await self._hub.inbox.accept(hint)
             message = "event accepted" if fresh else "duplicate event"
+            result = "accepted" if fresh else "duplicate"
             _log.info(message, event=hint.event_id, type=hint.type)
+        WEBHOOK_EVENTS.labels(result).inc()
         return JSONResponse({"received": True})
 
     async def jwks(self, _request: Request) -> Response:

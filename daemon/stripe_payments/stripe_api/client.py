@@ -118,7 +118,8 @@ class StripeAPI:
     Methods take the `kind` of a resource (resources.py) and the parameters that Stripe documents for it;
     every POST has an idempotency key. They raise PaymentError.
 
-    threads: how many requests are sent at the same time; budget: limits them together with other processes.
+    threads: how many requests are sent at the same time; budget: limits them together with other processes;
+    on_request: called in a worker thread after each, with ``ok`` or the error's code, and its seconds.
     """
 
     def __init__(
@@ -132,6 +133,7 @@ class StripeAPI:
         network_retries: int = NETWORK_RETRIES,
         threads: int = THREADS,
         budget: RequestBudget | None = None,
+        on_request: Callable[[str, float], None] | None = None,
     ) -> None:
         if api_base is not None and (problem := api_base_problem(api_base)) is not None:
             raise ValueError(f"STRIPE_API_BASE: {problem}")
@@ -149,6 +151,7 @@ class StripeAPI:
         self._threads = threads
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, "stripe")
         self._budget = budget
+        self._on_request = on_request
         self._calls: set[concurrent.futures.Future[Any]] = set()
         self._state = StripeState("unknown", None)
         self.lacks_search = False
@@ -380,6 +383,7 @@ class StripeAPI:
         finally:
             del self._waiting[threading.get_ident()]
         self._record("ok")
+        self._report("ok", started)
         _log.info("call", call=call, request_id=request_id, ms=_elapsed(started))
         return answer
 
@@ -422,7 +426,12 @@ class StripeAPI:
         if (date := date_header(headers)) is not None:
             self._clock.observe(date)
 
+    def _report(self, outcome: str, started: float) -> None:
+        if self._on_request is not None:
+            self._on_request(outcome, time.monotonic() - started)
+
     def _failed(self, failure: PaymentError, call: str, started: float) -> None:
+        self._report(failure.code, started)
         reason = str(failure.details.get("reason", ""))
         if failure.code in ("stripe_key_invalid", "stripe_key_permission"):
             self._record("unauthorized", failure.code)

@@ -29,6 +29,7 @@ from payments_hub.console.visits import (
 )
 from payments_hub.errors import HubError, VendorError
 from payments_hub.hub import Hub
+from payments_hub.metrics import metrics_route
 from payments_hub.operations import Operations
 from payments_hub.operators import ROLES, Operators
 from payments_hub.texts import Text, _
@@ -85,14 +86,17 @@ def create_console(hub: Hub) -> Starlette:
     async def missing(request: Request, _error: Exception) -> Response:
         return console.error(request, _not_found())
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", start),
+            metrics_route(hub.database),
             Route("/console/style.css", stylesheet),
             *[Route(path, console.page(page, role), methods=[verb]) for verb, path, page, role in pages],
         ],
         exception_handlers={404: missing, 405: missing},
     )
+    app.router.redirect_slashes = False  # the address would be made from the caller's Host
+    return app
 
 
 class _Console:
