@@ -62,6 +62,8 @@ class Operations:
         catalog = await self._hub.catalogs.current()
         async with self._hub.accounts.view(row["account"]) as account:
             call = view(account, locale)
+            # an account without purchases and grants has no entitlements yet
+            features = {name: Entitlement(name) for name in catalog.settings.features}
             grants = await account.ledger.read(lambda tx: tx.grants.all())
             sources = _sources(account, grants, self._hub.clock.now())
             return {
@@ -76,7 +78,7 @@ class Operations:
                         **_shown(entitlement),
                         "sources": sources.get(name, []),
                     }
-                    for name, entitlement in account.reconciler.state.entitlements.items()
+                    for name, entitlement in {**features, **account.reconciler.state.entitlements}.items()
                 },
                 "grants": await account.grants.list(),
                 **await api["subscriptions"].handler(call),

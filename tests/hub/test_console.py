@@ -239,6 +239,8 @@ async def test_an_administrator_grants_blocks_and_replaces(vendor: Vendor) -> No
     router = await vendor.router()
     here = f"/console/routers/{router.id}"
     async with logged_in(vendor) as browser:
+        form = await browser.open(f"{here}/grant")
+        assert re.findall(r'<option value="(\w+)"', form) == ["backups", "updates", "monitoring"]
         await browser.submit(f"{here}/grant", feature="monitoring", until="2099-01-31", note="<b>gift</b>")
         await unlocks(router, {"monitoring"})
         page = await browser.open(here)
