@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from simulator.router.uci_editor import UciEditor
-from simulator.router.uci_file import Package, UciError, is_name
+from simulator.router.uci_file import Package, UciError, UciParseError, is_name
 from simulator.router.uci_object import describe_package
 from simulator.router.uci_store import NoSuchConfigError, UciStore
 from ubus_py import TABLE, ArgType, Call, Method, Object, Status, StatusError, Value
@@ -71,7 +71,19 @@ class PaymentsUci:
         reply: Reply = {"features": self._sections(FEATURES) or {}}
         if (settings := self._sections(SETTINGS)) is not None:
             reply["settings"] = settings
+        else:
+            reply["malformed"] = self._parse_error(SETTINGS)
         return reply
+
+    def _parse_error(self, config: str) -> str:
+        """The message of the program `uci`."""
+        try:
+            self._store.load(config, staged=False)
+        except UciParseError as error:
+            return f"Parse error ({error.reason}) at line {error.line}"
+        except UciError:
+            pass
+        return ""
 
     def _sections(self, config: str) -> Reply | None:
         """The committed configuration: what is only staged is not active. None where it is malformed."""

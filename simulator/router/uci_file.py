@@ -151,7 +151,9 @@ class _Lines:
         self.at = len(self.text) if end < 0 else end
 
     def error(self, reason: str) -> UciParseError:
-        return UciParseError(reason, self.line)
+        """Of the line that was read; libuci counts none after the last line's end."""
+        at_the_end = self.at >= len(self.text) and self.text.endswith("\n")
+        return UciParseError(reason, max(1, self.line - at_the_end))
 
     def at_line_end(self) -> bool:
         return self.here in ("", "\n")

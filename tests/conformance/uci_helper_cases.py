@@ -347,7 +347,14 @@ CASES: tuple[Case, ...] = (
     Case(
         "settings that are malformed are reported and left as they are",
         (
-            Call("load", {}, answer={"features": LOADED["features"]}),
+            Call(
+                "load",
+                {},
+                answer={
+                    "features": LOADED["features"],
+                    "malformed": "Parse error (EOF with unterminated ') at line 1",
+                },
+            ),
             _store_prices({"price_premium_yearly": "price_1"}, Status.UNKNOWN_ERROR),
         ),
         malformed=("stripe-payments",),

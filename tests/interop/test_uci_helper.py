@@ -197,6 +197,15 @@ async def test_the_configurations_may_have_a_mount_of_their_own(openwrt: OpenWrt
         assert openwrt.sh("uci -q get stripe-payments.price_premium_yearly.price_id") == "price_1\n"
 
 
+async def test_a_product_and_a_feature_of_one_name_are_named(openwrt: OpenWrt, bus: Client) -> None:
+    """libuci reads no file in which a name belongs to two types of section."""
+    path = openwrt.root / "etc/config/stripe-payments"
+    path.write_text("config product 'backup'\n\nconfig feature 'backup'\n")
+    loaded = await bus.call(HELPER, "load", {})
+    reason = "section of different type overwrites prior section with same name"
+    assert loaded["malformed"] == f"Parse error ({reason}) at line 3"
+
+
 async def test_sections_without_a_name_survive(openwrt: OpenWrt, bus: Client) -> None:
     path = openwrt.root / "etc/config/stripe-features"
     notes = "config note\n\tlist line 'a'\n\tlist line 'b'\n\nconfig note\n\toption line 'c'\n\n"

@@ -149,6 +149,8 @@ async def settings_helper(probes: Probes) -> Finding:
         return Finding("error", _("rpcd does not answer."), _HANGING_HINT)
     if "settings" not in loaded:
         name = "/etc/config/stripe-payments"
+        if reason := loaded.get("malformed"):
+            name = f"{name}: {reason}"
         return Finding("error", _("rpcd cannot read the configuration ({name}).", name=name), _MALFORMED_HINT)
     if situation.refusal is None and situation.ledger is not None:
         current = settings_from_uci(sections_of(loaded.get("settings")))

@@ -86,3 +86,10 @@ async def test_a_paid_feature_unlocks_while_a_rollback_is_pending(bus: Bus) -> N
     await bus.call("uci", "apply", ubus_rpc_session=session, rollback=True, timeout=90)
     await bus.call(HELPER, "store", features={"monitoring": FEATURE})
     assert (await bus.call(HELPER, "load"))["features"]["monitoring"]["unlocked"] == "1"
+
+
+async def test_a_product_and_a_feature_of_one_name_are_named(bus: Bus) -> None:
+    bus.write_config("stripe-payments", "config product 'backup'\n\nconfig feature 'backup'\n")
+    loaded = await bus.call(HELPER, "load")
+    reason = "section of different type overwrites prior section with same name"
+    assert loaded["malformed"] == f"Parse error ({reason}) at line 3"

@@ -91,7 +91,7 @@ def test_anonymous_sections_are_called_as_libuci_calls_them() -> None:
         ("config", 1),
         ("config t s x", 1),
         ("config t\n\noption a 'b", 3),
-        ('config t\noption a "b\n', 3),
+        ('config t\noption a "b\n', 2),  # as the real one counts
         ("config t\noption a-b c", 2),
         ("config t\noption a b c", 2),
         ("config t bad-name", 1),

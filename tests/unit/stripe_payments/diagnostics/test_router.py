@@ -219,8 +219,11 @@ async def test_rpcd_is_away_from_the_start(harness: Harness) -> None:
 
 async def test_a_configuration_that_cannot_be_read(harness: Harness) -> None:
     await harness.parts()
-    (harness.root / "etc/config/stripe-payments").write_text("config 'un\n")
-    await finding(harness, "settings_helper", "error", says="cannot read", hint="uci show")
+    path = harness.root / "etc/config/stripe-payments"
+    path.write_text(path.read_text() + "\nconfig product 'backup'\n\nconfig feature 'backup'\n")
+    await finding(harness, "settings_helper", "error", says="section with same name", hint="uci show")
+    path.write_text("config 'un\n")
+    await finding(harness, "settings_helper", "error", says="unterminated ') at line 1", hint="uci show")
 
 
 async def test_a_configuration_that_was_changed_behind_the_daemons_back(harness: Harness) -> None:

@@ -10,8 +10,8 @@
 
 import { cursor } from 'uci';
 import {
-	access, chmod, error, glob, lstat, mkdir, open, readfile, readlink, realpath, rename, rmdir, stat, symlink, unlink,
-	writefile
+	access, chmod, error, glob, lstat, mkdir, open, popen, readfile, readlink, realpath, rename, rmdir, stat, symlink,
+	unlink, writefile
 } from 'fs';
 import { connect } from 'ubus';
 
@@ -75,14 +75,26 @@ function sections(config) {
 	return configuration_exists(config) ? open_configuration(config)?.get_all(link_name(config)) : {};
 }
 
+// Why a configuration is malformed, and in which line. ucode's module keeps only "Parse error" of libuci's message.
+function parse_error(config) {
+	const process = popen(`uci show ${config} 2>&1 >/dev/null`);
+	const message = trim(process?.read('line') ?? '');
+
+	process?.close();
+
+	return match(message, /Parse error.* at line [0-9]+/)?.[0] ?? '';
+}
+
 // The state can be made again, see below, so a malformed one is an empty one. The settings are their author's to
-// correct: they are left out of the reply, and what is unlocked can be read all the same.
+// correct: the reply says what is wrong instead, and what is unlocked can be read all the same.
 function load() {
 	const reply = { features: sections(FEATURES) ?? {} };
 	const settings = sections(SETTINGS);
 
 	if (settings)
 		reply.settings = settings;
+	else
+		reply.malformed = parse_error(SETTINGS);
 
 	return reply;
 }
@@ -428,7 +440,8 @@ function web_servers() {
 
 return {
 	'stripe-payments.uci': {
-		// the committed sections of both configurations, as rpcd's `uci get` shows them; no settings if malformed
+		// the committed sections of both configurations, as rpcd's `uci get` shows them; instead of malformed settings
+		// what is wrong with them: {features, settings} or {features, malformed}
 		load: {
 			call: load
 		},
