@@ -10,7 +10,7 @@ from typing import Any
 
 from . import discounts, paying, presentment, taxes
 from .account import Account
-from .api_errors import Json, invalid
+from .api_errors import Json, invalid, not_simulated
 from .billing import invoicing as invoices
 from .billing import subscriptions
 from .cards import Decline, TestCard, find_card
@@ -75,6 +75,27 @@ def add_tax(account: Account, session: Json) -> None:
     session["amount_total"] = sum(item["amount_total"] for item in items)
 
 
+def _localize(account: Account, session: Json, currency: str) -> bool:
+    """Whether the page shows the prices' own amounts in the buyer's currency: where the session names none.
+
+    https://docs.stripe.com/payments/checkout/localize-prices/manual-currency-prices
+    """
+    behind = account.behind(session["id"])
+    prices = [item["price"] for item in behind["items"]]
+    options = [account.behind(price["id"]).get("currency_options", {}) for price in prices]
+    if behind["params"].get("currency") or not all(currency in amounts for amounts in options):
+        return False
+    if session["discounts"] or any(not item["amount_subtotal"] for item in behind["items"]):
+        raise not_simulated("a discount or a trial in the buyer's currency")
+    for item in behind["items"]:
+        shown = catalog.priced_in(account, item["price"], currency)
+        amount = shown["unit_amount"] * item["quantity"]
+        item.update(currency=currency, amount_subtotal=amount, amount_total=amount)
+    total = sum(item["amount_total"] for item in behind["items"])
+    session.update(currency=currency, amount_subtotal=total, amount_total=total)
+    return True
+
+
 def submit(
     account: Account,
     session: Json,
@@ -86,7 +107,7 @@ def submit(
     authenticated: bool | None = None,
 ) -> Submission:
     """The buyer presses "Pay".  `card`: a test card's number or short name; ignored where nothing is to be
-    paid. `currency`: one that the buyer chose, where Adaptive Pricing offers it.
+    paid. `currency`: the buyer's own, where the prices have an amount in it or Adaptive Pricing offers it.
 
     Raises StripeApiError 400 when the session is not open or the card is none of the test cards.
     """
@@ -103,7 +124,7 @@ def submit(
         )
     details = _customer_details(account, session, email, name)
     add_tax(account, session)
-    if currency is not None and currency != session["currency"]:
+    if currency is not None and currency != session["currency"] and not _localize(account, session, currency):
         if not session["adaptive_pricing"]["enabled"]:
             raise invalid("This Checkout Session has no Adaptive Pricing.", param="currency")
         shown = presentment.details(session["amount_total"] or 0, session["currency"], currency)

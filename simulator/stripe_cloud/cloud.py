@@ -140,7 +140,7 @@ class StripeCloud:
         Returns `{"status": paid|processing|declined|requires_action, "decline_code"?, "code"?, "message"?,
         "session"}`. `challenge`: what happens if the bank asks for 3-D Secure: "complete", "fail", or
         "leave" it open (the status is then requires_action, and calling again with `challenge` answers it).
-        `currency`: the buyer's own, with Adaptive Pricing.
+        `currency`: the buyer's own, with Adaptive Pricing or prices that have an amount in it.
         """
         account = self.live if session_id.startswith("cs_live_") else self.account
         session = account.get("checkout.session", session_id)

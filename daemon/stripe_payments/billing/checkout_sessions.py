@@ -53,53 +53,12 @@ _OPTIONS: Final = {
 }
 """The parameters of a session that come from an option of the settings, with its name."""
 
-_LOCALES: Final = frozenset(
-    [
-        "auto",
-        "bg",
-        "cs",
-        "da",
-        "de",
-        "el",
-        "en",
-        "en-GB",
-        "es",
-        "es-419",
-        "et",
-        "fi",
-        "fil",
-        "fr",
-        "fr-CA",
-        "hi-IN",
-        "hr",
-        "hu",
-        "id",
-        "it",
-        "ja",
-        "ko",
-        "lt",
-        "lv",
-        "ms",
-        "mt",
-        "nb",
-        "nl",
-        "pl",
-        "pt",
-        "pt-BR",
-        "ro",
-        "ru",
-        "sk",
-        "sl",
-        "sv",
-        "th",
-        "tr",
-        "vi",
-        "zh",
-        "zh-HK",
-        "zh-TW",
-    ]
+_STRIPES_LOCALES: Final = (
+    "auto bg cs da de el en en-GB es es-419 et fi fil fr fr-CA hi-IN hr hu id it ja ko lt lv ms mt nb nl "
+    "pl pt pt-BR ro ru sk sl sv th tr vi zh zh-HK zh-TW"
 )
-"""Stripe's own list: stripe.params.checkout.SessionCreateParams.locale"""
+"""stripe.params.checkout.SessionCreateParams.locale"""
+_LOCALES: Final = frozenset(_STRIPES_LOCALES.split())
 
 
 _PINNED: Final = "combine currencies"
@@ -236,7 +195,8 @@ class CheckoutService:
         customer = await self._customers.ensure()
         trial = await self._may_try(price, customer)
         mode: Mode = "payment" if price.interval is None else "subscription"
-        terms = _digest(self._parameters(order, stripe_price, mode, trial=trial))
+        currency = await self._prices.named_currency(price)
+        terms = _digest(self._parameters(order, stripe_price, mode, trial=trial, currency=currency))
         now = self._now()
         for held in await self._ledger.read(lambda tx: tx.checkouts.open()):
             if held.local_id <= self._last_under_other_keys or _terms_of(held) != terms:
@@ -324,7 +284,15 @@ class CheckoutService:
         price = self._settings().price(checkout.price_alias)
         if trial is None:
             trial = price is not None and await self._may_try(price, customer)
-        params = self._parameters(_order_of(checkout), checkout.price_id, checkout.mode, trial=trial)
+        try:
+            currency = await self._prices.named_currency(price) if price is not None else None
+        except PaymentError as error:
+            if error.code == "price_unavailable":  # not sold any more
+                await self._mark(checkout, "failed")
+            raise
+        params = self._parameters(
+            _order_of(checkout), checkout.price_id, checkout.mode, trial=trial, currency=currency
+        )
         if (terms := _digest(params)) != _terms_of(checkout):
             # the settings changed since it was recorded: a key is good for one request only
             return await self._finish(await self._record_again(checkout, terms), trial=trial)
@@ -377,9 +345,11 @@ class CheckoutService:
         return updated[0]
 
     def _parameters(
-        self, order: _Order, stripe_price: str, mode: Mode, *, trial: bool
+        self, order: _Order, stripe_price: str, mode: Mode, *, trial: bool, currency: str | None
     ) -> SessionCreateParams:
-        """The request but for the customer. `trial`: whether this router may still have a free trial."""
+        """The request but for the customer. `trial`: whether this router may still have a free trial;
+        `currency`: see `PriceIds.named_currency`.
+        """
         settings = self._settings()
         price = settings.price(order.price_alias)
         item = price.of if price is not None else ""
@@ -395,6 +365,8 @@ class CheckoutService:
             "locale": order.locale,
             "metadata": metadata,
         }
+        if currency is not None:
+            params["currency"] = currency
         title = sold.title_in(order.locale) if sold is not None else item
         if mode == "subscription":
             params["subscription_data"] = {"metadata": metadata, "description": title}

@@ -123,6 +123,14 @@ class PriceIds:
         """
         return (await self._verified(price)).amounts
 
+    async def named_currency(self, price: Price) -> str | None:
+        """What a Checkout session must name to cost what the shop shows: the page would show the price in the
+        buyer's own currency where it has an amount in that. None if it has no other. Raises as `id_of`.
+
+        https://docs.stripe.com/payments/checkout/localize-prices/manual-currency-prices
+        """
+        return price.currency if len(await self.amounts(price)) > 1 else None
+
     async def _verified(self, price: Price) -> _Verified:
         if (cached := self._cached(price)) is not None:
             return cached

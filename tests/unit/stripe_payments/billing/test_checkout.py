@@ -208,6 +208,40 @@ async def test_a_configured_id_of_another_amount_is_not_sold(engine: Engine) -> 
     assert await charged(engine, ONE_TIME) == (4999, right)
 
 
+@pytest.mark.parametrize("interrupted", [False, True])
+async def test_a_price_with_several_currencies_costs_what_the_shop_shows(
+    engine: Engine, cloud: StripeCloud, interrupted: bool
+) -> None:
+    """Without a currency in the session, Stripe's page has that of the buyer's country."""
+    right = await engine.prices.id_of(engine.settings.prices[ONE_TIME])
+    product = (await engine.stripe.get("price", right))["product"]
+    await at_dashboard(
+        cloud,
+        "/v1/prices",
+        product=product,
+        unit_amount=4999,
+        currency="eur",
+        lookup_key=ONE_TIME,
+        transfer_lookup_key="true",
+        currency_options={"usd": {"unit_amount": 7999}},
+    )
+    engine.prices.invalidate()
+    if interrupted:
+        path = "/v1/checkout/sessions"
+        cloud.set_faults(drop_connection=True, when="after", count=1, method="POST", path=path)
+        assert await code_of(engine.checkouts.create(ONE_TIME, RETURN)) == "stripe_unreachable"
+        engine.prices.invalidate()
+        await engine.checkouts.resume()
+    else:
+        await engine.checkout(ONE_TIME)
+    (session,) = cloud.account.newest_first("checkout.session")
+    with pytest.raises(StripeApiError, match="no Adaptive Pricing"):
+        cloud.pay(session["id"], currency="usd")
+    cloud.pay(session["id"])
+    (charge,) = cloud.account.newest_first("charge")
+    assert (charge["amount"], charge["currency"]) == (4999, "eur")
+
+
 @pytest.mark.parametrize(
     "recurring",
     [
