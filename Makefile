@@ -24,13 +24,14 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
 unexport PIP_USER
 
-.PHONY: help demo test lint faults attack bench fleet soak ipk apk clean format
+.PHONY: help demo test lint faults hub-faults attack bench fleet soak ipk apk clean format
 
 help:
 	@echo 'make demo    a simulated router with a simulated Stripe, in the browser (PORT=8080 STRIPE_PORT=8081 STATE=dir)'
 	@echo 'make test    every test: unit, recorded vectors, fuzz, flows, browser'
 	@echo 'make lint    ruff, mypy --strict, eslint, shellcheck, translations, JSON'
 	@echo 'make faults  what a router may go through, tried at every write: power cuts, bad storage, bad answers; two hours'
+	@echo 'make hub-faults  processes of the hub killed and networks cut while routers buy (RUNS=100 SEED=)'
 	@echo 'make attack  everything that somebody might try against it, as a table (MINUTES=4 SEED= ONLY=names)'
 	@echo 'make bench   timings as ratios, written to build/bench.json'
 	@echo 'make fleet   up to a million routers on one Stripe account, simulated, written to build/fleet.json (DAYS=7)'
@@ -96,6 +97,9 @@ lint: $(VENV)/.dev node_modules/.package-lock.json have-shellcheck
 
 faults: $(VENV)/.dev have-gcc
 	$(VENV)/bin/python -m campaigns faults $(FAULTS)
+
+hub-faults: $(VENV)/.dev have-postgresql
+	$(VENV)/bin/python -m campaigns hub $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.dev
 	$(VENV)/bin/python -m campaigns bench

@@ -16,7 +16,7 @@ from pathlib import Path
 from campaigns.runner import BUILD, Campaign, run
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-NAMES = ("attack", "faults", "soak", "bench", "fleet")
+NAMES = ("attack", "faults", "soak", "bench", "fleet", "hub")
 
 
 def load(name: str) -> Campaign:
@@ -52,7 +52,7 @@ def _say(text: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 if everything held."""
-    sys.path.insert(0, str(REPOSITORY / "daemon"))
+    sys.path[:0] = [str(REPOSITORY / "daemon"), str(REPOSITORY / "hub")]
     campaign, options = _options(arguments)
     parts = list(campaign.short_parts() if options.short else campaign.parts(options))
     logging.disable(campaign.silenced)

@@ -91,7 +91,8 @@ class PostgreSQL:
         shutil.rmtree(self.folder)
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
-        return f"postgresql://{user}@/{database}?host={self.folder}"
+        port = self._settings.get("port", "5432")
+        return f"postgresql://{user}@/{database}?host={self.folder}&port={port}"
 
     def create_database(self, template: str = "template1") -> str:
         """A new database, owned by the user `hub`, which may not go around row-level security; its name."""

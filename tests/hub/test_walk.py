@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
-from stripe import StripeClient
 
 from payments_hub import walk
 from payments_hub.hub import Hub
-from tests.hub.vendor import KEY, Vendor
+from tests.hub.vendor import Vendor, request_stripe
 
 PREMIUM = {"backups", "updates"}
 
@@ -23,12 +20,6 @@ async def lost(database_url: str, tmp_path: Path) -> AsyncIterator[Vendor]:
     """Without deliveries; the worker works where a test lets it."""
     async with Vendor.open(database_url, tmp_path, webhooks=False, working=False) as vendor:
         yield vendor
-
-
-async def at_stripe(vendor: Vendor, verb: str, path: str, **params: Any) -> Any:
-    """What the vendor does in the Dashboard."""
-    client: Any = StripeClient(KEY, base_addresses={"api": vendor.cloud.url})
-    return (await asyncio.to_thread(client.raw_request, verb, path, **params)).data
 
 
 async def walk_all(vendor: Vendor) -> list[str]:
@@ -56,7 +47,7 @@ async def test_a_subscription_that_nobody_announced(lost: Vendor) -> None:
     assert await walk_all(lost) == [], "once a night"
     await next_night(lost)
     assert plan not in await walk_all(lost), "nothing has changed"
-    await at_stripe(lost, "delete", f"/v1/subscriptions/{plan}")
+    await request_stripe(lost.cloud, "delete", f"subscriptions/{plan}")
     await next_night(lost)
     assert plan in await walk_all(lost)
     assert await router.unlocked() == set()
@@ -72,7 +63,7 @@ async def test_a_refund_and_an_open_checkout_that_nobody_announced(
     await router.call("payment_status", payment_id=session)
     paid_later = await other.checkout("lifetime_once")
     (charge,) = [one["id"] for one in lost.cloud.state()["objects"]["charge"]]
-    await at_stripe(lost, "post", "/v1/refunds", charge=charge)
+    await request_stripe(lost.cloud, "post", "refunds", charge=charge)
     lost.cloud.pay(paid_later)
     await next_night(lost)
     await next_night(lost)
@@ -99,12 +90,14 @@ async def test_another_worker_goes_on_where_one_ended(lost: Vendor, monkeypatch:
 
 async def test_subscriptions_to_other_things_are_left_alone(lost: Vendor) -> None:
     """The vendor sells other things with the same Stripe account."""
-    customer = (await at_stripe(lost, "post", "/v1/customers", email="x@example.org"))["id"]
-    price = (await at_stripe(lost, "get", "/v1/prices", lookup_keys=["premium_monthly"]))["data"][0]["id"]
-    await at_stripe(
-        lost,
+    customer = (await request_stripe(lost.cloud, "post", "customers", email="x@example.org"))["id"]
+    price = (await request_stripe(lost.cloud, "get", "prices", lookup_keys=["premium_monthly"]))["data"][0][
+        "id"
+    ]
+    await request_stripe(
+        lost.cloud,
         "post",
-        "/v1/subscriptions",
+        "subscriptions",
         customer=customer,
         items=[{"price": price}],
         payment_behavior="default_incomplete",

@@ -145,7 +145,7 @@ class Vendor:
         async with StripeCloud() as cloud:
             port = free_port()
             url = f"http://127.0.0.1:{port}"
-            secret = await _register(cloud, f"{url}/stripe/webhook") if webhooks else "whsec_of_nobody_at_all"
+            secret = await register(cloud, f"{url}/stripe/webhook") if webhooks else "whsec_of_nobody_at_all"
             signing_keys = folder / "signing-keys.json"
             rotate_keys(signing_keys)
             config = Config(
@@ -236,7 +236,7 @@ async def request_stripe(cloud: StripeCloud, method: str, path: str, **params: A
     return (await asyncio.to_thread(client.raw_request, method, f"/v1/{path}", **params)).data
 
 
-async def _register(cloud: StripeCloud, url: str) -> str:
+async def register(cloud: StripeCloud, url: str) -> str:
     """Register a webhook endpoint; its secret."""
     events = sorted(EVENT_TYPES)
     return str(
