@@ -29,8 +29,9 @@ Kind = Literal[
     "checkout",
 ]
 """find_customer searches ours by its metadata, is_customer checks that the account of the keys has it;
-sessions are the newest completed ones; unlisted is a running subscription that is in no list, or a duplicate
-of our customer. All are one request but dispute, which may be two.
+sessions are the newest completed ones; unlisted is a running subscription that is in no list, an invoice
+before which there are unpaid ones, or a duplicate of our customer. All are one request but dispute, which may
+be two.
 """
 
 TURNS: Final[tuple[Kind, ...]] = ("subscriptions", "invoices", "charges", "older_sessions")
@@ -57,8 +58,7 @@ class Answer:
 
     now: monotonic seconds. there: False if Stripe has no such customer (has found none). refused: the key
     lacks the permission. more: the id from which a list continues. disputed: ids of openly disputed objects.
-    unlisted: ids of the running subscriptions that the list lacks, of duplicates of our customer. subscribed:
-    whether a subscription is known, at Stripe or here.
+    unlisted: ids to poll as such. subscribed: whether a subscription is known, at Stripe or here.
     """
 
     now: float
@@ -248,7 +248,9 @@ class _Progress:
             return REQUESTS
         used = 0
         while used < REQUESTS and (unlisted := agenda.next_unlisted()) is not None:
-            self.now = (yield Query("unlisted", unlisted)).now
+            answer = yield Query("unlisted", unlisted)
+            self.now = answer.now
+            agenda.poll_by_id(answer.unlisted)
             used += 1
         if used < REQUESTS and self.customer and agenda.customer_unverified:
             used += yield from self._about_customer("is_customer")

@@ -6,7 +6,8 @@ charges, refunds and subscriptions expanded: purchases that were never recorded,
 subscriptions are all in it. The second takes turns: an openly disputed payment, the subscriptions, the
 invoices, the charges (whose refunds and disputes no invoice contains), older sessions. After a start, an
 outage or `poll_now` rounds follow each other in seconds until everything has been polled once. A running
-subscription that no list contains any more is polled by its id, in the rounds that follow.
+subscription that no list contains any more is polled by its id, and older invoices are listed as long as
+there are unpaid ones among them, in the rounds that follow.
 
 When and what is decided in poll_plan.py and poll_round.py; this module does the IO.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -272,8 +273,8 @@ class Poller:
             case "find_customer":
                 return await self._find_customer()
             case "unlisted":
-                await self._poll_by_id(str(query.subject))
-                return Answer(self._monotonic())
+                more = await self._poll_by_id(str(query.subject), started)
+                return Answer(self._monotonic(), unlisted=more)
             case "is_customer":
                 return Answer(self._monotonic(), there=await self._is_known())
             case "checkout":
@@ -334,19 +335,29 @@ class Poller:
         await asyncio.to_thread(self._identity.set_customer, customer)
         return Answer(self._monotonic(), unlisted=duplicates)
 
-    async def _poll_by_id(self, object_id: str) -> None:
-        """A running subscription, or a duplicate of our customer: what was bought as that one is this
-        router's, and if the running plan is that one's, it is the one for the customer portal.
+    async def _poll_by_id(self, object_id: str, started: float) -> Sequence[str]:
+        """A running subscription; the invoices before one; or a duplicate of our customer: what was bought as
+        that one is this router's, and if the running plan is that one's, it is the one for the customer
+        portal. Returns what is to be polled besides.
         """
-        if object_kind(object_id) != "customer":
+        kind = object_kind(object_id)
+        if kind == "invoice":
+            wanted = {"customer": self._customer(), "limit": PAGE, "starting_after": object_id}
+            page = await self._stripe.list("invoice", wanted)
+            await self._reconciler.apply(
+                [unit for root in page.data for unit in units_of(root, started)], "poll"
+            )
+            return self._before_unpaid(page)
+        if kind != "customer":
             await self._reconciler.sync(object_id, "poll")
-            return
+            return ()
         _log.warning("duplicate customer at Stripe", customer=object_id)
         await self._lists_of("sessions", object_id, time.monotonic())
         state = self._reconciler.state
         owners = {reference(state.objects[one.id].get("customer")) for one in state.running}
         if object_id in owners and self._customer() not in owners:
             await asyncio.to_thread(self._identity.set_customer, object_id)
+        return ()
 
     async def _is_known(self) -> bool:
         """Whether the account of the keys has our customer; if not, forget it."""
@@ -383,6 +394,8 @@ class Poller:
         unlisted: list[str] = []
         if kind == "subscriptions":
             unlisted = self._unlisted([str(root["id"]) for root in page.data])
+        elif kind == "invoices":
+            unlisted = self._before_unpaid(page)
         disputed: list[str] = []
         if kind == "charges":
             disputed = self._disputed_among([str(charge["id"]) for charge in page.data])
@@ -394,6 +407,21 @@ class Poller:
         was deleted (which ends them), or they are older than a page. By its id, Stripe still has each.
         """
         return [held.id for held in self._reconciler.state.running if held.id not in listed]
+
+    def _before_unpaid(self, page: Page) -> list[str]:
+        """The last invoice of a page, if running subscriptions have older ones that were unpaid when last
+        seen: each may be paid late.
+        """
+        last = page.data[-1] if page.has_more and page.data else None
+        if last is None:
+            return []
+        invoices = self._reconciler.state.parsed.invoices_of
+        unpaid = any(
+            invoice.status in ("open", "uncollectible") and invoice.created < last["created"]
+            for held in self._reconciler.state.running
+            for invoice in invoices.get(held.id, ())
+        )
+        return [str(last["id"])] if unpaid else []
 
     async def _apply_sessions(self, page: Page, started: float) -> Answer:
         known = self._reconciler.state.dispute

@@ -506,6 +506,28 @@ async def test_subscriptions_that_no_list_contains_do_not_make_a_round_longer(
     assert await engine.unlocked() == set()
 
 
+async def test_an_unpaid_invoice_older_than_two_pages_is_paid_late(
+    engine: Engine, cloud: StripeCloud
+) -> None:
+    subscription = await engine.subscribe()
+    changed = {"collection_method": "send_invoice", "days_until_due": 7}
+    await at_dashboard(cloud, f"/v1/subscriptions/{subscription}", **changed)
+    for month in range(2 * PAGE + 2):
+        cloud.advance(31 * DAY)
+        engine.clock.observe(cloud.clock.now())
+        if month % PAGE == 0:
+            await engine.poller.poll_everything()
+    invoices = [one["id"] for one in cloud.account.newest_first("invoice") if one["status"] == "open"]
+    assert len(invoices) > 2 * PAGE
+    await engine.poller.poll_everything()
+    await at_dashboard(cloud, f"/v1/invoices/{invoices[-1]}/pay", paid_out_of_band=True)
+    await engine.poller.poll_everything()
+    assert engine.reconciler.state.parsed.invoices[invoices[-1]].status == "paid"
+    before = engine.asked()
+    await engine.poller.round([], routine=True)
+    assert engine.asked() - before <= REQUESTS
+
+
 @pytest.mark.parametrize("price", [MONTHLY, ONE_TIME])
 async def test_purchases_of_a_duplicate_customer_are_found(
     cloud: StripeCloud, tmp_path: Path, price: str
