@@ -33,6 +33,7 @@ class World:
     `configured`: whether the router has its keys already (False: as it comes out of the box).
     `stripe`: another world's, already running, for a second router on the same account.
     `seller_socket`: false for a daemon that is older than the seller's socket.
+    `hub`: the address of a hub and an enrolment code, for a router in hub mode.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class World:
         environment: dict[str, str] | None = None,
         stripe: StripeCloud | None = None,
         seller_socket: bool = True,
+        hub: tuple[str, str] | None = None,
     ) -> None:
         self._host = host
         self._front_port = front_port
         self._stripe_port = stripe_port
         self._webhooks = webhooks
-        self._configured = configured
+        self._configured = configured and hub is None
+        self._hub = hub
         # A socket's path may have 107 bytes (sun_path): whatever the state folder, the socket lives in a
         # short one.
         self._runtime = Path(tempfile.mkdtemp(prefix="router-os-"))
@@ -112,6 +115,8 @@ class World:
         """Everything but the daemon, which is there to be started."""
         if not (self.root / "etc/config").exists():
             prepare_root(self.root)
+        if self._hub is not None:
+            self._use_hub(*self._hub)
         if not self._shares_stripe:
             await self.stripe.start(self._host, self._stripe_port)
         await self.broker.start()
@@ -159,6 +164,14 @@ class World:
         self.private.mkdir(mode=0o700, exist_ok=True)
         link.symlink_to(self.private)
         self._mark_managed()
+
+    def _use_hub(self, url: str, code: str) -> None:
+        """What the vendor configures on a router before a customer gets it."""
+        package = self.router.store.load("stripe-payments", staged=False)
+        main = package.section("main")
+        assert main is not None
+        main.options.update(hub=url, hub_code=code)
+        self.router.store.write(package)
 
     def _mark_managed(self) -> None:
         """As `mark_managed` of the init script: for LuCI's menu, and for the daemon's next start."""

@@ -3,8 +3,8 @@
 Start: the two ubus objects are published first, within 0.3 s; then the rest is imported, the state directory
 opened and the settings loaded from rpcd, retried for as long as that takes. Calls that arrive earlier wait at
 the gate (`startup_gate`). A ledger that turns out to be corrupt later ends all of that, and the daemon
-restarts in place with a new ledger. Stop: no new calls, the workers end, the ledger closes, within two
-seconds.
+restarts in place with a new ledger; so does another value of the option `hub`, with the same ledger. Stop: no
+new calls, the workers end, the ledger closes, within two seconds.
 
 What `App` imports at the top is loaded before the daemon is on the bus; SQLite, the payment rules and the
 HTTP API are imported afterwards, the Stripe SDK with the first request to Stripe.
@@ -41,9 +41,10 @@ if TYPE_CHECKING:
     from stripe_payments.clock import TrustedClock
     from stripe_payments.diagnostics.probes import Situation
     from stripe_payments.http_api.routing import HttpApp
-    from stripe_payments.identity import Identity, IdentityStore
+    from stripe_payments.hub_client import HubParts
+    from stripe_payments.identity import IdentityStore
     from stripe_payments.keys import KeyStore
-    from stripe_payments.ledger import Retention, SQLiteLedger, SQLiteTransaction
+    from stripe_payments.ledger import Retention, SQLiteLedger
     from stripe_payments.seller_socket import SellerSocket
     from stripe_payments.settings.loader import SettingsLoader
     from stripe_payments.stripe_api import StripeAPI
@@ -110,6 +111,8 @@ class App:
         self._stripe: StripeAPI | None = None
         self._unlocks: Unlocks | None = None
         self._parts: Parts | None = None
+        self._hub: HubParts | None = None
+        self._mode_changed = asyncio.Event()
         self._workers = Supervisor()
         self._replaced_at = -_BETWEEN_LEDGERS_S
 
@@ -222,8 +225,11 @@ class App:
             ledger = await self._open_with_retries(stored, None)
             await connecting
             while True:
-                await ledger.corrupted.wait()
-                ledger = await self._replace_ledger(stored, str(ledger.corruption))
+                await _first_of(ledger.corrupted, self._mode_changed)
+                if ledger.corrupted.is_set():
+                    ledger = await self._replace_ledger(stored, str(ledger.corruption))
+                else:
+                    ledger = await self._change_mode(stored)
         finally:
             connecting.cancel()
 
@@ -254,6 +260,13 @@ class App:
         self._replaced_at = time.monotonic()
         return await self._open_with_retries(stored, corruption)
 
+    async def _change_mode(self, stored: Stored) -> SQLiteLedger:
+        """A restart in place with another set of parts."""
+        self.gate.reset()
+        await self._stop_work()
+        await self._close_storage()
+        return await self._open_with_retries(stored, None)
+
     async def _open_with_retries(self, stored: Stored, corruption: str | None) -> SQLiteLedger:
         """`corruption`: why the ledger on disk is known to be corrupt, None if it is not."""
         backoff = Backoff(_FIRST_RETRY_S, _LONGEST_RETRY_S)
@@ -282,24 +295,34 @@ class App:
         """Build the parts, open the gate, start the workers. Raises PaymentError or OSError; what was opened
         by then stays open for the next attempt.
         """
-        from stripe_payments.clock import TrustedClock
-        from stripe_payments.identity import META_ROUTER_ID
-        from stripe_payments.ledger import Retention, SQLiteLedger
-        from stripe_payments.stripe_api import StripeAPI
-        from stripe_payments.sync import META_CLOCK_FLOOR, Reconciler
-        from stripe_payments.sync.mode_change import settle_mode
-        from stripe_payments.unlocks import Unlocks, adopt_features
+        from stripe_payments.clock import META_CLOCK_FLOOR, TrustedClock
+        from stripe_payments.ledger import SQLiteLedger
 
-        settings, keys, identity = stored.settings, stored.keys, stored.identity
         if self._ledger is None:
             self._ledger = await SQLiteLedger.open(self._state.path / "ledger.db", corrupt=corruption)
         ledger = self._ledger
-        recorded = await ledger.read(_recorded_identity)
-        router_id = (await asyncio.to_thread(identity.load, recorded)).router_id
-        await ledger.write(lambda tx: tx.meta.set(META_ROUTER_ID, router_id))
         floor = await ledger.read(lambda tx: tx.meta.get(META_CLOCK_FLOOR))
         clock = TrustedClock(int(floor) if floor and floor.isdigit() else None)
-        await settings.load()
+        self._mode_changed.clear()
+        await stored.settings.load()
+        if stored.settings.current.hub is None:
+            await self._open_direct(stored, ledger, clock)
+        else:
+            await self._open_hub(stored, ledger, clock)
+        return ledger
+
+    async def _open_direct(self, stored: Stored, ledger: SQLiteLedger, clock: TrustedClock) -> None:
+        from stripe_payments.identity import META_ROUTER_ID
+        from stripe_payments.ledger import Retention
+        from stripe_payments.stripe_api import StripeAPI
+        from stripe_payments.sync import Reconciler
+        from stripe_payments.sync.mode_change import recorded_identity, settle_mode
+        from stripe_payments.unlocks import Unlocks, adopt_features
+
+        settings, keys, identity = stored.settings, stored.keys, stored.identity
+        recorded = await ledger.read(recorded_identity)
+        router_id = (await asyncio.to_thread(identity.load, recorded)).router_id
+        await ledger.write(lambda tx: tx.meta.set(META_ROUTER_ID, router_id))
         if self._stripe is not None:  # an earlier attempt's, with that one's clock
             self._stripe.close()
         stripe = self._stripe = StripeAPI(keys.current, clock, self._api_base)
@@ -321,7 +344,43 @@ class App:
         self._unlocks = unlocks
         self._work(stored, ledger, stripe, clock, reconciler, unlocks, retention)
         _log.info("ready", router_id=router_id, mode=keys.current().mode)
-        return ledger
+
+    async def _open_hub(self, stored: Stored, ledger: SQLiteLedger, clock: TrustedClock) -> None:
+        """As `_open_direct`, with the parts of hub mode: no key, and the Stripe SDK is not imported."""
+        from stripe_payments.hub_client import connect_to_hub
+        from stripe_payments.settings_reload import SettingsReload
+        from stripe_payments.unlocks import Unlocks, adopt_features
+
+        await adopt_features(ledger, self._bus)
+        if self._hub is not None:  # an earlier attempt's
+            self._hub.close()
+        unlocks = Unlocks(ledger, self._bus, self._runtime)
+        hub = self._hub = await connect_to_hub(
+            ledger, clock, self._state.path, stored.settings.get, self._bus, unlocks.wake, self._api_base
+        )
+        self._unlocks = unlocks
+
+        def on_settings() -> None:
+            hub.seller.poll_soon()
+            self._settings_changed(hub.url, stored.settings)
+
+        reload = SettingsReload(
+            stored.settings, hub.seller.recompute, on_settings, self._reload_requested, unlocks.compare_uci
+        )
+        self.gate.open(hub)
+        self._workers.start("unlocks", unlocks.run)
+        self._workers.start("hub", hub.seller.run)
+        self._workers.start("checkouts", hub.checkout.run)
+        self._workers.start("reload", reload.run)
+        self._workers.start("bus object", partial(self._bus_object.follow, stored.settings.get))
+        self._workers.start("retention", hub.retention.run)
+        _log.info("ready", hub=hub.url, router_id=hub.seller.router_id)
+
+    def _settings_changed(self, hub: str | None, settings: SettingsLoader) -> None:
+        """`hub`: the option's value at the start."""
+        self._bus_object.settings_changed()
+        if settings.current.hub != hub:
+            self._mode_changed.set()
 
     def _work(
         self,
@@ -362,10 +421,10 @@ class App:
 
         def on_settings() -> None:
             poll_wakeup.set()
-            self._bus_object.settings_changed()
+            self._settings_changed(None, stored.settings)
 
         reload = SettingsReload(
-            stored.settings, reconciler, on_settings, self._reload_requested, unlocks.compare_uci
+            stored.settings, reconciler.recompute, on_settings, self._reload_requested, unlocks.compare_uci
         )
         parts = self._parts = Parts(
             settings=settings,
@@ -422,6 +481,9 @@ class App:
 
     async def _close_storage(self) -> None:
         stripe, self._stripe = self._stripe, None
+        hub, self._hub = self._hub, None
+        if hub is not None:
+            hub.close()
         ledger, self._ledger = self._ledger, None
         if stripe is not None:
             stripe.close()
@@ -433,14 +495,11 @@ class App:
                 _log.warning("ledger does not close in time")
 
 
-def _recorded_identity(tx: SQLiteTransaction) -> Identity | None:
-    """The router's id, and the customer of its latest purchase."""
-    from stripe_payments.identity import META_ROUTER_ID, Identity
-
-    router_id = tx.meta.get(META_ROUTER_ID)
-    if router_id is None:
-        return None
-    sessions = [raw for raw in tx.objects.all().values() if raw.get("object") == "checkout.session"]
-    newest = max(sessions, key=lambda raw: int(raw.get("created") or 0), default={})
-    customer = newest.get("customer")
-    return Identity(router_id, customer if isinstance(customer, str) else None)
+async def _first_of(*events: asyncio.Event) -> None:
+    """Return when one of them is set."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()

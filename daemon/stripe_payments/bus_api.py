@@ -38,11 +38,12 @@ async def status(call: BusCall) -> Reply:
     """Return the state of the daemon.
 
     `version`, `mode` (test, live, unconfigured), `enabled`, `managed` (whether the seller's methods are off
-    the bus), `phone_return_url` (where a phone outside the LAN can return to, or null), `router_id`,
-    `customer`, `stripe` (ok, unreachable, unauthorized,
-    unconfigured, unknown) with `stripe_since` and `stripe_detail`, `last_sync`, `clock` (trusted, untrusted)
-    and `now`, `webhook` (configured, unconfigured), `keys {secret_key, publishable_key, webhook_secret}`
-    (kind and last four characters, `sk_test_…abcd`, or null), `pending {checkouts, events, effects}`.
+    the bus), `seller` (null; in hub mode `{url, name, enrolled, last_contact, problem}`, where problem is an
+    error as methods return it, or null), `phone_return_url` (where a phone outside the LAN can return to, or
+    null), `router_id`, `customer`, `stripe` (ok, unreachable, unauthorized, unconfigured, unknown) with
+    `stripe_since` and `stripe_detail`, `last_sync`, `clock` (trusted, untrusted) and `now`, `webhook`
+    (configured, unconfigured), `keys {secret_key, publishable_key, webhook_secret}` (kind and last four
+    characters, `sk_test_…abcd`, or null), `pending {checkouts, events, effects}`.
     """
     parts = call.parts
     keys, identity, stripe = parts.keys.current(), parts.identity.load(), parts.stripe.state
@@ -60,6 +61,7 @@ async def status(call: BusCall) -> Reply:
         "mode": keys.mode,
         "enabled": parts.settings().enabled,
         "managed": parts.settings().managed,
+        "seller": None,
         "phone_return_url": parts.settings().phone_return_url or parts.settings().public_url,
         "router_id": identity.router_id,
         "customer": identity.customer,
@@ -216,6 +218,24 @@ async def sync(call: BusCall, *, background: bool = False) -> Reply:
     after = parts.reconciler.state.entitlements
     changed = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
     return {"changed": changed, "last_sync": _time(parts.reconciler.last_sync)}
+
+
+@api.method(BUY, calls_stripe=True, hub_mode=True)
+async def recovery_code(call: BusCall) -> Reply:
+    """Return a `code` that moves everything bought on this router to another one, once.
+
+    A code that was returned before does not work any more. Only in hub mode.
+    """
+    raise NotImplementedError(call)
+
+
+@api.method(BUY, calls_stripe=True, hub_mode=True)
+async def recover(call: BusCall, *, code: str) -> Reply:
+    """Move what was bought on another router to this one: return `features`, those that are unlocked now.
+
+    `code`: its recovery code. The other router locks. Only in hub mode.
+    """
+    raise NotImplementedError(call, code)
 
 
 @api.method(ADMIN)

@@ -35,6 +35,9 @@ _log = Log("bus")
 #: How long a `while_starting` method waits for the parts before it runs without them.
 STARTING_TIMEOUT_S: Final = 3.0
 
+Mode = Literal["direct", "managed", "hub"]
+"""How a daemon sells: with the seller's methods on the bus, without them, through the seller's hub."""
+
 #: The group of luci-app-stripe-payments' rpcd ACL file that grants a method.
 Right = Literal["read", "buy", "admin"]
 READ: Final = "read"
@@ -109,6 +112,7 @@ class BusMethod:
     `calls_stripe`: it may wait for the network. It continues when its caller disconnects or the call times
     out, because half a purchase or half a refund is worse than a reply that is not read.
     `while_starting`: it also answers while the daemon starts or cannot start, to explain why.
+    `hub_mode`: it exists in hub mode alone.
     """
 
     name: str
@@ -117,6 +121,7 @@ class BusMethod:
     right: Right
     calls_stripe: bool
     while_starting: bool
+    hub_mode: bool = False
 
     @property
     def signature(self) -> dict[str, ArgType]:
@@ -153,7 +158,12 @@ class MethodTable:
         self._methods: dict[str, BusMethod] = {}
 
     def method(
-        self, right: Right, *, calls_stripe: bool = False, while_starting: bool = False
+        self,
+        right: Right,
+        *,
+        calls_stripe: bool = False,
+        while_starting: bool = False,
+        hub_mode: bool = False,
     ) -> Callable[[_H], _H]:
         """Add the decorated function, which stays as it is: see the module's example and `BusMethod`."""
 
@@ -161,7 +171,9 @@ class MethodTable:
             _call, *parameters = inspect.signature(handler, eval_str=True).parameters.values()
             arguments = tuple(Argument.of(parameter) for parameter in parameters)
             name = handler.__name__
-            self._methods[name] = BusMethod(name, handler, arguments, right, calls_stripe, while_starting)
+            self._methods[name] = BusMethod(
+                name, handler, arguments, right, calls_stripe, while_starting, hub_mode
+            )
             return handler
 
         return add
@@ -190,8 +202,8 @@ class BusCall:
 
     @property
     def parts(self) -> Parts:
-        """The daemon's parts. Raises PaymentError `starting` before there are any (`while_starting`)."""
-        if self.gate.now is None:
+        """The daemon's parts in direct mode. Raises PaymentError `starting` before there are any."""
+        if not isinstance(self.gate.now, Parts):
             raise PaymentError("starting")
         return self.gate.now
 
@@ -213,9 +225,15 @@ class Dispatcher:
         self._timeout = timeout
         self._running: set[asyncio.Task[Reply]] = set()
 
-    def object(self, *, managed: bool = False) -> Object:
-        """Return a new object to publish; `managed`: without the seller's methods (the right ADMIN)."""
-        published = [method for method in self._methods if not (managed and method.right == ADMIN)]
+    def object(self, mode: Mode = "direct") -> Object:
+        """Return a new object to publish. The seller's methods (the right ADMIN) are in direct mode alone,
+        and not if that is managed; those of `hub_mode` in hub mode alone.
+        """
+        published = [
+            method
+            for method in self._methods
+            if (mode == "direct" or method.right != ADMIN) and (mode == "hub" or not method.hub_mode)
+        ]
         return Object(self._methods.name, [self._published(method) for method in published], raw_text=True)
 
     async def command(self, name: str, words: Sequence[str], locale: str | None) -> Reply:
@@ -260,16 +278,14 @@ class Dispatcher:
         if method.while_starting:
             with contextlib.suppress(PaymentError, TimeoutError):
                 async with asyncio.timeout(STARTING_TIMEOUT_S):
-                    await self._gate.parts()
+                    await self._gate.served()
         else:
-            await self._gate.parts()
-        if on_bus and method.right == ADMIN and self._gate.managed:
-            # an object published before the settings changed still has it
-            raise StatusError(Status.METHOD_NOT_FOUND)
+            await self._gate.served()
+        handler = self._handler(method, on_bus=on_bus)
         arguments = Arguments(given)
         bus_call = BusCall(self._locale(given), arguments.text("locale"), self._gate, self._diagnostics)
         values = {argument.name: argument.read(arguments) for argument in method.arguments}
-        reply = method.handler(bus_call, **values)
+        reply = handler(bus_call, **values)
         if not method.calls_stripe:
             return await reply
         task = asyncio.ensure_future(reply)
@@ -282,6 +298,20 @@ class Dispatcher:
         if task.cancelled():  # by a stop: the next daemon continues what was begun
             raise PaymentError("starting")
         return task.result()
+
+    def _handler(self, method: BusMethod, *, on_bus: bool) -> Handler:
+        """The function that runs a method now. Raises StatusError where the mode has none: an object that was
+        published before the settings changed still has it.
+        """
+        served = self._gate.now
+        if served is not None and not isinstance(served, Parts):
+            handler = method.handler if method.while_starting else served.methods.get(method.name)
+            if handler is None:
+                raise StatusError(Status.METHOD_NOT_FOUND)
+            return handler
+        if method.hub_mode or (on_bus and method.right == ADMIN and self._gate.managed):
+            raise StatusError(Status.METHOD_NOT_FOUND)
+        return method.handler
 
     def _finished(self, task: asyncio.Task[Reply]) -> None:
         self._running.discard(task)

@@ -18,10 +18,12 @@ from typing import Final
 
 from stripe_payments.log import Log
 
-__all__ = ["CONTRADICTED_FOR", "CONTRADICTIONS", "TrustedClock"]
+__all__ = ["CONTRADICTED_FOR", "CONTRADICTIONS", "META_CLOCK_FLOOR", "TrustedClock"]
 
 _log = Log("clock")
 
+META_CLOCK_FLOOR: Final = "clock_floor"
+"""Ledger meta: the latest trusted time, for the next run."""
 _TOLERANCE: Final = 300
 """Seconds by which a response may lag behind the clock (a proxy's cache, a slow line) and is just ignored."""
 CONTRADICTIONS: Final = 5

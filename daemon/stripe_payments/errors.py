@@ -289,6 +289,81 @@ CODES: Final[Mapping[str, Code]] = {
         hint=_("Retry in [{retry_after} s or ]a moment."),
         user_hint=_("Wait a minute, then try again."),
     ),
+    # The seller's hub.
+    "seller_unreachable": Code(
+        Status.CONNECTION_FAILED,
+        502,
+        _("The seller cannot be reached[: {reason}]."),
+        hint=_(
+            "Check the router's internet connection and retry; “check” shows which step fails. A retry never "
+            "charges twice."
+        ),
+        user_hint=_("Check the router's internet connection and try again. What you own stays unlocked."),
+    ),
+    "foreign_page": Code(
+        Status.PERMISSION_DENIED,
+        502,
+        _("The seller named a payment page that is not Stripe's."),
+        hint=_("Report it to the seller. Nothing was charged."),
+        user_hint=_("Report it to the seller. Nothing was charged."),
+    ),
+    "not_enrolled": Code(
+        Status.NOT_SUPPORTED,
+        503,
+        _("This router is not enrolled with the seller yet."),
+        hint=_("It enrols by itself; “check” shows what keeps it from it."),
+        user_hint=_("Try again in a moment. If it persists, contact the seller."),
+    ),
+    "enrollment_closed": Code(
+        Status.PERMISSION_DENIED,
+        403,
+        _("Enrolling with the seller needs a code."),
+        hint=_(
+            "Get one from the seller, then: uci set stripe-payments.main.hub_code=CODE; uci commit "
+            "stripe-payments; reload_config"
+        ),
+        user_hint=_("Get a code from the seller."),
+    ),
+    "code_refused": Code(
+        Status.PERMISSION_DENIED,
+        403,
+        _("The code is wrong or has expired."),
+        user_hint=_("Check it, or get a new one from the seller."),
+    ),
+    "code_used": Code(
+        Status.PERMISSION_DENIED,
+        409,
+        _("The code has been used by another router."),
+        user_hint=_("Get a new one from the seller."),
+    ),
+    "credential_refused": Code(
+        Status.PERMISSION_DENIED,
+        401,
+        _("The seller does not know this router."),
+        hint=_(
+            "Get a code from the seller, then: uci set stripe-payments.main.hub_code=CODE; uci commit "
+            "stripe-payments; reload_config"
+        ),
+        user_hint=_("Contact the seller. What you own stays unlocked until its day."),
+    ),
+    "router_revoked": Code(
+        Status.PERMISSION_DENIED,
+        403,
+        _("The seller has blocked this router."),
+        user_hint=_("Contact the seller. What you own stays unlocked until its day."),
+    ),
+    "router_replaced": Code(
+        Status.PERMISSION_DENIED,
+        403,
+        _("What was bought on this router has been moved to another one."),
+        user_hint=_("Contact the seller if that was not you."),
+    ),
+    "router_not_empty": Code(
+        Status.INVALID_ARGUMENT,
+        409,
+        _("This router has purchases of its own."),
+        user_hint=_("Contact the seller: only they can merge the purchases of two routers."),
+    ),
     # The daemon itself.
     "timeout": Code(
         Status.TIMEOUT,

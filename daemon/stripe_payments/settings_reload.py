@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Final
 from stripe_payments.log import Log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from stripe_payments.settings.loader import SettingsLoader
-    from stripe_payments.sync import Reconciler
 
 _log = Log("service")
 
@@ -22,20 +21,21 @@ RELOAD_PATIENCE_S: Final = 5.0
 class SettingsReload:
     """Loads changed settings into the running daemon; everything that depends on them follows.
 
-    `requested` is set to have that done, however long it takes. `on_change` is called when changed settings
-    apply. `compare_uci` has the feature state in UCI repaired if another program changed it.
+    `recompute` projects again what the settings decide. `requested` is set to have all that done, however
+    long it takes. `on_change` is called when changed settings apply. `compare_uci` has the feature state in
+    UCI repaired if another program changed it.
     """
 
     def __init__(
         self,
         settings: SettingsLoader,
-        reconciler: Reconciler,
+        recompute: Callable[[], Awaitable[tuple[str, ...]]],
         on_change: Callable[[], None],
         requested: asyncio.Event,
         compare_uci: Callable[[], None],
     ) -> None:
         self._settings = settings
-        self._reconciler = reconciler
+        self._recompute = recompute
         self._on_change = on_change
         self._requested = requested
         self._compare_uci = compare_uci
@@ -66,7 +66,7 @@ class SettingsReload:
         settings = self._settings.current
         if settings == self._applied:
             return
-        changed = await self._reconciler.recompute()
+        changed = await self._recompute()
         self._applied = settings
         self._on_change()
         _log.info("settings reloaded", changed_features=",".join(changed))

@@ -8,9 +8,9 @@ reason why the daemon cannot work at all.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from stripe_payments.errors import PaymentError
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         SubscriptionService,
     )
     from stripe_payments.clock import TrustedClock
+    from stripe_payments.entitlements import Entitlement
+    from stripe_payments.hub_client import HubParts
     from stripe_payments.identity import IdentityStore
     from stripe_payments.keys import KeyStore
     from stripe_payments.ledger import SQLiteLedger
@@ -46,7 +48,7 @@ SILENT_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the two APIs call once the daemon runs."""
+    """What the two APIs call once the daemon runs in direct mode; `HubParts` are those of hub mode."""
 
     settings: Callable[[], Settings]
     keys: KeyStore
@@ -68,19 +70,33 @@ class Parts:
     webhook_setup: WebhookSetup
     refused_webhooks: RefusedWebhooks
 
+    @property
+    def entitlements(self) -> Mapping[str, Entitlement]:
+        """Every feature as it is now."""
+        return self.reconciler.state.entitlements
+
+    @property
+    def reachability(self) -> str:
+        """Whether Stripe can be reached, as `status` has it."""
+        return self.stripe.state.status
+
+
+Served: TypeAlias = "Parts | HubParts"
+"""The parts of either mode."""
+
 
 class StartupGate:
-    """`parts` waits until `open` was called; after `refuse` it raises that error at once, until `open` is
+    """`served` waits until `open` was called; after `refuse` it raises that error at once, until `open` is
     called.
     """
 
     def __init__(self, patience: float = PATIENCE_S) -> None:
         self._patience = patience
-        self._parts: Parts | None = None
+        self._parts: Served | None = None
         self._refusal: PaymentError | None = None
         self._changed = asyncio.Event()
 
-    def open(self, parts: Parts) -> None:
+    def open(self, parts: Served) -> None:
         self._parts, self._refusal = parts, None
         self._changed.set()
 
@@ -100,7 +116,7 @@ class StartupGate:
         self._changed.set()
 
     @property
-    def now(self) -> Parts | None:
+    def now(self) -> Served | None:
         """The parts if they exist already."""
         return self._parts
 
@@ -113,7 +129,7 @@ class StartupGate:
         """The error of a call that has reached its limit: `stripe_unreachable` if Stripe is silent or did not
         answer the last request, which is being retried.
         """
-        if self._parts is not None:
+        if isinstance(self._parts, Parts):
             stripe = self._parts.stripe
             if stripe.silent_s() >= SILENT_S or stripe.state.status == "unreachable":
                 return PaymentError("stripe_unreachable", reason="timeout")
@@ -130,7 +146,16 @@ class StartupGate:
         return self._parts is not None and self._parts.settings().managed
 
     async def parts(self) -> Parts:
-        """Raises PaymentError: the reason of `refuse`, or `starting` after the patience has run out."""
+        """The parts of direct mode. Raises as `served`, and `not_found` in hub mode."""
+        served = await self.served()
+        if not isinstance(served, Parts):
+            raise PaymentError("not_found")
+        return served
+
+    async def served(self) -> Served:
+        """The parts of either mode. Raises PaymentError: the reason of `refuse`, or `starting` after the
+        patience has run out.
+        """
         if self._parts is None and self._refusal is None:
             try:
                 async with asyncio.timeout(self._patience):

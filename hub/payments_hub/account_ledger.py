@@ -386,3 +386,12 @@ class Outbox(_Table):
             json.dumps(payload),
         )
         return int(rows[0][0])
+
+    def latest(self, limit: int) -> list[dict[str, Any]]:
+        """The newest payments and subscriptions, {number, kind, payload}, oldest first."""
+        rows = self._rows(
+            "SELECT number, kind, payload FROM outbox WHERE account = %s AND kind <> 'feature'"
+            " ORDER BY number DESC LIMIT %s",
+            limit,
+        )
+        return [{"number": number, "kind": kind, "payload": payload} for number, kind, payload in rows[::-1]]

@@ -23,6 +23,7 @@ from starlette.routing import Route
 
 from payments_hub.accounts import Account
 from payments_hub.background import run_all
+from payments_hub.catalog import Catalog
 from payments_hub.errors import HubError
 from payments_hub.hub import Hub
 from payments_hub.methods import Methods, view
@@ -48,6 +49,8 @@ _WAIT: Final = re.compile(r"(?:^|[,;\s])wait=(\d{1,3})\b")
 _LONGEST_WAIT_S: Final = 25
 _SKEW_S: Final = 30
 _RETRY_AFTER_S: Final = 5
+_EVENTS_SHOWN: Final = 20
+"""Newest payments and subscriptions in a state: a router has polled before there are more."""
 _SEEN_EVERY_S: Final = 60.0
 _ENROLLMENTS: Final = 10
 _ENROLLMENT_EVERY_S: Final = 60.0
@@ -182,7 +185,7 @@ class _Calls:
             if known == _etag(router, catalog.version):
                 return Response(status_code=304, headers={"ETag": known, **self._poll_after()})
         async with self._hub.accounts.view(router.account) as account:
-            body = await self._state(router, account, catalog.version)
+            body = await self._state(router, account, catalog)
         headers = {"ETag": _etag(router, catalog.version), **self._poll_after()}
         return JSONResponse(body, headers=headers)
 
@@ -308,12 +311,16 @@ class _Calls:
         self._seen.add(router.id)
         return router
 
-    async def _state(self, router: Router, account: Account, catalog_version: int) -> dict[str, Any]:
+    async def _state(self, router: Router, account: Account, catalog: Catalog) -> dict[str, Any]:
         features = await api["features"].handler(view(account, "en"))
         body: dict[str, Any] = {
             "router_id": router.id,
-            "catalog_version": catalog_version,
+            "catalog_version": catalog.version,
             "poll_after": self._hub.config.poll_after,
+            "mode": self._hub.mode,
+            "seller": dict(catalog.seller),
+            "offline_days": catalog.settings.offline_days,
+            "events": await account.ledger.read(lambda tx: tx.outbox.latest(_EVENTS_SHOWN)),
             **features,
         }
         for locale in LANGUAGES:
@@ -321,6 +328,7 @@ class _Calls:
             body[locale] = {
                 **await api["subscriptions"].handler(call),
                 **await api["transactions"].handler(call),
+                "catalog": await api["catalog"].handler(call),
             }
         entitlements = account.reconciler.state.entitlements
         body["statement"] = self._hub.signer.statement(router.id, self._hub.config.hub_url, entitlements)

@@ -15,7 +15,7 @@ from simulator.router.uci_editor import UciEditor
 from simulator.router.uci_file import Package, UciError, UciParseError, is_name
 from simulator.router.uci_object import describe_package
 from simulator.router.uci_store import NoSuchConfigError, UciStore
-from ubus_py import TABLE, ArgType, Call, Method, Object, Status, StatusError, Value
+from ubus_py import STRING, TABLE, ArgType, Call, Method, Object, Status, StatusError, Value
 
 SETTINGS = "stripe-payments"
 FEATURES = "stripe-features"
@@ -63,6 +63,7 @@ class PaymentsUci:
                 Method("web_servers", self._web_servers),
                 Method("store", self._store_features, {"features": TABLE}),
                 Method("store_prices", self._store_prices, {"prices": TABLE}),
+                Method("forget_hub_code", self._forget_hub_code, {"code": STRING}),
             ],
         )
 
@@ -163,6 +164,20 @@ class PaymentsUci:
             if not isinstance(price_id, str) or not _PRICE_ID.fullmatch(price_id) or len(price_id) > MAX_TEXT:
                 raise StatusError(Status.INVALID_ARGUMENT)
             editor.set(section, "price_id", price_id)
+        if editor.changes:
+            self._write(editor)
+        return {}
+
+    async def _forget_hub_code(self, call: Call) -> Reply:
+        if call.args.keys() - {"code", "ubus_rpc_session"}:
+            raise StatusError(Status.INVALID_ARGUMENT)
+        code = call.args.get("code")
+        if not isinstance(code, str) or not code or len(code.encode()) > MAX_TEXT or _CONTROL.search(code):
+            raise StatusError(Status.INVALID_ARGUMENT)
+        editor = self._editor(SETTINGS)
+        section = editor.package.section("main")
+        if section is not None and section.options.get("hub_code") == code:
+            editor.set(section, "hub_code", "")
         if editor.changes:
             self._write(editor)
         return {}

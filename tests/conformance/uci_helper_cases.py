@@ -20,6 +20,7 @@ config payments 'main'
 	option enabled '1'
 	list allowed_origin 'https://a.example'
 	list allowed_origin 'https://b.example'
+	option hub_code 'ABCDE-FGHJK'
 
 config plan 'premium'
 	option title 'Premium'
@@ -98,6 +99,11 @@ def _store_prices(prices: object, status: Status = Status.OK) -> Call:
     return Call("store_prices", {"prices": prices}, status, answer)
 
 
+def _forget_hub_code(code: object, status: Status = Status.OK) -> Call:
+    answer: dict[str, Any] | None = {} if status is Status.OK else None
+    return Call("forget_hub_code", {"code": code}, status, answer)
+
+
 def _while_full(full: FileSystem, call: Call) -> Call:
     return replace(call, status=Status.UNKNOWN_ERROR, answer=None, full=full)
 
@@ -164,6 +170,7 @@ LOADED = {
             ".index": 0,
             "enabled": "1",
             "allowed_origin": ["https://a.example", "https://b.example"],
+            "hub_code": "ABCDE-FGHJK",
         },
         "premium": {
             ".anonymous": False,
@@ -343,6 +350,15 @@ CASES: tuple[Case, ...] = (
     ),
     _refused("prices missing", Call("store_prices", {}, _BAD)),
     _refused("prices of the wrong type", Call("store_prices", {"prices": "x"}, _BAD)),
+    Case(
+        "a used enrolment code is removed",
+        (_forget_hub_code("ABCDE-FGHJK"),),
+        settings=SETTINGS.replace("\toption hub_code 'ABCDE-FGHJK'\n", ""),
+    ),
+    Case("a code that is not the configured one stays", (_forget_hub_code("ABCDE-23456"),)),
+    _refused("no code", _forget_hub_code("", _BAD)),
+    _refused("a code with a newline", _forget_hub_code("ABCDE-FGHJK\n", _BAD)),
+    _refused("a code that is no text", _forget_hub_code(5, _BAD)),
     _refused("a method there is not", Call("commit", {}, Status.METHOD_NOT_FOUND)),
     Case(
         "settings that are malformed are reported and left as they are",

@@ -253,8 +253,15 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def _serving(app: Starlette, port: int) -> AsyncIterator[None]:
-    """A web server of an instance."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False)
+    """A web server of an instance. At its end a router that waits for a change is not waited for."""
+    config = uvicorn.Config(
+        app,
+        host="127.0.0.1",
+        port=port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve())  # `serve` would take the process's signals
     try:

@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("ledger",),
     ("sync",),
     ("billing", "unlocks"),
-    ("setup",),
+    ("hub_client", "setup"),
     ("diagnostics",),
     ("startup_gate",),
     ("bus_method", "http_api", "settings_reload"),

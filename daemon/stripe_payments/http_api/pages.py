@@ -21,7 +21,7 @@ from stripe_payments.http_api.templating import Templates
 from stripe_payments.i18n import accepted_language, language
 from stripe_payments.ledger import Checkout
 from stripe_payments.log import Log
-from stripe_payments.startup_gate import Parts, StartupGate
+from stripe_payments.startup_gate import Served, StartupGate
 
 _log = Log("pages")
 
@@ -45,7 +45,7 @@ class ReturnPages:
         return await self._show(request, left_checkout=True)
 
     async def _show(self, request: Request, *, left_checkout: bool) -> Response:
-        parts = await self._gate.parts()
+        parts = await self._gate.served()
         session_id = request.query.get("session_id", "")
         checkout = await _checkout(parts, session_id)
         if checkout is None:
@@ -64,7 +64,7 @@ class ReturnPages:
             payment.get("status", ""),
             final=payment.get("final", False),
             checkout_open=checkout.state in ("creating", "open"),
-            fetched=bool(payment) and parts.stripe.state.status == "ok",
+            fetched=bool(payment) and parts.reachability == "ok",
             left_checkout=left_checkout,
             unlocked=all(feature["unlocked"] for feature in features),
         )
@@ -74,7 +74,7 @@ class ReturnPages:
     async def _page(
         self,
         request: Request,
-        parts: Parts,
+        parts: Served,
         found: Outcome,
         locale: str,
         details: Mapping[str, Any],
@@ -115,7 +115,7 @@ def page_language(request: Request, *preferred: str | None) -> str:
     return next((locale for locale in chosen if locale), "en")
 
 
-async def _payment(parts: Parts, session_id: str, locale: str) -> dict[str, Any]:
+async def _payment(parts: Served, session_id: str, locale: str) -> dict[str, Any]:
     """Return the payment's current status, or the stored one; empty if neither is there in time."""
     fetching = asyncio.ensure_future(parts.payment_status.show(session_id, locale))
     done, _ = await asyncio.wait({fetching}, timeout=_STATUS_TIMEOUT_S)
@@ -129,13 +129,13 @@ async def _payment(parts: Parts, session_id: str, locale: str) -> dict[str, Any]
         return {}
 
 
-async def _checkout(parts: Parts, session_id: str) -> Checkout | None:
+async def _checkout(parts: Served, session_id: str) -> Checkout | None:
     if not session_id.startswith("cs_") or len(session_id) > 255:
         return None
     return await parts.ledger.read(lambda tx: tx.checkouts.by_session(session_id))
 
 
-def _serves_luci(request: Request, parts: Parts) -> bool:
+def _serves_luci(request: Request, parts: Served) -> bool:
     """Whether to link the shop: the web server instance for the internet does not serve LuCI."""
     settings = parts.settings()
     if not settings.listen or not settings.public_url:
@@ -143,12 +143,12 @@ def _serves_luci(request: Request, parts: Parts) -> bool:
     return request.origin != origin_of(settings.public_url)
 
 
-def _features(parts: Parts, checkout: Checkout, locale: str) -> list[dict[str, Any]]:
+def _features(parts: Served, checkout: Checkout, locale: str) -> list[dict[str, Any]]:
     settings = parts.settings()
     price = settings.price(checkout.price_alias) or settings.price(checkout.price_id or "")
     if price is None:
         return []
-    known, described = parts.reconciler.state.entitlements, settings.features
+    known, described = parts.entitlements, settings.features
     return [
         {
             "name": name,
@@ -161,7 +161,7 @@ def _features(parts: Parts, checkout: Checkout, locale: str) -> list[dict[str, A
 
 
 def _details(
-    parts: Parts,
+    parts: Served,
     checkout: Checkout,
     payment: Mapping[str, Any],
     features: list[dict[str, Any]],
@@ -177,7 +177,7 @@ def _details(
     shown = charged.get("presentment") or charged
     currency = shown.get("currency") or ""
     notes: list[str] = []
-    if found.state == "waiting" and parts.stripe.state.status == "unreachable":
+    if found.state == "waiting" and parts.reachability == "unreachable":
         notes.append(texts["waiting_offline"])
     if found.state == "paid":
         notes.append(texts["paid_close"])

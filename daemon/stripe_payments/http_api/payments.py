@@ -13,7 +13,7 @@ from stripe_payments.http_api.auth import Authorizer, cookie_header, require_sam
 from stripe_payments.http_api.http import Request, Response
 from stripe_payments.http_api.rate_limit import RateLimit
 from stripe_payments.i18n import _
-from stripe_payments.startup_gate import Parts, StartupGate
+from stripe_payments.startup_gate import Served, StartupGate
 
 _NO_OBJECT = _("it must be a JSON object")
 
@@ -40,7 +40,7 @@ class PaymentsApi:
         origin = request.origin
         if origin is None:
             raise PaymentError("invalid_argument", argument="Host")
-        parts = await self._gate.parts()
+        parts = await self._gate.served()
         created = await parts.checkout.create(
             order.text("price_id", required=True),
             success_url=order.text("success_url"),
@@ -57,7 +57,7 @@ class PaymentsApi:
         `rate_limited` for an address with too many of those. A session of ours is answered always, because
         many clients may share one address.
         """
-        parts = await self._gate.parts()
+        parts = await self._gate.served()
         session_id = fields["payment_id"]
         if not await _is_our_session(parts, session_id):
             if wait := self._unknown_ids.take(request.remote):
@@ -93,7 +93,7 @@ class PaymentsApi:
         return Response.json({"status": "ok"})
 
 
-async def _is_our_session(parts: Parts, session_id: str) -> bool:
+async def _is_our_session(parts: Served, session_id: str) -> bool:
     """Whether this router created that checkout session."""
     if not session_id.startswith("cs_"):
         return False

@@ -17,7 +17,7 @@ from stripe_payments.settings.model import (
     Sellable,
     Settings,
 )
-from stripe_payments.settings.uci import Sections, settings_from_uci
+from stripe_payments.settings.uci import Sections, is_hub_address, settings_from_uci
 
 __all__ = [
     "Feature",
@@ -29,5 +29,6 @@ __all__ = [
     "Sections",
     "Sellable",
     "Settings",
+    "is_hub_address",
     "settings_from_uci",
 ]

@@ -113,17 +113,21 @@ class Settings:
     """Everything an administrator decides; see `/etc/config/stripe-payments` for what each option does.
 
     `poll_interval` is in seconds, the two tolerances in days. Plans, products, prices and features keep the
-    order of the file. `allowed_origins` are ``scheme://host[:port]``. `managed`: the seller's methods are not
-    on the bus; `allow_promotion_codes`: Stripe's page takes them; `automatic_tax`: Stripe Tax computes tax,
-    on top of the prices or within them, as `tax_behavior` says, or the default of the Stripe account where
-    that is None; `tax_id_collection`: Stripe's page has a field for a VAT number; `invoice_creation`: a
-    one-time purchase gets an invoice; `terms_of_service`: the buyer has to accept the seller's terms.
+    order of the file. `allowed_origins` are ``scheme://host[:port]``. `hub`: the address of the seller's hub,
+    through which everything is bought then (hub mode), None in direct mode; `hub_code`: what this router
+    enrols there with. `managed`: the seller's methods are not on the bus; `allow_promotion_codes`: Stripe's
+    page takes them; `automatic_tax`: Stripe Tax computes tax, on top of the prices or within them, as
+    `tax_behavior` says, or the default of the Stripe account where that is None; `tax_id_collection`:
+    Stripe's page has a field for a VAT number; `invoice_creation`: a one-time purchase gets an invoice;
+    `terms_of_service`: the buyer has to accept the seller's terms.
     `malformed`: the file has a syntax error, and these are the settings that were read before.
     """
 
     DEFAULTS: ClassVar["Settings"]
 
     enabled: bool = True
+    hub: str | None = None
+    hub_code: str | None = None
     managed: bool = False
     public_url: str | None = None
     listen: tuple[str, ...] = ()

@@ -25,7 +25,7 @@ from stripe_payments.settings.model import (
     TaxBehavior,
 )
 
-__all__ = ["Sections", "settings_from_uci"]
+__all__ = ["Sections", "is_hub_address", "settings_from_uci"]
 
 Sections = Mapping[str, Mapping[str, object]]
 """UCI sections by name; options as strings or lists of strings, rpcd's own under ``.type``, ``.name`` …"""
@@ -63,6 +63,8 @@ def settings_from_uci(sections: Sections) -> Settings:
         options.report(main, "", _("the section “config payments 'main'” is missing; the defaults apply"))
     return Settings(
         enabled=options.flag(main, "enabled", default=True),
+        hub=options.hub(main, "hub"),
+        hub_code=options.string(main, "hub_code") or None,
         managed=options.flag(main, "managed", default=False),
         public_url=options.url(main, "public_url"),
         listen=options.addresses(main, "listen"),
@@ -206,6 +208,23 @@ class _Options:
             return None
         return value
 
+    def hub(self, section: str, option: str) -> str | None:
+        """The address of a hub, without a slash at its end. One that cannot be used is reported and returned:
+        to ignore it would turn the router into one that sells by itself.
+        """
+        value = self.string(section, option)
+        if not value:
+            return None
+        origin = _origin(value)
+        if origin is None or urlsplit(value).path not in ("", "/") or not is_hub_address(origin):
+            self.report(
+                section,
+                option,
+                _("“{value}” is not an address such as https://hub.example.org", value=value),
+            )
+            return value
+        return origin
+
     def origins(self, section: str, option: str) -> tuple[str, ...]:
         """A list of ``scheme://host[:port]``, each once."""
         origins: dict[str, None] = {}
@@ -274,6 +293,12 @@ class _Options:
         self._problems.append(
             Problem(section, option, Text("{where}: {problem}.", (("where", where), ("problem", problem))))
         )
+
+
+def is_hub_address(url: str) -> bool:
+    """Whether `url` is an https origin, or an http one of this machine, for tests."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname == "127.0.0.1")
 
 
 def _whole_number(value: str) -> int | None:

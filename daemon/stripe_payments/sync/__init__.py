@@ -3,7 +3,6 @@
 from stripe_payments.sync.inbox_worker import InboxWorker
 from stripe_payments.sync.poller import Poller
 from stripe_payments.sync.reconciler import (
-    META_CLOCK_FLOOR,
     META_LAST_CONTACT,
     META_REBUILDING,
     Reconciler,
@@ -11,7 +10,6 @@ from stripe_payments.sync.reconciler import (
 )
 
 __all__ = [
-    "META_CLOCK_FLOOR",
     "META_LAST_CONTACT",
     "META_REBUILDING",
     "InboxWorker",

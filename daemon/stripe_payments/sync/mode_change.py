@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
+from stripe_payments.identity import META_ROUTER_ID, Identity
 from stripe_payments.log import Log
 from stripe_payments.sync.stripe_objects import ARCHIVED_PURCHASE, Raw, reference
 
@@ -49,6 +50,17 @@ async def settle_mode(mode: Mode, ledger: Ledger, identity: IdentityStore, recon
     if known is not None:
         _log.info("the keys are of another mode", before=known, mode=mode, forgotten=forgotten)
     return known is not None
+
+
+def recorded_identity(tx: Transaction) -> Identity | None:
+    """The router's id, and the customer of its latest purchase, as the ledger knows them."""
+    router_id = tx.meta.get(META_ROUTER_ID)
+    if router_id is None:
+        return None
+    sessions = [raw for raw in tx.objects.all().values() if raw.get("object") == "checkout.session"]
+    newest = max(sessions, key=lambda raw: int(raw.get("created") or 0), default={})
+    customer = newest.get("customer")
+    return Identity(router_id, customer if isinstance(customer, str) else None)
 
 
 def _forget_tests(tx: Transaction) -> int:

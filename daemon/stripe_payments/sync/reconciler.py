@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from stripe_payments.clock import META_CLOCK_FLOOR
 from stripe_payments.ledger.opening import META_MUST_NOT_LOCK, META_REBUILDING
 from stripe_payments.log import Log
 from stripe_payments.settings import Settings
@@ -31,12 +32,10 @@ if TYPE_CHECKING:
     from stripe_payments.identity import Identity, IdentityStore
     from stripe_payments.ledger import CheckoutState, Ledger, Transaction
 
-__all__ = ["META_CLOCK_FLOOR", "META_LAST_CONTACT", "META_REBUILDING", "Reconciler", "SyncOutcome"]
+__all__ = ["META_LAST_CONTACT", "META_REBUILDING", "Reconciler", "SyncOutcome"]
 
 _log = Log("reconcile")
 
-META_CLOCK_FLOOR: Final = "clock_floor"
-"""Ledger meta: the trusted clock's floor, epoch seconds."""
 META_LAST_CONTACT: Final = "last_contact"
 """Ledger meta: when Stripe last answered, trusted epoch seconds; at most an hour behind."""
 META_LAST_SEEN: Final = "last_seen"

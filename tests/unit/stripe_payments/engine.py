@@ -26,13 +26,13 @@ from stripe_payments.billing import (
     ReturnUrls,
     SubscriptionService,
 )
-from stripe_payments.clock import TrustedClock
+from stripe_payments.clock import META_CLOCK_FLOOR, TrustedClock
 from stripe_payments.identity import IdentityStore
 from stripe_payments.keys import Keys
 from stripe_payments.ledger import SQLiteLedger
 from stripe_payments.settings import Sections, Settings, settings_from_uci
 from stripe_payments.stripe_api import StripeAPI
-from stripe_payments.sync import META_CLOCK_FLOOR, InboxWorker, Poller, Reconciler
+from stripe_payments.sync import InboxWorker, Poller, Reconciler
 from ubus_py import ConnectionLost, Table
 
 KEY = "sk_test_51SellerSellerSeller"

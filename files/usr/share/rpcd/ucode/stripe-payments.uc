@@ -161,6 +161,8 @@ function edit(config) {
 	return {
 		type_of: (section) => uci?.get(link_name(config), section),
 
+		value_of: (section, option) => uci?.get(link_name(config), section, option),
+
 		add: (section, type) => push(changes, (copy, name) => copy.set(name, section, type)),
 
 		// the empty text takes the option away
@@ -277,6 +279,21 @@ function store_prices(prices) {
 
 	for (let alias, price_id in prices)
 		file.set(alias, 'price_id', price_id);
+
+	file.commit();
+}
+
+// A used enrolment code goes, unless another one is configured by now.
+function forget_hub_code(code) {
+	if (!is_text(code) || code == '')
+		reject(INVALID_ARGUMENT);
+	if (!configuration_exists(SETTINGS))
+		reject(NOT_FOUND);
+
+	const file = edit(SETTINGS);
+
+	if (file.value_of('main', 'hub_code') == code)
+		file.set('main', 'hub_code', '');
 
 	file.commit();
 }
@@ -467,6 +484,16 @@ return {
 			args: { features: {} },
 			call: (request) => {
 				store_features(request.args.features);
+
+				return {};
+			}
+		},
+
+		// the enrolment code of `option hub_code` that was used
+		forget_hub_code: {
+			args: { code: '' },
+			call: (request) => {
+				forget_hub_code(request.args.code);
 
 				return {};
 			}
