@@ -12,6 +12,7 @@ __all__ = ["Cut", "Link"]
 Cut = Literal["reset", "silence"]
 """`reset`: connections break and new ones are refused; `silence`: nothing goes through any more."""
 
+_Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 _CHUNK = 65_536
 
 
@@ -37,6 +38,7 @@ class Link:
     async def stop(self) -> None:
         if self._server is not None:
             self._server.close()
+        await asyncio.sleep(0)  # what was accepted just now begins, and can be ended
         await self._break()
 
     async def cut(self, how: Cut, seconds: float) -> None:
@@ -61,26 +63,29 @@ class Link:
         task = asyncio.current_task()
         assert task is not None
         self._open.add(task)
+        opening: asyncio.Future[_Streams] | None = None
         try:
             if self._cut == "reset":
                 return
             await self._flows.wait()
             self._targets.append(self._targets.pop(0))
             for port in self._targets:
+                opening = asyncio.ensure_future(asyncio.open_connection("127.0.0.1", port))
                 with suppress(OSError):
-                    inner = await asyncio.open_connection("127.0.0.1", port)
-                    await self._carry((reader, writer), inner)
+                    await self._carry((reader, writer), await asyncio.shield(opening))
                     return
         except asyncio.CancelledError:
             pass
         finally:
-            self._open.discard(task)
             writer.transport.abort()
+            if opening is not None:
+                await _abandoned(opening)
+            self._open.discard(task)
 
     async def _carry(
         self,
-        outer: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-        inner: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        outer: _Streams,
+        inner: _Streams,
     ) -> None:
         pumps = [
             asyncio.create_task(self._pump(outer[0], inner[1])),
@@ -89,10 +94,10 @@ class Link:
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            inner[1].transport.abort()
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            inner[1].transport.abort()
 
     async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -102,3 +107,10 @@ class Link:
                 await target.drain()
             if target.can_write_eof():
                 target.write_eof()
+
+
+async def _abandoned(opening: asyncio.Future[_Streams]) -> None:
+    """Close a connection whose opener was cancelled: nobody else holds it."""
+    with suppress(OSError):
+        (_reader, writer) = await opening
+        writer.transport.abort()
