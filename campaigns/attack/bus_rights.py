@@ -48,7 +48,7 @@ _EVENTS = (
 )
 _MAY = {
     "session": {"access"},
-    "stripe-payments.uci": {"load", "store", "store_prices", "web_servers"},
+    "stripe-payments.uci": {"load", "store", "store_prices", "web_servers", "unlimited_logins"},
     "hotplug.stripe-payments": {"call"},
     "system": {"board"},
 }

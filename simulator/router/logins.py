@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from simulator.router.sessions import Session
+from simulator.router.sessions import Grant, Session
 from simulator.router.uci_file import Section, UciError
 from simulator.router.uci_store import UciStore
 
@@ -82,6 +82,24 @@ def permits(login: Section | None, permission: str, group: str) -> bool:
         if any(fnmatch.fnmatchcase(group, pattern) for pattern in patterns if not pattern.startswith("!")):
             return True
     return permission == "read" and permits(login, "write", group)
+
+
+def unlimited(store: UciStore, root: Path) -> list[Section]:
+    """The logins that may do everything: ``list write '*'``, or a group of every method on the bus."""
+    try:
+        logins = [section for section in store.load("rpcd", staged=False).sections if section.type == "login"]
+    except UciError:
+        return []
+
+    def is_unlimited(login: Section) -> bool:
+        session = Session("", 0)
+        grant_all(session, login, root)
+        written = login.options.get("write")
+        return (isinstance(written, list) and "*" in written) or Grant("*", "*") in session.grants.get(
+            "ubus", []
+        )
+
+    return [login for login in logins if is_unlimited(login)]
 
 
 def grant_all(session: Session, login: Section | None, root: Path) -> None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from simulator.router.logins import unlimited
 from simulator.router.uci_editor import UciEditor
 from simulator.router.uci_file import Package, UciError, UciParseError, is_name
 from simulator.router.uci_object import describe_package
@@ -61,6 +62,7 @@ class PaymentsUci:
                 Method("storage", self._storage),
                 Method("scripts", self._scripts),
                 Method("web_servers", self._web_servers),
+                Method("unlimited_logins", self._unlimited_logins),
                 Method("store", self._store_features, {"features": TABLE}),
                 Method("store_prices", self._store_prices, {"prices": TABLE}),
                 Method("forget_hub_code", self._forget_hub_code, {"code": STRING}),
@@ -137,6 +139,11 @@ class PaymentsUci:
             },
             "limits_slow_clients": self.limits_slow_clients,
         }
+
+    async def _unlimited_logins(self, call: Call) -> Reply:
+        _only(call, {})
+        root = self._store.config_dir.parents[1]
+        return {"logins": [str(login.options.get("username", "")) for login in unlimited(self._store, root)]}
 
     async def _store_features(self, call: Call) -> Reply:
         features = _only(call, {"features": TABLE})

@@ -441,6 +441,7 @@ CASES: tuple[Case, ...] = (
         (_web_servers("/api/payments", "/payment-cancel"),),
         uhttpd=UHTTPD,
     ),
+    Case("the logins that may do everything", (Call("unlimited_logins", answer={"logins": ["root"]}),)),
     _refused("an argument web_servers does not have", Call("web_servers", {"config": "network"}, _BAD)),
     Case(
         "what is stored already needs no room",

@@ -15,6 +15,7 @@ ALLOWED = [
     ("stripe-payments.uci", "store", {"features": {}}),
     ("stripe-payments.uci", "store_prices", {"prices": {}}),
     ("stripe-payments.uci", "web_servers", {}),
+    ("stripe-payments.uci", "unlimited_logins", {}),
     ("hotplug.stripe-payments", "call", {"env": ["ACTION=none"]}),
     ("system", "board", {}),
 ]

@@ -22,6 +22,7 @@ SLOW_SCRIPT_S: Final = 5
 """The pause between two calls of the scripts for one feature (`unlocks/worker.py`)."""
 
 _BUS_TIMEOUT_S: Final = 4.0
+_LOGINS_TIMEOUT_S: Final = 2.0
 _RPCD_HINT: Final = _(
     "Run: killall -HUP rpcd || service rpcd restart. If that does not help, reinstall the package "
     "stripe-payments."
@@ -66,6 +67,18 @@ async def enabled(probes: Probes) -> Finding:
 
 async def managed(probes: Probes) -> Finding:
     """Who may use the seller's methods."""
+    if probes.situation.settings.managed and (others := await _unlimited_logins(probes)):
+        return Finding(
+            "warning",
+            _(
+                "Managed router, but these LuCI logins may do everything, and switch that off: {names}.",
+                names=", ".join(others),
+            ),
+            _(
+                "In /etc/config/rpcd list the groups luci-app-stripe-payments and -buy instead of '*', as in "
+                "the operator's guide."
+            ),
+        )
     if probes.situation.settings.managed:
         return Finding(
             "ok",
@@ -81,6 +94,17 @@ async def managed(probes: Probes) -> Finding:
             "up."
         ),
     )
+
+
+async def _unlimited_logins(probes: Probes) -> list[str]:
+    """The logins, besides root, that hold ``list write '*'`` or a group of every method on the bus."""
+    try:
+        reply: Any = await probes.situation.bus.call(
+            "stripe-payments.uci", "unlimited_logins", {}, timeout=_LOGINS_TIMEOUT_S
+        )
+    except UbusError:
+        return []  # `settings_helper` reports it
+    return [name for name in reply["logins"] if name != "root"]
 
 
 async def ledger(probes: Probes) -> Finding:

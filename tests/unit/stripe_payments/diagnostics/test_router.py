@@ -55,10 +55,44 @@ async def test_switched_off(harness: Harness) -> None:
     await finding(harness, "enabled", "warning", says="disabled", hint="enabled=1")
 
 
+async def manage(harness: Harness) -> None:
+    """Returns when the bus shows it: a call that meets the object's replacement may get no answer."""
+    await harness.configure("main", managed="1")
+
+    async def shown() -> bool:
+        found = await harness.bus.lookup("stripe-payments")
+        return bool(found) and not any("grant" in one.methods for one in found)
+
+    await harness.until(shown)
+
+
 async def test_it_says_who_has_the_sellers_methods(harness: Harness) -> None:
     await finding(harness, "managed", "ok", says="Not managed")
-    await harness.configure("main", managed="1")
+    await manage(harness)
     await finding(harness, "managed", "ok", says="only in /etc/init.d/stripe-payments")
+
+
+LOGIN = "\nconfig login\n\toption username '{name}'\n\tlist read '{read}'\n\tlist write '{write}'\n"
+
+
+async def test_logins_that_could_turn_managed_off_are_named(harness: Harness) -> None:
+    rpcd = harness.root / "etc/config/rpcd"
+    shipped = rpcd.read_text()
+    group = {"every-method": {"description": "Everything", "read": {"ubus": {"*": ["*"]}}}}
+    (harness.root / "usr/share/rpcd/acl.d/everything.json").write_text(json.dumps(group))
+    await manage(harness)
+    for read, write, warned in [
+        ("luci-*", "*", True),
+        ("every-method", "none", True),
+        ("none", "every-*", True),  # who may write may read
+        ("luci-*", "luci-app-stripe-payments-buy", False),
+    ]:
+        rpcd.write_text(shipped + LOGIN.format(name="tenant", read=read, write=write))
+        if warned:
+            hint = "luci-app-stripe-payments and -buy"
+            await finding(harness, "managed", "warning", says=": tenant.", hint=hint)
+        else:
+            await finding(harness, "managed", "ok", says="only in /etc/init.d/stripe-payments")
 
 
 @pytest.mark.parametrize("name", ["ledger.db", "identity.json", "."])

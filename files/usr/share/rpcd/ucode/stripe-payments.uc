@@ -455,6 +455,50 @@ function web_servers() {
 	};
 }
 
+// Whether a login of /etc/config/rpcd holds a permission of an ACL group (rpcd's session.c: patterns, ! excludes).
+function holds(login, permission, group) {
+	const patterns = type(login[permission]) == 'array' ? login[permission] : [];
+	const matches = (excluding) => length(filter(patterns, (pattern) => (substr(pattern, 0, 1) == '!') == excluding
+		&& wildcard(group, replace(pattern, /^! */, ''))));
+
+	return !matches(true) && matches(false) || permission == 'read' && holds(login, 'write', group);
+}
+
+// The ACL groups that grant a permission of every method on the bus, as [ permission, group ].
+function limitless_groups() {
+	const found = [];
+
+	for (let path in glob('/usr/share/rpcd/acl.d/*.json')) {
+		let groups = null;
+
+		try {
+			groups = json(readfile(path));
+		}
+		catch (e) {}   // rpcd skips it, too
+
+		for (let name, rights in type(groups) == 'object' ? groups : {})
+			for (let permission in [ 'read', 'write' ])
+				if ('*' in (rights?.[permission]?.ubus?.['*'] ?? []))
+					push(found, [ permission, name ]);
+	}
+
+	return found;
+}
+
+// The logins of LuCI that may do everything: `list write '*'`, or a group of every method on the bus.
+function unlimited_logins() {
+	const groups = limitless_groups();
+	const logins = filter(values(sections('rpcd') ?? {}), (section) => section['.type'] == 'login');
+
+	return {
+		logins: map(
+			filter(logins, (login) => (type(login.write) == 'array' && '*' in login.write)
+				|| length(filter(groups, (group) => holds(login, ...group)))),
+			(login) => login.username ?? ''
+		)
+	};
+}
+
 return {
 	'stripe-payments.uci': {
 		// the committed sections of both configurations, as rpcd's `uci get` shows them; instead of malformed settings
@@ -477,6 +521,11 @@ return {
 		// limits_slow_clients}: where the gateway is served, and how busy the web servers are
 		web_servers: {
 			call: web_servers
+		},
+
+		// {logins[]}: the names of the logins of LuCI that may do everything
+		unlimited_logins: {
+			call: unlimited_logins
 		},
 
 		// {NAME: {unlocked, source, plan, until, reason}}: sections that are not named stay as they are
