@@ -7,6 +7,7 @@ import pytest
 from simulator.world import World
 from tests.flows.conftest import FEATURE, Buyer
 from tests.flows.test_check import check
+from tests.flows.test_interrupted_checkout import start_again
 from ubus_py import StatusError
 
 OWNED = {FEATURE, "email_support", "priority_support", "security_updates"}
@@ -78,3 +79,31 @@ async def test_a_sync_repairs_it_where_stripe_is_away(world: World, buyer: Buyer
         await world.bus.call("stripe-payments", "sync", {})
     await world.wait_until(lambda: repaired(world))
     world.stripe.set_faults()
+
+
+async def test_with_malformed_settings_a_restart_locks_nothing_and_a_grant_counts(
+    world: World, buyer: Buyer
+) -> None:
+    """The settings that were read last stay in use; `check` says what is wrong, and nothing untrue beside."""
+    await buyer.buy()
+    await buyer.everywhere(unlocked=True)
+    path = world.root / "etc/config/stripe-payments"
+    sound = path.read_text()
+    path.write_text("config feature 'half\n")
+    await world.daemon.stop()
+    await start_again(world)
+    await world.daemon_answers()
+
+    async def unlocked() -> bool:
+        return await world.answers_unlocked(FEATURE) is True
+
+    await world.wait_until(unlocked)
+    await world.bus.call("stripe-payments", "grant", {"feature": LOCKED_FEATURE})
+    await buyer.everywhere(LOCKED_FEATURE, unlocked=True)
+    found = await check(world)
+    assert "malformed" in found["settings"]["detail"]
+    assert "unterminated ') at line 1" in found["settings_helper"]["detail"]
+    assert "Nothing is on sale" not in found["prices"]["detail"]
+    path.write_text(sound)
+    await world.bus.call("stripe-payments", "sync", {})
+    assert await world.unlocked(FEATURE)

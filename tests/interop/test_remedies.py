@@ -80,6 +80,76 @@ async def test_a_port_that_another_program_uses_is_named_with_it(world: OpenWrtW
     await world.wait_until(open_again)
 
 
+async def test_a_certificate_that_cannot_be_read_is_named(world: OpenWrtWorld) -> None:
+    files = "/tmp/gateway.crt", "/tmp/gateway.key"
+    cert, key = (
+        f"uci set stripe-payments.main.{name}={path}"
+        for name, path in zip(("cert", "key"), files, strict=True)
+    )
+    listen = f"uci add_list stripe-payments.main.listen=127.0.0.1:{free_port()}"
+    await asyncio.to_thread(world.openwrt.sh, f"{listen}; {cert}; {key}; {APPLY}")
+
+    async def named() -> bool:
+        return "certificate or key cannot be read" in (await finding(world, "gateway"))["detail"]
+
+    await world.wait_until(named)
+    request = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=router"
+    await asyncio.to_thread(world.openwrt.sh, f"{request} -out {files[0]} -keyout {files[1]} 2>/dev/null")
+    command = COMMAND.search((await finding(world, "gateway"))["hint"])
+    assert command
+    await asyncio.to_thread(world.openwrt.sh, command[1])
+
+    async def open_again() -> bool:
+        with suppress(StatusError, CallTimeout):
+            found = await finding(world, "gateway")
+            return found["severity"] == "ok" and "127.0.0.1" in found["detail"]
+        return False
+
+    await world.wait_until(open_again)
+
+
+async def test_the_clients_that_hold_the_public_gateways_slots_are_shown(world: OpenWrtWorld) -> None:
+    """As by its hint; in place of a firewall's rule they are closed here."""
+    port = free_port()
+    await asyncio.to_thread(
+        world.openwrt.sh, f"uci add_list stripe-payments.main.listen=127.0.0.1:{port}; {APPLY}"
+    )
+    head = b"POST /api/payments/webhook HTTP/1.1\r\nHost: r\r\nContent-Length: 600\r\n\r\n{"
+
+    async def hold() -> None:
+        """Another connection as soon as the gateway ends one."""
+        while True:
+            with suppress(OSError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                try:
+                    writer.write(head)
+                    await reader.read()
+                finally:
+                    writer.close()
+                    await writer.wait_closed()
+            await asyncio.sleep(0.01)
+
+    clients = [asyncio.create_task(hold()) for _ in range(40)]
+
+    async def named() -> bool:
+        return "slots of the public gateway are in use" in (await finding(world, "gateway"))["detail"]
+
+    try:
+        await world.wait_until(named)
+        hint = (await finding(world, "gateway"))["hint"]
+        shown = await asyncio.to_thread(world.openwrt.sh, hint.rpartition("shown by: ")[2])
+        assert len(re.findall(rf"127\.0\.0\.1:{port}\s+127\.0\.0\.1:\d+", shown)) >= 32
+    finally:
+        for client in clients:
+            client.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
+
+    async def free() -> bool:
+        return bool((await finding(world, "gateway"))["severity"] == "ok")
+
+    await world.wait_until(free)
+
+
 async def test_without_ucode_mod_socket_luci_and_the_gateway_serve_and_check_says_what_is_missing(
     world: OpenWrtWorld,
 ) -> None:

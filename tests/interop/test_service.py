@@ -278,6 +278,22 @@ async def test_scripts_of_one_feature_do_not_overtake_each_other(world: OpenWrtW
     assert ended.read_text() == "unlock\nlock\n"
 
 
+async def test_a_silent_stripe_is_named_before_the_bus_gives_up(world: OpenWrtWorld) -> None:
+    """A second click meets the key of the first one, which Stripe still works on."""
+    await world.control(
+        "faults", {"latency_ms": 60_000, "count": 1, "method": "POST", "path": "/v1/checkout/sessions"}
+    )
+    for _ in range(2):
+        with pytest.raises(StatusError) as refused:
+            await world.bus.call(
+                SERVICE, "create_checkout_session", {"price_id": "price_premium_onetime"}, timeout=30
+            )
+        assert refused.value.data["error"]["code"] == "stripe_unreachable"  # type: ignore[call-overload,index]
+    await ServiceOfProcd(world.openwrt).stop()
+    assert "never retrieved" not in world.openwrt.log()
+    world.stripe.set_faults()
+
+
 async def test_the_log_is_readable_and_each_line_is_one_message(world: OpenWrtWorld) -> None:
     lines = [line for line in world.openwrt.log().splitlines() if "level=" in line]
     assert lines
