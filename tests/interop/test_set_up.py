@@ -20,7 +20,7 @@ def test_set_up_gives_kept_files_to_the_users_new_number(openwrt: OpenWrt) -> No
 
 
 def test_set_up_signals_every_process_of_a_name(openwrt: OpenWrt) -> None:
-    """While rpcd restarts there are two of it; busybox's `kill` takes "1 2" as two numbers, others refuse it."""
+    """While rpcd restarts there are two of it; not every shell's `kill` takes two numbers in one word."""
     openwrt.sh("cp $(command -v sleep) /tmp/rpcd")
     openwrt.background("/tmp/rpcd", "600")
     openwrt.background("/tmp/rpcd", "600")
