@@ -288,7 +288,7 @@ async def test_a_silent_stripe_is_named_before_the_bus_gives_up(world: OpenWrtWo
             await world.bus.call(
                 SERVICE, "create_checkout_session", {"price_id": "price_premium_onetime"}, timeout=30
             )
-        assert refused.value.data["error"]["code"] == "stripe_unreachable"  # type: ignore[call-overload,index]
+        assert refused.value.data["error"]["code"] == "stripe_unreachable"  # type: ignore[index]
     await ServiceOfProcd(world.openwrt).stop()
     assert "never retrieved" not in world.openwrt.log()
     world.stripe.set_faults()
