@@ -401,6 +401,23 @@ def _credit(life: Life, _: int, how: int) -> None:
     life.post(f"/v1/customers/{life.customer}", balance=(-700, balance - 201, 0, -1499)[how % 4])
 
 
+def _credit_note(life: Life, which: int, how: int) -> None:
+    """A part of an invoice or all that is left of it: forgiven before it is paid; what was paid already goes
+    back as money, as credit, or by other means.
+    """
+    issued = [one for one in life.rows("invoice")[-6:] if one["status"] in ("open", "paid") and one["parent"]]
+    invoice = life.pick(issued, which)
+    if invoice is None:
+        return
+    noted = invoice["pre_payment_credit_notes_amount"] + invoice["post_payment_credit_notes_amount"]
+    amount = invoice["total"] - noted
+    if how % 2:
+        amount = min(amount, 200)
+    back = amount - min(amount, invoice["amount_remaining"])
+    part = ("refund_amount", "credit_amount", "out_of_band_amount")[how % 3]
+    life.post("/v1/credit_notes", invoice=invoice["id"], amount=amount, **({part: back} if back else {}))
+
+
 def _pause(life: Life, which: int, how: int) -> None:
     sub = life.pick(life.running("active", "trialing", "past_due", "paused"), which)
     if sub is None:
@@ -461,6 +478,7 @@ COMMANDS: Final[dict[str, Callable[[Life, int, int], None]]] = {
     "quantity": _quantity,
     "coupon": _coupon,
     "credit": _credit,
+    "credit note": _credit_note,
     "pause": _pause,
     "schedule": _schedule,
     "dunning": _dunning,

@@ -179,6 +179,11 @@ def kinds_of(life: Life) -> set[str]:
         paid = [one for one in life.rows("invoice_payment") if one["invoice"] == invoice["id"]]
         found |= {"several payments"} if sum(one["status"] == "paid" for one in paid) > 1 else set()
         found |= {"credit"} if (invoice["starting_balance"] or 0) < 0 else set()
+    for note in life.rows("credit_note"):
+        found |= {"credit note before payment"} if note["pre_payment_amount"] else set()
+        found |= {"credit note refunded"} if note["refunds"] else set()
+        found |= {"credit note as credit"} if note["customer_balance_transaction"] else set()
+        found |= {"credit note out of band"} if note["out_of_band_amount"] else set()
     plans = plans_of(life.account, life.unlocks, life.options)
     return found | {f"upgrade {plan.wanting}" for plan, _ in plans if plan.wanting}
 
@@ -191,6 +196,8 @@ KINDS = {
     *("schedule changed the plan", "payment processing", "payment succeeded", "invoice open", "invoice paid"),
     *("invoice void", "invoice uncollectible", "pause_collection", "second item", "quantity", "discount"),
     *("pending update", "by invoice", "several payments", "credit", "upgrade pending", "upgrade unpaid"),
+    *("credit note before payment", "credit note refunded", "credit note as credit"),
+    "credit note out of band",
 }
 
 
@@ -224,6 +231,7 @@ def test_every_command_does_something(verb: str) -> None:
         "second item": "subscribe 0 0",
         "quantity": "subscribe 0 0",
         "coupon": "subscribe 0 0",
+        "credit note": "subscribe 0 0",
     }
     life = Life(1)
     for command in commands_of(ready[verb]) if verb in ready else []:
