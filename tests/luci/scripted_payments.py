@@ -190,6 +190,17 @@ class ScriptedPayments:
             "invoice_pdf": "https://pay.stripe.com/invoice/1/pdf" if kind == "invoice" else None,
         }
 
+    def use_hub(self, **seller: Any) -> None:
+        """Hub mode: a seller has the keys, the prices and the payments."""
+        known = {
+            "url": "https://hub.example.org",
+            "name": "Example Networks",
+            "enrolled": True,
+            "last_contact": "2031-04-30T10:00:00Z",
+            "problem": None,
+        }
+        self.status_extra["seller"] = known | seller
+
     def called(self, method: str) -> list[dict[str, Any]]:
         """The arguments of every call of a method so far."""
         return [arguments for name, arguments in self.calls if name == method]
@@ -211,6 +222,8 @@ class ScriptedPayments:
             ),
             ("check", self._check, {}),
             ("sync", self._nothing, {}),
+            ("recovery_code", self._recovery_code, {}),
+            ("recover", self._nothing, {"code": STRING}),
             ("preview_change", self._preview, {**subscription, "price_id": STRING}),
             ("change_plan", self._change, {**subscription, "price_id": STRING}),
             ("cancel_subscription", self._cancel, {**subscription, "at_period_end": BOOLEAN}),
@@ -291,6 +304,10 @@ class ScriptedPayments:
     async def _nothing(self, call: Call) -> Mapping[str, Any]:
         del call
         return {}
+
+    async def _recovery_code(self, call: Call) -> Mapping[str, Any]:
+        del call
+        return {"code": "ABCDE-FGHJK-MNPQR-STVWX"}
 
     async def _preview(self, call: Call) -> Mapping[str, Any]:
         del call

@@ -48,6 +48,8 @@ def test_every_method_is_in_its_group_by_its_exact_name() -> None:
             "create_checkout_session",
             "portal",
             "preview_change",
+            "recover",
+            "recovery_code",
             "resume_subscription",
             "sync",
         ],

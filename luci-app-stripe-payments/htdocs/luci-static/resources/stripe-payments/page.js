@@ -4,6 +4,7 @@
 'require ui';
 'require view';
 'require stripe-payments.rpc as payments';
+'require stripe-payments.seller as seller';
 
 /*
  * What the pages have in common: asking the router again and again, saying what
@@ -50,9 +51,21 @@ function managed() {
 		_('Settings, refunds and manual grants are not in LuCI; root has them on the shell: /etc/init.d/stripe-payments.') ];
 }
 
+/** Why there are no settings on a router in hub mode. */
+function sold(status) {
+	return [ _('This router buys from %s.').format(seller.name(status)),
+		_('Keys, prices, refunds and the webhook are there, not on this router.') ];
+}
+
 /** What is known of Stripe: ok, unreachable, unauthorized, unconfigured or unknown. */
 function stripeState(status) {
 	return L.isObject(status?.stripe) ? status.stripe.status : status?.stripe;
+}
+
+/** Whether nothing can be bought or changed at the moment. */
+function isOff({ trouble, status, mayBuy }) {
+	return trouble != null || !mayBuy || status?.enabled === false ||
+		(status?.seller ? seller.isClosed(status) : status?.mode == 'unconfigured');
 }
 
 /** The time that the router trusts, else the browser's. */
@@ -72,6 +85,8 @@ function troubles({ trouble, status }) {
 
 	if (status.enabled === false)
 		words.push([ 'info', [ _('Payments are disabled on this router.'), _('What you already own stays unlocked.') ] ]);
+	else if (status.seller)
+		words.push(...L.toArray(seller.trouble(status) && [ seller.trouble(status) ]));
 	else if (status.mode == 'unconfigured')
 		words.push([ 'info', [ _('Payments are not set up yet.'), _('The administrator has to enter the Stripe keys first.') ] ]);
 	else if (stripeState(status) == 'unreachable')
@@ -231,7 +246,7 @@ const Page = view.extend({
 			Object.keys(questions).forEach((name, i) => { this.state[name] = answers[i]; });
 
 			/* The seller's methods are not on the bus then, whatever the login's rights. */
-			if (this.state.status?.managed)
+			if (this.state.status?.managed || this.state.status?.seller)
 				this.state.mayAdminister = false;
 
 			this.state.trouble = null;
@@ -305,4 +320,4 @@ const Page = view.extend({
 	}
 });
 
-return baseclass.extend({ Dialog, Page, Part, failureNode, loadStyles, managed, notice, now, stripeState, troubles });
+return baseclass.extend({ Dialog, Page, Part, failureNode, isOff, loadStyles, managed, notice, now, sold, stripeState, troubles });

@@ -72,6 +72,8 @@ const callProvision = slowly('provision', 'dry_run', 'replace');
 const callSetupWebhook = slowly('setup_webhook', 'url');
 const callGrant = slowly('grant', 'feature', 'until', 'note');
 const callRevoke = slowly('revoke', 'feature');
+const callRecoveryCode = slowly('recovery_code');
+const callRecover = slowly('recover', 'code');
 const callSetKeys = slowly('set_keys', 'secret_key', 'webhook_secret', 'publishable_key');
 
 const callSessionAccess = rpc.declare({
@@ -342,6 +344,16 @@ return baseclass.extend({
 	/** Stores the keys that are given; resolves to { mode }. */
 	setKeys({ secret_key, webhook_secret, publishable_key }) {
 		return outcome(callSetKeys(secret_key, webhook_secret, publishable_key, language()));
+	},
+
+	/** Resolves to a code that moves what was bought to another router; hub mode. */
+	recoveryCode() {
+		return answer(callRecoveryCode(language())).then(reply => reply.code);
+	},
+
+	/** Moves what was bought with the router of the code to this one; hub mode. */
+	recover(code) {
+		return outcome(callRecover(code, language()));
 	},
 
 	/** Resolves to true where the login may buy, false else; never rejects. */

@@ -4,13 +4,14 @@
 'require stripe-payments.page as page';
 'require stripe-payments.plans as plans';
 'require stripe-payments.grants as grants';
+'require stripe-payments.recovery as recovery';
 
 /* Back from Stripe's portal: a page that needs no login and leads here by a link
  * of our own site, for LuCI's cookie does not travel on the way back. */
 const RETURN = 'stripe-payments/return.html';
 
 /* What unlocked or locked a feature, and what happens next. */
-function story(feature, now) {
+function story(feature, now, seller) {
 	const date = format.date(feature.until);
 
 	switch (feature.reason) {
@@ -22,7 +23,9 @@ function story(feature, now) {
 	case 'trialing': return _('Trial until %s.').format(date);
 	case 'ending': return _('Locks on %s: the subscription ends.').format(date);
 	case 'grace': return _('The last payment failed. Locks on %s unless it is paid.').format(date);
-	case 'offline': return _('Locked: Stripe has been unreachable for too long to confirm payment.');
+	case 'offline': return seller
+		? _('Locked: the seller has been unreachable for too long to confirm payment.')
+		: _('Locked: Stripe has been unreachable for too long to confirm payment.');
 	case 'past_due': return _('Locked: the last payment failed.');
 	case 'unpaid': return _('Locked: the last payments failed.');
 	case 'paused': return _('Locked: the subscription is paused.');
@@ -62,12 +65,14 @@ return page.Page.extend({
 		this.subscriptions = new page.Part('div');
 		this.features = new page.Part('div');
 
-		return [ this.subscriptions.node, this.features.node ];
+		this.seller = new page.Part('div');
+
+		return [ this.subscriptions.node, this.features.node, this.seller.node ];
 	},
 
 	draw() {
-		const { catalog, features, subscriptions, status, trouble, mayBuy, mayAdminister, busy, failed, nextPayments } = this.state;
-		const off = trouble != null || !mayBuy || status?.mode == 'unconfigured' || status?.enabled === false;
+		const { catalog, features, subscriptions, status, mayBuy, mayAdminister, busy, failed, nextPayments } = this.state;
+		const off = page.isOff(this.state);
 
 		this.drawNotices([
 			...(mayBuy ? [] : [ [ 'info', [ _('View only: you cannot make changes.'), _('Ask the administrator of this router.') ] ] ]),
@@ -80,8 +85,18 @@ return page.Page.extend({
 		this.subscriptions.draw([ catalog, subscriptions, features, off, busy, failed, nextPayments ], () => this.renderSubscriptions(off));
 		this.features.draw([ catalog, features, mayAdminister, off, busy, failed, status?.last_sync ], () => this.renderFeatures(off));
 
+		this.seller.draw([ status?.seller, this.bought(), off, busy ], () => status?.seller
+			? [ recovery.render(status, this.bought(), off || busy, () => this.refresh()) ] : []);
+
 		if (!off)
 			this.askNextPayments();
+	},
+
+	/* Whether there is anything that a recovery code could move. */
+	bought() {
+		const { features, subscriptions } = this.state;
+
+		return subscriptions.length > 0 || Object.values(features).some(feature => feature.unlocked && feature.source != 'manual');
 	},
 
 	/* What Stripe will charge next: one request for what runs now, repeated after some minutes. */
@@ -212,10 +227,10 @@ return page.Page.extend({
 			unlocked.length ? '' : E('p', {}, [ E('a', { 'href': L.url('admin/payments/shop') }, [ _('Go to the shop') ]) ]),
 			E('div', { 'class': 'sp-sync' }, [
 				this.failure('sync'),
-				E('span', { 'class': 'sp-small' }, [ status?.last_sync
+				status?.seller ? '' : E('span', { 'class': 'sp-small' }, [ status?.last_sync
 					? _('Last checked with Stripe: %s').format(format.dateTime(status.last_sync))
 					: _('Not checked with Stripe yet.') ]),
-				this.button('sync', '', _('Check now'), _('Querying Stripe…'), () => payments.sync(), off)
+				this.button('sync', '', _('Check now'), status?.seller ? _('Contacting the seller…') : _('Querying Stripe…'), () => payments.sync(), off)
 			])
 		]) ];
 	},
@@ -255,7 +270,7 @@ return page.Page.extend({
 					[ feature.unlocked ? _('Unlocked') : _('Locked') ]),
 				source ? E('span', { 'class': 'sp-source' }, [ source ]) : '',
 				this.renderGrant(name, known.title ?? name, feature),
-				E('span', { 'class': 'sp-quiet' }, [ story(feature, page.now(this.state.status)) ])
+				E('span', { 'class': 'sp-quiet' }, [ story(feature, page.now(this.state.status), this.state.status?.seller) ])
 			])
 		]);
 	}

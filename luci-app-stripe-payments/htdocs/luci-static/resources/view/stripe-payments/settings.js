@@ -22,7 +22,7 @@ return page.Page.extend({
 	async load() {
 		const [ may ] = await Promise.all([ payments.mayAdminister(), this.super('load', []) ]);
 
-		if (may && !this.state.status?.managed)
+		if (may && !this.state.status?.managed && !this.state.status?.seller)
 			try {
 				this.map = await configuration.build();
 				this.form = await this.map.render();
@@ -64,7 +64,7 @@ return page.Page.extend({
 		const { mayAdminister, status, trouble } = this.state;
 		const off = trouble != null || !mayAdminister;
 
-		this.drawNotices(mayAdminister ? [] : [ [ 'info', status?.managed ? page.managed()
+		this.drawNotices(mayAdminister ? [] : [ [ 'info', status?.seller ? page.sold(status) : status?.managed ? page.managed()
 			: [ _('View only: you cannot make changes.'), _('Ask the administrator of this router.') ] ] ]);
 		this.doctor.draw();
 		this.boxes.hidden = !mayAdminister;

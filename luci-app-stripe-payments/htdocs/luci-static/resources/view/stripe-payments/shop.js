@@ -91,8 +91,8 @@ return page.Page.extend({
 	},
 
 	draw() {
-		const { status, catalog, features, subscriptions, interval, busy, failed, previews, trouble, mayBuy } = this.state;
-		const off = trouble != null || !mayBuy || status?.mode == 'unconfigured' || status?.enabled === false;
+		const { status, catalog, features, subscriptions, interval, busy, failed, previews, mayBuy } = this.state;
+		const off = page.isOff(this.state);
 		const words = [];
 
 		if (status?.mode == 'test')
@@ -108,7 +108,8 @@ return page.Page.extend({
 
 		this.current = off ? null : plans.changeable(subscriptions);
 		this.offers.draw([ catalog, features, subscriptions, interval, busy, failed, previews, off ], () => this.renderOffers(off));
-		this.foot.draw([ catalog.tax_behavior ], () => [
+		this.foot.draw([ catalog.tax_behavior, status?.seller?.name ], () => [
+			status?.seller?.name ? _('Sold by %s.').format(status.seller.name) : '', ' ',
 			{ inclusive: _('Prices include tax.'), exclusive: _('Tax is added to prices on the payment page.') }[catalog.tax_behavior] ?? '', ' ',
 			_('Payments are handled by Stripe. Card details never reach this router.')
 		]);

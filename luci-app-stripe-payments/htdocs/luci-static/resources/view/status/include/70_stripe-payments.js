@@ -4,6 +4,7 @@
 'require stripe-payments.format as format';
 'require stripe-payments.page as page';
 'require stripe-payments.plans as plans';
+'require stripe-payments.seller as seller';
 
 /*
  * On LuCI's status overview: what this router has, and what needs attention.
@@ -20,6 +21,8 @@ function attention({ status, features, subscriptions }) {
 
 	if (status.enabled === false)
 		found.push([ 'info', _('Payments are disabled on this router.'), 'settings', _('Settings') ]);
+	else if (status.seller)
+		found.push(...[ seller.trouble(status) ].filter(Boolean).map(([ kind, words ]) => [ kind, words[0], 'settings', _('Diagnostics') ]));
 	else if (status.mode == 'unconfigured')
 		found.push([ 'info', _('Payments are not set up yet.'), 'settings', _('Settings') ]);
 	else if (stripe == 'unreachable')
