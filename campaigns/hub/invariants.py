@@ -13,9 +13,12 @@ from campaigns.hub.lives import CONVERGED_S, BrokenError, Life
 
 __all__ = ["check"]
 
+_DELIVERED_S = 120.0
+
 
 async def check(hub: HubUnderTest, lives: Sequence[Life]) -> None:
     """Raises BrokenError."""
+    await _everything_is_delivered(hub)
     await _inbox_is_worked_off(hub)
     for life in lives:
         found = await life.unlocked()
@@ -24,6 +27,15 @@ async def check(hub: HubUnderTest, lives: Sequence[Life]) -> None:
         account = str(hub.rows("SELECT account FROM routers WHERE id = %s", life.id)[0][0])
         _nothing_is_doubled(hub, life, account)
         _each_change_is_said_once(hub, life, account)
+
+
+async def _everything_is_delivered(hub: HubUnderTest) -> None:
+    """Stripe repeats what was refused after 1, 3, 10 and 60 s."""
+    deadline = time.monotonic() + _DELIVERED_S
+    while left := [one["type"] for one in hub.cloud.deliveries() if one["state"] == "pending"]:
+        if time.monotonic() > deadline:
+            raise BrokenError(f"deliveries are refused: {left}")
+        await asyncio.sleep(0.2)
 
 
 async def _inbox_is_worked_off(hub: HubUnderTest) -> None:

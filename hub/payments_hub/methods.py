@@ -24,7 +24,7 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Title, language
 from stripe_payments.log import Log
 
-__all__ = ["METHODS", "Methods", "Reply"]
+__all__ = ["METHODS", "RETURN_URLS", "Methods", "Reply"]
 
 _log = Log("methods")
 
@@ -39,7 +39,7 @@ METHODS: Final = (
     "transactions",
     "sync",
 )
-_RETURN_URLS: Final = {
+RETURN_URLS: Final = {
     "create_checkout_session": ("success_url", "cancel_url"),
     "portal": ("return_url",),
 }
@@ -118,7 +118,7 @@ class Methods:
         arguments = Arguments(given)
         try:
             requested = arguments.text("locale")
-            for argument in _RETURN_URLS.get(name, ()):
+            for argument in RETURN_URLS.get(name, ()):
                 if not arguments.text(argument, required=True).startswith(("http://", "https://")):
                     raise PaymentError("invalid_argument", argument=argument, reason=_RETURN_URL)
             call = _Call(language(requested) or locale, requested, account)

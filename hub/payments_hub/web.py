@@ -28,6 +28,7 @@ from payments_hub.errors import HubError
 from payments_hub.hub import Hub
 from payments_hub.methods import Methods, view
 from payments_hub.metrics import WEBHOOK_EVENTS, Measured
+from payments_hub.openapi import document
 from payments_hub.routers import Router, is_code, is_secret
 from payments_hub.statements import AUDIENCE
 from stripe_payments.bus_api import api
@@ -94,6 +95,7 @@ def create_app(hub: Hub) -> Starlette:
         ("GET", "/.well-known/jwks.json", _Calls.jwks),
         ("GET", "/healthz", _Calls.health),
         ("GET", "/readyz", _Calls.ready),
+        ("GET", "/openapi.json", _Calls.openapi),
     ]
     app = Starlette(
         routes=[Route(path, calls.answering(handler), methods=[verb]) for verb, path, handler in routes],
@@ -274,6 +276,10 @@ class _Calls:
     async def jwks(self, _request: Request) -> Response:
         """The public keys of statements."""
         return JSONResponse(self._hub.signer.jwks(), headers={"Cache-Control": "max-age=300"})
+
+    async def openapi(self, _request: Request) -> Response:
+        """What this interface consists of."""
+        return JSONResponse(document(), headers={"Cache-Control": "max-age=300"})
 
     async def health(self, _request: Request) -> Response:
         """200 while the process runs."""
