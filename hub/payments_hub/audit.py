@@ -35,24 +35,24 @@ async def record(
 @asynccontextmanager
 async def recorded(
     database: Database, actor: str, action: str, subject: str = "", **detail: object
-) -> AsyncIterator[None]:
+) -> AsyncIterator[dict[str, object]]:
     """Record an action before and after it: `detail` are its arguments, the outcome is `DONE` or an error's
-    code.
+    code. What the action adds to the dictionary becomes part of the detail.
 
     An action that cannot be recorded is not begun. One that succeeded and whose end cannot be recorded has
     still succeeded.
     """
     begun = await _insert(database, actor, action, subject, detail, None, None)
-    outcome = "interrupted"
+    outcome, result = "interrupted", dict[str, object]()
     try:
-        yield
+        yield result
         outcome = DONE
     except Exception as error:
         outcome = str(getattr(error, "code", type(error).__name__))
         raise
     finally:
         try:
-            await _insert(database, actor, action, subject, {}, begun, outcome)
+            await _insert(database, actor, action, subject, result, begun, outcome)
         except (psycopg.Error, PoolTimeout) as error:
             _log.error(
                 "an outcome is not recorded", entry=begun, outcome=outcome, reason=type(error).__name__
@@ -67,7 +67,8 @@ async def latest(
     """
     async with database.requests.connection() as connection:
         cursor = await connection.execute(
-            "SELECT b.number, b.at, b.actor, b.action, b.subject, b.detail, coalesce(e.outcome, b.outcome)"
+            "SELECT b.number, b.at, b.actor, b.action, b.subject,"
+            " b.detail || coalesce(e.detail, '{}'), coalesce(e.outcome, b.outcome)"
             " FROM audit b LEFT JOIN audit e ON e.begun = b.number WHERE b.begun IS NULL"
             " AND (%(before)s::bigint IS NULL OR b.number < %(before)s)"
             " AND (%(subject)s::text IS NULL OR b.subject = %(subject)s)"

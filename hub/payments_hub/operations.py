@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 from payments_hub.accounts import Account
@@ -53,9 +53,9 @@ class Operations:
         return await self._hub.routers.find(text, limit, accounts=accounts)
 
     async def show(self, router: str, locale: str = "en") -> dict[str, Any]:
-        """What `find` returns of a router, and {stripe, assignments[], features{}, grants[], subscriptions[],
-        transactions[]}. A feature has {unlocked, source, plan, until, reason, sources[]}: `sources` is what
-        each purchase, subscription and grant says of it; the first line of the feature is the best of them.
+        """What `find` returns of a router, and {stripe, assignments[], features{}, grants[], refunds,
+        subscriptions[], transactions[]}. A feature has {unlocked, source, plan, until, reason, sources[]}:
+        `sources` is what each purchase, subscription and grant says of it; the feature itself is the best.
         `stripe`: the customer's page in the Dashboard.
         """
         row = await self._row(router)
@@ -81,6 +81,7 @@ class Operations:
                     for name, entitlement in {**features, **account.reconciler.state.entitlements}.items()
                 },
                 "grants": await account.grants.list(),
+                "refunds": _refunds(account),
                 **await api["subscriptions"].handler(call),
                 **await api["transactions"].handler(call, limit=100),
             }
@@ -115,16 +116,31 @@ class Operations:
             return await account.grants.revoke(feature)
 
     async def refund(
-        self, router: str, payment: str, amount: int | None = None, reason: str | None = None
+        self,
+        router: str,
+        payment: str,
+        amount: int | None = None,
+        reason: str | None = None,
+        *,
+        seen: str | None = None,
     ) -> dict[str, Any]:
         """Refund a payment of the router's account (cs_, pi_, ch_, in_), or `amount` minor units of it; as
-        `RefundService.refund` returns.
+        `RefundService.refund` returns. `seen`: how many refunds the operator has seen (`refunds` of `show`);
+        raises VendorError ``changed_meanwhile`` if there are others, so that a form sent twice refunds once.
         """
         async with (
-            self._recorded("refund", router, payment=payment, amount=amount, reason=reason),
+            self._recorded("refund", router, payment=payment, amount=amount, reason=reason) as entry,
             self._account(router) as account,
         ):
-            return await account.refunds.refund(payment, amount, reason or None)
+            if seen is not None and seen != str(_refunds(account)):
+                raise VendorError(
+                    "changed_meanwhile",
+                    _("Something was refunded since the page was opened."),
+                    _("Open the router's page again: the payment may have been refunded already."),
+                )
+            made = await account.refunds.refund(payment, amount, reason or None)
+            entry["refund"] = made["id"]
+            return made
 
     async def revoke(self, router: str) -> None:
         """Block a router: its credential is refused from the next request on. What was bought stays with the
@@ -154,17 +170,19 @@ class Operations:
         """A code with which another router takes over everything that this one has, at the moment it enrols:
         {router_id, code, days}. This one ends then.
         """
-        async with self._recorded("replace", router):
+        async with self._recorded("replace", router) as entry:
             row = await self._row(router)
             prepared, code = await self._hub.routers.prepare(
                 row["account"], note=note or row["note"], days=days
             )
+            entry["router"] = prepared
         return {"router_id": prepared, "code": code, "days": days}
 
     async def create(self, note: str = "", days: int = 90) -> dict[str, Any]:
         """A router that is yet to enrol: {router_id, code, days}. It can be granted features before."""
-        async with self._recorded("create"):
+        async with self._recorded("create") as entry:
             prepared, code = await self._hub.routers.prepare(note=note, days=days)
+            entry["router"] = prepared
         return {"router_id": prepared, "code": code, "days": days}
 
     async def create_code(self, note: str = "", days: int = 90, router: str | None = None) -> dict[str, Any]:
@@ -217,12 +235,13 @@ class Operations:
 
     # -- parts --------------------------------------------------------------------------------------
 
-    def _recorded(self, action: str, subject: str = "", **detail: object) -> Any:
+    def _recorded(
+        self, action: str, subject: str = "", **detail: object
+    ) -> AbstractAsyncContextManager[dict[str, object]]:
         return recorded(self._hub.database, self._actor, action, subject, **detail)
 
     async def _row(self, router: str) -> dict[str, Any]:
-        found = await self._hub.routers.find(router) if router else []
-        row = next((one for one in found if one["id"] == router), None)
+        row = await self._hub.routers.get(router)
         if row is None:
             raise VendorError(
                 "unknown_router",
@@ -253,6 +272,10 @@ class Operations:
     def _dashboard(self, customer: str | None) -> str | None:
         mode = "/test" if self._hub.mode == "test" else ""
         return f"{_DASHBOARD}{mode}/customers/{customer}" if customer else None
+
+
+def _refunds(account: Account) -> int:
+    return sum(row.kind == "refund" for row in account.reconciler.state.history)
 
 
 def _sources(

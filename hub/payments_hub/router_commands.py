@@ -48,7 +48,7 @@ def list_routers(text: Annotated[str, typer.Argument()] = "", as_json: AsJson = 
 def show_router(router: str, as_json: AsJson = False) -> None:
     """Show what a router has, and why."""
     found = operate(lambda vendor: vendor.show(router), as_json=as_json)
-    lists = ("assignments", "features", "grants", "subscriptions", "transactions")
+    lists = ("assignments", "features", "grants", "refunds", "subscriptions", "transactions")
     lines = [f"{name}: {value}" for name, value in found.items() if name not in (*lists, "next")]
     lines.append("features:")
     for name, held in found["features"].items():

@@ -11,7 +11,7 @@ import hashlib
 import re
 import secrets
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -288,21 +288,34 @@ class Routers:
         self, text: str = "", limit: int = 100, *, accounts: Collection[str] = ()
     ) -> list[dict[str, Any]]:
         """Routers whose id, account, board, customer or code's note contains a text, or that have one of the
-        accounts; the newest first.
+        accounts; the newest first: {id, status, board, version, flags, account, customer,
+        enrolled_at, last_contact, note}.
         """
+        return await self._shown(
+            "position(lower(%(text)s) IN lower(concat_ws(' ', r.id, r.account, r.board, a.customer))) > 0"
+            " OR r.account = ANY(%(accounts)s)"
+            " OR r.id IN (SELECT coalesce(c.router, c.prepared) FROM enrollment_codes c"
+            " WHERE position(lower(%(text)s) IN lower(c.note)) > 0)",
+            {"text": text, "accounts": list(accounts), "limit": limit},
+        )
+
+    async def get(self, router: str) -> dict[str, Any] | None:
+        """As `find`: the one of that id."""
+        return next(iter(await self._shown("r.id = %(id)s", {"id": router, "limit": 1})), None)
+
+    async def _shown(self, condition: str, values: Mapping[str, object]) -> list[dict[str, Any]]:
         async with self._database.requests.connection() as connection:
             cursor = await connection.execute(
-                "SELECT r.id, r.status, r.board, r.software, r.flags, r.account, a.customer, r.enrolled_at,"
-                " r.last_contact, coalesce(c.note, '') FROM routers r JOIN accounts a ON a.id = r.account"
-                " LEFT JOIN enrollment_codes c ON c.router = r.id OR c.prepared = r.id"
-                " WHERE position(lower(%(text)s) IN"
-                " lower(concat_ws(' ', r.id, r.account, r.board, a.customer, c.note))) > 0"
-                " OR r.account = ANY(%(accounts)s)"
-                " ORDER BY r.enrolled_at DESC, r.id LIMIT %(limit)s",
-                {"text": text, "accounts": list(accounts), "limit": limit},
+                "SELECT f.*, coalesce((SELECT c.note FROM enrollment_codes c"
+                " WHERE c.router = f.id OR c.prepared = f.id LIMIT 1), '') FROM"
+                " (SELECT r.id, r.status, r.board, r.software, r.flags, r.account, a.customer,"
+                " r.enrolled_at, r.last_contact FROM routers r JOIN accounts a ON a.id = r.account"
+                f" WHERE {condition} ORDER BY r.enrolled_at DESC, r.id LIMIT %(limit)s) f"
+                " ORDER BY f.enrolled_at DESC, f.id",
+                values,
             )
-            names = ("id", "status", "board", "version", "flags", "account", "customer")
             rows = await cursor.fetchall()
+        names = ("id", "status", "board", "version", "flags", "account", "customer")
         return [
             {
                 **dict(zip(names, row[:7], strict=True)),

@@ -222,7 +222,10 @@ async def test_a_refund_in_the_console_locks_the_router(vendor: Vendor) -> None:
         assert "This router has no such payment" in foreign.text
         wrong = await browser.submit(refund, 409, action=form, amount="a lot")
         assert "is not an amount" in wrong.text
+        first = dict(_FIELDS.findall(await browser.open(refund)))
         await browser.submit(refund, action=form, amount="9,99")
+        twice = await browser.http.post(form, data={**first, "amount": "9,99"})
+        assert (twice.status_code, "refunded since the page" in twice.text) == (409, True), "a double click"
         assert await router.unlocked() == PREMIUM
         assert "refunded in part" in await browser.open(f"/console/routers/{router.id}")
         await browser.submit(refund, action=form, reason="duplicate")
@@ -230,7 +233,7 @@ async def test_a_refund_in_the_console_locks_the_router(vendor: Vendor) -> None:
         again = await browser.submit(refund, 409, action=form)
         assert "already fully refunded" in again.text
         log = await browser.open("/console/audit")
-    assert log.count("refunded a payment") == 4
+    assert log.count("refunded a payment") == 5
     assert log.count("not_refundable") == 1
     assert payment in log
 

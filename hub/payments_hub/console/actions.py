@@ -57,7 +57,7 @@ async def _refund(vendor: Operations, router: Shown, form: Form) -> None:
                 _("“{amount}” is not an amount.", amount=entered),
                 _("Enter it as 4.99, or leave it empty to refund what is left."),
             )
-    await vendor.refund(router["id"], payment, amount, form("reason"))
+    await vendor.refund(router["id"], payment, amount, form("reason"), seen=form("seen"))
 
 
 async def _revoke(vendor: Operations, router: Shown, _form: Form) -> None:
@@ -101,7 +101,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     ),
     "refund": Action(
         _("Refund a payment"),
-        _("Refund"),
+        _("Refund now"),
         (
             _("The money goes back to the payer. This cannot be undone."),
             _("Features that only this payment unlocks lock at once when nothing of it is left."),

@@ -51,6 +51,8 @@ ALTER TABLE routers ADD CONSTRAINT routers_status_check
 COMMENT ON COLUMN routers.status IS
     '`prepared`: waits for its enrolment code; has no credential yet.';
 ALTER TABLE enrollment_codes ADD COLUMN prepared text REFERENCES routers (id);
+CREATE INDEX enrollment_codes_router ON enrollment_codes (router) WHERE router IS NOT NULL;
+CREATE INDEX routers_enrolled ON routers (enrolled_at DESC, id);
 CREATE INDEX enrollment_codes_prepared ON enrollment_codes (prepared) WHERE prepared IS NOT NULL;
 COMMENT ON COLUMN enrollment_codes.prepared IS
     'The router that the code is for: new, imported, or in place of another one of its account.';
