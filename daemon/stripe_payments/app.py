@@ -176,6 +176,7 @@ class App:
             state=parts.reconciler.state if parts is not None else None,
             clock=parts.clock if parts is not None else None,
             last_sync=parts.reconciler.last_sync if parts is not None else None,
+            unseen_s=parts.reconciler.unseen_s if parts is not None else lambda _: 0,
             lacks_search=parts is not None and parts.stripe.lacks_search,
             unlocks_trouble=self._unlocks.last_error if self._unlocks is not None else None,
             refusal=self.gate.refusal,

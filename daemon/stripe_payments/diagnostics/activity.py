@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from stripe_payments.billing.declines import failure
-from stripe_payments.billing.eligibility import LIVING
+from stripe_payments.billing.eligibility import LIVING, read_ownership
 from stripe_payments.diagnostics.finding import NO_KEY, STARTING, Finding
 from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.entitlements import announced_end
@@ -19,6 +19,8 @@ RECENT_DAYS: Final = 30
 SHOWN: Final = 5
 NEWEST_PAYMENTS: Final = 100
 """More than a household makes in RECENT_DAYS."""
+UNSEEN_FOR_S: Final = DAY_S
+"""Every subscription is polled several times a day."""
 _FAR_FUTURE: Final = 2**40
 
 
@@ -128,10 +130,29 @@ async def effects(probes: Probes) -> Finding:
 
 
 async def subscriptions(probes: Probes) -> Finding:
-    """More than one that is charged: two pages were paid, or one was made in the Dashboard."""
+    """One that Stripe does not show, and that keeps others from being sold. Or more than one that is charged:
+    two pages were paid, or one was made in the Dashboard.
+    """
     state = probes.situation.state
     if state is None:
         return STARTING
+    unseen = [
+        one for one in read_ownership(state).living() if probes.situation.unseen_s(one.id) > UNSEEN_FOR_S
+    ]
+    if unseen:
+        return Finding(
+            "warning",
+            _(
+                "Stripe no longer shows these subscriptions: {names}. No other plan is sold meanwhile.",
+                names=joined(Text(f"“{one.plan or one.price_id}” ({one.id})") for one in unseen),
+            ),
+            _(
+                "If the keys were changed, they are another account's: they are charged there until they are "
+                "canceled in its Dashboard. Their features lock {days} days after the end of the period that "
+                "was paid; from then on a plan can be bought here.",
+                days=probes.situation.settings.offline_days,
+            ),
+        )
     charged = [one for one in state.running if one.status in LIVING and announced_end(one) is None]
     if len(charged) < 2:
         return Finding("ok", _("Subscriptions that are charged: {count}.", count=len(charged)))

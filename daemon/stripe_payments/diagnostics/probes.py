@@ -71,8 +71,9 @@ class Situation:
     """What the checks examine: the parts of the daemon, as far as they exist.
 
     `ledger`, `state` and `clock` are None until they are open; `refusal` says why they could not be opened.
-    `api_base`: Stripe's address, None for the real one; `last_sync`: trusted epoch seconds; `lacks_search`:
-    Stripe refused to search, which it does not offer to every account;
+    `api_base`: Stripe's address, None for the real one; `last_sync`: trusted epoch seconds; `unseen_s`: for
+    how long Stripe has answered without showing a subscription, by its id; `lacks_search`: Stripe refused to
+    search, which it does not offer to every account;
     `unlocks_trouble`: why the last delivery of an unlock failed; `wall_clock` and `statvfs` are the system's.
     """
 
@@ -87,6 +88,7 @@ class Situation:
     state: State | None = None
     clock: TrustedClock | None = None
     last_sync: int | None = None
+    unseen_s: Callable[[str], int] = lambda _: 0
     lacks_search: bool = False
     unlocks_trouble: str | None = None
     refusal: PaymentError | None = None

@@ -134,6 +134,11 @@ class Reconciler:
         """Trusted epoch seconds at which Stripe last answered a sync or a poll; None before the first one."""
         return self._last_contact
 
+    def unseen_s(self, subscription_id: str) -> int:
+        """For how many seconds Stripe has answered without showing a subscription."""
+        seen, contact = self._last_seen.get(subscription_id), self._last_contact
+        return 0 if seen is None or contact is None else max(0, contact - seen)
+
     async def load(self) -> None:
         """Read what the ledger holds. Call once, before anything else."""
 

@@ -112,6 +112,18 @@ async def test_a_renewal_that_was_not_paid(shop: Shop) -> None:
     await finding(shop.harness, "payments", "warning", says="“premium” unpaid", hint="payment method")
 
 
+async def test_a_plan_that_stripe_no_longer_shows_keeps_others_from_being_sold(shop: Shop) -> None:
+    """As after a change of the keys to those of another account."""
+    session = await shop.checkout(price_id="price_premium_monthly")
+    shop.stripe.pay(session)
+    await shop.harness.call("sync")
+    (plan,) = shop.stripe.account.newest_first("subscription")
+    await fine(shop.harness, "subscriptions")
+    parts = await shop.harness.parts()
+    parts.reconciler._last_seen[plan["id"]] -= 2 * 86_400  # it was polled since, and not shown
+    await finding(shop.harness, "subscriptions", "warning", says=str(plan["id"]), hint="Dashboard")
+
+
 async def test_two_plans_that_are_charged(shop: Shop) -> None:
     """Two pages paid in the same moment; Stripe sells both."""
     session = await shop.checkout(price_id="price_premium_monthly")

@@ -417,6 +417,7 @@ async def test_a_plan_that_stripe_does_not_show_any_more_is_offline(
         await engine.subscribe()
         (plan,) = engine.reconciler.state.subscriptions.values()
         period_end = plan.current_period_end or 0
+        assert engine.reconciler.unseen_s(plan.id) == 0
     async with stocked_cloud() as other, open_engine(other, state) as engine:
         engine.change(offline_days=offline_days)
         engine.poller.account_changed()
@@ -426,6 +427,7 @@ async def test_a_plan_that_stripe_does_not_show_any_more_is_offline(
             await engine.poller.poll_everything()
             await engine.reconciler.recompute()
             assert bool(await engine.unlocked()) is unlocked
+            assert engine.reconciler.unseen_s(plan.id) > DAY
         assert await engine.reason("backups") == "offline"
         assert await engine.checkout(MONTHLY), "and a plan can be bought at this account"
 
