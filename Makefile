@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 PORT ?= 8080
 STRIPE_PORT ?= 8081
+HUB_PORT ?= 8000
+CONSOLE_PORT ?= 8001
 STATE ?=
 # More than the two cores of the smallest machine: most tests wait for a clock or a socket.
 JOBS ?= 6
@@ -24,10 +26,11 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
 unexport PIP_USER
 
-.PHONY: help demo test lint faults hub-faults attack bench fleet soak ipk apk clean format
+.PHONY: help demo hub-demo test lint faults hub-faults attack bench fleet soak ipk apk clean format
 
 help:
 	@echo 'make demo    a simulated router with a simulated Stripe, in the browser (PORT=8080 STRIPE_PORT=8081 STATE=dir)'
+	@echo 'make hub-demo  a vendor'\''s hub with two simulated routers (PORT=8080 STRIPE_PORT=8085 HUB_PORT=8000 CONSOLE_PORT=8001)'
 	@echo 'make test    every test: unit, recorded vectors, fuzz, flows, browser'
 	@echo 'make lint    ruff, mypy --strict, eslint, shellcheck, translations, JSON'
 	@echo 'make faults  what a router may go through, tried at every write: power cuts, bad storage, bad answers; two hours'
@@ -83,6 +86,11 @@ have-chromium have-shellcheck have-gcc have-postgresql:
 
 demo: $(VENV)/.demo
 	@exec $(VENV)/bin/python -m simulator --port $(PORT) --stripe-port $(STRIPE_PORT) $(if $(STATE),--state '$(STATE)')
+
+hub-demo: STRIPE_PORT = 8085
+hub-demo: $(VENV)/.dev have-postgresql
+	@exec $(VENV)/bin/python -m simulator.hub_demo --port $(PORT) --stripe-port $(STRIPE_PORT) \
+	  --hub-port $(HUB_PORT) --console-port $(CONSOLE_PORT)
 
 test: $(VENV)/.dev node_modules/.package-lock.json have-chromium have-gcc have-postgresql
 	$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)

@@ -63,7 +63,7 @@ class DaemonProcess:
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("STRIPE_", "COV_", "PYTHONPATH"))
+            if not name.startswith(("STRIPE_", "COV_", "PYTHONPATH", "TMPDIR"))
         }
         msgfmt.compile_daemon_catalog()
         with self._log.open("ab") as log:

@@ -180,7 +180,8 @@ class World:
             main = self.router.store.load("stripe-payments", staged=False).section("main")
         except UciError:
             main = None
-        if main is not None and main.options.get("managed") in ("1", "on", "true", "yes", "enabled"):
+        options = main.options if main is not None else {}
+        if options.get("hub") or options.get("managed") in ("1", "on", "true", "yes", "enabled"):
             mark.mkdir(exist_ok=True)
         elif mark.exists():
             mark.rmdir()
@@ -211,6 +212,11 @@ class World:
         except (StatusError, ConnectionLost, CallTimeout):  # one that is ending gives no answer
             return False
         return True
+
+    async def enrolled(self) -> bool:
+        """Whether the seller's hub knows this router."""
+        status: Any = await self.bus.call("stripe-payments", "status", {})
+        return bool(status["seller"]["enrolled"])
 
     async def wait_until(self, condition: Callable[[], Awaitable[bool]], *, patience_s: float = 30.0) -> None:
         """Polls `condition` until it holds; raises TimeoutError with the daemon's last log lines."""

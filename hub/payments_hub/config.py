@@ -61,8 +61,8 @@ class Config:
         if urlsplit(hub_url).scheme not in ("https", "http") or not urlsplit(hub_url).hostname:
             raise ConfigError("HUB_URL is not an http(s) address")
         poll_after = text("HUB_POLL_AFTER", str(_POLL_AFTER_S))
-        if not poll_after.isdigit() or not 60 <= int(poll_after) <= 86_400:
-            raise ConfigError("HUB_POLL_AFTER must be between 60 and 86400 seconds")
+        if not poll_after.isdigit() or not 5 <= int(poll_after) <= 86_400:
+            raise ConfigError("HUB_POLL_AFTER must be between 5 and 86400 seconds")
         limit = text("HUB_STRIPE_LIMIT", "")
         if limit and not (limit.isascii() and limit.isdigit() and 4 <= int(limit) <= 10_000):
             raise ConfigError("HUB_STRIPE_LIMIT must be between 4 and 10000 requests a second")
