@@ -36,17 +36,24 @@ def find_login(store: UciStore, accounts: Mapping[str, str], username: str, pass
     ``accounts`` maps the router's system users to their passwords: it stands in for ``/etc/shadow``, to which
     a login's ``option password '$p$USER'`` refers.
     """
-    try:
-        package = store.load("rpcd", staged=False)
-    except UciError:
-        return None
-    for section in package.sections:
-        if section.type != "login" or section.options.get("username") != username:
-            continue
+    for section in logins_of(store, username):
         wanted = section.options.get("password")
         if isinstance(wanted, str) and _password_matches(wanted, password, accounts):
             return section
     return None
+
+
+def logins_of(store: UciStore, username: str) -> list[Section]:
+    """The login sections of that name."""
+    try:
+        package = store.load("rpcd", staged=False)
+    except UciError:
+        return []
+    return [
+        section
+        for section in package.sections
+        if section.type == "login" and section.options.get("username") == username
+    ]
 
 
 def _password_matches(wanted: str, given: str, accounts: Mapping[str, str]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from simulator.router.hotplug import Hotplug
-from simulator.router.logins import grant_all
+from simulator.router.logins import grant_all, logins_of
 from simulator.router.payments_uci import PaymentsUci
 from simulator.router.rollback import Rollback
 from simulator.router.service_object import ServiceObject
@@ -46,6 +46,8 @@ class Router:
         self._accounts = accounts
         self._bus: Client | None = None
         self._rollback: Rollback | None = None
+        self._sessions: Sessions | None = None
+        self._rpcd: list[Object] = []
         self._procd: list[Object] = []
 
     def watch_config(self, watcher: Callable[[str], object]) -> None:
@@ -61,23 +63,38 @@ class Router:
         grant_all(sessions.anonymous, None, self.root)
         rollback = Rollback(self.root, self.store, sessions, self.service.changed)
         bus = Client(self._bus_path)
+        self._sessions = sessions
         self._rollback = rollback
         self._bus = bus
         self._procd = [self.service.object(), *self.hotplug.objects()]
-        objects = [
+        self._rpcd = [
             SessionObject(self.root, self.store, sessions, rollback, self._accounts).object(),
             UciObject(self.store, sessions, rollback, self.service.changed).object(),
             self.payments_uci.object(),
             SystemObject(self.root, self.store).object(),
-            *self._procd,
         ]
         try:
             await bus.start()
-            for published in objects:
+            for published in [*self._rpcd, *self._procd]:
                 await bus.publish(published)
         except BaseException:
             await self.stop()
             raise
+
+    async def hang_up(self) -> None:
+        """SIGHUP to rpcd: it starts itself again, keeps its sessions, and gives them the rights of now."""
+        if self._bus is None or self._sessions is None:
+            return
+        for published in self._rpcd:
+            await self._bus.unpublish(published)
+        for session in self._sessions:
+            name = session.data.get("username")
+            for login in logins_of(self.store, name)[:1] if isinstance(name, str) else ():
+                session.grants.clear()
+                grant_all(session, login, self.root)
+        grant_all(self._sessions.anonymous, None, self.root)
+        for published in self._rpcd:
+            await self._bus.publish(published)
 
     async def stop_procd(self) -> None:
         """Take procd's objects off the bus; hotplug scripts that run go on."""

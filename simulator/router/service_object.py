@@ -6,6 +6,7 @@ commit becomes known; a caller that acts on one, as an init script's reload trig
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 
@@ -24,6 +25,8 @@ _SERVICE = {
 }
 _INSTANCE = {"name": STRING, "instance": STRING}
 KEPT_EVENTS = 1000
+RELOAD_DELAY_S = 0.05
+"""Reload triggers wait for so long a silence, so that many commits are one reload. (procd.sh: one second.)"""
 
 
 class ServiceObject:
@@ -33,6 +36,7 @@ class ServiceObject:
         self.events: deque[tuple[str, dict[str, Value]]] = deque(maxlen=KEPT_EVENTS)
         self._services: dict[str, dict[str, Value]] = {}
         self._watchers: list[Watcher] = []
+        self._due: dict[str, asyncio.TimerHandle] = {}
 
     def object(self) -> Object:
         """The object to publish."""
@@ -60,7 +64,7 @@ class ServiceObject:
         )
 
     def watch(self, watcher: Watcher) -> None:
-        """Call ``watcher`` with the name of every configuration that changes."""
+        """Call ``watcher`` with the name of each configuration that changed, as a reload trigger is."""
         self._watchers.append(watcher)
 
     def changed(self, config: str) -> None:
@@ -71,8 +75,14 @@ class ServiceObject:
         self.events.append((kind, data))
         package = data.get("package")
         if kind == "config.change" and isinstance(package, str):
-            for watcher in self._watchers:
-                watcher(package)
+            if (due := self._due.pop(package, None)) is not None:
+                due.cancel()
+            self._due[package] = asyncio.get_running_loop().call_later(RELOAD_DELAY_S, self._trigger, package)
+
+    def _trigger(self, package: str) -> None:
+        del self._due[package]
+        for watcher in self._watchers:
+            watcher(package)
 
     async def _event(self, call: Call) -> None:
         kind, data = call.args.get("type"), call.args.get("data")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from simulator.router import Router
 from simulator.tests.router.bus import Bus, until
-from ubus_py import Status
+from ubus_py import Status, StatusError
 
 SERVICE = {"name": "row", "instances": {}}
 CALLS: dict[str, tuple[str, dict[str, Any], Status]] = {
@@ -70,3 +73,54 @@ async def test_a_restart_of_rpcd_ends_every_session(bus: Bus) -> None:
         await asyncio.to_thread(run, "/etc/init.d/rpcd start; ubus -t 20 wait_for session")
     assert await bus.refused("session", "access", ubus_rpc_session=session) is Status.NOT_FOUND
     assert await bus.login() != session
+
+
+async def test_sighup_keeps_sessions_and_gives_them_new_rights(bus: Bus) -> None:
+    session = await bus.login()
+    (bus.root / "usr/share/rpcd/acl.d/later.json").write_text(
+        json.dumps({"later": {"read": {"ubus": {"later": ["call"]}}}})
+    )
+    wanted = {"ubus_rpc_session": session, "scope": "ubus", "object": "later", "function": "call"}
+    assert await bus.call("session", "access", **wanted) == {"access": False}
+    run: Any = getattr(bus.router, "sh", None)
+    if run is None:
+        await bus.router.hang_up()
+    else:
+        await asyncio.to_thread(run, "killall -HUP rpcd")
+
+    async def granted() -> bool:
+        with suppress(StatusError):  # rpcd starts itself again
+            return bool((await bus.call("session", "access", **wanted))["access"])
+        return False
+
+    await until(granted)
+    assert (await bus.call("session", "get", ubus_rpc_session=session))["values"]["username"] == "root"
+
+
+async def test_twenty_events_of_a_configuration_are_one_reload(bus: Bus) -> None:
+    """procd waits for a second of silence; the stand-in for less."""
+    heard = bus.root / "tmp/heard"
+    heard.parent.mkdir(exist_ok=True)
+    if isinstance(bus.router, Router):
+        reloaded: list[str] = []
+
+        def reload(config: str) -> None:
+            reloaded.append(config)
+            heard.write_text("".join(f"{one}\n" for one in reloaded))
+
+        bus.router.watch_config(reload)
+    else:
+        (bus.root / "tmp/reload").write_text('#!/bin/sh\necho "$1" >>/tmp/heard\n')
+        (bus.root / "tmp/reload").chmod(0o755)
+        match = ["if", ["eq", "package", "row"], ["run_script", "/tmp/reload", "row"]]
+        await bus.call("service", "set", name="row", triggers=[["config.change", match, 1000]])
+
+    async def reloads(number: int) -> bool:
+        return heard.exists() and len(heard.read_text().splitlines()) >= number
+
+    for _ in range(20):
+        await bus.call("service", "event", type="config.change", data={"package": "row"})
+    await until(lambda: reloads(1))
+    await bus.call("service", "event", type="config.change", data={"package": "row"})
+    await until(lambda: reloads(2))
+    assert heard.read_text() == "row\nrow\n"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from simulator.tests.router.bus import Bus
+from simulator.tests.router.bus import Bus, until
 from ubus_py import Status
 
 MAIN = "\nconfig thing 'main'\n\toption a '1'\n\tlist l 'x'\n\tlist l 'y'\n"
@@ -173,5 +173,9 @@ async def test_a_commit_is_announced(bus: Bus) -> None:
     bus.router.watch_config(heard.append)
     await bus.call("uci", "set", config="spike", section="main", values={"a": "2"})
     await bus.call("uci", "commit", config="spike")
-    assert heard == ["spike"]
+
+    async def reloaded() -> bool:
+        return heard == ["spike"]
+
+    await until(reloaded)
     assert bus.router.service.events[-1] == ("config.change", {"package": "spike"})
