@@ -20,7 +20,7 @@ from payments_hub.operator_commands import operators
 from payments_hub.router_commands import codes, routers
 from payments_hub.setup_commands import add_setup
 from payments_hub.statements import rotate_keys
-from payments_hub.web import create_app
+from payments_hub.web import Part, create_app
 from stripe_payments.log import set_up
 from stripe_payments.setup.provision import Provisioner
 
@@ -45,6 +45,10 @@ def serve(
         str, typer.Option(help="Keep it off the internet: operators alone.")
     ] = "127.0.0.1",
     console_port: Annotated[int | None, typer.Option(help="Also serve /console and /metrics, there.")] = None,
+    only: Annotated[
+        Part | None,
+        typer.Option(help="Serve one part, with a database role of its own."),
+    ] = None,
 ) -> None:
     """Serve routers and Stripe's webhook. Any number of instances may run."""
     settings = config()
@@ -55,7 +59,7 @@ def serve(
             console = None
             if console_port is not None:
                 console = server(create_console(hub), console_host, console_port)
-            await serve_both(server(create_app(hub), host, port), console)
+            await serve_both(server(create_app(hub, only), host, port), console)
 
     run(serving())
 

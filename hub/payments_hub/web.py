@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import psycopg
 from psycopg_pool import PoolTimeout
@@ -39,7 +39,7 @@ from stripe_payments.log import Log
 from stripe_payments.stripe_api.webhook_signature import verify
 from stripe_payments.sync.events import EVENT_TYPES, hint_in, read_event
 
-__all__ = ["create_app"]
+__all__ = ["Part", "create_app"]
 
 _log = Log("web")
 
@@ -68,8 +68,12 @@ _BODY_S: Final = 20.0
 _Handler = Callable[["_Calls", Request], Awaitable[Response]]
 
 
-def create_app(hub: Hub) -> Starlette:
-    """The application of an open hub."""
+Part = Literal["routers", "webhook", "console"]
+"""What an instance serves where each has a database role of its own."""
+
+
+def create_app(hub: Hub, only: Part | None = None) -> Starlette:
+    """The application of an open hub; `only`: one part of it, with health and readiness."""
     calls = _Calls(hub)
 
     @asynccontextmanager
@@ -82,7 +86,7 @@ def create_app(hub: Hub) -> Starlette:
             await asyncio.gather(background, return_exceptions=True)
             await calls.methods.close()
 
-    routes = [
+    routes: list[tuple[str, str, _Handler]] = [
         ("POST", "/v1/enrollments", _Calls.enroll),
         ("GET", "/v1/state", _Calls.state),
         ("GET", "/v1/catalog", _Calls.catalog),
@@ -98,13 +102,24 @@ def create_app(hub: Hub) -> Starlette:
         ("GET", "/openapi.json", _Calls.openapi),
     ]
     app = Starlette(
-        routes=[Route(path, calls.answering(handler), methods=[verb]) for verb, path, handler in routes],
+        routes=[
+            Route(path, calls.answering(handler), methods=[verb])
+            for verb, path, handler in routes
+            if only is None or _part_of(path) in (only, None)
+        ],
         lifespan=lifespan,
         middleware=[Middleware(Measured)],
         exception_handlers={404: _unknown("not_found"), 405: _unknown("method_not_allowed")},
     )
     app.router.redirect_slashes = False  # the address would be made from the caller's Host
     return app
+
+
+def _part_of(path: str) -> Part | None:
+    """None for what every instance serves."""
+    if path == "/stripe/webhook":
+        return "webhook"
+    return "routers" if path.startswith("/v1/") or path == "/.well-known/jwks.json" else None
 
 
 class _Calls:

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from payments_hub.console import create_console
 from payments_hub.hub import Hub
 from payments_hub.routers import new_secret
 from payments_hub.statements import rotate_keys
-from payments_hub.web import create_app
+from payments_hub.web import Part, create_app
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments.setup import Provisioner
 from stripe_payments.sync.events import EVENT_TYPES
@@ -176,13 +176,13 @@ class Vendor:
             await asyncio.gather(working, return_exceptions=True)
 
     @asynccontextmanager
-    async def instance(self) -> AsyncIterator[Vendor]:
-        """Another instance on the same database."""
+    async def instance(self, only: Part | None = None, **settings: Any) -> AsyncIterator[Vendor]:
+        """Another instance on the same database, with other settings."""
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         async with (
-            Hub.open(self.hub.config) as hub,
-            _serving(create_app(hub), port),
+            Hub.open(replace(self.hub.config, **settings)) as hub,
+            _serving(create_app(hub, only), port),
             httpx.AsyncClient(base_url=url) as http,
         ):
             yield Vendor(hub, self.cloud, url, http)
