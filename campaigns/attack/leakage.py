@@ -311,7 +311,7 @@ class _Life:
         router = RouterWithBackups(self.world, scratch)
         try:
             router.install()
-            await router.trust(server)
+            await router.trust(server.folder / "server.pem")
             router.aim_at(f"{server.url}/backups/")
             await self.call("grant", feature="remote_backup_daily")
             await self.world.wait_until(self._unlocked, patience_s=PATIENCE_S)

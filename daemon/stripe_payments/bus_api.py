@@ -238,6 +238,15 @@ async def recover(call: BusCall, *, code: str) -> Reply:
     raise NotImplementedError(call, code)
 
 
+@api.method(BUY, calls_stripe=True, hub_mode=True)
+async def statement(call: BusCall, *, audience: str) -> Reply:
+    """Return a `statement` of the seller's: what this router has paid for, signed for one service.
+
+    A JWT of ten minutes. `audience`: what the service calls itself. Only in hub mode.
+    """
+    raise NotImplementedError(call, audience)
+
+
 @api.method(ADMIN)
 async def grants(call: BusCall) -> Reply:
     """Return the features that an administrator unlocked: `grants[] {feature, until, note, granted_at}`."""

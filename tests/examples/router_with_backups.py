@@ -9,6 +9,7 @@ import asyncio
 import shutil
 import signal
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +81,24 @@ done
 """
 
 
+# `ubus call stripe-payments statement` answers what the test wrote there.
+UBUS = """#!/bin/sh
+[ "$1 $2 $3" = "call stripe-payments statement" ] && cat "$IPKG_INSTROOT/var/run/statement-reply"
+"""
+
+JSONFILTER = f"""#!{sys.executable}
+import json, sys
+words = sys.argv[1:]
+try:
+    found = json.load(open(words[words.index("-i") + 1]) if "-i" in words else sys.stdin)
+    for name in words[words.index("-e") + 1].removeprefix("@.").split("."):
+        found = found[name]
+    print(found)
+except (OSError, ValueError, KeyError):
+    sys.exit(1)
+"""
+
+
 class BackupServer:
     """An HTTPS server that stores what is put; `refuse` makes it answer 507."""
 
@@ -130,7 +149,14 @@ class RouterWithBackups:
     def install(self) -> None:
         """What opkg does, and what the example's page says to do once."""
         shutil.copytree(EXAMPLE / "files", self.root, dirs_exist_ok=True)
-        programs = {"uci": UCI, "logger": LOGGER, "sysupgrade": SYSUPGRADE, "sftp": SFTP}
+        programs = {
+            "uci": UCI,
+            "logger": LOGGER,
+            "sysupgrade": SYSUPGRADE,
+            "sftp": SFTP,
+            "ubus": UBUS,
+            "jsonfilter": JSONFILTER,
+        }
         for folder in (
             "stand-ins",
             "sftp-server/backups",
@@ -148,17 +174,16 @@ class RouterWithBackups:
         (self.root / "etc/rc.common").write_text(RC_COMMON)
         shutil.copy(self.certificate, self.root / "etc/remote-backup/recipient.pem")
 
-    def aim_at(self, target: str) -> None:
-        """`uci set remote-backup.main.target=…`."""
+    def aim_at(self, target: str, audience: str = "") -> None:
+        """`uci set remote-backup.main.target=…`, and of the audience."""
         config = self.root / "etc/config/remote-backup"
-        config.write_text(f"config remote_backup 'main'\n\toption target '{target}'\n")
+        options = f"\toption target '{target}'\n\toption audience '{audience}'\n"
+        config.write_text(f"config remote_backup 'main'\n{options}")
         assert parse("remote-backup", config.read_text()).section("main")
 
-    async def trust(self, server: BackupServer) -> None:
-        """The server's certificate is its own authority."""
-        await asyncio.to_thread(
-            shutil.copy, server.folder / "server.pem", self.root / "etc/remote-backup/ca.pem"
-        )
+    async def trust(self, authority: Path) -> None:
+        """Accept certificates of an authority."""
+        await asyncio.to_thread(shutil.copy, authority, self.root / "etc/remote-backup/ca.pem")
 
     async def init(self, command: str) -> None:
         """/etc/init.d/remote-backup COMMAND."""

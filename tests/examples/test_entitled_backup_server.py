@@ -26,7 +26,9 @@ from backup_server import HubKeys, Refused
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from payments_hub.statements import Signer, rotate_keys
+from simulator.world import World
 from stripe_payments.entitlements import Entitlement
+from tests.examples.router_with_backups import RouterWithBackups
 from tools.ipk.makefiles import REPOSITORY
 
 PROGRAM: Final = REPOSITORY / "docs/examples/entitled-backup-server/backup_server.py"
@@ -116,8 +118,14 @@ async def hub(tmp_path: Path) -> AsyncIterator[KeysOfHub]:
 
 
 @pytest.fixture
-async def server(hub: KeysOfHub, tmp_path: Path) -> AsyncIterator[Server]:
-    authority = trustme.CA()
+def authority(tmp_path: Path) -> trustme.CA:
+    made = trustme.CA()
+    made.cert_pem.write_to_path(tmp_path / "ca.pem")
+    return made
+
+
+@pytest.fixture
+async def server(hub: KeysOfHub, authority: trustme.CA, tmp_path: Path) -> AsyncIterator[Server]:
     issued = authority.issue_cert("127.0.0.1")
     issued.private_key_pem.write_to_path(tmp_path / "server.key")
     issued.cert_chain_pems[0].write_to_path(tmp_path / "server.pem")
@@ -214,6 +222,32 @@ async def test_only_a_valid_statement_for_the_feature_stores(server: Server, tmp
     assert server.stored() == stored
     assert await server.put(good, name="largest", body=_chunks(LARGEST)) == (201, "largest")
     assert len(server.stored()[f"{ROUTER}/largest"]) == LARGEST
+
+
+async def test_the_package_backs_up_with_a_statement_of_the_seller(server: Server, tmp_path: Path) -> None:
+    async with World(state=tmp_path / "world") as world:
+        router = RouterWithBackups(world, tmp_path)
+        router.install()
+        await router.trust(tmp_path / "ca.pem")
+        router.aim_at(server.url, AUDIENCE)
+        await world.bus.call("stripe-payments", "grant", {"feature": "remote_backup_daily"})
+        await router.until(lambda: "only a router in hub mode" in router.log())
+        reply = router.root / "var/run/statement-reply"
+        for text, said in [
+            ({"error": {"code": "seller_unreachable", "message": "The seller is away."}}, "seller is away."),
+            ({"statement": server.hub.statement(feature="monitoring")}, "has not paid for remote_backup"),
+        ]:
+            reply.write_text(json.dumps(text))
+            code, log = await router.backup_now()
+            assert (code, said in log.splitlines()[-2]) == (1, True), log
+        assert server.stored() == {}
+        statement = server.hub.statement()
+        reply.write_text(json.dumps({"statement": statement}))
+        assert (await router.backup_now())[0] == 0
+        (stored,) = server.stored()
+        assert stored.startswith(f"{ROUTER}/RouterOS-")
+        assert statement not in router.log()
+        router.kill()
 
 
 async def test_an_upload_that_breaks_off_leaves_nothing(server: Server) -> None:

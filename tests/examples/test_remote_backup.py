@@ -34,7 +34,7 @@ async def router(world: World, server: BackupServer, tmp_path: Path) -> AsyncIte
     """The package installed and set up, nothing bought."""
     router = RouterWithBackups(world, tmp_path)
     router.install()
-    await router.trust(server)
+    await router.trust(server.folder / "server.pem")
     router.aim_at(f"{server.url}/backups/")
     yield router
     router.kill()

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from simulator.router.uci_file import parse
@@ -89,6 +90,11 @@ async def test_a_purchase_unlocks_and_a_refund_locks(vendor: Vendor, router: Hub
     assert await router.unlocked() == set()
     await router.buy("lifetime_once")
     await router.unlocks("updates", "backups")
+    statement = (await router.call("statement", audience="https://backup.example.org"))["statement"]
+    key = jwt.PyJWK(vendor.hub.signer.jwks()["keys"][0])
+    claims = jwt.decode(statement, key, ["ES256"], audience="https://backup.example.org")
+    router_id = (await router.status())["router_id"]
+    assert (claims["sub"], claims["features"]) == (router_id, ["backups", "updates"])
     (payment,) = (await router.call("transactions"))["transactions"]
     await request_stripe(vendor.cloud, "post", "refunds", payment_intent=payment["id"])
     await router.unlocks()

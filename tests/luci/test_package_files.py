@@ -51,6 +51,7 @@ def test_every_method_is_in_its_group_by_its_exact_name() -> None:
             "recover",
             "recovery_code",
             "resume_subscription",
+            "statement",
             "sync",
         ],
         ADMIN: ["grant", "grants", "provision", "refund", "revoke", "set_keys", "setup_webhook"],

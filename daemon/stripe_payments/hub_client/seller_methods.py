@@ -189,6 +189,12 @@ class SellerMethods:
         held = self._seller.entitlements
         return {"features": sorted(name for name, one in held.items() if one.unlocked)}
 
+    async def statement(self, call: Call, *, audience: str) -> Reply:
+        answer = await self._seller.request(
+            "POST", "/v1/statements", {"audience": audience}, headers={"Accept-Language": call.locale}
+        )
+        return {"statement": str(answer.body.get("statement", ""))}
+
     async def _changed(self, method: str, given: Mapping[str, object], locale: str) -> Reply:
         """The reply of a method after which the next reads show its effect."""
         reply = await self._hub.call(method, given, locale)
