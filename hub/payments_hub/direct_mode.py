@@ -54,10 +54,11 @@ async def import_routers(
             row = {"account": account, "customer": customer["id"], "email": customer.get("email")}
             made: dict[str, Any] = {**row, "router_id": None, "code": None}
             if not dry_run:
-                async with recorded(hub.database, actor, "import", account):
+                async with recorded(hub.database, actor, "import", account=account) as entry:
                     made["router_id"], made["code"] = await hub.routers.prepare(
                         account, customer=customer["id"], note=_note(customer), days=days
                     )
+                    entry["router"] = made["router_id"]
                     imported(made)
                     async with hub.accounts.open(account) as opened:
                         assert opened is not None, "`wait` is set"

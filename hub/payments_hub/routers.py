@@ -291,6 +291,8 @@ class Routers:
         accounts; the newest first: {id, status, board, version, flags, account, customer,
         enrolled_at, last_contact, note}.
         """
+        if not text and not accounts:
+            return await self._shown("true", {"limit": limit})
         return await self._shown(
             "position(lower(%(text)s) IN lower(concat_ws(' ', r.id, r.account, r.board, a.customer))) > 0"
             " OR r.account = ANY(%(accounts)s)"

@@ -59,6 +59,7 @@ WORDS: Final[Mapping[str, Text]] = {
     "support": _("support"),
     "done": _("done"),
     "interrupted": _("interrupted"),
+    "refused": _("refused"),
     # reasons of a refund
     "requested_by_customer": _("requested by the customer"),
     "duplicate": _("duplicate payment"),
