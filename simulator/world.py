@@ -175,16 +175,19 @@ class World:
 
     def _mark_managed(self) -> None:
         """As `mark_managed` of the init script: for LuCI's menu, and for the daemon's next start."""
-        mark = self.private / "managed"
         try:
             main = self.router.store.load("stripe-payments", staged=False).section("main")
         except UciError:
             main = None
         options = main.options if main is not None else {}
-        if options.get("hub") or options.get("managed") in ("1", "on", "true", "yes", "enabled"):
-            mark.mkdir(exist_ok=True)
-        elif mark.exists():
-            mark.rmdir()
+        hub = bool(options.get("hub"))
+        managed = hub or options.get("managed") in ("1", "on", "true", "yes", "enabled")
+        for name, wanted in (("managed", managed), ("hub", hub)):
+            mark = self.private / name
+            if wanted:
+                mark.mkdir(exist_ok=True)
+            elif mark.exists():
+                mark.rmdir()
 
     async def set_payments_up(self) -> None:
         """What an operator does with a new router: the key, the products and prices, the webhook."""

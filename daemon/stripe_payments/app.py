@@ -26,12 +26,13 @@ from stripe_payments import __version__
 from stripe_payments.arguments import CheckedMethod
 from stripe_payments.backoff import Backoff
 from stripe_payments.bus_api import api
-from stripe_payments.bus_method import Dispatcher
+from stripe_payments.bus_method import Dispatcher, Mode
 from stripe_payments.bus_object import BusObject
 from stripe_payments.diagnostics import Diagnostics
 from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
 from stripe_payments.refused_webhooks import RefusedWebhooks
+from stripe_payments.shared_tasks import first_of
 from stripe_payments.single_instance import AlreadyRunningError, StateDirectory
 from stripe_payments.startup_gate import Parts, StartupGate
 from stripe_payments.supervisor import Supervisor
@@ -133,7 +134,7 @@ class App:
         except OSError as error:
             self._refuse_storage(error)
         _log.info("starting", version=__version__)
-        await self._bus_object.publish(managed=self._managed_at_start())
+        await self._bus_object.publish(self._mode_at_start())
         await self._bus.publish(self._http_object())
         self._bus.on_connection(self._connection_changed)
         if self._private is not None:
@@ -161,7 +162,7 @@ class App:
         """
         from stripe_payments.diagnostics.probes import Situation
 
-        parts, stored = self._parts, self._stored
+        parts, stored, hub = self._parts, self._stored, self._hub
         if stored is None:
             raise PaymentError("starting")
         return Situation(
@@ -174,17 +175,20 @@ class App:
             refused_webhooks=self._refused_webhooks,
             ledger=self._ledger,
             state=parts.reconciler.state if parts is not None else None,
-            clock=parts.clock if parts is not None else None,
+            clock=parts.clock if parts is not None else hub.clock if hub is not None else None,
             last_sync=parts.reconciler.last_sync if parts is not None else None,
             unseen_s=parts.reconciler.unseen_s if parts is not None else lambda _: 0,
             lacks_search=parts is not None and parts.stripe.lacks_search,
             unlocks_trouble=self._unlocks.last_error if self._unlocks is not None else None,
             refusal=self.gate.refusal,
+            hub=hub,
         )
 
-    def _managed_at_start(self) -> bool:
-        """Whether the init script left its mark: the settings themselves are loaded later, from rpcd."""
-        return self._private is not None and (self._private / "managed").exists()
+    def _mode_at_start(self) -> Mode:
+        """By the marks of the init script: the settings themselves are loaded later, from rpcd."""
+        if self._private is None or not (self._private / "managed").exists():
+            return "direct"
+        return "hub" if (self._private / "hub").exists() else "managed"
 
     # -- on the bus -------------------------------------------------------------------------------
 
@@ -226,7 +230,7 @@ class App:
             ledger = await self._open_with_retries(stored, None)
             await connecting
             while True:
-                await _first_of(ledger.corrupted, self._mode_changed)
+                await first_of(ledger.corrupted, self._mode_changed)
                 if ledger.corrupted.is_set():
                     ledger = await self._replace_ledger(stored, str(ledger.corruption))
                 else:
@@ -494,13 +498,3 @@ class App:
                 await asyncio.wait_for(ledger.close(), _LEDGER_PATIENCE_S)
             except TimeoutError:
                 _log.warning("ledger does not close in time")
-
-
-async def _first_of(*events: asyncio.Event) -> None:
-    """Return when one of them is set."""
-    waiting = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in waiting:
-            task.cancel()

@@ -36,9 +36,9 @@ class BusObject:
         self._object = dispatcher.object()
         self._changed = asyncio.Event()
 
-    async def publish(self, *, managed: bool) -> None:
-        """`managed`: as far as is known before the settings are loaded."""
-        self._mode = "managed" if managed else "direct"
+    async def publish(self, mode: Mode) -> None:
+        """`mode`: as far as is known before the settings are loaded."""
+        self._mode = mode
         self._object = self._dispatcher.object(self._mode)
         await self._bus.publish(self._object)
 

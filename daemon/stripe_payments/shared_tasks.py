@@ -1,4 +1,4 @@
-"""One task for concurrent callers that want the same thing: a double click does it once."""
+"""One task for concurrent callers that want the same thing (a double click does it once), and waiting."""
 
 from __future__ import annotations
 
@@ -47,3 +47,13 @@ class SharedTasks(Generic[K, T]):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def first_of(*events: asyncio.Event) -> None:
+    """Return when one of them is set."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from simulator.router.uci_file import parse
 from simulator.world import World
 from tests.hub.vendor import Vendor, request_stripe
+from ubus_py import CallTimeout, StatusError
 
 SELLERS = {"grant", "grants", "provision", "refund", "revoke", "set_keys", "setup_webhook"}
 
@@ -25,6 +28,20 @@ class HubRouter:
 
     async def call(self, method: str, **arguments: Any) -> dict[str, Any]:
         return await self.world.bus.call("stripe-payments", method, arguments)
+
+    async def fails(self, method: str, **arguments: Any) -> dict[str, Any]:
+        """The error of a call."""
+        with pytest.raises(StatusError) as raised:
+            await self.call(method, **arguments)
+        assert raised.value.data is not None
+        error: dict[str, Any] = raised.value.data["error"]
+        return error
+
+    async def configure(self, option: str, value: str) -> None:
+        """Set an option of the main section, as `uci set` and `uci commit` do."""
+        values: Any = {"config": "stripe-payments", "section": "main", "values": {option: value}}
+        await self.world.bus.call("uci", "set", values)
+        await self.world.bus.call("uci", "commit", {"config": "stripe-payments"})
 
     async def status(self) -> dict[str, Any]:
         return await self.call("status")
@@ -63,11 +80,56 @@ class HubRouter:
         return session
 
 
+class Line:
+    """The line to the hub: `url` is its address for routers. While `cut` no connection lives."""
+
+    def __init__(self, hub: str) -> None:
+        self._target = int(hub.rpartition(":")[2])
+        self._open: set[asyncio.StreamWriter] = set()
+        self.cut = False
+        self.url = ""
+
+    async def __aenter__(self) -> Line:
+        self._server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self.hang_up()
+
+    def hang_up(self, *, cut: bool = True) -> None:
+        self.cut = cut
+        for writer in self._open:
+            writer.transport.abort()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.cut:
+            writer.transport.abort()
+            return
+        there = await asyncio.open_connection("127.0.0.1", self._target)
+        self._open |= {writer, there[1]}
+        await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer))
+        self._open -= {writer, there[1]}
+
+
+async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while received := await source.read(65_536):
+            target.write(received)
+            await target.drain()
+    target.close()
+
+
 @asynccontextmanager
-async def hub_router(vendor: Vendor, folder: Path, code: str | None = None) -> AsyncIterator[HubRouter]:
+async def hub_router(
+    vendor: Vendor, line: Line, folder: Path, environment: dict[str, str] | None = None
+) -> AsyncIterator[HubRouter]:
     """A router that is enrolled."""
-    code = code or await vendor.hub.routers.new_enrollment_code()
-    async with World(state=folder, stripe=vendor.cloud, hub=(vendor.url, code)) as world:
+    code = await vendor.hub.routers.new_enrollment_code()
+    async with World(
+        state=folder, stripe=vendor.cloud, hub=(line.url, code), environment=environment
+    ) as world:
         router = HubRouter(world)
         await router.enrolled()
         yield router
@@ -81,8 +143,14 @@ async def vendor(database_url: str, tmp_path: Path) -> AsyncIterator[Vendor]:
 
 
 @pytest.fixture
-async def router(vendor: Vendor, tmp_path: Path) -> AsyncIterator[HubRouter]:
-    async with hub_router(vendor, tmp_path / "a") as opened:
+async def line(vendor: Vendor) -> AsyncIterator[Line]:
+    async with Line(vendor.url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def router(vendor: Vendor, line: Line, tmp_path: Path) -> AsyncIterator[HubRouter]:
+    async with hub_router(vendor, line, tmp_path / "a") as opened:
         yield opened
 
 
@@ -101,10 +169,151 @@ async def test_a_purchase_unlocks_and_a_refund_locks(vendor: Vendor, router: Hub
     assert router.problems() == []
 
 
-async def test_the_sellers_methods_are_not_there(vendor: Vendor, router: HubRouter) -> None:
+async def test_the_sellers_methods_are_nowhere(router: HubRouter) -> None:
     async def published() -> bool:
         (found,) = await router.world.bus.lookup("stripe-payments")
         methods = set(found.methods)
-        return not SELLERS & methods and "recovery_code" in methods
+        return not SELLERS & methods and methods >= {"recovery_code", "recover"}
 
     await router.world.wait_until(published)
+    for method in SELLERS:  # root's shell has them in direct mode
+        words = ["backups"] if method in ("grant", "revoke") else []
+        reader, writer = await asyncio.open_unix_connection(router.world.private / "seller.sock")
+        writer.write(json.dumps({"method": method, "words": words}).encode() + b"\n")
+        assert json.loads(await reader.readline())["status"] != 0
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_neither_the_sdk_nor_requests_is_imported(vendor: Vendor, line: Line, tmp_path: Path) -> None:
+    async with hub_router(vendor, line, tmp_path / "a", {"PYTHONPROFILEIMPORTTIME": "1"}) as router:
+        await router.buy("lifetime_once")
+        await router.unlocks("updates", "backups")
+        await router.call("check")
+        lines = router.world.daemon.log_text().splitlines()
+        imported = {
+            line.rpartition("|")[2].strip().partition(".")[0] for line in lines if line.startswith("import")
+        }
+        assert {"http", "ssl", "sqlite3"} <= imported
+        assert not {"stripe", "requests", "urllib3"} & imported
+
+
+async def test_a_revoked_router_keeps_its_plan_and_cannot_buy(vendor: Vendor, router: HubRouter) -> None:
+    await router.buy()
+    await router.unlocks("updates", "backups")
+    await vendor.hub.routers.revoke(str((await router.status())["router_id"]))
+
+    async def known() -> bool:
+        problem = (await router.status())["seller"]["problem"]
+        return problem is not None and problem["code"] == "router_revoked"
+
+    await router.world.wait_until(known)
+    refused = await router.fails("create_checkout_session", price_id="lifetime_once", locale="it")
+    assert (refused["code"], refused["message"]) == (
+        "router_revoked",
+        "Il venditore ha bloccato questo router.",
+    )
+    assert await router.unlocked() == {"updates", "backups"}
+    (found,) = [one for one in (await router.call("check"))["checks"] if one["id"] == "seller"]
+    assert (found["severity"], found["detail"]) == ("error", "The seller has blocked this router.")
+    await router.world.daemon.kill()
+    await router.world.daemon.start()
+    await router.world.daemon_answers()
+    assert await router.unlocked() == {"updates", "backups"}
+    assert (await router.status())["seller"]["problem"]["code"] == "router_revoked"
+
+
+async def test_a_recovery_code_moves_everything(
+    vendor: Vendor, line: Line, router: HubRouter, tmp_path: Path
+) -> None:
+    await router.buy("lifetime_once")
+    await router.unlocks("updates", "backups")
+    code = (await router.call("recovery_code"))["code"]
+    async with hub_router(vendor, line, tmp_path / "b") as other:
+        assert await other.unlocked() == set()
+        assert (await other.fails("recover", code="ABCDE-FGHJK"))["code"] == "code_refused"
+        assert (await other.call("recover", code=code))["features"] == ["backups", "updates"]
+        await other.unlocks("updates", "backups")
+        await router.unlocks()
+        assert (await router.status())["seller"]["problem"]["code"] == "router_replaced"
+
+
+async def test_without_the_hub_what_was_bought_stays(line: Line, router: HubRouter) -> None:
+    await router.buy("lifetime_once")
+    await router.unlocks("updates", "backups")
+    catalog = await router.call("catalog")
+    line.hang_up()
+    await router.world.daemon.kill()
+    await router.world.daemon.start()
+    await router.world.daemon_answers()
+    assert await router.unlocked() == {"updates", "backups"}
+    assert await router.call("catalog") == catalog
+    refused = await router.fails("create_checkout_session", price_id="premium_monthly")
+    assert refused["code"] == "seller_unreachable"
+    found = {one["id"]: one["severity"] for one in (await router.call("check"))["checks"]}
+    assert found["seller"] == "error"
+    line.cut = False
+    await router.call("sync")
+    assert (await router.status())["seller"]["problem"] is None
+
+
+async def test_a_power_cut_while_enrolling_makes_no_second_router(
+    vendor: Vendor, line: Line, tmp_path: Path
+) -> None:
+    code = await vendor.hub.routers.new_enrollment_code()
+    line.cut = True
+    async with World(state=tmp_path / "a", stripe=vendor.cloud, hub=(line.url, code)) as world:
+        stored = world.root / "etc/stripe-payments/hub.json"
+        secret = json.loads(stored.read_bytes())["hubs"][line.url]["secret"]
+        assert stored.stat().st_mode & 0o777 == 0o600
+        await world.daemon.kill()
+        # the hub has enrolled it, and the answer was lost
+        body = {"secret": secret, "code": code, "board": "x", "version": "x"}
+        enrolled = await vendor.http.post("/v1/enrollments", json=body)
+        line.cut = False
+        await world.daemon.start()
+        await world.daemon_answers()
+        assert await HubRouter(world).enrolled() == enrolled.json()["router_id"]
+        assert len(await vendor.hub.routers.find()) == 1
+
+        async def forgotten() -> bool:
+            return "hub_code" not in (world.root / "etc/config/stripe-payments").read_text()
+
+        await world.wait_until(forgotten)
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"), [("ABCDE-FGHJK-MNPQR-STVWX", "code_refused"), ("", "enrollment_closed")]
+)
+async def test_a_router_without_a_good_code_says_so(
+    vendor: Vendor, line: Line, tmp_path: Path, code: str, problem: str
+) -> None:
+    async with World(state=tmp_path / "a", stripe=vendor.cloud, hub=(line.url, code)) as world:
+        router = HubRouter(world)
+
+        async def known() -> bool:
+            found = (await router.status())["seller"]["problem"]
+            return found is not None and found["code"] == problem
+
+        await world.wait_until(known)
+        assert (await router.fails("create_checkout_session", price_id="lifetime_once"))["code"] == problem
+        good = await vendor.hub.routers.new_enrollment_code()
+        await router.configure("hub_code", good)
+        await router.enrolled()
+
+
+async def test_the_option_hub_takes_effect_at_run_time(line: Line, router: HubRouter) -> None:
+    before = (await router.status())["router_id"]
+    for url, expected in (("", None), (line.url, line.url)):
+        await router.configure("hub", url)
+
+        async def changed(expected: str | None = expected) -> bool:
+            try:  # a call in the moment of the replacement gets no answer
+                status: Any = await router.world.bus.call("stripe-payments", "status", {}, timeout=5)
+            except (StatusError, CallTimeout):
+                return False
+            seller = status["seller"] or {"url": None}
+            return bool(seller["url"] == expected)
+
+        await router.world.wait_until(changed)
+    assert await router.enrolled() == before

@@ -6,7 +6,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from stripe_payments.diagnostics import account, activity, connection, gateway, router, storage, webhook
+from stripe_payments.diagnostics import (
+    account,
+    activity,
+    connection,
+    enrollment,
+    gateway,
+    router,
+    storage,
+    webhook,
+)
 from stripe_payments.diagnostics.finding import Finding
 from stripe_payments.diagnostics.probes import Probes
 
@@ -55,3 +64,22 @@ CHECKS: Final = (
     Check("gateway", gateway.gateway, _BUS),
     Check("hotplug", router.hotplug, _BUS),
 )
+
+HUB_CHECKS: Final = (
+    Check("settings", router.settings, _QUICK),
+    Check("enabled", router.enabled, _QUICK),
+    Check("dns", connection.dns, _NETWORK),
+    Check("connection", connection.connection, _NETWORK),
+    Check("tls", connection.tls, _NETWORK),
+    Check("seller", enrollment.seller, _STRIPE),
+    Check("clock", enrollment.hub_clock, _QUICK),
+    Check("checkouts", activity.checkouts, _QUICK),
+    Check("effects", activity.effects, _QUICK),
+    Check("ledger", router.ledger, _DISK),
+    Check("storage", storage.storage, _DISK),
+    Check("state_directory", storage.state_directory, _DISK),
+    Check("settings_helper", router.settings_helper, _BUS),
+    Check("gateway", gateway.gateway, _BUS),
+    Check("hotplug", router.hotplug, _BUS),
+)
+"""Those of hub mode, which has no key and no webhook."""

@@ -19,7 +19,7 @@ from stripe_payments.rfc3339 import format_time
 SKEW_S: Final = 300
 """Seconds; the tolerance of webhook signatures."""
 
-_CLOCK_HINT: Final = _("Set the router's time under System > System, or run: service sysntpd restart")
+CLOCK_HINT: Final = _("Set the router's time under System > System, or run: service sysntpd restart")
 _EARLIER_STEP_FAILED: Final = Finding(
     "info",
     _("Not checked: an earlier step of the connection failed."),
@@ -129,6 +129,8 @@ async def ca_bundle(probes: Probes) -> Finding:
 
 async def tls(probes: Probes) -> Finding:
     if not probes.encrypted:
+        if probes.situation.settings.hub is not None:
+            return Finding("info", _("No encryption: the hub is on this machine."))
         return Finding("info", _("No encryption: Stripe is simulated on this machine."))
     try:
         await probes.connected()
@@ -145,7 +147,7 @@ async def tls(probes: Probes) -> Finding:
                     host=probes.host,
                     verify_message=error.verify_message,
                 ),
-                _CLOCK_HINT,
+                CLOCK_HINT,
             )
         return Finding(
             "error",
@@ -239,6 +241,6 @@ async def clock(probes: Probes) -> Finding:
                 here=here,
                 value=format_time(trusted),
             ),
-            _CLOCK_HINT,
+            CLOCK_HINT,
         )
     return Finding("ok", _("The router's clock and Stripe's agree ({value}).", value=format_time(trusted)))

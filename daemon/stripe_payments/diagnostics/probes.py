@@ -26,6 +26,7 @@ from stripe_payments.setup.webhook_endpoint import read_endpoints
 from stripe_payments.stripe_api import PERMISSIONS, Permission, StripeAPI
 
 if TYPE_CHECKING:
+    from stripe_payments.hub_client import HubParts
     from stripe_payments.identity import IdentityStore
     from stripe_payments.keys import KeyStore
     from stripe_payments.ledger import SQLiteLedger
@@ -73,7 +74,7 @@ class Situation:
     `ledger`, `state` and `clock` are None until they are open; `refusal` says why they could not be opened.
     `api_base`: Stripe's address, None for the real one; `last_sync`: trusted epoch seconds; `unseen_s`: for
     how long Stripe has answered without showing a subscription, by its id; `lacks_search`: Stripe refused to
-    search, which it does not offer to every account;
+    search, which it does not offer to every account; `hub`: the parts of hub mode;
     `unlocks_trouble`: why the last delivery of an unlock failed; `wall_clock` and `statvfs` are the system's.
     """
 
@@ -92,6 +93,7 @@ class Situation:
     lacks_search: bool = False
     unlocks_trouble: str | None = None
     refusal: PaymentError | None = None
+    hub: HubParts | None = None
     wall_clock: Callable[[], float] = time.time
     statvfs: Callable[[Path], os.statvfs_result] = os.statvfs
 
@@ -115,7 +117,7 @@ class Probes:
 
     def __init__(self, situation: Situation) -> None:
         self.situation = situation
-        base = urlsplit(situation.api_base or "https://api.stripe.com")
+        base = urlsplit(situation.settings.hub or situation.api_base or "https://api.stripe.com")
         self.host = base.hostname or ""
         self.port = base.port or (80 if base.scheme == "http" else 443)
         self.encrypted = base.scheme != "http"
@@ -203,7 +205,9 @@ class Probes:
 
     async def _shake_hands(self) -> Handshake:
         """Raises ssl.SSLError, OSError."""
-        address, bundle = await self.connected(), await self.stripe.ca_bundle()
+        address = await self.connected()
+        of_the_system = self.situation.settings.hub is not None
+        bundle = None if of_the_system else await self.stripe.ca_bundle()
         context = await self.in_thread(lambda: ssl.create_default_context(cafile=bundle))
         async with asyncio.timeout(CONNECT_S):
             _, writer = await asyncio.open_connection(

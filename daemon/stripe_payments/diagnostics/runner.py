@@ -49,11 +49,13 @@ class Diagnostics:
 
     async def _run_all(self) -> dict[str, Finding]:
         # Imported on the first run: an undisturbed router saves the memory.
-        from stripe_payments.diagnostics.checks import CHECKS
+        from stripe_payments.diagnostics.checks import CHECKS, HUB_CHECKS
         from stripe_payments.diagnostics.probes import Probes
 
-        checks = CHECKS if self._checks is None else self._checks
-        probes = Probes(self._situation())
+        situation = self._situation()
+        of_the_mode: Sequence[Check] = CHECKS if situation.settings.hub is None else HUB_CHECKS
+        checks = of_the_mode if self._checks is None else self._checks
+        probes = Probes(situation)
         try:
             findings = await asyncio.gather(*(_run(check, probes) for check in checks))
         finally:

@@ -369,7 +369,7 @@ class Seller:
         try:
             state = read_state(answer.body, answer.headers.get("etag", ""))
         except ValueError as error:
-            raise self._failed(unreachable("answer", error)) from error
+            raise self._failed(unreachable("version", error)) from error
         async with self._writing:
             if started < self._newest_start:  # of two that overlapped, the later one is in force
                 self._wakeup.set()

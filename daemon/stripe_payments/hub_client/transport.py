@@ -42,7 +42,7 @@ _KEPT: Final = 2
 _CHUNK: Final = 64 * 1024
 _CLOCK_ERRORS: Final = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 
-Fault = Literal["address", "dns", "connection", "timeout", "tls", "clock", "answer"]
+Fault = Literal["address", "dns", "connection", "timeout", "tls", "clock", "answer", "version"]
 """Which step of a request failed."""
 
 _REASONS: Final[Mapping[Fault, Text]] = {
@@ -53,6 +53,7 @@ _REASONS: Final[Mapping[Fault, Text]] = {
     "tls": _("its certificate is not trusted, or the TLS handshake failed"),
     "clock": _("by the router's clock, its certificate is not valid"),
     "answer": _("the answer is not the seller's"),
+    "version": _("its answer is of another version than this router"),
 }
 
 
@@ -155,6 +156,8 @@ class Transport:
             raise unreachable("tls", error.reason or "") from error
         except TimeoutError as error:
             raise unreachable("timeout") from error
+        except ConnectionError as error:
+            raise unreachable("connection", error.strerror or type(error).__name__) from error
         except (http.client.HTTPException, ValueError) as error:
             raise unreachable("answer", type(error).__name__) from error
         except OSError as error:

@@ -29,6 +29,7 @@ function titleOf(id) {
 	case 'key_mode': return _('Mode');
 	case 'dns': return _('Name resolution');
 	case 'connection': return _('Connection');
+	case 'seller': return _('Seller');
 	case 'ca_bundle': return _('Certificates');
 	case 'tls': return _('Encryption');
 	case 'stripe': return _('Stripe');
