@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import uvicorn
 
 from payments_hub.audit import recorded
 from payments_hub.catalog import CatalogError, parse
@@ -14,7 +15,7 @@ from payments_hub.command_line import AsJson, actor, config, fail, run, show, wi
 from payments_hub.console import create_console
 from payments_hub.database import migrate as migrate_database
 from payments_hub.hub import Hub
-from payments_hub.listeners import serve_beside, serve_both, server
+from payments_hub.listeners import serve_beside, server
 from payments_hub.metrics import create_metrics
 from payments_hub.operator_commands import operators
 from payments_hub.router_commands import codes, routers
@@ -36,6 +37,8 @@ app.add_typer(catalog, name="catalog")
 app.add_typer(keys, name="keys")
 add_setup(app)
 
+MetricsPort = Annotated[int | None, typer.Option(help="Serve /metrics, on 127.0.0.1.")]
+
 
 @app.command()
 def serve(
@@ -45,6 +48,7 @@ def serve(
         str, typer.Option(help="Keep it off the internet: operators alone.")
     ] = "127.0.0.1",
     console_port: Annotated[int | None, typer.Option(help="Also serve /console and /metrics, there.")] = None,
+    metrics_port: MetricsPort = None,
     only: Annotated[
         Part | None,
         typer.Option(help="Serve one part, with a database role of its own."),
@@ -56,17 +60,17 @@ def serve(
 
     async def serving() -> None:
         async with Hub.open(settings) as hub:
-            console = None
+            beside = [] if metrics_port is None else [metrics_server(hub, metrics_port)]
             if console_port is not None:
-                console = server(create_console(hub), console_host, console_port)
-            await serve_both(server(create_app(hub, only), host, port), console)
+                beside.append(server(create_console(hub), console_host, console_port))
+            await serve_beside(server(create_app(hub, only), host, port).serve(), *beside)
 
     run(serving())
 
 
 @app.command()
 def work(
-    metrics_port: Annotated[int | None, typer.Option(help="Serve /metrics, on 127.0.0.1.")] = None,
+    metrics_port: MetricsPort = None,
 ) -> None:
     """Work off webhook events and recompute accounts as time passes. Any number of workers may run."""
     settings = config()
@@ -74,11 +78,8 @@ def work(
 
     async def working() -> None:
         async with Hub.open(settings) as hub:
-            if metrics_port is None:
-                await hub.worker.run()
-            else:
-                metrics = server(create_metrics(hub.database), "127.0.0.1", metrics_port)
-                await serve_beside(hub.worker.run(), metrics)
+            beside = [] if metrics_port is None else [metrics_server(hub, metrics_port)]
+            await serve_beside(hub.worker.run(), *beside)
 
     run(working())
 
@@ -128,6 +129,10 @@ def rotate(as_json: AsJson = False) -> None:
     """Create a new signing key; the one before stays valid. Restart the instances afterwards."""
     made = rotate_keys(config(as_json=as_json).signing_key_file)
     show({"kid": made}, made, as_json=as_json)
+
+
+def metrics_server(hub: Hub, port: int) -> uvicorn.Server:
+    return server(create_metrics(hub.database), "127.0.0.1", port)
 
 
 async def _nothing() -> None:

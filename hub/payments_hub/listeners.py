@@ -1,4 +1,4 @@
-"""Two listeners of one process: what routers and Stripe reach, and what only operators do."""
+"""Listeners of one process: what routers and Stripe reach, and what only operators do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-__all__ = ["serve_beside", "serve_both", "server"]
+__all__ = ["serve_beside", "server"]
 
 
 def server(app: ASGIApp, host: str, port: int) -> uvicorn.Server:
@@ -17,19 +17,13 @@ def server(app: ASGIApp, host: str, port: int) -> uvicorn.Server:
     return uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False))
 
 
-async def serve_both(first: uvicorn.Server, second: uvicorn.Server | None) -> None:
-    """Serve until the process is stopped by a signal, which `first` receives."""
-    if second is None:
-        await first.serve()
-        return
-    await serve_beside(first.serve(), second)
-
-
-async def serve_beside(work: Coroutine[Any, Any, None], server: uvicorn.Server) -> None:
-    """Serve until other work of the process has ended, or is cancelled."""
-    beside = asyncio.create_task(server._serve())  # `serve` would take the process's signals
+async def serve_beside(work: Coroutine[Any, Any, None], *servers: uvicorn.Server) -> None:
+    """Serve until the work of the process has ended, or is cancelled."""
+    # `serve` would take the process's signals, which are for the work
+    beside = [asyncio.create_task(server._serve()) for server in servers]
     try:
         await work
     finally:
-        server.should_exit = True
-        await asyncio.gather(beside, return_exceptions=True)
+        for server in servers:
+            server.should_exit = True
+        await asyncio.gather(*beside, return_exceptions=True)

@@ -1,6 +1,6 @@
 """Measurements for Prometheus: counters of this process, and what the database knows at each scrape.
 
-`/metrics` is on the console's listener, and on `work --metrics-port`: never where routers call.
+`/metrics` is on the console's listener, and on `--metrics-port` of serve and work: never where routers call.
 """
 
 from __future__ import annotations

@@ -150,16 +150,16 @@ async def test_mistakes_are_said_in_words(vendor: Vendor, database_url: str, tmp
     assert (done.exit_code, "/nowhere" in done.output) == (1, True), done.output
 
 
-async def test_one_process_serves_both_listeners_and_stops(
+async def test_one_process_serves_its_listeners_apart_and_stops(
     vendor: Vendor, database_url: str, tmp_path: Path
 ) -> None:
     env = os.environ | environment(database_url, tmp_path, vendor.cloud.url)
     env["HUB_SIGNING_KEY_FILE"] = str(vendor.hub.config.signing_key_file)
     env["PYTHONPATH"] = os.pathsep.join(sys.path)
-    ports = {"routers": free_port(), "console": free_port()}
+    ports = {name: free_port() for name in ("routers", "console", "metrics")}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "payments_hub", "serve", "--port", str(ports["routers"])),
-        *("--console-port", str(ports["console"])),
+        *("--console-port", str(ports["console"]), "--metrics-port", str(ports["metrics"])),
         env=env,
     )
     try:
@@ -171,13 +171,21 @@ async def test_one_process_serves_both_listeners_and_stops(
                 except httpx.TransportError:
                     return 0
 
-            async def both() -> bool:
-                found = [await status("routers", "/healthz"), await status("console", "/console/login")]
-                return found == [200, 200]
+            answers = {
+                ("routers", "/healthz"): 200,
+                ("routers", "/console/login"): 404,
+                ("routers", "/metrics"): 404,
+                ("console", "/console/login"): 200,
+                ("console", "/metrics"): 200,
+                ("console", "/healthz"): 404,
+                ("metrics", "/metrics"): 200,
+                ("metrics", "/console/login"): 404,
+            }
 
-            await eventually(both, "both listeners answer")
-            assert await status("routers", "/console/login") == 404
-            assert await status("console", "/healthz") == 404
+            async def all_answer() -> bool:
+                return {where: await status(*where) for where in answers} == answers
+
+            await eventually(all_answer, "each listener has what is its own")
         process.terminate()
         assert await process.wait() in (0, -signal.SIGTERM)
     finally:
