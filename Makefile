@@ -26,7 +26,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
 unexport PIP_USER
 
-.PHONY: help demo hub-demo test lint faults hub-faults attack bench fleet soak ipk apk clean format
+.PHONY: help demo hub-demo test lint faults hub-faults attack bench fleet soak ipk apk hub-wheel clean format
 
 help:
 	@echo 'make demo    a simulated router with a simulated Stripe, in the browser (PORT=8080 STRIPE_PORT=8081 STATE=dir)'
@@ -41,6 +41,7 @@ help:
 	@echo 'make soak    months of a household in minutes, and 200 random lives of ten years, written to build/soak.json (MINUTES=10)'
 	@echo 'make ipk     the packages for opkg (OpenWrt 24.10), written to build/ipk'
 	@echo 'make apk     the same for apk (OpenWrt 25.12); SDK=dir names an unpacked OpenWrt SDK'
+	@echo 'make hub-wheel  the vendor server as a wheel, written to build/hub'
 	@echo 'make clean   removes what the commands above made'
 
 # -- set-up: each command makes what it needs -------------------------------------------------------------------
@@ -125,6 +126,11 @@ soak: $(VENV)/.dev
 
 ipk: $(VENV)/.demo
 	@$(VENV)/bin/python -m tools.ipk --output build/ipk
+
+hub-wheel: $(VENV)/.dev
+	@$(VENV)/bin/python -m pip wheel --quiet --no-deps --no-build-isolation -w build/hub ./hub
+	@rm -rf hub/build hub/*.egg-info
+	@ls build/hub
 
 apk: $(VENV)/.demo
 	@$(if $(SDK),,echo 'SDK=… must name an unpacked OpenWrt SDK, 25.12 or newer' >&2; exit 1)
