@@ -24,6 +24,8 @@ DOUBTED: Final = "walk"
 """The type of what is no event of Stripe's: an object of which the nightly walk saw another state."""
 _BATCH: Final = 256
 _ERROR_CHARS: Final = 200
+_KEPT_DAYS: Final = 30
+"""Stripe repeats a delivery for three days, and lists events for thirty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +140,11 @@ class Inbox:
             list(events),
         )
 
-    async def prune(self, days: int) -> int:
-        """Delete finished events that are older than Stripe's redelivery; their number."""
+    async def prune(self) -> int:
+        """Delete finished events that Stripe no longer sends again; their number."""
         return await self._execute(
             "DELETE FROM inbox WHERE outcome IS NOT NULL AND received_at < now() - make_interval(days => %s)",
-            days,
+            _KEPT_DAYS,
         )
 
     async def _execute(self, statement: str, *values: object) -> int:

@@ -56,6 +56,9 @@ _SWEEP_OVERLAP_S: Final = 120
 """Seconds of the sweep before that are read again: an event may be listed later than it was created."""
 _SWEEP_FIRST_S: Final = 3600
 """Seconds that the first sweep looks back."""
+_PRUNE_EVERY_S: Final = 3600.0
+_REPLIES_KEPT_H: Final = 48
+"""A router repeats a request for half an hour; Stripe keeps idempotency keys for a day or more."""
 _PAST_S: Final = 3600
 """Seconds until an account is looked at again whose period has ended and that is still unlocked (offline)."""
 
@@ -92,6 +95,7 @@ class Worker:
             _for_ever(self.recompute_due, _RECOMPUTE_EVERY_S, "recomputing"),
             _for_ever(self.sweep, _SWEEP_EVERY_S, "sweep of events"),
             _for_ever(self.walk.run, WALK_LOOK_S, "nightly walk"),
+            _for_ever(self.prune, _PRUNE_EVERY_S, "pruning"),
             self._work_on(),
         )
 
@@ -197,6 +201,15 @@ class Worker:
                 (now + _PAST_S, account, now),
             )
         return True
+
+    async def prune(self) -> int:
+        """Delete finished events, and replies whose Idempotency-Key has expired; their number."""
+        async with self._database.requests.connection() as connection:
+            replies = await connection.execute(
+                "DELETE FROM replies WHERE created_at < now() - make_interval(hours => %s)",
+                (_REPLIES_KEPT_H,),
+            )
+        return replies.rowcount + await self._inbox.prune()
 
     # -- lost deliveries --------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -224,3 +225,31 @@ async def test_an_event_of_nobody_here_is_finished(vendor: Vendor, database_url:
             return connection.execute("SELECT outcome FROM inbox").fetchone() == ("foreign",)
 
     await eventually(finished, "finished as foreign")
+
+
+async def test_finished_events_and_old_replies_are_deleted(database_url: str, tmp_path: Path) -> None:
+    async with Vendor.open(database_url, tmp_path, working=False) as vendor:
+        router = await vendor.router()
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            events, replies = await _pruned(vendor, router, connection)
+    assert events == [("evt_new",), ("evt_stuck",)]
+    assert replies == [("new",)]
+
+
+async def _pruned(vendor: Vendor, router: Caller, connection: psycopg.Connection[Any]) -> tuple[Any, Any]:
+    """What is left of the two tables."""
+    connection.execute(
+        "INSERT INTO inbox (event_id, type, object_id, outcome, received_at) VALUES"
+        " ('evt_old', 'charge.refunded', 'ch_1', 'foreign', now() - interval '31 days'),"
+        " ('evt_stuck', 'charge.refunded', 'ch_1', NULL, now() - interval '31 days'),"
+        " ('evt_new', 'charge.refunded', 'ch_1', 'foreign', now() - interval '29 days')"
+    )
+    connection.execute(
+        "INSERT INTO replies (router, key, request, status, body, created_at) VALUES"
+        " (%(router)s, 'old', 'x', 200, '{}', now() - interval '49 hours'),"
+        " (%(router)s, 'new', 'x', 200, '{}', now() - interval '47 hours')",
+        {"router": router.id},
+    )
+    await vendor.hub.worker.prune()
+    events = connection.execute("SELECT event_id FROM inbox ORDER BY event_id").fetchall()
+    return events, connection.execute("SELECT key FROM replies").fetchall()
