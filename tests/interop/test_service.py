@@ -254,7 +254,7 @@ async def test_a_network_or_a_clock_that_comes_up_has_it_ask_stripe(world: OpenW
     network = world.openwrt.root / "lib/functions/network.sh"
     network.parent.mkdir(parents=True, exist_ok=True)
     network.write_text('network_find_wan() { eval "$1=wan"; }\n')
-    reported = 'msg="network up: poll scheduled"'
+    reported = 'msg="poll scheduled"'
     for subsystem, variables in (("iface", ["ACTION=ifup", "INTERFACE=wan"]), ("ntp", ["ACTION=step"])):
         before = world.openwrt.log().count(reported)
         world.openwrt.sh(f"ubus call hotplug.{subsystem} call '{json.dumps({'env': variables})}'")

@@ -1,13 +1,23 @@
 """Every text has its Italian; catalogs reach the browser under the keys that LuCI looks up."""
 
+import re
+
 import pytest
 
 from simulator.browser_front.message_catalog import MessageCatalog, key_hash
+from stripe_payments.diagnostics.checks import CHECKS
 from tests.luci import texts
 
 
 def test_translations_are_complete() -> None:
     assert texts.all_complaints() == []
+
+
+def test_every_check_has_a_title() -> None:
+    script = texts.APPLICATION / "htdocs/luci-static/resources/stripe-payments/doctor.js"
+    titled = re.findall(r"case '(\w+)': return _\(", script.read_text("utf-8"))
+    kinds = {"good", "info", "warning"}
+    assert set(titled) - kinds == {check.id for check in CHECKS}
 
 
 def test_an_untranslated_text_would_be_found() -> None:

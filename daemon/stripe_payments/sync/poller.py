@@ -1,5 +1,5 @@
-"""Polling: how a router behind NAT learns of every change without a webhook, and the only watcher of open
-checkouts.
+"""Polling: how a router behind NAT learns of every change, and of the end of open checkouts, without a
+webhook.
 
 A round makes two requests at most. The first lists our customer's completed sessions with their payments,
 charges, refunds and subscriptions expanded: purchases that were never recorded, refunds and changed
@@ -185,9 +185,7 @@ class Poller:
         if self._soon_because is not None:
             reason, self._soon_because = self._soon_because, None
             self._plan.poll_soon(now, urgent=await self._is_urgent())
-            _log.info(
-                "network up: poll scheduled", reason=reason, in_s=max(0, round(self._plan.wake_at() - now))
-            )
+            _log.info("poll scheduled", reason=reason, in_s=max(0, round(self._plan.wake_at() - now)))
         boundary = await self._boundary(now)
         if self._plan.wake_at() <= now:
             await self._guarded({held.local_id: held for held in checkouts})

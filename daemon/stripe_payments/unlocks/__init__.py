@@ -1,4 +1,4 @@
-"""The outbox on its way out: UCI `stripe-features`, hotplug scripts, ubus events."""
+"""What leaves the daemon: features to UCI `stripe-features`, the outbox to hotplug scripts and ubus."""
 
 from stripe_payments.unlocks.adoption import adopt_features
 from stripe_payments.unlocks.router_bus import Bus

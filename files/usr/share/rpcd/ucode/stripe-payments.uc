@@ -1,5 +1,6 @@
 // The ubus object `stripe-payments.uci`, in rpcd, which runs as root: the only code of the payment system that writes
-// as root. (The gateway in uhttpd is root's as well; it carries requests to the daemon.)
+// as root while it serves. (The gateway in uhttpd is root's as well; it carries requests to the daemon. Its scripts of
+// the installation write uhttpd's configuration.)
 //
 // The daemon has a user of its own, and that user must not have rpcd's `uci` object: a process that may set any option of
 // any configuration is root. So it gets a few narrow verbs instead. Everything is validated before anything is

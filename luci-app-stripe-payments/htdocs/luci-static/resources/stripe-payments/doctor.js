@@ -24,6 +24,7 @@ function titleOf(id) {
 	switch (id) {
 	case 'settings': return _('Configuration');
 	case 'enabled': return _('Payments enabled');
+	case 'managed': return _('Management');
 	case 'key': return _('Secret key');
 	case 'key_permissions': return _('Key permissions');
 	case 'key_mode': return _('Mode');
