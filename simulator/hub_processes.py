@@ -25,6 +25,7 @@ from typing import Any, Final, Self
 from simulator.postgres import PostgreSQL
 from simulator.stripe_account import StripeAccount
 from stripe_payments.sync.events import EVENT_TYPES
+from tools.msgfmt import compile_hub_catalog
 
 __all__ = ["CATALOG", "HubProcesses"]
 
@@ -142,6 +143,7 @@ class HubProcesses:
 
     async def _start(self) -> None:
         """Returns when every instance is ready: it has its database and its catalog."""
+        compile_hub_catalog()
         account = StripeAccount(self._stripe_url)
         self.url = await self._balancer.start(self._host, self._port)
         self._environment = {
