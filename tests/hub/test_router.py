@@ -121,15 +121,23 @@ async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
     target.close()
 
 
+def world_of(
+    vendor: Vendor, line: Line, folder: Path, code: str, environment: dict[str, str] | None = None
+) -> World:
+    """A router that the vendor has prepared with a code. As with procd, the daemon is started again where a
+    reload signal ends it in its first moment.
+    """
+    hub = (line.url, code)
+    return World(state=folder, stripe=vendor.cloud, hub=hub, environment=environment, respawn=True)
+
+
 @asynccontextmanager
 async def hub_router(
     vendor: Vendor, line: Line, folder: Path, environment: dict[str, str] | None = None
 ) -> AsyncIterator[HubRouter]:
     """A router that is enrolled."""
     code = await vendor.hub.routers.new_enrollment_code()
-    async with World(
-        state=folder, stripe=vendor.cloud, hub=(line.url, code), environment=environment
-    ) as world:
+    async with world_of(vendor, line, folder, code, environment) as world:
         router = HubRouter(world)
         await router.enrolled()
         yield router
@@ -262,7 +270,7 @@ async def test_a_power_cut_while_enrolling_makes_no_second_router(
 ) -> None:
     code = await vendor.hub.routers.new_enrollment_code()
     line.cut = True
-    async with World(state=tmp_path / "a", stripe=vendor.cloud, hub=(line.url, code)) as world:
+    async with world_of(vendor, line, tmp_path / "a", code) as world:
         stored = world.root / "etc/stripe-payments/hub.json"
         secret = json.loads(stored.read_bytes())["hubs"][line.url]["secret"]
         assert stored.stat().st_mode & 0o777 == 0o600
@@ -288,7 +296,7 @@ async def test_a_power_cut_while_enrolling_makes_no_second_router(
 async def test_a_router_without_a_good_code_says_so(
     vendor: Vendor, line: Line, tmp_path: Path, code: str, problem: str
 ) -> None:
-    async with World(state=tmp_path / "a", stripe=vendor.cloud, hub=(line.url, code)) as world:
+    async with world_of(vendor, line, tmp_path / "a", code) as world:
         router = HubRouter(world)
 
         async def known() -> bool:
