@@ -5,7 +5,7 @@ import re
 import pytest
 
 from simulator.browser_front.message_catalog import MessageCatalog, key_hash
-from stripe_payments.diagnostics.checks import CHECKS
+from stripe_payments.diagnostics.checks import CHECKS, HUB_CHECKS
 from tests.luci import texts
 
 
@@ -17,7 +17,7 @@ def test_every_check_has_a_title() -> None:
     script = texts.APPLICATION / "htdocs/luci-static/resources/stripe-payments/doctor.js"
     titled = re.findall(r"case '(\w+)': return _\(", script.read_text("utf-8"))
     kinds = {"good", "info", "warning"}
-    assert set(titled) - kinds == {check.id for check in CHECKS}
+    assert set(titled) - kinds == {check.id for check in (*CHECKS, *HUB_CHECKS)}
 
 
 def test_an_untranslated_text_would_be_found() -> None:
