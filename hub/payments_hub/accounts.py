@@ -210,8 +210,11 @@ class Accounts:
         return await self._database.in_thread(lock, undo=undo)
 
     def _release(self, connection: psycopg.Connection[Any], account: str) -> None:
+        """What was done stays done where the database is lost only now: the lock ends with the connection."""
         try:
             _unlock(connection, account)
+        except psycopg.Error:
+            connection.close()
         finally:
             self._database.accounts.putconn(connection)
 

@@ -63,7 +63,13 @@ class Database:
             open=False,
         )
         accounts: ConnectionPool[Any] = ConnectionPool(
-            url, min_size=1, max_size=_ACCOUNTS, kwargs=settings, timeout=_PATIENCE_S, open=False
+            url,
+            min_size=1,
+            max_size=_ACCOUNTS,
+            check=ConnectionPool.check_connection,  # a purchase does not begin on one that was lost
+            kwargs=settings,
+            timeout=_PATIENCE_S,
+            open=False,
         )
         await requests.open()
         await asyncio.to_thread(accounts.open)

@@ -130,18 +130,25 @@ class Worker:
         return _IDLE_S
 
     async def _process(self, waiting: Waiting) -> bool:
-        """Sync one object; False if its account is locked elsewhere."""
+        """Sync one object; False if its account is locked elsewhere or the database is away: that is no
+        attempt, and it stays due.
+        """
         try:
             with priority(Priority.BACKGROUND if waiting.type == DOUBTED else Priority.SYNC):
                 return await self._sync(waiting)
         except PaymentError as error:
             retry_after = error.details.get("retry_after")
             at_least = retry_after if isinstance(retry_after, int) else 0
+            if error.code == "ledger_unavailable":
+                return False
             if error.code == "rate_limited":
                 delay = max(at_least, _RATE_LIMITED_S) * self._chance.uniform(1, 1.5)
                 await self._inbox.postpone(waiting.event_ids, delay, error.code, failed=False)
             else:
                 await self._postpone(waiting, error.code, at_least)
+        except (psycopg.Error, PoolTimeout, HubError) as error:
+            _log.warning("database failed", object=waiting.object_id, reason=type(error).__name__)
+            return False
         except Exception as error:  # noqa: BLE001 - one event that breaks us must not stop the others
             _log.error("event processing failed", object=waiting.object_id, exc=error)
             await self._postpone(waiting, "internal_error", 0)

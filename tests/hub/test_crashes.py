@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 
 from simulator.postgres import PostgreSQL
+from stripe_payments.sync.events import Hint
 from tests.hub.vendor import KEY, Vendor, apply_catalog, eventually
 
 PREMIUM = {"backups", "updates"}
@@ -108,3 +110,42 @@ async def test_two_instances_serve_one_router(database_url: str, tmp_path: Path)
         assert await second.hub.routers.revoke(router.id)
         for caller in (router, elsewhere):
             assert (await caller.request("GET", "/v1/state")).status_code == 403
+
+
+async def test_a_lost_connection_is_no_attempt(
+    postgres: PostgreSQL, database_url: str, tmp_path: Path
+) -> None:
+    """An outage does not make events wait longer: the pauses after failures are for what fails by itself."""
+    async with Vendor.open(database_url, tmp_path, webhooks=False, working=False) as vendor:
+        router = await vendor.router()
+        session = await router.checkout("premium_monthly")
+        vendor.cloud.pay(session)
+        await vendor.hub.inbox.accept(Hint("evt_1", "checkout.session.completed", session, None, None))
+        vendor.cloud.set_faults(latency_ms=2000, path=f"/v1/checkout/sessions/{session}", method="GET")
+        working = asyncio.create_task(vendor.hub.worker.work())
+        with psycopg.connect(postgres.url(), autocommit=True) as connection:
+
+            async def ended() -> bool:
+                """Every connection of the hub, once the account is locked."""
+                query = (
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'hub' AND"
+                    " EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted)"
+                )
+                return connection.execute(query).fetchone() != (0,)
+
+            await eventually(ended, "connections are lost while the worker waits for Stripe")
+        await asyncio.gather(working, return_exceptions=True)
+        with psycopg.connect(database_url) as connection:
+            assert connection.execute("SELECT attempts, outcome FROM inbox").fetchone() == (0, None)
+        vendor.cloud.set_faults()
+
+        async def worked() -> bool:
+            """The pool still holds connections that are lost; each is noticed when it is used."""
+            with suppress(psycopg.Error):
+                await vendor.hub.worker.work()
+            reply = await router.request("GET", "/v1/state")
+            return reply.status_code == 200 and all(
+                reply.json()["features"][name]["unlocked"] for name in PREMIUM
+            )
+
+        await eventually(worked, "the event has its effect")
