@@ -128,6 +128,7 @@ ipk: $(VENV)/.demo
 	@$(VENV)/bin/python -m tools.ipk --output build/ipk
 
 hub-wheel: $(VENV)/.dev
+	@$(VENV)/bin/python -c "from tools import msgfmt; msgfmt.compile_daemon_catalog(); msgfmt.compile_hub_catalog()"
 	@$(VENV)/bin/python -m pip wheel --quiet --no-deps --no-build-isolation -w build/hub ./hub
 	@rm -rf hub/build hub/*.egg-info
 	@ls build/hub

@@ -55,7 +55,7 @@ async def test_the_wheel_has_all_that_it_needs(postgres: PostgreSQL, tmp_path: P
     assert (information / "licenses/LICENSE").is_file()
     assert "payments-hub = payments_hub.__main__:main" in (information / "entry_points.txt").read_text()
     for package in (REPOSITORY / "hub/payments_hub", *(REPOSITORY / "daemon").glob("*_p*/")):
-        for kind in ("*.py", "*.html", "*.css", "*.po"):
+        for kind in ("*.py", "*.html", "*.css", "*.po", "*.mo"):
             for file in package.rglob(kind):
                 assert (installed / package.name / file.relative_to(package)).is_file(), file
     key = tmp_path / "key"
