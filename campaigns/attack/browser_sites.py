@@ -23,9 +23,9 @@ from campaigns.attack.pages import titled
 from campaigns.attack.raw_http import front_of
 from campaigns.attack.return_addresses import ALLOWED, invented
 from stripe_payments.arguments import Arguments
-from stripe_payments.billing.return_urls import resolve
 from stripe_payments.errors import PaymentError
 from stripe_payments.http_api.auth import COOKIE
+from stripe_payments.return_urls import resolve
 from tests.luci.conftest import open_browser, open_visitor
 from tests.unit.stripe_payments.harness import ONETIME, Shop, open_shop
 

@@ -8,8 +8,8 @@ from random import Random
 from campaigns.attack.byte_mutations import mutated
 from campaigns.attack.fuzzing import Target
 from stripe_payments.arguments import Arguments
-from stripe_payments.billing.return_urls import SESSION_PLACEHOLDER, resolve, with_session_id
 from stripe_payments.errors import CODES, PaymentError
+from stripe_payments.return_urls import SESSION_PLACEHOLDER, resolve, with_session_id
 
 __all__ = ["ALLOWED", "OWN", "PIECES", "ReturnAddresses", "foreign", "invented"]
 

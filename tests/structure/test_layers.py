@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("clock", "errors", "single_instance"),
     ("arguments", "identity", "keys", "settings", "supervisor"),
-    ("entitlements", "stripe_api"),
+    ("entitlements", "return_urls", "stripe_api"),
     ("ledger",),
     ("sync",),
     ("billing", "unlocks"),

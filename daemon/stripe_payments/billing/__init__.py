@@ -12,9 +12,9 @@ from stripe_payments.billing.payment_status import PaymentStatusService
 from stripe_payments.billing.portal import PortalService
 from stripe_payments.billing.prices import PriceIds
 from stripe_payments.billing.refunds import RefundService
-from stripe_payments.billing.return_urls import ReturnUrls
 from stripe_payments.billing.subscriptions import SubscriptionService
 from stripe_payments.billing.transaction_list import History
+from stripe_payments.return_urls import ReturnUrls
 
 __all__ = [
     "CheckoutService",

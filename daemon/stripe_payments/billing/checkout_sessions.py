@@ -21,10 +21,10 @@ from stripe_payments.backoff import Backoff
 from stripe_payments.billing.customer import CustomerService
 from stripe_payments.billing.eligibility import already_owned, read_ownership
 from stripe_payments.billing.prices import PriceIds
-from stripe_payments.billing.return_urls import ReturnUrls
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import _
 from stripe_payments.log import Log
+from stripe_payments.return_urls import ReturnUrls
 from stripe_payments.settings import Price, Settings
 from stripe_payments.shared_tasks import SharedTasks
 from stripe_payments.stripe_api import IDEMPOTENCY_KEY_TTL, StripeAPI, is_missing, is_replayed, is_transient

@@ -11,9 +11,9 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from stripe_payments.billing.customer import CustomerService
-from stripe_payments.billing.return_urls import ReturnUrls
 from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
+from stripe_payments.return_urls import ReturnUrls
 from stripe_payments.stripe_api import StripeAPI
 
 if TYPE_CHECKING:

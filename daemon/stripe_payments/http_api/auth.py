@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 
-from stripe_payments.billing.return_urls import origin_of
 from stripe_payments.errors import PaymentError
 from stripe_payments.http_api.http import HOST, Request
+from stripe_payments.return_urls import origin_of
 from ubus_py import CallTimeout, Client, ConnectionLost, Status, StatusError
 
 COOKIE = "stripe_payments_session"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
-from stripe_payments.billing.return_urls import origin_of
+from stripe_payments.return_urls import origin_of
 from ubus_py import Status, StatusError, Value
 
 #: A host as browsers send it: a name, an IPv4 address or a bracketed IPv6 address, optionally with a port.

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
-from stripe_payments.billing.return_urls import origin_of
 from stripe_payments.currencies import decimal_amount
 from stripe_payments.errors import PaymentError
 from stripe_payments.http_api.http import Request, Response
@@ -21,6 +20,7 @@ from stripe_payments.http_api.templating import Templates
 from stripe_payments.i18n import accepted_language, language
 from stripe_payments.ledger import Checkout
 from stripe_payments.log import Log
+from stripe_payments.return_urls import origin_of
 from stripe_payments.startup_gate import Served, StartupGate
 
 _log = Log("pages")

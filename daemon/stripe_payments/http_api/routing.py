@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.http_api.auth import Authorizer
@@ -19,10 +19,12 @@ from stripe_payments.http_api.pages import ReturnPages, page_language
 from stripe_payments.http_api.payments import PaymentsApi
 from stripe_payments.http_api.rate_limit import RateLimit
 from stripe_payments.http_api.templating import Templates
-from stripe_payments.http_api.webhook_receiver import WebhookReceiver
 from stripe_payments.log import Log
 from stripe_payments.startup_gate import CALL_TIMEOUT_S, StartupGate
 from ubus_py import Call, Client, Encodable
+
+if TYPE_CHECKING:
+    from stripe_payments.http_api.webhook_receiver import WebhookReceiver
 
 _log = Log("http")
 
@@ -75,12 +77,12 @@ class HttpApp:
         self._templates = Templates()
         unknown_ids = RateLimit(burst=60, refill_s=1.0)
         payments = PaymentsApi(gate, Authorizer(bus), unknown_ids)
-        webhook = WebhookReceiver(gate, RateLimit(burst=60, refill_s=1.0))
+        self._webhook: WebhookReceiver | None = None
         pages = ReturnPages(gate, self._templates, unknown_ids)
         self.routes: Final = (
             Route("/api/payments/create-checkout-session", POST=payments.create_checkout_session),
             Route("/api/payments/status/{payment_id}", GET=payments.status),
-            Route("/api/payments/webhook", POST=webhook.receive, body_limit=GATEWAY_BODY_LIMIT),
+            Route("/api/payments/webhook", POST=self._receive_webhook, body_limit=GATEWAY_BODY_LIMIT),
             Route("/api/payments/session", POST=payments.open_session, DELETE=payments.close_session),
             Route("/api/payments/health", GET=payments.health),
             Route("/payment-success", GET=pages.success, page=True),
@@ -121,6 +123,15 @@ class HttpApp:
             if task is None or task.cancelling():
                 raise
             raise PaymentError("starting") from None
+
+    async def _receive_webhook(self, request: Request, fields: Mapping[str, str]) -> Response:
+        """Raises `not_found` in hub mode, where the payment rules that this imports are not in memory."""
+        await self._gate.parts()
+        if self._webhook is None:
+            from stripe_payments.http_api.webhook_receiver import WebhookReceiver
+
+            self._webhook = WebhookReceiver(self._gate, RateLimit(burst=60, refill_s=1.0))
+        return await self._webhook.receive(request, fields)
 
     def _find(self, path: str) -> tuple[Route | None, Mapping[str, str]]:
         for route in self.routes:

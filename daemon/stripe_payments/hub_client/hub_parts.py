@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stripe_payments.billing.return_urls import ReturnUrls
 from stripe_payments.hub_client.credential import CredentialStore
 from stripe_payments.hub_client.purchases import HubPayments, Purchases
 from stripe_payments.hub_client.seller import Seller
 from stripe_payments.hub_client.seller_methods import SellerMethods
 from stripe_payments.hub_client.transport import Transport
 from stripe_payments.ledger import Retention
+from stripe_payments.return_urls import ReturnUrls
 
 if TYPE_CHECKING:
     from pathlib import Path

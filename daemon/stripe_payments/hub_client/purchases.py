@@ -15,9 +15,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from stripe_payments.billing.return_urls import ReturnUrls, origin_of
 from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
+from stripe_payments.return_urls import ReturnUrls, origin_of
 
 if TYPE_CHECKING:
     from stripe_payments.clock import TrustedClock

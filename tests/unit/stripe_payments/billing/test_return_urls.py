@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stripe_payments.billing.return_urls import origin_of, resolve, with_session_id
 from stripe_payments.errors import PaymentError
+from stripe_payments.return_urls import origin_of, resolve, with_session_id
 
 LAN = "http://192.168.1.1"
 
