@@ -123,9 +123,11 @@ class Transport:
         """Ends the requests that run, too."""
         with self._lock:
             self._closed = True
-            connections = [*self._idle, *self._in_use]
+            idle, in_use = list(self._idle), list(self._in_use)
             self._idle.clear()
-        for connection in connections:
+        for connection in idle:
+            connection.close()
+        for connection in in_use:  # its thread closes it
             if connection.sock is not None:
                 with contextlib.suppress(OSError):
                     connection.sock.shutdown(socket.SHUT_RDWR)

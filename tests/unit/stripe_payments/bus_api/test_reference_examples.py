@@ -85,7 +85,7 @@ def agree(shown: Any, real: Any) -> bool:
 
 async def test_every_example_has_the_members_of_the_real_reply(shop: Shop) -> None:
     replies = await every_reply(shop)
-    here = {method.name for method in api if not method.hub_mode}  # tests/hub/test_router.py has the others
+    here = {method.name for method in api if not method.hub_mode}  # the others need a hub
     assert replies.keys() == here, "call the new method in `every_reply`"
     for page in ("reference.md", "reference.it.md"):
         shown = examples((DOCS / page).read_text())
