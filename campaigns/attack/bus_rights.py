@@ -48,7 +48,14 @@ _EVENTS = (
 )
 _MAY = {
     "session": {"access"},
-    "stripe-payments.uci": {"load", "store", "store_prices", "web_servers", "unlimited_logins"},
+    "stripe-payments.uci": {
+        "load",
+        "store",
+        "store_prices",
+        "forget_hub_code",
+        "web_servers",
+        "unlimited_logins",
+    },
     "hotplug.stripe-payments": {"call"},
     "system": {"board"},
 }
