@@ -34,7 +34,6 @@ function titleOf(id) {
 	case 'ca_bundle': return _('Certificates');
 	case 'tls': return _('Encryption');
 	case 'stripe': return _('Stripe');
-	case 'seller': return _('Seller');
 	case 'clock': return _('Clock');
 	case 'prices': return _('Prices at Stripe');
 	case 'webhook_endpoint': return _('Webhook');
