@@ -26,8 +26,8 @@ Env = dict[str, str]
 
 @pytest.fixture
 async def quiet(database_url: str, tmp_path: Path) -> AsyncIterator[Vendor]:
-    """A vendor whose Stripe has no webhook endpoint yet."""
-    async with Vendor.open(database_url, tmp_path, webhooks=False) as vendor:
+    """A vendor whose Stripe has no webhook endpoint yet; its worker would sweep when it likes."""
+    async with Vendor.open(database_url, tmp_path, webhooks=False, working=False) as vendor:
         yield vendor
 
 
