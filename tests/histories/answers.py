@@ -84,7 +84,7 @@ class Stripe:
                 decline_code=error.decline_code,
                 message=error.message,
             ) from error
-        answer: Json = await self._sent(render(self._life.account, found, expand))
+        answer: Json = await self._sent(render(self._life.account, found, params.get("expand", expand)))
         return answer
 
     async def invoice_of_payment(self, intent: str) -> str | None:

@@ -14,7 +14,7 @@ from stripe_payments.billing.upcoming import is_proration, payable, price_of_lin
 from stripe_payments.entitlements import Subscription, period_end_of
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.settings import Price
-from stripe_payments.sync.stripe_objects import integer, parse_subscription
+from stripe_payments.sync.stripe_objects import expanded, integer, parse_subscription, reference
 
 if TYPE_CHECKING:
     from stripe_payments.clock import TrustedClock
@@ -104,7 +104,7 @@ def preview_view(
         balance = min(0, balance + draft)
     taxes = sum(_amount(tax) for tax in invoice.get("total_taxes") or [])
     currency = invoice.get("currency") or price.currency
-    renewal_amount = list_price if renewal is None else integer(renewal.get("total")) or 0
+    renewal_amount = list_price if renewal is None else _total_after(renewal, next_date)
     return {
         "subscription": row.id,
         "price": price.alias,
@@ -123,6 +123,28 @@ def preview_view(
         },
         "renewal_amount": renewal_amount,
     }
+
+
+def _total_after(renewal: Raw, moment: int | None) -> int:
+    """The total of a previewed renewal without the discounts that have ended by the next payment: Stripe
+    previews that of a new interval as of now. With exclusive tax in proportion, to the cent.
+    """
+    total = integer(renewal.get("total")) or 0
+    discounts = [expanded(one) or {} for one in renewal.get("discounts") or []]
+    ended = {
+        one.get("id")
+        for one in discounts
+        if moment is not None and (end := integer(one.get("end"))) is not None and end <= moment
+    }
+    back = sum(
+        _amount(entry)
+        for entry in renewal.get("total_discount_amounts") or []
+        if reference(entry.get("discount")) in ended
+    )
+    net = total - sum(
+        _amount(tax) for tax in renewal.get("total_taxes") or [] if tax.get("tax_behavior") == "exclusive"
+    )
+    return total + (round(back * total / net) if net else back)
 
 
 def _amount(line: Raw) -> int:

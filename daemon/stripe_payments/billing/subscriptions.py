@@ -195,6 +195,7 @@ class SubscriptionService:
             "subscription": row.id,
             "subscription_details": details,
             "preview_mode": "recurring",
+            "expand": ["discounts"],
         }
         try:
             return await self._stripe.preview_invoice(params, f"preview-{uuid.uuid4().hex}")

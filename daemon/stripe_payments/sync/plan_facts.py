@@ -119,7 +119,10 @@ def _subscription(
     raw: at_stripe.Subscription, objects: StripeObjects, moneys: Mapping[str, InvoiceMoney]
 ) -> Subscription:
     """Of several items (we sell one, others are added in the Dashboard) the period that ends last counts."""
-    own = objects.invoices_of.get(raw.id, ())
+    # of the invoices of one second Stripe names the newest; ids say nothing about it
+    own = sorted(
+        objects.invoices_of.get(raw.id, ()), key=lambda one: (-one.created, one.id != raw.latest_invoice)
+    )
     latest = objects.invoices.get(raw.latest_invoice or "")
     charged = [item for item in raw.items if item.quantity]
     first, more = (charged[0] if charged else None), charged[1:]

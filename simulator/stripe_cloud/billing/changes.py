@@ -151,6 +151,9 @@ def preview(account: Account, params: Json) -> Json:
         item["current_period_end"] = calendar.next_end(
             upcoming["billing_cycle_anchor"], item["price"]["recurring"], start
         )
+    begins = min(item["current_period_start"] for item in upcoming["items"]["data"])
+    ends = {name: account.get("discount", name)["end"] for name in upcoming["discounts"]}
+    upcoming["discounts"] = [name for name, end in ends.items() if end is None or end > begins]
     lines = invoicing.cycle_lines(account, upcoming) + waiting + change.lines
     return _as_preview(account, _draft(account, upcoming, lines, "upcoming"), details.get("proration_date"))
 

@@ -423,6 +423,22 @@ async def test_coupons_last_as_long_as_they_say(shop: Shop) -> None:
     assert later.amount_paid == 1000
 
 
+async def test_a_coupon_that_ends_with_the_period_is_not_in_the_preview_of_the_next(shop: Shop) -> None:
+    terms: Any = {"percent_off": 50, "duration": "repeating", "duration_in_months": 1}
+    coupon = await shop.call(shop.client.v1.coupons.create, terms)
+    price = await shop.monthly(1000)
+    session = await shop.session(
+        price, mode="subscription", customer=await shop.customer(), discounts=[{"coupon": coupon.id}]
+    )
+    shop.cloud.pay(session.id)
+    sub_id = str(shop.cloud.account.get("checkout.session", session.id)["subscription"])
+    sub = await fetch(shop, sub_id)
+    preview = await shop.call(shop.client.v1.invoices.create_preview, {"subscription": sub_id})
+    shop.cloud.advance(until_renewal(shop, sub))
+    later: Any = (await fetch(shop, sub_id, "latest_invoice")).latest_invoice
+    assert (preview.amount_due, later.amount_paid) == (1000, 1000)
+
+
 async def test_a_subscription_made_by_the_api_needs_a_card(shop: Shop) -> None:
     customer, price = await shop.customer(), await shop.monthly()
     create = shop.client.v1.subscriptions.create

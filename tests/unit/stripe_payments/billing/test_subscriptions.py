@@ -107,6 +107,23 @@ async def test_the_next_payment_after_a_change_is_the_one_that_comes(
     assert preview["renewal_amount"] == (list_price - round(list_price / 2) if discounted else list_price)
 
 
+@pytest.mark.parametrize(("months", "discounted"), [(3, False), (24, True)])
+async def test_a_discount_that_ends_before_the_next_payment_is_not_in_it(
+    engine: Engine, cloud: StripeCloud, months: int, *, discounted: bool
+) -> None:
+    """Stripe previews the yearly price as of now, when the coupon still counts."""
+    subscription = await engine.subscribe(MONTHLY)
+    terms = {"amount_off": 200, "currency": "eur", "duration": "repeating", "duration_in_months": months}
+    coupon = await at_dashboard(cloud, "/v1/coupons", **terms)
+    await at_dashboard(cloud, f"/v1/subscriptions/{subscription}", discounts=[{"coupon": coupon["id"]}])
+    cloud.advance(2 * DAY)
+    preview = await engine.subscriptions.preview_change(subscription, YEARLY)
+    await engine.subscriptions.change_plan(subscription, YEARLY)
+    expected = 4999 - 200 * discounted
+    assert (preview["next_payment"]["amount"], preview["renewal_amount"]) == (expected, expected)
+    assert await renewed(engine, cloud, subscription) == expected
+
+
 async def test_a_renewal_that_cannot_be_previewed_has_the_list_price_and_says_so(
     engine: Engine, cloud: StripeCloud
 ) -> None:

@@ -254,6 +254,17 @@ def test_past_due_since_comes_from_stripe_and_not_from_when_we_looked() -> None:
     assert plan(due).past_due_since == 5
 
 
+@pytest.mark.parametrize("paid_id", ["in_0", "in_2"])
+def test_of_the_invoices_of_one_second_the_latest_is_the_one_that_stripe_names(paid_id: str) -> None:
+    """A plan that renewed twice in a second: paid from the balance, then unpaid."""
+    of_plan = {"parent": {"subscription_details": {"subscription": "sub_1"}}}
+    paid = {"status": "paid", "amount_paid": 0, "starting_balance": -700, "ending_balance": -200, **of_plan}
+    unpaid = invoice(status="open", status_transitions={"finalized_at": 20}, **of_plan)
+    due = subscription(status="past_due", latest_invoice="in_1")
+    due["items"]["data"][0]["current_period_start"] = 5
+    assert plan(due, unpaid, {**invoice(**paid), "id": paid_id}).past_due_since == 20
+
+
 def test_pauses_and_ends() -> None:
     pause = {"behavior": "void"}
     row = plan(subscription(pause_collection=pause, cancel_at=5, cancel_at_period_end=True, trial_end=4))
