@@ -109,7 +109,7 @@ MISTAKES = (
     Mistake(
         "forgets who it is with its file",
         "app.py",
-        "        recorded = await ledger.read(_recorded_identity)\n",
+        "        recorded = await ledger.read(recorded_identity)\n",
         "        recorded = None\n",
         "purchase",
         disturbances=IDENTITY[-1:],

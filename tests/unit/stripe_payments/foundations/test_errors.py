@@ -50,6 +50,16 @@ CONTRACT = {
     "settings_malformed",
     "settings_not_stored",
     "internal_error",
+    "not_enrolled",
+    "seller_unreachable",
+    "credential_refused",
+    "router_revoked",
+    "router_replaced",
+    "router_not_empty",
+    "enrollment_closed",
+    "code_refused",
+    "code_used",
+    "foreign_page",
 }
 
 

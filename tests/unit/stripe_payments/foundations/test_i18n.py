@@ -38,7 +38,7 @@ def test_english_loads_no_catalog(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_a_catalog_italian_is_english(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(i18n, "CATALOG", f"{tmp_path}/it.mo")
+    monkeypatch.setattr(i18n, "_catalogs", [f"{tmp_path}/it.mo"])
     i18n._italian.cache_clear()
     try:
         assert AT_MOST.in_locale("it") == "it must be between 1 and 30"
