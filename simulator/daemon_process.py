@@ -96,10 +96,18 @@ class DaemonProcess:
         await self.start()
 
     def reload(self) -> None:
-        """SIGHUP, as the init script's reload does it; nothing where it does not run."""
+        """SIGHUP, as the init script's reload does it; nothing where it does not run. A process that has not
+        begun to run our code yet ends by it: procd starts it again, and so does this class.
+        """
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGHUP)
+            if self._keeper is None or self._keeper.done():
+                self._keeper = asyncio.create_task(self._start_again(self._process))
+
+    async def _start_again(self, process: asyncio.subprocess.Process) -> None:
+        if await process.wait() == -signal.SIGHUP:
+            await self.start()
 
     async def ended(self) -> int:
         """Waits until the process that runs now has ended; its exit status, or minus the signal's number."""
