@@ -121,6 +121,8 @@ async def test_nothing_is_created_at_stripe_before_it_was_looked_at(
 
 async def test_setting_the_webhook_up(router: ScriptedRouter, visitor: Visitor) -> None:
     page = await _open(router, visitor)
+    # the end of the checks draws this box again
+    await expect(page.locator("#sp-doctor").get_by_role("button", name="Check again")).to_be_enabled()
     await page.get_by_label("Address", exact=True).fill("https://router.example.org/api/payments/webhook")
     await page.get_by_role("button", name="Set up the webhook").click()
     await expect(page.locator("#sp-webhook .sp-done")).to_have_text("Endpoint created.")
