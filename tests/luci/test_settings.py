@@ -56,6 +56,20 @@ async def test_the_doctor_puts_what_is_wrong_first(router: ScriptedRouter, visit
     assert visitor.complaints == []
 
 
+@pytest.mark.parametrize("label", ["Address", "Secret key"])
+async def test_the_end_of_the_checks_does_not_interrupt_typing(
+    router: ScriptedRouter, visitor: Visitor, label: str
+) -> None:
+    gate = router.payments.gates["check"] = asyncio.Event()
+    page = await _open(router, visitor)
+    await page.get_by_label(label, exact=True).focus()
+    await page.keyboard.type("half ")
+    gate.set()
+    await expect(page.get_by_role("button", name="Check again")).to_be_enabled()
+    await page.keyboard.type("and half")
+    await expect(page.get_by_label(label, exact=True)).to_have_value("half and half")
+
+
 async def test_keys_go_in_and_never_come_back(router: ScriptedRouter, visitor: Visitor) -> None:
     router.payments.mode = "unconfigured"
     page = await _open(router, visitor)
@@ -121,8 +135,6 @@ async def test_nothing_is_created_at_stripe_before_it_was_looked_at(
 
 async def test_setting_the_webhook_up(router: ScriptedRouter, visitor: Visitor) -> None:
     page = await _open(router, visitor)
-    # the end of the checks draws this box again
-    await expect(page.locator("#sp-doctor").get_by_role("button", name="Check again")).to_be_enabled()
     await page.get_by_label("Address", exact=True).fill("https://router.example.org/api/payments/webhook")
     await page.get_by_role("button", name="Set up the webhook").click()
     await expect(page.locator("#sp-webhook .sp-done")).to_have_text("Endpoint created.")

@@ -114,14 +114,18 @@ class Part {
 		if (key === this.shown)
 			return;
 
-		if (document.activeElement != document.body)
-			this.focus = this.node.contains(document.activeElement)
-				? document.activeElement.getAttribute('data-focus') : null;
+		const active = document.activeElement;
+
+		if (active != document.body)
+			this.focus = this.node.contains(active) ? active.getAttribute('data-focus') : null;
 
 		this.shown = key;
 		this.node.replaceChildren(...nodes());
 
-		if (this.focus)
+		/* A field that is kept loses the focus by being moved. */
+		if (this.node.contains(active))
+			active.focus();
+		else if (this.focus)
 			this.node.querySelector(`[data-focus="${CSS.escape(this.focus)}"]:not([disabled])`)?.focus();
 
 		if (this.node.contains(document.activeElement))

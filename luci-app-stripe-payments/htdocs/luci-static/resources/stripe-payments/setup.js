@@ -219,7 +219,7 @@ class Webhook {
 		this.view = view;
 		this.result = null;
 		this.field = E('input', {
-			'type': 'url', 'class': 'cbi-input-text', 'id': 'sp-webhook-url', 'data-focus': 'webhook-url', 'spellcheck': 'false',
+			'type': 'url', 'class': 'cbi-input-text', 'id': 'sp-webhook-url', 'spellcheck': 'false',
 			'placeholder': `https://router.example.org${WEBHOOK_PATH}`
 		});
 		this.part = new page.Part('div');
