@@ -4,9 +4,9 @@ The daemon's own writes are the kernel's count of the bytes that it caused to be
 (`write_bytes` of /proc/PID/io, see proc(5)): whole pages, SQLite's log and its checkpoints included. To
 them come those of rpcd, which writes the file of features for it. The log is on a tmpfs, as a router's is.
 
-The kernel also counts the file system's own pages for whoever made it change them: block bitmaps and extents
-of a log that grows. On an ext4 that other programs write to meanwhile that is 4 to 16 KiB in one purchase of
-four, on one of its own nothing. So the router gets a file system of its own, in a loop device.
+The kernel also counts the file system's own pages for the process that made it change them: block bitmaps and
+extents of a log that grows. On an ext4 that other programs write to meanwhile that is 4 to 16 KiB in one
+purchase of four, on one of its own nothing. So the router gets a file system of its own, in a loop device.
 """
 
 import asyncio

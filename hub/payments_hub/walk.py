@@ -45,7 +45,7 @@ _DAY_S: Final = 86_400
 _SAID_EVERY: Final = 50
 """Steps between two lines of progress in the log."""
 _LINKS: Final = frozenset({"hosted_invoice_url", "invoice_pdf", "receipt_url"})
-"""Stripe signs them anew for every response."""
+"""Stripe signs them again for every response."""
 
 
 @dataclass(frozen=True, slots=True)

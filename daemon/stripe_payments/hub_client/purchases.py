@@ -196,8 +196,8 @@ class Purchases:
         await self._ledger.write(lambda tx: tx.checkouts.update(checkout.local_id, state=state))
 
     def _accept(self, url: str, hosts: tuple[str, ...]) -> None:
-        """Raises PaymentError ``foreign_page`` for an address that is not Stripe's: whoever holds the hub's
-        name must not get a buyer's card.
+        """Raises PaymentError ``foreign_page`` for an address that is not Stripe's: an attacker who holds
+        the hub's name must not get a buyer's card.
         """
         if origin_of(url) not in {*hosts, *self._test_hosts}:
             _log.error("the hub sent a foreign page", host=urlsplit(url).hostname)
