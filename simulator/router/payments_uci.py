@@ -25,6 +25,8 @@ _PRICE_ID = re.compile(r"price_[A-Za-z0-9_]+")
 _MOUNT = re.compile(r"ucode_prefix\s+'?([^\s'=]+)=/usr/share/stripe-payments/gateway\.uc")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _WORKPLACE = ".stripe-payments-uci"
+COPIES = "etc/config/.stripe-payments-uci"
+"""The helper's ``COPIES_DIR``. An earlier one had its new file written in ``etc/.stripe-payments-uci``."""
 UHTTPD_SCRIPTS = 3
 _TEXT_OPTIONS = ("source", "plan", "until", "reason")
 
@@ -52,6 +54,8 @@ class PaymentsUci:
         self.limits_slow_clients = True
         self.flash_mount = "/"
         """Where the file system of ``etc`` is mounted."""
+        self.copies = COPIES
+        """Where a configuration is written, below the root, before it replaces the old one."""
 
     def object(self) -> Object:
         """The object to publish."""
@@ -210,7 +214,7 @@ class PaymentsUci:
         config = editor.package.name
         if malformed and self._store.free_flash is None:
             self._store.keep_malformed(config, _WORKPLACE)
-        if not self._store.write_all(editor.package):
+        if not self._store.write_all(editor.package, self._store.config_dir.parents[1] / self.copies):
             raise StatusError(Status.UNKNOWN_ERROR)
         self._changed(config)
 

@@ -7,6 +7,7 @@ not look whether what it writes was written: on a full file system a commit leav
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -36,6 +37,8 @@ class UciStore:
         """Whether the file system of ``etc`` is mounted read-only; rpcd replies OK all the same."""
         self.free_tmp: int | None = None
         """The same for a file of staged changes, below ``tmp`` and ``var/run``."""
+        self.own_mount = False
+        """Whether `etc/config` is a file system of its own: a rename from outside fails (EXDEV)."""
         self.lost_writes: dict[str, int] = {}
         """So many of the next writes of a configuration are undone at once by a parallel commit that has read
         the old file: libuci drops its lock before it renames. Neither writer notices."""
@@ -126,20 +129,30 @@ class UciStore:
 
     def write(self, package: Package) -> None:
         """Replace the configuration's file by as much of the new text as there is room for, with its mode."""
-        self._replace(package.name, _fitting(_as_bytes(dump(package)), self.free_flash))
+        self._replace(package.name, _fitting(_as_bytes(dump(package)), self.free_flash), self.config_dir)
 
-    def write_all(self, package: Package) -> bool:
-        """Replace the configuration's file, or leave it as it is and return False where there is no room."""
+    def write_all(self, package: Package, copies: Path) -> bool:
+        """Replace the configuration's file by a copy that is written in the folder `copies`; where that fails
+        leave it as it is and return False.
+        """
         text = _as_bytes(dump(package))
         if self.read_only_flash or _fitting(text, self.free_flash) != text or self.free_tmp == 0:
             return False
-        self._replace(package.name, text)
+        copies.mkdir(mode=0o700, exist_ok=True)
+        try:
+            self._replace(package.name, text, copies)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            return False
+        finally:
+            copies.rmdir()
         return True
 
-    def _replace(self, config: str, text: bytes) -> None:
+    def _replace(self, config: str, text: bytes, folder: Path) -> None:
         target = self.config_dir / config
         mode = target.stat().st_mode & 0o7777 if target.exists() else 0o644
-        handle, temporary = tempfile.mkstemp(dir=self.config_dir, prefix=f".{config}.uci-")
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{config}.uci-")
         try:
             with open(handle, "wb") as file:
                 file.write(text)
@@ -148,13 +161,18 @@ class UciStore:
             Path(temporary).chmod(mode)
             lost = self.lost_writes.get(config, 0)
             overtaken = target.read_bytes() if lost and target.exists() else None
-            Path(temporary).replace(target)
+            self._rename(Path(temporary), target)
             if overtaken is not None:
                 self.lost_writes[config] = lost - 1
                 target.write_bytes(overtaken)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+    def _rename(self, source: Path, target: Path) -> None:
+        if self.own_mount and not source.is_relative_to(self.config_dir):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(source), None, str(target))
+        source.replace(target)
 
     def forget_session(self, session: str) -> None:
         """Drop everything the session has staged."""

@@ -87,6 +87,7 @@ class Case:
     malformed: tuple[str, ...] = ()
     uhttpd: str | None = None
     """The web server's configuration, where the case has one of its own."""
+    own_mount: bool = False
 
 
 def _store(features: object, status: Status = Status.OK) -> Call:
@@ -431,6 +432,25 @@ CASES: tuple[Case, ...] = (
         features=_UNLOCKED.format(
             "\toption unlocked '1'\n\toption source 'cs_test_1'\n\toption reason 'paid'\n"
         ),
+    ),
+    Case(
+        "the configurations may have a mount of their own",
+        (_store({"monitoring": FEATURE}), _store_prices({"price_premium_yearly": "price_1"})),
+        settings=SETTINGS.replace("price_old", "price_1"),
+        features=_UNLOCKED.format(
+            "\toption unlocked '1'\n\toption source 'cs_test_1'\n\toption reason 'paid'\n"
+        ),
+        own_mount=True,
+    ),
+    Case(
+        "a malformed state file is made again on a mount of its own",
+        (_store({"monitoring": FEATURE}),),
+        features=(
+            "\nconfig feature 'monitoring'\n"
+            "\toption unlocked '1'\n\toption source 'cs_test_1'\n\toption reason 'paid'\n\n"
+        ),
+        malformed=("stripe-features",),
+        own_mount=True,
     ),
     Case("storage in which everything can be stored", (_storage(mount="/"),)),
     Case("storage with a full flash", (_storage("full", full=True), _storage())),

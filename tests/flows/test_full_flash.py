@@ -1,4 +1,6 @@
-"""A flash that is full, and has room again. The real stack is asked by tests/interop/test_uci_helper.py."""
+"""A flash that is full, and has room again, and configurations on a mount of their own. On the real stack:
+tests/interop/test_uci_helper.py.
+"""
 
 from typing import Any
 
@@ -49,3 +51,17 @@ async def test_on_a_full_flash_no_id_is_reported_as_stored_and_the_settings_stay
     new_router.router.store.free_flash = None
     assert in_uci(new_router) | (await provision(new_router))["stored"] == in_uci(new_router)
     assert all(in_uci(new_router).values())
+
+
+async def test_configurations_on_a_mount_of_their_own(new_router: World) -> None:
+    """What replaces a configuration has to be written on its file system."""
+    new_router.router.store.own_mount = True
+    assert (await provision(new_router))["stored"]
+    assert all(in_uci(new_router).values())
+    await new_router.bus.call("stripe-payments", "grant", {"feature": "phone_support"})
+
+    async def stored() -> bool:
+        return "phone_support" in (new_router.root / "etc/config/stripe-features").read_text()
+
+    await new_router.wait_until(stored)
+    assert (await check(new_router))["effects"]["ok"]

@@ -72,6 +72,8 @@ def inode(openwrt: OpenWrt, config: str) -> int | None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_case(openwrt: OpenWrt, bus: Client, case: Case) -> None:
     with contextlib.ExitStack() as mounts:
+        if case.own_mount:
+            mounts.enter_context(own_file_system(openwrt, "/etc/config"))
         folders = {
             name: mounts.enter_context(own_file_system(openwrt, FILE_SYSTEMS[name]))
             for name in sorted({call.full for call in case.calls if call.full})
@@ -187,14 +189,6 @@ async def test_a_nearly_full_flash_holds_all_of_the_new_file_or_all_of_the_old(
             assert path.read_text() == (wanted if stored else before)
         assert stored == (pages >= 4), "two copies of two pages each"
         assert set(folder.rglob("*stripe*")) == entries
-
-
-async def test_the_configurations_may_have_a_mount_of_their_own(openwrt: OpenWrt, bus: Client) -> None:
-    with own_file_system(openwrt, "/etc/config"):
-        await bus.call(HELPER, "store", {"features": {"monitoring": PAID}})
-        await bus.call(HELPER, "store_prices", {"prices": {"price_premium_yearly": "price_1"}})
-        assert openwrt.sh("uci -q get stripe-features.monitoring.source") == "cs_test_1\n"
-        assert openwrt.sh("uci -q get stripe-payments.price_premium_yearly.price_id") == "price_1\n"
 
 
 async def test_a_product_and_a_feature_of_one_name_are_named(openwrt: OpenWrt, bus: Client) -> None:

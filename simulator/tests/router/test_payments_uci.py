@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from simulator.router.payments_uci import COPIES
 from simulator.tests.router.bus import Bus
 from tests.conformance.uci_helper_cases import BEFORE, CASES, FEATURE, MALFORMED, Case
-from ubus_py import StatusError
+from ubus_py import Status, StatusError
 
 HELPER = "stripe-payments.uci"
 
@@ -28,6 +31,7 @@ async def test_case(bus: Bus, case: Case) -> None:
         bus.write_config("uhttpd", case.uhttpd)
     if any(call.full == "configurations" for call in case.calls):
         bus.router.payments_uci.flash_mount = "/etc"
+    bus.router.store.own_mount = case.own_mount
     inodes = {config: inode(bus, config) for config in BEFORE}
     for call in case.calls:
         flash_fails = call.full == "configurations"
@@ -48,6 +52,25 @@ async def test_case(bus: Bus, case: Case) -> None:
         elif config not in case.absent:
             assert bus.config(config) == (MALFORMED if config in case.malformed else BEFORE[config])
         assert (inode(bus, config) != inodes[config]) == (wanted is not None)
+
+
+async def test_a_copy_outside_a_mount_of_its_own_cannot_replace_the_configuration(bus: Bus) -> None:
+    """What every store met as long as the copy was written in the folder above."""
+    bus.write_config("stripe-features", BEFORE["stripe-features"])
+    bus.router.store.own_mount = True
+    bus.router.payments_uci.copies = "etc/.stripe-payments-uci"
+    with pytest.raises(StatusError) as refused:
+        await bus.call(HELPER, "store", features={"monitoring": FEATURE})
+    assert refused.value.code == Status.UNKNOWN_ERROR
+    assert bus.config("stripe-features") == BEFORE["stripe-features"]
+    assert not list(bus.root.glob("etc/**/*stripe-payments-uci*"))
+
+
+def test_the_copies_are_where_the_shipped_helper_writes_them(bus: Bus) -> None:
+    helper = (bus.root / "usr/share/rpcd/ucode/stripe-payments.uc").read_text()
+    folders = dict(re.findall(r"^const (\w+_DIR) = ['`](.+)['`];", helper, re.MULTILINE))
+    shipped = folders["COPIES_DIR"].replace("${CONFIG_DIR}", folders["CONFIG_DIR"])
+    assert shipped == f"/{COPIES}"
 
 
 async def test_what_others_have_staged_is_neither_seen_nor_published(bus: Bus) -> None:
