@@ -124,6 +124,7 @@ async def _upgrade(world: World, page: Page) -> None:
 
 async def _cancel_resume_and_end(world: World, page: Page) -> None:
     await page.click("[data-action=change]")
+    await page.locator(".sp-modal input[type=radio]:enabled").first.check()
     await page.click(RUN)  # the next dialogue says what it costs
     await expect(page.locator(".sp-modal .sp-due")).to_be_visible()
     await page.locator(".sp-modal button:not([data-dialog])").click()

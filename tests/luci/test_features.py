@@ -33,7 +33,7 @@ async def _open(router: ScriptedRouter, visitor: Visitor, username: str = "root"
         ("grace", "2031-05-17T12:00:00Z", "Locks on 17 May 2031 unless it is paid.", "Unlocked"),
         ("granted", None, "Granted by the administrator.", "Unlocked"),
         ("offline", "2021-05-17T12:00:00Z", "has been unreachable for too long", "Locked"),
-        ("refunded", None, "the payment was refunded", "Locked"),
+        ("refunded", None, "The payment was refunded.", "Locked"),
         ("none", None, "Not purchased.", "Locked"),
         ("of_tomorrow", None, "Locked.", "Locked"),
     ],
@@ -161,6 +161,7 @@ async def test_a_payment_to_be_completed_is_shown_the_way(router: ScriptedRouter
     subscription = router.payments.subscribe("base")
     page = await _open(router, visitor)
     await page.click(f"{CARD} [data-action=change]")
+    await page.get_by_label("Premium €4.99 per month").check()
     await page.click(RUN)
     await expect(page.locator(".sp-modal .sp-cost")).to_contain_text("Due today:")
     router.payments.changed = {**subscription, "pending_change": pending}
@@ -184,6 +185,7 @@ async def test_a_plan_that_was_to_end_can_be_changed_and_renews_again(
     }
     page = await _open(router, visitor)
     await page.click(f"{CARD} [data-action=change]")
+    await page.get_by_label("Premium €4.99 per month").check()
     await page.click(RUN)
     dialogue = page.locator(".sp-modal")
     await expect(dialogue).to_contain_text("Your subscription was to end. With this change it renews again.")
@@ -218,10 +220,61 @@ async def test_cancelling_says_what_ends_and_can_be_taken_back(
     await page.get_by_label("Immediately").check()
     await page.click(RUN)
     await expect(page.get_by_text("Ended subscriptions (1)")).to_be_visible()
+    await expect(page.get_by_role("link", name="Choose a plan")).to_be_visible()
+    await expect(page.locator(".sp-notice.success")).to_have_text("The subscription has ended.")
     assert router.payments.called("cancel_subscription")[-1] == {
         "subscription": "sub_1",
         "at_period_end": False,
     }
+    assert visitor.complaints == []
+
+
+async def test_an_unpaid_plan_is_not_promised_to_stay(router: ScriptedRouter, visitor: Visitor) -> None:
+    invoice = {
+        "id": "in_1",
+        "status": "open",
+        "amount_due": 1499,
+        "currency": "eur",
+        "url": "https://invoice.stripe.com/i/1",
+    }
+    router.payments.subscribe(
+        "base", status="past_due", grace_until="2031-04-20T12:00:00Z", latest_invoice=invoice
+    )
+    page = await _open(router, visitor)
+    alert = page.locator(".sp-notice.error")
+    await expect(alert).to_contain_text("The last payment for “Base” failed.")
+    await page.click(f"{CARD} [data-action=cancel]")
+    dialogue = page.locator(".sp-modal")
+    await expect(dialogue).to_contain_text(
+        "stays unlocked until 20 Apr 2031, or until 17 May 2031 if the open invoice is paid."
+    )
+    await expect(dialogue).not_to_contain_text("Nothing more is charged")
+    await expect(dialogue).to_contain_text("The open invoice of €14.99 is neither paid nor voided by this.")
+    await page.get_by_role("button", name="Keep subscription").click()
+    assert router.payments.called("cancel_subscription") == []
+    router.payments.subscriptions[0].update(status="unpaid", grace_until=None)
+    await expect(alert).to_contain_text("Its features are locked until it is paid.")
+    await page.click(f"{CARD} [data-action=cancel]")
+    await expect(dialogue).to_contain_text("its features stay locked unless the open invoice is paid.")
+    assert visitor.complaints == []
+
+
+async def test_a_downgrade_names_what_locks_with_it(router: ScriptedRouter, visitor: Visitor) -> None:
+    router.payments.subscribe("premium")
+    page = await _open(router, visitor)
+    await page.click(f"{CARD} [data-action=change]")
+    await expect(page.locator(RUN)).to_be_disabled()
+    await expect(page.get_by_label("Premium €4.99 per month Current plan")).to_be_disabled()
+    await page.get_by_label("Base €1.99 per month").check()
+    await page.click(RUN)
+    locks = "Not in Base, so these features lock now: Priority support and Daily remote backups."
+    await expect(page.locator(".sp-modal [data-lost]")).to_have_text(locks)
+    await page.click(RUN)
+    await expect(page.locator(".sp-notice.success")).to_have_text("Your plan is now Base.")
+    for feature in ("priority_support", "remote_backup"):
+        router.payments.unlocked.discard(feature)
+        router.payments.features[feature] = {"reason": "refunded"}
+    await expect(page.locator("[data-feature=priority_support]")).to_contain_text("Not in your plan (Base).")
     assert visitor.complaints == []
 
 

@@ -56,6 +56,43 @@ async def test_a_product_that_makes_the_plan_needless_says_that_the_plan_goes_on
     assert visitor.complaints == []
 
 
+async def test_a_plan_that_ends_says_so_and_can_be_resumed_or_changed(
+    router: ScriptedRouter, visitor: Visitor
+) -> None:
+    router.payments.subscribe("base", cancel_at_period_end=True, ends_at="2031-05-17T12:00:00Z")
+    await visitor.log_in(router.front.url)
+    page = visitor.page
+    base = page.locator("[data-offer=base]")
+    await expect(base).to_contain_text("Ends on 17 May 2031. Nothing more is charged.")
+    await expect(page.locator("[data-offer=premium] [data-way=change]")).to_have_text("Upgrade")
+    await expect(page.locator("[data-offer=premium] [data-way=pay]")).to_have_count(0)
+    await base.get_by_role("button", name="Resume").click()
+    await page.click("[data-dialog=run]")
+    await expect(page.locator(".sp-notice.success")).to_have_text("The subscription continues.")
+    await expect(base.locator(".sp-have")).to_have_text("Unlocked on this router")
+    assert router.payments.called("resume_subscription") == [{"subscription": "sub_1"}]
+    assert visitor.complaints == []
+
+
+async def test_a_failed_renewal_is_an_alert_with_the_way_to_pay(
+    router: ScriptedRouter, visitor: Visitor
+) -> None:
+    invoice = {"id": "in_1", "status": "open", "amount_due": 199, "currency": "eur"}
+    invoice["url"] = "https://invoice.stripe.com/i/1"
+    router.payments.subscribe(
+        "base", status="past_due", grace_until="2031-04-20T12:00:00Z", latest_invoice=invoice
+    )
+    await visitor.log_in(router.front.url)
+    alert = visitor.page.locator(".sp-notice.error")
+    await expect(alert).to_contain_text("The last payment for “Base” failed.")
+    await expect(alert).to_contain_text("Its features lock on 20 Apr 2031 unless it is paid.")
+    await expect(alert.get_by_role("link", name="Pay €1.99 at Stripe")).to_have_attribute(
+        "href", "https://invoice.stripe.com/i/1"
+    )
+    await alert.get_by_role("link", name="Update payment method").click()
+    await expect(visitor.page.get_by_role("button", name="Update payment method")).to_be_enabled()
+
+
 async def test_speaks_italian(router: ScriptedRouter, browser: Browser) -> None:
     visitor = await open_visitor(browser, "it-IT")
     await visitor.log_in(router.front.url)

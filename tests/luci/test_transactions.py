@@ -141,6 +141,7 @@ async def test_a_refund_in_part(router: ScriptedRouter, visitor: Visitor) -> Non
     for wrong in ("40", "0", "abc", "1.234", "-1", ""):
         await amount.fill(wrong)
         await expect(page.locator(RUN)).to_be_disabled()
+        await expect(page.locator("#sp-refund-effect")).to_have_text("Enter an amount from €0.01 to €39.99.")
     await amount.fill("12,50")
     await expect(page.locator(".sp-modal")).to_contain_text(
         "€12.50 will be refunded to the payer. Its features stay"
@@ -148,6 +149,7 @@ async def test_a_refund_in_part(router: ScriptedRouter, visitor: Visitor) -> Non
     await page.get_by_label("Reason").select_option("duplicate")
     await page.dblclick(RUN)
     await expect(page.locator("[data-transaction=pi_000]")).to_contain_text("Partly refunded")
+    await expect(page.locator(".sp-notice.success")).to_have_text("Refunded: €12.50.")
     assert router.payments.called("refund") == [
         {"payment_id": "pi_000", "amount": 1250, "reason": "duplicate"}
     ]

@@ -158,7 +158,7 @@ function prices(map) {
 	option.cfgvalue = function(name) {
 		const amount = uci.get(CONFIG, name, 'amount');
 
-		return amount == null ? null : format.decimal(amount, uci.get(CONFIG, name, 'currency') ?? 'eur');
+		return amount == null ? null : format.entry(amount, uci.get(CONFIG, name, 'currency') ?? 'eur');
 	};
 	option.textvalue = name => E('span', {}, [ format.money(uci.get(CONFIG, name, 'amount'), uci.get(CONFIG, name, 'currency') ?? 'eur') ]);
 	option.currencyOf = function(name) {

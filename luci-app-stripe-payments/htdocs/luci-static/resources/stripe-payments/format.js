@@ -58,6 +58,14 @@ return baseclass.extend({
 		return (Number(amount) / Math.pow(10, digits)).toFixed(digits);
 	},
 
+	/** 499, "eur" -> "4.99" or "4,99": as the reader would enter it. */
+	entry(amount, currency) {
+		const digits = digitsOf(currency);
+
+		return new Intl.NumberFormat(locale(), { useGrouping: false, minimumFractionDigits: digits, maximumFractionDigits: digits })
+			.format(Number(amount) / Math.pow(10, digits));
+	},
+
 	/** "4.99" or "4,99", "eur" -> 499; null for what is no amount of this currency. */
 	minor(text, currency) {
 		const digits = digitsOf(currency);

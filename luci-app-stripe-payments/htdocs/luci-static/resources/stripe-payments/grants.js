@@ -24,6 +24,7 @@ return baseclass.extend({
 				]),
 				E('p', {}, [ _('Nothing is charged. You can revoke it at any time.') ])
 			],
+			said: _('“%s” is unlocked.').format(title),
 			action: _('Unlock'),
 			wait: _('Unlocking…'),
 			run: () => payments.grant(feature, until.value ? `${until.value}T23:59:59Z` : undefined, note.value.trim() || undefined),
@@ -36,6 +37,7 @@ return baseclass.extend({
 		new page.Dialog({
 			title: _('Revoke manual grant'),
 			nodes: [ E('p', {}, [ E('strong', {}, [ title ]) ]), E('p', {}, [ _('It locks immediately, unless it was also purchased.') ]) ],
+			said: _('The manual grant of “%s” is revoked.').format(title),
 			action: _('Revoke'),
 			wait: _('Revoking…'),
 			style: 'cbi-button-negative important',

@@ -31,10 +31,14 @@ function loadStyles(...names) {
 	})));
 }
 
-/** A sentence in a frame: kind is info, test, warning or error. */
-function notice(kind, words) {
+/** Sentences in a frame: [ sentence, what to do, links as [ address, label ] ]; kind is info, test, success, warning or error. */
+function notice(kind, [ sentence, remedy, links ]) {
 	return E('div', { 'class': `sp-notice ${kind}` }, [
-		E('strong', {}, [ words[0] ]), ' ', words[1] ?? ''
+		E('strong', {}, [ sentence ]), ' ', remedy ?? '',
+		links?.length ? E('span', { 'class': 'sp-links' }, links.flatMap(([ address, label ]) => [ ' ', E('a', {
+			'href': address,
+			...(address.startsWith('/') ? {} : { 'target': '_blank', 'rel': 'noreferrer noopener' })
+		}, [ label ]) ])) : ''
 	]);
 }
 
@@ -133,17 +137,20 @@ class Part {
 	}
 }
 
+/* The page that is shown: there is one at a time. */
+let shown = null;
+
 /**
  * A dialogue that runs one action on confirmation. `run` resolves when it is
  * done (with false where the dialogue is to stay, for what it says then); what
  * it rejects with is said in the dialogue, which can then be tried again. Leaving it while `run` is on its way undoes nothing: how that ends is
- * then shown on the page.
+ * then shown on the page. `said`: the sentence of success, or what makes it of run's result.
  */
 class Dialog {
-	constructor({ title, nodes, action, wait, style, ready, run, done }) {
-		Object.assign(this, { title, nodes, action, wait, run, done });
+	constructor({ title, nodes, action, wait, style, ready, run, said, leave = _('Cancel'), done }) {
+		Object.assign(this, { title, nodes, action, wait, run, said, left: leave, done });
 		this.problem = E('div');
-		this.leave = E('button', { 'class': 'btn cbi-button', 'click': () => this.close() }, [ _('Cancel') ]);
+		this.leave = E('button', { 'class': 'btn cbi-button', 'click': () => this.close() }, [ leave ]);
 		this.button = E('button', {
 			'class': `btn cbi-button ${style ?? 'cbi-button-action important'}`,
 			'disabled': (ready ?? true) ? null : '',
@@ -193,7 +200,9 @@ class Dialog {
 		this.problem.replaceChildren();
 
 		try {
-			if (await this.run() === false) {
+			const result = await this.run();
+
+			if (result === false) {
 				/* Done, but there is more to be read: nothing is left to press. */
 				this.button.remove();
 				this.leave.focus();
@@ -201,6 +210,9 @@ class Dialog {
 			}
 			else {
 				this.close();
+
+				if (this.said)
+					shown?.say(typeof(this.said) == 'function' ? this.said(result) : this.said);
 			}
 		}
 		catch (error) {
@@ -214,7 +226,7 @@ class Dialog {
 		this.button.disabled = false;
 		this.button.classList.remove('spinning');
 		this.button.textContent = this.action;
-		this.leave.textContent = this.over ? _('Close') : _('Cancel');
+		this.leave.textContent = this.over ? _('Close') : this.left;
 		this.done?.();
 	}
 }
@@ -274,6 +286,7 @@ const Page = view.extend({
 			...this.parts()
 		]);
 
+		shown = this;
 		this.draw();
 		poll.add(() => this.refresh(), this.interval);
 
@@ -281,9 +294,19 @@ const Page = view.extend({
 	},
 
 	drawNotices(more) {
-		const words = [ ...troubles(this.state), ...(this.state.trouble || !this.state.status ? [] : more ?? []) ];
+		const words = [
+			...(this.state.done ? [ [ 'success', [ this.state.done ] ] ] : []),
+			...troubles(this.state),
+			...(this.state.trouble || !this.state.status ? [] : more ?? [])
+		];
 
 		this.notices.draw(words, () => words.map(([ kind, text ]) => notice(kind, text)));
+	},
+
+	/** Says that an action succeeded, until the next one. */
+	say(sentence) {
+		this.state.done = sentence;
+		this.draw();
 	},
 
 	/* One action at a time: the state says so before the first answer is awaited,
@@ -294,6 +317,7 @@ const Page = view.extend({
 
 		this.state.busy = key;
 		this.state.failed = {};
+		this.state.done = null;
 		this.draw();
 
 		try {

@@ -18,6 +18,9 @@ const CHANGEABLE = [ 'active', 'trialing' ];
 /* Statuses in which Stripe charges it, or tries to. */
 const CHARGED = [ 'active', 'trialing', 'past_due', 'unpaid' ];
 
+/* Statuses in which its last payment failed. */
+const UNPAID = [ 'past_due', 'unpaid' ];
+
 /* How long a previewed amount is valid, in milliseconds: proration goes by the second. */
 const FRESH_MS = 5 * 60e3;
 
@@ -82,6 +85,24 @@ function isPermanent(feature) {
 	return feature?.unlocked && [ 'paid', 'granted' ].includes(feature.reason) && !feature.until;
 }
 
+/* The invoice that a failed payment left open, or undefined. */
+function openInvoice({ latest_invoice: invoice }) {
+	return (invoice?.status == 'open' && invoice.amount_due > 0) ? invoice : undefined;
+}
+
+/* What stays unlocked, and until when, if a subscription is canceled at the end of its period. */
+function afterPeriod(subscription) {
+	const end = format.date(subscription.current_period_end);
+
+	if (UNPAID.includes(subscription.status))
+		return subscription.grace_until
+			? _('The last payment failed: stays unlocked until %s, or until %s if the open invoice is paid.').format(format.date(subscription.grace_until), end)
+			: _('The last payment failed: its features stay locked unless the open invoice is paid.');
+
+	return end ? _('Stays unlocked until %s. Nothing more is charged.').format(end)
+		: _('Stays unlocked until then. Nothing more is charged.');
+}
+
 /* One request to Stripe for each price, however often the page is drawn. */
 function preview(subscription, price) {
 	const key = `${subscription.id} ${subscription.price} ${price.id}`;
@@ -98,10 +119,10 @@ function preview(subscription, price) {
 	return answer;
 }
 
-/* The features that a subscription is what keeps unlocked, by their titles. */
-function kept(subscription, features, catalog) {
+/* The features that only this subscription unlocks, by their titles, but for some names. */
+function kept(subscription, features, catalog, without = []) {
 	return Object.keys(features)
-		.filter(name => features[name].unlocked && features[name].source == subscription.id)
+		.filter(name => features[name].unlocked && features[name].source == subscription.id && !without.includes(name))
 		.map(name => catalog?.features?.[name]?.title ?? name);
 }
 
@@ -131,6 +152,25 @@ return baseclass.extend({
 		const names = catalog?.plans?.find(plan => plan.id == subscription.plan)?.features ?? [];
 
 		return this.isCharged(subscription) && names.length > 0 && names.every(name => isPermanent(features[name]));
+	},
+
+	/** Payments that failed, as notices with the way to pay: [ kind, [ sentence, what to do, links ] ]. */
+	unpaid(subscriptions) {
+		return (subscriptions ?? []).filter(subscription => UNPAID.includes(subscription.status)).map(subscription => {
+			const invoice = openInvoice(subscription);
+
+			return [ 'error', [
+				_('The last payment for “%s” failed.').format(subscription.title ?? subscription.id),
+				(subscription.status == 'past_due' && subscription.grace_until)
+					? _('Its features lock on %s unless it is paid.').format(format.date(subscription.grace_until))
+					: _('Its features are locked until it is paid.'),
+				[
+					...(/^https?:\/\//.test(invoice?.url ?? '')
+						? [ [ invoice.url, _('Pay %s at Stripe').format(format.money(invoice.amount_due, invoice.currency)) ] ] : []),
+					[ L.url('admin/payments/features'), _('Update payment method') ]
+				]
+			] ];
+		});
 	},
 
 	/** What is paid for without need, as notices: [ kind, [ sentence, what to do ] ]. */
@@ -235,8 +275,9 @@ return baseclass.extend({
 		return words.join(' ');
 	},
 
-	/** Asks what changing costs, says so, and changes once it is confirmed. */
-	change(subscription, { item, price }, done) {
+	/** Asks what changing costs, says so and what locks with it, and changes once it is confirmed. */
+	change(subscription, { item, price }, { features, catalog, done }) {
+		const lost = kept(subscription, features, catalog, item.features);
 		const words = E('div', { 'class': 'sp-cost', 'role': 'status', 'aria-live': 'polite' }, [
 			E('p', { 'class': 'spinning' }, [ _('Calculating the cost…') ])
 		]);
@@ -248,8 +289,10 @@ return baseclass.extend({
 				E('p', {}, [ E('strong', {}, [ item.title ]), ' ', (price.currency == subscription.currency) ? amountOf(price) : '' ]),
 				this.isEnding(subscription)
 					? E('p', {}, [ _('Your subscription was to end. With this change it renews again.') ]) : '',
+				lost.length ? E('p', { 'data-lost': lost.length }, [ _('Not in %s, so these features lock now: %s.').format(item.title, format.list(lost)) ]) : '',
 				words
 			],
+			said: _('Your plan is now %s.').format(item.title),
 			action: _('Change plan'),
 			wait: _('Changing…'),
 			ready: false,
@@ -257,7 +300,7 @@ return baseclass.extend({
 				const changed = await payments.changePlan(subscription.id, price.id);
 
 				if (!changed.pending_change)
-					return true;
+					return changed;
 
 				/* Declined, or the bank wants to hear from the payer first. */
 				words.replaceChildren(
@@ -286,6 +329,7 @@ return baseclass.extend({
 	/** Asks when it shall end and says what ends with it. */
 	cancel(subscription, features, catalog, done) {
 		const titles = kept(subscription, features, catalog);
+		const invoice = openInvoice(subscription);
 		const ends = titles.length
 			? E('p', {}, [ _('These features will lock: %s.').format(format.list(titles)) ]) : '';
 		const choice = (value, label, words, checked) => E('label', { 'class': 'sp-choice' }, [
@@ -294,16 +338,24 @@ return baseclass.extend({
 		]);
 		const choices = E('fieldset', { 'class': 'sp-choices' }, [
 			E('legend', { 'class': 'sp-hidden' }, [ _('When it ends') ]),
-			choice('later', _('At the end of the paid period'), subscription.current_period_end
-				? _('Stays unlocked until %s. Nothing more is charged.').format(format.date(subscription.current_period_end))
-				: _('Stays unlocked until then. Nothing more is charged.'), true),
+			choice('later', UNPAID.includes(subscription.status) ? _('At the end of the period') : _('At the end of the paid period'),
+				afterPeriod(subscription), true),
 			choice('now', _('Immediately'), _('Locks now. No refund for the remaining time.'))
 		]);
 
 		new page.Dialog({
-			title: _('Cancel the subscription'),
-			nodes: [ ends, choices ],
-			action: _('Cancel the subscription'),
+			title: _('Cancel subscription'),
+			nodes: [
+				ends,
+				choices,
+				invoice ? E('p', { 'data-open-invoice': invoice.id }, [
+					_('The open invoice of %s is neither paid nor voided by this.').format(format.money(invoice.amount_due, invoice.currency))
+				]) : ''
+			],
+			leave: _('Keep subscription'),
+			said: canceled => canceled.ends_at && !this.isOver(canceled)
+				? _('The subscription ends on %s.').format(format.date(canceled.ends_at)) : _('The subscription has ended.'),
+			action: _('Cancel subscription'),
 			wait: _('Canceling…'),
 			style: 'cbi-button-negative important',
 			run: () => payments.cancelSubscription(subscription.id,
@@ -322,6 +374,7 @@ return baseclass.extend({
 			nodes: [ E('p', {}, [ subscription.paused
 				? _('Payments resume: %s is charged at the next due date.').format(amount)
 				: _('Your subscription will renew on %s for %s.').format(format.date(subscription.current_period_end), amount) ]) ],
+			said: _('The subscription continues.'),
 			action: _('Resume'),
 			wait: _('Resuming…'),
 			run: () => payments.resumeSubscription(subscription.id),

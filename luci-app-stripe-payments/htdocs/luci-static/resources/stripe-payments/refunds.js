@@ -20,7 +20,7 @@ return baseclass.extend({
 		const { currency } = row;
 		const amount = E('input', {
 			'type': 'text', 'class': 'cbi-input-text', 'id': 'sp-refund-amount', 'inputmode': 'decimal',
-			'autocomplete': 'off', 'aria-describedby': 'sp-refund-left', 'value': format.decimal(row.amount, currency)
+			'autocomplete': 'off', 'aria-describedby': 'sp-refund-left sp-refund-effect', 'value': format.entry(row.amount, currency)
 		});
 		const reason = E('select', { 'class': 'cbi-input-select', 'id': 'sp-refund-reason' }, [
 			[ 'requested_by_customer', _('Requested by customer') ],
@@ -28,7 +28,7 @@ return baseclass.extend({
 			[ 'fraudulent', _('Fraudulent') ]
 		].map(([ value, label ]) => E('option', { 'value': value }, [ label ])));
 		const limit = E('p', { 'class': 'sp-small', 'id': 'sp-refund-left' });
-		const warning = E('p', { 'class': 'sp-next' });
+		const warning = E('p', { 'class': 'sp-next', 'id': 'sp-refund-effect', 'aria-live': 'polite' });
 		let left = row.amount;
 
 		const update = () => {
@@ -37,7 +37,8 @@ return baseclass.extend({
 
 			amount.setAttribute('aria-invalid', !good);
 			limit.textContent = _('Up to %s can be refunded.').format(format.money(left, currency));
-			warning.textContent = !good ? ''
+			warning.classList.toggle('sp-error', !good);
+			warning.textContent = !good ? _('Enter an amount from %s to %s.').format(format.money(1, currency), format.money(left, currency))
 				: (value == left
 					? _('%s will be refunded to the payer. Features unlocked only by this payment will lock.').format(format.money(value, currency))
 					: _('%s will be refunded to the payer. Its features stay unlocked.').format(format.money(value, currency)));
@@ -57,6 +58,7 @@ return baseclass.extend({
 				limit,
 				warning
 			],
+			said: refund => _('Refunded: %s.').format(format.money(refund.amount ?? format.minor(amount.value, currency), currency)),
 			action: _('Refund now'),
 			wait: _('Refunding…'),
 			style: 'cbi-button-negative important',
@@ -77,7 +79,7 @@ return baseclass.extend({
 
 			if (rest > 0 && rest < left) {
 				left = rest;
-				amount.value = format.decimal(rest, currency);
+				amount.value = format.entry(rest, currency);
 				update();
 			}
 		}).catch(() => {});

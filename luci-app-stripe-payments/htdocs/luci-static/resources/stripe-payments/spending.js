@@ -80,7 +80,7 @@ function bars({ currency, months, total }) {
 	const most = Math.max(0, ...months.map(({ amount }) => amount));
 	const least = Math.min(0, ...months.map(({ amount }) => amount));
 	const scale = (HEIGHT - HEAD - FOOT) / Math.max(1, most - least);
-	const line = HEAD + most * scale;
+	const line = (most > least) ? HEAD + most * scale : HEIGHT - FOOT;
 	const step = WIDTH / months.length;
 
 	return svg('svg', {

@@ -10,9 +10,15 @@
  * of our own site, for LuCI's cookie does not travel on the way back. */
 const RETURN = 'stripe-payments/return.html';
 
-/* What unlocked or locked a feature, and what happens next. */
-function story(feature, now, seller) {
+/* Reasons of an earlier time: what counts is the plan that there is now. */
+const PAST = [ 'none', 'canceled', 'refunded', 'expired' ];
+
+/* What unlocked or locked a feature, and what happens next; `plan`: the title of a plan without it that is active. */
+function story(feature, now, seller, plan) {
 	const date = format.date(feature.until);
+
+	if (plan && !feature.unlocked && PAST.includes(feature.reason))
+		return _('Not in your plan (%s).').format(plan);
 
 	switch (feature.reason) {
 	case 'paid': return _('Yours forever.');
@@ -24,17 +30,17 @@ function story(feature, now, seller) {
 	case 'ending': return _('Locks on %s: the subscription ends.').format(date);
 	case 'grace': return _('The last payment failed. Locks on %s unless it is paid.').format(date);
 	case 'offline': return seller
-		? _('Locked: the seller has been unreachable for too long to confirm payment.')
-		: _('Locked: Stripe has been unreachable for too long to confirm payment.');
-	case 'past_due': return _('Locked: the last payment failed.');
-	case 'unpaid': return _('Locked: the last payments failed.');
-	case 'paused': return _('Locked: the subscription is paused.');
-	case 'canceled': return _('Locked: the subscription has ended.');
-	case 'incomplete': return _('Locked: the first payment has not arrived yet.');
-	case 'pending': return _('Locked: the bank is still processing the payment.');
-	case 'refunded': return _('Locked: the payment was refunded.');
-	case 'disputed': return _('Locked: the payment was disputed.');
-	case 'expired': return _('Locked: it has expired.');
+		? _('The seller has been unreachable for too long to confirm payment.')
+		: _('Stripe has been unreachable for too long to confirm payment.');
+	case 'past_due': return _('The last payment failed.');
+	case 'unpaid': return _('The last payments failed.');
+	case 'paused': return _('The subscription is paused.');
+	case 'canceled': return _('The subscription has ended.');
+	case 'incomplete': return _('The first payment has not arrived yet.');
+	case 'pending': return _('The bank is still processing the payment.');
+	case 'refunded': return _('The payment was refunded.');
+	case 'disputed': return _('The payment was disputed.');
+	case 'expired': return _('It has expired.');
 	case 'none': return _('Not purchased.');
 	default: return feature.unlocked ? _('Unlocked.') : _('Locked.');
 	}
@@ -76,6 +82,7 @@ return page.Page.extend({
 
 		this.drawNotices([
 			...(mayBuy ? [] : [ [ 'info', [ _('View only: you cannot make changes.'), _('Ask the administrator of this router.') ] ] ]),
+			...plans.unpaid(subscriptions),
 			...plans.waste(subscriptions, features, catalog)
 		]);
 
@@ -83,7 +90,7 @@ return page.Page.extend({
 			return;
 
 		this.subscriptions.draw([ catalog, subscriptions, features, off, busy, failed, nextPayments ], () => this.renderSubscriptions(off));
-		this.features.draw([ catalog, features, mayAdminister, off, busy, failed, status?.last_sync ], () => this.renderFeatures(off));
+		this.features.draw([ catalog, features, subscriptions, mayAdminister, off, busy, failed, status?.last_sync ], () => this.renderFeatures(off));
 
 		this.seller.draw([ status?.seller, this.bought(), off, busy ], () => status?.seller
 			? [ recovery.render(status, this.bought(), off || busy, () => this.refresh()) ] : []);
@@ -127,6 +134,8 @@ return page.Page.extend({
 		return [ E('section', { 'aria-labelledby': 'sp-subscriptions' }, [
 			E('h3', { 'id': 'sp-subscriptions' }, [ running.length > 1 ? _('Subscriptions') : _('Subscription') ]),
 			...running.map(subscription => this.renderSubscription(subscription, off)),
+			running.length ? '' : E('p', {}, [ _('No active subscription.'), ' ',
+				E('a', { 'href': L.url('admin/payments/shop') }, [ _('Choose a plan') ]) ]),
 			over.length ? E('details', { 'class': 'sp-over' }, [
 				E('summary', {}, [ _('Ended subscriptions (%d)').format(over.length) ]),
 				...over.map(subscription => this.renderSubscription(subscription, true))
@@ -170,7 +179,7 @@ return page.Page.extend({
 		return E('div', { 'class': 'sp-actions' }, [
 			this.failure(portal),
 			plans.changeable([ subscription ])
-				? opener('change', _('Change plan'), 'cbi-button-action important', () => this.chooseplan(subscription)) : '',
+				? opener('change', _('Change plan…'), 'cbi-button-action important', () => this.chooseplan(subscription)) : '',
 			(plans.isEnding(subscription) || subscription.paused)
 				? opener('resume', _('Resume'), 'cbi-button-action important', () => plans.resume(subscription, refresh)) : '',
 			this.button(portal, pays ? 'cbi-button-action important' : '',
@@ -178,36 +187,41 @@ return page.Page.extend({
 					window.location.assign(await payments.portal(`${window.location.origin}${L.resource(RETURN)}`));
 				}, off),
 			plans.isEnding(subscription) ? ''
-				: opener('cancel', _('Cancel the subscription'), 'cbi-button-negative', () => plans.cancel(subscription, features, catalog, refresh))
+				: opener('cancel', _('Cancel subscription…'), 'cbi-button-negative', () => plans.cancel(subscription, features, catalog, refresh))
 		]);
 	},
 
-	/* Every other price of every plan, then what it costs. */
+	/* Every price of every plan, then what it costs. */
 	chooseplan(subscription) {
-		const others = (this.state.catalog.plans ?? []).flatMap(item => item.prices.map(price => ({ item, price })))
-			.filter(({ price }) => price.id != subscription.price && price.price_id != subscription.price);
+		const { features, catalog } = this.state;
+		const offers = (catalog.plans ?? []).flatMap(item => item.prices.map(price => ({ item, price,
+			current: price.id == subscription.price || price.price_id == subscription.price })));
 		const list = E('fieldset', { 'class': 'sp-choices' }, [
 			E('legend', { 'class': 'sp-hidden' }, [ _('Plans') ]),
-			...others.map(({ item, price }, i) => E('label', { 'class': 'sp-choice' }, [
-				E('input', { 'type': 'radio', 'name': 'sp-plan', 'value': i, 'checked': i ? null : '' }),
-				E('span', {}, [ E('strong', {}, [ item.title ]), ' ', plans.amountOf(price) ])
+			...offers.map(({ item, price, current }, i) => E('label', { 'class': 'sp-choice' }, [
+				E('input', {
+					'type': 'radio', 'name': 'sp-plan', 'value': i, 'disabled': current ? '' : null,
+					'change': () => dialog.ready(true)
+				}),
+				E('span', {}, [ E('strong', {}, [ item.title ]), ' ', plans.amountOf(price), ' ',
+					current ? E('span', { 'class': 'sp-badge quiet' }, [ _('Current plan') ]) : '' ])
 			]))
 		]);
 
-		new page.Dialog({
+		const dialog = new page.Dialog({
 			title: _('Change plan'),
 			nodes: [
 				E('p', {}, [ _('Current plan: %s. You will see the cost in the next step.').format(subscription.title ?? subscription.id) ]),
-				others.length ? list : E('p', {}, [ _('No other plan available.') ])
+				offers.some(({ current }) => !current) ? list : E('p', {}, [ _('No other plan available.') ])
 			],
 			action: _('Next'),
 			wait: _('Next'),
-			ready: others.length > 0,
+			ready: false,
 			run: async () => {
-				const chosen = others[list.querySelector('input:checked').value];
+				const chosen = offers[list.querySelector('input:checked').value];
 
 				/* LuCI has one dialogue: this one makes room first. */
-				window.setTimeout(() => plans.change(subscription, chosen, () => this.refresh()), 0);
+				window.setTimeout(() => plans.change(subscription, chosen, { features, catalog, done: () => this.refresh() }), 0);
 			}
 		}).open();
 	},
@@ -252,7 +266,8 @@ return page.Page.extend({
 	},
 
 	renderFeature(name) {
-		const { catalog, features } = this.state;
+		const { catalog, features, subscriptions } = this.state;
+		const plan = subscriptions.find(subscription => !plans.isOver(subscription) && subscription.plan);
 		const feature = features[name] ?? { unlocked: false, reason: 'none' };
 		const known = catalog.features?.[name] ?? {};
 		const item = [ ...catalog.plans ?? [], ...catalog.products ?? [] ].find(candidate => candidate.id == feature.plan);
@@ -270,7 +285,7 @@ return page.Page.extend({
 					[ feature.unlocked ? _('Unlocked') : _('Locked') ]),
 				source ? E('span', { 'class': 'sp-source' }, [ source ]) : '',
 				this.renderGrant(name, known.title ?? name, feature),
-				E('span', { 'class': 'sp-quiet' }, [ story(feature, page.now(this.state.status), this.state.status?.seller) ])
+				E('span', { 'class': 'sp-quiet' }, [ story(feature, page.now(this.state.status), this.state.status?.seller, plan?.title ?? plan?.id) ])
 			])
 		]);
 	}

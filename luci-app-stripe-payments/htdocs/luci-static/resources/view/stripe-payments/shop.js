@@ -101,7 +101,7 @@ return page.Page.extend({
 		if (!mayBuy)
 			words.push([ 'info', [ _('View only: you cannot make purchases.'), _('Ask the administrator of this router.') ] ]);
 
-		this.drawNotices([ ...words, ...plans.waste(subscriptions, features, catalog) ]);
+		this.drawNotices([ ...words, ...plans.unpaid(subscriptions), ...plans.waste(subscriptions, features, catalog) ]);
 
 		if (!catalog)
 			return;
@@ -263,6 +263,7 @@ return page.Page.extend({
 	},
 
 	renderChange(item, price, off) {
+		const { features, catalog } = this.state;
 		const direction = this.directionOf(item);
 		const label = (direction > 0) ? _('Upgrade') : (direction < 0 ? _('Downgrade')
 			: (price.interval == 'year' ? _('Pay yearly') : _('Pay monthly')));
@@ -275,7 +276,7 @@ return page.Page.extend({
 				'data-way': 'change',
 				'aria-describedby': `sp-title-${item.id}`,
 				'disabled': (off || this.state.busy) ? '' : null,
-				'click': () => plans.change(this.current, { item, price }, () => this.refresh())
+				'click': () => plans.change(this.current, { item, price }, { features, catalog, done: () => this.refresh() })
 			}, [ label ])
 		]);
 	},
@@ -284,7 +285,7 @@ return page.Page.extend({
 		const error = this.state.failed[item.id];
 
 		if (have)
-			return E('p', { 'class': 'sp-have' }, [ _('Unlocked on this router') ]);
+			return this.renderOwned(item, off);
 
 		if (!price)
 			return E('p', { 'class': 'sp-small' }, [ _('Currently not for sale.') ]);
@@ -310,6 +311,27 @@ return page.Page.extend({
 			button('pay', 'cbi-button-action important',
 				price.interval ? _('Subscribe') : _('Buy'), _('Opening Stripe…')),
 			button('phone', '', _('Pay on a phone'), _('Preparing the code…'))
+		]);
+	},
+
+	/* What there is already; of a plan that ends or is not paid also what follows. */
+	renderOwned(item, off) {
+		const subscription = this.state.subscriptions.find(held => held.plan == item.id && !plans.isOver(held));
+		const resumable = subscription && (plans.isEnding(subscription) || subscription.paused);
+
+		if (!resumable)
+			return E('p', { 'class': 'sp-have' }, [ _('Unlocked on this router') ]);
+
+		return E('div', { 'class': 'sp-actions' }, [
+			E('p', { 'class': 'sp-preview', 'data-ending': item.id }, [ plans.next(subscription) ]),
+			E('button', {
+				'class': 'btn cbi-button cbi-button-action important',
+				'data-focus': `resume-${item.id}`,
+				'data-way': 'resume',
+				'aria-describedby': `sp-title-${item.id}`,
+				'disabled': (off || this.state.busy) ? '' : null,
+				'click': () => plans.resume(subscription, () => this.refresh())
+			}, [ _('Resume') ])
 		]);
 	},
 
