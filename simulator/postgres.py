@@ -21,6 +21,9 @@ import psycopg
 __all__ = ["PostgreSQL", "program"]
 
 _NOBODY = 65_534
+_MEMORY = Path("/dev/shm")
+_ROOM_BYTES = 1 << 30
+"""What a cluster may take in memory: its files, its log of up to `max_wal_size`, and some databases."""
 
 
 def program(name: str) -> str:
@@ -34,13 +37,21 @@ def program(name: str) -> str:
     return found
 
 
+def _parent() -> Path | None:
+    """Memory where there is room: on a disk each database that is copied waits for those before it to be
+    written. Otherwise None, the folder for temporary files.
+    """
+    has_room = os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= _ROOM_BYTES
+    return _MEMORY if has_room else None
+
+
 class PostgreSQL:
     """A server with a Unix socket in its folder; `start` and `stop` as often as wanted, `remove` at the
     end.
     """
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="postgresql-", dir=_parent()))
         self._settings = {
             "listen_addresses": "",
             "unix_socket_directories": str(self.folder),
@@ -102,6 +113,11 @@ class PostgreSQL:
                 connection.execute("CREATE ROLE hub LOGIN NOBYPASSRLS")
             connection.execute(f'CREATE DATABASE "{name}" OWNER hub TEMPLATE "{template}"'.encode())
         return name
+
+    def drop_database(self, name: str) -> None:
+        """Delete a database, and end what is still connected to it."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
 
     def _children(self) -> list[int]:
         pid = self._pid()

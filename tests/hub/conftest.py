@@ -29,8 +29,10 @@ def template(postgres: PostgreSQL) -> str:
 
 
 @pytest.fixture
-def database_url(postgres: PostgreSQL, template: str) -> str:
-    return postgres.url(postgres.create_database(template), "hub")
+def database_url(postgres: PostgreSQL, template: str) -> Iterator[str]:
+    name = postgres.create_database(template)
+    yield postgres.url(name, "hub")
+    postgres.drop_database(name)
 
 
 @pytest.fixture
