@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -112,6 +112,7 @@ class Accounts:
         """Shared: a price that was verified for one buyer is verified for all."""
         self._slots = asyncio.Semaphore(OPEN_AT_ONCE)
         self._views = asyncio.Semaphore(VIEWED_AT_ONCE)
+        self._polls = asyncio.Semaphore(VIEWED_AT_ONCE - 1)
         self._queues: dict[str, _Queue] = {}
 
     @asynccontextmanager
@@ -139,11 +140,15 @@ class Accounts:
                 await self._database.in_thread(self._release, connection, account)
 
     @asynccontextmanager
-    async def view(self, account: str) -> AsyncIterator[Account]:
-        """The account without its lock, to read from. Raises HubError ``busy``."""
-        if not await _acquired(self._views, _SLOT_S):
-            raise HubError("busy", retry_after=_FULL_RETRY_S)
-        try:
+    async def view(self, account: str, *, poll: bool = False) -> AsyncIterator[Account]:
+        """The account without its lock, to read from; `poll`: nobody waits for it, so one place is left to
+        others. Raises HubError ``busy``.
+        """
+        async with AsyncExitStack() as places:
+            for place in (self._polls, self._views) if poll else (self._views,):
+                if not await _acquired(place, _SLOT_S):
+                    raise HubError("busy", retry_after=_FULL_RETRY_S)
+                places.callback(place.release)
             connection = await self._database.in_thread(
                 self._connection, undo=self._database.accounts.putconn
             )
@@ -153,8 +158,6 @@ class Accounts:
             finally:
                 await asyncio.to_thread(ledger.wait_until_idle)
                 await self._database.in_thread(self._database.accounts.putconn, connection)
-        finally:
-            self._views.release()
 
     @asynccontextmanager
     async def _turn(self, account: str, *, wait: bool) -> AsyncIterator[bool]:

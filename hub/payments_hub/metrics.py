@@ -13,6 +13,7 @@ import psycopg
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     PlatformCollector,
     ProcessCollector,
@@ -30,7 +31,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from payments_hub.database import Database
 
-__all__ = ["WEBHOOK_EVENTS", "Measured", "count_stripe_request", "create_metrics", "metrics_route"]
+__all__ = [
+    "POLL_AFTER",
+    "WEBHOOK_EVENTS",
+    "Measured",
+    "count_stripe_request",
+    "create_metrics",
+    "metrics_route",
+]
 
 REGISTRY: Final = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
@@ -53,6 +61,12 @@ STRIPE_REQUESTS: Final = Counter(
 )
 STRIPE_LATENCY: Final = Histogram(
     "hub_stripe_request_seconds", "Seconds of a request to Stripe.", buckets=_SECONDS, registry=REGISTRY
+)
+
+POLL_AFTER: Final = Gauge(
+    "hub_poll_after_seconds",
+    "Between two polls of a router, as this process requests it.",
+    registry=REGISTRY,
 )
 
 _ACTIVE_HOURS: Final = 24

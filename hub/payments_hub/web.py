@@ -29,6 +29,7 @@ from payments_hub.hub import Hub
 from payments_hub.methods import Methods, view
 from payments_hub.metrics import WEBHOOK_EVENTS, Measured
 from payments_hub.openapi import document
+from payments_hub.polls import Polls
 from payments_hub.routers import Router, is_code, is_secret
 from payments_hub.statements import AUDIENCE
 from stripe_payments.bus_api import api
@@ -128,6 +129,7 @@ class _Calls:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self.methods = Methods(hub.database, hub.accounts)
+        self._polls = Polls(hub.config.poll_after)
         self._seen: set[str] = set()
         self._enrollments = RateLimit(burst=_ENROLLMENTS, refill_s=_ENROLLMENT_EVERY_S)
         self._bad_credentials = RateLimit(burst=_BAD_CREDENTIALS, refill_s=_BAD_CREDENTIAL_EVERY_S)
@@ -190,26 +192,37 @@ class _Calls:
         """Everything the router shows, or 304 if it has that; ``Prefer: wait=20`` waits for a change
         first.
         """
+        wait = _WAIT.search(request.headers.get("prefer", ""))
+        if wait is not None:
+            return await self._state_answer(request, min(int(wait[1]), _LONGEST_WAIT_S))
+        with self._polls.answering():
+            return await self._state_answer(request, None)
+
+    async def _state_answer(self, request: Request, wait: int | None) -> Response:
+        """`wait`: seconds that a buyer's router waits for a change; None for a poll of the fleet."""
         router = await self._router(request)
         catalog = await self._hub.catalogs.current()
         known = request.headers.get("if-none-match")
-        if known == _etag(router, catalog.version):
-            wait = _WAIT.search(request.headers.get("prefer", ""))
-            if wait is not None:
-                seconds = min(int(wait[1]), _LONGEST_WAIT_S)
-                await self._hub.changes.wait(router.account, router.version, seconds)
-                router = await self._router(request)
-            if known == _etag(router, catalog.version):
-                return Response(status_code=304, headers={"ETag": known, **self._poll_after()})
-        async with self._hub.accounts.view(router.account) as account:
-            body = await self._state(router, account, catalog)
-        headers = {"ETag": _etag(router, catalog.version), **self._poll_after()}
+        if wait is not None and known == _etag(router, catalog.version):
+            await self._hub.changes.wait(router.account, router.version, wait)
+            router = await self._router(request)
+        poll_after = self._polls.poll_after()
+        headers = {
+            "ETag": _etag(router, catalog.version),
+            "Poll-After": str(poll_after),
+            "Cache-Control": "no-store",
+        }
+        if known == headers["ETag"]:
+            return Response(status_code=304, headers=headers)
+        async with self._hub.accounts.view(router.account, poll=wait is None) as account:
+            body = await self._state(router, account, catalog, poll_after)
         return JSONResponse(body, headers=headers)
 
     async def catalog(self, request: Request) -> Response:
         """Plans, products and prices in both languages."""
-        await self._router(request)
-        catalog = await self._hub.catalogs.current()
+        with self._polls.answering():
+            await self._router(request)
+            catalog = await self._hub.catalogs.current()
         etag = f'"catalog-{catalog.version}"'
         if request.headers.get("if-none-match") == etag:
             return Response(status_code=304, headers={"ETag": etag})
@@ -332,12 +345,14 @@ class _Calls:
         self._seen.add(router.id)
         return router
 
-    async def _state(self, router: Router, account: Account, catalog: Catalog) -> dict[str, Any]:
+    async def _state(
+        self, router: Router, account: Account, catalog: Catalog, poll_after: int
+    ) -> dict[str, Any]:
         features = await api["features"].handler(view(account, "en"))
         body: dict[str, Any] = {
             "router_id": router.id,
             "catalog_version": catalog.version,
-            "poll_after": self._hub.config.poll_after,
+            "poll_after": poll_after,
             "mode": self._hub.mode,
             "seller": dict(catalog.seller),
             "offline_days": catalog.settings.offline_days,
@@ -354,9 +369,6 @@ class _Calls:
         entitlements = account.reconciler.state.entitlements
         body["statement"] = self._hub.signer.statement(router.id, self._hub.config.hub_url, entitlements)
         return body
-
-    def _poll_after(self) -> dict[str, str]:
-        return {"Poll-After": str(self._hub.config.poll_after), "Cache-Control": "no-store"}
 
 
 def _unknown(code: str) -> Callable[[Request, Exception], Awaitable[Response]]:

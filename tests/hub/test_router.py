@@ -12,6 +12,8 @@ from typing import Any
 import jwt
 import pytest
 
+from payments_hub.metrics import REGISTRY
+from payments_hub.operations import Operations
 from simulator.router.uci_file import parse
 from simulator.world import World
 from tests.hub.vendor import Vendor, request_stripe
@@ -84,7 +86,7 @@ class Line:
     """The line to the hub: `url` is its address for routers. While `cut` no connection lives."""
 
     def __init__(self, hub: str) -> None:
-        self._target = int(hub.rpartition(":")[2])
+        self.target = hub
         self._open: set[asyncio.StreamWriter] = set()
         self.cut = False
         self.url = ""
@@ -107,7 +109,7 @@ class Line:
         if self.cut:
             writer.transport.abort()
             return
-        there = await asyncio.open_connection("127.0.0.1", self._target)
+        there = await asyncio.open_connection("127.0.0.1", int(self.target.rpartition(":")[2]))
         self._open |= {writer, there[1]}
         await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer))
         self._open -= {writer, there[1]}
@@ -263,6 +265,34 @@ async def test_without_the_hub_what_was_bought_stays(line: Line, router: HubRout
     line.cut = False
     await router.call("sync")
     assert (await router.status())["seller"]["problem"] is None
+
+
+def polls_without_news() -> float:
+    """Of all instances in this process."""
+    labels = {"route": "/v1/state", "method": "GET", "status": "304"}
+    return REGISTRY.get_sample_value("hub_requests_total", labels) or 0.0
+
+
+async def test_a_poll_without_news_may_change_the_interval(database_url: str, tmp_path: Path) -> None:
+    async with (
+        Vendor.open(database_url, tmp_path, poll_after=86_400) as vendor,
+        vendor.instance(poll_after=1) as sooner,
+        Line(vendor.url) as line,
+        hub_router(vendor, line, tmp_path / "a") as router,
+    ):
+        line.target, before = sooner.url, polls_without_news()
+        await router.world.daemon.kill()
+        await router.world.daemon.start()
+
+        async def polled() -> bool:
+            return polls_without_news() > before
+
+        await router.world.wait_until(polled)
+        granted = Operations(vendor.hub, "cli:root")
+        await granted.grant(str((await router.status())["router_id"]), "updates")
+        await router.unlocks("updates")
+        await granted.end_grant(str((await router.status())["router_id"]), "updates")
+        await router.unlocks()
 
 
 async def test_a_power_cut_while_enrolling_makes_no_second_router(

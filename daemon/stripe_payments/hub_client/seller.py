@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -364,6 +365,8 @@ class Seller:
             "GET", "/v1/state", headers=headers, timeout=15.0 + (_WAIT_S if wait else 0)
         )
         if answer.status == 304:
+            if answer.poll_after is not None:
+                self.state = replace(self.state, poll_after=answer.poll_after)
             await self._record_contact()
             return False
         try:

@@ -68,7 +68,15 @@ class Answer:
     @property
     def retry_after(self) -> int | None:
         """Seconds, of the header Retry-After."""
-        value = self.headers.get("retry-after", "")
+        return self._seconds("retry-after")
+
+    @property
+    def poll_after(self) -> int | None:
+        """Seconds, of the header Poll-After: a 304 has no body to say it in."""
+        return self._seconds("poll-after")
+
+    def _seconds(self, header: str) -> int | None:
+        value = self.headers.get(header, "")
         return int(value) if value.isascii() and value.isdigit() and len(value) < 7 else None
 
 
