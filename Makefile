@@ -110,7 +110,7 @@ faults: $(VENV)/.dev have-gcc
 hub-faults: $(VENV)/.dev have-postgresql
 	$(VENV)/bin/python -m campaigns hub $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.dev have-postgresql
 	$(VENV)/bin/python -m campaigns bench
 
 attack: $(VENV)/.dev have-chromium have-postgresql

@@ -9,6 +9,7 @@ from typing import Final
 from campaigns.bench import (
     bus_calls,
     flash,
+    hub_memory,
     imports,
     packages,
     side_by_side,
@@ -26,6 +27,7 @@ Measure = Callable[[Path], AsyncIterator[Row]]
 PARTS: Final[dict[str, Measure]] = {
     "bus-calls": bus_calls.measure,
     "start-and-memory": start_and_memory.measure,
+    "hub-memory": hub_memory.measure,
     "side-by-side": side_by_side.measure,
     "imports": imports.measure,
     "slow-stripe": slow_stripe.measure,

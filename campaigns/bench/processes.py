@@ -37,8 +37,17 @@ def python(module: str, *arguments: str) -> tuple[str, ...]:
 
 def resident_mib(pid: int) -> float:
     """Resident memory of a process in MiB (VmRSS of /proc/PID/status)."""
+    return _status_mib(pid, "VmRSS")
+
+
+def most_resident_mib(pid: int) -> float:
+    """The most resident memory since its start (VmHWM)."""
+    return _status_mib(pid, "VmHWM")
+
+
+def _status_mib(pid: int, name: str) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) / 1024
     raise RuntimeError(f"process {pid} has no memory")
 

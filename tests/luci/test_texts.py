@@ -5,7 +5,8 @@ import re
 import pytest
 
 from simulator.browser_front.message_catalog import MessageCatalog, key_hash
-from stripe_payments.diagnostics.checks import CHECKS, HUB_CHECKS
+from stripe_payments.diagnostics.checks import CHECKS
+from stripe_payments.diagnostics.hub_checks import HUB_CHECKS
 from tests.luci import texts
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from stripe_payments.billing.prices import differences, is_active
 from stripe_payments.diagnostics.finding import NO_KEY, STRIPE_UNREACHABLE, Finding, Severity
-from stripe_payments.diagnostics.probes import Probes
+from stripe_payments.diagnostics.stripe_probes import StripeProbes
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Text, _, joined
 from stripe_payments.setup.catalog_at_stripe import describe
@@ -17,7 +17,7 @@ _ENTER: Final = _("Enter the key in Settings, or run: /etc/init.d/stripe-payment
 _PROVISION: Final = _("Create the missing products in Settings, or run: ubus call stripe-payments provision")
 
 
-async def key(probes: Probes) -> Finding:
+async def key(probes: StripeProbes) -> Finding:
     keys = probes.situation.keys.current()
     if keys.secret_key is None:
         return Finding("error", _("No Stripe secret key is set."), _ENTER)
@@ -44,7 +44,7 @@ async def key(probes: Probes) -> Finding:
     return Finding("ok", _("Stripe accepts the secret key."))
 
 
-async def key_permissions(probes: Probes) -> Finding:
+async def key_permissions(probes: StripeProbes) -> Finding:
     """Only read permissions can be tested without changing anything in Stripe."""
     secret = probes.situation.keys.current().secret_key
     if secret is None:
@@ -66,7 +66,7 @@ async def key_permissions(probes: Probes) -> Finding:
     return Finding(severity, _("The restricted key lacks permissions: {names}.", names=names), hint)
 
 
-async def key_mode(probes: Probes) -> Finding:
+async def key_mode(probes: StripeProbes) -> Finding:
     """Objects of test mode do not exist in live mode, and vice versa."""
     keys = probes.situation.keys.current()
     if keys.secret_key is None:
@@ -106,7 +106,7 @@ async def key_mode(probes: Probes) -> Finding:
     return Finding("ok", _("Live mode: payments are real."))
 
 
-async def prices(probes: Probes) -> Finding:
+async def prices(probes: StripeProbes) -> Finding:
     if probes.situation.settings.malformed and not probes.situation.settings.prices:
         return Finding("info", _("Not checked: the configuration cannot be read."))
     if not probes.situation.settings.prices:

@@ -1,85 +1,47 @@
-"""The table of checks: id (part of the API), function and timeout."""
+"""The table of checks in direct mode: id (part of the API), function and timeout."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
 from stripe_payments.diagnostics import (
     account,
     activity,
     connection,
-    enrollment,
     gateway,
+    pending,
     router,
     storage,
     webhook,
 )
-from stripe_payments.diagnostics.finding import Finding
-from stripe_payments.diagnostics.probes import Probes
+from stripe_payments.diagnostics.finding import BUS_S, DISK_S, NETWORK_S, QUICK_S, STRIPE_S, Check
 
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """`timeout` in seconds; a check that exceeds it is an error itself."""
-
-    id: str
-    run: Callable[[Probes], Awaitable[Finding]]
-    timeout: float
-
-
-_QUICK: Final = 3.0
-_DISK: Final = 6.0
-_BUS: Final = 6.0
-_NETWORK: Final = 10.0
-_STRIPE: Final = 15.0
-
-CHECKS: Final = (
-    Check("settings", router.settings, _QUICK),
-    Check("enabled", router.enabled, _QUICK),
-    Check("managed", router.managed, _QUICK),
-    Check("key", account.key, _STRIPE),
-    Check("key_permissions", account.key_permissions, _STRIPE),
-    Check("key_mode", account.key_mode, _STRIPE),
-    Check("dns", connection.dns, _NETWORK),
-    Check("connection", connection.connection, _NETWORK),
-    Check("ca_bundle", connection.ca_bundle, _DISK),
-    Check("tls", connection.tls, _NETWORK),
-    Check("stripe", connection.stripe, _STRIPE),
-    Check("clock", connection.clock, _STRIPE),
-    Check("prices", account.prices, _STRIPE),
-    Check("webhook_endpoint", webhook.webhook_endpoint, _STRIPE),
-    Check("webhook_deliveries", webhook.webhook_deliveries, _QUICK),
-    Check("polling", activity.polling, _QUICK),
-    Check("checkouts", activity.checkouts, _QUICK),
-    Check("events", activity.events, _QUICK),
-    Check("effects", activity.effects, _QUICK),
-    Check("payments", activity.payments, _QUICK),
-    Check("subscriptions", activity.subscriptions, _QUICK),
-    Check("ledger", router.ledger, _DISK),
-    Check("storage", storage.storage, _DISK),
-    Check("state_directory", storage.state_directory, _DISK),
-    Check("settings_helper", router.settings_helper, _BUS),
-    Check("gateway", gateway.gateway, _BUS),
-    Check("hotplug", router.hotplug, _BUS),
+CHECKS: Final[tuple[Check, ...]] = (
+    Check("settings", router.settings, QUICK_S),
+    Check("enabled", router.enabled, QUICK_S),
+    Check("managed", router.managed, QUICK_S),
+    Check("key", account.key, STRIPE_S),
+    Check("key_permissions", account.key_permissions, STRIPE_S),
+    Check("key_mode", account.key_mode, STRIPE_S),
+    Check("dns", connection.dns, NETWORK_S),
+    Check("connection", connection.connection, NETWORK_S),
+    Check("ca_bundle", connection.ca_bundle, DISK_S),
+    Check("tls", connection.tls, NETWORK_S),
+    Check("stripe", connection.stripe, STRIPE_S),
+    Check("clock", connection.clock, STRIPE_S),
+    Check("prices", account.prices, STRIPE_S),
+    Check("webhook_endpoint", webhook.webhook_endpoint, STRIPE_S),
+    Check("webhook_deliveries", webhook.webhook_deliveries, QUICK_S),
+    Check("polling", activity.polling, QUICK_S),
+    Check("checkouts", pending.checkouts, QUICK_S),
+    Check("events", pending.events, QUICK_S),
+    Check("effects", pending.effects, QUICK_S),
+    Check("payments", activity.payments, QUICK_S),
+    Check("subscriptions", activity.subscriptions, QUICK_S),
+    Check("ledger", router.ledger, DISK_S),
+    Check("storage", storage.storage, DISK_S),
+    Check("state_directory", storage.state_directory, DISK_S),
+    Check("settings_helper", router.settings_helper, BUS_S),
+    Check("gateway", gateway.gateway, BUS_S),
+    Check("hotplug", router.hotplug, BUS_S),
 )
-
-HUB_CHECKS: Final = (
-    Check("settings", router.settings, _QUICK),
-    Check("enabled", router.enabled, _QUICK),
-    Check("dns", connection.dns, _NETWORK),
-    Check("connection", connection.connection, _NETWORK),
-    Check("tls", connection.tls, _NETWORK),
-    Check("seller", enrollment.seller, _STRIPE),
-    Check("clock", enrollment.hub_clock, _QUICK),
-    Check("checkouts", activity.checkouts, _QUICK),
-    Check("effects", activity.effects, _QUICK),
-    Check("ledger", router.ledger, _DISK),
-    Check("storage", storage.storage, _DISK),
-    Check("state_directory", storage.state_directory, _DISK),
-    Check("settings_helper", router.settings_helper, _BUS),
-    Check("gateway", gateway.gateway, _BUS),
-    Check("hotplug", router.hotplug, _BUS),
-)
-"""Those of hub mode, which has no key and no webhook."""

@@ -8,13 +8,16 @@ import os
 import socket
 import ssl
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from stripe_payments.diagnostics.finding import NO_KEY, Finding, from_error
 from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import _
 from stripe_payments.rfc3339 import format_time
+
+if TYPE_CHECKING:
+    from stripe_payments.diagnostics.stripe_probes import StripeProbes
 
 SKEW_S: Final = 300
 """Seconds; the tolerance of webhook signatures."""
@@ -86,8 +89,8 @@ async def connection(probes: Probes) -> Finding:
     return Finding("ok", _("{where} answers at {address}.", where=where, address=address))
 
 
-async def ca_bundle(probes: Probes) -> Finding:
-    path = Path(await probes.stripe.ca_bundle())
+async def ca_bundle(probes: StripeProbes) -> Finding:
+    path = Path(await probes.ca_bundle())
     reinstall = _(
         "Reinstall python3-stripe from its file: opkg install --force-reinstall FILE (OpenWrt 24.10). With "
         "apk: apk fix python3-stripe; if that says 'skipped', apk del -r python3-stripe and apk add "
@@ -178,7 +181,7 @@ async def tls(probes: Probes) -> Finding:
     )
 
 
-async def stripe(probes: Probes) -> Finding:
+async def stripe(probes: StripeProbes) -> Finding:
     if not probes.situation.keys.current().secret_key:
         return NO_KEY
     try:
@@ -219,7 +222,7 @@ async def stripe(probes: Probes) -> Finding:
     return Finding("ok", _("Stripe can be reached."))
 
 
-async def clock(probes: Probes) -> Finding:
+async def clock(probes: StripeProbes) -> Finding:
     with contextlib.suppress(PaymentError):
         await probes.any_request()  # sets the clock from the Date header
     trusted = probes.clock.now()

@@ -1,13 +1,19 @@
-"""The result of one check."""
+"""A check and its result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Translatable, _
+
+QUICK_S: Final = 3.0
+DISK_S: Final = 6.0
+BUS_S: Final = 6.0
+NETWORK_S: Final = 10.0
+STRIPE_S: Final = 15.0
 
 Severity = Literal["ok", "info", "warning", "error"]
 
@@ -23,6 +29,17 @@ class Finding:
     @property
     def ok(self) -> bool:
         return self.severity in ("ok", "info")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`run` gets the `Probes`, in direct mode `StripeProbes`. `timeout` in seconds: a check that exceeds it
+    is an error itself.
+    """
+
+    id: str
+    run: Callable[[Any], Awaitable[Finding]]
+    timeout: float
 
 
 @dataclass(frozen=True, slots=True)

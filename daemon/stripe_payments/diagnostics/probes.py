@@ -1,7 +1,6 @@
-"""Results that several checks share, computed once per run: the connection to Stripe and a few responses.
+"""Results that several checks share, computed once per run: the connection to Stripe, or to the seller's hub.
 
-A run has its own Stripe client with short timeouts and without retries, and its own threads: a hanging
-connection delays neither payments nor the shutdown.
+A run has its own threads: a hanging connection delays neither payments nor the shutdown.
 """
 
 from __future__ import annotations
@@ -19,13 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
-from stripe_payments.clock import TrustedClock
-from stripe_payments.errors import PaymentError
-from stripe_payments.setup.catalog_at_stripe import PriceAtStripe, read_prices
-from stripe_payments.setup.webhook_endpoint import read_endpoints
-from stripe_payments.stripe_api import PERMISSIONS, Permission, StripeAPI
-
 if TYPE_CHECKING:
+    from stripe_payments.clock import TrustedClock
+    from stripe_payments.errors import PaymentError
     from stripe_payments.hub_client import HubParts
     from stripe_payments.identity import IdentityStore
     from stripe_payments.keys import KeyStore
@@ -121,64 +116,23 @@ class Probes:
         self.host = base.hostname or ""
         self.port = base.port or (80 if base.scheme == "http" else 443)
         self.encrypted = base.scheme != "http"
-        # A clock of its own gets the time from Stripe too, so that a run is useful before the first poll.
-        self.clock = situation.clock if situation.clock is not None else TrustedClock(None)
-        self.stripe = StripeAPI(
-            situation.keys.current,
-            self.clock,
-            situation.api_base,
-            connect_timeout=CONNECT_S,
-            read_timeout=READ_S,
-            network_retries=0,
-        )
         self._threads = ThreadPoolExecutor(2, "diagnostics")
         self.addresses = Once(self._resolve)
         self.connected = Once(self._connect)
         self.handshake = Once(self._shake_hands)
-        self.prices: Once[dict[str, PriceAtStripe]] = Once(
-            lambda: read_prices(self.stripe, situation.settings)
-        )
-        self.endpoints: Once[list[dict[str, Any]]] = Once(lambda: read_endpoints(self.stripe))
-        self.any_request = Once(self._cheapest_request)
 
     def close(self) -> None:
-        for once in (
-            self.addresses,
-            self.connected,
-            self.handshake,
-            self.prices,
-            self.endpoints,
-            self.any_request,
-        ):
+        for once in (self.addresses, self.connected, self.handshake):
             once.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
-        self.stripe.close(timeout=0)
+
+    async def ca_bundle(self) -> str | None:
+        """The file of certificate authorities for the handshake; None: the system's."""
+        return None
 
     async def in_thread(self, call: Callable[[], T]) -> T:
         """Run a blocking call (resolver, flash) in a thread that the shutdown does not wait for."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
-
-    async def missing_permissions(self) -> list[Permission]:
-        """Return the permissions whose resource the key may not even list."""
-
-        async def refused(permission: Permission) -> bool:
-            try:
-                await self.stripe.list(permission.kind, {"limit": 1, "expand": []})
-            except PaymentError as error:
-                if error.code != "stripe_key_permission":
-                    raise
-                return True
-            return False
-
-        denied = await asyncio.gather(*(refused(permission) for permission in PERMISSIONS))
-        return [permission for permission, is_denied in zip(PERMISSIONS, denied, strict=True) if is_denied]
-
-    async def _cheapest_request(self) -> None:
-        """Send a request that other checks need as well; raises Stripe's error."""
-        if self.situation.settings.prices:
-            await self.prices()
-        else:
-            await self.stripe.list("price", {"limit": 1})
 
     async def _resolve(self) -> list[SocketAddress]:
         def resolve() -> list[SocketAddress]:
@@ -206,8 +160,7 @@ class Probes:
     async def _shake_hands(self) -> Handshake:
         """Raises ssl.SSLError, OSError."""
         address = await self.connected()
-        of_the_system = self.situation.settings.hub is not None
-        bundle = None if of_the_system else await self.stripe.ca_bundle()
+        bundle = await self.ca_bundle()
         context = await self.in_thread(lambda: ssl.create_default_context(cafile=bundle))
         async with asyncio.timeout(CONNECT_S):
             _, writer = await asyncio.open_connection(

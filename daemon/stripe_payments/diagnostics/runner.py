@@ -11,8 +11,7 @@ from stripe_payments.i18n import _
 from stripe_payments.log import Log
 
 if TYPE_CHECKING:
-    from stripe_payments.diagnostics.checks import Check
-    from stripe_payments.diagnostics.finding import Finding
+    from stripe_payments.diagnostics.finding import Check, Finding
     from stripe_payments.diagnostics.probes import Probes, Situation
 
 _log = Log("diagnostics")
@@ -48,19 +47,27 @@ class Diagnostics:
         ]
 
     async def _run_all(self) -> dict[str, Finding]:
-        # Imported on the first run: an undisturbed router saves the memory.
-        from stripe_payments.diagnostics.checks import CHECKS, HUB_CHECKS
-        from stripe_payments.diagnostics.probes import Probes
-
         situation = self._situation()
-        of_the_mode: Sequence[Check] = CHECKS if situation.settings.hub is None else HUB_CHECKS
-        checks = of_the_mode if self._checks is None else self._checks
-        probes = Probes(situation)
+        checks, probes = _of_the_mode(situation)
+        checks = checks if self._checks is None else self._checks
         try:
             findings = await asyncio.gather(*(_run(check, probes) for check in checks))
         finally:
             probes.close()
         return {check.id: finding for check, finding in zip(checks, findings, strict=True)}
+
+
+def _of_the_mode(situation: Situation) -> tuple[Sequence[Check], Probes]:
+    """Imported on the first run, and only what the mode needs: an undisturbed router saves the memory."""
+    if situation.settings.hub is not None:
+        from stripe_payments.diagnostics.hub_checks import HUB_CHECKS
+        from stripe_payments.diagnostics.probes import Probes
+
+        return HUB_CHECKS, Probes(situation)
+    from stripe_payments.diagnostics.checks import CHECKS
+    from stripe_payments.diagnostics.stripe_probes import StripeProbes
+
+    return CHECKS, StripeProbes(situation)
 
 
 async def _run(check: Check, probes: Probes) -> Finding:

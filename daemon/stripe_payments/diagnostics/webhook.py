@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from stripe_payments.diagnostics.finding import NO_KEY, STARTING, STRIPE_UNREACHABLE, Finding
-from stripe_payments.diagnostics.probes import Probes
+from stripe_payments.diagnostics.stripe_probes import StripeProbes
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Text, _, joined
 from stripe_payments.rfc3339 import format_time
@@ -18,7 +18,7 @@ _SETUP: Final = _(
 )
 
 
-async def webhook_endpoint(probes: Probes) -> Finding:
+async def webhook_endpoint(probes: StripeProbes) -> Finding:
     situation = probes.situation
     identity = situation.identity.loaded
     if situation.ledger is None or identity is None:
@@ -95,7 +95,7 @@ def _misconfigurations(endpoint: Mapping[str, Any], version: str) -> list[Text]:
     return found
 
 
-async def webhook_deliveries(probes: Probes) -> Finding:
+async def webhook_deliveries(probes: StripeProbes) -> Finding:
     situation = probes.situation
     if situation.ledger is None:
         return STARTING

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from stripe_payments.diagnostics import Diagnostics
-from stripe_payments.diagnostics.checks import CHECKS, Check
-from stripe_payments.diagnostics.finding import Finding
+from stripe_payments.diagnostics.checks import CHECKS
+from stripe_payments.diagnostics.finding import Check, Finding
 from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import _
