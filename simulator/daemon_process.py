@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import resource
 import signal
 import sys
@@ -13,8 +14,15 @@ from tools import msgfmt
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESPAWN_DELAY_S = 1.0
+INIT_SCRIPT = REPOSITORY / "files/etc/init.d/stripe-payments"
 LOGD_BYTES = 1024
 """LOG_LINE_SIZE of ubox: with the time, the service's name and its pid, which are not in this file."""
+
+
+def reload_signal() -> signal.Signals:
+    """The one that the shipped init script sends."""
+    (name,) = re.findall(r"^RELOAD=(\w+)$", INIT_SCRIPT.read_text(), re.MULTILINE)
+    return signal.Signals[f"SIG{name}"]
 
 
 class DaemonProcess:
@@ -96,18 +104,10 @@ class DaemonProcess:
         await self.start()
 
     def reload(self) -> None:
-        """SIGHUP, as the init script's reload does it; nothing where it does not run. A process that has not
-        begun to run our code yet ends by it: procd starts it again, and so does this class.
-        """
+        """The signal of the init script's reload; nothing where it does not run."""
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGHUP)
-            if self._keeper is None or self._keeper.done():
-                self._keeper = asyncio.create_task(self._start_again(self._process))
-
-    async def _start_again(self, process: asyncio.subprocess.Process) -> None:
-        if await process.wait() == -signal.SIGHUP:
-            await self.start()
+                self._process.send_signal(reload_signal())
 
     async def ended(self) -> int:
         """Waits until the process that runs now has ended; its exit status, or minus the signal's number."""

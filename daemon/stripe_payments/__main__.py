@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 
 if __name__ == "__main__":
-    # Before the other imports, which take a second on a router: a reload signal before the handler is
-    # installed has nothing to do; by default it would kill the process.
+    # Before the other imports, which take a second on a router: by default a SIGHUP would kill the process
+    # until the handler is installed. Nothing is lost: the settings are loaded after that (App.run).
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 import argparse

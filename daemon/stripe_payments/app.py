@@ -78,7 +78,7 @@ class Stored:
 
 
 class App:
-    """`run` returns after `stop` (or SIGTERM, SIGINT); `reload` (or SIGHUP) loads the settings again."""
+    """`run` returns after `stop` (SIGTERM, SIGINT); `reload` (SIGHUP, SIGURG) loads the settings again."""
 
     def __init__(
         self,
@@ -157,9 +157,7 @@ class App:
             await self._shut_down()
 
     def situation(self) -> Situation:
-        """What the checks of diagnostics examine, also while the start has not succeeded. Raises PaymentError
-        `starting` in the first moments.
-        """
+        """What the checks examine, also before the start has succeeded. Raises PaymentError `starting`."""
         from stripe_payments.diagnostics.probes import Situation
 
         parts, stored, hub = self._parts, self._stored, self._hub
@@ -212,7 +210,8 @@ class App:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.stop)
         loop.add_signal_handler(signal.SIGINT, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        for reload in (signal.SIGHUP, signal.SIGURG):
+            loop.add_signal_handler(reload, self.reload)
 
     async def _keep_watchdog(self) -> None:
         from stripe_payments.watchdog import Watchdog

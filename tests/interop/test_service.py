@@ -50,13 +50,25 @@ async def test_it_runs_as_its_user_without_any_capability_in_a_jail(world: OpenW
     assert openwrt.sh(f"find /proc/{world.daemon.pid}/root/tmp -type f 2>/dev/null || :") == ""
 
 
-async def test_without_a_jail_program_it_still_runs_as_its_user(
+async def test_without_a_jail_it_runs_as_its_user_and_a_reload_right_after_the_start_does_not_end_it(
     staging: Path, python_of_the_machine: None
 ) -> None:
+    """In a jail it is the first process of its namespace, which no signal without a handler ends."""
     del python_of_the_machine
     async with OpenWrtWorld(staging, without=("usr/sbin/ujail",)) as world:
         assert status_of(world)["Uid"].split()[0] == world.openwrt.sh(f"id -u {SERVICE}").strip()
         assert int(status_of(world)["CapEff"], 16) == 0
+        name = re.search(r"(?m)^RELOAD=(\w+)$", (world.openwrt.root / INIT[1:]).read_text())
+        assert name
+        words = {"name": SERVICE, "instance": "daemon", "signal": int(world.openwrt.sh(f"kill -l {name[1]}"))}
+        started = await asyncio.to_thread(
+            world.openwrt.sh,
+            f"{INIT} restart; ubus call service list '{json.dumps({'name': SERVICE})}' "
+            "| jsonfilter -e '@.*.instances.daemon.pid'; "
+            f"until ubus list {SERVICE} >/dev/null; do ubus call service signal '{json.dumps(words)}'; done",
+        )
+        await world.daemon_answers()
+        assert world.openwrt.pid_of(SERVICE, "daemon") == int(started)
 
 
 async def test_no_secret_where_procd_shows_it(world: OpenWrtWorld) -> None:

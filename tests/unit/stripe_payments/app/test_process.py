@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from simulator.daemon_process import reload_signal
 from simulator.stripe_cloud import StripeCloud
 from tests.unit.stripe_payments.harness import PATIENCE_S, Harness
 from ubus_py import StatusError
@@ -116,7 +117,26 @@ async def test_a_second_daemon_exits_with_a_message_and_the_first_continues(empt
         assert (await harness.call("status"))["version"]
 
 
-async def test_a_reload_loads_the_settings_again(empty_harness: Harness) -> None:
+async def test_a_reload_during_the_start_neither_ends_the_process_nor_gets_lost(
+    empty_harness: Harness,
+) -> None:
+    """Before Python runs our code, a signal does what is the system's default for it."""
+    harness = empty_harness
+    await harness.bus.call(
+        "uci", "set", {"config": "stripe-payments", "section": "main", "values": {"enabled": "0"}}
+    )
+    async with running(harness) as process:
+        process.send_signal(reload_signal())
+        await harness.bus.call("uci", "commit", {"config": "stripe-payments"})
+        while not await harness.bus.lookup("stripe-payments"):
+            process.send_signal(reload_signal())
+            await asyncio.sleep(0.01)
+        assert (await harness.call("status"))["enabled"] is False
+        assert process.returncode is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, reload_signal()])
+async def test_a_reload_loads_the_settings_again(empty_harness: Harness, number: signal.Signals) -> None:
     harness = empty_harness
     async with running(harness) as process:
         await harness.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
@@ -125,7 +145,7 @@ async def test_a_reload_loads_the_settings_again(empty_harness: Harness) -> None
             "uci", "set", {"config": "stripe-payments", "section": "main", "values": {"enabled": "0"}}
         )
         await harness.bus.call("uci", "commit", {"config": "stripe-payments"})
-        process.send_signal(signal.SIGHUP)
+        process.send_signal(number)
 
         async def disabled() -> bool:
             return (await harness.call("status"))["enabled"] is False
