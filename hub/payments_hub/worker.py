@@ -24,6 +24,7 @@ from payments_hub.changes import listen
 from payments_hub.database import Database
 from payments_hub.errors import HubError
 from payments_hub.inbox import ACCEPTED, DOUBTED, Inbox, Waiting
+from payments_hub.login_limits import LoginLimits
 from payments_hub.walk import WALK_LOOK_S, Walk
 from stripe_payments.backoff import delay_after
 from stripe_payments.clock import TrustedClock
@@ -210,13 +211,15 @@ class Worker:
         return True
 
     async def prune(self) -> int:
-        """Delete finished events, and replies whose Idempotency-Key has expired; their number."""
+        """Delete finished events, replies whose Idempotency-Key has expired, and counters of logins that are
+        full again; their number.
+        """
         async with self._database.requests.connection() as connection:
             replies = await connection.execute(
                 "DELETE FROM replies WHERE created_at < now() - make_interval(hours => %s)",
                 (_REPLIES_KEPT_H,),
             )
-        return replies.rowcount + await self._inbox.prune()
+        return replies.rowcount + await self._inbox.prune() + await LoginLimits(self._database).prune()
 
     # -- lost deliveries --------------------------------------------------------------------------
 

@@ -168,7 +168,17 @@ async def test_guessing_a_password_is_slowed_down(vendor: Vendor, database_url: 
             reply = await browser.log_in(name, "wrong password", status)
             assert "wrong password" not in reply.text
         assert int(reply.headers["retry-after"]) > 0
-    with psycopg.connect(database_url) as connection:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE login_attempts SET counted_at = now() + interval '1 hour'")  # no refill
+        async with vendor.instance() as second, second.console() as http:
+            await Browser(http).log_in("admin", PASSWORD, 429)
+            await Browser(http).log_in("another", PASSWORD, 429)
+            assert await vendor.hub.worker.prune() == 0
+            connection.execute("UPDATE login_attempts SET counted_at = now() - interval '2 hours'")
+            await Browser(http).log_in("admin", PASSWORD, 303)
+        assert await vendor.hub.worker.prune() > 0
+        rows = connection.execute("SELECT kind FROM login_attempts ORDER BY kind").fetchall()
+        assert rows == [("address",), ("name",)], "what counts nothing any more is deleted"
         refused = connection.execute(
             "SELECT actor, count(*) FROM audit WHERE outcome = 'refused' GROUP BY actor ORDER BY actor"
         ).fetchall()

@@ -29,21 +29,18 @@ from payments_hub.console.visits import (
 )
 from payments_hub.errors import HubError, VendorError
 from payments_hub.hub import Hub
+from payments_hub.login_limits import LoginLimits
 from payments_hub.metrics import metrics_route
 from payments_hub.operations import Operations
 from payments_hub.operators import ROLES, Operators
 from payments_hub.texts import Text, _
 from stripe_payments.errors import PaymentError
-from stripe_payments.http_api.rate_limit import RateLimit
 from stripe_payments.log import Log
 
 __all__ = ["create_console"]
 
 _log = Log("console")
 
-_ATTEMPTS: Final = 10
-_ATTEMPT_EVERY_S: Final = 30.0
-"""Logins that may fail, for each name and for each address."""
 _STATUS: Final[Mapping[str, int]] = {
     "unknown_router": 404,
     "unknown_operator": 404,
@@ -106,8 +103,7 @@ class _Console:
         self._hub = hub
         self._pages = Pages()
         self._operators = Operators(hub.database)
-        self._names = RateLimit(burst=_ATTEMPTS, refill_s=_ATTEMPT_EVERY_S)
-        self._addresses = RateLimit(burst=_ATTEMPTS, refill_s=_ATTEMPT_EVERY_S)
+        self._limits = LoginLimits(hub.database)
 
     def page(self, page: _Page, role: str) -> Callable[[Request], Awaitable[Response]]:
         """The page for who may see it; `role`: the least that is needed. Errors are pages, too."""
@@ -178,7 +174,8 @@ class _Console:
     async def log_in(self, visit: Visit) -> Response:
         name = visit.field("name").lower()
         client = visit.request.client
-        wait = self._names.take(name[:64]) or self._addresses.take(client.host if client is not None else "")
+        wait = await self._limits.take("name", name[:64])
+        wait = wait or await self._limits.take("address", client.host if client is not None else "")
         if wait:
             problem = _("Too many attempts: try again in {seconds} seconds.", seconds=wait)
             response = await self.login_form(visit, problem, 429)
@@ -208,7 +205,7 @@ class _Console:
     async def change_password(self, visit: Visit) -> Response:
         assert visit.operator is not None
         name = visit.operator.name
-        if wait := self._names.take(name):
+        if wait := await self._limits.take("name", name):
             raise VendorError(
                 "too_many_attempts",
                 _("Too many attempts: try again in {seconds} seconds.", seconds=wait),
