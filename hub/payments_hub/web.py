@@ -29,6 +29,7 @@ from payments_hub.hub import Hub
 from payments_hub.methods import Methods, view
 from payments_hub.metrics import WEBHOOK_EVENTS, Measured
 from payments_hub.openapi import document
+from payments_hub.outbox import SHOWN
 from payments_hub.polls import Polls
 from payments_hub.routers import Router, is_code, is_secret
 from payments_hub.statements import AUDIENCE
@@ -51,8 +52,6 @@ _WAIT: Final = re.compile(r"(?:^|[,;\s])wait=(\d{1,3})\b")
 _LONGEST_WAIT_S: Final = 25
 _SKEW_S: Final = 30
 _RETRY_AFTER_S: Final = 5
-_EVENTS_SHOWN: Final = 20
-"""Newest payments and subscriptions in a state: a router has polled before there are more."""
 _SEEN_EVERY_S: Final = 60.0
 _ENROLLMENTS: Final = 10
 _ENROLLMENT_EVERY_S: Final = 60.0
@@ -356,7 +355,7 @@ class _Calls:
             "mode": self._hub.mode,
             "seller": dict(catalog.seller),
             "offline_days": catalog.settings.offline_days,
-            "events": await account.ledger.read(lambda tx: tx.outbox.latest(_EVENTS_SHOWN)),
+            "events": await account.ledger.read(lambda tx: tx.outbox.latest(SHOWN)),
             **features,
         }
         for locale in LANGUAGES:

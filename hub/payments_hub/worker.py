@@ -25,6 +25,7 @@ from payments_hub.database import Database
 from payments_hub.errors import HubError
 from payments_hub.inbox import ACCEPTED, DOUBTED, Inbox, Waiting
 from payments_hub.login_limits import LoginLimits
+from payments_hub.outbox import Outbox
 from payments_hub.walk import WALK_LOOK_S, Walk
 from stripe_payments.backoff import delay_after
 from stripe_payments.clock import TrustedClock
@@ -211,15 +212,16 @@ class Worker:
         return True
 
     async def prune(self) -> int:
-        """Delete finished events, replies whose Idempotency-Key has expired, and counters of logins that are
-        full again; their number.
+        """Delete finished events, replies whose Idempotency-Key has expired, counters of logins that are full
+        again, and what routers were shown long ago; their number.
         """
         async with self._database.requests.connection() as connection:
             replies = await connection.execute(
                 "DELETE FROM replies WHERE created_at < now() - make_interval(hours => %s)",
                 (_REPLIES_KEPT_H,),
             )
-        return replies.rowcount + await self._inbox.prune() + await LoginLimits(self._database).prune()
+        others = (self._inbox, LoginLimits(self._database), Outbox(self._database))
+        return replies.rowcount + sum([await table.prune() for table in others])
 
     # -- lost deliveries --------------------------------------------------------------------------
 

@@ -93,6 +93,8 @@ async def test_each_role_does_its_work_and_nothing_else(urls: dict[str, str], tm
         assert await work.hub.worker.sweep(behind=0) > 0
         await work.hub.worker.walk.run(pause=0)
         await work.hub.worker.work()
+        _age_the_outbox(urls["owner"], router.id)
+        assert await work.hub.worker.prune() > 0
         code = (await router.request("POST", "/v1/recovery-codes")).json()["code"]
         successor = serving.caller()
         await successor.enroll(await work.hub.routers.new_enrollment_code())
@@ -107,6 +109,15 @@ async def test_each_role_does_its_work_and_nothing_else(urls: dict[str, str], tm
             assert (await elsewhere.http.post(path)).status_code == 404
         for instance in (serving, intake, work):
             assert (await instance.http.get("/readyz")).json() == {"ok": True, "problems": []}
+
+
+def _age_the_outbox(url: str, router: str) -> None:
+    """What was recorded for the router's account is years old."""
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "SELECT set_config('hub.account', account, false) FROM routers WHERE id = %s", (router,)
+        )
+        connection.execute("UPDATE outbox SET created_at = now() - interval '3 years'")
 
 
 def test_a_role_is_refused_what_it_does_not_need(urls: dict[str, str]) -> None:
