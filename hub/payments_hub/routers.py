@@ -21,7 +21,7 @@ from payments_hub.database import Async, Database
 from payments_hub.errors import HubError
 from stripe_payments.log import Log
 
-__all__ = ["Router", "Routers", "digest", "new_secret"]
+__all__ = ["FOUND", "NEWEST", "Router", "Routers", "digest", "new_secret"]
 
 _log = Log("routers")
 
@@ -33,6 +33,27 @@ _CODE_LENGTH: Final = 20
 """97 bits."""
 _LONGEST_CODE: Final = 64
 _CLONE: Final = "clone"
+_LIKE: Final = re.compile(r"[\\%_]")
+
+NEWEST: Final = "SELECT id FROM routers ORDER BY enrolled_at DESC, id LIMIT %(limit)s"
+
+_NEWEST_OF: Final = " ORDER BY r.enrolled_at DESC, r.id LIMIT %(limit)s"
+_MATCHES: Final = (
+    "routers r WHERE lower(r.id || ' ' || r.account || ' ' || r.board) LIKE lower(%(text)s)",
+    "routers r JOIN accounts a ON a.id = r.account WHERE lower(a.customer) LIKE lower(%(text)s)",
+    "routers r JOIN enrollment_codes c ON c.router = r.id WHERE lower(c.note) LIKE lower(%(text)s)",
+    "routers r JOIN enrollment_codes c ON c.prepared = r.id WHERE lower(c.note) LIKE lower(%(text)s)",
+    "routers r WHERE r.account = ANY(%(accounts)s)",
+)
+FOUND: Final = (
+    "SELECT id FROM ("
+    + " UNION ".join(f"(SELECT r.id, r.enrolled_at FROM {match}{_NEWEST_OF})" for match in _MATCHES)
+    + ") r"
+    + _NEWEST_OF
+)
+"""Each of the searches by itself, so that each can use an index: of trigrams (`migrations/0006`) where few
+match, of the newest where many do.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +83,11 @@ def is_secret(text: object) -> bool:
 def is_code(text: object) -> bool:
     """Whether it may be a code as people type it."""
     return isinstance(text, str) and 0 < len(text) <= _LONGEST_CODE and text.isprintable()
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """A character that LIKE would take for a pattern."""
+    return f"\\{found[0]}"
 
 
 def _new_code() -> str:
@@ -292,28 +318,23 @@ class Routers:
         enrolled_at, last_contact, note}.
         """
         if not text and not accounts:
-            return await self._shown("true", {"limit": limit})
-        return await self._shown(
-            "position(lower(%(text)s) IN lower(concat_ws(' ', r.id, r.account, r.board, a.customer))) > 0"
-            " OR r.account = ANY(%(accounts)s)"
-            " OR r.id IN (SELECT coalesce(c.router, c.prepared) FROM enrollment_codes c"
-            " WHERE position(lower(%(text)s) IN lower(c.note)) > 0)",
-            {"text": text, "accounts": list(accounts), "limit": limit},
-        )
+            return await self._shown(NEWEST, {"limit": limit})
+        pattern = f"%{_LIKE.sub(_escaped, text)}%"
+        return await self._shown(FOUND, {"text": pattern, "accounts": list(accounts), "limit": limit})
 
     async def get(self, router: str) -> dict[str, Any] | None:
         """As `find`: the one of that id."""
-        return next(iter(await self._shown("r.id = %(id)s", {"id": router, "limit": 1})), None)
+        return next(iter(await self._shown("SELECT %(id)s", {"id": router})), None)
 
-    async def _shown(self, condition: str, values: Mapping[str, object]) -> list[dict[str, Any]]:
+    async def _shown(self, ids: str, values: Mapping[str, object]) -> list[dict[str, Any]]:
+        """`ids`: a query for the routers' ids."""
         async with self._database.requests.connection() as connection:
             cursor = await connection.execute(
-                "SELECT f.*, coalesce((SELECT c.note FROM enrollment_codes c"
-                " WHERE c.router = f.id OR c.prepared = f.id LIMIT 1), '') FROM"
-                " (SELECT r.id, r.status, r.board, r.software, r.flags, r.account, a.customer,"
-                " r.enrolled_at, r.last_contact FROM routers r JOIN accounts a ON a.id = r.account"
-                f" WHERE {condition} ORDER BY r.enrolled_at DESC, r.id LIMIT %(limit)s) f"
-                " ORDER BY f.enrolled_at DESC, f.id",
+                "SELECT r.id, r.status, r.board, r.software, r.flags, r.account, a.customer, r.enrolled_at,"
+                " r.last_contact, coalesce((SELECT c.note FROM enrollment_codes c"
+                " WHERE c.router = r.id OR c.prepared = r.id LIMIT 1), '')"
+                f" FROM routers r JOIN accounts a ON a.id = r.account WHERE r.id IN ({ids})"
+                " ORDER BY r.enrolled_at DESC, r.id",
                 values,
             )
             rows = await cursor.fetchall()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 
-from payments_hub.routers import new_secret
+from payments_hub.routers import FOUND, NEWEST, new_secret
 from tests.hub.vendor import Vendor, eventually
 
 
@@ -166,3 +166,24 @@ async def test_a_router_that_bought_something_is_not_overwritten(vendor: Vendor)
     code = (await one.request("POST", "/v1/recovery-codes")).json()["code"]
     reply = await two.request("POST", "/v1/recovery", {"code": code})
     assert (reply.status_code, reply.json()["error"]["code"]) == (409, "router_not_empty")
+
+
+async def test_a_search_reads_no_table_of_all_routers(vendor: Vendor, database_url: str) -> None:
+    """With every other way to a row turned off, a plan has to use the indexes for searching."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute("SET enable_seqscan = off; SET enable_indexscan = off")
+        values = {"text": "%4711%", "accounts": ["a" * 32], "limit": 50}
+        plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN {FOUND}".encode(), values))
+        connection.execute("SET enable_indexscan = on")
+        newest = "\n".join(row[0] for row in connection.execute(f"EXPLAIN {NEWEST}".encode(), values))
+    indexes = ("routers_text", "accounts_customer_text", "enrollment_codes_note_text", "routers_account")
+    assert [name for name in indexes if f"Bitmap Index Scan on {name}" not in plan] == []
+    assert "Seq Scan" not in plan + newest
+    assert "Sort" not in newest
+
+
+async def test_a_text_is_searched_as_it_is_typed(vendor: Vendor) -> None:
+    for note in ("100% Wolle", "a_b", r"back\slash"):
+        assert (await vendor.caller().enroll(await vendor.hub.routers.new_enrollment_code(note))).is_success
+    for text, found in (("100%", 1), ("%", 1), ("a_b", 1), ("_", 1), ("BACK\\S", 1), ("w_lle", 0), ("'", 0)):
+        assert len(await vendor.hub.routers.find(text)) == found, text
