@@ -14,7 +14,6 @@ from stripe_payments.diagnostics import Diagnostics
 from stripe_payments.diagnostics.probes import Situation
 from stripe_payments.errors import PaymentError
 from stripe_payments.keys import KeyStore
-from stripe_payments.refused_webhooks import RefusedWebhooks
 from stripe_payments.setup import Provisioner, WebhookSetup, store_in_uci
 from tests.unit.stripe_payments.engine import BUSINESS, KEY, MONTHLY, ONE_TIME, YEARLY, Engine
 from ubus_py import Client
@@ -110,7 +109,6 @@ class Past:
             state_dir=engine.state,
             bus=self._bus,
             api_base=engine.cloud.url,
-            refused_webhooks=RefusedWebhooks(),
             ledger=engine.ledger,
             clock=engine.clock,
             last_sync=engine.reconciler.last_sync,

@@ -31,7 +31,6 @@ from stripe_payments.bus_object import BusObject
 from stripe_payments.diagnostics import Diagnostics
 from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
-from stripe_payments.refused_webhooks import RefusedWebhooks
 from stripe_payments.shared_tasks import first_of
 from stripe_payments.single_instance import AlreadyRunningError, StateDirectory
 from stripe_payments.startup_gate import Parts, StartupGate
@@ -94,7 +93,6 @@ class App:
         self._state = StateDirectory(state_dir)
         self._bus = Client(bus_path)
         self._environ = environ
-        self._refused_webhooks = RefusedWebhooks()
         self._api_base = environ.get("STRIPE_API_BASE") or None
         runtime = environ.get("TMPDIR")  # the init script's: in memory, so that a reboot empties it
         self._runtime = Path(runtime) if runtime else None
@@ -170,7 +168,7 @@ class App:
             state_dir=self._state.path,
             bus=self._bus,
             api_base=self._api_base,
-            refused_webhooks=self._refused_webhooks,
+            refused_webhooks=self._http_api.refused_webhooks if self._http_api is not None else None,
             ledger=self._ledger,
             state=parts.reconciler.state if parts is not None else None,
             clock=parts.clock if parts is not None else hub.clock if hub is not None else None,
@@ -451,7 +449,6 @@ class App:
                 stripe, settings, partial(store_in_uci, self._bus), lambda: keys.current().mode, reload.now
             ),
             webhook_setup=WebhookSetup(stripe, keys, identity, ledger),
-            refused_webhooks=self._refused_webhooks,
         )
         self.gate.open(parts)
         self._workers.start("unlocks", unlocks.run)

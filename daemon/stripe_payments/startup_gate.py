@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from stripe_payments.identity import IdentityStore
     from stripe_payments.keys import KeyStore
     from stripe_payments.ledger import SQLiteLedger
-    from stripe_payments.refused_webhooks import RefusedWebhooks
     from stripe_payments.settings import Settings
     from stripe_payments.setup import Provisioner, WebhookSetup
     from stripe_payments.stripe_api import StripeAPI
@@ -68,7 +67,6 @@ class Parts:
     grants: GrantService
     provisioner: Provisioner
     webhook_setup: WebhookSetup
-    refused_webhooks: RefusedWebhooks
 
     @property
     def entitlements(self) -> Mapping[str, Entitlement]:

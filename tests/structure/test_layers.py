@@ -21,7 +21,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "files",
         "i18n",
         "payment_history",
-        "refused_webhooks",
         "rfc3339",
         "shared_tasks",
         "watchdog",

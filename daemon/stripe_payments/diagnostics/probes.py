@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from stripe_payments.identity import IdentityStore
     from stripe_payments.keys import KeyStore
     from stripe_payments.ledger import SQLiteLedger
-    from stripe_payments.refused_webhooks import RefusedWebhooks
     from stripe_payments.settings import Settings
     from stripe_payments.sync.projection import State
     from ubus_py import Client
@@ -63,14 +62,25 @@ def _retrieve_exception(task: asyncio.Future[Any]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedWebhooks:
+    """The deliveries that were refused since the last one that was accepted: how many, and the error code of
+    the last one.
+    """
+
+    code: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """What the checks examine: the parts of the daemon, as far as they exist.
 
     `ledger`, `state` and `clock` are None until they are open; `refusal` says why they could not be opened.
     `api_base`: Stripe's address, None for the real one; `last_sync`: trusted epoch seconds; `unseen_s`: for
     how long Stripe has answered without showing a subscription, by its id; `lacks_search`: Stripe refused to
-    search, which it does not offer to every account; `hub`: the parts of hub mode;
-    `unlocks_trouble`: why the last delivery of an unlock failed; `wall_clock` and `statvfs` are the system's.
+    search, which it does not offer to every account; `refused_webhooks`: None where the last delivery was
+    accepted, or there was none; `hub`: the parts of hub mode; `unlocks_trouble`: why the last delivery of an
+    unlock failed; `wall_clock` and `statvfs` are the system's.
     """
 
     settings: Settings
@@ -79,7 +89,7 @@ class Situation:
     state_dir: Path
     bus: Client
     api_base: str | None
-    refused_webhooks: RefusedWebhooks
+    refused_webhooks: RefusedWebhooks | None = None
     ledger: SQLiteLedger | None = None
     state: State | None = None
     clock: TrustedClock | None = None

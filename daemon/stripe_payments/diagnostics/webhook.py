@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from stripe_payments.diagnostics.finding import NO_KEY, STARTING, STRIPE_UNREACHABLE, Finding
+from stripe_payments.diagnostics.probes import RefusedWebhooks
 from stripe_payments.diagnostics.stripe_probes import StripeProbes
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Text, _, joined
@@ -100,32 +101,8 @@ async def webhook_deliveries(probes: StripeProbes) -> Finding:
     if situation.ledger is None:
         return STARTING
     refused = situation.refused_webhooks
-    if refused.code == "webhook_not_configured":
-        return Finding(
-            "warning",
-            _("Webhook events are rejected: no webhook secret is stored."),
-            _SETUP,
-        )
-    if refused.code == "stale_timestamp":
-        return Finding(
-            "warning",
-            _("Webhook events rejected: {count}. The signature was too old.", count=refused.count),
-            _("A proxy between Stripe and the router delays them."),
-        )
-    if refused.code == "clock_not_trusted":
-        return Finding("info", _("A webhook event arrived before the clock was set; Stripe retries it."))
-    if refused.code:
-        return Finding(
-            "warning",
-            _(
-                "Webhook events rejected: {count}. The signature does not match the stored secret.",
-                count=refused.count,
-            ),
-            _(
-                "The stored secret belongs to another endpoint, or a proxy modifies the body. {setup}",
-                setup=_SETUP,
-            ),
-        )
+    if refused is not None:
+        return _refused(refused)
     last = await situation.ledger.read(lambda tx: tx.inbox.latest())
     if last is None:
         return Finding("info", _("No webhook event received yet."))
@@ -151,5 +128,33 @@ async def webhook_deliveries(probes: StripeProbes) -> Finding:
             when=when,
             minutes=minutes,
             outcome=outcome,
+        ),
+    )
+
+
+def _refused(refused: RefusedWebhooks) -> Finding:
+    if refused.code == "webhook_not_configured":
+        return Finding(
+            "warning",
+            _("Webhook events are rejected: no webhook secret is stored."),
+            _SETUP,
+        )
+    if refused.code == "stale_timestamp":
+        return Finding(
+            "warning",
+            _("Webhook events rejected: {count}. The signature was too old.", count=refused.count),
+            _("A proxy between Stripe and the router delays them."),
+        )
+    if refused.code == "clock_not_trusted":
+        return Finding("info", _("A webhook event arrived before the clock was set; Stripe retries it."))
+    return Finding(
+        "warning",
+        _(
+            "Webhook events rejected: {count}. The signature does not match the stored secret.",
+            count=refused.count,
+        ),
+        _(
+            "The stored secret belongs to another endpoint, or a proxy modifies the body. {setup}",
+            setup=_SETUP,
         ),
     )

@@ -24,6 +24,7 @@ from stripe_payments.startup_gate import CALL_TIMEOUT_S, StartupGate
 from ubus_py import Call, Client, Encodable
 
 if TYPE_CHECKING:
+    from stripe_payments.diagnostics.probes import RefusedWebhooks
     from stripe_payments.http_api.webhook_receiver import WebhookReceiver
 
 _log = Log("http")
@@ -90,6 +91,11 @@ class HttpApp:
             Route("/payment-cancel", GET=pages.cancel, page=True),
             Route("/api/payments/payment-cancel", GET=pages.cancel, page=True),
         )
+
+    @property
+    def refused_webhooks(self) -> RefusedWebhooks | None:
+        """The deliveries that were refused since the last one that was accepted; None: there are none."""
+        return self._webhook.refused if self._webhook is not None else None
 
     async def request(self, call: Call) -> Mapping[str, Encodable]:
         """The ubus method `request`: an HTTP request in its arguments, the HTTP response in its reply."""

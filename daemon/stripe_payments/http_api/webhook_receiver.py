@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from stripe_payments.diagnostics.probes import RefusedWebhooks
 from stripe_payments.errors import PaymentError
 from stripe_payments.http_api.http import Request, Response
 from stripe_payments.http_api.rate_limit import RateLimit
@@ -33,6 +34,8 @@ class WebhookReceiver:
     def __init__(self, gate: StartupGate, failures: RateLimit) -> None:
         self._gate = gate
         self._failures = failures
+        self.refused: RefusedWebhooks | None = None
+        """In memory only: anyone can send bad signatures, and flash wears."""
 
     async def receive(self, request: Request, _fields: Mapping[str, str]) -> Response:
         """`{"received": true}` once the event is durable.
@@ -43,8 +46,7 @@ class WebhookReceiver:
         parts = await self._gate.parts()
         keys = parts.keys.current()
         if not keys.webhook_secret:
-            parts.refused_webhooks.record("webhook_not_configured", parts.clock.now())
-            raise PaymentError("webhook_not_configured")
+            raise self._refuse("webhook_not_configured")
         now = self._trusted_now(parts, request, keys.webhook_secret)
         self._verify(parts, request, keys.webhook_secret, now)
         event = read_event(request.body)
@@ -68,25 +70,29 @@ class WebhookReceiver:
         if now is None:
             if _is_genuine(request, secret):  # a request without signature must not cause traffic to Stripe
                 parts.poller.poll_now("webhook before the clock was trusted")
-            parts.refused_webhooks.record("clock_not_trusted", None)
-            raise PaymentError("clock_not_trusted", retry_after=_CLOCK_RETRY_S)
+            raise self._refuse("clock_not_trusted", retry_after=_CLOCK_RETRY_S)
         return now
 
     def _verify(self, parts: Parts, request: Request, secret: str, now: int) -> None:
         try:
             signed_at = verify(request.body, request.headers.get("stripe-signature"), secret, now)
         except PaymentError as error:
-            parts.refused_webhooks.record(error.code, now)
+            self._refuse(error.code)
             wait = self._failures.take(request.remote)
             if wait:
                 raise PaymentError("rate_limited", retry_after=wait) from error
             _log.warning("webhook refused", code=error.code, remote=request.remote)
             raise
-        parts.refused_webhooks.clear()
+        self.refused = None
         if signed_at - now > TOLERANCE:
             # not a replay (`verify` explains why): our clock is slow, and any response of Stripe corrects it
             _log.warning("clock is slow: polling Stripe for the time", seconds=signed_at - now)
             parts.poller.poll_now("webhook signed in the future")
+
+    def _refuse(self, code: str, **details: object) -> PaymentError:
+        """Count a refused delivery for diagnostics; return the error to raise."""
+        self.refused = RefusedWebhooks(code, self.refused.count + 1 if self.refused is not None else 1)
+        return PaymentError(code, **details)
 
     @staticmethod
     async def _accept(parts: Parts, hint: Hint, now: int) -> None:
