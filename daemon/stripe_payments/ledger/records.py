@@ -3,13 +3,15 @@ of the system was, or is being, notified of it; an administrator's grants; the p
 objects are no longer stored; single values.
 """
 
+import json
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import astuple
 from typing import Final
 
 from stripe_payments.entitlements import Entitlement, ManualGrant
-from stripe_payments.payment_history import ArchivedRows, TransactionRow
+from stripe_payments.payment_history import TransactionRow
 
 __all__ = ["ArchivedHistory", "Features", "Grants", "Meta"]
 
@@ -82,6 +84,20 @@ class Grants:
             "SELECT feature, until, note, granted_at FROM grants ORDER BY feature"
         )
         return [ManualGrant(*row) for row in rows]
+
+
+class ArchivedRows:
+    """Rows as one compressed text, parsed whenever they are iterated: they become more over the years, and
+    hardly anyone reads them.
+    """
+
+    __slots__ = ("_packed",)
+
+    def __init__(self, rows: Iterable[TransactionRow] = ()) -> None:
+        self._packed = zlib.compress(json.dumps([astuple(row) for row in rows]).encode())
+
+    def __iter__(self) -> Iterator[TransactionRow]:
+        return (TransactionRow(*fields) for fields in json.loads(zlib.decompress(self._packed)))
 
 
 class ArchivedHistory:
