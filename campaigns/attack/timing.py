@@ -17,7 +17,7 @@ from pathlib import Path
 
 from campaigns.attack.cases import Cases
 from stripe_payments.errors import PaymentError
-from stripe_payments.stripe_api import sign, verify, webhook_signature
+from stripe_payments.stripe_api import sign, verify, webhook_delivery
 
 __all__ = ["timing"]
 
@@ -39,11 +39,11 @@ def _recorded() -> Iterator[list[tuple[int, int]]]:
         lengths.append((len(one), len(other)))
         return real(one, other)
 
-    webhook_signature.hmac.compare_digest = compare  # type: ignore[attr-defined]
+    webhook_delivery.hmac.compare_digest = compare  # type: ignore[attr-defined]
     try:
         yield lengths
     finally:
-        webhook_signature.hmac.compare_digest = real  # type: ignore[attr-defined]
+        webhook_delivery.hmac.compare_digest = real  # type: ignore[attr-defined]
 
 
 def _compared_otherwise() -> list[str]:

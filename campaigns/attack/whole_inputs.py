@@ -21,7 +21,7 @@ from stripe_payments.http_api.pages import page_language
 from stripe_payments.settings import Settings, settings_from_uci
 from stripe_payments.stripe_api import sign, verify
 from stripe_payments.stripe_api.validation import Expected, MalformedResponseError, read_response
-from stripe_payments.sync.events import hint_in, read_event
+from stripe_payments.stripe_api.webhook_delivery import hint_in, read_event
 from stripe_payments.sync.fetch import stored_form, units_of
 from stripe_payments.sync.projection import project
 from stripe_payments.sync.stripe_objects import parse_objects

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from payments_hub.database import Database
-from stripe_payments.sync.events import Hint
+from stripe_payments.stripe_api.webhook_delivery import Hint
 
 __all__ = ["ACCEPTED", "DOUBTED", "Inbox", "Waiting"]
 

@@ -25,7 +25,7 @@ from stripe_payments.ledger.storage_errors import decoded
 from stripe_payments.log import Log
 from stripe_payments.stripe_api import StripeAPI, is_missing
 from stripe_payments.stripe_api.validation import SHAPES
-from stripe_payments.sync.events import Hint
+from stripe_payments.stripe_api.webhook_delivery import Hint
 from stripe_payments.sync.fetch import stored_form, units_of
 from stripe_payments.sync.stripe_objects import metadata, reference
 

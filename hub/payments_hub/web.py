@@ -38,8 +38,8 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.http_api.rate_limit import RateLimit
 from stripe_payments.i18n import LANGUAGES, accepted_language
 from stripe_payments.log import Log
-from stripe_payments.stripe_api.webhook_signature import verify
-from stripe_payments.sync.events import EVENT_TYPES, hint_in, read_event
+from stripe_payments.stripe_api.webhook_delivery import hint_in, read_event, verify
+from stripe_payments.sync.events import EVENT_TYPES
 
 __all__ = ["Part", "create_app"]
 

@@ -32,7 +32,8 @@ from stripe_payments.clock import TrustedClock
 from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
 from stripe_payments.stripe_api import StripeAPI
-from stripe_payments.sync.events import EVENT_TYPES, Hint, hint_in
+from stripe_payments.stripe_api.webhook_delivery import Hint, hint_in
+from stripe_payments.sync.events import EVENT_TYPES
 from stripe_payments.sync.fetch import Fetcher
 from stripe_payments.sync.inbox_worker import FIRST_RETRY, LONGEST_RETRY
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 
 from simulator.postgres import PostgreSQL
-from stripe_payments.sync.events import Hint
+from stripe_payments.stripe_api.webhook_delivery import Hint
 from tests.hub.vendor import KEY, Vendor, apply_catalog, eventually
 
 PREMIUM = {"backups", "updates"}

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from payments_hub.hub import Hub
-from stripe_payments.sync.events import Hint
+from stripe_payments.stripe_api.webhook_delivery import Hint
 from tests.hub.vendor import Caller, Vendor, eventually
 
 PREMIUM = {"backups", "updates"}

@@ -16,8 +16,8 @@ from stripe_payments.http_api.http import Request, Response
 from stripe_payments.http_api.rate_limit import RateLimit
 from stripe_payments.log import Log
 from stripe_payments.startup_gate import Parts, StartupGate
-from stripe_payments.stripe_api.webhook_signature import TOLERANCE, verify
-from stripe_payments.sync.events import EVENT_TYPES, Hint, hint_in, read_event
+from stripe_payments.stripe_api.webhook_delivery import TOLERANCE, Hint, hint_in, read_event, verify
+from stripe_payments.sync.events import EVENT_TYPES
 
 _log = Log("webhook")
 

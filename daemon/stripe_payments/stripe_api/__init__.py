@@ -16,7 +16,7 @@ from stripe_payments.stripe_api.client import (
 from stripe_payments.stripe_api.failures import is_missing, is_replayed, is_transient
 from stripe_payments.stripe_api.permissions import PERMISSIONS, Permission
 from stripe_payments.stripe_api.resources import object_kind
-from stripe_payments.stripe_api.webhook_signature import sign, verify
+from stripe_payments.stripe_api.webhook_delivery import sign, verify
 
 __all__ = [
     "IDEMPOTENCY_KEY_TTL",

@@ -7,16 +7,12 @@ price unlocks is decided by this router's own catalog. Stripe's list:
 https://docs.stripe.com/api/events/types
 """
 
-import json
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Text, _
 
-__all__ = ["EVENTS", "EVENT_TYPES", "Event", "Hint", "hint_in", "read_event"]
+__all__ = ["EVENTS", "EVENT_TYPES", "Event"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,50 +146,3 @@ EVENTS: Final = (
 )
 
 EVENT_TYPES: Final = frozenset(event.type for event in EVENTS)
-
-
-@dataclass(frozen=True, slots=True)
-class Hint:
-    """The object that an event says has changed. `owner`, `customer`: the router id and the customer that the
-    object in the payload names, None where it does not; fetching the object shows whose it is.
-    """
-
-    event_id: str
-    type: str
-    object_id: str
-    owner: str | None
-    customer: str | None
-
-
-_ID = re.compile(r"[A-Za-z0-9_]{3,255}")
-
-
-def read_event(body: bytes) -> dict[str, object]:
-    """The event in the body of a delivery. Raises PaymentError ``invalid_json``."""
-    try:
-        event = json.loads(body)
-    except (ValueError, RecursionError):
-        raise PaymentError("invalid_json") from None
-    if not isinstance(event, dict):
-        raise PaymentError("invalid_json")
-    return event
-
-
-def hint_in(event: Mapping[str, object]) -> Hint | None:
-    """What an event names; None if it names no object."""
-    data = event.get("data")
-    subject = data.get("object") if isinstance(data, dict) else None
-    if not isinstance(subject, dict):
-        return None
-    event_id, kind, object_id = event.get("id"), event.get("type"), subject.get("id")
-    if not isinstance(event_id, str) or not isinstance(kind, str) or not isinstance(object_id, str):
-        return None
-    if not (_ID.fullmatch(event_id) and _ID.fullmatch(object_id)) or len(kind) > 255:
-        return None
-    metadata = subject.get("metadata")
-    owner = metadata.get("router_id") if isinstance(metadata, dict) else None
-    return Hint(event_id, kind, object_id, _id(owner), _id(subject.get("customer")))
-
-
-def _id(value: object) -> str | None:
-    return value if isinstance(value, str) and _ID.fullmatch(value) else None

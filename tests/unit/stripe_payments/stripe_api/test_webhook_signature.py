@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.stripe_api.webhook_signature import TOLERANCE, sign, verify
+from stripe_payments.stripe_api.webhook_delivery import TOLERANCE, sign, verify
 
 SECRET = "whsec_4f1b0d9c8e7a"
 NOW = 1_792_000_000
