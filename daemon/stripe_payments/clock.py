@@ -14,11 +14,12 @@ from a cache cannot do that: its time does not advance.
 import threading
 import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 from stripe_payments.log import Log
 
-__all__ = ["CONTRADICTED_FOR", "CONTRADICTIONS", "META_CLOCK_FLOOR", "TrustedClock"]
+__all__ = ["CONTRADICTED_FOR", "CONTRADICTIONS", "META_CLOCK_FLOOR", "TrustedClock", "http_date"]
 
 _log = Log("clock")
 
@@ -36,6 +37,16 @@ _EARLIEST: Final = 1_704_067_200
 """2024-01-01: Stripe cannot say an earlier time."""
 _LATEST: Final = 4_102_444_800
 """2100-01-01."""
+
+
+def http_date(value: str | None) -> int | None:
+    """Epoch seconds of an HTTP date (RFC 9110), or None if it is not one."""
+    if not value:
+        return None
+    try:
+        return int(parsedate_to_datetime(value).timestamp())
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 class TrustedClock:
@@ -93,6 +104,11 @@ class TrustedClock:
             if current is None or offset > current:
                 self._offset = offset
             return True
+
+    def observe_header(self, date: str | None) -> None:
+        """As `observe`, for a Date header as it came; one that is missing or malformed is ignored."""
+        if (seconds := http_date(date)) is not None:
+            self.observe(seconds)
 
     def _contradicted(self, monotonic: float, offset: float) -> bool:
         """Record a response with an earlier time; return True if the clock was set back."""

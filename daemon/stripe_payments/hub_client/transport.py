@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email.utils
 import http.client
 import json
 import socket
@@ -227,7 +226,7 @@ class Transport:
         finally:
             if not complete:
                 connection.close()
-        self._observe(response.headers.get("Date"))
+        self._clock.observe_header(response.headers.get("Date"))
         if 300 <= response.status < 400 and response.status != 304:
             raise ValueError("a redirect")
         body = json.loads(received) if received else {}
@@ -243,10 +242,6 @@ class Transport:
                 self._idle.append(connection)
                 return
         connection.close()
-
-    def _observe(self, date: str | None) -> None:
-        with contextlib.suppress(ValueError, TypeError, OverflowError):
-            self._clock.observe(int(email.utils.parsedate_to_datetime(date or "").timestamp()))
 
 
 def _left(deadline: float) -> float:

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import _
 from stripe_payments.log import Log
-from stripe_payments.stripe_api.failures import date_header, is_missing, malformed, translate
+from stripe_payments.stripe_api.failures import is_missing, malformed, translate
 from stripe_payments.stripe_api.resources import RESOURCES, object_kind
 from stripe_payments.stripe_api.validation import Expected, MalformedResponseError, read_response
 
@@ -371,7 +371,7 @@ class StripeAPI:
         try:
             response = self._send(key, method, path, sent)
             request_id = response.request_id
-            self._observe_date(response.headers)
+            self._clock.observe_header(response.headers.get("date"))
             answer = read_response(response.body, expected)
         except MalformedResponseError as error:
             failure = malformed(error.where, request_id)
@@ -394,7 +394,7 @@ class StripeAPI:
             # raw_request has no annotations in the SDK
             return cast(Any, self._client_for(key)).raw_request(method, path, **sent)
         except stripe.StripeError as error:
-            self._observe_date(error.headers)
+            self._clock.observe_header((error.headers or {}).get("date"))
             raise translate(error, self._clock.now()) from error
         except UnicodeEncodeError as error:
             raise PaymentError("invalid_argument", reason=_NO_TEXT) from error
@@ -421,10 +421,6 @@ class StripeAPI:
                 )
                 self._client = (key, client)
             return self._client[1]
-
-    def _observe_date(self, headers: Mapping[str, str] | None) -> None:
-        if (date := date_header(headers)) is not None:
-            self._clock.observe(date)
 
     def _report(self, outcome: str, started: float) -> None:
         if self._on_request is not None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
+from stripe_payments.clock import http_date
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import _
 from stripe_payments.log import redact
@@ -59,25 +59,10 @@ def retry_after(headers: Mapping[str, str] | None, now: int | None) -> int | Non
     value = value.strip()
     if value.isascii() and value.isdigit() and len(value) <= 9:
         return min(int(value), MAX_RETRY_AFTER)
-    until, start = http_date(value), date_header(headers) or now
+    until, start = http_date(value), http_date(_header(headers, "date")) or now
     if until is None or start is None:
         return None
     return max(0, min(until - start, MAX_RETRY_AFTER))
-
-
-def http_date(value: str | None) -> int | None:
-    """Epoch seconds of an HTTP date (RFC 9110), or None if it is not one."""
-    if not value:
-        return None
-    try:
-        return int(parsedate_to_datetime(value).timestamp())
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def date_header(headers: Mapping[str, str] | None) -> int | None:
-    """Epoch seconds of a response's Date header."""
-    return http_date(_header(headers, "date"))
 
 
 def _header(headers: Mapping[str, str] | None, name: str) -> str | None:

@@ -53,6 +53,15 @@ def test_a_time_below_the_floor_is_ignored() -> None:
     assert clock.now() == NOON
 
 
+def test_a_header_that_is_no_date_is_ignored() -> None:
+    clock = TrustedClock(None, Monotonic())
+    for header in (None, "", "soon", "Sun, 99 Jun 2025 25:00:00 GMT"):
+        clock.observe_header(header)
+        assert clock.now() is None
+    clock.observe_header("Sun, 15 Jun 2025 15:06:40 GMT")
+    assert clock.now() == NOON
+
+
 def test_nonsense_is_ignored() -> None:
     clock = TrustedClock(None, Monotonic())
     for nonsense in (-1, 0, 86_400, 2**40):
