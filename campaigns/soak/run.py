@@ -191,7 +191,7 @@ async def _tidy(state: Path, copy: Path, now: int) -> tuple[Tidied | None, Tidie
     ledger = await SQLiteLedger.open(copy / "ledger.db")
     clock = TrustedClock(now)
     stripe = StripeAPI(Keys, clock)  # never called
-    reconciler = Reconciler(ledger, stripe, clock, Settings, IdentityStore(copy), lambda: None)
+    reconciler = Reconciler(ledger, stripe, clock, Settings, IdentityStore(copy), lambda _: None)
     try:
         await reconciler.load()
         tidied = await Retention(ledger, lambda: now, reconciler.archive).tidy()

@@ -329,14 +329,8 @@ class App:
             self._stripe.close()
         stripe = self._stripe = StripeAPI(keys.current, clock, self._api_base)
         unlocks = Unlocks(ledger, self._bus, self._runtime)
-        written = asyncio.Event()
-
-        def on_effects() -> None:
-            unlocks.wake(reconciler.state.entitlements)
-            written.set()
-
-        reconciler = Reconciler(ledger, stripe, clock, settings.get, identity, on_effects)
-        retention = Retention(ledger, clock.now, reconciler.archive, wakeup=written)
+        reconciler = Reconciler(ledger, stripe, clock, settings.get, identity, unlocks.wake)
+        retention = Retention(ledger, clock.now, reconciler.archive)
         # Their times are of a clock that ended with its boot.
         await ledger.write(lambda tx: tx.inbox.reset_retries())
         await adopt_features(ledger, self._bus)

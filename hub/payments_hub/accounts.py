@@ -254,7 +254,7 @@ class Accounts:
     async def _account(self, ledger: AccountLedger, account: str) -> Account:
         settings, stripe, clock = self._catalogs.settings, self._stripe, self._clock
         identity = _AccountIdentity(ledger, await ledger.read(lambda tx: tx.identity()))
-        reconciler = Reconciler(ledger, stripe, clock, settings, identity, lambda: None)
+        reconciler = Reconciler(ledger, stripe, clock, settings, identity, lambda _: None)
         await reconciler.load()
         customers = billing.CustomerService(stripe, identity)
         return_urls = billing.ReturnUrls(_NoBus(), settings)

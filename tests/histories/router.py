@@ -59,7 +59,7 @@ class Router:
             return held
 
         api, identity = cast("Any", stripe), cast("Any", _Identity(life.customer))
-        reconciler = Reconciler(ledger, api, clock, current, identity, lambda: None)
+        reconciler = Reconciler(ledger, api, clock, current, identity, lambda _: None)
         await reconciler.rebuilt()
         poller = Poller(ledger, reconciler, api, current, identity, clock, chance=Random(1))
         subscriptions = SubscriptionService(api, reconciler, current, clock, PriceIds(api, current))

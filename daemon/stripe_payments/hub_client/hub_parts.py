@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -74,14 +73,8 @@ async def connect_to_hub(
     something; `stripe_address`: of a simulated Stripe.
     """
     url = settings().hub or ""
-    written = asyncio.Event()
-
-    def effects(held: Mapping[str, Entitlement]) -> None:
-        on_effects(held)
-        written.set()
-
     transport = Transport(url, clock)
-    seller = Seller(ledger, transport, CredentialStore(folder), clock, settings, bus, effects)
+    seller = Seller(ledger, transport, CredentialStore(folder), clock, settings, bus, on_effects)
     await seller.load()
     hub = HubPayments(seller)
     return_urls = ReturnUrls(bus, settings)
@@ -92,7 +85,7 @@ async def connect_to_hub(
         clock=clock,
         url=url,
         transport=transport,
-        retention=Retention(ledger, clock.now, _archive_nothing, wakeup=written),
+        retention=Retention(ledger, clock.now, _archive_nothing),
         seller=seller,
         checkout=purchases,
         payment_status=purchases,

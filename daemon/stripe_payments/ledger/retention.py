@@ -32,6 +32,7 @@ SIZE_LIMIT: Final = 8 * 1024 * 1024
 _FIRST_AFTER: Final = (300.0, 900.0)
 _EVERY: Final = (0.95 * _DAY, 1.05 * _DAY)
 _WITHOUT_TIME: Final = 3600.0
+_COMPARE_EVERY: Final = 3600.0
 
 Archive = Callable[[int], Awaitable[int]]
 """Archives the old ones of the objects that have not changed since a time (trusted epoch seconds); returns
@@ -50,8 +51,9 @@ class Tidied:
 
 
 class Retention:
-    """`now`: trusted epoch seconds or None; nothing is old while the time is unknown. `wakeup`: set when
-    something was written. A day is over by either clock: ours stands still while a device is suspended.
+    """`now`: trusted epoch seconds or None; nothing is old while the time is unknown. A day is over by either
+    clock: ours stands still while a device is suspended, so the trusted one is compared every `compare_every`
+    seconds.
     """
 
     def __init__(
@@ -60,14 +62,14 @@ class Retention:
         now: Callable[[], int | None],
         archive: Archive,
         *,
-        wakeup: asyncio.Event | None = None,
         size_limit: int = SIZE_LIMIT,
+        compare_every: float = _COMPARE_EVERY,
     ) -> None:
         self._ledger = ledger
         self._now = now
         self._archive = archive
-        self._wakeup = wakeup or asyncio.Event()
         self._size_limit = size_limit
+        self._compare_every = compare_every
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -82,13 +84,12 @@ class Retention:
             await self._day_passed(delay)
 
     async def _day_passed(self, delay: float) -> None:
-        """After `delay` seconds, or with the first write a day of trusted time after this call."""
+        """After `delay` seconds, or when it is found that a day of trusted time has passed."""
         began = self._now()
         with suppress(TimeoutError):
             async with asyncio.timeout(delay):
                 while began is None or (self._now() or 0) - began < _DAY:
-                    self._wakeup.clear()
-                    await self._wakeup.wait()
+                    await asyncio.sleep(self._compare_every)
                     began = self._now() if began is None else began
 
     async def tidy(self) -> Tidied | None:

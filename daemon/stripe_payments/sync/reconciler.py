@@ -29,6 +29,7 @@ from stripe_payments.sync.stripe_objects import parse_objects
 
 if TYPE_CHECKING:
     from stripe_payments.clock import TrustedClock
+    from stripe_payments.entitlements import Entitlement
     from stripe_payments.identity import Identity, IdentityStore
     from stripe_payments.ledger import CheckoutState, Ledger, Transaction
 
@@ -91,8 +92,8 @@ class _Written:
 
 class Reconciler:
     """`state` is the projection as of the last commit, in memory, for every reader: none of them waits for
-    flash or network. `on_effects` is called after it was updated, so that a listener that reacts to an unlock
-    event by calling `has` gets the new state.
+    flash or network. `on_effects` is called with every feature after a commit that queued something, once
+    `state` is updated: a listener that reacts to an unlock event by calling `has` gets the new state.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Reconciler:
         clock: TrustedClock,
         settings: Callable[[], Settings],
         identity: IdentityStore,
-        on_effects: Callable[[], None],
+        on_effects: Callable[[Mapping[str, Entitlement]], None],
     ) -> None:
         self._ledger = ledger
         self._clock = clock
@@ -386,7 +387,7 @@ class Reconciler:
         if written.serial > self._written.serial:
             self._written = written
         if written.news:
-            self._on_effects()
+            self._on_effects(self.state.entitlements)
         return written
 
 

@@ -189,7 +189,7 @@ class Engine:
         def current() -> Settings:
             return box[0].settings if box else held
 
-        reconciler = Reconciler(ledger, stripe, clock, current, identity, lambda: effects.append(None))
+        reconciler = Reconciler(ledger, stripe, clock, current, identity, lambda _: effects.append(None))
         await reconciler.load()
         customers, prices = CustomerService(stripe, identity), PriceIds(stripe, current)
         return_urls = ReturnUrls(NoBus(), current)

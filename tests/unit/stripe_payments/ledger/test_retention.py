@@ -88,28 +88,31 @@ async def test_beyond_its_size_old_objects_are_archived_and_space_is_released(le
 async def test_a_day_of_trusted_time_is_enough_for_the_next_care(ledger: SQLiteLedger) -> None:
     """The clock of the event loop stands still while a device is suspended."""
     now: int | None = None
-    wakeup, tidied = asyncio.Event(), asyncio.Queue[int]()
+    tidied, compared = asyncio.Queue[int](), asyncio.Event()
 
     async def archive(unchanged_since: int) -> int:
         tidied.put_nowait(unchanged_since)
         return 0
 
-    running = asyncio.create_task(Retention(ledger, lambda: now, archive, wakeup=wakeup).run())
+    def trusted() -> int | None:
+        compared.set()
+        return now
 
-    async def written(at: int | None) -> None:
+    running = asyncio.create_task(Retention(ledger, trusted, archive, compare_every=0.001).run())
+
+    async def compared_at(at: int | None) -> None:
         nonlocal now
         now = at
-        wakeup.set()
-        while wakeup.is_set():
-            await asyncio.sleep(0)
+        for _ in range(3):
+            compared.clear()
+            await compared.wait()
 
     try:
         async with asyncio.timeout(10):
             for at in (None, NOW, NOW + DAY - 1):
-                await written(at)
+                await compared_at(at)
             assert tidied.empty()
             now = NOW + DAY
-            wakeup.set()
             assert await tidied.get() == NOW + DAY - 90 * DAY
     finally:
         running.cancel()
