@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from stripe_payments import __version__
-from stripe_payments.arguments import CheckedMethod
 from stripe_payments.backoff import Backoff
 from stripe_payments.bus_api import api
 from stripe_payments.bus_method import Dispatcher, Mode
@@ -35,7 +34,7 @@ from stripe_payments.shared_tasks import first_of
 from stripe_payments.single_instance import AlreadyRunningError, StateDirectory
 from stripe_payments.startup_gate import Parts, StartupGate
 from stripe_payments.supervisor import Supervisor
-from ubus_py import STRING, TABLE, Call, Client, Encodable, Object
+from ubus_py import STRING, TABLE, Call, Client, Encodable, Method, Object
 
 if TYPE_CHECKING:
     from stripe_payments.clock import TrustedClock
@@ -198,7 +197,9 @@ class App:
                 self._http_api = HttpApp(self.gate, self._bus)
             return await self._http_api.request(call)
 
-        return Object(HTTP_OBJECT, [CheckedMethod("request", request, _HTTP_REQUEST)], raw_text=True)
+        return Object(
+            HTTP_OBJECT, [Method("request", request, _HTTP_REQUEST, check_types=False)], raw_text=True
+        )
 
     def _connection_changed(self, connected: bool) -> None:
         if connected and self._unlocks is not None:

@@ -11,7 +11,6 @@ from typing import Final, NoReturn, overload
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Text, _
-from ubus_py import Method, Table
 
 LONGEST_TEXT: Final = 2048
 
@@ -87,19 +86,6 @@ class Arguments:
         if value not in (True, False, "1", "0", "true", "false"):
             _refuse(name, _NO_FLAG)
         return value in (True, "1", "true")
-
-
-class CheckedMethod(Method):
-    """A bus method whose handler validates its arguments: ubus_py would answer a wrong type with a bare
-    status, without the argument's name.
-    """
-
-    __slots__ = ()
-
-    def accept(self, args: Table) -> str | None:
-        for name in [name for name, value in args.items() if value is None]:
-            del args[name]
-        return None
 
 
 def _is_plain(point: int) -> bool:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Annotated, Final, Literal, TypeVar, get_args, get_origin
 
-from stripe_payments.arguments import Arguments, CheckedMethod
+from stripe_payments.arguments import Arguments
 from stripe_payments.diagnostics import Diagnostics
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import _, language
@@ -261,7 +261,8 @@ class Dispatcher:
         async def handle(call: Call) -> Reply:
             return await self._answer(method, call.args, on_bus=True)
 
-        return CheckedMethod(method.name, handle, method.signature)
+        # a wrong type is answered with the argument's name, by `Arguments`
+        return Method(method.name, handle, method.signature, check_types=False)
 
     async def _answer(self, method: BusMethod, given: Given, *, on_bus: bool) -> Reply:
         try:

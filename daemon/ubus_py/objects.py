@@ -42,7 +42,8 @@ class Call:
         self.method = method
         self.args = args
         """Every argument received, declared or not; ``ubus_rpc_session`` is among them when the call came
-        from a browser. A declared one has its declared type. A declared one sent as null is left out."""
+        from a browser. A declared one has its declared type, unless the method does not check types. A
+        declared one sent as null is left out."""
         self.user = user
         """The caller's user name, as ubusd has it from the socket."""
         self.group = group
@@ -62,28 +63,37 @@ class Method:
         :class:`StatusError` is an answer too, with or without data. Any other exception is logged, and the
         caller receives "Unknown error".
     :param args: the declared arguments. All are optional on the wire (a handler that needs one raises its
-        own error); one of a wrong type is answered "Invalid argument" before the handler; undeclared ones
-        pass.
+        own error); undeclared ones pass.
+    :param check_types: a declared argument of a wrong type is answered "Invalid argument" before the handler;
+        False: the handler receives it as it is.
     """
 
-    __slots__ = ("args", "handler", "name")
+    __slots__ = ("args", "check_types", "handler", "name")
 
-    def __init__(self, name: str, handler: Handler, args: Mapping[str, ArgType] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        handler: Handler,
+        args: Mapping[str, ArgType] | None = None,
+        *,
+        check_types: bool = True,
+    ) -> None:
         if not name or not callable(handler):
             raise UsageError("a method has a name and a handler")
         self.name = name
         self.handler = handler
+        self.check_types = check_types
         self.args: dict[str, ArgType] = {key: ArgType(kind) for key, kind in (args or {}).items()}
 
     def accept(self, args: Table) -> str | None:
-        """Check the declared arguments' types and drop nulls; return the name of the first wrong one."""
+        """Drop nulls, check the declared arguments' types; return the name of the first wrong one."""
         for name, kind in self.args.items():
             if name not in args:
                 continue
             value = args[name]
             if value is None:
                 del args[name]
-            elif not _FITS[kind](value):
+            elif self.check_types and not _FITS[kind](value):
                 return name
         return None
 

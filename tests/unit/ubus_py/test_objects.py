@@ -78,12 +78,16 @@ async def test_a_declared_argument_has_its_type(
         seen.append(call.args["x"])
 
     server, client = await connect(), await connect()
-    await server.publish(Object("demo", [Method("take", take, {"x": kind})]))
+    unchecked = Method("take_any", take, {"x": kind}, check_types=False)
+    await server.publish(Object("demo", [Method("take", take, {"x": kind}), unchecked]))
     await client.call("demo", "take", {"x": right})
     assert seen == [right]
     for value in wrong:
         assert await status_of(client.call("demo", "take", {"x": value})) == (Status.INVALID_ARGUMENT, None)
     assert seen == [right]
+    for value in wrong:
+        await client.call("demo", "take_any", {"x": value})
+    assert seen == [right, *wrong]
 
 
 async def test_who_calls(connect: Connect) -> None:
