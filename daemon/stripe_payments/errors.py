@@ -249,6 +249,13 @@ CODES: Final[Mapping[str, Code]] = {
         ),
         user_hint=_("What you own stays unlocked. The administrator can enable payments in Settings."),
     ),
+    "library_missing": Code(
+        Status.NOT_SUPPORTED,
+        503,
+        _("Stripe's Python library is not installed: this package is made for a seller's hub."),
+        hint=_("Install the package python3-stripe, which brings python3-requests, or set the option hub."),
+        user_hint=_("Ask the administrator to install the package python3-stripe."),
+    ),
     "stripe_unreachable": Code(
         Status.CONNECTION_FAILED,
         502,

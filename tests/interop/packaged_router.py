@@ -160,7 +160,7 @@ def _write_releases(folder: Path, write: Write) -> None:
         out, pypi = Path(scratch, "out"), Path(scratch, "pypi")
         out.mkdir()
         unpack(REPOSITORY / "build/download", pypi)
-        packages = run_makefiles(out, pypi)
+        packages = [package for package in run_makefiles(out, pypi) if not package.conflicts]
         for name in ("ours", "following"):
             (folder / name).mkdir()
         for package in packages:

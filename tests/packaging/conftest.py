@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.interop.packages import FROM_THE_FEEDS
 from tests.packaging.ipk_file import IpkFile
-from tools.ipk.__main__ import build
+from tools.ipk.__main__ import VARIANTS, build
 from tools.ipk.makefiles import REPOSITORY
 
 DOWNLOADS = REPOSITORY / "build/download"
@@ -44,13 +45,20 @@ def build_elsewhere(output: Path, *options: str) -> str:
 
 def content(folder: Path) -> dict[str, bytes]:
     """The files of a folder, by name."""
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
+    return {file.name: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 @pytest.fixture(scope="session")
 def packages(built: Path) -> dict[str, IpkFile]:
-    """The packages by name."""
-    return {file.name.split("_")[0]: IpkFile.read(file) for file in sorted(built.iterdir())}
+    """The packages by name, without the variant."""
+    return {file.name.split("_")[0]: IpkFile.read(file) for file in sorted(built.glob("*.ipk"))}
+
+
+@pytest.fixture(scope="session")
+def for_hub_mode(built: Path) -> IpkFile:
+    """The package that is installed in place of `stripe-payments` on a router in hub mode."""
+    (file,) = built.glob(f"{VARIANTS}/*.ipk")
+    return IpkFile.read(file)
 
 
 @pytest.fixture(scope="session")
@@ -60,3 +68,16 @@ def installed(packages: dict[str, IpkFile], tmp_path_factory: pytest.TempPathFac
     for package in packages.values():
         package.unpack(root)
     return root
+
+
+@pytest.fixture(scope="session")
+def feeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the Python packages of OpenWrt's feeds and nothing else."""
+    import requests
+
+    site_packages = Path(requests.__file__).parents[1]
+    folder = tmp_path_factory.mktemp("feeds")
+    for name in FROM_THE_FEEDS:
+        if (site_packages / name).exists():
+            (folder / name).symlink_to(site_packages / name)
+    return folder

@@ -66,7 +66,7 @@ def apks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     output = tmp_path_factory.mktemp("apk")
     sdk = Sdk.find(_sdk(tmp_path_factory.mktemp("sdk")))
     build(output, DOWNLOADS, TIME, sdk)
-    return {file.name: json.loads(file.read_text()) for file in output.iterdir()}
+    return {file.name: json.loads(file.read_text()) for file in output.rglob("*.apk")}
 
 
 @pytest.fixture
@@ -81,6 +81,7 @@ def test_every_package_is_built(apks: dict[str, dict[str, Any]]) -> None:
         "luci-i18n-stripe-payments-it-0.1.0-r1.apk",
         "python3-stripe-16.1.0-r1.apk",
         "stripe-payments-0.1.0-r1.apk",
+        "stripe-payments-hub-0.1.0-r1.apk",
     ]
 
 
@@ -102,6 +103,7 @@ def test_what_is_built_of_one_source_says_so(apks: dict[str, dict[str, Any]]) ->
         "luci-app-stripe-payments",
         "luci-app-stripe-payments",
         "python3-stripe",
+        "stripe-payments",
         "stripe-payments",
     ]
 

@@ -41,7 +41,7 @@ def built_apks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def apk_files(built_apks: Path) -> dict[str, ApkFile]:
     """The packages by name."""
-    files = [ApkFile.read(file) for file in built_apks.iterdir()]
+    files = [ApkFile.read(file) for file in built_apks.rglob("*.apk")]
     return {file.info["name"]: file for file in files}
 
 
@@ -133,7 +133,7 @@ def test_scripts_are_such_that_a_shell_reads(apk_files: dict[str, ApkFile], name
 
 
 def test_it_installs_what_the_packages_hold(apk: Apk, built_apks: Path, installed: Path) -> None:
-    apk.add(*built_apks.iterdir())
+    apk.add(*built_apks.glob("*.apk"))
     assert set(apk("info").split()) == set(DEPENDS) | {name for names in DEPENDS.values() for name in names}
     assert_holds(apk.root, installed)
     records = apk.root / RECORDS
@@ -144,6 +144,36 @@ def test_it_installs_what_the_packages_hold(apk: Apk, built_apks: Path, installe
     for line in (records / "stripe-payments.conffiles_static").read_text().splitlines():
         path, digest = line.split()
         assert sha256((apk.root / path.lstrip("/")).read_bytes()).hexdigest() == digest
+
+
+def _with_a_feed(tmp_path: Path, built_apks: Path) -> Apk:
+    """A router whose feed has our packages, too, the variant among them."""
+    feed = tmp_path / "feed"
+    files = write_empty_feed(feed, DEPENDS, partial(write_apk, sdk=real_sdk(tmp_path / "sdk")))
+    files += [Path(shutil.copy(file, feed)) for file in built_apks.rglob("*.apk")]
+    index = [str(find_apk()), "mkndx", "--allow-untrusted", "--output", "packages.adb"]
+    subprocess.run([*index, *files], cwd=feed, check=True, capture_output=True, timeout=60)
+    return Apk(tmp_path / "root", feed)
+
+
+def test_of_a_feed_the_package_with_the_library_is_preferred(tmp_path: Path, built_apks: Path) -> None:
+    """A router in direct mode keeps it through upgrades, although the variant provides the same."""
+    apk = _with_a_feed(tmp_path, built_apks)
+    apk.add("luci-app-stripe-payments")
+    for _ in range(2):
+        assert {"stripe-payments", "python3-stripe", "python3-requests"} <= set(apk("info").split())
+        assert "stripe-payments-hub" not in apk("info").split()
+        apk("upgrade", "--no-scripts", "--available")
+
+
+def test_hub_mode_needs_no_library_of_stripe_s(tmp_path: Path, built_apks: Path) -> None:
+    apk = _with_a_feed(tmp_path, built_apks)
+    apk.add("luci-app-stripe-payments", "stripe-payments-hub")
+    apk("upgrade", "--no-scripts", "--available")
+    apk.add("stripe-payments")  # it is there by that name
+    there = set(apk("info").split())
+    assert {"stripe-payments-hub", "luci-app-stripe-payments"} <= there
+    assert not {"stripe-payments", "python3-stripe", "python3-requests"} & there
 
 
 def test_it_says_what_is_missing(tmp_path: Path, built_apks: Path) -> None:
@@ -160,7 +190,7 @@ def test_an_image_is_put_together_with_user_and_service(
     rootfs = Path(os.environ.get("OPENWRT_STAGING", "/nowhere"), "rootfs")
     if not rootfs.exists():
         pytest.skip("OPENWRT_STAGING names no folder with rootfs")
-    apk.add(*built_apks.iterdir())
+    apk.add(*built_apks.glob("*.apk"))
     for source, target in (
         ("usr/lib/functions", "lib/functions"),
         ("usr/share/libubox", "usr/share/libubox"),

@@ -14,10 +14,11 @@ NAMES = ["luci-app-stripe-payments", "luci-i18n-stripe-payments-it", "python3-st
 
 
 def test_every_package_is_built(built: Path) -> None:
-    assert sorted(file.name for file in built.iterdir()) == [
+    assert sorted(file.name for file in built.rglob("*.ipk")) == [
         "luci-app-stripe-payments_0.1.0-r1_all.ipk",
         "luci-i18n-stripe-payments-it_0.1.0-r1_all.ipk",
         "python3-stripe_16.1.0-r1_all.ipk",
+        "stripe-payments-hub_0.1.0-r1_all.ipk",
         "stripe-payments_0.1.0-r1_all.ipk",
     ]
 
@@ -28,8 +29,8 @@ def test_building_again_gives_the_same_bytes(built: Path, tmp_path: Path) -> Non
     printed = build_elsewhere(tmp_path)
     assert content(tmp_path) == content(built)
     sizes = printed.splitlines()[1:]
-    assert [line.split()[-1].rsplit("/", 1)[-1] for line in sizes] == sorted(
-        file.name for file in built.iterdir()
+    assert sorted(line.split()[-1].rsplit("/", 1)[-1] for line in sizes) == sorted(
+        file.name for file in built.rglob("*.ipk")
     )
     assert all(int(line.split()[0]) > 0 and int(line.split()[2]) > 0 for line in sizes)
 
@@ -59,7 +60,7 @@ def test_archives_are_gnu_tar_of_root_by_number(packages: dict[str, IpkFile], na
 
 
 def test_gzip_headers_bear_no_time_and_no_name(built: Path) -> None:
-    for file in built.iterdir():
+    for file in built.rglob("*.ipk"):
         outer = file.read_bytes()
         streams = [outer]
         with tarfile.open(fileobj=io.BytesIO(gzip.decompress(outer))) as archive:

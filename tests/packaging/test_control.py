@@ -11,8 +11,9 @@ from tests.packaging.test_archives import NAMES
 DEPENDS = {
     "stripe-payments": {
         "libc",
-        *("python3-light", "python3-asyncio", "python3-logging", "python3-openssl", "python3-sqlite3"),
-        *("python3-urllib", "python3-uuid", "python3-jinja2", "python3-requests", "python3-stripe"),
+        *("python3-light", "python3-asyncio", "python3-codecs", "python3-logging", "python3-openssl"),
+        *("python3-sqlite3", "python3-urllib", "python3-uuid", "python3-jinja2"),
+        *("python3-requests", "python3-stripe"),
         *("rpcd", "rpcd-mod-ucode", "uhttpd", "uhttpd-mod-ucode"),
         *("ucode", "ucode-mod-fs", "ucode-mod-socket", "ucode-mod-ubus", "ucode-mod-uci", "jsonfilter"),
     },

@@ -84,6 +84,21 @@ def test_it_installs_what_the_packages_hold(
     assert os.access(scripts / "luci-app-stripe-payments.postinst-pkg", os.X_OK)
 
 
+def test_hub_mode_needs_no_library_of_stripe_s(opkg: Opkg, built: Path) -> None:
+    """Its package takes the place of the other, never beside it."""
+    (app,) = built.glob("luci-app-stripe-payments_*.ipk")
+    (for_hub_mode,) = built.glob("variants/stripe-payments-hub_*.ipk")
+    opkg("install", for_hub_mode, app)
+    listed = opkg("list-installed")
+    assert "luci-app-stripe-payments" in listed
+    assert "python3-stripe" not in listed
+    (other,) = built.glob("stripe-payments_*.ipk")
+    (library,) = built.glob("python3-stripe_*.ipk")
+    opkg("install", library)
+    with pytest.raises(AssertionError, match="already provided by package"):
+        opkg("install", other)
+
+
 def test_it_says_what_is_missing(tmp_path: Path, built: Path) -> None:
     bare = Opkg(tmp_path / "root")
     (file,) = built.glob("stripe-payments_*.ipk")

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from tools.ipk.apk import Sdk, write_apk
 from tools.ipk.makefiles import REPOSITORY, run_makefiles
 from tools.ipk.opkg import write_ipk
-from tools.ipk.package import PackageError
+from tools.ipk.package import Package, PackageError
 from tools.ipk.stripe_release import unpack
+
+VARIANTS: Final = "variants"
 
 
 def main() -> int:
@@ -36,25 +39,26 @@ def _kib(size: int) -> str:
 
 
 def build(output: Path, downloads: Path, mtime: int, sdk: Sdk | None = None) -> list[tuple[Path, int]]:
-    """Builds all packages into `output`, whose older packages go; `mtime`: the time of every file in them.
+    """Builds all packages into `output`, whose older packages go; `mtime`: the time of every file in them. A
+    package that another one conflicts with is in its folder `VARIANTS`: the files of `output` itself can be
+    installed together.
 
     Returns each package's file with the size in bytes of what it installs.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    for old in (*output.glob("*.ipk"), *output.glob("*.apk")):
+    (output / VARIANTS).mkdir(parents=True, exist_ok=True)
+    for old in (*output.rglob("*.ipk"), *output.rglob("*.apk")):
         old.unlink()
+
+    def write(package: Package) -> Path:
+        folder = output / VARIANTS if package.conflicts else output
+        return write_apk(package, folder, mtime, sdk) if sdk else write_ipk(package, folder, mtime)
+
     with tempfile.TemporaryDirectory(prefix="ipk-") as scratch:
         out, pypi = Path(scratch) / "out", Path(scratch) / "pypi"
         out.mkdir()
         unpack(downloads, pypi)
         packages = run_makefiles(out, pypi)
-        return [
-            (
-                write_apk(package, output, mtime, sdk) if sdk else write_ipk(package, output, mtime),
-                package.installed_size(),
-            )
-            for package in packages
-        ]
+        return [(write(package), package.installed_size()) for package in packages]
 
 
 def source_date_epoch() -> int:

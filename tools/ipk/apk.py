@@ -70,7 +70,8 @@ def write_apk(package: Package, folder: Path, mtime: int, sdk: Sdk) -> Path:
 def mkpkg_arguments(package: Package, files: Path, scripts: Path, output: Path) -> list[str]:
     """The arguments of `apk` that make `output` of what lies in `files` and `scripts`.
 
-    Every package provides NAME-any: so do its variants, and others depend on that name, whichever it is.
+    Every package provides NAME-any. What a variant stands in for it provides with its version: then apk
+    installs only one of both.
     """
     info = {
         "name": package.name,
@@ -81,7 +82,10 @@ def mkpkg_arguments(package: Package, files: Path, scripts: Path, output: Path) 
         "origin": package.source,
         "url": package.url,
         "maintainer": package.maintainer,
-        "provides": f"{package.name}-any",
+        "provides": " ".join(
+            [f"{package.name}-any", *(f"{name}={package.version}" for name in package.provides)]
+        ),
+        "provider-priority": "100" if package.preferred else "",
         "depends": " ".join(package.depends),
     }
     arguments = ["mkpkg"]

@@ -66,6 +66,8 @@ def control_file(package: Package, installed_size: int) -> str:
         "Package": package.name,
         "Version": package.version,
         "Depends": ", ".join(package.depends),
+        "Conflicts": ", ".join(package.conflicts),
+        "Provides": ", ".join(package.provides),
         "License": package.license,
         "Section": package.section,
         "Require-User": package.user,

@@ -38,6 +38,12 @@ class Package:
     scripts: dict[str, str]
     """Of `SCRIPTS`, those that the Makefile has."""
     root: Path
+    provides: tuple[str, ...] = ()
+    """Other packages that this one stands in for."""
+    conflicts: tuple[str, ...] = ()
+    """Packages that cannot be installed beside this one."""
+    preferred: bool = False
+    """Among those that provide the same."""
 
     @classmethod
     def read(cls, folder: Path) -> Package:
@@ -60,6 +66,9 @@ class Package:
             url=field("URL"),
             user=field("USERID"),
             depends=_dependencies(folder.name, field("DEPENDS")),
+            provides=tuple(field("PROVIDES").split()),
+            conflicts=tuple(field("CONFLICTS").split()),
+            preferred=field("DEFAULT_VARIANT") == "1",
             conffiles=tuple(field("conffiles").split()),
             scripts={name: field(name) + "\n" for name in SCRIPTS if field(name)},
             root=folder / "root",

@@ -431,7 +431,7 @@ class StripeAPI:
         reason = str(failure.details.get("reason", ""))
         if failure.code in ("stripe_key_invalid", "stripe_key_permission"):
             self._record("unauthorized", failure.code)
-        elif failure.code == "stripe_unreachable" or failure.details.get("transient"):
+        elif failure.code in ("stripe_unreachable", "library_missing") or failure.details.get("transient"):
             self._record("unreachable", reason[:_LONGEST_DETAIL])
         else:
             self._record("ok")  # Stripe answers and refused this one call
@@ -460,10 +460,13 @@ def _of_router(router_id: str, customers: Sequence[dict[str, Any]]) -> Sequence[
 
 
 def _sdk() -> Any:
+    """Raises PaymentError ``library_missing`` on an image that is made for hub mode."""
     # With STRIPE_LOG the SDK prints requests and responses to stderr: a new webhook's secret among them.
     os.environ.pop("STRIPE_LOG", None)
-    import stripe
-
+    try:
+        import stripe
+    except ModuleNotFoundError as error:
+        raise PaymentError("library_missing") from error
     return stripe
 
 

@@ -60,6 +60,7 @@ CONTRACT = {
     "code_refused",
     "code_used",
     "foreign_page",
+    "library_missing",
 }
 
 
