@@ -377,6 +377,20 @@ async def test_an_answer_that_is_lost_makes_nothing_twice(new_router: World) -> 
     assert len(objects(new_router, "price")) == len(ALIASES)
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_failure_that_stripe_stored_does_not_keep_a_product_from_being_made(
+    new_router: World, when: str
+) -> None:
+    new_router.stripe.set_faults(
+        method="POST", path="/v1/products", status=500, stored=True, when=when, count=1
+    )
+    with pytest.raises(StatusError):
+        await provision(new_router)
+    assert set((await provision(new_router))["created"]["prices"]) == ALIASES
+    assert len(objects(new_router, "product")) == 3
+    assert len(objects(new_router, "price")) == len(ALIASES)
+
+
 async def test_what_could_not_be_stored_is_stored_by_the_next_run(new_router: World) -> None:
     await new_router.router.stop()
     with pytest.raises(StatusError) as refused:

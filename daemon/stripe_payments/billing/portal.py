@@ -110,9 +110,7 @@ class PortalService:
                 if (found.get("metadata") or {}).get(MARK) == VERSION:
                     return await self._record(str(found["id"]))
             made = await self._stripe.create(
-                "billing_portal.configuration",
-                CONFIGURATION,
-                f"portal-configuration-{VERSION}-{self._identity.load().router_id}",
+                "billing_portal.configuration", CONFIGURATION, f"portal-configuration-{uuid.uuid4().hex}"
             )
         except PaymentError as error:
             if error.code != "stripe_key_permission":

@@ -29,7 +29,7 @@ from stripe_payments.setup.catalog_at_stripe import (
     read_prices,
     wanted_products,
 )
-from stripe_payments.stripe_api import StripeAPI, is_missing
+from stripe_payments.stripe_api import StripeAPI, is_missing, is_replayed
 from ubus_py import CallTimeout, Client, ConnectionLost, ProtocolError, Status, StatusError
 
 if TYPE_CHECKING:
@@ -320,7 +320,17 @@ class _Products:
         if wanted.description:
             params["description"] = wanted.description
         digest = hashlib.sha256(json.dumps([params, instead_of], sort_keys=True).encode()).hexdigest()
-        made = await self._stripe.create("product", params, f"product-{digest[:40]}")
+        key = f"product-{digest[:40]}"
+        try:
+            made: Raw = await self._stripe.create("product", params, key)
+        except PaymentError as error:
+            if not is_replayed(error):
+                raise
+            # for a day this key would fail; the request that failed may have created the product all the same
+            created = (await self._read_items()).get(wanted.name)
+            if created is not None:
+                return created
+            made = await self._stripe.create("product", params, f"{key}-{uuid.uuid4().hex}")
         _log.info("product created", product=wanted.name, id=made["id"])
         return str(made["id"])
 
