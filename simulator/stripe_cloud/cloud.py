@@ -16,6 +16,7 @@ from . import cards, checkout, disputes, portal, refunds, timeline
 from .account import Account
 from .api import StripeApi
 from .api_errors import Json, invalid, resource_missing
+from .billing import invoicing
 from .clock import Clock
 from .faults import Faults
 from .webhooks import WebhookSender
@@ -227,6 +228,10 @@ class StripeCloud:
         if chosen is None:
             raise invalid("Only test cards can be used here.", param="card")
         return portal.change_payment_method(self.account, self.account.get("customer", customer_id), chosen)
+
+    def without_intents(self, invoice_id: str) -> None:
+        """An invoice's payments become those of an invoice before March 2019: charges without an intent."""
+        invoicing.without_intents(self.account, self.account.get("invoice", invoice_id))
 
     # -- looking inside ----------------------------------------------------------------------------
 

@@ -266,6 +266,18 @@ ROUTES: list[Route] = [
     ),
     Route(
         "POST",
+        "/v1/payment_records/report_payment",
+        p.PaymentRecordReportPaymentParams,
+        payments.report_payment,
+        "payment_records",
+    ),
+    *_resource(
+        "/v1/payment_records",
+        "payment_records",
+        retrieve=(p.PaymentRecordRetrieveParams, stored.retrieve("payment_record")),
+    ),
+    Route(
+        "POST",
         "/v1/billing_portal/sessions",
         portal_params.SessionCreateParams,
         portal.create_session,

@@ -158,7 +158,7 @@ SIMULATED: dict[str, str] = {
     "GET /v1/invoices": f"collection_method customer due_date status subscription {_LIST}",
     "GET /v1/invoices/{}": "",
     "POST /v1/invoices/{}": "auto_advance description footer metadata",
-    "POST /v1/invoices/{}/attach_payment": "payment_intent",
+    "POST /v1/invoices/{}/attach_payment": "payment_intent payment_record",
     "POST /v1/invoices/{}/pay": "off_session paid_out_of_band payment_method",
     "POST /v1/invoices/{}/finalize": "",
     "POST /v1/invoices/{}/void": "",
@@ -169,8 +169,15 @@ SIMULATED: dict[str, str] = {
     ),
     "GET /v1/credit_notes": f"customer invoice {_LIST}",
     "GET /v1/credit_notes/{}": "",
-    "GET /v1/invoice_payments": f"invoice payment[payment_intent type=payment_intent] status {_LIST}",
+    "GET /v1/invoice_payments": (f"invoice payment[payment_intent payment_record type] status {_LIST}"),
     "GET /v1/invoice_payments/{}": "",
+    "POST /v1/payment_records/report_payment": (
+        "amount_requested[currency value] customer_details[customer] customer_presence description "
+        "guaranteed[guaranteed_at] initiated_at metadata outcome=guaranteed "
+        "payment_method_details[custom[display_name] type=custom] "
+        "processor_details[custom[payment_reference] type=custom]"
+    ),
+    "GET /v1/payment_records/{}": "",
     "POST /v1/billing_portal/sessions": (
         "configuration customer flow_data[after_completion subscription_cancel[subscription] "
         "subscription_pause type=payment_method_update|subscription_cancel|subscription_pause] locale "

@@ -265,26 +265,48 @@ def default_payment(account: Account, invoice: Json) -> Json | None:
 
 def intent_of(account: Account, invoice: Json) -> Json | None:
     payment = default_payment(account, invoice)
-    return account.find(payment["payment"]["payment_intent"]) if payment else None
+    return account.find(payment["payment"].get("payment_intent")) if payment else None
 
 
-def attach_payment(account: Account, invoice: Json, intent: Json) -> None:
-    """Credit a payment intent that succeeded to an invoice; the default payment keeps what remains.
+def attach_payment(account: Account, invoice: Json, paid_by: Json) -> None:
+    """Credit a payment intent that succeeded, or a payment record, to an invoice; the default payment keeps
+    what remains.
 
     https://docs.stripe.com/api/invoices/attach_payment
     """
     if invoice["status"] != "open":
         raise invalid(f"This invoice is {invoice['status']}, not open.")
-    if intent["status"] != "succeeded" or intent["amount"] > invoice["amount_remaining"]:
+    kind = paid_by["object"]
+    arrived = (
+        paid_by["amount_received"] if kind == "payment_intent" else paid_by["amount_guaranteed"]["value"]
+    )
+    if not 0 < arrived <= invoice["amount_remaining"]:
         raise not_simulated("attaching a payment that has not succeeded, or of more than remains")
-    payment = objects.invoice_payment(account, invoice, intent["id"])
-    payment.update(is_default=False, amount_requested=intent["amount"])
+    payment = objects.invoice_payment(account, invoice, paid_by["id"], kind)
+    payment.update(is_default=False, amount_requested=arrived)
     account.add(payment)
-    _paid(account, payment, intent["amount"])
+    _paid(account, payment, arrived)
     with account.changing(invoice, None):
-        invoice["amount_paid"] += intent["amount"]
-        invoice["amount_remaining"] -= intent["amount"]
+        invoice["amount_paid"] += arrived
+        invoice["amount_remaining"] -= arrived
     _lower_default(account, invoice)
+
+
+def without_intents(account: Account, invoice: Json) -> None:
+    """As an invoice that was final before 15 March 2019: the charges that paid it have no payment intent.
+
+    https://docs.stripe.com/api/invoice-payment/object
+    """
+    for payment in account.newest_first("invoice_payment"):
+        if payment["invoice"] != invoice["id"]:
+            continue
+        intent = account.get("payment_intent", payment["payment"]["payment_intent"])
+        charge = account.get("charge", intent["latest_charge"])
+        with account.changing(charge, None):
+            charge["payment_intent"] = None
+        with account.changing(payment, None):
+            payment["payment"] = {"charge": charge["id"], "type": "charge"}
+        account.remove(intent)
 
 
 def reduce(account: Account, invoice: Json, amount: int) -> None:

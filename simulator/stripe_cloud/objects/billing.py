@@ -267,7 +267,10 @@ def invoice(account: Account, sub: Json, customer: Json, lines: list[Json], *, r
     }
 
 
-def invoice_payment(account: Account, invoice_object: Json, intent_id: str) -> Json:
+def invoice_payment(
+    account: Account, invoice_object: Json, paid_by: str, kind: str = "payment_intent"
+) -> Json:
+    """`kind`: of the object whose id is `paid_by`; payment_intent, charge or payment_record."""
     return {
         "id": account.new_id("inpay_1"),
         "object": "invoice_payment",
@@ -278,7 +281,7 @@ def invoice_payment(account: Account, invoice_object: Json, intent_id: str) -> J
         "invoice": invoice_object["id"],
         "is_default": True,
         "livemode": account.livemode,
-        "payment": {"payment_intent": intent_id, "type": "payment_intent"},
+        "payment": {kind: paid_by, "type": kind},
         "status": "open",
         "status_transitions": {"canceled_at": None, "paid_at": None},
     }

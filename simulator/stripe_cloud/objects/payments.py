@@ -1,4 +1,4 @@
-"""Payment intents, charges, balance transactions, refunds, disputes, setup intents."""
+"""Payment intents, charges, payment records, balance transactions, refunds, disputes, setup intents."""
 
 from __future__ import annotations
 
@@ -110,6 +110,40 @@ def setup_intent(account: Account, *, customer: str | None, metadata: Json) -> J
         "single_use_mandate": None,
         "status": "requires_payment_method",
         "usage": "off_session",
+    }
+
+
+def payment_record(account: Account, params: Json) -> Json:
+    """A payment that did not go through Stripe, as its seller reported it."""
+    amounts = dict.fromkeys(("authorized", "canceled", "failed", "guaranteed", "refunded"), 0)
+    amounts["guaranteed"] = params["amount_requested"]["value"]
+    currency = params["amount_requested"]["currency"]
+    reported = params["payment_method_details"].get("custom", {}).get("display_name", "Cash")
+    reference = params.get("processor_details", {}).get("custom", {}).get("payment_reference")
+    customer = params.get("customer_details", {}).get("customer")
+    return {
+        "id": account.new_id("pr"),
+        "object": "payment_record",
+        "amount": params["amount_requested"],
+        **{f"amount_{name}": {"currency": currency, "value": value} for name, value in amounts.items()},
+        "amount_requested": params["amount_requested"],
+        "application": None,
+        "created": account.now(),
+        "customer_details": {"customer": customer, "email": None, "name": None, "phone": None},
+        "customer_presence": params.get("customer_presence"),
+        "description": params.get("description"),
+        "latest_payment_attempt_record": None,
+        "livemode": account.livemode,
+        "metadata": params.get("metadata") or {},
+        "payment_method_details": {
+            "billing_details": None,
+            "custom": {"display_name": reported, "type": None},
+            "payment_method": None,
+            "type": "custom",
+        },
+        "processor_details": {"custom": {"payment_reference": reference}, "type": "custom"},
+        "reported_by": "self",
+        "shipping_details": None,
     }
 
 

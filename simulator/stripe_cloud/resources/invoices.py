@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..account import Account, merge_metadata
-from ..api_errors import Json, invalid, not_simulated
+from ..api_errors import Json, invalid
 from ..billing import collection, invoicing, subscriptions
 from ..rendering import included, list_of, page, within
 from .stored import matching
@@ -49,10 +49,10 @@ def pay_invoice(account: Account, params: Json, invoice_id: str) -> Json:
 
 def attach_payment(account: Account, params: Json, invoice_id: str) -> Json:
     invoice = account.get("invoice", invoice_id)
-    if "payment_intent" not in params:
-        raise not_simulated("attaching a payment record")
-    intent = account.get("payment_intent", params["payment_intent"], param="payment_intent")
-    invoicing.attach_payment(account, invoice, intent)
+    if ("payment_intent" in params) == ("payment_record" in params):
+        raise invalid("Exactly one of payment_intent and payment_record must be provided.")
+    kind = "payment_intent" if "payment_intent" in params else "payment_record"
+    invoicing.attach_payment(account, invoice, account.get(kind, params[kind], param=kind))
     if invoice["status"] == "paid":
         sub = account.get("subscription", invoice["parent"]["subscription_details"]["subscription"])
         collection.recovered(account, invoice, sub)
@@ -95,11 +95,11 @@ def list_lines(account: Account, params: Json, invoice_id: str) -> Json:
 
 
 def list_invoice_payments(account: Account, params: Json) -> Json:
-    wanted = params.get("payment", {}).get("payment_intent")
+    wanted = params.get("payment", {})
     rows = [
         row
         for row in matching(account, "invoice_payment", params, "invoice", "status")
-        if wanted in {None, row["payment"]["payment_intent"]}
+        if all(row["payment"].get(name) == value for name, value in wanted.items())
     ]
     return page(account, rows, params, "/v1/invoice_payments")
 

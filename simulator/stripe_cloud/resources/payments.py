@@ -1,4 +1,6 @@
-"""/v1/payment_intents, /v1/charges, /v1/refunds, /v1/disputes, /v1/balance_transactions, /v1/setup_intents"""
+"""/v1/payment_intents, /v1/charges, /v1/refunds, /v1/disputes, /v1/balance_transactions, /v1/setup_intents,
+/v1/payment_records
+"""
 
 from __future__ import annotations
 
@@ -57,6 +59,13 @@ def update_refund(account: Account, params: Json, refund_id: str) -> Json:
 def close_dispute(account: Account, params: Json, dispute_id: str) -> Json:
     """The seller accepts the loss."""
     return disputes.close_dispute(account, account.get("dispute", dispute_id), "lost")
+
+
+def report_payment(account: Account, params: Json) -> Json:
+    """A payment that was made somewhere else, and has arrived."""
+    if params.get("outcome") != "guaranteed":
+        raise not_simulated("a payment record whose payment has not arrived")
+    return account.add(objects.payment_record(account, params))
 
 
 @included("charge", "refunds")

@@ -15,6 +15,18 @@ from .conftest import Shop
 DAY = 86_400
 
 
+def reported_payment(amount: int, currency: str) -> Any:
+    """The parameters that report a bank transfer to Stripe."""
+    return {
+        "amount_requested": {"value": amount, "currency": currency},
+        "initiated_at": 1_760_000_000,
+        "outcome": "guaranteed",
+        "guaranteed": {"guaranteed_at": 1_760_000_000},
+        "payment_method_details": {"type": "custom", "custom": {"display_name": "Bank transfer"}},
+        "processor_details": {"type": "custom", "custom": {"payment_reference": "17/2026"}},
+    }
+
+
 async def test_every_endpoint_returns_what_the_sdk_declares(shop: Shop) -> None:
     """The fixture has `validate_answers` on: any difference would be a 500 and fail here."""
     v1 = shop.client.v1
@@ -219,6 +231,10 @@ async def test_every_endpoint_returns_what_the_sdk_declares(shop: Shop) -> None:
         },
     )
     await call(v1.invoices.attach_payment, str(late.id), {"payment_intent": part.id})
+    record = await call(v1.payment_records.report_payment, reported_payment(50, late.currency))
+    await call(v1.invoices.attach_payment, str(late.id), {"payment_record": record.id})
+    await call(v1.invoices.retrieve, str(late.id), {"expand": ["payments.data.payment.payment_record"]})
+    await call(v1.payment_records.retrieve, record.id)
     await call(v1.invoices.void_invoice, str(late.id))
     await call(v1.subscriptions.cancel, sub.id, {"prorate": True, "invoice_now": True})
 
