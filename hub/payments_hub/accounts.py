@@ -28,7 +28,7 @@ from stripe_payments.settings import Settings
 from stripe_payments.stripe_api import StripeAPI
 from stripe_payments.sync import Poller, Reconciler
 from stripe_payments.sync.fetch import Unit, units_owned_by
-from stripe_payments.sync.stripe_objects import metadata, reference, subscription_details
+from stripe_payments.sync.raw_fields import metadata, reference, subscription_details
 from ubus_py import ConnectionLost, Table
 
 __all__ = ["Account", "Accounts"]

@@ -27,7 +27,7 @@ from stripe_payments.stripe_api import StripeAPI, is_missing
 from stripe_payments.stripe_api.validation import SHAPES
 from stripe_payments.stripe_api.webhook_delivery import Hint
 from stripe_payments.sync.fetch import stored_form, units_of
-from stripe_payments.sync.stripe_objects import metadata, reference
+from stripe_payments.sync.raw_fields import metadata, reference
 
 __all__ = ["WALK_LOOK_S", "Walk"]
 

@@ -10,12 +10,8 @@ from stripe_payments.entitlements import ManualGrant
 from stripe_payments.stripe_api.resources import RESOURCES, object_kind
 from stripe_payments.sync.fetch import stored_form, units_of
 from stripe_payments.sync.projection import State, project
-from stripe_payments.sync.stripe_objects import (
-    StripeObjects,
-    parse_objects,
-    reference,
-    subscription_details,
-)
+from stripe_payments.sync.raw_fields import reference, subscription_details
+from stripe_payments.sync.stripe_objects import StripeObjects, parse_objects
 from tests.histories.life import Life
 from tests.histories.reference import Decision
 

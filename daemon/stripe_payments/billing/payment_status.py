@@ -216,8 +216,10 @@ class PaymentStatusService:
 def _invoice(state: State, payment_id: str, kind: str) -> Invoice | None:
     """The invoice that a payment intent or charge paid, or tried to pay."""
     charge = state.parsed.charges.get(payment_id) if kind == "charge" else None
-    intent = charge.payment_intent if charge is not None else payment_id
-    return next((one for one in state.parsed.invoices.values() if intent in one.payment_intents), None)
+    payment = (charge.payment_intent if charge is not None else None) or payment_id
+    return next(
+        (one for one in state.parsed.invoices.values() if payment in one.payment_intents + one.paid_by), None
+    )
 
 
 def _presentment(state: State, paid: Payment) -> dict[str, Any] | None:

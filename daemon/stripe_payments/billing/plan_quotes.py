@@ -14,7 +14,8 @@ from stripe_payments.billing.upcoming import is_proration, payable, price_of_lin
 from stripe_payments.entitlements import Subscription, period_end_of
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.settings import Price
-from stripe_payments.sync.stripe_objects import expanded, integer, parse_subscription, reference
+from stripe_payments.sync.raw_fields import expanded, integer, reference
+from stripe_payments.sync.stripe_objects import parse_subscription
 
 if TYPE_CHECKING:
     from stripe_payments.clock import TrustedClock

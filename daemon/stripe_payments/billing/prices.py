@@ -11,7 +11,7 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
 from stripe_payments.settings import Price, Settings
 from stripe_payments.stripe_api import MAX_LOOKUP_KEYS, StripeAPI, is_missing
-from stripe_payments.sync.stripe_objects import expanded, integer
+from stripe_payments.sync.raw_fields import expanded, integer
 
 Raw = Mapping[str, Any]
 

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import Text, _
@@ -16,8 +16,9 @@ from stripe_payments.log import Log
 from stripe_payments.shared_tasks import SharedTasks
 from stripe_payments.stripe_api import IDEMPOTENCY_KEY_TTL, StripeAPI, is_replayed, is_transient, object_kind
 from stripe_payments.sync.fetch import stored_form, units_of
-from stripe_payments.sync.payment_facts import Payment, money_back, payments
-from stripe_payments.sync.stripe_objects import expanded, metadata, parse_objects, reference
+from stripe_payments.sync.payment_facts import Payment, money_back
+from stripe_payments.sync.raw_fields import expanded, integer, metadata, reference
+from stripe_payments.sync.stripe_objects import parse_objects
 
 if TYPE_CHECKING:
     from stripe_payments.ledger import Ledger, Transaction
@@ -37,6 +38,9 @@ _WHY: Final = {
     "no_payment_required": _("there was no charge"),
 }
 _CREDITED: Final = _("what is left of it became customer credit when the plan was changed")
+_NOTED: Final = _("what is left of it was given back by a credit note")
+_ELSEWHERE: Final = _("it was paid outside of Stripe, and is refunded there")
+_REST_ELSEWHERE: Final = _("the rest of it was paid outside of Stripe, and is refunded there")
 _NOT_PAID: Final = _("it is not paid")
 _UNKNOWN_REASON: Final = _("it must be one of duplicate, fraudulent, requested_by_customer")
 _AMOUNT: Final = _("it must be a positive integer, in the currency's smallest unit")
@@ -57,7 +61,7 @@ class RefundService:
         payment_id, amount, currency, status, reason, credited}.
 
         An invoice is refunded across its payments; the answer then has the id of the last refund and the sum
-        of all, and `credited`: what a change of plan turned into customer credit, which is left out.
+        of all, and `credited`: what a change of plan or a credit note gave back, which is left out.
 
         Callers that request the same refund while it is in progress get that one: a double click refunds
         once. Raises invalid_argument, payment_not_found, not_refundable, amount_too_large, Stripe's errors.
@@ -108,8 +112,8 @@ class RefundService:
                 raise
         await self._ledger.write(lambda tx: tx.meta.delete(entry))
         for step, refund in zip(steps, refunds, strict=True):
-            _log.info("refunded", payment=step.intent, refund=refund["id"], amount=refund.get("amount"))
-            await self._sync(step.intent)
+            _log.info("refunded", payment=step.payment, refund=refund["id"], amount=refund.get("amount"))
+            await self._sync(step.payment)
         last = refunds[-1]
         return {
             "id": last["id"],
@@ -142,9 +146,9 @@ class RefundService:
 
     async def _create(self, step: _Step, reason: str | None) -> dict[str, Any]:
         params: RefundCreateParams = {
-            "payment_intent": step.intent,
-            "metadata": {"router_id": self._reconciler.identity.router_id, _REQUEST: step.key},
+            "metadata": {"router_id": self._reconciler.identity.router_id, _REQUEST: step.key}
         }
+        params[step.named] = step.payment
         if step.amount is not None:
             params["amount"] = step.amount
         if reason:
@@ -153,7 +157,7 @@ class RefundService:
 
     async def _made(self, step: _Step) -> dict[str, Any] | None:
         """The refund that a request with the step's key has made, by its metadata."""
-        page = await self._stripe.list("refund", {"payment_intent": step.intent, "limit": 100})
+        page = await self._stripe.list("refund", {step.named: step.payment, "limit": 100})
         return next((one for one in page.data if metadata(one).get(_REQUEST) == step.key), None)
 
     async def _payment(self, payment_id: str) -> _Refundable:
@@ -185,59 +189,90 @@ class RefundService:
         return _Refundable(paid.payment_intent, {paid.payment_intent: left} if left else {}, _why(paid))
 
     async def _invoice(self, invoice_id: str, only: str | None = None) -> _Refundable:
-        """All payments of an invoice, or one of them, without what a later change of plan turned into
-        customer credit: that was given back already.
+        """All payments of an invoice, or one of them, without what was given back already: by a later change
+        of plan, which turned it into customer credit, or by a credit note.
         """
         left: dict[str, int] = {}
         why = _NOT_PAID
         state = self._reconciler.state
         invoice = state.parsed.invoices.get(invoice_id)
-        for intent_id in invoice.paid_by if invoice is not None else ():
-            paid = await self._payment_of_invoice(intent_id)
-            if paid is not None:
-                left[intent_id], why = _left(paid), _why(paid)
-        credited = unassigned = min(state.credited_since(invoice_id), sum(left.values()))
-        for intent_id in reversed(left):
-            taken = min(left[intent_id], unassigned)
-            left[intent_id] -= taken
+        for paid_by in invoice.paid_by if invoice is not None else ():
+            left[paid_by], why = await self._part(paid_by)
+        noted = await self._noted(invoice_id)
+        credited = unassigned = min(noted + state.credited_since(invoice_id), sum(left.values()))
+        for paid_by in reversed(left):
+            taken = min(left[paid_by], unassigned)
+            left[paid_by] -= taken
             unassigned -= taken
-            why = _CREDITED if taken else why
+            if taken:
+                why = _NOTED if noted else _CREDITED
+        if invoice is not None and invoice.paid_elsewhere and not credited:
+            why = _REST_ELSEWHERE if left else _ELSEWHERE
         wanted = {name: amount for name, amount in left.items() if amount and only in (None, name)}
         return _Refundable(only or invoice_id, wanted, why, credited)
 
-    async def _payment_of_invoice(self, intent_id: str) -> Payment | None:
-        intent = await self._stripe.retrieve(intent_id)
-        if intent is None:
-            return None
-        disputes = []
-        if (expanded(intent.get("latest_charge")) or {}).get("disputed"):
-            disputes = (await self._stripe.list("dispute", {"payment_intent": intent_id, "limit": 10})).data
-        stored = stored_form(units_of(intent, 0.0, disputes))
-        objects = parse_objects({str(one["id"]): one for one in stored})
-        return payments(objects, money_back(objects))[intent_id]
+    async def _noted(self, invoice_id: str) -> int:
+        """What credit notes on a paid invoice gave back as customer credit, or outside of Stripe; minor
+        units. https://docs.stripe.com/api/credit_notes/object
+        """
+        state = self._reconciler.state
+        total = integer(state.objects.get(invoice_id, {}).get("post_payment_credit_notes_amount")) or 0
+        if not total:
+            return 0
+        try:
+            notes = (await self._stripe.list("credit_note", {"invoice": invoice_id, "limit": 100})).data
+        except PaymentError as error:
+            if error.code != "stripe_key_permission":
+                raise
+            # which of them were refunds is not known: as many as there are refunds
+            return max(0, total - state.invoices[invoice_id].refunded)
+        issued = [note for note in notes if note.get("status") == "issued"]
+        refunds = [refund for note in issued for refund in note.get("refunds") or ()]
+        given_back = sum(integer(note.get("post_payment_amount")) or 0 for note in issued)
+        return given_back - sum(integer(refund.get("amount_refunded")) or 0 for refund in refunds)
 
-    async def _sync(self, intent: str) -> None:
+    async def _part(self, paid_by: str) -> tuple[int, Text]:
+        """(what is left of one payment of an invoice in minor units, why nothing is)."""
+        payment = await self._stripe.retrieve(paid_by) or {}
+        charge = payment if object_kind(paid_by) == "charge" else expanded(payment.get("latest_charge"))
+        if not charge:
+            return 0, _NOT_PAID
+        disputes = []
+        if charge.get("disputed"):
+            disputes = (await self._stripe.list("dispute", {"charge": str(charge["id"]), "limit": 10})).data
+        stored = stored_form(units_of(charge, 0.0, disputes))
+        back = money_back(parse_objects({str(one["id"]): one for one in stored}))[str(charge["id"])]
+        if back.dispute in ("open", "lost") and not back.inquiry:
+            return 0, _WHY["disputed"]
+        return back.captured - back.refunded, _WHY["refunded"]
+
+    async def _sync(self, payment: str) -> None:
         """Apply the effect now; if Stripe is unreachable at this moment, the poller will."""
         try:
-            await self._reconciler.sync(intent, "refund")
+            await self._reconciler.sync(payment, "refund")
         except PaymentError as error:
             _log.warning("refund not synced, left to the poller", error=error.code)
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One refund of one payment intent; `amount` None: all that is left of it."""
+    """One refund of one payment intent, or of a charge that has none; `amount` None: all that is left."""
 
-    intent: str
+    payment: str
     amount: int | None
     key: str
+
+    @property
+    def named(self) -> Literal["payment_intent", "charge"]:
+        """The parameter that names the payment."""
+        return "charge" if object_kind(self.payment) == "charge" else "payment_intent"
 
 
 @dataclass(frozen=True, slots=True)
 class _Refundable:
-    """What can be refunded: `left` of each payment intent, in minor units. `id`: the same whichever id of the
-    payment was passed; `why`: why nothing is left; `credited`: what is left out because it became customer
-    credit, in minor units.
+    """What can be refunded: `left` of each payment intent or charge, in minor units. `id`: the same whichever
+    id of the payment was passed; `why`: why nothing is left; `credited`: what is left out because it was
+    given back otherwise, in minor units.
     """
 
     id: str
@@ -249,15 +284,15 @@ class _Refundable:
         """Refund `amount`, or all, across the payments in turn. Raises amount_too_large."""
         available = sum(self.left.values())
         if amount is not None and amount > available:
-            reason = _CREDITED if self.credited else None
+            reason = self.why if self.why in (_CREDITED, _NOTED, _REST_ELSEWHERE) else None
             raise PaymentError("amount_too_large", amount=amount, available=available, reason=reason)
         wanted = available if amount is None else amount
         steps = []
-        for intent, left in self.left.items():
+        for payment, left in self.left.items():
             part = min(left, wanted)
             wanted -= part
             if part:
-                steps.append(_Step(intent, part, uuid.uuid4().hex))
+                steps.append(_Step(payment, part, uuid.uuid4().hex))
         return steps
 
 

@@ -12,7 +12,7 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.settings import Settings
-from stripe_payments.sync.stripe_objects import integer, reference
+from stripe_payments.sync.raw_fields import integer, reference
 
 if TYPE_CHECKING:
     from stripe_payments.billing.prices import PriceIds

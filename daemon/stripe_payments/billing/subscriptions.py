@@ -36,7 +36,8 @@ from stripe_payments.log import Log
 from stripe_payments.settings import Price, Settings
 from stripe_payments.shared_tasks import SharedTasks
 from stripe_payments.stripe_api import StripeAPI, is_replayed, is_transient, object_kind
-from stripe_payments.sync.stripe_objects import Invoice, expanded, integer, reference
+from stripe_payments.sync.raw_fields import expanded, integer, reference
+from stripe_payments.sync.stripe_objects import Invoice
 
 if TYPE_CHECKING:
     from stripe_payments.clock import TrustedClock

@@ -12,7 +12,7 @@ from stripe_payments.i18n import _
 from stripe_payments.payment_history import TransactionRow, by_date
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.settings import Settings
-from stripe_payments.sync.stripe_objects import expanded, integer
+from stripe_payments.sync.raw_fields import expanded, integer
 
 if TYPE_CHECKING:
     from stripe_payments.sync import Reconciler

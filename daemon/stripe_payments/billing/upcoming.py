@@ -20,7 +20,7 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.shared_tasks import SharedTasks
-from stripe_payments.sync.stripe_objects import expanded, integer, reference
+from stripe_payments.sync.raw_fields import expanded, integer, reference
 
 if TYPE_CHECKING:
     from stripe_payments.stripe_api import StripeAPI

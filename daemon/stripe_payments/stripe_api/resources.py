@@ -47,6 +47,7 @@ RESOURCES: Final[Mapping[str, Resource]] = {
     "refund": Resource("/v1/refunds", prefixes=("re", "pyr")),
     "dispute": Resource("/v1/disputes", prefixes=("dp", "du")),
     "invoice": Resource("/v1/invoices", prefixes=("in",), expand=("payments",)),
+    "credit_note": Resource("/v1/credit_notes"),
     "invoice_payment": Resource("/v1/invoice_payments"),
     "subscription": Resource("/v1/subscriptions", prefixes=("sub",), expand=("latest_invoice.payments",)),
     "subscription_schedule": Resource(

@@ -13,13 +13,13 @@ from typing import Any, Final
 from stripe_payments.payment_history import TransactionRow
 from stripe_payments.settings import Settings
 from stripe_payments.sync.projection import ENDED, State, project
+from stripe_payments.sync.raw_fields import Raw
 from stripe_payments.sync.stripe_objects import (
     ARCHIVED_PURCHASE,
     Charge,
     CheckoutSession,
     Invoice,
     PaymentIntent,
-    Raw,
     StripeObjects,
     Subscription,
     parse_objects,
@@ -189,6 +189,6 @@ class _Parts:
 
 def _paid_by(root: _Root) -> Sequence[str]:
     if isinstance(root, Invoice):
-        return root.payment_intents
+        return root.payment_intents + root.paid_by
     intent = None if isinstance(root, PaymentIntent) else root.payment_intent
     return [intent] if intent is not None else []

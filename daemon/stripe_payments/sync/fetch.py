@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from stripe_payments.stripe_api import StripeAPI, object_kind
 from stripe_payments.sync.payment_facts import DisputeState
-from stripe_payments.sync.stripe_objects import Raw, expanded, metadata, reference, subscription_details
+from stripe_payments.sync.raw_fields import Raw, expanded, metadata, reference, subscription_details
 
 _OWN_ROW: Final = {"payment_intent", "latest_charge", "subscription", "latest_invoice", "invoice"}
 """The expandable fields whose objects are stored by themselves; so are a charge's `refunds`."""
@@ -144,9 +144,9 @@ class Fetcher:
             return []
         if (intent := reference(part.get("payment_intent"))) is not None:
             return await self._payment_intent(intent)
-        charge = reference(part.get("charge"))
-        # a charge without a payment intent was not made by Checkout: nothing of ours
-        return await self._charge_or_below(charge) if charge and charge != object_id else []
+        # without an intent it was not made by Checkout: it can be the payment of an invoice before March 2019
+        charge = object_id if part.get("object") == "charge" else reference(part.get("charge"))
+        return await self.charge(charge) if charge else []
 
     async def _payment_intent(self, intent_id: str) -> list[Unit]:
         started = time.monotonic()

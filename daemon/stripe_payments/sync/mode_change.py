@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from stripe_payments.identity import META_ROUTER_ID, Identity
 from stripe_payments.log import Log
-from stripe_payments.sync.stripe_objects import ARCHIVED_PURCHASE, Raw, reference
+from stripe_payments.sync.raw_fields import Raw, reference
+from stripe_payments.sync.stripe_objects import ARCHIVED_PURCHASE
 
 if TYPE_CHECKING:
     from stripe_payments.identity import IdentityStore

@@ -31,8 +31,8 @@ from stripe_payments.sync.fetch import Fetcher, needs_disputes, units_of
 from stripe_payments.sync.poll_plan import SPACING, Fault, Plan
 from stripe_payments.sync.poll_round import REQUESTS, Answer, Kind, Query, Round
 from stripe_payments.sync.poll_timing import SLOWEST_OPEN
+from stripe_payments.sync.raw_fields import reference
 from stripe_payments.sync.reconciler import META_REBUILDING, Reconciler, SyncOutcome
-from stripe_payments.sync.stripe_objects import reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

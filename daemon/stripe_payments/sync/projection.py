@@ -26,7 +26,8 @@ from stripe_payments.settings import Settings
 from stripe_payments.sync import payment_facts, plan_facts
 from stripe_payments.sync.payment_facts import DisputeState, Payment
 from stripe_payments.sync.plan_facts import InvoiceMoney
-from stripe_payments.sync.stripe_objects import Dispute, Invoice, InvoiceLine, Raw, Refund, StripeObjects
+from stripe_payments.sync.raw_fields import Raw
+from stripe_payments.sync.stripe_objects import Dispute, Invoice, InvoiceLine, Refund, StripeObjects
 
 __all__ = ["ENDED", "News", "NewsKind", "State", "diff", "project"]
 
@@ -318,10 +319,16 @@ def _payment_news(paid: Payment) -> dict[str, Any]:
     return payload
 
 
+def _payment_intent(invoice: Invoice) -> str:
+    """The newest that paid it, else one that is to; "" without one."""
+    paid = [one for one in invoice.paid_by if one in invoice.payment_intents]
+    return next(iter(paid or invoice.payment_intents), "")
+
+
 def _invoice_news(row: TransactionRow, invoice: Invoice, item: str) -> dict[str, Any]:
     return {
         "id": row.id,
-        "payment_intent": next(iter(invoice.paid_by or invoice.payment_intents), ""),
+        "payment_intent": _payment_intent(invoice),
         "status": row.status,
         "amount": row.amount,
         "currency": row.currency,

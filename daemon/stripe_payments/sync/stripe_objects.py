@@ -9,11 +9,20 @@ is not an error: sessions with a total of nothing have neither payment intent no
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-Raw = Mapping[str, Any]
+from stripe_payments.sync.raw_fields import (
+    Raw,
+    entries,
+    expanded,
+    integer,
+    metadata,
+    reference,
+    subscription_details,
+    text,
+)
 
 ARCHIVED_PURCHASE: Final = "stripe_payments.purchase"
 """`object` of what stands in the store for a one-time purchase whose objects are no longer kept: {id (that of
@@ -21,50 +30,6 @@ its Checkout session), object, purchase {the fields of `entitlements.Purchase` b
 """
 _ARCHIVED_SUBSCRIPTION: Final = "stripe_payments.subscription"
 """As `ARCHIVED_PURCHASE`, with `subscription`; from ledgers of schema 3 only."""
-
-
-# -- fields ----------------------------------------------------------------------------------------
-
-
-def reference(value: object) -> str | None:
-    """The id in an expandable field, expanded or not."""
-    if isinstance(value, str):
-        return value or None
-    if isinstance(value, Mapping):
-        found = value.get("id")
-        return found if isinstance(found, str) else None
-    return None
-
-
-def expanded(value: object) -> Raw | None:
-    """The object in an expandable field; None where there is only its id, or nothing."""
-    return value if isinstance(value, Mapping) else None
-
-
-def integer(value: object) -> int | None:
-    """The value if it is a whole number, else None."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def metadata(raw: Raw) -> dict[str, str]:
-    found = raw.get("metadata")
-    return {str(k): str(v) for k, v in found.items()} if isinstance(found, Mapping) else {}
-
-
-def subscription_details(invoice: Raw) -> Raw:
-    """What an invoice says of the subscription that it is for; empty for another invoice."""
-    parent = expanded(invoice.get("parent")) or {}
-    return expanded(parent.get("subscription_details")) or {}
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _entries(value: object) -> list[Raw]:
-    """The entries of a list object; none where there is no list."""
-    found = value.get("data") if isinstance(value, Mapping) else None
-    return [entry for entry in found if isinstance(entry, Mapping)] if isinstance(found, list) else []
 
 
 # -- objects ---------------------------------------------------------------------------------------
@@ -168,7 +133,8 @@ class InvoiceLine:
 class Invoice:
     """`subscription`: the one it is for; `billing_reason`: why it was made. `payment_intents`: those that it
     was, or is to be, paid by (the list has no documented order); `paid_by`: those that paid it or a part of
-    it, the newest first.
+    it, the newest first, and charges that have none (of invoices before March 2019); `paid_elsewhere`: what
+    of `amount_paid` did not go through Stripe.
     """
 
     id: str
@@ -188,6 +154,7 @@ class Invoice:
     ending_balance: int | None
     payment_intents: tuple[str, ...]
     paid_by: tuple[str, ...]
+    paid_elsewhere: int
     lines: tuple[InvoiceLine, ...]
     hosted_invoice_url: str | None
     invoice_pdf: str | None
@@ -229,19 +196,19 @@ StripeObject = CheckoutSession | PaymentIntent | Charge | Refund | Dispute | Inv
 def parse_subscription(raw: Raw) -> Subscription:
     details = expanded(raw.get("status_details")) or {}
     paused = expanded(details.get("paused")) or {}
-    items = tuple(_item(item) for item in _entries(raw.get("items")))
+    items = tuple(_item(item) for item in entries(raw.get("items")))
     starts = [item.current_period_start for item in items]
     return Subscription(
         id=str(raw["id"]),
         created=integer(raw.get("created")) or 0,
-        status=_text(raw.get("status")),
-        currency=_text(raw.get("currency")),
+        status=text(raw.get("status")),
+        currency=text(raw.get("currency")),
         items=items,
         cancel_at=integer(raw.get("cancel_at")),
         cancel_at_period_end=bool(raw.get("cancel_at_period_end")),
         trial_end=integer(raw.get("trial_end")),
         pause_collection=bool(raw.get("pause_collection")),
-        paused_for=_text((expanded(paused.get("subscription")) or {}).get("type")),
+        paused_for=text((expanded(paused.get("subscription")) or {}).get("type")),
         latest_invoice=reference(raw.get("latest_invoice")),
         metadata=metadata(raw),
         period_start=max((start for start in starts if start is not None), default=None),
@@ -252,7 +219,7 @@ def _item(raw: Raw) -> SubscriptionItem:
     price, quantity = raw.get("price"), integer(raw.get("quantity"))
     return SubscriptionItem(
         price=reference(price),
-        lookup_key=_text((expanded(price) or {}).get("lookup_key")) or None,
+        lookup_key=text((expanded(price) or {}).get("lookup_key")) or None,
         quantity=1 if quantity is None else quantity,
         current_period_start=integer(raw.get("current_period_start")),
         current_period_end=integer(raw.get("current_period_end")),
@@ -260,15 +227,15 @@ def _item(raw: Raw) -> SubscriptionItem:
 
 
 def _session(raw: Raw) -> CheckoutSession:
-    prices = [reference(line.get("price")) for line in _entries(raw.get("line_items"))]
+    prices = [reference(line.get("price")) for line in entries(raw.get("line_items"))]
     return CheckoutSession(
         id=str(raw["id"]),
         created=integer(raw.get("created")) or 0,
-        mode=_text(raw.get("mode")),
-        status=_text(raw.get("status")),
-        payment_status=_text(raw.get("payment_status")),
+        mode=text(raw.get("mode")),
+        status=text(raw.get("status")),
+        payment_status=text(raw.get("payment_status")),
         amount_total=integer(raw.get("amount_total")),
-        currency=_text(raw.get("currency")),
+        currency=text(raw.get("currency")),
         payment_intent=reference(raw.get("payment_intent")),
         invoice=reference(raw.get("invoice")),
         price=next((price for price in prices if price is not None), None),
@@ -281,13 +248,13 @@ def _intent(raw: Raw) -> PaymentIntent:
     return PaymentIntent(
         id=str(raw["id"]),
         created=integer(raw.get("created")) or 0,
-        status=_text(raw.get("status")),
+        status=text(raw.get("status")),
         amount=integer(raw.get("amount")),
-        currency=_text(raw.get("currency")),
+        currency=text(raw.get("currency")),
         latest_charge=reference(raw.get("latest_charge")),
-        description=_text(raw.get("description")),
+        description=text(raw.get("description")),
         last_payment_error=LastPaymentError(
-            _text(error.get("code")) or None, _text(error.get("decline_code")) or None
+            text(error.get("code")) or None, text(error.get("decline_code")) or None
         )
         if error
         else None,
@@ -308,11 +275,11 @@ def _charge(raw: Raw) -> Charge:
         amount_refunded=integer(raw.get("amount_refunded")) or 0,
         refunded=bool(raw.get("refunded")),
         disputed=bool(raw.get("disputed")),
-        currency=_text(raw.get("currency")),
+        currency=text(raw.get("currency")),
         presentment_amount=integer(presentment.get("presentment_amount")) or 0,
-        presentment_currency=_text(presentment.get("presentment_currency")),
-        failure_code=_text(raw.get("failure_code")) or None,
-        receipt_url=_text(raw.get("receipt_url")) or None,
+        presentment_currency=text(presentment.get("presentment_currency")),
+        failure_code=text(raw.get("failure_code")) or None,
+        receipt_url=text(raw.get("receipt_url")) or None,
         refunds=tuple(refund for refund in ids if refund is not None),
     )
 
@@ -324,8 +291,8 @@ def _refund(raw: Raw) -> Refund:
         charge=reference(raw.get("charge")),
         payment_intent=reference(raw.get("payment_intent")),
         amount=integer(raw.get("amount")) or 0,
-        currency=_text(raw.get("currency")),
-        status=_text(raw.get("status")),
+        currency=text(raw.get("currency")),
+        status=text(raw.get("status")),
     )
 
 
@@ -337,47 +304,58 @@ def _dispute(raw: Raw) -> Dispute:
         charge=reference(raw.get("charge")),
         payment_intent=reference(raw.get("payment_intent")),
         amount=integer(raw.get("amount")) or 0,
-        currency=_text(raw.get("currency")),
-        status=_text(raw.get("status")),
-        case_type=_text((expanded(details.get("card")) or {}).get("case_type")),
+        currency=text(raw.get("currency")),
+        status=text(raw.get("status")),
+        case_type=text((expanded(details.get("card")) or {}).get("case_type")),
         is_charge_refundable=raw.get("is_charge_refundable") is True,
     )
 
 
 def _invoice(raw: Raw) -> Invoice:
     transitions = expanded(raw.get("status_transitions")) or {}
-    payments = _entries(raw.get("payments"))
+    payments = entries(raw.get("payments"))
     # of several partial payments since 2025-05-28; entries that are open or canceled are attempts
     made = [entry for entry in payments if entry.get("status") == "paid"]
     made.sort(key=lambda entry: (integer(entry.get("created")) or 0, str(entry.get("id"))), reverse=True)
+    paid_by = [(_paid_with(entry), integer(entry.get("amount_paid")) or 0) for entry in made]
+    amount_paid = integer(raw.get("amount_paid")) or 0
     return Invoice(
         id=str(raw["id"]),
         created=integer(raw.get("created")) or 0,
-        status=_text(raw.get("status")),
+        status=text(raw.get("status")),
         subscription=reference(subscription_details(raw).get("subscription")),
-        billing_reason=_text(raw.get("billing_reason")),
-        currency=_text(raw.get("currency")),
-        collection_method=_text(raw.get("collection_method")),
+        billing_reason=text(raw.get("billing_reason")),
+        currency=text(raw.get("currency")),
+        collection_method=text(raw.get("collection_method")),
         attempted=bool(raw.get("attempted")),
         amount_due=integer(raw.get("amount_due")) or 0,
-        amount_paid=integer(raw.get("amount_paid")) or 0,
+        amount_paid=amount_paid,
         due_date=integer(raw.get("due_date")),
         finalized_at=integer(transitions.get("finalized_at")),
         paid_at=integer(transitions.get("paid_at")),
         starting_balance=integer(raw.get("starting_balance")),
         ending_balance=integer(raw.get("ending_balance")),
-        payment_intents=_payment_intents(payments),
-        paid_by=_payment_intents(made),
-        lines=tuple(_line(line) for line in _entries(raw.get("lines"))),
-        hosted_invoice_url=_text(raw.get("hosted_invoice_url")) or None,
-        invoice_pdf=_text(raw.get("invoice_pdf")) or None,
+        payment_intents=tuple(
+            intent for entry in payments if (intent := _paid_with(entry, "payment_intent")) is not None
+        ),
+        paid_by=tuple(payment for payment, _ in paid_by if payment is not None),
+        # cash is no entry of the list; what the seller reported is a `payment_record`
+        paid_elsewhere=max(
+            0, amount_paid - sum(amount for payment, amount in paid_by if payment is not None)
+        ),
+        lines=tuple(_line(line) for line in entries(raw.get("lines"))),
+        hosted_invoice_url=text(raw.get("hosted_invoice_url")) or None,
+        invoice_pdf=text(raw.get("invoice_pdf")) or None,
     )
 
 
-def _payment_intents(payments: Iterable[Raw]) -> tuple[str, ...]:
-    paid_by = [expanded(entry.get("payment")) or {} for entry in payments]
-    found = [reference(payment.get("payment_intent")) for payment in paid_by]
-    return tuple(intent for intent in found if intent is not None)
+def _paid_with(entry: Raw, *kinds: str) -> str | None:
+    """The payment intent of an invoice's payment, or the charge that has none (see `kinds`); None for a
+    payment outside of Stripe. https://docs.stripe.com/api/invoice-payment/object
+    """
+    payment = expanded(entry.get("payment")) or {}
+    found = (reference(payment.get(kind)) for kind in kinds or ("payment_intent", "charge"))
+    return next((one for one in found if one is not None), None)
 
 
 def _line(raw: Raw) -> InvoiceLine:
@@ -385,7 +363,7 @@ def _line(raw: Raw) -> InvoiceLine:
     details = expanded(pricing.get("price_details")) or {}
     return InvoiceLine(
         amount=integer(raw.get("amount")) or 0,
-        description=_text(raw.get("description")),
+        description=text(raw.get("description")),
         price=reference(details.get("price")),
         period_end=integer((expanded(raw.get("period")) or {}).get("end")),
     )
@@ -453,8 +431,8 @@ def _linked(raw: Mapping[str, Raw], parsed: Mapping[str, StripeObject]) -> Strip
     paid_by: dict[str, Charge] = {}
     for charge in charges.values():
         # failed attempts before or after the one that paid are of no interest
-        if charge.payment_intent is not None and charge.paid:
-            paid_by[charge.payment_intent] = charge
+        if charge.paid:
+            paid_by[charge.payment_intent or charge.id] = charge
     refunds_of: dict[str, dict[str, Refund]] = defaultdict(dict)
     for refund in refunds.values():
         refunds_of[refund.charge or ""][refund.id] = refund
@@ -477,7 +455,7 @@ def _linked(raw: Mapping[str, Raw], parsed: Mapping[str, StripeObject]) -> Strip
         invoices=invoices,
         subscriptions=_newest_first(parsed, Subscription),
         charges_of_invoice={
-            invoice.id: [paid_by[intent] for intent in invoice.paid_by if intent in paid_by]
+            invoice.id: [paid_by[payment] for payment in invoice.paid_by if payment in paid_by]
             for invoice in invoices.values()
         },
         refunds_of={charge: list(found.values()) for charge, found in refunds_of.items()},

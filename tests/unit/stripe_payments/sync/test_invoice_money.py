@@ -8,7 +8,16 @@ import pytest
 
 from simulator.stripe_cloud import StripeCloud
 from stripe_payments.errors import PaymentError
-from tests.unit.stripe_payments.engine import BUSINESS, MONTHLY, ONE_TIME, YEARLY, Engine, at_dashboard
+from tests.unit.stripe_payments.engine import (
+    BUSINESS,
+    KEY,
+    MONTHLY,
+    ONE_TIME,
+    YEARLY,
+    Engine,
+    at_dashboard,
+    pay_a_part,
+)
 
 DAY = 86_400
 BOUGHT = {"updates", "backups"}
@@ -205,22 +214,8 @@ async def renewed_in_parts(engine: Engine, cloud: StripeCloud) -> tuple[str, lis
     assert customer is not None
     cloud.change_card(customer, "4000000000000341")
     cloud.advance(32 * DAY)
-    method = cloud.change_card(customer, "4242424242424242")["id"]
     invoice = str(cloud.account.get("subscription", subscription)["latest_invoice"])
-    intents = []
-    for amount in (200, 299):
-        intent = await at_dashboard(
-            cloud,
-            "/v1/payment_intents",
-            amount=amount,
-            currency="eur",
-            customer=customer,
-            payment_method=method,
-            confirm=True,
-            off_session=True,
-        )
-        await at_dashboard(cloud, f"/v1/invoices/{invoice}/attach_payment", payment_intent=intent["id"])
-        intents.append(str(intent["id"]))
+    intents = [await pay_a_part(cloud, invoice, amount) for amount in (200, 299)]
     await engine.poller.poll_everything()
     assert await engine.reason("backups") == "active"
     return invoice, intents
@@ -255,6 +250,91 @@ async def test_our_own_refund_of_an_invoice_takes_all_its_payments(
         await engine.refunds.refund(invoice, rest + 1)
 
 
+@pytest.mark.parametrize("named", ["invoice", "charge"])
+async def test_a_charge_without_a_payment_intent_is_the_payment_of_its_invoice(
+    engine: Engine, cloud: StripeCloud, named: str
+) -> None:
+    """As of invoices before March 2019."""
+    subscription = await engine.subscribe()
+    invoice, charge = str(cloud.account.get("subscription", subscription)["latest_invoice"]), charge_of(cloud)
+    cloud.without_intents(invoice)
+    await engine.poller.poll_everything()
+    assert await history(engine) == [("invoice", 499, "paid")]
+    payment = {"invoice": invoice, "charge": charge}[named]
+    assert (await engine.status.show(payment))["status"] == "paid"
+    refund = await engine.refunds.refund(payment, 200)
+    assert (refund["amount"], refund["status"]) == (200, "succeeded")
+    assert (await engine.status.show(payment))["status"] == "partially_refunded"
+    rest = await engine.refunds.refund(payment)
+    assert rest["amount"] == 299
+    assert await engine.reason("backups") == "refunded"
+    with pytest.raises(PaymentError, match="already fully refunded"):
+        await engine.refunds.refund(payment)
+
+
+async def test_events_about_a_charge_without_a_payment_intent_count(
+    engine: Engine, cloud: StripeCloud
+) -> None:
+    subscription = await engine.subscribe()
+    cloud.without_intents(str(cloud.account.get("subscription", subscription)["latest_invoice"]))
+    await engine.poller.poll_everything()
+    dispute = cloud.dispute(charge_of(cloud), "lost")
+    await engine.reconciler.sync(dispute["id"], "charge.dispute")
+    assert await engine.reason("backups") == "disputed"
+
+
+async def paid_elsewhere(engine: Engine, cloud: StripeCloud, by_card: int, how: str) -> str:
+    """A renewal whose card failed: `by_card` of it was paid by another card, the rest outside of Stripe."""
+    subscription = await engine.subscribe()
+    cloud.change_card(str(engine.identity.load().customer), "4000000000000341")
+    cloud.advance(32 * DAY)
+    invoice = str(cloud.account.get("subscription", subscription)["latest_invoice"])
+    if by_card:
+        await pay_a_part(cloud, invoice, by_card)
+    if how == "cash":
+        await at_dashboard(cloud, f"/v1/invoices/{invoice}/pay", paid_out_of_band=True)
+    else:
+        record = await at_dashboard(
+            cloud,
+            "/v1/payment_records/report_payment",
+            amount_requested={"value": 499 - by_card, "currency": "eur"},
+            initiated_at=cloud.account.now(),
+            outcome="guaranteed",
+            guaranteed={"guaranteed_at": cloud.account.now()},
+            payment_method_details={"type": "custom", "custom": {"display_name": "Bank transfer"}},
+        )
+        await at_dashboard(cloud, f"/v1/invoices/{invoice}/attach_payment", payment_record=record["id"])
+    await engine.poller.poll_everything()
+    assert await engine.reason("backups") == "active"
+    return invoice
+
+
+@pytest.mark.parametrize("how", ["cash", "payment record"])
+async def test_what_was_paid_outside_of_stripe_is_paid_and_cannot_be_refunded_here(
+    engine: Engine, cloud: StripeCloud, how: str
+) -> None:
+    invoice = await paid_elsewhere(engine, cloud, 0, how)
+    assert await history(engine) == [("invoice", 499, "paid"), ("invoice", 499, "paid")]
+    assert (await engine.status.show(invoice))["status"] == "paid"
+    with pytest.raises(PaymentError, match="it was paid outside of Stripe") as refused:
+        await engine.refunds.refund(invoice)
+    assert refused.value.code == "not_refundable"
+    assert "è stato pagato fuori da Stripe" in refused.value.message_in("it")
+
+
+@pytest.mark.parametrize("how", ["cash", "payment record"])
+async def test_of_an_invoice_that_a_card_paid_in_part_that_part_is_refunded(
+    engine: Engine, cloud: StripeCloud, how: str
+) -> None:
+    invoice = await paid_elsewhere(engine, cloud, 200, how)
+    with pytest.raises(PaymentError, match="outside of Stripe") as refused:
+        await engine.refunds.refund(invoice, 499)
+    assert refused.value.code == "amount_too_large"
+    assert (await engine.refunds.refund(invoice))["amount"] == 200
+    assert await engine.reason("backups") == "active"
+    assert (await engine.status.show(invoice))["status"] == "partially_refunded"
+
+
 async def test_what_became_credit_is_not_refunded_again(engine: Engine, cloud: StripeCloud) -> None:
     subscription = await engine.subscribe(YEARLY)
     yearly = str(cloud.account.get("subscription", subscription)["latest_invoice"])
@@ -269,6 +349,37 @@ async def test_what_became_credit_is_not_refunded_again(engine: Engine, cloud: S
     with pytest.raises(PaymentError, match="not_refundable"):
         await engine.refunds.refund(yearly)
     assert await engine.unlocked() == BOUGHT
+
+
+@pytest.mark.parametrize("permitted", [True, False])
+@pytest.mark.parametrize(
+    ("parts", "left"),
+    [
+        ({"credit_amount": 499}, 0),
+        ({"credit_amount": 200}, 299),
+        ({"refund_amount": 200}, 299),
+        ({"out_of_band_amount": 100, "refund_amount": 100}, 299),
+    ],
+)
+async def test_what_a_credit_note_has_given_back_is_not_refunded_again(
+    engine: Engine, cloud: StripeCloud, parts: dict[str, int], left: int, permitted: bool
+) -> None:
+    """`permitted`: whether the key may list credit notes."""
+    subscription = await engine.subscribe()
+    invoice = str(cloud.account.get("subscription", subscription)["latest_invoice"])
+    await at_dashboard(cloud, "/v1/credit_notes", invoice=invoice, amount=sum(parts.values()), **parts)
+    await engine.poller.poll_everything()
+    if not permitted:
+        cloud.api.keys.restrict(KEY, ["rak_credit_note_read"])
+    credited = 499 - left - parts.get("refund_amount", 0)
+    with pytest.raises(PaymentError) as refused:
+        await engine.refunds.refund(invoice, 499)
+    assert refused.value.code == ("amount_too_large" if left else "not_refundable")
+    assert ("credit note" in str(refused.value)) is bool(credited)
+    assert ("nota di credito" in refused.value.message_in("it")) is bool(credited)
+    if left:
+        refund = await engine.refunds.refund(invoice)
+        assert (refund["amount"], refund["credited"]) == (left, credited)
 
 
 async def test_an_invoice_with_two_payments_is_lost_when_both_are(engine: Engine, cloud: StripeCloud) -> None:
