@@ -20,6 +20,7 @@ from stripe_payments.billing.eligibility import (
     plan_item,
     price_of_item,
 )
+from stripe_payments.billing.paused import PausedSubscriptions
 from stripe_payments.billing.plan_quotes import CHARGED_FOR, SHOWN_FOR, PlanQuotes, preview_view
 from stripe_payments.billing.planned_changes import PlannedChanges
 from stripe_payments.billing.prices import PriceIds
@@ -37,14 +38,12 @@ from stripe_payments.settings import Price, Settings
 from stripe_payments.shared_tasks import SharedTasks
 from stripe_payments.stripe_api import StripeAPI, is_replayed, is_transient, object_kind
 from stripe_payments.sync.raw_fields import expanded, integer, reference
-from stripe_payments.sync.stripe_objects import Invoice
 
 if TYPE_CHECKING:
     from stripe_payments.clock import TrustedClock
     from stripe_payments.stripe_api.parameters import (
         InvoiceCreatePreviewParams,
         InvoiceCreatePreviewParamsSubscriptionDetails,
-        SubscriptionResumeParams,
         SubscriptionUpdateParams,
     )
     from stripe_payments.sync.reconciler import Reconciler
@@ -103,6 +102,7 @@ class SubscriptionService:
         self._settings = settings
         self._prices = prices
         self._quotes = PlanQuotes(clock)
+        self._paused = PausedSubscriptions(stripe, reconciler)
         self._upcoming = UpcomingPayments(stripe)
         self._planned = PlannedChanges(stripe)
         self._changes: SharedTasks[tuple[str, ...], str] = SharedTasks()
@@ -288,7 +288,7 @@ class SubscriptionService:
             if row.paused_collection:
                 await self._update(row.id, {"pause_collection": ""})
             if row.status == "paused":
-                await self._end_pause(current)
+                await self._paused.resume(row.id)
             _log.info("subscription resumed", subscription=row.id)
             return row.id
 
@@ -420,59 +420,6 @@ class SubscriptionService:
             key = f"release-{uuid.uuid4().hex}"
             await self._stripe.update("subscription_schedule", schedule, {}, key, action="release")
             _log.info("schedule released", subscription=raw.get("id"), schedule=schedule)
-
-    async def _end_pause(self, current: _Current) -> None:
-        """Resume and pay. Without `payment_behavior` Stripe attempts no payment and voids the invoice after
-        23 hours. Raises payment_failed; the subscription then stays paused, with an invoice to be paid.
-        https://docs.stripe.com/api/subscriptions/resume
-        """
-        subscription_id = current.row.id
-        params: SubscriptionResumeParams = {"payment_behavior": "resume_on_payment_success"}
-        unpaid = self._open_invoice(current.raw)
-        if unpaid is not None:
-            # of an attempt to resume, or of the renewal that paused it: a second one would charge twice
-            await self._collect(unpaid)
-            current = await self._fetch(subscription_id)
-            if current.row.status != "paused" or self._open_invoice(current.raw) is not None:
-                return
-            params |= {"billing_cycle_anchor": {"type": "unchanged"}, "proration_behavior": "none"}
-        key = f"resume-{uuid.uuid4().hex}"
-        try:
-            await self._stripe.update("subscription", subscription_id, params, key, action="resume")
-        except PaymentError as error:
-            if error.details.get("param") != "payment_behavior":
-                raise
-            # not for the billing mode `classic`
-            del params["payment_behavior"]
-            await self._stripe.update(
-                "subscription", subscription_id, params, f"{key}-classic", action="resume"
-            )
-        current = await self._fetch(subscription_id)
-        unpaid = self._open_invoice(current.raw)
-        if current.row.status == "paused" and unpaid is not None:
-            await self._collect(unpaid, again=not unpaid.attempted)
-
-    def _open_invoice(self, raw: Mapping[str, Any]) -> Invoice | None:
-        """The subscription's latest invoice if it is to be paid."""
-        found = self._reconciler.state.parsed.invoices.get(reference(raw.get("latest_invoice")) or "")
-        return found if found is not None and found.status == "open" else None
-
-    async def _collect(self, invoice: Invoice, *, again: bool = True) -> None:
-        """Pay an open invoice, unless a bank debit for it is under way; with `again` False, raise
-        payment_failed for the attempt that was made.
-        """
-        for intent_id in invoice.payment_intents:
-            intent = await self._stripe.retrieve(intent_id)
-            if intent is None or intent.get("status") == "canceled":
-                continue
-            if intent.get("status") in ("processing", "succeeded"):
-                return
-            if not again:
-                failed = expanded(intent.get("last_payment_error")) or {}
-                why = failure(failed.get("code") or "authentication_required", failed.get("decline_code"))
-                raise PaymentError("payment_failed", reason=why.message)
-        if again:
-            await self._stripe.update("invoice", invoice.id, {}, f"pay-{uuid.uuid4().hex}", "pay")
 
 
 def _without_end(row: Subscription) -> SubscriptionUpdateParams | None:

@@ -19,6 +19,7 @@ from tests.unit.stripe_payments.engine import (
     YEARLY,
     Engine,
     at_dashboard,
+    pay_a_part,
 )
 
 DAY = 86_400
@@ -451,17 +452,53 @@ async def test_resuming_in_the_classic_billing_mode_pays_too(engine: Engine, clo
     assert charged(cloud) == [499, 499]
 
 
-async def test_what_dunning_paused_resumes_when_the_debt_is_paid(engine: Engine, cloud: StripeCloud) -> None:
+@pytest.mark.parametrize("parts", [(499,), (200, 299)])
+async def test_what_dunning_paused_resumes_when_the_debt_is_paid(
+    engine: Engine, cloud: StripeCloud, parts: tuple[int, ...]
+) -> None:
+    """`parts`: what the owner had collected of it before, and what is left."""
     cloud.account.settings["dunning_ends_with"] = "paused"
     subscription = await engine.subscribe()
     cloud.change_card(customer_of(engine), "4000000000000341")
     cloud.advance(50 * DAY)
+    for amount in parts[:-1]:
+        owed = str(cloud.account.get("subscription", subscription)["latest_invoice"])
+        await pay_a_part(cloud, owed, amount)
+    cloud.change_card(customer_of(engine), "4000000000000341")
     await engine.reconciler.sync(subscription, "time")
     assert (await refusal(engine.subscriptions.resume(subscription))).code == "payment_failed"
     cloud.change_card(customer_of(engine), "4242424242424242")
     resumed = await engine.subscriptions.resume(subscription)
     assert (resumed["status"], resumed["latest_invoice"]["status"]) == ("active", "paid")
-    assert charged(cloud) == [499, 499], "no new period besides the one that was owed"
+    assert charged(cloud) == [499, *parts], "no new period besides the one that was owed"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_debt_whose_payment_stripe_stored_a_failure_for_is_paid_once(
+    engine: Engine, cloud: StripeCloud, when: str
+) -> None:
+    cloud.account.settings["dunning_ends_with"] = "paused"
+    subscription = await engine.subscribe()
+    cloud.change_card(customer_of(engine), "4000000000000341")
+    cloud.advance(50 * DAY)
+    cloud.change_card(customer_of(engine), "4242424242424242")
+    cloud.set_faults(status=500, stored=True, when=when, path="/v1/invoices/*", method="POST", count=1)
+    assert (await refusal(engine.subscriptions.resume(subscription))).code == "stripe_error"
+    assert (await engine.subscriptions.resume(subscription))["status"] == "active"
+    assert charged(cloud) == [499, 499]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("path", ["configurations", "sessions"])
+async def test_the_portal_opens_after_a_failure_that_stripe_stored(
+    engine: Engine, cloud: StripeCloud, path: str, when: str
+) -> None:
+    await engine.subscribe()
+    path = f"/v1/billing_portal/{path}"
+    cloud.set_faults(status=500, stored=True, when=when, path=path, method="POST", count=1)
+    assert (await refusal(engine.portal.open())).code == "stripe_error"
+    assert await engine.portal.open()
+    assert len(list(cloud.account.newest_first("billing_portal.configuration"))) == 1
 
 
 async def _by_debit(engine: Engine, cloud: StripeCloud, later: str) -> tuple[str, int]:
