@@ -125,6 +125,7 @@ class World:
         self._prepare_directories()
         await self.bus.start()
         await self.front.start(self._host, self._front_port)
+        self.router.payments_uci.web_servers = lambda: [self.front.url]
         (self.root / "var/log").mkdir(parents=True, exist_ok=True)
         self._daemon = DaemonProcess(
             bus=self.bus_path,

@@ -114,6 +114,7 @@ class BusySubscriber(Subscriber):
     async def _ubusd_restarts(self) -> None:
         await self.world.broker.stop()
         await self.world.broker.start()
+        await self.world.front.restart()  # as `check` says
         self.done["ubusd restarts"] += 1
         await self.world.daemon_answers(patience_s=PATIENCE_S)
         # the others have to be back too: rpcd, and the web server's connection

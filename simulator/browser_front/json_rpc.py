@@ -7,7 +7,8 @@ knowing, since callers come to depend on it:
   with ``ubus_rpc_session`` added; an argument of that name from outside is refused (-32602);
 - ``result`` is ``[status]`` or, where the reply has members, ``[status, data]``: data comes also beside an
   error, and an empty table is indistinguishable from none;
-- a batch is worked off one call after the other.
+- a batch is worked off one call after the other;
+- the plugin never connects again: after a restart of ubusd every object is "not found" until uhttpd restarts.
 """
 
 import json
@@ -57,9 +58,8 @@ class JsonRpc:
             return web.Response(content_type="application/json")
         if request.method in ("GET", "HEAD"):
             if tail == "/list" or tail.startswith("/list/"):
-                return _json(
-                    await self._signatures(tail.removeprefix("/list").removeprefix("/") or "*", True)
-                )
+                found = await self._signatures(tail.removeprefix("/list").removeprefix("/") or "*", True)
+                return _json(found) if found else _protocol_error(Status.NOT_FOUND, "Not found")
             return web.Response(status=404)
         if request.method != "POST" or tail not in ("", "/"):
             return web.Response(status=404)
@@ -151,6 +151,19 @@ class JsonRpc:
             }
             for entry in entries
         }
+
+
+def no_bus(request: web.Request) -> web.Response:
+    """The answer of the plugin whose connection to the bus has ended."""
+    if request.method in ("GET", "HEAD"):
+        return _protocol_error(Status.INVALID_ARGUMENT, "Invalid argument")
+    return _json(_error(None, -32000))
+
+
+def _protocol_error(status: Status, message: str) -> web.Response:
+    return web.json_response(
+        {"code": int(status), "message": message}, status=500, reason="Ubus Protocol Error"
+    )
 
 
 def _error(identity: Any, code: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import segno
 from aiohttp import web
 
 from simulator.browser_front import gateway
-from simulator.browser_front.json_rpc import JsonRpc
+from simulator.browser_front.json_rpc import JsonRpc, no_bus
 from simulator.browser_front.pages import Pages
 from simulator.browser_front.public_gateway import serve
 from simulator.browser_front.request_limits import too_large
@@ -38,6 +38,8 @@ class BrowserFront:
         self._rpc = JsonRpc(self._bus)
         self._gateway = gateway.Gateway(self._bus)
         self._pages = Pages(self._bus, root, self._files, luci_src)
+        self._bus.on_connection(self._connection_changed)
+        self._lost_bus = False
         self._runner: web.AppRunner | None = None
         self.slots = ScriptSlots()
         self.url = ""
@@ -51,7 +53,8 @@ class BrowserFront:
         await self.open_port(host, port)
 
     async def open_port(self, host: str, port: int) -> None:
-        """Serve; ``url`` is where."""
+        """Serve; ``url`` is where. Where the bus was lost, it is connected again."""
+        self._lost_bus = False
         self._runner, self.url = await serve(self._handle, host, port)
 
     async def stop(self) -> None:
@@ -71,6 +74,10 @@ class BrowserFront:
         address = urlsplit(self.url)
         await self.open_port(address.hostname or "", address.port or 0)
 
+    def _connection_changed(self, connected: bool) -> None:
+        """Neither uhttpd nor LuCI in it connects again; the gateway connects for each request."""
+        self._lost_bus |= not connected
+
     async def _list_files(self, call: Call) -> dict[str, Value]:
         """rpcd-mod-file's ``list`` for the folders of the pages: LuCI looks there for what packages add."""
         path = call.args.get("path")
@@ -87,8 +94,12 @@ class BrowserFront:
             if gateway.mounted(path):
                 return await gateway.in_a_slot(self.slots, lambda: self._gateway.handle(request))
             if path == UBUS or path.startswith(f"{UBUS}/"):
+                if self._lost_bus:
+                    return no_bus(request)
                 return await self._rpc.handle(request, path.removeprefix(UBUS))
             if path == SCRIPT_NAME or path.startswith(f"{SCRIPT_NAME}/"):
+                if self._lost_bus:
+                    return gateway.silent()
                 page = unquote(path.removeprefix(SCRIPT_NAME))
                 return await gateway.in_a_slot(self.slots, lambda: self._pages.handle(request, page))
         except UbusError as error:

@@ -51,6 +51,8 @@ class PaymentsUci:
         """Addresses of the public gateway that another program listens on, by its name; empty: none does."""
         self.slots: dict[str, list[tuple[int, int]]] = {"luci": [(0, UHTTPD_SCRIPTS)], "public": []}
         """How many scripts the instances of each web server run, and how many they may."""
+        self.web_servers: Callable[[], list[str]] = list
+        """The URLs of LuCI's web server."""
         self.limits_slow_clients = True
         self.flash_mount = "/"
         """Where the file system of ``etc`` is mounted."""
@@ -136,6 +138,11 @@ class PaymentsUci:
                     "holder": self.port_holders.get(address, ""),
                 }
                 for address in ([listen] if isinstance(listen, str) else listen)
+            ],
+            "bus": [
+                {"address": url.removeprefix(f"{scheme}://"), "path": "/ubus", "secure": scheme == "https"}
+                for url in self.web_servers()
+                for scheme in [url.partition(":")[0]]
             ],
             "slots": {
                 name: [{"used": used, "all": limit} for used, limit in servers]

@@ -113,6 +113,8 @@ def _while_read_only(call: Call) -> Call:
     return replace(call, status=Status.UNKNOWN_ERROR, answer=None, full="configurations", read_only=True)
 
 
+WEB_SERVER = "127.0.0.1:80"
+"""The address of LuCI's web server; runners put it in the place of the one that they use."""
 UHTTPD = """
 config uhttpd 'main'
 	list listen_http '127.0.0.1:{port}'
@@ -134,6 +136,7 @@ def _web_servers(*mounts: str) -> Call:
             "staged": False,
             "certificate": True,
             "listeners": [],
+            "bus": [{"address": WEB_SERVER, "path": "/ubus", "secure": False}],
             "slots": {"luci": [{"used": 0, "all": 3}], "public": []},
             "limits_slow_clients": True,
         },

@@ -1,10 +1,14 @@
 """`check` in a whole world: a healthy router has nothing to complain of, and a sick one still answers."""
 
+import contextlib
 import json
 from typing import Any
 
+import aiohttp
+
 from simulator.world import World
 from tests.flows.conftest import Buyer
+from ubus_py import UbusError
 
 
 async def check(world: World, locale: str = "en") -> dict[str, Any]:
@@ -29,6 +33,32 @@ async def test_stripe_is_asked_little(world: World) -> None:
     before = len(world.stripe.requests())
     await check(world)
     assert len(world.stripe.requests()) - before <= 4
+
+
+async def test_the_web_server_has_lost_the_bus(world: World) -> None:
+    """uhttpd does not connect again to an ubusd that was restarted, and LuCI's pages fail with it."""
+
+    async def web_statuses() -> list[int]:
+        paths = "/ubus/list/session", "/cgi-bin/luci/"
+        async with aiohttp.ClientSession(world.front.url) as browser:
+            return [(await browser.get(path)).status for path in paths]
+
+    async def named() -> bool:
+        with contextlib.suppress(UbusError):
+            return "lost its connection to ubusd" in (await check(world))["gateway"]["detail"]
+        return False
+
+    works = await web_statuses()
+    await world.broker.stop()
+    await world.broker.start()
+    await world.wait_until(named)
+    english, italian = (await check(world))["gateway"], (await check(world, "it"))["gateway"]
+    assert (english["severity"], english["hint"]) == ("error", "Run: service uhttpd restart")
+    assert "ha perso la connessione" in italian["detail"]
+    assert await web_statuses() == [500, 502]
+    await world.front.restart()
+    assert (await check(world))["gateway"]["severity"] == "ok"
+    assert await web_statuses() == works
 
 
 async def test_a_ledger_that_cannot_be_written(world: World) -> None:

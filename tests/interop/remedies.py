@@ -54,6 +54,12 @@ BREAKS: dict[str, tuple[str, str, str]] = {
         ">/dev/null 2>&1 &",
         "All 1 script slots of LuCI",
     ),
+    "uhttpd without the bus": (
+        "gateway",
+        "kill -9 $(pidof ubusd); setsid ubusd </dev/null >/dev/null 2>&1 & "
+        "until ubus list service; do sleep 0.1; done; /etc/init.d/rpcd restart; ubus -t 20 wait_for uci",
+        "lost its connection to ubusd",
+    ),
     "rpcd hangs": ("settings_helper", "kill -STOP $(pidof rpcd)", "does not answer"),
     "a price that is not at Stripe": (
         "prices",
@@ -78,6 +84,7 @@ FOLLOWED: Final = {
     "service stripe-payments restart": "pages not mounted",
     "uci commit uhttpd; service stripe-payments restart": "pages not mounted, changes staged",
     "service rpcd restart": "rpcd hangs",
+    "service uhttpd restart": "uhttpd without the bus",
     "mount -o remount,rw /overlay; mount -o remount,rw {mount}": "/etc/config read-only on its own mount",
     "uci set uhttpd.main.max_requests=12; uci commit uhttpd; service uhttpd restart": "no free script slot "
     "of LuCI",
@@ -87,7 +94,6 @@ FOLLOWED: Final = {
 """The commands, by the name in BREAKS of what they end."""
 
 NOT_FOLLOWED: Final = {
-    "service uhttpd restart": "follows an installation; test_remedies.py does both",
     'ubus call stripe-payments cancel_subscription \'{"subscription":"sub_…"}\'': "has an id to fill in",
     "/etc/init.d/stripe-payments set_keys": "asks for the key; tests/interop/test_service.py types one",
     "ubus call stripe-payments sync": "polls; what it ends takes hours or Stripe's return (tests/flows)",

@@ -11,7 +11,7 @@ import pytest
 from tests.interop.openwrt import free_port
 from tests.interop.remedies import APPLY, BREAKS, COMMAND
 from tests.interop.world import SERVICE, OpenWrtWorld
-from ubus_py import CallTimeout, StatusError
+from ubus_py import CallTimeout, StatusError, UbusError
 
 OWN_MOUNT = (
     "mkdir /tmp/small; mount -t tmpfs -o size=4m,mode=755 small /tmp/small; cp -a {folder}/. /tmp/small; "
@@ -29,8 +29,10 @@ async def follow(world: OpenWrtWorld, name: str, says: str) -> None:
     """Wait until `check` finds it, run the command that it names, and wait until it is content."""
 
     async def found() -> bool:
-        one = await finding(world, name)
-        return not one["ok"] and says in one["detail"]
+        with suppress(UbusError):  # ubusd may just be restarting
+            one = await finding(world, name)
+            return not one["ok"] and says in one["detail"]
+        return False
 
     async def content() -> bool:
         with suppress(StatusError, CallTimeout):  # it may just be restarting

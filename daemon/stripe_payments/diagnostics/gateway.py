@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any, Final
 
 from stripe_payments.diagnostics.finding import Finding
@@ -14,6 +15,9 @@ MOUNTS: Final = ("/api/payments", "/payment-success", "/payment-cancel")
 _TIMEOUT_S: Final = 4.0
 _STILL_BUSY_S: Final = 1.0
 """Servers are busy where two looks, this far apart, find no free script slot."""
+_BUS_OVER_HTTP_S: Final = 1.0
+_SEEN_BY_ALL: Final = "stripe-payments.uci"
+"""The bus object of rpcd, which has just answered."""
 _RESTART: Final = _("Run: service stripe-payments restart")
 
 
@@ -26,7 +30,13 @@ async def gateway(probes: Probes) -> Finding:
             found = await _web_servers(probes)
     except UbusError:
         return Finding("info", _("Not checked: rpcd does not answer."))
-    return _not_served(probes, found) or _busy(found) or _unlimited(found) or _served(probes, found)
+    return (
+        _not_served(probes, found)
+        or await _without_bus(found)
+        or _busy(found)
+        or _unlimited(found)
+        or _served(probes, found)
+    )
 
 
 async def _web_servers(probes: Probes) -> dict[str, Any]:
@@ -64,6 +74,45 @@ def _not_served(probes: Probes, found: dict[str, Any]) -> Finding | None:
             ),
         )
     return next((_closed(one["listen"], one["holder"]) for one in wanted if not one["open"]), None)
+
+
+async def _without_bus(found: dict[str, Any]) -> Finding | None:
+    """uhttpd connects to ubusd at its start only (ubus.c), and LuCI's scripts use that connection."""
+    statuses = await asyncio.gather(*(_status_of(server) for server in found["bus"]))
+    if 500 not in statuses:
+        return None
+    return Finding(
+        "error",
+        _(
+            "The web server of LuCI has lost its connection to ubusd, which was restarted: LuCI does not "
+            "open."
+        ),
+        _("Run: service uhttpd restart"),
+    )
+
+
+async def _status_of(server: dict[str, Any]) -> int | None:
+    """Return the HTTP status of uhttpd's description of a bus object; None without an answer."""
+    host, _colon, port = server["address"].rpartition(":")
+    if host in ("", "0.0.0.0"):  # noqa: S104 - it listens there
+        host = "127.0.0.1"
+    elif host == "[::]":
+        host = "::1"
+    context: ssl.SSLContext | None = None
+    if server["secure"]:  # the certificate is the router's own, and nothing secret is sent
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    try:
+        async with asyncio.timeout(_BUS_OVER_HTTP_S):
+            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=context)
+            try:
+                writer.write(f"GET {server['path']}/list/{_SEEN_BY_ALL} HTTP/1.0\r\n\r\n".encode())
+                return int((await reader.readline()).split()[1])
+            finally:
+                writer.close()
+    except (OSError, ValueError, IndexError):  # TimeoutError is an OSError
+        return None
 
 
 def _busy(found: dict[str, Any]) -> Finding | None:

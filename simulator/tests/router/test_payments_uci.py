@@ -8,7 +8,7 @@ import pytest
 
 from simulator.router.payments_uci import COPIES
 from simulator.tests.router.bus import Bus
-from tests.conformance.uci_helper_cases import BEFORE, CASES, FEATURE, MALFORMED, Case
+from tests.conformance.uci_helper_cases import BEFORE, CASES, FEATURE, MALFORMED, WEB_SERVER, Case
 from ubus_py import Status, StatusError
 
 HELPER = "stripe-payments.uci"
@@ -32,6 +32,7 @@ async def test_case(bus: Bus, case: Case) -> None:
     if any(call.full == "configurations" for call in case.calls):
         bus.router.payments_uci.flash_mount = "/etc"
     bus.router.store.own_mount = case.own_mount
+    bus.router.payments_uci.web_servers = lambda: [f"http://{WEB_SERVER}"]
     inodes = {config: inode(bus, config) for config in BEFORE}
     for call in case.calls:
         flash_fails = call.full == "configurations"

@@ -8,12 +8,14 @@ import json
 import os
 import shutil
 import sqlite3
+import ssl
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from simulator.tests.ubus_broker.people import People
 from simulator.ubus_broker import UbusBroker
@@ -323,6 +325,31 @@ async def test_the_gateway_cannot_limit_slow_clients(harness: Harness) -> None:
     await harness.parts()
     harness.router.payments_uci.limits_slow_clients = False
     await finding(harness, "gateway", "warning", says="ucode-mod-socket", hint="service uhttpd restart")
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:", "http://0.0.0.0:", "http://", "https://0.0.0.0:"])
+async def test_a_web_server_that_lost_the_bus(harness: Harness, address: str) -> None:
+    """However uhttpd was given its address; one that does not answer is not what this is about."""
+    await harness.parts()
+    replies = iter((b"500", b"500", b"200", b"404", b""))
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readline() == b"GET /ubus/list/stripe-payments.uci HTTP/1.0\r\n"
+        if status := next(replies):
+            writer.write(b"HTTP/1.1 " + status + b" Ubus Protocol Error\r\n\r\n")
+        writer.close()
+
+    secured = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("router").configure_cert(secured)
+    context = secured if address.startswith("https") else None
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    harness.router.payments_uci.web_servers = lambda: [f"{address}{port}"]
+    async with server:
+        await finding(harness, "gateway", "error", says="ubusd", hint="service uhttpd restart")
+        for _ in range(3):
+            assert (await row(harness, "gateway"))["severity"] == "ok"
+    assert (await row(harness, "gateway"))["severity"] == "ok"
 
 
 async def test_rpcd_is_away_while_the_gateway_is_checked(harness: Harness) -> None:

@@ -426,6 +426,24 @@ function slots(service) {
 	return found;
 }
 
+// Where each instance of LuCI's web server serves the bus, as it was started: uhttpd's -u, -p and -s. Of several
+// addresses the first, of http before https; with -q http only redirects.
+function bus_over_http(service) {
+	const found = [];
+
+	for (let name, instance in service?.instances) {
+		const command = instance.command ?? [];
+		const prefix = index(command, '-u');
+		const plain = index(command, '-q') < 0 ? index(command, '-p') : -1;
+		const address = plain < 0 ? index(command, '-s') : plain;
+
+		if (prefix >= 0 && address >= 0)
+			push(found, { address: command[address + 1], path: command[prefix + 1], secure: plain < 0 });
+	}
+
+	return found;
+}
+
 // Whether the public gateway listens where it should, and if not, which process does.
 function listener(address, pid) {
 	const sockets = listening_sockets(int(match(address, /[0-9]+$/)?.[0] ?? 0));
@@ -451,6 +469,7 @@ function web_servers() {
 		staged: (stat('/tmp/.uci/uhttpd')?.size ?? 0) > 0,
 		certificate: !length(filter(files, (path) => !access(path, 'r'))),
 		listeners: map(addresses, (address) => listener(address, pid)),
+		bus: bus_over_http(services?.uhttpd),
 		slots: { luci: slots(services?.uhttpd), public: slots(services?.['stripe-payments']) },
 		limits_slow_clients: !!access('/usr/lib/ucode/socket.so', 'r')
 	};
@@ -518,8 +537,9 @@ return {
 			call: scripts
 		},
 
-		// {mounts[], staged, certificate, listeners[] {listen, open, holder}, slots {luci[], public[]} {used, all},
-		// limits_slow_clients}: where the gateway is served, and how busy the web servers are
+		// {mounts[], staged, certificate, listeners[] {listen, open, holder}, bus[] {address, path, secure},
+		// slots {luci[], public[]} {used, all}, limits_slow_clients}: where the gateway and the bus are served, and how
+		// busy the web servers are
 		web_servers: {
 			call: web_servers
 		},
