@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -83,12 +83,15 @@ class HubRouter:
 
 
 class Line:
-    """The line to the hub: `url` is its address for routers. While `cut` no connection lives."""
+    """The line to the hub: `url` is its address for routers. While `cut` no connection lives; while
+    `loses_answers` requests arrive, and no answer.
+    """
 
     def __init__(self, hub: str) -> None:
         self.target = hub
         self._open: set[asyncio.StreamWriter] = set()
         self.cut = False
+        self.loses_answers = False
         self.url = ""
 
     async def __aenter__(self) -> Line:
@@ -111,13 +114,17 @@ class Line:
             return
         there = await asyncio.open_connection("127.0.0.1", int(self.target.rpartition(":")[2]))
         self._open |= {writer, there[1]}
-        await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer))
+        await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer, lambda: self.loses_answers))
         self._open -= {writer, there[1]}
 
 
-async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+async def _copy(
+    source: asyncio.StreamReader, target: asyncio.StreamWriter, loses: Callable[[], bool] = lambda: False
+) -> None:
     with suppress(OSError):
         while received := await source.read(65_536):
+            if loses():
+                continue
             target.write(received)
             await target.drain()
     target.close()
@@ -299,6 +306,35 @@ async def test_a_poll_without_news_may_change_the_interval(database_url: str, tm
         await router.unlocks("updates")
         await granted.end_grant(str((await router.status())["router_id"]), "updates")
         await router.unlocks()
+
+
+async def test_a_purchase_after_a_power_cut_is_the_same_one(
+    vendor: Vendor, line: Line, router: HubRouter
+) -> None:
+    """The hub made the session, its answer was lost with the router's power, and the buyer clicks again."""
+    line.loses_answers = True
+    lost = asyncio.create_task(router.call("create_checkout_session", price_id="lifetime_once"))
+
+    async def replies() -> list[Any]:
+        async with vendor.hub.database.requests.connection() as connection:
+            found = await connection.execute("SELECT key, body FROM replies")
+            return await found.fetchall()
+
+    async def served() -> bool:
+        return len(await replies()) == 1
+
+    await router.world.wait_until(served)
+    await router.world.daemon.kill()
+    lost.cancel()
+    line.loses_answers = False
+    await router.world.daemon.start()
+    await router.world.daemon_answers()
+    session = await router.call("create_checkout_session", price_id="lifetime_once")
+    ((_key, body),) = await replies()
+    assert session["session_id"] == body["session_id"]
+    again = await router.call("create_checkout_session", price_id="lifetime_once")
+    assert len(await replies()) == 2, "one that has its answer is over"
+    assert again["session_id"] == session["session_id"], "the hub's own rule: one open page for one price"
 
 
 async def test_a_power_cut_while_enrolling_makes_no_second_router(

@@ -76,7 +76,7 @@ async def connect_to_hub(
     transport = Transport(url, clock)
     seller = Seller(ledger, transport, CredentialStore(folder), clock, settings, bus, on_effects)
     await seller.load()
-    hub = HubPayments(seller)
+    hub = HubPayments(ledger, seller, clock)
     return_urls = ReturnUrls(bus, settings)
     purchases = Purchases(ledger, seller, hub, return_urls, clock, seller.settings, stripe_address)
     return HubParts(

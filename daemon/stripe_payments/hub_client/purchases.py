@@ -1,12 +1,14 @@
 """Calls of the hub that buy and read: return URLs, idempotency keys, the checkouts that this router began.
 
 A call has one Idempotency-Key, whatever becomes of its answers: repeated because an answer was lost, and
-requested again by a person who saw an error, it is the same request, and nothing is bought twice.
+requested again by a person who saw an error, it is the same request, and nothing is bought twice. The keys of
+calls that change something are in the ledger before the hub is called, so that this holds across a power cut.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import time
 import uuid
@@ -33,8 +35,12 @@ _CALL_S: Final = 22.0
 """Less than the 25 s that a call on the bus may take."""
 _ATTEMPTS: Final = 3
 _PAUSE_S: Final = 0.5
-_KEY_KEPT_S: Final = 1800.0
+META_CALLS: Final = "hub_calls"
+_KEY_KEPT_S: Final = 1800
 """A call that failed is the same one for so long if it is made again."""
+_CHANGING: Final = frozenset(
+    {"create_checkout_session", "change_plan", "cancel_subscription", "resume_subscription"}
+)
 _EXPIRES_S: Final = 90_000
 """Checkout pages of Stripe's end after a day."""
 _CHECKOUT_HOSTS: Final = ("https://checkout.stripe.com",)
@@ -47,17 +53,31 @@ _COMPLETE: Final = frozenset(
 class HubPayments:
     """`call` runs a method at the hub."""
 
-    def __init__(self, seller: Seller) -> None:
+    def __init__(self, ledger: SQLiteLedger, seller: Seller, clock: TrustedClock) -> None:
+        self._ledger = ledger
         self._seller = seller
-        self._keys: dict[tuple[str, str], tuple[str, float]] = {}
+        self._clock = clock
 
-    async def call(self, method: str, arguments: Mapping[str, object], locale: str) -> dict[str, Any]:
-        """The reply of the method of that name. Raises PaymentError: the hub's, ``seller_unreachable``,
-        ``not_enrolled``.
+    async def call(
+        self,
+        method: str,
+        arguments: Mapping[str, object],
+        locale: str,
+        record: Callable[[SQLiteTransaction, Mapping[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
+        """The reply of the method of that name; `record` stores what it says, for a method that changes
+        something, in the transaction that ends the call. Raises PaymentError: the hub's,
+        ``seller_unreachable``, ``not_enrolled``, ``ledger_unavailable``.
         """
         given = {name: value for name, value in arguments.items() if value is not None}
-        call = (method, json.dumps(given, sort_keys=True))
-        key = self._key(call)
+        changing = method in _CHANGING
+        call = hashlib.sha256(json.dumps([method, given], sort_keys=True).encode()).hexdigest()
+        key = await self._begin(call) if changing else uuid.uuid4().hex
+
+        async def end(reply: Mapping[str, Any] | None) -> None:
+            if changing:
+                await self._end(call, record, reply)
+
         headers = {"Idempotency-Key": key, "Accept-Language": locale}
         deadline = time.monotonic() + _CALL_S
         for attempt in range(1, _ATTEMPTS + 1):
@@ -68,19 +88,56 @@ class HubPayments:
                 )
             except PaymentError as error:
                 if error.http_status < 500:
-                    self._keys.pop(call, None)
+                    await end(None)
                 if error.details.get("fault") != "connection" or attempt == _ATTEMPTS:
                     raise
                 await asyncio.sleep(_PAUSE_S)
                 continue
-            self._keys.pop(call, None)
+            await end(answer.body)
             return dict(answer.body)
         raise AssertionError("unreachable")
 
-    def _key(self, call: tuple[str, str]) -> str:
-        now = time.monotonic()
-        self._keys = {one: held for one, held in self._keys.items() if now - held[1] < _KEY_KEPT_S}
-        return self._keys.setdefault(call, (uuid.uuid4().hex, now))[0]
+    async def _begin(self, call: str) -> str:
+        """The durable key of a call: that of one that has not ended, if it is not too old."""
+        now = self._clock.now()
+
+        def run(tx: SQLiteTransaction) -> str:
+            before = _calls(tx)
+            # without a trusted time nothing is too old, and what began then began now
+            dated = {one: (key, now if began is None else began) for one, (key, began) in before.items()}
+            held = {
+                one: (key, began)
+                for one, (key, began) in dated.items()
+                if now is None or began is None or abs(now - began) < _KEY_KEPT_S
+            }
+            key, _began = held.setdefault(call, (uuid.uuid4().hex, now))
+            if held != before:
+                tx.meta.set(META_CALLS, json.dumps(held))
+            return key
+
+        return await self._ledger.write(run)
+
+    async def _end(
+        self,
+        call: str,
+        record: Callable[[SQLiteTransaction, Mapping[str, Any]], None] | None,
+        reply: Mapping[str, Any] | None,
+    ) -> None:
+        """Forget the key of a call that has its answer; `reply`: None for an error."""
+
+        def run(tx: SQLiteTransaction) -> None:
+            held = _calls(tx)
+            held.pop(call, None)
+            tx.meta.set(META_CALLS, json.dumps(held))
+            if record is not None and reply is not None:
+                record(tx, reply)
+
+        await self._ledger.write(run)
+
+
+def _calls(tx: SQLiteTransaction) -> dict[str, tuple[str, int | None]]:
+    """By call: its key and when it began (trusted epoch seconds; None: without a trusted time)."""
+    return {call: (key, began) for call, (key, began) in json.loads(tx.meta.get(META_CALLS) or "{}").items()}
 
 
 class Purchases:
@@ -122,16 +179,14 @@ class Purchases:
         success, cancel = await self._return_urls.for_checkout(success_url, cancel_url, origin)
         order = {"price_id": price_id, "success_url": success, "cancel_url": cancel, "locale": locale}
         self._seller.watch()
-        reply = await self._hub.call("create_checkout_session", order, locale or "en")
-        session_id, url = str(reply.get("session_id")), str(reply.get("checkout_url"))
-        self._accept(url, _CHECKOUT_HOSTS)
         price = self._settings().price(price_id)
         alias = price.alias if price is not None else price_id
         mode = "payment" if price is not None and price.interval is None else "subscription"
         now = self._clock.now() or self._clock.floor or 0
 
-        def record(tx: SQLiteTransaction) -> None:
-            if tx.checkouts.by_session(session_id) is None:
+        def record(tx: SQLiteTransaction, reply: Mapping[str, Any]) -> None:
+            session_id, url = str(reply.get("session_id")), str(reply.get("checkout_url"))
+            if self._is_accepted(url, _CHECKOUT_HOSTS) and tx.checkouts.by_session(session_id) is None:
                 begun = tx.checkouts.add(
                     uuid.uuid4().hex,
                     alias,
@@ -144,9 +199,11 @@ class Purchases:
                 )
                 tx.checkouts.update(begun.local_id, session_id=session_id, url=url, state="open")
 
-        await self._ledger.write(record)
+        reply = await self._hub.call("create_checkout_session", order, locale or "en", record)
+        url = str(reply.get("checkout_url"))
+        self._accept(url, _CHECKOUT_HOSTS)
         self._seller.watch()
-        return {"session_id": session_id, "checkout_url": url}
+        return {"session_id": str(reply.get("session_id")), "checkout_url": url}
 
     async def portal(self, return_url: str | None, locale: str) -> dict[str, str]:
         """Return {url} of Stripe's customer portal."""
@@ -199,6 +256,9 @@ class Purchases:
         """Raises PaymentError ``foreign_page`` for an address that is not Stripe's: an attacker who holds
         the hub's name must not get a buyer's card.
         """
-        if origin_of(url) not in {*hosts, *self._test_hosts}:
+        if not self._is_accepted(url, hosts):
             _log.error("the hub sent a foreign page", host=urlsplit(url).hostname)
             raise PaymentError("foreign_page")
+
+    def _is_accepted(self, url: str, hosts: tuple[str, ...]) -> bool:
+        return origin_of(url) in {*hosts, *self._test_hosts}
