@@ -131,6 +131,7 @@ class Accounts:
                     opened = await self._account(ledger, account)
                     try:
                         yield opened
+                        await opened.checkout.expired()  # else both pages could be paid
                     finally:
                         await opened.checkout.close()
                         await opened.subscriptions.close()

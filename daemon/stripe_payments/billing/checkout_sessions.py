@@ -173,6 +173,10 @@ class CheckoutService:
         latest = await self._ledger.read(lambda tx: tx.checkouts.latest(1))
         self._last_under_other_keys = latest[0].local_id if latest else 0
 
+    async def expired(self) -> None:
+        """Wait until the sessions that `create` withdraws in the background are expired, or cannot be."""
+        await asyncio.gather(*self._expiring.values(), return_exceptions=True)
+
     async def close(self) -> None:
         await self._opening.close()
         await self._finishing.close()
