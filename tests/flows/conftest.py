@@ -1,6 +1,9 @@
-"""A whole simulated world for each test, and the buyer who lives in it."""
+"""A whole simulated world for each test, and the buyer who lives in it.
 
-from collections.abc import AsyncIterator
+A test runs once for each mode of `modes`. What the seller does goes through `Buyer.seller`.
+"""
+
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -10,7 +13,13 @@ import pytest
 from simulator.router.uci_file import parse
 from simulator.world import World
 from tests.flows.feature_observer import FeatureObserver
+from tests.flows.hub_mode_router import HubModeRouter
+from tests.flows.modes import Mode, modes_of
+from tests.flows.sellers import seller_of
+from tests.hub.conftest import database_url, postgres, template
 from ubus_py import Client
+
+__all__ = ["database_url", "postgres", "template"]
 
 ONETIME = "price_premium_onetime"
 FEATURE = "remote_backup_daily"
@@ -23,6 +32,7 @@ class Buyer:
         self.world = world
         self.observer = FeatureObserver(world)
         self.events = self.observer.events
+        self.seller = seller_of(world)
 
     async def listens(self) -> Self:
         """Waits until the bus delivers events to them."""
@@ -85,6 +95,22 @@ class Buyer:
         """`payment_status` over the bus."""
         return await self.world.bus.call("stripe-payments", "payment_status", {"payment_id": payment_id})
 
+    async def becomes(self, payment_id: str, *statuses: str) -> dict[str, Any]:
+        """The payment, with one of these statuses. In direct mode one `sync` brings it; in hub mode the hub
+        does, by itself.
+        """
+        if not isinstance(self.world, HubModeRouter):
+            await self.world.bus.call("stripe-payments", "sync", {})
+            payment = await self.payment(payment_id)
+            assert payment["status"] in statuses
+            return payment
+
+        async def has_become() -> bool:
+            return (await self.payment(payment_id))["status"] in statuses
+
+        await self.world.wait_until(has_become)
+        return await self.payment(payment_id)
+
 
 class WorldMaker(Protocol):
     """Makes a world to enter; elsewhere (tests/interop) one with a real router in it."""
@@ -92,19 +118,52 @@ class WorldMaker(Protocol):
     def __call__(self, *, webhooks: bool = True, configured: bool = True) -> World: ...
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Once for each mode."""
+    if (modes := modes_of(metafunc)) and "mode" in metafunc.fixturenames:
+        metafunc.parametrize("mode", modes)
+
+
 @pytest.fixture
-def make_world(tmp_path: Path) -> WorldMaker:
+def mode() -> Mode:
+    """How the router sells; elsewhere (tests/interop) directly."""
+    return "direct"
+
+
+@pytest.fixture
+def make_world(request: pytest.FixtureRequest, tmp_path: Path, mode: Mode) -> WorldMaker:
     """Worlds of this test's own."""
 
     def make(*, webhooks: bool = True, configured: bool = True) -> World:
-        return World(state=tmp_path, webhooks=webhooks, configured=configured)
+        if mode == "direct":
+            return World(state=tmp_path, webhooks=webhooks, configured=configured)
+        assert webhooks, "no router in hub mode is reached by Stripe"
+        assert configured, "the vendor configures a router before a customer gets it"
+        return HubModeRouter(
+            state=tmp_path,
+            database_url=request.getfixturevalue("database_url"),
+            webhooks=mode == "hub",
+        )
+
+    return make
+
+
+@pytest.fixture
+def second_router(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[World], World]:
+    """Makes another router of the same seller, to enter while the first one runs."""
+
+    def make(first: World) -> World:
+        if not isinstance(first, HubModeRouter):
+            return World(state=tmp_path / "second", stripe=first.stripe)
+        url = request.getfixturevalue("database_url")
+        return HubModeRouter(state=tmp_path / "second", database_url=url, webhooks=True, beside=first)
 
     return make
 
 
 @pytest.fixture
 async def world(make_world: WorldMaker) -> AsyncIterator[World]:
-    """Stripe notifies the router by webhook, and the router polls."""
+    """Stripe notifies the router (or its hub) by webhook, and the router polls."""
     async with make_world() as world:
         yield world
         assert world.stripe.drift == [], "the simulator answered what Stripe's SDK does not know"

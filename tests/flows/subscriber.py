@@ -15,7 +15,9 @@ RENEWALS_FAIL = "4000000000000341"
 
 
 class Subscriber(Buyer):
-    """A buyer who comes back. `sees_webhooks` False: the router lives by asking, so a look is asked for."""
+    """A buyer who comes back. `sees_webhooks` False: the router sells by itself and lives by polling, so a
+    poll is requested.
+    """
 
     def __init__(self, world: World, *, sees_webhooks: bool = True) -> None:
         super().__init__(world)
@@ -49,8 +51,21 @@ class Subscriber(Buyer):
 
     async def gives_card(self, card: str) -> None:
         """In the portal."""
-        customer = (await self.call("status"))["customer"]
-        await self.world.control(f"customers/{customer}/card", {"card": card})
+        await self.world.control(f"customers/{await self.seller.customer()}/card", {"card": card})
+
+    async def last_invoice(self) -> dict[str, Any]:
+        """The newest one of the history."""
+        rows: Any = (await self.call("transactions"))["transactions"]
+        invoice: dict[str, Any] = next(row for row in rows if row["kind"] == "invoice")
+        return invoice
+
+    async def invoice_becomes(self, *statuses: str) -> None:
+        """Waits until the newest invoice has one of these statuses."""
+
+        async def has_become() -> bool:
+            return (await self.last_invoice())["status"] in statuses
+
+        await self.world.wait_until(has_become)
 
     async def pays_open_invoice(self) -> None:
         """On the invoice's page."""

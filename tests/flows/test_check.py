@@ -5,10 +5,13 @@ import json
 from typing import Any
 
 import aiohttp
+import pytest
 
 from simulator.world import World
 from tests.flows.conftest import Buyer
 from ubus_py import UbusError
+
+pytestmark = pytest.mark.direct_only("in hub mode other things are checked: tests/hub/test_router.py")
 
 
 async def check(world: World, locale: str = "en") -> dict[str, Any]:

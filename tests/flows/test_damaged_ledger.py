@@ -3,8 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from simulator.world import World
 from tests.flows.subscriber import PREMIUM, Subscriber
+
+pytestmark = pytest.mark.direct_only(
+    "a ledger in hub mode holds the hub's last answer: nothing is rebuilt from Stripe"
+)
 
 
 async def damage(world: World) -> Path:

@@ -10,6 +10,8 @@ from tests.flows.test_check import check
 from tests.flows.test_interrupted_checkout import start_again
 from ubus_py import StatusError
 
+pytestmark = pytest.mark.direct_only("no payment: the state in UCI is kept by the same code in both modes")
+
 OWNED = {FEATURE, "email_support", "priority_support", "security_updates"}
 LOCKED_FEATURE = "phone_support"
 

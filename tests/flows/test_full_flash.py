@@ -11,6 +11,8 @@ from tests.flows.test_check import check
 from tests.flows.test_provision import in_uci, new_router, provision
 from ubus_py import StatusError
 
+pytestmark = pytest.mark.direct_only("no payment: UCI is written by the same code in both modes")
+
 __all__ = ["new_router"]
 
 

@@ -13,6 +13,7 @@ import pytest
 from simulator.browser_front import gateway
 from simulator.world import World
 from tests.flows.conftest import ONETIME, LuciUser
+from tests.flows.modes import MODES
 from tests.flows.test_http_api import CREATE, order
 from ubus_py import Encodable, StatusError
 
@@ -88,7 +89,13 @@ async def start_again(world: World) -> None:
         await asyncio.to_thread(openwrt.sh, "/etc/init.d/stripe-payments start")
 
 
-@pytest.mark.parametrize("method", ["create_checkout_session", "sync", "check"])
+@pytest.mark.parametrize(
+    ("mode", "method"),
+    [
+        *((mode, method) for mode in MODES for method in ("create_checkout_session", "sync")),
+        ("direct", "check"),  # in hub mode it sends nothing to Stripe
+    ],
+)
 async def test_a_call_on_the_bus_is_answered_when_the_service_stops(world: World, method: str) -> None:
     """The bus does not notify a caller whose server has left: it would wait for 30 s."""
     before = len(world.stripe.requests())

@@ -4,8 +4,12 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
+
 from simulator.world import World
 from tests.flows.conftest import FEATURE, Buyer, LuciUser
+
+pytestmark = pytest.mark.direct_only("in hub mode every router is managed")
 
 
 async def sellers_command(world: World, method: str, *words: str) -> Any:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +11,13 @@ import pytest
 from simulator.daemon_process import REPOSITORY
 from simulator.world import World
 from tests.flows.conftest import FEATURE, ONETIME, Buyer
+from tests.flows.hub_mode_router import HubModeRouter
+from tests.flows.modes import DELIVERIES
+from tests.flows.sellers import RefusedError
 from ubus_py import StatusError
 
 
-@pytest.mark.parametrize("webhooks", ["on", "drop", "duplicate", "reorder"])
+@pytest.mark.parametrize(("mode", "webhooks"), DELIVERIES)
 async def test_paying_unlocks_everywhere_whatever_becomes_of_the_webhooks(
     world: World, buyer: Buyer, webhooks: str
 ) -> None:
@@ -26,6 +30,7 @@ async def test_paying_unlocks_everywhere_whatever_becomes_of_the_webhooks(
     assert buyer.unlock_count() == 1
 
 
+@pytest.mark.direct_only("in hub mode Stripe reaches no router, so every router is behind NAT")
 async def test_it_works_behind_nat_without_any_webhook(quiet_world: World) -> None:
     buyer = Buyer(quiet_world)
     await buyer.buy()
@@ -53,10 +58,9 @@ async def test_a_declined_card_unlocks_nothing_and_says_why(world: World, buyer:
     assert "declined" in str(outcome)
 
     async def reported() -> bool:
-        payment = await buyer.payment(session_id)
+        payment = await buyer.becomes(session_id, "unpaid", "failed")
         return bool(payment.get("failure"))
 
-    await world.bus.call("stripe-payments", "sync", {})
     await world.wait_until(reported)
     payment: Any = await buyer.payment(session_id)
     assert payment["status"] in {"unpaid", "failed"}
@@ -75,11 +79,10 @@ async def test_a_card_that_wants_3d_secure_unlocks_after_the_challenge(world: Wo
 
 async def test_a_bank_debit_is_pending_until_it_settles(world: World, buyer: Buyer) -> None:
     session_id = await buyer.buy(card="bank_debit")
-    await world.bus.call("stripe-payments", "sync", {})
-    assert (await buyer.payment(session_id))["status"] == "pending"
+    await buyer.becomes(session_id, "pending")
     assert not await world.unlocked(FEATURE)
     await world.control("clock/advance", {"seconds": 10 * 86400})
-    await world.bus.call("stripe-payments", "sync", {})
+    await buyer.becomes(session_id, "paid")
     await buyer.everywhere(unlocked=True)
     assert (await buyer.payment(session_id))["status"] == "paid"
 
@@ -87,13 +90,12 @@ async def test_a_bank_debit_is_pending_until_it_settles(world: World, buyer: Buy
 async def test_a_full_refund_locks_and_a_partial_one_does_not(world: World, buyer: Buyer) -> None:
     session_id = await buyer.buy()
     await buyer.everywhere(unlocked=True)
-    await world.bus.call("stripe-payments", "refund", {"payment_id": session_id, "amount": 1000})
+    await buyer.seller.refund(session_id, 1000)
     assert (await buyer.payment(session_id))["status"] == "partially_refunded"
     assert await world.unlocked(FEATURE)
-    with pytest.raises(StatusError) as too_much:
-        await world.bus.call("stripe-payments", "refund", {"payment_id": session_id, "amount": 4000})
-    assert code_of(too_much.value) == "amount_too_large"
-    await world.bus.call("stripe-payments", "refund", {"payment_id": session_id})
+    with pytest.raises(RefusedError, match="amount_too_large"):
+        await buyer.seller.refund(session_id, 4000)
+    await buyer.seller.refund(session_id)
     await buyer.everywhere(unlocked=False)
     assert (await buyer.payment(session_id))["status"] == "refunded"
 
@@ -107,13 +109,12 @@ async def test_a_dispute_locks_only_when_it_is_lost(
     await world.control(
         "dispute", {"payment_intent": await _payment_intent(world, session_id), "outcome": "open"}
     )
-    await world.bus.call("stripe-payments", "sync", {})
-    assert (await buyer.payment(session_id))["status"] == "disputed"
+    await buyer.becomes(session_id, "disputed")
     assert await world.unlocked(FEATURE)
     await world.control(
         "dispute", {"payment_intent": await _payment_intent(world, session_id), "outcome": outcome}
     )
-    await world.bus.call("stripe-payments", "sync", {})
+    await buyer.becomes(session_id, "paid" if unlocked else "disputed")
 
     async def settled() -> bool:
         return await world.unlocked(FEATURE) is unlocked
@@ -142,14 +143,13 @@ async def test_a_second_click_does_not_buy_twice(world: World, buyer: Buyer) -> 
 async def test_two_routers_on_one_account_never_see_each_others_purchase(world: World, buyer: Buyer) -> None:
     # The other router's purchase, as Stripe would deliver it to every endpoint of the account.
     customer = await world.account.request("POST", "customers", metadata={"router_id": "another-router"})
-    catalog: Any = await world.bus.call("stripe-payments", "catalog", {})
-    price = next(p for item in catalog["products"] for p in item["prices"] if p["id"] == ONETIME)
+    prices = await world.account.request("GET", "prices", lookup_keys=[ONETIME])
     session = await world.account.request(
         "POST",
         "checkout/sessions",
         mode="payment",
         customer=customer["id"],
-        line_items=[{"price": price["price_id"], "quantity": 1}],
+        line_items=[{"price": prices["data"][0]["id"], "quantity": 1}],
         success_url="https://example.com/done",
         metadata={"router_id": "another-router"},
         payment_intent_data={"metadata": {"router_id": "another-router"}},
@@ -167,14 +167,40 @@ async def test_no_secret_reaches_a_log_a_file_or_a_reply(world: World, buyer: Bu
     await buyer.buy()
     await buyer.everywhere(unlocked=True)
     status = await world.bus.call("stripe-payments", "status", {})
-    secret = world.account.secret_key
-    kept = world.root / "etc/stripe-payments/secrets.json"
-    assert secret in kept.read_text()
-    assert kept.stat().st_mode & 0o777 == 0o600
+    secret = secret_key_of(world)
     assert secret not in world.daemon.log_text()
     assert secret not in str(status)
     for file in (world.root / "etc/config").iterdir():
         assert secret not in file.read_text()
+
+
+@pytest.mark.direct_only("in hub mode no router has a key")
+async def test_the_key_is_kept_in_a_file_of_roots(world: World) -> None:
+    kept = world.root / "etc/stripe-payments/secrets.json"
+    assert secret_key_of(world) in kept.read_text()
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("mode", ["hub", "hub-without-webhooks"])
+async def test_in_hub_mode_the_key_is_nowhere_on_the_router(world: World, buyer: Buyer) -> None:
+    await buyer.buy()
+    await buyer.everywhere(unlocked=True)
+    assert world.daemon.pid is not None
+    environment = Path(f"/proc/{world.daemon.pid}/environ").read_bytes()
+    secret = secret_key_of(world).encode()
+    files = [file for file in world.root.rglob("*") if file.is_file()]
+    assert files
+    assert [file for file in files if secret in file.read_bytes()] == []
+    assert secret not in environment
+
+
+def secret_key_of(world: World) -> str:
+    """The key of the Stripe account, where the seller keeps it."""
+    return (
+        world.vendor.hub.config.stripe_secret_key
+        if isinstance(world, HubModeRouter)
+        else world.account.secret_key
+    )
 
 
 async def _payment_intent(world: World, session_id: str) -> str:

@@ -13,10 +13,11 @@ import pytest
 
 from simulator.world import World
 from tests.flows.conftest import FEATURE, ONETIME, Buyer
+from tests.flows.modes import DELIVERIES, MODES, Mode
 from ubus_py import UbusError
 
 SEEDS = int(os.environ.get("STRIPE_PAYMENTS_SEEDS", "4"))
-WEBHOOKS = ("on", "drop", "duplicate", "reorder")
+WEBHOOKS: dict[Mode, list[str]] = {mode: [how for name, how in DELIVERIES if name == mode] for mode in MODES}
 FAULTS: tuple[dict[str, Any], ...] = (
     {},
     {"latency_ms": 300},
@@ -40,9 +41,9 @@ async def _session(world: World) -> str:
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-async def test_paid_once_and_unlocked(world: World, buyer: Buyer, seed: int) -> None:
+async def test_paid_once_and_unlocked(world: World, buyer: Buyer, mode: Mode, seed: int) -> None:
     chance = random.Random(seed)
-    await world.control("faults", {"webhooks": chance.choice(WEBHOOKS), **chance.choice(FAULTS)})
+    await world.control("faults", {"webhooks": chance.choice(WEBHOOKS[mode]), **chance.choice(FAULTS)})
 
     async def purchase() -> None:
         session_id = await _session(world)

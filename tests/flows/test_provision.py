@@ -15,6 +15,10 @@ from simulator.world import World
 from tests.flows.conftest import WorldMaker
 from ubus_py import Call, StatusError
 
+pytestmark = pytest.mark.direct_only(
+    "the seller's set-up of a router; the hub's is in tests/hub/test_setup_commands.py"
+)
+
 ALIASES = {
     "price_base_monthly",
     "price_base_yearly",

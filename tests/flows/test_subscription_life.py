@@ -8,22 +8,24 @@ import pytest
 
 from simulator.world import World
 from tests.flows.conftest import WorldMaker
+from tests.flows.modes import DELIVERIES, Mode
 from tests.flows.subscriber import BUSINESS, GOOD_CARD, PREMIUM, RENEWALS_FAIL, Subscriber
 
 NOTHING: frozenset[str] = frozenset()
 
 
-@pytest.fixture(params=["on", "off", "duplicate", "reorder"])
-async def subscriber(request: pytest.FixtureRequest, make_world: WorldMaker) -> AsyncIterator[Subscriber]:
-    """Once for each fate of webhooks; `off`: the router has none and lives by asking alone."""
-    webhooks: str = request.param
-    async with make_world(webhooks=webhooks != "off") as world:
-        if webhooks != "off":
+@pytest.fixture
+async def subscriber(make_world: WorldMaker, mode: Mode, webhooks: str) -> AsyncIterator[Subscriber]:
+    """`drop`: the router, or its hub, has no webhook at all."""
+    polls = mode == "direct" and webhooks == "drop"
+    async with make_world(webhooks=not polls) as world:
+        if webhooks != "drop":
             await world.control("faults", {"webhooks": webhooks})
-        yield await Subscriber(world, sees_webhooks=webhooks != "off").listens()
+        yield await Subscriber(world, sees_webhooks=not polls).listens()
         assert world.stripe.drift == []
 
 
+@pytest.mark.parametrize(("mode", "webhooks"), DELIVERIES)
 async def test_from_the_first_payment_to_the_end(subscriber: Subscriber) -> None:
     await subscriber.buy("price_premium_monthly")
     await subscriber.agreed(PREMIUM, "active")
@@ -107,6 +109,7 @@ async def test_from_the_first_payment_to_the_end(subscriber: Subscriber) -> None
     await subscriber.world.wait_until(recorded)
 
 
+@pytest.mark.direct_only("what is kept is the simulation of `make demo`, which sells directly")
 async def test_a_kept_world_goes_on_at_the_time_it_had(tmp_path: Path) -> None:
     """The demo with STATE: a year is skipped, everything stops, and is started again."""
     async with World(state=tmp_path, webhooks=False) as world:

@@ -1,7 +1,6 @@
 """Payments that are not simply paid: given back, disputed, pending, free, tried first, confirmed again."""
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
@@ -20,42 +19,22 @@ async def subscriber(make_world: WorldMaker) -> AsyncIterator[Subscriber]:
         assert world.stripe.drift == []
 
 
-async def configure(subscriber: Subscriber, section: str, **values: str) -> None:
-    """`uci set`, `uci commit`; returns when the daemon has read it."""
-    bus = subscriber.world.bus
-    reread = "settings reloaded"
-    before = subscriber.world.daemon.log_text().count(reread)
-    await bus.call("uci", "set", {"config": "stripe-payments", "section": section, "values": dict(values)})
-    await bus.call("uci", "commit", {"config": "stripe-payments"})
-
-    async def read() -> bool:
-        return subscriber.world.daemon.log_text().count(reread) > before
-
-    await subscriber.world.wait_until(read)
-
-
-async def last_invoice(subscriber: Subscriber) -> dict[str, Any]:
-    rows: Any = (await subscriber.call("transactions"))["transactions"]
-    invoice: dict[str, Any] = next(row for row in rows if row["kind"] == "invoice")
-    return invoice
-
-
 async def test_a_plan_that_is_refunded_in_full_locks(subscriber: Subscriber) -> None:
     await subscriber.buy(MONTHLY)
     await subscriber.agreed(PREMIUM, "active")
-    invoice = await last_invoice(subscriber)
-    assert (await subscriber.call("refund", payment_id=invoice["id"]))["amount"] == 499
+    invoice = await subscriber.last_invoice()
+    assert (await subscriber.seller.refund(invoice["id"]))["amount"] == 499
     await subscriber.agreed(NOTHING, "refunded")
-    assert (await last_invoice(subscriber))["status"] == "refunded"
+    await subscriber.invoice_becomes("refunded")
     assert (await subscriber.payment(invoice["id"]))["status"] == "refunded"
 
 
 async def test_a_plan_that_is_refunded_in_part_stays(subscriber: Subscriber) -> None:
     await subscriber.buy(MONTHLY)
     await subscriber.agreed(PREMIUM, "active")
-    invoice = await last_invoice(subscriber)
-    await subscriber.call("refund", payment_id=invoice["id"], amount=200)
-    assert (await last_invoice(subscriber))["status"] == "partially_refunded"
+    invoice = await subscriber.last_invoice()
+    await subscriber.seller.refund(invoice["id"], 200)
+    await subscriber.invoice_becomes("partially_refunded")
     await subscriber.agreed(PREMIUM, "active")
 
 
@@ -65,15 +44,11 @@ async def test_a_dispute_about_a_plan_locks_when_it_is_lost(subscriber: Subscrib
     await subscriber.agreed(PREMIUM, "active")
     charge = (await subscriber.world.account.request("GET", "charges"))["data"][0]["id"]
     await subscriber.world.control("dispute", {"charge": charge, "outcome": "open"})
-
-    async def disputed() -> bool:
-        return bool((await last_invoice(subscriber))["status"] == "disputed")
-
-    await subscriber.world.wait_until(disputed)
+    await subscriber.invoice_becomes("disputed")
     await subscriber.agreed(PREMIUM, "active")
     await subscriber.world.control("dispute", {"charge": charge, "outcome": outcome})
     if outcome == "won":
-        await subscriber.world.wait_until(lambda: _status(subscriber, "paid"))
+        await subscriber.invoice_becomes("paid")
         await subscriber.agreed(PREMIUM, "active")
     else:
         await subscriber.agreed(NOTHING, "disputed")
@@ -89,10 +64,6 @@ async def test_a_dispute_that_is_won_after_all_unlocks_by_webhook(subscriber: Su
     for outcome in ("appeal_under_review", "won"):
         await subscriber.world.control("dispute", {"charge": charge, "outcome": outcome})
     await subscriber.agreed(PREMIUM, "paid")
-
-
-async def _status(subscriber: Subscriber, status: str) -> bool:
-    return bool((await last_invoice(subscriber))["status"] == status)
 
 
 async def test_a_bank_debit_that_fails_never_unlocks(subscriber: Subscriber) -> None:
@@ -116,7 +87,7 @@ async def test_a_bank_debit_that_fails_never_unlocks(subscriber: Subscriber) -> 
 
 
 async def test_a_total_of_nothing_unlocks(subscriber: Subscriber) -> None:
-    await configure(subscriber, "main", allow_promotion_codes="1")
+    await subscriber.seller.configure("main", allow_promotion_codes="1")
     account = subscriber.world.account
     coupon = await account.request("POST", "coupons", percent_off=100, duration="once")
     promotion = {"type": "coupon", "coupon": coupon["id"]}
@@ -130,7 +101,7 @@ async def test_a_total_of_nothing_unlocks(subscriber: Subscriber) -> None:
 
 
 async def test_a_trial_without_a_card_ends_by_itself(subscriber: Subscriber) -> None:
-    await configure(subscriber, MONTHLY, trial_days="14", trial_requires_card="0")
+    await subscriber.seller.configure(MONTHLY, trial_days="14", trial_requires_card="0")
     await subscriber.buy(MONTHLY, card="")
     await subscriber.agreed(PREMIUM, "trialing")
     assert subscriber.in_uci()["until"] == (await subscriber.subscription())["trial_end"]
@@ -157,12 +128,12 @@ async def test_a_renewal_that_the_bank_wants_confirmed(subscriber: Subscriber) -
 
 
 async def test_what_an_administrator_grants(subscriber: Subscriber) -> None:
-    await subscriber.call("grant", feature="phone_support", note="with our apologies")
+    await subscriber.seller.grant("phone_support", "with our apologies")
     await subscriber.agreed(frozenset({"phone_support"}), "granted")
     assert subscriber.in_uci("phone_support")["source"] == "manual"
     await subscriber.buy(MONTHLY)
     await subscriber.agreed(PREMIUM | {"phone_support"})
-    await subscriber.call("revoke", feature="phone_support")
+    await subscriber.seller.revoke("phone_support")
     await subscriber.agreed(PREMIUM, "active")
 
 

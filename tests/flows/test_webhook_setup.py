@@ -13,6 +13,10 @@ from stripe_payments.setup.webhook_endpoint import WEBHOOK_EVENTS
 from tests.flows.conftest import Buyer, WorldMaker
 from ubus_py import StatusError
 
+pytestmark = pytest.mark.direct_only(
+    "the seller's set-up of a router; the hub's is in tests/hub/test_setup_commands.py"
+)
+
 PATH = "/api/payments/webhook"
 
 

@@ -17,6 +17,10 @@ from simulator.world import World
 from stripe_payments.rfc3339 import parse_time
 from tests.flows.subscriber import DAY, PREMIUM, Subscriber
 
+pytestmark = pytest.mark.direct_only(
+    "the clock and its floor are the same code; what locks without the hub is in hub_client/test_hub_state.py"
+)
+
 NOTHING: frozenset[str] = frozenset()
 CLOCKS = f"""
 import os, signal, time

@@ -302,7 +302,7 @@ async def test_the_key_is_in_no_answer(vendor: Vendor) -> None:
 
 
 async def test_ready_says_what_is_missing(database_url: str, tmp_path: Path) -> None:
-    async with Vendor.open(database_url, tmp_path, catalog=False) as vendor:
+    async with Vendor.open(database_url, tmp_path, catalog=None) as vendor:
         reply = await vendor.http.get("/readyz")
         assert (reply.status_code, reply.json()["problems"]) == (503, ["no_catalog"])
         router = await vendor.router()

@@ -8,12 +8,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import httpx
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from stripe import StripeClient
 
 from payments_hub.catalog import parse
@@ -137,12 +138,14 @@ class Vendor:
         database_url: str,
         folder: Path,
         *,
+        cloud: StripeCloud | None = None,
         webhooks: bool = True,
-        catalog: bool = True,
+        catalog: str | None = CATALOG,
         working: bool = True,
         **settings: Any,
     ) -> AsyncIterator[Vendor]:
-        async with StripeCloud() as cloud:
+        """`cloud`: one that is there to be started; `catalog`: None for a hub that sells nothing yet."""
+        async with cloud or StripeCloud() as cloud:
             port = free_port()
             url = f"http://127.0.0.1:{port}"
             secret = await register(cloud, f"{url}/stripe/webhook") if webhooks else "whsec_of_nobody_at_all"
@@ -158,9 +161,10 @@ class Vendor:
                 **{"stripe_limit": 2000, **settings},
             )
             async with Hub.open(config) as hub:
-                if catalog:
-                    await apply_catalog(hub)
-                async with _serving(create_app(hub), port), httpx.AsyncClient(base_url=url) as http:
+                if catalog is not None:
+                    await apply_catalog(hub, catalog)
+                served = _serving(_at_the_hubs_time(create_app(hub), hub), port, date_header=False)
+                async with served, httpx.AsyncClient(base_url=url) as http:
                     vendor = cls(hub, cloud, url, http)
                     async with vendor.worker() if working else nullcontext():
                         yield vendor
@@ -251,8 +255,25 @@ def free_port() -> int:
         return port
 
 
+def _at_the_hubs_time(app: ASGIApp, hub: Hub) -> ASGIApp:
+    """Answers have the hub's time as their Date: the web server takes it from the machine's clock, which in a
+    test does not follow that of the simulated Stripe.
+    """
+
+    async def dated(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                date = formatdate(hub.clock.now(), usegmt=True).encode()
+                message["headers"] = [*message["headers"], (b"date", date)]
+            await send(message)
+
+        await app(scope, receive, send_dated)
+
+    return dated
+
+
 @asynccontextmanager
-async def _serving(app: Starlette, port: int) -> AsyncIterator[None]:
+async def _serving(app: ASGIApp, port: int, *, date_header: bool = True) -> AsyncIterator[None]:
     """A web server of an instance. At its end a router that waits for a change is not waited for."""
     config = uvicorn.Config(
         app,
@@ -261,6 +282,7 @@ async def _serving(app: Starlette, port: int) -> AsyncIterator[None]:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=1,
+        date_header=date_header,
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve())  # `serve` would take the process's signals

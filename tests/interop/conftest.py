@@ -12,7 +12,8 @@ import pytest
 from simulator.router import Router
 from simulator.tests.router.bus import Bus
 from simulator.tests.router.test_transcript import ACL, BEFORE
-from tests.flows.conftest import Buyer, LuciUser, WorldMaker, buyer, luci_user, quiet_world, world
+from tests.flows.conftest import Buyer, LuciUser, WorldMaker, buyer, luci_user, mode, quiet_world, world
+from tests.flows.modes import Mode
 from tests.interop.openwrt import OpenWrt
 from tests.interop.packaged_router import PackagedRouter
 from tests.interop.packages import install_payments, python_problem
@@ -22,16 +23,26 @@ from ubus_py import Client
 collect_ignore_glob = ["test_[!s]*.py", "test_se*.py"] if skip_reason() else []
 """Without a stack one test is left, `test_stack.py`, which says once why nothing ran."""
 
-__all__ = ["Buyer", "LuciUser", "buyer", "luci_user", "quiet_world", "world"]
+__all__ = ["Buyer", "LuciUser", "buyer", "luci_user", "mode", "quiet_world", "world"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies here; browser tests share one loop, as in tests/luci: the browser lives in it."""
+    """Mark what lies here; browser tests share one loop, as in tests/luci: the browser lives in it. Flow
+    tests that list their modes run in direct mode.
+    """
+    items[:] = [item for item in items if not _of_hub_mode(item)]
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.interop)
             if item.path.name.startswith("test_luci"):
                 item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+def _of_hub_mode(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    if Path(__file__).parent not in item.path.parents or callspec is None:
+        return False
+    return str(callspec.params.get("mode", "direct")) != "direct"
 
 
 @pytest.fixture(scope="session")
@@ -82,9 +93,10 @@ def python_of_the_machine(staging: Path) -> None:
 
 
 @pytest.fixture
-def make_world(staging: Path, python_of_the_machine: None) -> WorldMaker:
+def make_world(staging: Path, python_of_the_machine: None, mode: Mode) -> WorldMaker:
     """A router that sells, and a simulated Stripe: for the flow tests, too, and for their fixtures."""
     del python_of_the_machine
+    assert mode == "direct"
 
     def make(*, webhooks: bool = True, configured: bool = True) -> OpenWrtWorld:
         return OpenWrtWorld(staging, webhooks=webhooks, configured=configured)
