@@ -267,7 +267,8 @@ return page.Page.extend({
 
 	renderFeature(name) {
 		const { catalog, features, subscriptions } = this.state;
-		const plan = subscriptions.find(subscription => !plans.isOver(subscription) && subscription.plan);
+		const has = id => catalog.plans?.find(plan => plan.id == id)?.features?.includes(name);
+		const plan = subscriptions.find(subscription => !plans.isOver(subscription) && subscription.plan && !has(subscription.plan));
 		const feature = features[name] ?? { unlocked: false, reason: 'none' };
 		const known = catalog.features?.[name] ?? {};
 		const item = [ ...catalog.plans ?? [], ...catalog.products ?? [] ].find(candidate => candidate.id == feature.plan);
