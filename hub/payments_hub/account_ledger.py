@@ -30,7 +30,7 @@ from stripe_payments.ledger.storage_errors import decoded
 from stripe_payments.log import Log
 from stripe_payments.payment_history import TransactionRow
 
-__all__ = ["CHANGED", "AccountLedger", "AccountTransaction"]
+__all__ = ["CHANGED", "NEXT_VERSION", "AccountLedger", "AccountTransaction"]
 
 _log = Log("account_ledger")
 
@@ -40,6 +40,11 @@ _Connection = psycopg.Connection[tuple[Any, ...]]
 
 CHANGED: Final = "account_changed"
 """The channel of the notification; its payload is the account."""
+
+NEXT_VERSION: Final = "greatest(version + 1, extract(epoch FROM clock_timestamp())::bigint)"
+"""Of an account, in SQL. By the clock, so that a database that was restored from an old backup gives no
+version for the second time: a router that has it would never get the state.
+"""
 
 
 class AccountLedger:
@@ -118,7 +123,7 @@ class AccountTransaction:
         if not (self.objects.changed or self.grants.changed or self.features.changed or self.history.changed):
             return
         self._connection.execute(
-            "UPDATE accounts SET version = version + 1, recompute_at ="
+            f"UPDATE accounts SET version = {NEXT_VERSION}, recompute_at ="
             " (SELECT min(until) FROM features WHERE account = %(account)s AND unlocked)"
             " WHERE id = %(account)s",
             {"account": self._account},

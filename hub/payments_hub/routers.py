@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import psycopg
 
+from payments_hub.account_ledger import NEXT_VERSION
 from payments_hub.database import Async, Database
 from payments_hub.errors import HubError
 from stripe_payments.log import Log
@@ -42,7 +43,8 @@ _MATCHES: Final = (
     "routers r WHERE lower(r.id || ' ' || r.account || ' ' || r.board) LIKE lower(%(text)s)",
     "routers r JOIN accounts a ON a.id = r.account WHERE lower(a.customer) LIKE lower(%(text)s)",
     "routers r JOIN enrollment_codes c ON c.router = r.id WHERE lower(c.note) LIKE lower(%(text)s)",
-    "routers r JOIN enrollment_codes c ON c.prepared = r.id WHERE lower(c.note) LIKE lower(%(text)s)",
+    "routers r JOIN enrollment_codes c ON c.prepared = r.id WHERE r.status = 'prepared'"
+    " AND lower(c.note) LIKE lower(%(text)s)",
     "routers r WHERE r.account = ANY(%(accounts)s)",
 )
 FOUND: Final = (
@@ -242,7 +244,7 @@ class Routers:
             )
             version = await _row(
                 connection,
-                "UPDATE accounts SET version = version + 1 WHERE id = %s RETURNING version",
+                f"UPDATE accounts SET version = {NEXT_VERSION} WHERE id = %s RETURNING version",
                 account,
             )
             assert version is not None
@@ -412,7 +414,7 @@ class Routers:
         )
         assert row is not None
         await self._replace(connection, row[0], router)
-        await connection.execute("UPDATE accounts SET version = version + 1 WHERE id = %s", (row[0],))
+        await connection.execute(f"UPDATE accounts SET version = {NEXT_VERSION} WHERE id = %s", (row[0],))
 
     @staticmethod
     async def _replace(connection: Async, account: str, router: str) -> None:

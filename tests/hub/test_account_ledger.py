@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -123,13 +124,19 @@ async def test_what_a_router_shows_raises_the_version_and_notifies(
     before = version(database_url, account)
     with psycopg.connect(database_url, autocommit=True) as listening:
         listening.execute("LISTEN account_changed")
+        now = int(time.time())
         await ledger.write(lambda tx: tx.grants.put(ManualGrant("backup")))
-        assert version(database_url, account) == before + 1
+        raised = version(database_url, account)
+        assert before < now <= raised, "later than any that was given before a restored backup"
         (notify,) = list(listening.notifies(timeout=5, stop_after=1))
         assert notify.payload == account
     await ledger.write(lambda tx: tx.meta.set("key", "value"))
     await ledger.read(lambda tx: tx.features.all())
-    assert version(database_url, account) == before + 1
+    assert version(database_url, account) == raised
+    with psycopg.connect(database_url, autocommit=True) as ahead:
+        ahead.execute("UPDATE accounts SET version = %s", (now + 3600,))
+    await ledger.write(lambda tx: tx.grants.put(ManualGrant("backup", until=now)))
+    assert version(database_url, account) == now + 3601, "never lower, and another one for each change"
 
 
 async def test_an_account_is_recomputed_when_the_next_feature_ends(
