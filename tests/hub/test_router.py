@@ -14,9 +14,10 @@ import pytest
 
 from payments_hub.metrics import REGISTRY
 from payments_hub.operations import Operations
+from simulator.hub_processes import CATALOG as EXAMPLE
 from simulator.router.uci_file import parse
 from simulator.world import World
-from tests.hub.vendor import Vendor, request_stripe
+from tests.hub.vendor import Vendor, apply_catalog, request_stripe
 from ubus_py import CallTimeout, StatusError
 
 SELLERS = {"grant", "grants", "provision", "refund", "revoke", "set_keys", "setup_webhook"}
@@ -397,3 +398,30 @@ async def test_the_option_hub_takes_effect_at_run_time(line: Line, router: HubRo
 
         await router.world.wait_until(changed)
     assert await router.enrolled() == before
+
+
+async def test_a_router_goes_back_to_direct_mode_with_what_it_has(database_url: str, tmp_path: Path) -> None:
+    """As docs/hub.md says: the account's id becomes the router's own."""
+    async with Vendor.open(database_url, tmp_path, poll_after=1, catalog=False) as vendor:
+        await apply_catalog(vendor.hub, EXAMPLE.read_text())
+        async with Line(vendor.url) as line, hub_router(vendor, line, tmp_path / "a") as router:
+            await router.buy("price_premium_monthly")
+            bought = ("email_support", "priority_support", "remote_backup_daily", "security_updates")
+            await router.unlocks(*bought)
+            shown = await Operations(vendor.hub, "cli:root").show(str((await router.status())["router_id"]))
+            await router.world.daemon.stop()
+            identity = {"router_id": shown["account"], "customer": shown["customer"]}
+            file = router.world.root / "etc/stripe-payments/identity.json"
+            file.write_text(json.dumps(identity))
+            await router.configure("hub", "")
+            await router.world.daemon.start()
+            await router.world.daemon_answers()
+            assert await router.unlocked() == set(), "only the router's own Stripe account counts now"
+            await router.world.set_payments_up()
+            await router.call("sync")
+            status = await router.status()
+            assert (status["seller"], status["router_id"]) == (None, shown["account"])
+            (plan,) = (await router.call("subscriptions"))["subscriptions"]
+            await router.unlocks(*bought)
+            await request_stripe(vendor.cloud, "delete", f"subscriptions/{plan['id']}")
+            await router.unlocks()
