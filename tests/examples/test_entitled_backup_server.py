@@ -126,13 +126,20 @@ def authority(tmp_path: Path) -> trustme.CA:
 
 @pytest.fixture
 async def server(hub: KeysOfHub, authority: trustme.CA, tmp_path: Path) -> AsyncIterator[Server]:
+    async with serving(hub, hub.url, authority, tmp_path) as server:
+        yield server
+
+
+@asynccontextmanager
+async def serving(hub: KeysOfHub, url: str, authority: trustme.CA, tmp_path: Path) -> AsyncIterator[Server]:
+    """The program, with statements of the hub at `url`."""
     issued = authority.issue_cert("127.0.0.1")
     issued.private_key_pem.write_to_path(tmp_path / "server.key")
     issued.cert_chain_pems[0].write_to_path(tmp_path / "server.pem")
     trust = ssl.create_default_context()
     authority.configure_trust(trust)
     options = {
-        "hub": hub.url,
+        "hub": url,
         "audience": AUDIENCE,
         "folder": tmp_path / "backups",
         "certificate": tmp_path / "server.pem",

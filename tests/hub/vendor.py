@@ -153,12 +153,11 @@ class Vendor:
             rotate_keys(signing_keys)
             config = Config(
                 database_url=database_url,
-                hub_url="https://hub.example.org",
                 stripe_secret_key=KEY,
                 webhook_secret=secret,
                 signing_key_file=signing_keys,
                 api_base=cloud.url,
-                **{"stripe_limit": 2000, **settings},
+                **{"hub_url": "https://hub.example.org", "stripe_limit": 2000, **settings},
             )
             async with Hub.open(config) as hub:
                 if catalog is not None:
