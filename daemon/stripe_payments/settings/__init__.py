@@ -4,7 +4,8 @@ An invalid value never stops the daemon: the default stays, or the entry is left
 says so, for `check` and the log. The values come as rpcd's ``uci get`` returns them: every option a string or
 a list of strings.
 
-`model` is what the rest of the daemon reads, `uci` parses it, `loader` gets it from rpcd.
+`model` is what the rest of the daemon reads, `uci` makes it from the sections' `options`, `loader` gets
+the sections from rpcd.
 """
 
 from stripe_payments.settings.model import (
@@ -17,7 +18,8 @@ from stripe_payments.settings.model import (
     Sellable,
     Settings,
 )
-from stripe_payments.settings.uci import Sections, is_hub_address, settings_from_uci
+from stripe_payments.settings.options import Sections, is_hub_address
+from stripe_payments.settings.uci import settings_from_uci
 
 __all__ = [
     "Feature",
