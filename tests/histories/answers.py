@@ -87,10 +87,5 @@ class Stripe:
         answer: Json = await self._sent(render(self._life.account, found, params.get("expand", expand)))
         return answer
 
-    async def invoice_of_payment(self, intent: str) -> str | None:
-        wanted = {"type": "payment_intent", "payment_intent": intent}
-        page = await self.list("invoice_payment", {"payment": wanted, "limit": 1})
-        return str(page.data[0]["invoice"]) if page.data else None
-
     async def find_customer(self, router_id: str) -> Json | None:
         return await self._sent({"id": self._life.customer} if router_id == ROUTER else None)  # type: ignore[no-any-return]

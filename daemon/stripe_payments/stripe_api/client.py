@@ -28,7 +28,7 @@ from stripe_payments.stripe_api.validation import Expected, MalformedResponseErr
 
 if TYPE_CHECKING:
     from stripe import StripeClient
-    from stripe.params import CustomerSearchParams, InvoiceCreatePreviewParams, InvoicePaymentListParams
+    from stripe.params import CustomerSearchParams, InvoiceCreatePreviewParams
 
     from stripe_payments.clock import TrustedClock
     from stripe_payments.keys import Keys
@@ -256,20 +256,6 @@ class StripeAPI:
         """The invoice that a change would lead to. It is a POST, but changes nothing at Stripe."""
         path = f"{RESOURCES['invoice'].path}/create_preview"
         return await self._call("post", path, params, Expected("invoice"), idempotency_key)
-
-    async def invoice_of_payment(self, payment_intent: str) -> str | None:
-        """The id of the invoice that a payment intent paid (it is no field of the payment intent since
-        2025-03-31).
-        """
-        params: InvoicePaymentListParams = {
-            "payment": {"type": "payment_intent", "payment_intent": payment_intent},
-            "limit": 1,
-        }
-        for payment in (await self.list("invoice_payment", params)).data:
-            invoice = payment.get("invoice")
-            found = invoice.get("id") if isinstance(invoice, dict) else invoice
-            return str(found) if found else None
-        return None
 
     async def find_customer(self, router_id: str) -> dict[str, Any] | None:
         """The customer whose metadata names this router; the oldest, if there are several."""

@@ -158,7 +158,7 @@ class Fetcher:
         if intent is None:
             return []
         # paid for an invoice: no session names it, and nothing in it names the invoice since 2025-03-31
-        invoice_id = await self._stripe.invoice_of_payment(intent_id)
+        invoice_id = await self._invoice_paid_by(intent_id)
         if invoice_id is None:
             return [Unit(intent, started)]
         charge = intent.get("latest_charge")
@@ -166,6 +166,11 @@ class Fetcher:
         started = time.monotonic()
         invoice = await self._stripe.retrieve(invoice_id)
         return (await self._invoice(invoice, started) if invoice is not None else []) + of_invoice
+
+    async def _invoice_paid_by(self, intent_id: str) -> str | None:
+        paid_by = {"type": "payment_intent", "payment_intent": intent_id}
+        page = await self._stripe.list("invoice_payment", {"payment": paid_by, "limit": 1})
+        return reference(page.data[0].get("invoice")) if page.data else None
 
     async def _with_own_disputes(self, charge: Raw, started: float) -> Unit:
         """A charge that paid an invoice; no session contains its disputes."""
