@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 from stripe_payments.log import Log
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from stripe_payments.settings.loader import SettingsLoader
+    from ubus_py import Value
 
 _log = Log("service")
 
@@ -23,7 +24,7 @@ class SettingsReload:
 
     `recompute` projects again what the settings decide. `requested` is set to have all that done, however
     long it takes. `on_change` is called when changed settings apply. `compare_uci` has the feature state in
-    UCI repaired if another program changed it.
+    UCI, as it was read together with the settings, repaired if another program changed it.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class SettingsReload:
         recompute: Callable[[], Awaitable[tuple[str, ...]]],
         on_change: Callable[[], None],
         requested: asyncio.Event,
-        compare_uci: Callable[[], None],
+        compare_uci: Callable[[Mapping[str, Value] | None], None],
     ) -> None:
         self._settings = settings
         self._recompute = recompute
@@ -61,8 +62,7 @@ class SettingsReload:
             self._requested.set()
 
     async def _apply(self) -> None:
-        self._compare_uci()
-        await self._settings.load()
+        self._compare_uci(await self._settings.load())
         settings = self._settings.current
         if settings == self._applied:
             return

@@ -48,24 +48,34 @@ class SettingsLoader:
         self._copy = folder / "settings.json"
         self.current: Settings = Settings.DEFAULTS
         self._loaded = False
+        self._sections: dict[str, Table] | None = None
+        """What `current` was made from; None where the file was malformed."""
 
     def get(self) -> Settings:
         """`current`, for a part that reads the settings whenever it needs them."""
         return self.current
 
-    async def load(self) -> None:
-        """Read the settings, retrying until rpcd answers.
+    async def load(self) -> dict[str, Table] | None:
+        """Read the settings, retrying until rpcd answers. Returns the sections of the features' state, which
+        come with them; None where they could not be read.
 
         If the file cannot be parsed, the previous settings stay, with a problem added.
         """
         answer = await self._load()
-        if answer is None or "settings" not in answer:
+        await self._apply(answer)
+        return sections_of(answer.get("features")) if answer is not None else None
+
+    async def _apply(self, answer: Table | None) -> None:
+        sections = sections_of(answer["settings"]) if answer is not None and "settings" in answer else None
+        if sections is not None and sections == self._sections:
+            return  # most reloads are about something else
+        self._sections = sections
+        if sections is None:
             if not self._loaded:
-                sections = await asyncio.to_thread(self._read_copy)
-                self.current = settings_from_uci(sections) if sections else Settings.DEFAULTS
+                copy = await asyncio.to_thread(self._read_copy)
+                self.current = settings_from_uci(copy) if copy else Settings.DEFAULTS
             loaded = replace(self.current, malformed=True, problems=(_MALFORMED,))
         else:
-            sections = sections_of(answer["settings"])
             loaded = settings_from_uci(sections)
             if not self._loaded or loaded != self.current:
                 await asyncio.to_thread(self._write_copy, sections)

@@ -17,7 +17,7 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.ledger import SQLiteLedger
 from stripe_payments.log import Log
 from stripe_payments.unlocks.router_bus import RouterBus, out_of_date
-from ubus_py import UbusError
+from ubus_py import UbusError, Value
 
 __all__ = ["UciWriter"]
 
@@ -42,6 +42,8 @@ class UciWriter:
         """Set once UCI was compared: before that all features would differ from what is cached of it."""
         self._compare_at = 0.0
         """When (loop time) UCI is due to be compared."""
+        self._sections: Mapping[str, Value] | None = None
+        """What to compare; None: to be read."""
         self._refused: set[str] = set()
         """Features that the helper refused at the last comparison; logged once."""
         self.idle = asyncio.Event()
@@ -56,8 +58,11 @@ class UciWriter:
         self.idle.clear()
         self._wakeup.set()
 
-    def compare(self) -> None:
-        """Compare UCI with the ledger now: another program may have written it."""
+    def compare(self, sections: Mapping[str, Value] | None) -> None:
+        """Compare UCI with the ledger now: another program may have written it. `sections`: as read just now,
+        None to have them read.
+        """
+        self._sections = sections
         self._compare_at = 0.0
         self.wake()
 
@@ -78,7 +83,7 @@ class UciWriter:
                 async with self._writing:
                     await self._write()
             except (UbusError, PaymentError) as error:
-                self._compare_at = 0.0
+                self._compare_at, self._sections = 0.0, None
                 if not backoff.failures:
                     _log.warning("UCI not written, retrying", reason=error)
                 self.last_error = str(error)
@@ -111,7 +116,9 @@ class UciWriter:
         """Write what differs from the ledger: the file may have been edited, removed or damaged, or a power
         cut have come between the two.
         """
-        sections = await self._router.load_uci()
+        sections, self._sections = self._sections, None
+        if sections is None:
+            sections = await self._router.load_uci()
         features = await self._ledger.read(lambda tx: tx.features.all())
         wrong = out_of_date(features, sections, fresh=self._ledger.fresh)
         self._router.cache_uci([held for held in features.values() if held not in wrong])

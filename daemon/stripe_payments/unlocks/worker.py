@@ -30,7 +30,7 @@ from stripe_payments.ledger.queues import DELIVERED
 from stripe_payments.log import Log
 from stripe_payments.unlocks.router_bus import Bus, RouterBus, storable
 from stripe_payments.unlocks.uci_writer import UciWriter
-from ubus_py import UbusError
+from ubus_py import UbusError, Value
 
 __all__ = ["Unlocks"]
 
@@ -93,9 +93,11 @@ class Unlocks:
         self._idle.clear()
         self._wakeup.set()
 
-    def compare_uci(self) -> None:
-        """Repair UCI now if it no longer agrees with the ledger: another program may have written it."""
-        self._uci.compare()
+    def compare_uci(self, sections: Mapping[str, Value] | None) -> None:
+        """Repair UCI now if it no longer agrees with the ledger: another program may have written it.
+        `sections`: UCI `stripe-features` as read just now, None to have it read.
+        """
+        self._uci.compare(sections)
 
     async def drained(self) -> None:
         """Wait until UCI agrees with the ledger and the outbox is empty (but for parked effects)."""
