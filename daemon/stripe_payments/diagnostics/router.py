@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from stripe_payments.diagnostics.finding import STARTING, Finding, from_error
@@ -199,7 +200,7 @@ async def settings_helper(probes: Probes) -> Finding:
 async def _out_of_date(ledger: SQLiteLedger, sections: object) -> list[str]:
     """The features that are wrong in UCI; none while changes are being delivered."""
 
-    def read(tx: SQLiteTransaction) -> tuple[int, dict[str, Entitlement]]:
+    def read(tx: SQLiteTransaction) -> tuple[int, Mapping[str, Entitlement]]:
         return tx.outbox.pending_count(), tx.features.all()
 
     pending, features = await ledger.read(read)

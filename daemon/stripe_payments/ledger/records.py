@@ -20,23 +20,22 @@ _HISTORY: Final = "id, date, kind, amount, currency, status, description, receip
 
 
 class Features:
-    """Rows of `Entitlement`, by feature."""
+    """Rows of `Entitlement`, by feature; kept in memory as well."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._all: dict[str, Entitlement] | None = None
 
-    def all(self) -> dict[str, Entitlement]:
-        """Every feature's entitlement, by name."""
-        rows = self._connection.execute(f"SELECT {_FEATURE} FROM features ORDER BY feature")  # noqa: S608
-        return {row[0]: _entitlement(row) for row in rows}
+    def all(self) -> Mapping[str, Entitlement]:
+        """Every feature's entitlement, by name; a snapshot."""
+        if self._all is None:
+            rows = self._connection.execute(f"SELECT {_FEATURE} FROM features ORDER BY feature")  # noqa: S608
+            self._all = {row[0]: _entitlement(row) for row in rows}
+        return self._all
 
     def get(self, feature: str) -> Entitlement | None:
         """One feature's entitlement."""
-        row = self._connection.execute(
-            f"SELECT {_FEATURE} FROM features WHERE feature = ?",  # noqa: S608
-            (feature,),
-        ).fetchone()
-        return None if row is None else _entitlement(row)
+        return self.all().get(feature)
 
     def replace(self, new: Mapping[str, Entitlement]) -> bool:
         """Make these the entitlements; whether one differs from before. What is the same is not written; a
@@ -58,7 +57,13 @@ class Features:
                     f"INSERT INTO features ({_FEATURE}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
                     (name, *values),
                 )
+        if different:
+            self._all = dict(sorted(after.items()))
         return bool(different)
+
+    def reload(self) -> None:
+        """What was stored since the last commit has been rolled back."""
+        self._all = None
 
 
 class Grants:

@@ -50,11 +50,13 @@ class SQLiteTransaction:
         """
         self.objects.all()
         self.history.all()
+        self.features.all()
 
     def rolled_back(self) -> None:
         """For the ledger: what the tables keep in memory is to be read again."""
         self.objects.reload()
         self.history.reload()
+        self.features.reload()
 
     def _pragma(self, name: str) -> int:
         return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])

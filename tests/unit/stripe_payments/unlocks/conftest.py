@@ -39,7 +39,7 @@ class World:
 
         def write(tx: SQLiteTransaction) -> None:
             before = tx.features.all()
-            after = before | {held.feature: held for held in entitlements}
+            after = {**before, **{held.feature: held for held in entitlements}}
             tx.features.replace(after)
             for change in changes(before, after):
                 tx.outbox.add("feature", change.payload())
