@@ -12,14 +12,13 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import psycopg
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from alembic.script import ScriptDirectory
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
-from sqlalchemy.engine import make_url
+
+if TYPE_CHECKING:
+    from alembic.config import Config as AlembicConfig
 
 __all__ = ["OPEN_AT_ONCE", "VIEWED_AT_ONCE", "Async", "Database", "Row", "migrate", "schema_revisions"]
 
@@ -104,6 +103,10 @@ def migrate(url: str) -> None:
     """Bring the schema to this version; two at the same time wait for each other. Safe while instances of the
     version before still run: a migration only adds.
     """
+    # Alembic is loaded where it is used: half of a start's time, and only some commands need it.
+    from alembic import command
+    from sqlalchemy.engine import make_url
+
     settings = _migrations()
     address = make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
     settings.attributes["url"] = address
@@ -112,6 +115,8 @@ def migrate(url: str) -> None:
 
 def schema_revisions(url: str) -> tuple[str | None, str]:
     """The revision of the database, None before the first migration, and the newest that this version has."""
+    from alembic.script import ScriptDirectory
+
     with psycopg.connect(url, connect_timeout=int(_PATIENCE_S)) as connection:
         held = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
         row = None
@@ -123,6 +128,8 @@ def schema_revisions(url: str) -> tuple[str | None, str]:
 
 
 def _migrations() -> AlembicConfig:
-    settings = AlembicConfig()
+    from alembic.config import Config
+
+    settings = Config()
     settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     return settings
