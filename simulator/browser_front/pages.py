@@ -1,6 +1,7 @@
 """LuCI's pages below ``/cgi-bin/luci``: login, log-out, menu, translations, and the page around each view."""
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,13 @@ NOT_FOUND: Final = ("Not Found", "No page is registered here, or your login may 
 NOT_SIMULATED: Final = ("Not Found", "This page is not part of the simulated router.")
 
 
+@cache
+def _italian(luci_src: Path | None) -> MessageCatalog:
+    """Read once by this process, for all its simulated routers."""
+    base = [] if luci_src is None else [luci_src / "modules/luci-base/po/it/base.po"]
+    return MessageCatalog([*base, STANDIN / "it.po", *sorted(APPLICATION.glob("po/it/*.po"))], "it")
+
+
 class Pages:
     """Answers everything below ``/cgi-bin/luci``."""
 
@@ -37,11 +45,7 @@ class Pages:
             autoescape=True,
             undefined=StrictUndefined,
         )
-        base = [] if luci_src is None else [luci_src / "modules/luci-base/po/it/base.po"]
-        self._catalogs = {
-            "en": MessageCatalog([], "en"),
-            "it": MessageCatalog([*base, STANDIN / "it.po", *sorted(APPLICATION.glob("po/it/*.po"))], "it"),
-        }
+        self._catalogs = {"en": MessageCatalog([], "en"), "it": _italian(luci_src)}
 
     async def handle(self, request: web.Request, tail: str) -> web.Response:
         """Answer one request; ``tail`` is its path after ``/cgi-bin/luci``."""

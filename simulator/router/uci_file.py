@@ -20,6 +20,12 @@ _NAME = re.compile(r"[A-Za-z0-9_]+")
 _PACKAGE = re.compile(r"[!-~]+")
 _TYPE = re.compile(r"[!-~]+")
 _BLANKS = " \t\r\v\f"
+_SOME_BLANKS = re.compile(rf"[{_BLANKS}]*")
+_WORD = re.compile(rf"[^\n{_BLANKS}]*")
+_PLAIN = re.compile(rf"[^\n{_BLANKS}'\"#;\\]+")
+"""Characters of an argument that mean nothing else."""
+_TO_QUOTE = re.compile(r"[^']*")
+_TO_DOUBLE_QUOTE = re.compile(r'[^"\\]*')
 
 
 class UciError(Exception):
@@ -142,9 +148,17 @@ class _Lines:
             self.line += 1
         return char
 
+    def run(self, pattern: re.Pattern[str]) -> str:
+        """The text that the pattern matches here."""
+        match = pattern.match(self.text, self.at)
+        if match is None:
+            return ""
+        self.at = match.end()
+        self.line += match[0].count("\n")
+        return match[0]
+
     def skip_blanks(self) -> None:
-        while self.here and self.here in _BLANKS:
-            self.at += 1
+        self.run(_SOME_BLANKS)
 
     def skip_line(self) -> None:
         end = self.text.find("\n", self.at)
@@ -160,10 +174,7 @@ class _Lines:
 
     def word(self) -> str:
         """A command word: unquoted, up to a blank."""
-        start = self.at
-        while not self.at_line_end() and self.here not in _BLANKS:
-            self.at += 1
-        return self.text[start : self.at]
+        return self.run(_WORD)
 
     def argument(self) -> str:
         """The next argument of this statement, "" when there is none (or it is empty)."""
@@ -183,28 +194,27 @@ class _Lines:
             elif char == "\\":
                 self._backslash(out)
             else:
-                out.append(self.step())
+                out.append(self.run(_PLAIN))
             if self.here and self.here in _BLANKS:
                 break
         return "".join(out)
 
     def _single_quoted(self, out: list[str]) -> None:
         self.at += 1
-        while self.here != "'":
-            if not self.here:
-                raise self.error("EOF with unterminated '")
-            out.append(self.step())
+        out.append(self.run(_TO_QUOTE))
+        if not self.here:
+            raise self.error("EOF with unterminated '")
         self.at += 1
 
     def _double_quoted(self, out: list[str]) -> None:
         self.at += 1
-        while self.here != '"':
+        while True:
+            out.append(self.run(_TO_DOUBLE_QUOTE))
             if not self.here:
                 raise self.error('EOF with unterminated "')
-            if self.here == "\\":
-                self._backslash(out)
-            else:
-                out.append(self.step())
+            if self.here == '"':
+                break
+            self._backslash(out)
         self.at += 1
 
     def _backslash(self, out: list[str]) -> None:
