@@ -1,9 +1,13 @@
-"""For all tests: no example is judged by its time, no test leaves a thread running, and long tests are
-started first and spread over all workers.
+"""For all tests: no example is judged by its time, no test leaves a thread running, temporary files lie in
+memory where there is room, and long tests are started first and spread over all workers.
 """
 
+import gc
+import os
+import shutil
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -16,6 +20,24 @@ settings.load_profile("any machine")
 
 compile_daemon_catalog()
 compile_hub_catalog()
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - no name in it can be guessed
+ROOM_BYTES = 2 << 30
+"""What all workers together have in temporary files is a tenth of it."""
+
+
+def _memory_takes_our_files() -> bool:
+    """Whether there is room, and programs may be run from it (containers forbid that by default)."""
+    return (
+        os.access(MEMORY, os.W_OK)
+        and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
+        and shutil.disk_usage(MEMORY).free >= ROOM_BYTES
+    )
+
+
+# A ledger waits for the disk at every commit; on a disk that others write to as well, for a long time.
+if "TMPDIR" not in os.environ and _memory_takes_our_files():
+    os.environ["TMPDIR"] = str(MEMORY)
 
 OURS = ("stripe_", "ledger")
 PATIENCE_S = 60.0
@@ -66,6 +88,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((place for place, name in enumerate(FIRST) if item.nodeid.startswith(name)), len(FIRST))
 
     items.sort(key=rank)
+
+
+def pytest_collection_finish() -> None:
+    """What the collected tests consist of stays until the end: no collection of garbage looks at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 class _Distribution(LoadScopeScheduling):  # type: ignore[misc]
