@@ -17,7 +17,7 @@ from payments_hub.operations import Operations
 from simulator.hub_processes import CATALOG as EXAMPLE
 from simulator.router.uci_file import parse
 from simulator.world import World
-from tests.hub.vendor import Vendor, apply_catalog, request_stripe
+from tests.hub.vendor import Caller, Vendor, apply_catalog, request_stripe
 from ubus_py import CallTimeout, StatusError
 
 SELLERS = {"grant", "grants", "provision", "refund", "revoke", "set_keys", "setup_webhook"}
@@ -93,6 +93,8 @@ class Line:
         self._open: set[asyncio.StreamWriter] = set()
         self.cut = False
         self.loses_answers = False
+        self.loses_answers_to = b""
+        """And all later ones of that connection."""
         self.url = ""
 
     async def __aenter__(self) -> Line:
@@ -115,16 +117,26 @@ class Line:
             return
         there = await asyncio.open_connection("127.0.0.1", int(self.target.rpartition(":")[2]))
         self._open |= {writer, there[1]}
-        await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer, lambda: self.loses_answers))
+        lost = asyncio.Event()
+
+        def look(sent: bytes) -> bool:
+            if self.loses_answers_to and self.loses_answers_to in sent:
+                lost.set()
+            return False
+
+        await asyncio.gather(
+            _copy(reader, there[1], look),
+            _copy(there[0], writer, lambda _: self.loses_answers or lost.is_set()),
+        )
         self._open -= {writer, there[1]}
 
 
 async def _copy(
-    source: asyncio.StreamReader, target: asyncio.StreamWriter, loses: Callable[[], bool] = lambda: False
+    source: asyncio.StreamReader, target: asyncio.StreamWriter, loses: Callable[[bytes], bool]
 ) -> None:
     with suppress(OSError):
         while received := await source.read(65_536):
-            if loses():
+            if loses(received):
                 continue
             target.write(received)
             await target.drain()
@@ -425,3 +437,56 @@ async def test_a_router_goes_back_to_direct_mode_with_what_it_has(database_url: 
             await router.unlocks(*bought)
             await request_stripe(vendor.cloud, "delete", f"subscriptions/{plan['id']}")
             await router.unlocks()
+
+
+NEW_SECRET = "n" * 43
+
+
+@pytest.mark.parametrize("step", ["due", "stored", "announced", "used", "killed"])
+async def test_a_credential_is_exchanged_whenever_the_power_goes(
+    vendor: Vendor, line: Line, router: HubRouter, step: str
+) -> None:
+    """`due`: the old one is 90 days old. The others: the power went when the new one was stored, the hub had
+    it, had accepted a request with it, or in the moment when its answer was on the way.
+    """
+    daemon, stored = router.world.daemon, router.world.root / "etc/stripe-payments/hub.json"
+
+    def held() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(stored.read_bytes())["hubs"][line.url]
+        return found
+
+    before = held()
+    await daemon.kill()
+    after = before | ({"rotating": NEW_SECRET} if step in ("stored", "announced", "used") else {"since": 0})
+    stored.write_text(json.dumps({"hubs": {line.url: after}}))
+    if step in ("announced", "used"):
+        old, new = Caller(vendor.http, before["secret"]), Caller(vendor.http, NEW_SECRET)
+        reply = await old.request("POST", "/v1/credentials/rotate", {"secret": NEW_SECRET})
+        assert reply.status_code == 200
+        if step == "used":
+            await new.state()
+    line.loses_answers_to = b"/v1/credentials/rotate" if step == "killed" else b""
+    await daemon.start()
+    if step == "killed":
+
+        async def begun() -> bool:
+            return held()["rotating"] is not None
+
+        await router.world.wait_until(begun)
+        await daemon.kill()
+        line.loses_answers_to = b""
+        await daemon.start()
+
+    async def exchanged() -> bool:
+        now = held()
+        return now["secret"] != before["secret"] and now["rotating"] is None and now["since"] is not None
+
+    await router.world.wait_until(exchanged)
+    assert (await router.status())["router_id"] == before["router_id"]
+    await router.buy("lifetime_once")
+    await router.unlocks("updates", "backups")
+    (known,) = await vendor.hub.routers.find()
+    assert known["flags"] == [], "no request came with a credential that was retired"
+    refused = await Caller(vendor.http, before["secret"]).request("GET", "/v1/state")
+    assert refused.json()["error"]["code"] == "credential_refused"
+    assert not [line for line in router.problems() if "credential_refused" in line]

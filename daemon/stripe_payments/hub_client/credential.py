@@ -1,11 +1,13 @@
 """What this router proves itself with at the hub: a secret of 256 bits that it makes itself.
 
-``hub.json``: ``{"hubs": {URL: {"secret": …, "router_id": …, "next": …}}}``. `secret`: 43 characters of
-base64url; `router_id`: null until the router has enrolled; `next`: the secret under which a router that is
-refused enrols again, null without one. A secret is durable before it is sent, so that enrolling can be
-repeated after a power cut: the hub knows the router again by it. One for each hub: a secret is never sent to
-another one. Losing the file means losing the purchases (a recovery code can move them), so it is listed in
-keep.d.
+``hub.json``: ``{"hubs": {URL: {"secret": …, "router_id": …, "next": …, "rotating": …, "since": …}}}``.
+`secret`: 43 characters of base64url; `router_id`: null until the router has enrolled; `next`: the secret
+under which a router that is refused enrols again, `rotating`: the one that is to follow `secret`, both null
+without one; `since`: trusted epoch seconds since when `secret` is used, null where that is not known.
+
+A secret is durable before it is sent, so that the call can be repeated after a power cut: the hub knows the
+router again by it. One for each hub: a secret is never sent to another one. Losing the file means losing the
+purchases (a recovery code can move them), so it is listed in keep.d.
 """
 
 from __future__ import annotations
@@ -33,11 +35,13 @@ _ROUTER_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """`router_id`: the hub's name of this router; None until it has enrolled. `next`: see above."""
+    """`router_id`: the hub's name of this router; None until it has enrolled. The others: see above."""
 
     secret: str
     router_id: str | None = None
     next: str | None = None
+    rotating: str | None = None
+    since: int | None = None
 
 
 class CredentialStore:
@@ -58,6 +62,16 @@ class CredentialStore:
         if credential.next is not None:
             return credential
         return self._store(url, replace(credential, next=secrets.token_urlsafe(32)))
+
+    def with_rotating(self, url: str, credential: Credential) -> Credential:
+        """The credential with a `rotating` secret, made and stored if there is none."""
+        if credential.rotating is not None:
+            return credential
+        return self._store(url, replace(credential, rotating=secrets.token_urlsafe(32)))
+
+    def keep(self, url: str, credential: Credential) -> None:
+        """Store it as it is."""
+        self._store(url, credential)
 
     def enrolled(self, url: str, secret: str, router_id: object) -> Credential:
         """Store under which secret this router has enrolled, and what the hub calls it. Raises ValueError for
@@ -94,8 +108,14 @@ class CredentialStore:
             fields = held if isinstance(held, dict) else {}
             secret = _fitting(fields.get("secret"), _SECRET)
             if secret is not None:
-                router_id = _fitting(fields.get("router_id"), _ROUTER_ID)
-                found[url] = Credential(secret, router_id, _fitting(fields.get("next"), _SECRET))
+                since = fields.get("since")
+                found[url] = Credential(
+                    secret,
+                    _fitting(fields.get("router_id"), _ROUTER_ID),
+                    _fitting(fields.get("next"), _SECRET),
+                    _fitting(fields.get("rotating"), _SECRET),
+                    since if isinstance(since, int) else None,
+                )
         return found
 
 

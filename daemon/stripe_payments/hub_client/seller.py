@@ -29,6 +29,7 @@ from stripe_payments.hub_client.hub_state import (
     read_state,
     seller_settings,
 )
+from stripe_payments.hub_client.rotation import Rotation
 from stripe_payments.hub_client.transport import Answer, unreachable
 from stripe_payments.ledger.opening import META_MUST_NOT_LOCK, META_REBUILDING
 from stripe_payments.log import Log
@@ -36,7 +37,7 @@ from ubus_py import Table, UbusError
 
 if TYPE_CHECKING:
     from stripe_payments.clock import TrustedClock
-    from stripe_payments.hub_client.credential import Credential, CredentialStore
+    from stripe_payments.hub_client.credential import CredentialStore
     from stripe_payments.hub_client.transport import Transport
     from stripe_payments.ledger import SQLiteLedger, SQLiteTransaction
     from stripe_payments.ledger.queues import EffectKind
@@ -104,7 +105,7 @@ class Seller:
         self._local = settings
         self._bus = bus
         self._on_effects = on_effects
-        self._credential: Credential | None = None
+        self._rotation = Rotation(credentials, transport.url, self._announce, self._probe)
         self._wakeup = asyncio.Event()
         self.refreshed = asyncio.Event()
         """Set after each answer that differed; who waits for it clears it."""
@@ -126,7 +127,7 @@ class Seller:
     @property
     def router_id(self) -> str | None:
         """The hub's name of this router; None until it has enrolled."""
-        return self._credential.router_id if self._credential is not None else None
+        return self._rotation.held.router_id if self._rotation.held is not None else None
 
     @property
     def standing(self) -> str | None:
@@ -153,7 +154,7 @@ class Seller:
 
     async def load(self) -> None:
         """What the ledger knows of this hub, and what is unlocked by it now."""
-        self._credential = await asyncio.to_thread(self._credentials.load, self._transport.url)
+        await self._rotation.load()
         found = await self._ledger.read(lambda tx: tx.meta.get(META_STATE))
         held = json.loads(found) if found else {}
         if held.get("url") == self._transport.url:
@@ -203,6 +204,8 @@ class Seller:
             await self._enroll()
             watched = time.monotonic() < self._watched_until
             changed = await self.refresh(wait=watched)
+            requested = self.state.body.get("rotate_credential") is True
+            await self._rotation.rotate_if_due(self._clock.now(), self.state.etag if requested else None)
         except PaymentError as error:
             if self.state.etag:
                 await self.recompute()
@@ -233,7 +236,7 @@ class Seller:
     async def _enroll(self) -> None:
         """Enrol this router, unless it has enrolled and is not refused. Raises PaymentError."""
         url, code = self._transport.url, self._local().hub_code
-        credential = self._credential
+        credential = self._rotation.held
         assert credential is not None
         secret = credential.secret
         if credential.router_id is not None:
@@ -244,7 +247,7 @@ class Seller:
                 return
             # the seller gave a router that it refuses another code
             credential = await asyncio.to_thread(self._credentials.with_next, url, credential)
-            self._credential = credential
+            self._rotation.held = credential
             secret = credential.next or credential.secret
         body: dict[str, object] = {"secret": secret, "board": await self._board(), "version": __version__}
         if code is not None:
@@ -256,7 +259,7 @@ class Seller:
             )
         except ValueError as error:
             raise self._failed(unreachable("answer")) from error
-        self._credential = enrolled
+        self._rotation.enrolled(enrolled)
         _log.info("enrolled with the seller", router_id=enrolled.router_id)
         if code is not None:
             await self._forget_code(code)
@@ -288,11 +291,18 @@ class Seller:
         """A request with this router's credential. Raises PaymentError: ``not_enrolled``, or the reason why
         it has not enrolled; ``seller_unreachable``; the hub's refusal.
         """
-        if self._credential is None or self._credential.router_id is None:
+        if self.router_id is None:
             raise self.problem or PaymentError("not_enrolled")
-        return await self._send(
-            verb, path, body, secret=self._credential.secret, headers=headers, timeout=timeout
-        )
+        async with self._rotation.secret() as secret:
+            return await self._send(verb, path, body, secret=secret, headers=headers, timeout=timeout)
+
+    async def _announce(self, secret: str, following: str) -> None:
+        await self._send("POST", "/v1/credentials/rotate", {"secret": following}, secret=secret)
+
+    async def _probe(self, secret: str) -> None:
+        """A request under a secret that the hub may not know, which says nothing of this router then."""
+        headers = {"If-None-Match": self.state.etag} if self.state.etag else None
+        await self._send("GET", "/v1/state", None, secret=secret, headers=headers, probing=True)
 
     async def _send(
         self,
@@ -303,6 +313,7 @@ class Seller:
         secret: str | None,
         headers: Mapping[str, str] | None = None,
         timeout: float = 15.0,
+        probing: bool = False,
     ) -> Answer:
         sent = {"Accept-Language": "en", **(headers or {})}
         if secret is not None:
@@ -317,6 +328,8 @@ class Seller:
         refusal = HubRefusalError.of(answer, sent["Accept-Language"])
         if refusal is None:
             raise self._failed(unreachable("answer", f"HTTP {answer.status}", retry_after=answer.retry_after))
+        if probing and refusal.code == "credential_refused":
+            raise refusal
         if refusal.code in _STANDING or secret is None:
             await self._refused(refusal)
         else:
