@@ -45,7 +45,7 @@ async def test_a_backup_is_stored_while_it_is_paid_for(database_url: str, tmp_pa
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     async with (
         Line("http://127.0.0.1:1") as line,
-        Vendor.open(database_url, tmp_path, catalog=False, poll_after=1, hub_url=line.url) as vendor,
+        Vendor.open(database_url, tmp_path, catalog=None, poll_after=1, hub_url=line.url) as vendor,
     ):
         line.target = vendor.url
         await apply_catalog(vendor.hub, EXAMPLE.read_text())

@@ -414,7 +414,7 @@ async def test_the_option_hub_takes_effect_at_run_time(line: Line, router: HubRo
 
 async def test_a_router_goes_back_to_direct_mode_with_what_it_has(database_url: str, tmp_path: Path) -> None:
     """As docs/hub.md says: the account's id becomes the router's own."""
-    async with Vendor.open(database_url, tmp_path, poll_after=1, catalog=False) as vendor:
+    async with Vendor.open(database_url, tmp_path, poll_after=1, catalog=None) as vendor:
         await apply_catalog(vendor.hub, EXAMPLE.read_text())
         async with Line(vendor.url) as line, hub_router(vendor, line, tmp_path / "a") as router:
             await router.buy("price_premium_monthly")
