@@ -538,7 +538,7 @@ def test_rows_of_ledgers_of_schema_3_stand_for_objects_that_are_not_stored() -> 
 
 def test_parsing_and_projecting_is_a_sequence_however_many_objects_there_are() -> None:
     """No module is called for a single object: the way through the modules is the same for one purchase and
-    for a hundred.
+    for a hundred. `raw_fields`, which reads single fields, is the parser's.
     """
 
     def way(count: int) -> list[str]:
@@ -556,7 +556,7 @@ def test_parsing_and_projecting_is_a_sequence_however_many_objects_there_are() -
         def record(frame: FrameType, event: str, argument: object) -> None:
             entered = frame if event == "call" else frame.f_back if event == "return" else None
             package, _, module = str(entered.f_globals["__name__"] if entered else "").rpartition(".")
-            if package == "stripe_payments.sync" and modules[-1:] != [module]:
+            if package == "stripe_payments.sync" and module not in ("raw_fields", *modules[-1:]):
                 modules.append(module)
 
         sys.setprofile(record)
