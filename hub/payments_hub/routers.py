@@ -34,6 +34,8 @@ _CODE_LENGTH: Final = 20
 """97 bits."""
 _LONGEST_CODE: Final = 64
 _CLONE: Final = "clone"
+_CODE_REUSED: Final = "code_reused"
+"""Flags of a router, for the vendor to see."""
 _LIKE: Final = re.compile(r"[\\%_]")
 
 NEWEST: Final = "SELECT id FROM routers ORDER BY enrolled_at DESC, id LIMIT %(limit)s"
@@ -134,11 +136,7 @@ class Routers:
             if credential == "next":
                 await self._promote(connection, router, secret)
             elif credential == "retired":
-                await connection.execute(
-                    "UPDATE routers SET flags = array_append(flags, %s)"
-                    " WHERE id = %s AND NOT %s = ANY(flags)",
-                    (_CLONE, router, _CLONE),
-                )
+                await _flag(connection, router, _CLONE)
                 _log.warning("a retired credential was used: a copy of the router", router=router)
                 raise HubError("credential_refused")
             elif credential != "active":
@@ -186,6 +184,7 @@ class Routers:
                 "UPDATE enrollment_codes SET conflicts = conflicts + 1 WHERE digest = %s",
                 (_code_digest(code),),
             )
+            await _flag(connection, used[0], _CODE_REUSED)
         _log.warning("an enrolment code came again with another secret", router=used[0])
         raise HubError("code_used")
 
@@ -442,6 +441,13 @@ async def _enrollment_code(connection: Async, note: str, days: int, *, prepared:
         (_code_digest(code), note, days, prepared),
     )
     return code
+
+
+async def _flag(connection: Async, router: str, flag: str) -> None:
+    await connection.execute(
+        "UPDATE routers SET flags = array_append(flags, %s) WHERE id = %s AND NOT %s = ANY(flags)",
+        (flag, router, flag),
+    )
 
 
 async def _credential(connection: Async, secret: str, router: str, status: str) -> None:

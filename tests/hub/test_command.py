@@ -186,6 +186,9 @@ async def test_one_process_serves_its_listeners_apart_and_stops(
                 return {where: await status(*where) for where in answers} == answers
 
             await eventually(all_answer, "each listener has what is its own")
+        shown = [Path(f"/proc/{process.pid}/{name}").read_bytes() for name in ("cmdline", "environ")]
+        assert KEY.encode() not in b"".join(shown), "a key in a file is in no process list"
+        assert b"STRIPE_SECRET_KEY_FILE" in shown[1]
         process.terminate()
         assert await process.wait() in (0, -signal.SIGTERM)
     finally:

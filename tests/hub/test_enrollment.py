@@ -34,11 +34,13 @@ async def test_a_used_code_with_another_secret_is_refused_and_counted(
     code = await vendor.hub.routers.new_enrollment_code()
     await vendor.caller().enroll(code)
     thief = vendor.caller()
-    reply = await thief.enroll(code)
-    assert (reply.status_code, reply.json()["error"]["code"]) == (409, "code_used")
+    for _repeated in range(2):
+        reply = await thief.enroll(code)
+        assert (reply.status_code, reply.json()["error"]["code"]) == (409, "code_used")
+    assert [one["flags"] for one in await vendor.hub.routers.find()] == [["code_reused"]]
     assert (await thief.request("GET", "/v1/state")).status_code == 401
     with psycopg.connect(database_url) as connection:
-        assert connection.execute("SELECT conflicts FROM enrollment_codes").fetchone() == (1,)
+        assert connection.execute("SELECT conflicts FROM enrollment_codes").fetchone() == (2,)
 
 
 async def test_a_code_is_typed_as_people_type(vendor: Vendor) -> None:

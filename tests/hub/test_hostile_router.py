@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
+import importlib
 import json
 import logging
 import re
@@ -24,6 +25,7 @@ from psycopg.conninfo import conninfo_to_dict
 from payments_hub import web
 from payments_hub.routers import new_secret
 from simulator.postgres import PostgreSQL
+from stripe_payments.ledger.packing import unpack
 from tests.hub.vendor import KEY, PATIENCE_S, Caller, Vendor, eventually
 
 URLS = {"success_url": "http://192.168.1.1/ok", "cancel_url": "http://192.168.1.1/no"}
@@ -59,6 +61,60 @@ FORGED_TERMS: tuple[dict[str, Any], ...] = (
         "router": "f" * 32,
     },
 )
+
+
+THREATS: dict[str, tuple[str, ...]] = {
+    "a stolen router": ("test_enrollment.test_a_blocked_router_is_refused_by_the_next_request",),
+    "root on a router: price, discount, trial, proration, customer, expand, metadata": (
+        "test_hostile_router.test_no_term_of_a_purchase_is_the_routers",
+        "test_hostile_router.test_no_term_of_a_change_is_the_routers",
+        "test_web.test_nothing_that_a_router_sends_changes_a_price",
+    ),
+    "a cloned credential": (
+        "test_hostile_router.test_a_copied_credential_is_seen_whoever_rotates_first",
+        "test_enrollment.test_the_old_credential_works_until_the_new_one_was_used",
+    ),
+    "an enrolment code: replayed, guessed, leaked": (
+        "test_enrollment.test_a_used_code_with_another_secret_is_refused_and_counted",
+        "test_enrollment.test_enrolling_is_limited_by_address",
+        "test_hostile_router.test_a_leaked_code_is_worth_one_empty_router",
+    ),
+    "a claim on another router's identity": (
+        "test_enrollment.test_a_credential_of_another_router_cannot_be_taken_over",
+        "test_hostile_router.test_no_token_is_a_credential",
+        "test_hostile_router.test_headers_do_not_make_another_router_of_it",
+    ),
+    "a flood": (
+        "test_hostile_router.test_a_flood_is_slowed_down_for_the_one_that_floods",
+        "test_stripe_budget.test_a_router_that_floods_takes_one_connection",
+        "test_polls.test_an_overload_refuses_polls_and_serves_buyers",
+        "test_hostile_router.test_a_slow_body_ends_and_smuggled_requests_are_not_served",
+    ),
+    "ids that are not its own": (
+        "test_hostile_router.test_ids_of_others_are_like_ids_of_nobody",
+        "test_hostile_router.test_everything_that_is_not_the_routers_own_is_refused",
+    ),
+    "another router's idempotency key": ("test_web.test_an_idempotency_key_is_the_routers_own",),
+    "a leaked database": (
+        "test_hostile_router.test_a_dump_of_the_database_lets_nobody_in",
+        "test_enrollment.test_only_digests_are_stored",
+    ),
+    "a compromised instance": (
+        "test_database_roles.test_a_role_is_refused_what_it_does_not_need",
+        "test_database_roles.test_a_taken_over_instance_cannot_look_at_all_accounts_at_once",
+    ),
+    "a service that replays a statement": (
+        "test_web.test_a_statement_is_for_one_audience_and_ten_minutes",
+        "test_hostile_router.test_no_token_is_a_credential",
+    ),
+    "keys in answers, logs, tables, process lists": (
+        "test_command.test_one_process_serves_its_listeners_apart_and_stops",
+        "test_web.test_the_key_is_in_no_answer",
+    ),
+}
+"""What the hub has to contain, and where each is tried. The searches of `assert_no_secret` follow every test
+of this file.
+"""
 
 
 OWN_CONTACT = re.compile(r"meta \(\w+,(clock_floor|last_contact|last_seen),")
@@ -146,6 +202,13 @@ async def scene(
         assert_no_secret(scene, caplog.text)
 
 
+def test_each_threat_is_tried() -> None:
+    for threat, tests in THREATS.items():
+        for test in tests:
+            module, _dot, name = test.partition(".")
+            assert hasattr(importlib.import_module(f"tests.hub.{module}"), name), (threat, test)
+
+
 def assert_no_secret(scene: Scene, log: str) -> None:
     """After whatever a test tried."""
     config = scene.vendor.hub.config
@@ -202,6 +265,93 @@ async def test_no_term_of_a_purchase_is_the_routers(scene: Scene) -> None:
     for term in ("FREE", "cus_of_others", "acct_1", "ffffffff", "730", "of-others"):
         assert term not in text
     assert await scene.hostile.unlocked() == set()
+
+
+async def test_no_term_of_a_change_is_the_routers(scene: Scene) -> None:
+    """What reaches Stripe of a change, a cancellation and the portal is what an honest router sends."""
+    scene.vendor.cloud.pay(await scene.hostile.checkout("premium_monthly"))
+
+    async def bought() -> bool:
+        return bool((await scene.hostile.state())["en"]["subscriptions"])
+
+    async with scene.vendor.worker():
+        await eventually(bought, "the hostile router has a plan of its own")
+    plan = (await scene.hostile.state())["en"]["subscriptions"][0]["id"]
+    calls: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("preview_change", {"subscription": plan, "price_id": "business_monthly"}),
+        ("cancel_subscription", {"subscription": plan, "at_period_end": True}),
+        ("resume_subscription", {"subscription": plan}),
+        ("portal", {"return_url": URLS["success_url"]}),
+        ("change_plan", {"subscription": plan, "price_id": "business_monthly"}),
+    )
+    forged = {key: value for terms in FORGED_TERMS for key, value in terms.items()}
+    for name, honest in calls:
+        status, _code, body = await scene.try_it("POST", f"/v1/methods/{name}", {**forged, **honest})
+        assert status == 200, (name, body)
+    text = json.dumps(scene.vendor.cloud.requests(method="POST"))
+    for term in ("FREE", "cus_of_others", "acct_1", "ffffffff", "730", "of-others", "default_incomplete"):
+        assert term not in text
+    changes = json.dumps(scene.vendor.cloud.requests(method="POST", path=f"/v1/subscriptions/{plan}"))
+    assert changes.count("proration_behavior") == changes.count("always_invoice") == 1, changes
+    (held,) = (await scene.hostile.state())["en"]["subscriptions"]
+    assert (held["id"], held["amount"], held["currency"]) == (plan, 1499, "eur")
+    assert await scene.victim.unlocked() == {"backups", "updates"}
+
+
+async def test_a_copied_credential_is_seen_whoever_rotates_first(scene: Scene) -> None:
+    """The copy cannot be told from the router until one of them rotates: then the vendor sees it."""
+    copy, secret = scene.vendor.caller(), scene.victim.secret
+    copy.secret = secret
+    assert (await copy.state())["router_id"] == scene.victim.id
+    taken = new_secret()
+    assert (await copy.request("POST", "/v1/credentials/rotate", {"secret": taken})).status_code == 200
+    copy.secret = taken
+    assert (await copy.request("GET", "/v1/state")).status_code == 200
+    refused = await scene.victim.request("GET", "/v1/state")
+    assert refused.json()["error"]["code"] == "credential_refused"
+    (row,) = await scene.vendor.hub.routers.find(scene.victim.id)
+    assert (row["flags"], row["status"]) == (["clone"], "active"), "the vendor decides"
+    _router, code = await scene.vendor.hub.routers.prepare(row["account"])
+    scene.victim.secret = new_secret()
+    assert (await scene.victim.enroll(code)).status_code == 201
+    assert await scene.victim.unlocked() == {"backups", "updates"}
+    ended = await copy.request("GET", "/v1/state")
+    assert ended.json()["error"]["code"] == "router_replaced", "the copy ends with the router that it was"
+
+
+async def test_a_leaked_code_is_worth_one_empty_router(scene: Scene) -> None:
+    """Nothing of other routers; the one it was meant for is refused, and the vendor sees why."""
+    code = await scene.vendor.hub.routers.new_enrollment_code("serial 4711")
+    thief, owner = scene.vendor.caller(), scene.vendor.caller()
+    assert (await thief.enroll(code)).status_code == 201
+    assert await thief.unlocked() == set()
+    assert (await owner.enroll(code)).json()["error"]["code"] == "code_used"
+    (row,) = await scene.vendor.hub.routers.find("4711")
+    assert (row["id"], row["flags"]) == (thief.id, ["code_reused"])
+
+
+async def test_a_dump_of_the_database_lets_nobody_in(scene: Scene) -> None:
+    """No text of it is a credential or a code; not in what is compressed either."""
+    codes = [
+        await scene.vendor.hub.routers.new_enrollment_code(),
+        (await scene.victim.request("POST", "/v1/recovery-codes")).json()["code"],
+    ]
+    dump = "\n".join(scene.everything())
+    with psycopg.connect(scene.superuser) as connection:
+        packed = connection.execute("SELECT packed FROM objects").fetchall()
+        digests = connection.execute("SELECT encode(digest, 'hex') FROM credentials").fetchall()
+    dump += "".join(unpack(bytes(row[0])).decode() for row in packed)
+    assert len(packed) > 3
+    config = scene.vendor.hub.config
+    secrets_of_all = [KEY, config.webhook_secret, scene.victim.secret, scene.hostile.secret, *codes]
+    for secret in secrets_of_all:
+        bare = secret.replace("-", "") if secret in codes else secret
+        for form in (secret, bare, secret.encode().hex(), base64.b64encode(secret.encode()).decode()):
+            assert form not in dump
+    for (found,) in digests:
+        for token in (found, base64.urlsafe_b64encode(bytes.fromhex(found)).rstrip(b"=").decode()):
+            reply = await scene.vendor.http.get("/v1/state", headers={"authorization": f"Bearer {token}"})
+            assert reply.status_code == 401
 
 
 def _sessions(scene: Scene) -> list[dict[str, Any]]:
@@ -330,11 +480,17 @@ async def test_ids_of_others_are_like_ids_of_nobody(scene: Scene) -> None:
         ("payment_status", "payment_id", "charge"),
         ("cancel_subscription", "subscription", "subscription"),
         ("resume_subscription", "subscription", "subscription"),
+        ("change_plan", "subscription", "subscription"),
+        ("preview_change", "subscription", "subscription"),
     ):
         theirs = scene.of_victim[kind]
         nobodys = theirs[:-8] + "zzzzzzzz"
         answers = [
-            json.dumps(await scene.try_it("POST", f"/v1/methods/{name}", {argument: one})).replace(one, "X")
+            json.dumps(
+                await scene.try_it(
+                    "POST", f"/v1/methods/{name}", {argument: one, "price_id": "business_monthly"}
+                )
+            ).replace(one, "X")
             for one in (theirs, nobodys)
         ]
         assert answers[0] == answers[1]

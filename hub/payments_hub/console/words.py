@@ -17,6 +17,7 @@ WORDS: Final[Mapping[str, Text]] = {
     "replaced": _("replaced"),
     "revoked": _("blocked"),
     "clone": _("a copy of it is in use"),
+    "code_reused": _("its code was used again"),
     # features, subscriptions, payments
     "active": _("active"),
     "canceled": _("canceled"),
