@@ -12,7 +12,7 @@ from payments_hub.operations import Operations
 from simulator.hub_processes import CATALOG as EXAMPLE
 from simulator.hub_processes import REPOSITORY
 from tests.examples.router_with_backups import RouterWithBackups
-from tests.examples.test_entitled_backup_server import AUDIENCE, KeysOfHub, serving
+from tests.examples.test_entitled_backup_server import AUDIENCE, KeysOfHub, Server, serving
 from tests.hub.test_router import HubRouter, Line, world_of
 from tests.hub.vendor import Vendor, apply_catalog
 
@@ -38,6 +38,11 @@ except StatusError as error:
 
 def statement_of(reply: dict[str, Any]) -> str:
     return str(reply["statement"])
+
+
+def complete(server: Server) -> list[str]:
+    """The backups that have their name."""
+    return [name for name in server.stored() if "/.incoming-" not in name]
 
 
 async def test_a_backup_is_stored_while_it_is_paid_for(database_url: str, tmp_path: Path) -> None:
@@ -68,8 +73,8 @@ async def test_a_backup_is_stored_while_it_is_paid_for(database_url: str, tmp_pa
                 assert await server.put(unpaid) == (403, "feature_locked")
 
                 await router.buy("price_premium_monthly")
-                await package.until(lambda: any("RouterOS-" in name for name in server.stored()))
-                (stored,) = server.stored()
+                await package.until(lambda: bool(complete(server)))
+                (stored,) = complete(server)
                 assert stored.startswith(f"{router_id}/RouterOS-")
                 assert package.pid() is not None
 
@@ -83,6 +88,6 @@ async def test_a_backup_is_stored_while_it_is_paid_for(database_url: str, tmp_pa
                 assert await server.put(refunded) == (403, "feature_locked"), (
                     "a router that goes around the package"
                 )
-                assert list(server.stored()) == [stored]
+                assert complete(server) == [stored]
             finally:
                 package.kill()
