@@ -26,3 +26,10 @@ def rows_of(document: str) -> list[list[str]]:
                 found.append(cells)
         before = line
     return found
+
+
+def example_script(document: str) -> str:
+    """The hotplug script that a document shows to other packages."""
+    blocks = (DOCS / document).read_text("utf-8").split("```sh\n")[1:]
+    (script,) = (text for text in (block.partition("```")[0] for block in blocks) if "$FEATURE" in text)
+    return script

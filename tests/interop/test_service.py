@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from simulator.daemon_process import LOGD_BYTES
+from tests.docs.markdown import example_script
 from tests.interop.openwrt import OpenWrt
 from tests.interop.packages import install_payments
 from tests.interop.world import SERVICE, OpenWrtWorld, ServiceOfProcd
@@ -288,6 +289,35 @@ async def test_scripts_of_one_feature_do_not_overtake_each_other(world: OpenWrtW
     ended = world.openwrt.root / "tmp/ended"
     await until(world, lambda: ended.exists() and "\nlock" in ended.read_text(), "the lock has ended")
     assert ended.read_text() == "unlock\nlock\n"
+
+
+async def test_the_documented_script_ends_with_the_last_state_and_copies_of_it_run_too(
+    world: OpenWrtWorld,
+) -> None:
+    """tests/docs/test_hotplug_example.py with procd and the router's shell; the first change ends last."""
+    openwrt, ended = world.openwrt, world.openwrt.root / "tmp/service"
+    await world.daemon.stop()  # it would repair the state that is changed here
+    script = example_script("integrating.md")
+    for name in ("50-x", "50-x~", "50-x.apk-new"):
+        (openwrt.root / "etc/hotplug.d/stripe-payments" / name).write_text(script)
+    late = '[ -z "$LATE" ] || until [ -e /tmp/go ]; do sleep 0.05; done\n'
+    (openwrt.root / "etc/hotplug.d/stripe-payments/40-late").write_text(late)
+    service = openwrt.root / "etc/init.d/my-service"
+    service.write_text(
+        '#!/bin/sh\nfor word in begin end; do echo "$word $1" >>/tmp/service; sleep 0.05; done\n'
+    )
+    service.chmod(0o755)
+    openwrt.sh("uci set stripe-features.my_feature=feature")
+    for unlocked, variables in ((1, ["ACTION=unlock", "LATE=1"]), (0, ["ACTION=lock"])):
+        call = {"env": [*variables, "FEATURE=my_feature"]}
+        openwrt.sh(
+            f"uci set stripe-features.my_feature.unlocked={unlocked}; uci commit stripe-features; "
+            f"ubus call hotplug.stripe-payments call '{json.dumps(call)}'"
+        )
+    await until(world, lambda: ended.exists() and ended.read_text().count("end") == 3, "the lock has run")
+    openwrt.sh("touch /tmp/go")
+    await until(world, lambda: ended.read_text().count("end") == 6, "the unlock has run")
+    assert ended.read_text() == "begin stop\nend stop\n" * 6
 
 
 async def test_a_silent_stripe_is_named_before_the_bus_gives_up(world: OpenWrtWorld) -> None:
