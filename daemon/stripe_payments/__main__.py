@@ -57,7 +57,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="stripe-payments",
-        description="Stripe payments for Router OS: the daemon behind the ubus object `stripe-payments`.",
+        description="Stripe payments for OpenWrt: the daemon behind the ubus object `stripe-payments`.",
     )
     parser.add_argument("--bus", default=DEFAULT_SOCKET, metavar="SOCKET", help="ubusd's (%(default)s)")
     parser.add_argument(

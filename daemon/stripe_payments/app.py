@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from stripe_payments.keys import KeyStore
     from stripe_payments.ledger import Retention, SQLiteLedger
     from stripe_payments.seller_socket import SellerSocket
+    from stripe_payments.settings import SellerContact
     from stripe_payments.settings.loader import SettingsLoader
     from stripe_payments.stripe_api import StripeAPI
     from stripe_payments.sync import Reconciler
@@ -398,7 +399,11 @@ class App:
         settings, identity, keys = stored.settings.get, stored.identity, stored.keys
         poll_wakeup = asyncio.Event()
         inbox = InboxWorker(ledger, reconciler)
-        customers = billing.CustomerService(stripe, identity)
+
+        def seller() -> SellerContact:
+            return settings().contact
+
+        customers = billing.CustomerService(stripe, identity, seller)
         prices = billing.PriceIds(stripe, settings)
         return_urls = billing.ReturnUrls(self._bus, settings)
         checkout = billing.CheckoutService(
@@ -438,7 +443,7 @@ class App:
             history=billing.History(reconciler, settings),
             refunds=billing.RefundService(ledger, stripe, reconciler),
             subscriptions=billing.SubscriptionService(stripe, reconciler, settings, clock, prices),
-            portal=billing.PortalService(ledger, stripe, identity, customers, return_urls),
+            portal=billing.PortalService(ledger, stripe, identity, customers, return_urls, seller),
             grants=billing.GrantService(ledger, reconciler, settings, clock),
             provisioner=Provisioner(
                 stripe, settings, partial(store_in_uci, self._bus), lambda: keys.current().mode, reload.now

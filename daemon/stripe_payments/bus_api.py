@@ -11,6 +11,7 @@ function that needs them imports them itself.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import TYPE_CHECKING, Annotated, Final
 
 from stripe_payments import __version__
@@ -22,7 +23,8 @@ from stripe_payments.rfc3339 import format_time
 
 if TYPE_CHECKING:
     from stripe_payments.entitlements import Entitlement
-    from stripe_payments.ledger import SQLiteTransaction
+    from stripe_payments.ledger import Checkout, SQLiteTransaction
+    from stripe_payments.sync.projection import State
 
 _log = Log("bus")
 
@@ -40,22 +42,34 @@ async def status(call: BusCall) -> Reply:
     `version`, `mode` (test, live, unconfigured), `enabled`, `managed` (whether the seller's methods are off
     the bus), `seller` (null; in hub mode `{url, name, enrolled, last_contact, problem}`, where problem is an
     error as methods return it, or null), `phone_return_url` (where a phone outside the LAN can return to, or
-    null), `router_id`, `customer`, `stripe` (ok, unreachable, unauthorized, unconfigured, unknown) with
+    null), `contact {name, support_url, terms_url, privacy_url}` of the seller, `router_id`, `customer`,
+    `stripe` (ok, unreachable, unauthorized, unconfigured, unknown) with
     `stripe_since` and `stripe_detail`, `last_sync`, `clock` (trusted, untrusted) and `now`, `webhook`
     (configured, unconfigured), `keys {secret_key, publishable_key, webhook_secret}` (kind and last four
-    characters, `sk_test_…abcd`, or null), `pending {checkouts, events, effects}`.
+    characters, `sk_test_…abcd`, or null), `pending {checkouts, events, effects}`, `purchases[] {payment_id,
+    price, state (open, processing), url, created}` that are not finished, oldest first. `revision` is another
+    one whenever the catalog, the features, the subscriptions or the transactions may have changed.
     """
+    from stripe_payments.unfinished_purchases import open_purchases, purchase
+
     parts = call.parts
     keys, identity, stripe = parts.keys.current(), parts.identity.load(), parts.stripe.state
+    now, revision, state = parts.clock.now(), parts.reconciler.revision, parts.reconciler.state
 
-    def pending(tx: SQLiteTransaction) -> dict[str, int]:
+    def pending(tx: SQLiteTransaction) -> tuple[dict[str, int], list[Checkout]]:
+        checkouts = tx.checkouts.open()
         return {
-            "checkouts": len(tx.checkouts.open()),
+            "checkouts": len(checkouts),
             "events": tx.inbox.pending_count(),
             "effects": tx.outbox.pending_count(),
-        }
+        }, checkouts
 
-    now = parts.clock.now()
+    counts, checkouts = await parts.ledger.read(pending)
+    processing = [
+        purchase(paid.id, _price_of(state, paid.id), "processing", paid.created)
+        for paid in state.payments.values()
+        if paid.status == "pending" and paid.id.startswith("cs_")
+    ]
     return {
         "version": __version__,
         "mode": keys.mode,
@@ -63,6 +77,7 @@ async def status(call: BusCall) -> Reply:
         "managed": parts.settings().managed,
         "seller": None,
         "phone_return_url": parts.settings().phone_return_url or parts.settings().public_url,
+        "contact": dataclasses.asdict(parts.settings().contact),
         "router_id": identity.router_id,
         "customer": identity.customer,
         "stripe": stripe.status,
@@ -80,7 +95,9 @@ async def status(call: BusCall) -> Reply:
                 ("webhook_secret", keys.webhook_secret),
             )
         },
-        "pending": await parts.ledger.read(pending),
+        "pending": counts,
+        "purchases": processing + open_purchases(checkouts, now),
+        "revision": revision,
     }
 
 
@@ -304,23 +321,38 @@ async def setup_webhook(call: BusCall, *, url: str, replace: bool = False) -> Re
     return await call.parts.webhook_setup.set_up(url, replace=replace, locale=call.locale)
 
 
-@api.method(ADMIN)
+@api.method(ADMIN, calls_stripe=True)
 async def set_keys(
-    call: BusCall, *, secret_key: Key = None, webhook_secret: Key = None, publishable_key: Key = None
+    call: BusCall,
+    *,
+    secret_key: Key = None,
+    webhook_secret: Key = None,
+    publishable_key: Key = None,
+    dry_run: bool = False,
 ) -> Reply:
     """Store Stripe's keys and return their `mode`. A key that is missing stays, an empty one is removed.
 
     A secret key of another mode or account discards what belongs to the old one: see `settle_mode`.
+    `dry_run`: store nothing, and return also whether Stripe has `accepted` the secret key (null where it
+    cannot be reached or there is none) and what `locks`, the names of features.
     """
     from stripe_payments.sync.mode_change import settle_mode
 
     parts = call.parts
     before = parts.keys.current()
+    keep = parts.keys.preview if dry_run else parts.keys.store
     keys = await asyncio.to_thread(
-        lambda: parts.keys.store(
-            secret_key=secret_key, webhook_secret=webhook_secret, publishable_key=publishable_key
-        )
+        lambda: keep(secret_key=secret_key, webhook_secret=webhook_secret, publishable_key=publishable_key)
     )
+    if dry_run:
+        from stripe_payments.setup.key_trial import accepted_by_stripe, features_locked_by
+
+        trial = accepted_by_stripe(keys, parts.stripe.base, parts.clock)
+        return {
+            "mode": keys.mode,
+            "accepted": await trial if keys.secret_key else None,
+            "locks": await features_locked_by(keys, parts.ledger, parts.reconciler),
+        }
     _log.info("keys changed", mode=keys.mode)
     if keys.secret_key != before.secret_key:
         await parts.checkout.keys_changed()
@@ -328,6 +360,13 @@ async def set_keys(
         if keys.secret_key:
             parts.poller.account_changed()
     return {"mode": keys.mode}
+
+
+def _price_of(state: State, session_id: str) -> str:
+    bought = state.purchases.get(session_id)
+    session = state.objects.get(session_id, {})
+    alias = bought.price_alias if bought is not None else (session.get("metadata") or {}).get("price_alias")
+    return str(alias or "")
 
 
 def _feature(held: Entitlement) -> dict[str, str | bool | None]:

@@ -94,6 +94,30 @@ class KeyStore:
         Raises PaymentError ``invalid_argument`` for a key of the wrong shape or a mixture of test and live
         keys, and ``ledger_unavailable`` where the storage fails; then nothing has changed.
         """
+        stored, in_force = self._merged(secret_key, webhook_secret, publishable_key)
+        try:
+            make_private_directory(self._path.parent)
+            write_durably(self._path, json.dumps(stored, indent=1).encode() + b"\n")
+        except OSError as error:
+            _log.error("the keys could not be stored", reason=error.strerror)
+            raise PaymentError("ledger_unavailable", reason=error.strerror) from error
+        _log.info("keys stored", mode=in_force.mode)
+        return in_force
+
+    def preview(
+        self,
+        *,
+        secret_key: str | None = None,
+        webhook_secret: str | None = None,
+        publishable_key: str | None = None,
+    ) -> Keys:
+        """What `store` would return; nothing is stored."""
+        return self._merged(secret_key, webhook_secret, publishable_key)[1]
+
+    def _merged(
+        self, secret_key: str | None, webhook_secret: str | None, publishable_key: str | None
+    ) -> tuple[dict[str, str], Keys]:
+        """What the file would hold, and what would be in force."""
         given = {
             "secret_key": secret_key,
             "webhook_secret": webhook_secret,
@@ -119,14 +143,7 @@ class KeyStore:
         ):
             culprit = "publishable_key" if publishable_key else "secret_key"
             raise PaymentError("invalid_argument", argument=culprit, reason=_MIXTURE)
-        try:
-            make_private_directory(self._path.parent)
-            write_durably(self._path, json.dumps(stored, indent=1).encode() + b"\n")
-        except OSError as error:
-            _log.error("the keys could not be stored", reason=error.strerror)
-            raise PaymentError("ledger_unavailable", reason=error.strerror) from error
-        _log.info("keys stored", mode=in_force.mode)
-        return in_force
+        return stored, in_force
 
     def _read(self) -> dict[str, str]:
         try:

@@ -14,7 +14,7 @@ LUCI_GROUP = "luci-app-stripe-payments"
 _SYSTEM_FILES = {
     "etc/config/system": """
 config system
-	option hostname 'RouterOS'
+	option hostname 'OpenWrt'
 	option timezone 'CET-1CEST,M3.5.0,M10.5.0/3'
 	option zonename 'Europe/Rome'
 

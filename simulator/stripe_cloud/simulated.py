@@ -86,8 +86,9 @@ SIMULATED: dict[str, str] = {
     "POST /v1/promotion_codes/{}": "active metadata",
     "POST /v1/checkout/sessions": (
         "adaptive_pricing allow_promotion_codes automatic_tax[enabled] cancel_url client_reference_id "
-        "consent_collection[promotions terms_of_service] currency customer customer_creation customer_email "
-        "customer_update discounts expires_at invoice_creation[enabled invoice_data[custom_fields "
+        "consent_collection[promotions terms_of_service] currency custom_text[submit[message]] customer "
+        "customer_creation customer_email customer_update discounts expires_at "
+        "invoice_creation[enabled invoice_data[custom_fields "
         f"description footer metadata]] line_items[metadata price price_data[currency product product_data "
         f"{_RECURRING} tax_behavior {_AMOUNT}] quantity] locale metadata mode=payment|setup|subscription "
         "payment_intent_data[description metadata receipt_email setup_future_usage "

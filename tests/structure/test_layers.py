@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("entitlements", "return_urls", "stripe_api"),
     ("ledger",),
     ("sync",),
-    ("billing", "unlocks"),
+    ("billing", "unfinished_purchases", "unlocks"),
     ("hub_client", "setup"),
     ("diagnostics",),
     ("startup_gate",),

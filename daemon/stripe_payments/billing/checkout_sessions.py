@@ -25,7 +25,7 @@ from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import _
 from stripe_payments.log import Log
 from stripe_payments.return_urls import ReturnUrls
-from stripe_payments.settings import Price, Settings
+from stripe_payments.settings import Price, SellerContact, Settings
 from stripe_payments.shared_tasks import SharedTasks
 from stripe_payments.stripe_api import IDEMPOTENCY_KEY_TTL, StripeAPI, is_missing, is_replayed, is_transient
 from stripe_payments.sync.fetch import units_of
@@ -372,6 +372,8 @@ class CheckoutService:
         if currency is not None:
             params["currency"] = currency
         title = sold.title_in(order.locale) if sold is not None else item
+        if settings.seller:
+            title = f"{title} ({settings.seller})"  # receipts and invoices show it
         if mode == "subscription":
             params["subscription_data"] = {"metadata": metadata, "description": title}
             if trial and price is not None and price.trial_days:
@@ -396,6 +398,8 @@ class CheckoutService:
         if settings.automatic_tax or settings.tax_id_collection:
             # with a customer that exists already, Stripe requires both
             params["customer_update"] = {"address": "auto", "name": "auto"}
+        if message := _imprint(settings.contact, order.locale):
+            params["custom_text"] = {"submit": {"message": message}}
         if settings.terms_of_service:
             params["consent_collection"] = {"terms_of_service": "required"}
         return params
@@ -447,6 +451,19 @@ class CheckoutService:
     def _now(self) -> int:
         trusted = self._clock.now()
         return trusted if trusted is not None else int(time.time())
+
+
+def _imprint(seller: SellerContact, locale: str) -> str:
+    """Who sells, and the seller's pages, as the Markdown that Stripe's payment page shows at its button."""
+    links = (
+        (_("Support"), seller.support_url),
+        (_("Terms of service"), seller.terms_url),
+        (_("Privacy policy"), seller.privacy_url),
+    )
+    found = [f"[{label.in_locale(locale)}]({url})" for label, url in links if url]
+    if seller.name:
+        found.insert(0, _("Sold by {name}.", name=seller.name).in_locale(locale))
+    return " ".join(found)
 
 
 def _digest(params: SessionCreateParams) -> str:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
+from stripe_payments.settings import SellerContact
 from stripe_payments.stripe_api import StripeAPI, is_replayed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stripe_payments.identity import IdentityStore
     from stripe_payments.stripe_api.parameters import CustomerCreateParams
 
@@ -22,7 +25,13 @@ class CustomerService:
     one search.
     """
 
-    def __init__(self, stripe: StripeAPI, identity: IdentityStore) -> None:
+    def __init__(
+        self,
+        stripe: StripeAPI,
+        identity: IdentityStore,
+        seller: Callable[[], SellerContact] = SellerContact,
+    ) -> None:
+        self._seller = seller
         self._stripe = stripe
         self._identity = identity
         self._lock = asyncio.Lock()
@@ -47,7 +56,7 @@ class CustomerService:
 
     async def _create(self, router_id: str) -> dict[str, Any]:
         params: CustomerCreateParams = {
-            "description": f"Router OS {router_id[:8]}",
+            "description": f"{self._seller().name or 'OpenWrt router'} {router_id[:8]}",
             "metadata": {"router_id": router_id},
         }
         key = f"customer-{router_id}{self._deleted}"

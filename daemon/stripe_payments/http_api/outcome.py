@@ -18,16 +18,16 @@ State = Literal[
     "disputed",
     "unknown",
 ]
-Tone = Literal["good", "wait", "warn", "bad"]
+Tone = Literal["good", "wait", "clock", "info", "warn", "bad"]
 
 TONES: Final[dict[State, Tone]] = {
     "waiting": "wait",
     "open": "warn",
     "paid": "good",
-    "pending": "wait",
+    "pending": "clock",
     "failed": "bad",
     "expired": "warn",
-    "canceled": "warn",
+    "canceled": "info",
     "refunded": "good",
     "partially_refunded": "good",
     "disputed": "warn",

@@ -14,6 +14,10 @@ from stripe_payments.i18n import Text, _
 
 TEXTS: Final[Mapping[str, Text]] = {
     "site": _("Router payments"),
+    "features": _("See my features"),
+    "support": _("Support"),
+    "terms": _("Terms of service"),
+    "privacy": _("Privacy policy"),
     "waiting_heading": _("Confirming your payment"),
     "waiting_lead": _(
         "Stripe is confirming the payment to this router. This usually takes a few seconds; the page updates "

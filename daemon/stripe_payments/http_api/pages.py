@@ -26,6 +26,7 @@ from stripe_payments.startup_gate import Served, StartupGate
 _log = Log("pages")
 
 SHOP: Final = "/cgi-bin/luci/admin/payments/shop"
+FEATURES: Final = "/cgi-bin/luci/admin/payments/features"
 _STATUS_TIMEOUT_S: Final = 1.5
 """How long the page waits for Stripe, so that the buyer mostly sees the outcome at once."""
 
@@ -102,6 +103,8 @@ class ReturnPages:
             "heading": texts[f"{found.state}_heading"],
             "lead": lead[:1].upper() + lead[1:],
             "shop_url": SHOP if _serves_luci(request, parts) else None,
+            "features_url": FEATURES if _serves_luci(request, parts) else None,
+            "seller": parts.settings().contact,
         }
         return await self._templates.render("outcome.html", locale, content, status=status)
 

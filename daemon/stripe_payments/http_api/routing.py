@@ -163,7 +163,7 @@ class HttpApp:
         if retry_after:
             response.headers["Retry-After"] = str(retry_after)
         if error.http_status == 401:
-            response.headers["WWW-Authenticate"] = 'Bearer realm="Router OS"'
+            response.headers["WWW-Authenticate"] = 'Bearer realm="payments"'
         if error.code == "method_not_allowed":
             response.headers["Allow"] = str(error.details["allowed"])
         return response

@@ -5,6 +5,8 @@ A method that is not here does not exist in hub mode: the seller's methods are t
 
 from __future__ import annotations
 
+import dataclasses
+import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -12,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from stripe_payments import __version__
 from stripe_payments.errors import PaymentError
 from stripe_payments.rfc3339 import format_time, parse_time
+from stripe_payments.unfinished_purchases import open_purchases
 
 if TYPE_CHECKING:
     from stripe_payments.clock import TrustedClock
     from stripe_payments.hub_client.purchases import HubPayments, Purchases
     from stripe_payments.hub_client.seller import Seller
-    from stripe_payments.ledger import SQLiteLedger, SQLiteTransaction
+    from stripe_payments.ledger import Checkout, SQLiteLedger, SQLiteTransaction
     from ubus_py import Encodable
 
 __all__ = ["SellerMethods"]
@@ -59,13 +62,16 @@ class SellerMethods:
     async def status(self, call: Call) -> Reply:
         settings, seller, now = self._seller.settings(), self._seller, self._clock.now()
 
-        def pending(tx: SQLiteTransaction) -> dict[str, int]:
+        def pending(tx: SQLiteTransaction) -> tuple[dict[str, int], list[Checkout]]:
+            checkouts = tx.checkouts.open()
             return {
-                "checkouts": len(tx.checkouts.open()),
+                "checkouts": len(checkouts),
                 "events": 0,
                 "effects": tx.outbox.pending_count(),
-            }
+            }, checkouts
 
+        counts, checkouts = await self._ledger.read(pending)
+        features = zlib.crc32(repr(sorted(seller.entitlements.items())).encode())
         problem = seller.problem
         return {
             "version": __version__,
@@ -80,6 +86,7 @@ class SellerMethods:
                 "problem": problem.body(call.locale)["error"] if problem is not None else None,
             },
             "phone_return_url": settings.phone_return_url or settings.public_url,
+            "contact": {**dataclasses.asdict(settings.contact), "name": seller.state.seller or ""},
             "router_id": seller.router_id,
             "customer": None,
             "stripe": seller.reachability,
@@ -90,7 +97,9 @@ class SellerMethods:
             "now": _time(now),
             "webhook": "unconfigured",
             "keys": {"secret_key": None, "publishable_key": None, "webhook_secret": None},
-            "pending": await self._ledger.read(pending),
+            "pending": counts,
+            "purchases": open_purchases(checkouts, now),
+            "revision": f"{seller.state.etag}-{features:08x}",
         }
 
     async def catalog(self, call: Call) -> Reply:

@@ -16,6 +16,7 @@ from stripe_payments.settings.model import (
     Problem,
     Product,
     Sellable,
+    SellerContact,
     Settings,
 )
 from stripe_payments.settings.options import Sections, is_hub_address
@@ -30,6 +31,7 @@ __all__ = [
     "Product",
     "Sections",
     "Sellable",
+    "SellerContact",
     "Settings",
     "is_hub_address",
     "settings_from_uci",

@@ -109,13 +109,24 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class SellerContact:
+    """Who sells, as buyers see it: on the pages, Stripe's payment page and portal, and receipts."""
+
+    name: str = ""
+    support_url: str | None = None
+    terms_url: str | None = None
+    privacy_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything an administrator decides; see `/etc/config/stripe-payments` for what each option does.
 
     `poll_interval` is in seconds, the two tolerances in days. Plans, products, prices and features keep the
     order of the file. `allowed_origins` are ``scheme://host[:port]``. `hub`: the address of the seller's hub,
     through which everything is bought then (hub mode), None in direct mode; `hub_code`: what this router
-    enrols there with. `managed`: the seller's methods are not on the bus; `allow_promotion_codes`: Stripe's
+    enrols there with. `managed`: the seller's methods are not on the bus; `seller` and the three URLs: see
+    `contact`; `allow_promotion_codes`: Stripe's
     page takes them; `automatic_tax`: Stripe Tax computes tax, on top of the prices or within them, as
     `tax_behavior` says, or the default of the Stripe account where that is None; `tax_id_collection`:
     Stripe's page has a field for a VAT number; `invoice_creation`: a one-time purchase gets an invoice;
@@ -129,6 +140,10 @@ class Settings:
     hub: str | None = None
     hub_code: str | None = None
     managed: bool = False
+    seller: str = ""
+    support_url: str | None = None
+    terms_url: str | None = None
+    privacy_url: str | None = None
     public_url: str | None = None
     listen: tuple[str, ...] = ()
     phone_return_url: str | None = None
@@ -151,6 +166,10 @@ class Settings:
     features: Mapping[str, Feature] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     malformed: bool = False
+
+    @property
+    def contact(self) -> SellerContact:
+        return SellerContact(self.seller, self.support_url, self.terms_url, self.privacy_url)
 
     def price(self, alias_or_price_id: str) -> Price | None:
         """The price of that alias or Stripe id, None if it is not for sale here."""

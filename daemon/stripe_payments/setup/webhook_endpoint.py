@@ -219,7 +219,7 @@ class WebhookSetup:
             "url": url,
             "enabled_events": cast("Any", list(WEBHOOK_EVENTS)),
             "api_version": cast("Any", version),  # the SDK's type is a list of all versions there were
-            "description": f"Router OS {router_id[:8]}",
+            "description": f"OpenWrt router {router_id[:8]}",
             "metadata": {"router_id": router_id},
         }
         try:

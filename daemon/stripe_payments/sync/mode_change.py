@@ -53,6 +53,12 @@ async def settle_mode(mode: Mode, ledger: Ledger, identity: IdentityStore, recon
     return known is not None
 
 
+def forgotten_by(mode: Mode, tx: Transaction) -> set[str]:
+    """The ids of the objects that `settle_mode` would delete."""
+    changes = mode == "live" and tx.meta.get(META_MODE) == "test"
+    return _of_test_mode(tx.objects.all().values()) if changes else set()
+
+
 def recorded_identity(tx: Transaction) -> Identity | None:
     """The router's id, and the customer of its latest purchase, as the ledger knows them."""
     router_id = tx.meta.get(META_ROUTER_ID)

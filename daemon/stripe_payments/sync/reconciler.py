@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -112,6 +113,7 @@ class Reconciler:
         self._on_effects = on_effects
         self._fetcher = Fetcher(stripe)
         self._written = _Written(0, State())
+        self._start = uuid.uuid4().hex[:12]
         self._last_contact: int | None = None
         self._persisted_contact: int | None = None
         # touched in the ledger's thread alone
@@ -124,6 +126,11 @@ class Reconciler:
     def state(self) -> State:
         """What is paid for, as of the last commit; empty before `load`."""
         return self._written.state
+
+    @property
+    def revision(self) -> str:
+        """Another one for each state, also of an earlier run of the daemon."""
+        return f"{self._start}-{self._written.serial}"
 
     @property
     def identity(self) -> Identity:

@@ -66,7 +66,7 @@ def session(account: Account, params: Json, *, items: list[Json], currency: str 
         "custom_text": {
             "after_submit": None,
             "shipping_address": None,
-            "submit": None,
+            "submit": params.get("custom_text", {}).get("submit"),
             "terms_of_service_acceptance": None,
         },
         "customer": params.get("customer"),

@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 async def test_board(bus: Bus) -> None:
     board = await bus.call("system", "board")
-    assert board["hostname"] == "RouterOS"
+    assert board["hostname"] == "OpenWrt"
     assert (board["model"], board["board_name"]) == ("Bananapi BPI-R4", "bananapi,bpi-r4")
     assert board["release"]["distribution"] == "OpenWrt"
     assert board["release"]["target"] == "mediatek/filogic"

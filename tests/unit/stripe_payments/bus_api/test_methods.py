@@ -32,7 +32,7 @@ PUBLISHED = {
     "check": set(),
     "provision": {"dry_run", "replace"},
     "setup_webhook": {"url", "replace"},
-    "set_keys": {"secret_key", "webhook_secret", "publishable_key"},
+    "set_keys": {"secret_key", "webhook_secret", "publishable_key", "dry_run"},
 }
 
 
@@ -56,6 +56,7 @@ async def test_status_of_an_unconfigured_router(harness: Harness) -> None:
     assert status["last_sync"] is None
     assert len(status["router_id"]) == 32
     assert status["pending"] == {"checkouts": 0, "events": 0, "effects": 0}
+    assert status["purchases"] == []
 
 
 async def test_the_catalog_is_in_the_callers_language(harness: Harness) -> None:
@@ -175,6 +176,27 @@ async def test_keys_are_stored_and_never_returned(harness: Harness) -> None:
     assert await harness.call("set_keys", secret_key="") == {"mode": "unconfigured"}
 
 
+async def test_a_key_is_tried_before_it_replaces_another(shop: Shop) -> None:
+    harness = shop.harness
+    await shop.buy()
+    before = (await harness.call("status"))["keys"]
+    assert await harness.call("set_keys", secret_key="sk_test_invalid51", dry_run=True) == {
+        "mode": "test",
+        "accepted": False,
+        "locks": [],
+    }
+    live = await harness.call("set_keys", secret_key="rk_live_51Another", dry_run=True)
+    assert (live["mode"], live["accepted"]) == ("live", True)
+    assert FEATURE in live["locks"]
+    same = await harness.call("set_keys", secret_key=shop.account.secret_key, dry_run=True)
+    assert same == {"mode": "test", "accepted": True, "locks": []}
+    await shop.stripe.stop()
+    unknown = await harness.call("set_keys", secret_key="sk_test_51Another", dry_run=True)
+    assert unknown["accepted"] is None
+    assert (await harness.call("status"))["keys"] == before
+    assert await harness.call("has", feature=FEATURE) == {"unlocked": True}
+
+
 async def test_whitespace_around_a_pasted_key_is_stripped(harness: Harness) -> None:
     assert await harness.call("set_keys", secret_key=" sk_test_51Pasted\r\n") == {"mode": "test"}
     assert json.loads((harness.state / "secrets.json").read_text()) == {"secret_key": "sk_test_51Pasted"}
@@ -229,6 +251,32 @@ async def test_a_purchase_from_order_to_refund(shop: Shop) -> None:
     status = await harness.call("status")
     assert (status["stripe"], status["clock"]) == ("ok", "trusted")
     assert status["customer"].startswith("cus_")
+
+
+async def test_status_names_what_is_not_finished_and_a_revision(shop: Shop) -> None:
+    harness = shop.harness
+
+    async def unchanged() -> bool:
+        first, second = [(await harness.call("status"))["revision"] for _ in range(2)]
+        return bool(first == second)
+
+    await harness.until(unchanged)
+    first = (await harness.call("status"))["revision"]
+    session_id = await shop.checkout()
+    (begun,) = (await harness.call("status"))["purchases"]
+    assert (begun["payment_id"], begun["price"], begun["state"]) == (session_id, ONETIME, "open")
+    assert begun["url"].startswith(shop.stripe.url)
+    assert begun["created"].endswith("Z")
+    shop.stripe.pay(session_id, card="bank_debit")
+    await harness.call("sync")
+    (waiting,) = (await harness.call("status"))["purchases"]
+    assert waiting == begun | {"state": "processing", "url": None, "created": waiting["created"]}
+    shop.stripe.advance(10 * 86400)
+    await harness.call("sync")
+    status = await harness.call("status")
+    assert status["purchases"] == []
+    assert status["revision"] != first
+    assert await harness.call("has", feature=FEATURE) == {"unlocked": True}
 
 
 async def test_a_sync_in_the_background_returns_at_once(shop: Shop) -> None:

@@ -67,8 +67,42 @@ async def test_a_paid_purchase(shop: Shop) -> None:
     assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", shown.text)
     assert FEATURE in {item.get("data-feature") for item in shown.all("li")}
     assert shown.named("shop")["href"] == "/cgi-bin/luci/admin/payments/shop"
+    assert shown.named("features")["href"] == "/cgi-bin/luci/admin/payments/features"
     assert shown.named("outcome")["data-follow"] == "0"
     assert not [meta for meta in shown.all("meta") if meta.get("http-equiv")]
+
+
+async def test_buyers_see_who_sells(shop: Shop) -> None:
+    """On the return page, Stripe's payment page and portal, and in receipts."""
+    pages = {one: f"https://seller.example/{one}" for one in ("support", "terms", "privacy")}
+    await shop.harness.configure(
+        "main", seller="Example <Networks>", **{f"{one}_url": url for one, url in pages.items()}
+    )
+    contact = (await shop.harness.call("status"))["contact"]
+    assert contact == {"name": "Example <Networks>"} | {f"{one}_url": url for one, url in pages.items()}
+    session_id = await shop.checkout(locale="it")
+    session = shop.stripe.account.get("checkout.session", session_id)
+    assert session["custom_text"]["submit"]["message"] == (
+        f"Venduto da Example <Networks>. [Assistenza]({pages['support']}) "
+        f"[Condizioni di servizio]({pages['terms']}) [Informativa sulla privacy]({pages['privacy']})"
+    )
+    shown = await page(shop.harness, session_id)
+    assert "Example <Networks>" in shown.text
+    assert {link["href"] for link in shown.all("a")} >= set(pages.values())
+    shop.stripe.pay(session_id)
+    await shop.harness.call("sync")
+    (intent,) = shop.stripe.account.newest_first("payment_intent")
+    assert intent["description"] == "Router OS Premium (Example <Networks>)"
+    (customer,) = shop.stripe.account.newest_first("customer")
+    assert customer["description"].startswith("Example <Networks> ")
+    for _ in range(2):
+        await shop.harness.call("portal")
+    (configuration,) = shop.stripe.account.newest_first("billing_portal.configuration")
+    assert configuration["business_profile"] == {
+        "headline": "Example <Networks>",
+        "privacy_policy_url": pages["privacy"],
+        "terms_of_service_url": pages["terms"],
+    }
 
 
 async def test_a_page_shows_what_was_charged_in_the_buyers_currency(shop: Shop) -> None:

@@ -1,0 +1,39 @@
+"""What storing another secret key would do: whether Stripe accepts it, and which features would lock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stripe_payments.errors import PaymentError
+from stripe_payments.stripe_api import StripeAPI
+from stripe_payments.stripe_api.client import STRIPE
+from stripe_payments.sync.mode_change import forgotten_by
+
+if TYPE_CHECKING:
+    from stripe_payments.clock import TrustedClock
+    from stripe_payments.keys import Keys
+    from stripe_payments.ledger import Ledger
+    from stripe_payments.sync.reconciler import Reconciler
+
+
+async def accepted_by_stripe(keys: Keys, api_base: str, clock: TrustedClock) -> bool | None:
+    """None where Stripe could not be asked. A restricted key that may not list prices is accepted too."""
+    stripe = StripeAPI(
+        lambda: keys, clock, None if api_base == STRIPE else api_base, network_retries=0, threads=1
+    )
+    try:
+        await stripe.list("price", {"limit": 1, "expand": []})
+    except PaymentError as error:
+        if error.code == "stripe_key_permission":
+            return True
+        return False if error.code == "stripe_key_invalid" else None
+    finally:
+        stripe.close(timeout=0)
+    return True
+
+
+async def features_locked_by(keys: Keys, ledger: Ledger, reconciler: Reconciler) -> list[str]:
+    """The names of the unlocked features whose purchase is forgotten with a change to the mode of `keys`."""
+    gone = await ledger.read(lambda tx: forgotten_by(keys.mode, tx))
+    held = reconciler.state.entitlements
+    return sorted(name for name, feature in held.items() if feature.unlocked and feature.source in gone)
