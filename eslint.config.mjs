@@ -40,6 +40,7 @@ const REQUIRED = {
 	session: 'readonly',
 	setup: 'readonly',
 	spending: 'readonly',
+	tabs: 'readonly',
 	uci: 'readonly',
 	ui: 'readonly',
 	view: 'readonly',

@@ -203,7 +203,7 @@ async def _touch(visitor: Visitor, view: str) -> None:
             await page.evaluate(_WAKE)
             await page.keyboard.press("Escape")
     if view == "settings":
-        for tab in await page.locator(".cbi-tabmenu li a").all():
+        for tab in await page.locator(".sp-tabs [role=tab]").all():
             if await tab.is_visible():
                 await tab.click()
     await page.evaluate(_WAKE)

@@ -9,7 +9,7 @@ from playwright.async_api import expect
 
 from tests.interop.world import OpenWrtWorld
 from tests.luci.conftest import PATIENCE_MS, Visitor, browser, visitor, window
-from tests.luci.test_settings import CBID, TAB
+from tests.luci.test_settings import CBID
 from tests.luci.test_subscription_life import (
     test_a_daemon_killed_while_it_changes_the_plan_changes_it_once,
     test_a_plan_from_upgrade_to_refund,
@@ -52,7 +52,7 @@ async def test_the_form_is_saved_applied_and_taken_up(world: OpenWrtWorld, visit
     lan = world.front.url.replace("127.0.0.1", "localhost")
     page = visitor.page
     await visitor.log_in(lan, path="/admin/payments/settings")
-    await page.click(f"{TAB}[data-tab=price] a")
+    await page.click("[data-tab=catalog]")
     row = page.locator("tr[data-section-id=price_premium_monthly]")
     await row.locator(".cbi-button-edit").click()
     await page.locator(f'#modal_overlay [id="{CBID}.price_premium_monthly.amount"]').fill("5.49")

@@ -4,6 +4,7 @@ The purchases themselves are tested against the real daemon (``test_purchase.py`
 """
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -86,10 +87,13 @@ class ScriptedPayments:
     """Feature -> what is known beside ``unlocked``."""
     subscriptions: list[dict[str, Any]] = field(default_factory=list)
     transactions: list[dict[str, Any]] = field(default_factory=list)
+    purchases: list[dict[str, Any]] = field(default_factory=list)
     checks: list[dict[str, Any]] = field(default_factory=list)
     preview: dict[str, Any] = field(default_factory=lambda: {"amount_due": 321, "currency": "eur"})
     next_payment: dict[str, Any] | None = None
     """What Stripe previews, where the expected payment is another one."""
+    trial: dict[str, Any] = field(default_factory=dict)
+    """What trying a key results in, where it is not an accepted one that locks nothing."""
     provisioned: bool = False
     changed: dict[str, Any] | None = None
     """What a change of plan makes of the subscription, if not just that."""
@@ -237,7 +241,10 @@ class ScriptedPayments:
             (
                 "set_keys",
                 self._set_keys,
-                dict.fromkeys(("secret_key", "webhook_secret", "publishable_key"), STRING),
+                {
+                    **dict.fromkeys(("secret_key", "webhook_secret", "publishable_key"), STRING),
+                    "dry_run": BOOLEAN,
+                },
             ),
         ]
         await bus.publish(
@@ -269,7 +276,15 @@ class ScriptedPayments:
 
     async def _status(self, call: Call) -> Mapping[str, Any]:
         del call
-        return {"version": "test", "mode": self.mode, "stripe": self.stripe, **self.status_extra}
+        shown = [self.catalog, sorted(self.unlocked), self.features, self.subscriptions, self.transactions]
+        return {
+            "version": "test",
+            "mode": self.mode,
+            "stripe": self.stripe,
+            "purchases": self.purchases,
+            "revision": hashlib.sha256(json.dumps(shown).encode()).hexdigest(),
+            **self.status_extra,
+        }
 
     async def _catalog(self, call: Call) -> Mapping[str, Any]:
         del call
@@ -393,6 +408,8 @@ class ScriptedPayments:
         }
 
     async def _set_keys(self, call: Call) -> Mapping[str, Any]:
+        if call.args.get("dry_run"):
+            return {"mode": "test", "accepted": True, "locks": [], **self.trial}
         known = self.status_extra.setdefault("keys", {})
         for name in ("secret_key", "webhook_secret", "publishable_key"):
             if name in call.args:

@@ -49,12 +49,13 @@ async def http(router: ScriptedRouter) -> AsyncIterator[Http]:
         yield Http(router.front.url, session)
 
 
-async def test_a_call_comes_back_with_status_and_data(http: Http) -> None:
+async def test_a_call_comes_back_with_status_and_data(router: ScriptedRouter, http: Http) -> None:
+    router_status = dict(await router.bus.call("stripe-payments", "status", {}))
     reply = await http.call(await http.sid(), "stripe-payments", "status", {})
     assert reply == {
         "jsonrpc": "2.0",
         "id": 7,
-        "result": [0, {"version": "test", "mode": "test", "stripe": "ok"}],
+        "result": [0, router_status],
     }
 
 

@@ -17,12 +17,15 @@ expect.set_options(timeout=PATIENCE_MS)
 PATH = "/admin/payments/settings"
 RUN = "[data-dialog=run]"
 CBID = "widget.cbid.stripe-payments"
-TAB = ".cbi-tabmenu li"
 
 
-async def _open(router: ScriptedRouter, visitor: Visitor, username: str = "root") -> Page:
+async def _open(
+    router: ScriptedRouter, visitor: Visitor, username: str = "root", tab: str | None = None
+) -> Page:
     await visitor.log_in(router.front.url, username, PATH)
     await expect(visitor.page.locator("#sp-doctor")).to_be_visible()
+    if tab is not None:
+        await visitor.page.click(f"[data-tab={tab}]")
     return visitor.page
 
 
@@ -61,18 +64,18 @@ async def test_the_end_of_the_checks_does_not_interrupt_typing(
     router: ScriptedRouter, visitor: Visitor, label: str
 ) -> None:
     gate = router.payments.gates["check"] = asyncio.Event()
-    page = await _open(router, visitor)
+    page = await _open(router, visitor, tab="stripe")
     await page.get_by_label(label, exact=True).focus()
     await page.keyboard.type("half ")
     gate.set()
-    await expect(page.get_by_role("button", name="Check again")).to_be_enabled()
+    await expect(page.locator("[data-focus=check]")).to_be_enabled()
     await page.keyboard.type("and half")
     await expect(page.get_by_label(label, exact=True)).to_have_value("half and half")
 
 
 async def test_keys_go_in_and_never_come_back(router: ScriptedRouter, visitor: Visitor) -> None:
     router.payments.mode = "unconfigured"
-    page = await _open(router, visitor)
+    page = await _open(router, visitor, tab="stripe")
     await expect(page.locator("#sp-keys .sp-badge")).to_have_text("Not set up")
     await page.get_by_role("button", name="Save keys").click()
     await expect(page.locator("#sp-keys [role=alert]")).to_contain_text("No key entered.")
@@ -83,7 +86,9 @@ async def test_keys_go_in_and_never_come_back(router: ScriptedRouter, visitor: V
     await expect(page.locator("#sp-keys .sp-badge")).to_have_text("Test mode")
     await expect(page.locator("#sp-stored-secret_key")).to_contain_text("Saved: sk_test_…WXYZ")
     await expect(secret).to_have_value("")
-    assert router.payments.called("set_keys") == [{"secret_key": "sk_test_51abcdefWXYZ"}]
+    await expect(page.locator(".sp-notice.success")).to_have_text("The keys are saved.")
+    given = {"secret_key": "sk_test_51abcdefWXYZ"}
+    assert router.payments.called("set_keys") == [given | {"dry_run": True}, given]
     assert "sk_test_51abc" not in await page.content()
     await page.get_by_role("button", name="Remove: Secret key").click()
     await expect(page.locator(".sp-modal")).to_contain_text("Nothing can be bought and polling stops")
@@ -102,7 +107,7 @@ async def test_a_refused_key_stays_in_the_field(router: ScriptedRouter, visitor:
             "hint": "Correct it.",
         },
     )
-    page = await _open(router, visitor)
+    page = await _open(router, visitor, tab="stripe")
     await page.get_by_label("Secret key", exact=True).fill("pk_test_wrong")
     await page.get_by_role("button", name="Save keys").click()
     await expect(page.locator("#sp-keys [role=alert]")).to_contain_text("“secret_key”")
@@ -110,10 +115,64 @@ async def test_a_refused_key_stays_in_the_field(router: ScriptedRouter, visitor:
     await expect(page.get_by_role("button", name="Save keys")).to_be_enabled()
 
 
+async def test_a_key_that_would_lock_or_does_not_work_is_not_stored_unasked(
+    router: ScriptedRouter, visitor: Visitor
+) -> None:
+    router.payments.furnish()
+    page = await _open(router, visitor, tab="stripe")
+    secret = page.get_by_label("Secret key", exact=True)
+    save = page.get_by_role("button", name="Save keys")
+
+    def stored() -> list[dict[str, object]]:
+        return [call for call in router.payments.called("set_keys") if "dry_run" not in call]
+
+    router.payments.trial = {"accepted": False}
+    await secret.fill("sk_test_mistyped1234")
+    await save.click()
+    await expect(page.locator("#sp-keys [role=alert]")).to_contain_text(
+        "Stripe does not accept this secret key. Nothing was changed."
+    )
+    router.payments.trial = {"mode": "live", "locks": ["email_support", "remote_backup"]}
+    await secret.fill("rk_live_51abcdefWXYZ")
+    await save.click()
+    dialogue = page.get_by_role("dialog", name="Replace the secret key")
+    await expect(dialogue).to_contain_text("Features bought in test mode lock: 2.")
+    await expect(dialogue).to_contain_text("remote_backup")
+    await dialogue.get_by_role("button", name="Keep the saved key").click()
+    router.payments.trial = {"accepted": None}
+    await save.click()
+    await expect(dialogue).to_contain_text("it is not known whether this key works")
+    assert stored() == []
+    looked = len(router.payments.called("check"))
+    await dialogue.get_by_role("button", name="Replace").click()
+    await expect(page.locator(".sp-notice.success")).to_have_text("The keys are saved.")
+    assert stored() == [{"secret_key": "rk_live_51abcdefWXYZ"}]
+    await expect(page.locator("[data-check]")).to_have_count(4)
+    assert len(router.payments.called("check")) == looked + 1
+    assert visitor.complaints == []
+
+
+async def test_tabs_are_chosen_by_keyboard_and_kept(router: ScriptedRouter, visitor: Visitor) -> None:
+    page = await _open(router, visitor)
+    buttons = page.locator(".cbi-page-actions")
+    await expect(page.get_by_role("tab", selected=True)).to_have_text("Status")
+    await expect(buttons).not_to_be_visible()
+    await page.get_by_role("tab", name="Status").focus()
+    for name, saved in (("Stripe", False), ("Catalog", True), ("Advanced", True)):
+        await page.keyboard.press("ArrowRight")
+        await expect(page.get_by_role("tab", selected=True)).to_have_text(name)
+        await expect(page.get_by_role("tab", name=name)).to_be_focused()
+        await expect(buttons).to_be_visible(visible=saved)
+    await expect(page.locator(f'[id="{CBID}.main.grace_days"]')).to_be_visible()
+    await expect(page.locator("tr[data-section-id=price_premium_monthly]")).not_to_be_visible()
+    await page.reload()
+    await expect(page.get_by_role("tab", selected=True)).to_have_text("Advanced")
+
+
 async def test_nothing_is_created_at_stripe_before_it_was_looked_at(
     router: ScriptedRouter, visitor: Visitor
 ) -> None:
-    page = await _open(router, visitor)
+    page = await _open(router, visitor, tab="catalog")
     create = page.locator("#sp-provision").get_by_role("button", name="Create at Stripe (2)")
     await expect(create).to_have_count(0)
     await page.get_by_role("button", name="Check products").click()
@@ -134,7 +193,7 @@ async def test_nothing_is_created_at_stripe_before_it_was_looked_at(
 
 
 async def test_setting_the_webhook_up(router: ScriptedRouter, visitor: Visitor) -> None:
-    page = await _open(router, visitor)
+    page = await _open(router, visitor, tab="stripe")
     await page.get_by_label("Address", exact=True).fill("https://router.example.org/api/payments/webhook")
     await page.get_by_role("button", name="Set up the webhook").click()
     await expect(page.locator("#sp-webhook .sp-done")).to_have_text("Endpoint created.")
@@ -145,7 +204,7 @@ async def test_setting_the_webhook_up(router: ScriptedRouter, visitor: Visitor) 
 
 
 async def test_the_form_writes_the_configuration(router: ScriptedRouter, visitor: Visitor) -> None:
-    page = await _open(router, visitor)
+    page = await _open(router, visitor, tab="advanced")
     interval = page.locator(f'[id="{CBID}.main.poll_interval"]')
     await expect(interval).to_have_value("900")
     await interval.fill("5")
@@ -156,7 +215,7 @@ async def test_the_form_writes_the_configuration(router: ScriptedRouter, visitor
     await page.locator(f'[id="{CBID}.main.public_url"]').fill("https://router.example.org")
     await page.locator(".cbi-page-actions .cbi-button-save").click()
     await expect(page.locator("#indicators")).to_contain_text("Unsaved Changes")
-    await page.click(f"{TAB}[data-tab=price] a")
+    await page.click("[data-tab=catalog]")
     row = page.locator("tr[data-section-id=price_premium_monthly]")
     await expect(row).to_contain_text("€4.99")
     await row.locator(".cbi-button-edit").click()
@@ -209,8 +268,7 @@ async def test_an_amount_that_stripe_does_not_charge_is_refused(
     router: ScriptedRouter, browser: Browser, locale: str, refused: list[tuple[str, str, str]]
 ) -> None:
     visitor = await open_visitor(browser, locale)
-    page = await _open(router, visitor)
-    await page.click(f"{TAB}[data-tab=price] a")
+    page = await _open(router, visitor, tab="catalog")
     await page.locator("tr[data-section-id=price_premium_monthly] .cbi-button-edit").click()
     amount, currency = (
         page.locator(f'#modal_overlay [id="{CBID}.price_premium_monthly.{option}"]')
@@ -235,8 +293,7 @@ async def test_an_amount_that_stripe_does_not_charge_is_refused(
 
 
 async def test_a_plan_is_added_and_taken_away(router: ScriptedRouter, visitor: Visitor) -> None:
-    page = await _open(router, visitor)
-    await page.click(f"{TAB}[data-tab=plan] a")
+    page = await _open(router, visitor, tab="catalog")
     plans = page.locator("#cbi-stripe-payments-plan")
     await plans.locator(".cbi-section-create-name").fill("family")
     await plans.locator(".cbi-section-create-name").press("y")
@@ -259,7 +316,7 @@ async def test_the_shipped_configuration_survives_being_saved(
     router: ScriptedRouter, visitor: Visitor
 ) -> None:
     before = (await router.bus.call("stripe-payments.uci", "load", {}))["settings"]
-    page = await _open(router, visitor)
+    page = await _open(router, visitor, tab="advanced")
     await page.locator(".cbi-page-actions .cbi-button-apply").click()
     await expect(page.locator("#modal_overlay .modal")).to_be_visible()
     await expect(page.locator("#modal_overlay .modal")).not_to_be_visible()

@@ -3,11 +3,12 @@
 import asyncio
 import io
 import json
+import re
 
 import pytest
 import zxingcpp
 from PIL import Image
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Request, expect
 
 from tests.luci.conftest import PATIENCE_MS, ScriptedRouter, Visitor, open_visitor
 from ubus_py import Status
@@ -184,6 +185,74 @@ async def test_coming_back_the_shop_follows_the_payment(router: ScriptedRouter, 
     await expect(visitor.page.locator(f"{PRODUCT} .sp-badge")).to_have_text("Owned")
     await visitor.page.get_by_role("button", name="Close").click()
     await expect(progress).to_have_count(0)
+
+
+async def test_every_browser_knows_what_is_not_paid_yet(router: ScriptedRouter, visitor: Visitor) -> None:
+    open_page = {
+        "payment_id": "cs_test_9",
+        "price": "premium_onetime",
+        "state": "open",
+        "url": f"{router.payments.checkout_url}?session=cs_test_9",
+        "created": "2031-04-30T10:00:00Z",
+    }
+    await visitor.log_in(router.front.url)
+    page = visitor.page
+    await expect(page.locator(BUY)).to_be_enabled()
+    router.payments.purchases = [open_page]
+    panel = page.locator(".sp-panel")
+    await expect(panel).to_contain_text("Router OS Premium · €49.99 once")
+    await expect(panel.get_by_role("link", name="Back to payment")).to_have_attribute(
+        "href", open_page["url"]
+    )
+    await page.click(BUY)
+    await page.wait_for_url("**/payment-success?session=cs_test_9")
+    assert router.payments.checkouts == []
+    router.payments.payment = {"status": "pending"}
+    router.payments.purchases = [open_page | {"state": "processing", "url": None}]
+    await page.goto(f"{router.front.url}{SHOP}")
+    await expect(page.locator("[data-pending=router_os_premium]")).to_have_text(
+        re.compile(r"Payment pending since 30 Apr 2031: your bank is processing it\.")
+    )
+    await expect(page.locator(f"{PRODUCT} [data-way]")).to_have_count(0)
+    await expect(panel.locator(".sp-progress")).to_have_attribute("data-phase", "processing")
+    await expect(panel.get_by_role("link")).to_have_count(0)
+    await panel.get_by_role("button", name="Close").click()
+    await expect(panel).to_have_count(0)
+    assert visitor.complaints == []
+
+
+async def test_an_idle_shop_asks_for_the_status_alone_and_a_hidden_one_for_nothing(
+    router: ScriptedRouter, visitor: Visitor
+) -> None:
+    requests: list[list[str]] = []
+
+    def note(request: Request) -> None:
+        if "/ubus" in request.url and request.post_data:
+            calls = json.loads(request.post_data)
+            requests.append([call["params"][2] for call in (calls if isinstance(calls, list) else [calls])])
+
+    visitor.page.on("request", note)
+    await visitor.log_in(router.front.url)
+    await expect(visitor.page.locator(BUY)).to_be_enabled()
+    assert len(requests) <= 2, requests
+    await visitor.page.evaluate("L.require('poll').then(poll => poll.stop())")
+    step = "L.require('poll').then(poll => poll.queue.find(one => (one.i ?? one.interval) == 5).fn())"
+    await visitor.page.evaluate(step)  # the first one, from answers that are just in
+    del requests[:]
+    for _ in range(3):
+        await visitor.page.evaluate(step)
+    assert requests == [["status"]] * 3
+    await visitor.page.evaluate("Object.defineProperty(document, 'hidden', { get: () => window.covered })")
+    await visitor.page.evaluate("window.covered = true")
+    await visitor.page.evaluate(step)
+    assert requests == [["status"]] * 3
+    router.payments.own("router_os_premium")
+    await visitor.page.evaluate(
+        "window.covered = false; document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    await expect(visitor.page.locator(f"{PRODUCT} .sp-badge")).to_have_text("Owned")
+    assert [len(calls) for calls in requests[3:]] == [1, 4]
+    visitor.page.remove_listener("request", note)
 
 
 async def test_buying_again_leads_to_the_page_that_is_open(router: ScriptedRouter, visitor: Visitor) -> None:

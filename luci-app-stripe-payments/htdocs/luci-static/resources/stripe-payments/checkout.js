@@ -11,7 +11,9 @@
  * code for a phone, and the progress that both end in.
  */
 
+/* What this tab began, and what it shows no longer. */
 const REMEMBERED = 'stripe-payments.checkout';
+const DISMISSED = 'stripe-payments.dismissed';
 
 /* Seconds between two looks at the features: the service knows them by heart. */
 const INTERVAL = 1;
@@ -85,15 +87,15 @@ function sentence(phase, purchase, payment) {
 }
 
 /* The three steps of the progress; how many of them each phase has behind it. */
-const DONE = { unlocking: 2, unlocked: 3 };
+const DONE = { processing: 1, unlocking: 2, unlocked: 3 };
 const STUCK = [ 'declined', 'expired', 'failed', 'refunded' ];
 
 function steps(phase) {
 	const done = DONE[phase] ?? 0;
 	return E('ol', { 'class': 'sp-steps' }, [
-		done ? _('Paid') : _('Waiting for payment'),
-		_('Payment received'),
-		_('Everything unlocked')
+		_('Payment page'),
+		(phase == 'processing') ? _('Bank is processing') : _('Paid'),
+		_('Unlocked')
 	].map((label, i) => E('li', {
 		'class': i < done ? 'done' : (i == done ? (STUCK.includes(phase) ? 'stuck' : 'current') : ''),
 		'aria-current': (i == done) ? 'step' : null
@@ -113,7 +115,15 @@ class Progress {
 		this.asked = 0;
 		this.steps = E('div');
 		this.words = E('p', { 'class': 'sp-live', 'role': 'status', 'aria-live': 'polite' });
-		this.node = E('div', { 'class': 'sp-progress' }, [ this.steps, this.words ]);
+		this.node = E('div', { 'class': 'sp-progress' }, [
+			E('p', { 'class': 'sp-phone-what' }, [
+				E('strong', {}, [ purchase.title ]),
+				(purchase.amount == null) ? '' : ' · %s %s'.format(
+					format.money(purchase.amount, purchase.currency), format.period(purchase.interval))
+			]),
+			this.steps,
+			this.words
+		]);
 		this.look = this.look.bind(this);
 		this.show('waiting');
 	}
@@ -128,6 +138,10 @@ class Progress {
 	}
 
 	async look() {
+		/* The page's own poll learns of what is paid this late. */
+		if (document.hidden || (Date.now() - this.purchase.since > PATIENCE_MS && !this.due()))
+			return;
+
 		try {
 			const features = await payments.features();
 			const known = this.purchase.features.filter(name => features[name]?.unlocked).length;
@@ -164,7 +178,7 @@ class Progress {
 
 		if (SETTLED.includes(phase)) {
 			this.stop();
-			forget();
+			forget(this.purchase);
 		}
 
 		this.changed(phase);
@@ -183,12 +197,27 @@ function remember(purchase) {
 	return purchase;
 }
 
-function forget() {
+/** Shows a purchase no longer in this tab; the router continues to watch it. */
+function forget(purchase) {
 	session.setLocalData(REMEMBERED, null);
+
+	if (purchase)
+		session.setLocalData(DISMISSED, [ ...session.getLocalData(DISMISSED) ?? [], purchase.session_id ]);
 }
 
-function remembered() {
-	return session.getLocalData(REMEMBERED);
+/** The purchase that this tab began, else the newest one that is not finished, wherever it began; null without one. */
+function unfinished(status, catalog) {
+	const dismissed = session.getLocalData(DISMISSED) ?? [];
+	const known = (status?.purchases ?? []).filter(({ payment_id: id }) => !dismissed.includes(id)).pop();
+	const items = [ ...catalog?.plans ?? [], ...catalog?.products ?? [] ];
+	const item = items.find(candidate => candidate.prices.some(price => price.id == known?.price));
+
+	return session.getLocalData(REMEMBERED) ?? (item ? ofOffer(known.payment_id, known.url, Date.parse(known.created),
+		{ ...item, price: item.prices.find(price => price.id == known.price) }) : null);
+}
+
+function ofOffer(id, url, since, { title, features, price }) {
+	return { session_id: id, url, since, price: price.id, title, features, amount: price.amount, currency: price.currency, interval: price.interval };
 }
 
 /**
@@ -198,14 +227,7 @@ function remembered() {
 async function open(offer, successUrl, cancelUrl) {
 	const reply = await payments.createCheckoutSession(offer.price.id, successUrl, cancelUrl);
 
-	return remember({
-		session_id: reply.session_id,
-		url: reply.checkout_url,
-		price: offer.price.id,
-		title: offer.title,
-		features: offer.features,
-		since: Date.now()
-	});
+	return remember(ofOffer(reply.session_id, reply.checkout_url, Date.now(), offer));
 }
 
 /* LuCI's QR library is a package of its own: without it the link has to do. */
@@ -233,7 +255,7 @@ return baseclass.extend({
 	Progress,
 	phaseOf,
 	forget,
-	remembered,
+	unfinished,
 
 	/**
 	 * Takes the buyer to Stripe in this tab. Resolves when the browser is
@@ -272,7 +294,7 @@ return baseclass.extend({
 			progress.stop();
 			/* The page at Stripe stays open for the phone that has it: the router
 			 * goes on watching, only this tab need not. */
-			forget();
+			forget(purchase);
 			dialogue.removeAttribute('aria-label');
 			ui.hideModal();
 			closed(progress.phase);
@@ -307,6 +329,7 @@ return baseclass.extend({
 		], 'cbi-modal', 'sp-modal');
 
 		dialogue.setAttribute('aria-label', _('Pay on your phone'));
+		dialogue.querySelector('h4')?.setAttribute('aria-level', '2');
 		button.focus();
 		progress.start();
 	}

@@ -67,6 +67,12 @@ function general(map) {
 	flag(section, 'managed', _('Managed router'),
 		_('Remove Settings, refunds and manual grants from LuCI for everybody. Only root’s shell has them then, and can switch this off.'));
 
+	text(section, 'seller', _('Seller'),
+		_('Who sells, as buyers see it: on the pages, on Stripe’s payment page and portal, in receipts.'));
+	urlOnly(text(section, 'support_url', _('Support page')), 'https://example.com/support');
+	urlOnly(text(section, 'terms_url', _('Terms of service')), 'https://example.com/terms');
+	urlOnly(text(section, 'privacy_url', _('Privacy policy')), 'https://example.com/privacy');
+
 	urlOnly(text(section, 'public_url', _('Public URL'),
 		_('Public URL of this router, if any.')));
 	urlOnly(text(section, 'phone_return_url', _('Return URL for phones'),
@@ -224,12 +230,11 @@ return baseclass.extend({
 
 		const map = new form.Map(CONFIG);
 
-		map.tabbed = true;
-		general(map);
 		sellable(map, 'plan', _('Plans'), _('Recurring. List every feature, including those of lower plans.'));
 		sellable(map, 'product', _('Products'), _('One-time payment, no end date.'));
 		prices(map);
 		words(table(map, 'feature', _('Features'), _('Names that packages on this router query.')));
+		general(map);
 
 		return map;
 	}

@@ -61,6 +61,19 @@ function sold(status) {
 		_('Keys, prices, refunds and the webhook are there, not on this router.') ];
 }
 
+/** Who sells, and the seller's own pages, as nodes of a line. */
+function contact(status) {
+	const { support_url: support, terms_url: terms, privacy_url: privacy } = status?.contact ?? {};
+	const name = status?.contact?.name || status?.seller?.name;
+
+	return [
+		...(name ? [ _('Sold by %s.').format(name), ' ' ] : []),
+		...[ [ support, _('Support') ], [ terms, _('Terms of service') ], [ privacy, _('Privacy policy') ] ]
+			.filter(([ address ]) => /^https?:\/\//.test(address ?? ''))
+			.flatMap(([ address, label ]) => [ E('a', { 'href': address, 'target': '_blank', 'rel': 'noreferrer noopener' }, [ label ]), ' ' ])
+	];
+}
+
 /** What is known of Stripe: ok, unreachable, unauthorized, unconfigured or unknown. */
 function stripeState(status) {
 	return L.isObject(status?.stripe) ? status.stripe.status : status?.stripe;
@@ -167,6 +180,8 @@ class Dialog {
 			E('div', { 'class': 'right' }, [ this.leave, ' ', this.button ])
 		], 'cbi-modal', 'sp-modal');
 		this.node.setAttribute('aria-label', this.title);
+		/* LuCI's title is an h4, whatever headings the page has. */
+		this.node.querySelector('h4')?.setAttribute('aria-level', '2');
 		(this.node.querySelector('.sp-dialog input, .sp-dialog select') ?? this.leave).focus();
 
 		return this;
@@ -232,8 +247,10 @@ class Dialog {
 }
 
 /**
- * A page: `questions()` are asked every few seconds, their answers go into the
- * state by name, and `draw()` shows the state. A failure is a state, too.
+ * A page: the answers to `questions()` go into the state by name, and `draw()`
+ * shows the state. A failure is a state, too. Every few seconds only the status is
+ * polled, and the others when its `revision` says that something has changed; nothing
+ * while the tab is hidden.
  */
 const Page = view.extend({
 	interval: 5,
@@ -249,17 +266,16 @@ const Page = view.extend({
 
 		return Promise.all([
 			loadStyles(...this.styles),
-			Promise.race([ this.ask(), new Promise(resolve => window.setTimeout(resolve, PATIENCE_MS)) ])
+			Promise.race([ this.ask().then(() => this.notices && this.draw()), new Promise(resolve => window.setTimeout(resolve, PATIENCE_MS)) ])
 		]);
 	},
 
-	async ask() {
-		const questions = this.questions();
-
+	async ask(changed = true) {
 		try {
-			const answers = await Promise.all(Object.values(questions));
+			const questions = Object.entries(this.questions()).filter(([ name ]) => changed || name == 'status');
+			const answers = await Promise.all(questions.map(([ , question ]) => question()));
 
-			Object.keys(questions).forEach((name, i) => { this.state[name] = answers[i]; });
+			questions.forEach(([ name ], i) => { this.state[name] = answers[i]; });
 
 			/* The seller's methods are not on the bus then, whatever the login's rights. */
 			if (this.state.status?.managed || this.state.status?.seller)
@@ -276,6 +292,27 @@ const Page = view.extend({
 		return this.ask().then(() => this.draw());
 	},
 
+	async poll() {
+		const before = this.state.status?.revision;
+		const first = !this.polled;
+
+		this.polled = true;
+
+		/* LuCI polls as soon as the page is drawn, from answers that are just in. */
+		if (document.hidden || first)
+			return;
+
+		if (this.state.trouble || before == null)
+			return this.refresh();
+
+		await this.ask(false);
+
+		if (this.state.trouble || this.state.status.revision == before)
+			this.draw();
+		else
+			await this.refresh();
+	},
+
 	render() {
 		this.notices = new Part('div', { 'class': 'sp-notices', 'role': 'status', 'aria-live': 'polite' });
 
@@ -288,7 +325,8 @@ const Page = view.extend({
 
 		shown = this;
 		this.draw();
-		poll.add(() => this.refresh(), this.interval);
+		poll.add(() => this.poll(), this.interval);
+		document.addEventListener('visibilitychange', () => this.poll());
 
 		return page;
 	},
@@ -348,4 +386,4 @@ const Page = view.extend({
 	}
 });
 
-return baseclass.extend({ Dialog, Page, Part, failureNode, isOff, loadStyles, managed, notice, now, sold, stripeState, troubles });
+return baseclass.extend({ Dialog, Page, Part, contact, failureNode, isOff, loadStyles, managed, notice, now, sold, stripeState, troubles });

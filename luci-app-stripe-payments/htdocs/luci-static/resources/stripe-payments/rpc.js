@@ -75,14 +75,20 @@ const callRevoke = slowly('revoke', 'feature');
 const callRecoveryCode = slowly('recovery_code');
 const callRecover = slowly('recover', 'code');
 const callSetKeys = slowly('set_keys', 'secret_key', 'webhook_secret', 'publishable_key');
+const callTryKeys = slowly('set_keys', 'secret_key', 'webhook_secret', 'publishable_key', 'dry_run');
 
-const callSessionAccess = rpc.declare({
+const sessionAccess = alone => rpc.declare({
 	object: 'session',
 	method: 'access',
 	params: [ 'scope', 'object', 'function' ],
 	expect: { access: false },
-	nobatch: true
+	nobatch: alone
 });
+
+const callSessionAccess = sessionAccess(false);
+
+/* For a page that cannot be drawn before: a batch is answered when all of it is. */
+const callSessionAccessNow = sessionAccess(true);
 
 /* ubus status without a body -> our code (libubus: enum ubus_msg_status) */
 const STATUS_CODES = {
@@ -217,8 +223,8 @@ const HTTP_SESSION = 'stripe-payments.http-session';
 const rights = {};
 
 /* Whether the login may call `method`: asked once, unless asking failed. */
-function may(method) {
-	rights[method] ??= callSessionAccess('ubus', OBJECT, method).catch(() => {
+function may(method, now) {
+	rights[method] ??= (now ? callSessionAccessNow : callSessionAccess)('ubus', OBJECT, method).catch(() => {
 		delete rights[method];
 		return false;
 	});
@@ -346,6 +352,11 @@ return baseclass.extend({
 		return outcome(callSetKeys(secret_key, webhook_secret, publishable_key, language()));
 	},
 
+	/** Stores nothing; resolves to { mode, accepted (null: not known), locks (names of features) }. */
+	tryKeys({ secret_key, webhook_secret, publishable_key }) {
+		return answer(callTryKeys(secret_key, webhook_secret, publishable_key, true, language()));
+	},
+
 	/** Resolves to a code that moves what was bought to another router; hub mode. */
 	recoveryCode() {
 		return answer(callRecoveryCode(language())).then(reply => reply.code);
@@ -362,8 +373,8 @@ return baseclass.extend({
 	},
 
 	/** Resolves to true where the login may set payments up and refund; never rejects. */
-	mayAdminister() {
-		return may('set_keys');
+	mayAdminister(now) {
+		return may('set_keys', now);
 	},
 
 	/**

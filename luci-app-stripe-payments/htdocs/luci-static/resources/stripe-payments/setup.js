@@ -106,8 +106,40 @@ class Keys {
 		if (!KEYS.some(key => given[key]))
 			throw new payments.PaymentError('nothing', _('No key entered.'), _('Enter only the keys you want to change.'));
 
+		if (!given.secret_key)
+			return this.save(given);
+
+		/* A mistyped key, or one of the other mode, must not take the place of one that works. */
+		const { mode, accepted, locks } = await payments.tryKeys(given);
+
+		if (accepted === false)
+			throw new payments.PaymentError('refused', _('Stripe does not accept this secret key.'),
+				_('Nothing was changed. Copy the key again from the Stripe Dashboard.'));
+
+		if (!this.view.state.status?.keys?.secret_key || (accepted && !locks.length))
+			return this.save(given);
+
+		new page.Dialog({
+			title: _('Replace the secret key'),
+			nodes: [
+				accepted ? '' : E('p', {}, [ _('Stripe cannot be reached now, so it is not known whether this key works.') ]),
+				locks.length ? E('p', {}, [ (mode == 'live')
+					? _('This is a live key. Features bought in test mode lock: %d.').format(locks.length)
+					: _('Features lock with this key: %d.').format(locks.length) ]) : '',
+				locks.length ? E('ul', { 'class': 'sp-plain' }, locks.map(name => E('li', {}, [ name ]))) : ''
+			],
+			leave: _('Keep the saved key'),
+			action: _('Replace'),
+			wait: _('Saving…'),
+			style: 'cbi-button-negative important',
+			run: () => this.save(given)
+		}).open();
+	}
+
+	async save(given) {
 		await payments.setKeys(given);
 		KEYS.forEach(key => { this.fields[key].value = ''; });
+		this.view.changedKeys(_('The keys are saved.'));
 	}
 
 	remove(key) {
@@ -121,8 +153,10 @@ class Keys {
 			action: _('Remove'),
 			wait: _('Removing…'),
 			style: 'cbi-button-negative important',
-			run: () => payments.setKeys({ [key]: '' }),
-			done: () => this.view.refresh()
+			run: async () => {
+				await payments.setKeys({ [key]: '' });
+				this.view.changedKeys(_('The key is removed.'));
+			}
 		}).open();
 	}
 }

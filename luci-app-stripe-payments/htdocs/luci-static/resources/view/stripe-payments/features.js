@@ -59,12 +59,12 @@ return page.Page.extend({
 	initially: () => ({ features: {}, subscriptions: [], catalog: null, nextPayments: {} }),
 
 	questions: () => ({
-		mayBuy: payments.mayBuy(),
-		mayAdminister: payments.mayAdminister(),
-		status: payments.status(),
-		catalog: payments.catalog(),
-		features: payments.features(),
-		subscriptions: payments.subscriptions()
+		mayBuy: () => payments.mayBuy(),
+		mayAdminister: () => payments.mayAdminister(),
+		status: () => payments.status(),
+		catalog: () => payments.catalog(),
+		features: () => payments.features(),
+		subscriptions: () => payments.subscriptions()
 	}),
 
 	parts() {
@@ -73,7 +73,9 @@ return page.Page.extend({
 
 		this.seller = new page.Part('div');
 
-		return [ this.subscriptions.node, this.features.node, this.seller.node ];
+		this.foot = new page.Part('p', { 'class': 'sp-small sp-foot' });
+
+		return [ this.subscriptions.node, this.features.node, this.seller.node, this.foot.node ];
 	},
 
 	draw() {
@@ -92,6 +94,7 @@ return page.Page.extend({
 		this.subscriptions.draw([ catalog, subscriptions, features, off, busy, failed, nextPayments ], () => this.renderSubscriptions(off));
 		this.features.draw([ catalog, features, subscriptions, mayAdminister, off, busy, failed, status?.last_sync ], () => this.renderFeatures(off));
 
+		this.foot.draw([ status?.contact, status?.seller?.name ], () => page.contact(status));
 		this.seller.draw([ status?.seller, this.bought(), off, busy ], () => status?.seller
 			? [ recovery.render(status, this.bought(), off || busy, () => this.refresh()) ] : []);
 

@@ -6,6 +6,10 @@
 'require stripe-payments.setup as setup';
 'require stripe-payments.doctor as doctor';
 'require stripe-payments.configuration as configuration';
+'require stripe-payments.tabs as tabs';
+
+/* The form is one, and its parts are on two tabs. */
+const OF_FORM = [ 'catalog', 'advanced' ];
 
 return page.Page.extend({
 	title: () => _('Settings'),
@@ -14,15 +18,17 @@ return page.Page.extend({
 	initially: () => ({ mayAdminister: null }),
 
 	questions: () => ({
-		mayAdminister: payments.mayAdminister(),
-		status: payments.status()
+		mayAdminister: () => payments.mayAdminister(),
+		status: () => payments.status()
 	}),
 
 	/* Who may not change anything has no use for the form: rpcd would not even read it. */
 	async load() {
-		const [ may ] = await Promise.all([ payments.mayAdminister(), this.super('load', []) ]);
+		const [ may ] = await Promise.all([ payments.mayAdminister(true), this.super('load', []) ]);
 
-		if (may && !this.state.status?.managed && !this.state.status?.seller)
+		this.ours = may && !this.state.status?.managed && !this.state.status?.seller;
+
+		if (this.ours)
 			try {
 				this.map = await configuration.build();
 				this.form = await this.map.render();
@@ -41,7 +47,6 @@ return page.Page.extend({
 		this.keys = new setup.Keys(this);
 		this.provision = new setup.Provision(this);
 		this.webhook = new setup.Webhook(this);
-		this.boxes = E('div', {}, [ this.keys, this.provision, this.webhook ].map(box => box.part.node));
 
 		if (this.map)
 			this.webhook.suggest(uci.get(configuration.CONFIG, 'main', 'public_url'));
@@ -49,15 +54,39 @@ return page.Page.extend({
 		/* Stripe is asked: the page does not wait for it. */
 		window.setTimeout(() => this.act('check', () => this.doctor.look()), 0);
 
-		return [
-			this.doctor.part.node,
-			this.boxes,
-			this.map ? E('section', { 'class': 'sp-form', 'aria-labelledby': 'sp-configuration' }, [
-				E('h3', { 'id': 'sp-configuration' }, [ _('Configuration') ]),
-				this.form
-			]) : '',
-			this.unread ? page.failureNode({ message: _('The configuration cannot be read.'), hint: this.unread.message }) : ''
-		];
+		const unread = this.unread
+			? page.failureNode({ message: _('The configuration cannot be read.'), hint: this.unread.message }) : '';
+
+		if (!this.ours)
+			return [ this.doctor.part.node ];
+
+		const form = this.map ? E('section', { 'class': 'sp-form', 'aria-label': _('Configuration') }, [ this.form ]) : unread;
+
+		this.tabs = tabs.render([
+			{ id: 'status', label: _('Status'), nodes: [ this.doctor.part.node ] },
+			{ id: 'stripe', label: _('Stripe'), nodes: [ this.keys.part.node, this.webhook.part.node ] },
+			{ id: 'catalog', label: _('Catalog'), nodes: [ this.provision.part.node, form ] },
+			{ id: 'advanced', label: _('Advanced'), nodes: [] }
+		], (chosen, pane) => {
+			const some = OF_FORM.includes(chosen);
+
+			if (some)
+				pane.append(form);
+
+			form.setAttribute('data-part', chosen);
+			document.body.classList.toggle('sp-nothing-to-save', !some);
+		});
+
+		return [ this.tabs ];
+	},
+
+	/* What the keys decide is asked again. */
+	changedKeys(sentence) {
+		this.provision.report = null;
+		this.webhook.result = null;
+		this.doctor.checks = null;
+		this.say(sentence);
+		this.doctor.look().catch(() => {}).then(() => this.refresh());
 	},
 
 	draw() {
@@ -67,7 +96,10 @@ return page.Page.extend({
 		this.drawNotices(mayAdminister ? [] : [ [ 'info', status?.seller ? page.sold(status) : status?.managed ? page.managed()
 			: [ _('View only: you cannot make changes.'), _('Ask the administrator of this router.') ] ] ]);
 		this.doctor.draw();
-		this.boxes.hidden = !mayAdminister;
+
+		if (this.tabs && mayAdminister === false)
+			tabs.restrict(this.tabs, 'status');
+
 		this.keys.draw(off);
 		this.provision.draw(off || status?.mode == 'unconfigured');
 		this.webhook.draw(off || status?.mode == 'unconfigured');

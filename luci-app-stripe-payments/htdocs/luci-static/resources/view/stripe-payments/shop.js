@@ -14,11 +14,11 @@ return page.Page.extend({
 	initially: () => ({ catalog: null, features: {}, subscriptions: [], interval: 'month', previews: {} }),
 
 	questions: () => ({
-		mayBuy: payments.mayBuy(),
-		status: payments.status(),
-		catalog: payments.catalog(),
-		features: payments.features(),
-		subscriptions: payments.subscriptions()
+		mayBuy: () => payments.mayBuy(),
+		status: () => payments.status(),
+		catalog: () => payments.catalog(),
+		features: () => payments.features(),
+		subscriptions: () => payments.subscriptions()
 	}),
 
 	parts() {
@@ -48,9 +48,9 @@ return page.Page.extend({
 		return node;
 	},
 
-	/* A purchase that this tab began and has not seen the end of. */
+	/* A purchase whose end has not been seen yet, by this tab or another. */
 	resume() {
-		const purchase = checkout.remembered();
+		const purchase = checkout.unfinished(this.state.status, this.state.catalog);
 
 		this.following?.stop();
 		this.following = null;
@@ -60,15 +60,16 @@ return page.Page.extend({
 			return;
 		}
 
+		const dismiss = () => {
+			checkout.forget(purchase);
+			this.resume();
+		};
 		const actions = E('div', { 'class': 'sp-actions' }, [
-			E('a', { 'class': 'btn cbi-button cbi-button-action', 'href': purchase.url }, [ _('Back to payment') ]),
+			purchase.url ? E('a', { 'class': 'btn cbi-button cbi-button-action', 'href': purchase.url }, [ _('Back to payment') ]) : '',
 			' ',
 			E('button', {
 				'class': 'btn cbi-button',
-				'click': () => {
-					checkout.forget();
-					this.resume();
-				}
+				'click': dismiss
 			}, [ _('Dismiss') ])
 		]);
 
@@ -78,10 +79,7 @@ return page.Page.extend({
 
 			actions.replaceChildren(E('button', {
 				'class': 'btn cbi-button',
-				'click': () => {
-					checkout.forget();
-					this.resume();
-				}
+				'click': dismiss
 			}, [ _('Close') ]));
 
 			this.refresh();
@@ -107,9 +105,13 @@ return page.Page.extend({
 			return;
 
 		this.current = off ? null : plans.changeable(subscriptions);
-		this.offers.draw([ catalog, features, subscriptions, interval, busy, failed, previews, off ], () => this.renderOffers(off));
-		this.foot.draw([ catalog.tax_behavior, status?.seller?.name ], () => [
-			status?.seller?.name ? _('Sold by %s.').format(status.seller.name) : '', ' ',
+		/* Begun in another tab: it is followed here too, but not behind the dialogue that does. */
+		if (!this.following && checkout.unfinished(status, catalog) && !document.body.classList.contains('modal-overlay-active'))
+			this.resume();
+
+		this.offers.draw([ catalog, features, subscriptions, status?.purchases, interval, busy, failed, previews, off ], () => this.renderOffers(off));
+		this.foot.draw([ catalog.tax_behavior, status?.contact, status?.seller?.name ], () => [
+			...page.contact(status),
 			{ inclusive: _('Prices include tax.'), exclusive: _('Tax is added to prices on the payment page.') }[catalog.tax_behavior] ?? '', ' ',
 			_('Payments are handled by Stripe. Card details never reach this router.')
 		]);
@@ -283,9 +285,14 @@ return page.Page.extend({
 
 	renderActions(item, price, have, off) {
 		const error = this.state.failed[item.id];
+		const pending = this.pendingOf(item);
 
 		if (have)
 			return this.renderOwned(item, off);
+
+		if (pending)
+			return E('p', { 'class': 'sp-have', 'data-pending': item.id }, [
+				_('Payment pending since %s: your bank is processing it.').format(format.date(pending.created)) ]);
 
 		if (!price)
 			return E('p', { 'class': 'sp-small' }, [ _('Currently not for sale.') ]);
@@ -312,6 +319,12 @@ return page.Page.extend({
 				price.interval ? _('Subscribe') : _('Buy'), _('Opening Stripe…')),
 			button('phone', '', _('Pay on a phone'), _('Preparing the code…'))
 		]);
+	},
+
+	/* A purchase of it that a bank is still processing. */
+	pendingOf(item) {
+		return (this.state.status?.purchases ?? []).find(({ state, price }) =>
+			state == 'processing' && item.prices?.some(candidate => candidate.id == price));
 	},
 
 	/* What there is already; of a plan that ends or is not paid also what follows. */
@@ -350,7 +363,7 @@ return page.Page.extend({
 		if (this.state.busy)
 			return;
 
-		const open = checkout.remembered();
+		const open = checkout.unfinished(this.state.status, this.state.catalog);
 
 		this.state.busy = `${way}-${offer.id}`;
 		this.state.failed = {};

@@ -62,14 +62,14 @@ return page.Page.extend({
 	initially: () => ({ rows: new Map(), next: undefined, first: null, wantedKind: '', wantedState: '', shown: SHOWN, mayAdminister: false }),
 
 	questions: () => ({
-		mayBuy: payments.mayBuy(),
-		mayAdminister: payments.mayAdminister(),
-		status: payments.status(),
-		first: payments.transactions(ASKED)
+		mayBuy: () => payments.mayBuy(),
+		mayAdminister: () => payments.mayAdminister(),
+		status: () => payments.status(),
+		first: () => payments.transactions(ASKED)
 	}),
 
-	async ask() {
-		await this.super('ask', []);
+	async ask(changed) {
+		await this.super('ask', [ changed ]);
 
 		const { first } = this.state;
 
