@@ -33,7 +33,8 @@ class Difference:
 def differences(price: Price, raw: Raw) -> tuple[Difference, ...]:
     """The fields in which the price at Stripe differs from the configured one."""
     at_stripe: dict[str, Any] = {
-        "amount": raw.get("unit_amount"),
+        # with `transform_quantity` it is the amount of several units
+        "amount": None if raw.get("transform_quantity") else raw.get("unit_amount"),
         "currency": raw.get("currency"),
         "interval": _interval(raw),
     }

@@ -242,6 +242,14 @@ async def test_a_price_with_several_currencies_costs_what_the_shop_shows(
     assert (charge["amount"], charge["currency"]) == (4999, "eur")
 
 
+async def test_a_price_by_the_dozen_is_not_sold(engine: Engine, cloud: StripeCloud) -> None:
+    """Its amount is that of several units, rounded up or down: of nothing, for one."""
+    price = next(one for one in cloud.account.newest_first("price") if one["lookup_key"] == MONTHLY)
+    price["transform_quantity"] = {"divide_by": 12, "round": "down"}
+    with pytest.raises(PaymentError, match="price_unavailable"):
+        await engine.checkout(MONTHLY)
+
+
 @pytest.mark.parametrize(
     "recurring",
     [
