@@ -78,7 +78,7 @@ async def test_a_plan_that_ends_says_so_and_can_be_resumed_or_changed(
 async def test_a_failed_renewal_is_an_alert_with_the_way_to_pay(
     router: ScriptedRouter, visitor: Visitor
 ) -> None:
-    invoice = {"id": "in_1", "status": "open", "amount_due": 199, "currency": "eur"}
+    invoice = {"id": "in_1", "status": "open", "amount_due": 499, "amount_remaining": 199, "currency": "eur"}
     invoice["url"] = "https://invoice.stripe.com/i/1"
     router.payments.subscribe(
         "base", status="past_due", grace_until="2031-04-20T12:00:00Z", latest_invoice=invoice

@@ -152,7 +152,7 @@ class PaymentStatusService:
         paid_at = invoice.paid_at or invoice.finalized_at or invoice.created
         return self._answer(
             status=money.outcome or _INVOICE.get(status, "unpaid"),
-            amount=invoice.amount_paid if status == "paid" else invoice.amount_due,
+            amount=invoice.amount,
             currency=invoice.currency or None,
             paid_at=paid_at if status == "paid" else None,
             id=invoice.id,

@@ -58,8 +58,8 @@ def _view(state: State, row: Subscription, settings: Settings, locale: str | Non
     it is resumed, null while it renews; grace_until: when its features lock unless it is paid; paused: it
     collects no payments and unlocks nothing; pending_change {price, expires_at, invoice_url} or null: a
     change of plan that waits for its payment; planned_change: see `planned_changes`, null until it was
-    fetched; latest_invoice {id, status, amount_due, currency, url, pdf}
-    or null.
+    fetched; latest_invoice {id, status, amount_due,
+    amount_remaining (what is left to pay of it), currency, url, pdf} or null.
     """
     raw = state.objects[row.id]
     price = price_of(row, settings)
@@ -151,10 +151,12 @@ def _pending_change(raw: Raw, invoice: Raw | None, settings: Settings) -> dict[s
 def _invoice(invoice: Raw | None) -> dict[str, Any] | None:
     if invoice is None:
         return None
+    amount_due, left = integer(invoice.get("amount_due")) or 0, integer(invoice.get("amount_remaining"))
     return {
         "id": invoice["id"],
         "status": invoice.get("status"),
-        "amount_due": integer(invoice.get("amount_due")) or 0,
+        "amount_due": amount_due,
+        "amount_remaining": amount_due if left is None else left,
         "currency": invoice.get("currency"),
         "url": invoice.get("hosted_invoice_url"),
         "pdf": invoice.get("invoice_pdf"),

@@ -284,7 +284,7 @@ def _invoice_row(invoice: Invoice, money: InvoiceMoney, title: str) -> Transacti
         id=invoice.id,
         date=next(moment for moment in moments if moment is not None),
         kind="invoice",
-        amount=invoice.amount_paid if invoice.status == "paid" else invoice.amount_due,
+        amount=invoice.amount,
         currency=invoice.currency,
         status=money.outcome or ("unpaid" if unpaid else invoice.status),
         description=(title or (line.description if line is not None else ""))[:LONGEST_TITLE],

@@ -134,7 +134,7 @@ class Invoice:
     """`subscription`: the one it is for; `billing_reason`: why it was made. `payment_intents`: those that it
     was, or is to be, paid by (the list has no documented order); `paid_by`: those that paid it or a part of
     it, the newest first, and charges that have none (of invoices before March 2019); `paid_elsewhere`: what
-    of `amount_paid` did not go through Stripe.
+    of `amount_paid` did not go through Stripe. `amount`: what was paid, is left to pay, or (void) was due.
     """
 
     id: str
@@ -147,6 +147,7 @@ class Invoice:
     attempted: bool
     amount_due: int
     amount_paid: int
+    amount: int
     due_date: int | None
     finalized_at: int | None
     paid_at: int | None
@@ -318,18 +319,22 @@ def _invoice(raw: Raw) -> Invoice:
     made = [entry for entry in payments if entry.get("status") == "paid"]
     made.sort(key=lambda entry: (integer(entry.get("created")) or 0, str(entry.get("id"))), reverse=True)
     paid_by = [(_paid_with(entry), integer(entry.get("amount_paid")) or 0) for entry in made]
-    amount_paid = integer(raw.get("amount_paid")) or 0
+    status = text(raw.get("status"))
+    amount_due, amount_paid = integer(raw.get("amount_due")) or 0, integer(raw.get("amount_paid")) or 0
+    remaining = integer(raw.get("amount_remaining"))
+    left = amount_due if remaining is None else remaining
     return Invoice(
         id=str(raw["id"]),
         created=integer(raw.get("created")) or 0,
-        status=text(raw.get("status")),
+        status=status,
         subscription=reference(subscription_details(raw).get("subscription")),
         billing_reason=text(raw.get("billing_reason")),
         currency=text(raw.get("currency")),
         collection_method=text(raw.get("collection_method")),
         attempted=bool(raw.get("attempted")),
-        amount_due=integer(raw.get("amount_due")) or 0,
+        amount_due=amount_due,
         amount_paid=amount_paid,
+        amount={"paid": amount_paid, "open": left, "uncollectible": left}.get(status, amount_due),
         due_date=integer(raw.get("due_date")),
         finalized_at=integer(transitions.get("finalized_at")),
         paid_at=integer(transitions.get("paid_at")),

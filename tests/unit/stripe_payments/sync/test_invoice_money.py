@@ -221,6 +221,24 @@ async def renewed_in_parts(engine: Engine, cloud: StripeCloud) -> tuple[str, lis
     return invoice, intents
 
 
+async def test_of_an_invoice_that_was_paid_in_part_the_rest_is_owed(
+    engine: Engine, cloud: StripeCloud
+) -> None:
+    subscription = await engine.subscribe()
+    cloud.change_card(str(engine.identity.load().customer), "4000000000000341")
+    cloud.advance(32 * DAY)
+    invoice = str(cloud.account.get("subscription", subscription)["latest_invoice"])
+    await pay_a_part(cloud, invoice, 200)
+    await engine.poller.poll_everything()
+    assert ("invoice", 299, "unpaid") in await history(engine)
+    assert (await engine.status.show(invoice))["amount"] == 299
+    owed = (await engine.subscriptions.list())[0]["latest_invoice"]
+    assert (owed["amount_due"], owed["amount_remaining"]) == (499, 299)
+    await pay_a_part(cloud, invoice, 299)
+    await engine.poller.poll_everything()
+    assert await history(engine) == [("invoice", 499, "paid"), ("invoice", 499, "paid")]
+
+
 async def test_an_invoice_with_two_payments_is_refunded_when_both_are(
     engine: Engine, cloud: StripeCloud
 ) -> None:

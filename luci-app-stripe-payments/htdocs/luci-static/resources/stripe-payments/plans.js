@@ -85,9 +85,10 @@ function isPermanent(feature) {
 	return feature?.unlocked && [ 'paid', 'granted' ].includes(feature.reason) && !feature.until;
 }
 
-/* The invoice that a failed payment left open, or undefined. */
+/* The invoice that a failed payment left open, and the amount that is left to pay of it; or undefined. */
 function openInvoice({ latest_invoice: invoice }) {
-	return (invoice?.status == 'open' && invoice.amount_due > 0) ? invoice : undefined;
+	const amount = invoice?.amount_remaining ?? invoice?.amount_due;
+	return (invoice?.status == 'open' && amount > 0) ? { ...invoice, amount } : undefined;
 }
 
 /* What stays unlocked, and until when, if a subscription is canceled at the end of its period. */
@@ -166,7 +167,7 @@ return baseclass.extend({
 					: _('Its features are locked until it is paid.'),
 				[
 					...(/^https?:\/\//.test(invoice?.url ?? '')
-						? [ [ invoice.url, _('Pay %s at Stripe').format(format.money(invoice.amount_due, invoice.currency)) ] ] : []),
+						? [ [ invoice.url, _('Pay %s at Stripe').format(format.money(invoice.amount, invoice.currency)) ] ] : []),
 					[ L.url('admin/payments/features'), _('Update payment method') ]
 				]
 			] ];
@@ -349,7 +350,7 @@ return baseclass.extend({
 				ends,
 				choices,
 				invoice ? E('p', { 'data-open-invoice': invoice.id }, [
-					_('The open invoice of %s is neither paid nor voided by this.').format(format.money(invoice.amount_due, invoice.currency))
+					_('The open invoice of %s is neither paid nor voided by this.').format(format.money(invoice.amount, invoice.currency))
 				]) : ''
 			],
 			leave: _('Keep subscription'),
