@@ -93,7 +93,12 @@ async def test_from_the_first_payment_to_the_end(subscriber: Subscriber) -> None
     await subscriber.agreed(BUSINESS, "ending")
     await subscriber.time_passes(32)
     await subscriber.agreed(NOTHING, "canceled")
-    assert (await subscriber.subscription())["status"] == "canceled"
+
+    async def ended() -> bool:
+        """In hub mode the router locks by its own clock, maybe before the hub has the event."""
+        return bool((await subscriber.subscription())["status"] == "canceled")
+
+    await subscriber.world.wait_until(ended)
 
     # Every flip was delivered once, and every payment is in the history with its document.
     assert subscriber.flips("remote_backup_daily") == ["unlock", "lock", "unlock", "lock"]
