@@ -181,9 +181,10 @@ FULL: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize("folder", FULL)
 async def test_a_full_file_system_is_named_and_heals(world: OpenWrtWorld, folder: str) -> None:
-    """The hint's last command names what fills it; that is deleted."""
+    """The hint's last command names what fills it; that is deleted, and what was granted reaches UCI."""
     small, says = FULL[folder]
     await asyncio.to_thread(world.openwrt.sh, f"{small}; cat /dev/zero >{folder}/filler 2>/dev/null || :")
+    await world.bus.call("stripe-payments", "grant", {"feature": "phone_support"})
     found = await finding(world, "storage")
     assert (found["severity"], says in found["detail"]) == ("error", True), found
     commands = found["hint"].partition("see: ")[2]
@@ -192,6 +193,11 @@ async def test_a_full_file_system_is_named_and_heals(world: OpenWrtWorld, folder
     assert largest == f"{folder}/filler"
     await asyncio.to_thread(world.openwrt.sh, f"rm {largest}")
     assert (await finding(world, "storage"))["severity"] == "ok"
+
+    async def stored() -> bool:
+        return world.openwrt.run("uci", "-q", "get", "stripe-features.phone_support.unlocked").stdout == "1\n"
+
+    await world.wait_until(stored)
 
 
 async def test_a_router_that_starts_with_a_read_only_state_says_so_and_heals(world: OpenWrtWorld) -> None:
