@@ -28,13 +28,11 @@ class Backoff:
 
     __slots__ = ("_ceiling", "_chance", "_first", "_jitter", "failures")
 
-    def __init__(
-        self, first: float, ceiling: float, *, jitter: float = 0.25, chance: Random | None = None
-    ) -> None:
+    def __init__(self, first: float, ceiling: float, *, jitter: float = 0.25) -> None:
         self._first = first
         self._ceiling = ceiling
         self._jitter = jitter
-        self._chance = chance or Random()  # noqa: S311 - spreads load, keeps no secret
+        self._chance = Random()  # noqa: S311 - spreads load, keeps no secret
         self.failures = 0
         """In a row."""
 

@@ -4,32 +4,35 @@ import os
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 __all__ = ["make_private_directory", "set_aside", "sync_directory", "write_durably"]
 
+
+_KEPT: Final = 2
+"""Corrupt files that are kept for an investigation."""
 
 _writing = threading.Lock()
 """Two threads that write the same file would use the same temporary file."""
 
 
-def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+def write_durably(path: Path, content: bytes) -> None:
     """Replace `path` by `content`: a new file beside it, fsync, rename, fsync of the directory.
 
-    The file is created with `mode` (never readable by others for a moment). Raises OSError; the old file is
-    untouched then.
+    The file is never readable by others, not for a moment. Raises OSError; the old file is untouched then.
     """
     with _writing:
-        _replace(path, content, mode)
+        _replace(path, content)
 
 
-def _replace(path: Path, content: bytes, mode: int) -> None:
+def _replace(path: Path, content: bytes) -> None:
     beside = path.with_name(f".{path.name}.new")
     with suppress(FileNotFoundError):
         beside.unlink()
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)  # the umask does not apply
+            os.fchmod(file.fileno(), 0o600)  # the umask does not apply
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -58,8 +61,8 @@ def make_private_directory(directory: Path) -> None:
         directory.chmod(0o700)
 
 
-def set_aside(path: Path, *, keep: int = 2) -> Path:
-    """Rename a corrupt file to ``NAME.corrupt-<n>`` and return its new path; the oldest beyond `keep` are
+def set_aside(path: Path) -> Path:
+    """Rename a corrupt file to ``NAME.corrupt-<n>`` and return its new path; the oldest beyond two are
     removed.
 
     The file is kept for an investigation; the flash does not fill with copies.
@@ -72,7 +75,7 @@ def set_aside(path: Path, *, keep: int = 2) -> Path:
     )
     target = path.with_name(f"{prefix}{numbers[-1] + 1 if numbers else 1}")
     path.rename(target)
-    for old in numbers[: max(0, len(numbers) + 1 - keep)]:
+    for old in numbers[: max(0, len(numbers) + 1 - _KEPT)]:
         for part in ("", "-wal", "-journal"):
             path.with_name(f"{prefix}{old}{part}").unlink(missing_ok=True)
     sync_directory(path.parent)

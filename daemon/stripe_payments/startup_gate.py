@@ -88,8 +88,7 @@ class StartupGate:
     called.
     """
 
-    def __init__(self, patience: float = PATIENCE_S) -> None:
-        self._patience = patience
+    def __init__(self) -> None:
         self._parts: Served | None = None
         self._refusal: PaymentError | None = None
         self._changed = asyncio.Event()
@@ -156,7 +155,7 @@ class StartupGate:
         """
         if self._parts is None and self._refusal is None:
             try:
-                async with asyncio.timeout(self._patience):
+                async with asyncio.timeout(PATIENCE_S):
                     await self._changed.wait()
             except TimeoutError:
                 raise PaymentError("starting") from None

@@ -170,15 +170,13 @@ _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 # --- reading -----------------------------------------------------------------------------------------
 
 
-def decode_table(
-    buffer: bytes, start: int = 0, end: int | None = None, *, errors: str = "surrogateescape"
-) -> Table:
-    """Decode the attributes in ``buffer[start:end]``, the payload of a table.
+def decode_table(buffer: bytes, *, errors: str = "surrogateescape") -> Table:
+    """Decode the payload of a table.
 
     :param errors: ``"surrogateescape"`` keeps text that is not UTF-8, ``"strict"`` refuses it.
     :raises ProtocolError: the bytes are no table, or nest deeper than :data:`MAX_DEPTH`.
     """
-    return _read_table(buffer, start, len(buffer) if end is None else end, 1, errors)
+    return _read_table(buffer, 0, len(buffer), 1, errors)
 
 
 def _name_size(length: int) -> int:

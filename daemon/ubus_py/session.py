@@ -120,9 +120,9 @@ class Request:
         self.replied: dict[int, int] = {}
         """For a notification with replies: each subscriber's object id and status."""
 
-    def tables(self, *, errors: str = "surrogateescape") -> list[Table]:
+    def tables(self) -> list[Table]:
         """Return the data of each DATA message. Raises :class:`ProtocolError`."""
-        return [answer.data_table(errors=errors) for answer in self.answers if answer.data is not None]
+        return [answer.data_table() for answer in self.answers if answer.data is not None]
 
     def object_id(self) -> int:
         """Return the id that ubusd gave a new object. Raises :class:`ProtocolError`."""

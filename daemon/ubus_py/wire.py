@@ -138,9 +138,9 @@ class Message:
         attrs = ", ".join(f"{Attr(key).name.lower()}={value!r:.60}" for key, value in self.attrs.items())
         return f"<Message {kind} seq={self.seq} peer={self.peer:08x} {attrs}>"
 
-    def data_table(self, *, errors: str = "surrogateescape") -> Table:
+    def data_table(self) -> Table:
         """DATA decoded; an absent DATA is an empty table. Raises :class:`ProtocolError`."""
-        return decode_table(self.data, errors=errors) if self.data else {}
+        return decode_table(self.data) if self.data else {}
 
 
 _TYPES = frozenset(int(kind) for kind in MessageType)

@@ -106,12 +106,9 @@ class PriceIds:
         self,
         stripe: StripeAPI,
         settings: Callable[[], Settings],
-        *,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stripe = stripe
         self._settings = settings
-        self._monotonic = monotonic
         self._cache: dict[Price, _Verified] = {}
 
     async def id_of(self, price: Price) -> str:
@@ -152,7 +149,7 @@ class PriceIds:
 
     def _cached(self, price: Price) -> _Verified | None:
         entry = self._cache.get(price)
-        return entry if entry is not None and self._monotonic() - entry.at < CACHE_TTL else None
+        return entry if entry is not None and time.monotonic() - entry.at < CACHE_TTL else None
 
     async def _retrieve(self, price_id: str) -> Raw | None:
         try:
@@ -193,4 +190,4 @@ class PriceIds:
                 differs=", ".join(f"{one.field} {one.configured} / {one.at_stripe}" for one in different),
             )
             return
-        self._cache[price] = _Verified(str(found["id"]), _amounts(found), self._monotonic())
+        self._cache[price] = _Verified(str(found["id"]), _amounts(found), time.monotonic())

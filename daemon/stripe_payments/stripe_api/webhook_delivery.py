@@ -45,7 +45,7 @@ def sign(body: bytes, secret: str, timestamp: int) -> str:
     return hmac.new(secret.encode("utf-8"), signed, hashlib.sha256).hexdigest()
 
 
-def verify(body: bytes, header: str | None, secret: str | None, now: int, tolerance: int = TOLERANCE) -> int:
+def verify(body: bytes, header: str | None, secret: str | None, now: int) -> int:
     """Check a delivery's signature and return its timestamp (epoch seconds).
 
     `now` is trusted epoch seconds. Raises PaymentError `webhook_not_configured` without a secret (a delivery
@@ -65,7 +65,7 @@ def verify(body: bytes, header: str | None, secret: str | None, now: int, tolera
         valid |= hmac.compare_digest(expected, signature.encode("ascii"))
     if not valid:
         raise PaymentError("invalid_signature")
-    if now - timestamp > tolerance:
+    if now - timestamp > TOLERANCE:
         raise PaymentError("stale_timestamp")
     return timestamp
 

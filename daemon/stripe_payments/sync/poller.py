@@ -92,7 +92,6 @@ class Poller:
         withdraw: Withdraw | None = None,
         on_poll: Callable[[], None] = lambda: None,
         chance: Random | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
         self._reconciler = reconciler
@@ -102,7 +101,6 @@ class Poller:
         self._clock = clock
         self._withdraw = withdraw
         self._on_poll = on_poll
-        self._monotonic = monotonic
         self._wakeup = wakeup or asyncio.Event()
         self._now_because: str | None = None
         self._soon_because: str | None = None
@@ -140,7 +138,7 @@ class Poller:
         self._on_poll()
         self._plan.poll_everything()
         for _ in range(ROUNDS_AT_ONCE):
-            checkouts = await self._open_checkouts(self._monotonic())
+            checkouts = await self._open_checkouts(time.monotonic())
             async with self._round:
                 await self.round(checkouts, routine=True)
             if self._plan.done:
@@ -154,13 +152,13 @@ class Poller:
 
         Raises PaymentError where Stripe is not available, `rate_limited` while a Retry-After is pending.
         """
-        wait = self._plan.retry_after(self._monotonic())
+        wait = self._plan.retry_after(time.monotonic())
         if wait and object_id not in self._polls:
             raise PaymentError("rate_limited", retry_after=math.ceil(wait))
         return await self._polls.run(object_id, lambda: self._poll_object(object_id))
 
     async def run(self) -> None:
-        self._plan.started(self._monotonic(), urgent=await self._is_urgent())
+        self._plan.started(time.monotonic(), urgent=await self._is_urgent())
         while True:
             self._wakeup.clear()
             try:
@@ -172,11 +170,11 @@ class Poller:
                 async with asyncio.timeout(delay):
                     await self._wakeup.wait()
             # many wakeups, or one in the middle of a round, still leave a pause between rounds
-            await asyncio.sleep(max(0.0, self._pause_until - self._monotonic()))
+            await asyncio.sleep(max(0.0, self._pause_until - time.monotonic()))
 
     async def _step(self) -> float:
         """Evaluate the plan and run the round that is due; return the seconds until the next step."""
-        now = self._monotonic()
+        now = time.monotonic()
         checkouts = await self._open_checkouts(now)
         if self._now_because is not None:
             _log.debug("polling now", reason=self._now_because)
@@ -189,7 +187,7 @@ class Poller:
         boundary = await self._boundary(now)
         if self._plan.wake_at() <= now:
             await self._guarded({held.local_id: held for held in checkouts})
-            now = self._monotonic()
+            now = time.monotonic()
             self._pause_until = now + SPACING
         return max(0.1, min(self._plan.wake_at() - now, ASLEEP if boundary is None else boundary, ASLEEP))
 
@@ -225,7 +223,7 @@ class Poller:
         try:
             async with self._round:
                 customer = self._identity.load().customer is not None
-                due = self._plan.due(self._monotonic(), customer=customer)
+                due = self._plan.due(time.monotonic(), customer=customer)
                 if due is None:
                     return
                 await self._carry_out(due, checkouts)
@@ -239,10 +237,10 @@ class Poller:
             elif not is_transient(error):
                 fault = "refused"
                 _log.warning("polling refused", error=error.code, reason=error.details.get("reason"))
-            self._plan.failed(self._monotonic(), fault, retry_after if isinstance(retry_after, int) else None)
+            self._plan.failed(time.monotonic(), fault, retry_after if isinstance(retry_after, int) else None)
         except Exception as error:  # noqa: BLE001 - polling must outlive any single answer
             _log.error("polling round failed", exc=error)
-            self._plan.failed(self._monotonic(), "broken")
+            self._plan.failed(time.monotonic(), "broken")
         else:
             self._plan.succeeded()
         await self._reconciler.recompute()  # time has passed, whether or not Stripe answered
@@ -252,7 +250,7 @@ class Poller:
         checkouts = {held.local_id: held for held in due}
         customer = self._identity.load().customer is not None
         await self._carry_out(
-            self._plan.round(self._monotonic(), checkouts, routine=routine, customer=customer), checkouts
+            self._plan.round(time.monotonic(), checkouts, routine=routine, customer=customer), checkouts
         )
 
     # -- requests ---------------------------------------------------------------------------------
@@ -272,16 +270,16 @@ class Poller:
                 return await self._find_customer()
             case "unlisted":
                 more = await self._poll_by_id(str(query.subject), started)
-                return Answer(self._monotonic(), unlisted=more)
+                return Answer(time.monotonic(), unlisted=more)
             case "is_customer":
-                return Answer(self._monotonic(), there=await self._is_known())
+                return Answer(time.monotonic(), there=await self._is_known())
             case "checkout":
                 session_id = checkouts[int(query.subject or 0)].session_id or ""
                 await self._polls.run(session_id, lambda: self._poll_object(session_id))
-                return Answer(self._monotonic())
+                return Answer(time.monotonic())
             case "dispute":
                 await self._poll_dispute(str(query.subject))
-                return Answer(self._monotonic())
+                return Answer(time.monotonic())
             case kind:
                 return await self._list(kind, started)
 
@@ -294,11 +292,11 @@ class Poller:
             named = error.details.get("param")
             if error.details.get("stripe_code") == "resource_missing" and named in (None, "customer"):
                 await self._forget(customer)
-                return Answer(self._monotonic(), there=False)
+                return Answer(time.monotonic(), there=False)
             if kind == "sessions" or is_transient(error) or error.code == "stripe_key_invalid":
                 raise
             _log.warning("polling refused", error=error.code, reason=error.details.get("reason"))
-            return Answer(self._monotonic(), refused=True)
+            return Answer(time.monotonic(), refused=True)
 
     async def _poll_object(self, object_id: str) -> SyncOutcome:
         held = await self._ledger.read(lambda tx: tx.checkouts.by_session(object_id))
@@ -311,7 +309,7 @@ class Poller:
         if outcome.status == "missing":
             # made with the keys of another account or mode: it can never be paid here
             await self._ledger.write(lambda tx: tx.checkouts.update(held.local_id, state="failed"))
-        self._plan.checkout_polled(self._monotonic(), held.local_id)
+        self._plan.checkout_polled(time.monotonic(), held.local_id)
         return outcome
 
     async def _poll_dispute(self, disputed: str) -> None:
@@ -328,10 +326,10 @@ class Poller:
         found = await self._stripe.find_customers(self._identity.load().router_id)
         if not found:
             await self._reconciler.apply([], "poll")
-            return Answer(self._monotonic(), there=False, unlisted=self._unlisted(()))
+            return Answer(time.monotonic(), there=False, unlisted=self._unlisted(()))
         customer, *duplicates = [str(one["id"]) for one in found]
         await asyncio.to_thread(self._identity.set_customer, customer)
-        return Answer(self._monotonic(), unlisted=duplicates)
+        return Answer(time.monotonic(), unlisted=duplicates)
 
     async def _poll_by_id(self, object_id: str, started: float) -> Sequence[str]:
         """A running subscription; the invoices before one; or a duplicate of our customer: what was bought as
@@ -398,7 +396,7 @@ class Poller:
         if kind == "charges":
             disputed = self._disputed_among([str(charge["id"]) for charge in page.data])
         subscribed = bool(self._reconciler.state.subscriptions)
-        return Answer(self._monotonic(), disputed=disputed, unlisted=unlisted, subscribed=subscribed)
+        return Answer(time.monotonic(), disputed=disputed, unlisted=unlisted, subscribed=subscribed)
 
     def _unlisted(self, listed: Collection[str]) -> list[str]:
         """The subscriptions that run as far as is known, but are in no list: they have ended, their customer
@@ -431,7 +429,7 @@ class Poller:
         )
         more = str(page.data[-1]["id"]) if page.has_more and page.data else None
         subscribed = bool(self._reconciler.state.subscriptions)
-        return Answer(self._monotonic(), more=more, disputed=disputed, subscribed=subscribed)
+        return Answer(time.monotonic(), more=more, disputed=disputed, subscribed=subscribed)
 
     def _disputed_among(self, charges: list[str]) -> list[str]:
         """Those that paid an invoice and are disputed, unless it is known how that ended."""
