@@ -1,15 +1,8 @@
-"""Tables in the documentation, read and written."""
+"""Tables in the documentation."""
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "or") for cell in line) + " |" for line in lines)
 
 
 def rows_of(document: str) -> list[list[str]]:

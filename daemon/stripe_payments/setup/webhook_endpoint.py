@@ -35,7 +35,7 @@ _log = Log("webhook_setup")
 WEBHOOK_PATH: Final = "/api/payments/webhook"
 META_ENDPOINT: Final = "webhook_endpoint"
 
-WEBHOOK_EVENTS: Final = tuple(event.type for event in EVENTS)
+WEBHOOK_EVENTS: Final = tuple(EVENTS)
 """The events that Stripe sends us. An event only says which object to fetch, so the list need not be complete
 for the result to be right; it decides how soon a change is noticed.
 """
