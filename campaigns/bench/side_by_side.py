@@ -44,6 +44,10 @@ BEFORE_S: Final = 0.3
 """What the order causes is over by then, and the poller has not yet looked for a payment."""
 SETTLED_S: Final = 2.0
 """What a webhook causes after the feature is in UCI is over by then."""
+PROCD_RELOAD_DELAY_S: Final = 1.0
+"""procd.sh's. The simulator's is shorter for the tests: the reload that follows a write of the feature state,
+which `COMMIT` has no trigger for, would fall into the next purchase.
+"""
 INSTRUMENTS: Final = Path(__file__).with_name("instruments")
 
 
@@ -132,9 +136,11 @@ class _Side:
         return self.open_world(state=self.folder / name, environment=environment)
 
     def open_world(self, **options: Any) -> World:
-        return World(
+        world = World(
             **{"environment": {"PYTHONPATH": str(self.daemon)}, "seller_socket": not self.older, **options}
         )
+        world.router.service.reload_delay_s = PROCD_RELOAD_DELAY_S
+        return world
 
     @property
     def _counts_file(self) -> Path:

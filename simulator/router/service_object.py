@@ -33,6 +33,7 @@ class ServiceObject:
     """``events`` holds the latest events, oldest first: (type, data)."""
 
     def __init__(self) -> None:
+        self.reload_delay_s = RELOAD_DELAY_S
         self.events: deque[tuple[str, dict[str, Value]]] = deque(maxlen=KEPT_EVENTS)
         self._services: dict[str, dict[str, Value]] = {}
         self._watchers: list[Watcher] = []
@@ -77,7 +78,8 @@ class ServiceObject:
         if kind == "config.change" and isinstance(package, str):
             if (due := self._due.pop(package, None)) is not None:
                 due.cancel()
-            self._due[package] = asyncio.get_running_loop().call_later(RELOAD_DELAY_S, self._trigger, package)
+            loop = asyncio.get_running_loop()
+            self._due[package] = loop.call_later(self.reload_delay_s, self._trigger, package)
 
     def _trigger(self, package: str) -> None:
         del self._due[package]
