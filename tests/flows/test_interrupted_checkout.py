@@ -113,3 +113,4 @@ async def test_a_call_on_the_bus_is_answered_when_the_service_stops(world: World
     body: Any = refused.value.data
     assert body["error"]["code"] == "starting"
     assert body["error"]["hint"]
+    assert "never retrieved" not in world.daemon.log_text()
