@@ -26,7 +26,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
 unexport PIP_USER
 
-.PHONY: help demo hub-demo test lint faults hub-faults attack bench fleet soak ipk apk hub-wheel clean format
+.PHONY: help demo hub-demo test lint faults hub-faults attack bench fleet soak ipk apk hub-wheel release clean format
 
 help:
 	@echo 'make demo    a simulated router with a simulated Stripe, in the browser (PORT=8080 STRIPE_PORT=8081 STATE=dir)'
@@ -42,6 +42,7 @@ help:
 	@echo 'make ipk     the packages for opkg (OpenWrt 24.10), written to build/ipk'
 	@echo 'make apk     the same for apk (OpenWrt 25.12); SDK=dir names an unpacked OpenWrt SDK'
 	@echo 'make hub-wheel  the vendor server as a wheel, written to build/hub'
+	@echo 'make release  wheels of ubus_py and the hub, packages for opkg, with SDK=dir for apk, checksums: build/release'
 	@echo 'make clean   removes what the commands above made'
 
 # -- set-up: each command makes what it needs -------------------------------------------------------------------
@@ -128,14 +129,15 @@ ipk: $(VENV)/.demo
 	@$(VENV)/bin/python -m tools.ipk --output build/ipk
 
 hub-wheel: $(VENV)/.dev
-	@$(VENV)/bin/python -c "from tools import msgfmt; msgfmt.compile_daemon_catalog(); msgfmt.compile_hub_catalog()"
-	@$(VENV)/bin/python -m pip wheel --quiet --no-deps --no-build-isolation -w build/hub ./hub
-	@rm -rf hub/build hub/*.egg-info
-	@ls build/hub
+	@$(VENV)/bin/python -c "from pathlib import Path; from tools.release import build_wheel; print(build_wheel('hub', Path('build/hub')))"
 
 apk: $(VENV)/.demo
 	@$(if $(SDK),,echo 'SDK=… must name an unpacked OpenWrt SDK, 25.12 or newer' >&2; exit 1)
 	@$(VENV)/bin/python -m tools.ipk --output build/apk --sdk '$(SDK)'
+
+# Packages for apk only with SDK=, as above; its absence is said.
+release: $(VENV)/.dev
+	@$(VENV)/bin/python -m tools.release --output build/release $(if $(SDK),--sdk '$(SDK)')
 
 format: $(VENV)/.dev
 	$(VENV)/bin/ruff check --fix .

@@ -1,3 +1,3 @@
 """Stripe payments for OpenWrt: a router sells its own premium features."""
 
-__version__ = "0.1.0"
+__version__ = "0.9.0"

@@ -51,6 +51,8 @@ from .events import Event, ObjectInfo, Receiver
 from .objects import Call, Method, Object
 from .stream import DEFAULT_SOCKET
 
+__version__ = "0.9.0"
+
 __all__ = [
     "ARRAY",
     "BOOLEAN",

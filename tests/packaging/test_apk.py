@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stripe_payments import __version__
 from tests.packaging.conftest import DOWNLOADS, TIME
 from tests.packaging.test_control import DEPENDS
 from tools.ipk.__main__ import build
@@ -72,16 +73,16 @@ def apks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
 @pytest.fixture
 def daemon(apks: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The daemon's package."""
-    return apks["stripe-payments-0.1.0-r1.apk"]
+    return apks[f"stripe-payments-{__version__}-r1.apk"]
 
 
 def test_every_package_is_built(apks: dict[str, dict[str, Any]]) -> None:
     assert sorted(apks) == [
-        "luci-app-stripe-payments-0.1.0-r1.apk",
-        "luci-i18n-stripe-payments-it-0.1.0-r1.apk",
+        f"luci-app-stripe-payments-{__version__}-r1.apk",
+        f"luci-i18n-stripe-payments-it-{__version__}-r1.apk",
         "python3-stripe-16.1.0-r1.apk",
-        "stripe-payments-0.1.0-r1.apk",
-        "stripe-payments-hub-0.1.0-r1.apk",
+        f"stripe-payments-{__version__}-r1.apk",
+        f"stripe-payments-hub-{__version__}-r1.apk",
     ]
 
 
@@ -89,7 +90,7 @@ def test_fields(daemon: dict[str, Any]) -> None:
     info = daemon["info"]
     assert {name: info[name] for name in ("name", "version", "arch", "license")} == {
         "name": "stripe-payments",
-        "version": "0.1.0-r1",
+        "version": f"{__version__}-r1",
         "arch": "noarch",
         "license": "Apache-2.0",
     }
@@ -188,7 +189,7 @@ def test_where_an_image_is_put_together_scripts_may_be_put_off(
 
 
 def test_the_package_s_own_steps_come_after_openwrt_s(apks: dict[str, dict[str, Any]]) -> None:
-    app = apks["luci-app-stripe-payments-0.1.0-r1.apk"]["scripts"]
+    app = apks[f"luci-app-stripe-payments-{__version__}-r1.apk"]["scripts"]
     assert app["post-install"].index("default_postinst") < app["post-install"].index("luci-indexcache")
     for package in apks.values():
         for text in package["scripts"].values():

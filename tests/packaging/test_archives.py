@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from stripe_payments import __version__
 from tests.packaging.conftest import TIME, build_elsewhere, content
 from tests.packaging.ipk_file import IpkFile
 
@@ -15,11 +16,11 @@ NAMES = ["luci-app-stripe-payments", "luci-i18n-stripe-payments-it", "python3-st
 
 def test_every_package_is_built(built: Path) -> None:
     assert sorted(file.name for file in built.rglob("*.ipk")) == [
-        "luci-app-stripe-payments_0.1.0-r1_all.ipk",
-        "luci-i18n-stripe-payments-it_0.1.0-r1_all.ipk",
+        f"luci-app-stripe-payments_{__version__}-r1_all.ipk",
+        f"luci-i18n-stripe-payments-it_{__version__}-r1_all.ipk",
         "python3-stripe_16.1.0-r1_all.ipk",
-        "stripe-payments-hub_0.1.0-r1_all.ipk",
-        "stripe-payments_0.1.0-r1_all.ipk",
+        f"stripe-payments-hub_{__version__}-r1_all.ipk",
+        f"stripe-payments_{__version__}-r1_all.ipk",
     ]
 
 

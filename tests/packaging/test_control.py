@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from stripe_payments import __version__
 from tests.packaging.ipk_file import IpkFile
 from tests.packaging.test_archives import NAMES
 
@@ -39,7 +40,7 @@ def test_fields(packages: dict[str, IpkFile], name: str) -> None:
     package = packages[name]
     fields = package.fields
     assert fields["Package"] == name
-    assert fields["Version"] == ("16.1.0-r1" if name == "python3-stripe" else "0.1.0-r1")
+    assert fields["Version"] == ("16.1.0-r1" if name == "python3-stripe" else f"{__version__}-r1")
     assert fields["Architecture"] == "all"
     assert fields["Installed-Size"] == str(len(package.data))
     assert fields["License"] == ("MIT" if name == "python3-stripe" else "Apache-2.0")

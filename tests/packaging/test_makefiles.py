@@ -35,14 +35,15 @@ def test_a_feed_finds_the_package(folder: str) -> None:
     assert re.search(r"^\$\(eval \$\(call BuildPackage,|^# call BuildPackage - OpenWrt", text, re.MULTILINE)
 
 
-def test_one_version_everywhere() -> None:
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
-    assert {
-        project["project"]["version"],
-        stripe_payments.__version__,
-        _variable("daemon", "PKG_VERSION"),
-        _variable("luci-app-stripe-payments", "PKG_VERSION"),
-    } == {stripe_payments.__version__}
+def test_the_version_is_in_one_place(packages: dict[str, IpkFile], for_hub_mode: IpkFile) -> None:
+    ours = [*(package for name, package in packages.items() if name != "python3-stripe"), for_hub_mode]
+    assert {package.fields["Version"] for package in ours} == {f"{stripe_payments.__version__}-r1"}
+    for folder in ("daemon", "luci-app-stripe-payments"):
+        assert stripe_payments.__version__ not in (REPOSITORY / folder / "Makefile").read_text()
+    for file in ("pyproject.toml", "hub/pyproject.toml"):
+        project = tomllib.loads((REPOSITORY / file).read_text())
+        assert project["project"]["dynamic"] == ["version"]
+        assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "stripe_payments.__version__"}
 
 
 def test_the_sdk_s_source_of_stripe_is_the_one_that_is_tested() -> None:

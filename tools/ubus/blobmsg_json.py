@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tools.ubus.json_text import parse_json
 from ubus_py import ArgType, Encodable, Int8, Table, UsageError
+
+from .json_text import parse_json
 
 _ESCAPES = {ord(char): f"\\{letter}" for char, letter in zip('\b\n\t\r"\\', 'bntr"\\', strict=True)}
 _ESCAPES.update({code: f"\\u{code:04x}" for code in range(1, 32) if code not in _ESCAPES})

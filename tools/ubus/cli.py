@@ -22,8 +22,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tools.ubus.blobmsg_json import format_signature, format_table, parse_table
-from tools.ubus.program import run
 from ubus_py import (
     DEFAULT_SOCKET,
     CallTimeout,
@@ -39,6 +37,9 @@ from ubus_py import (
     status_text,
 )
 
+from .blobmsg_json import format_signature, format_table, parse_table
+from .program import run
+
 USAGE = """\
 Usage: {program} [OPTIONS] COMMAND [ARGUMENTS]
 
@@ -47,6 +48,7 @@ Options:
  -t SECONDS  how long a command may take (call, wait_for: 30; listen, subscribe: no limit); 0: no limit
  -S          simplified output, for scripts: one line, no error messages
  -v          list methods and arguments too
+ --help      print this
 
 Commands:
  list [PATTERN]             list objects
@@ -56,6 +58,9 @@ Commands:
  subscribe OBJECT...        print objects' notifications
  wait_for OBJECT...         wait until all of the objects are on the bus
 """
+
+PROGRAM = "ubus-py" if __package__ == "ubus_py.tool" else "python -m tools.ubus"
+"""Its name in the library's package, and in this repository."""
 
 _WRONG_ARGUMENTS = -1000  # exits 254, like a call that was refused with "Invalid argument" (-2)
 _FAILED = -1
@@ -236,12 +241,13 @@ def _seconds(text: str) -> float | None:
     return float(digits.group()) or None if digits else None
 
 
-def main(arguments: Sequence[str] | None = None, program: str = "python -m tools.ubus") -> int:
+def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     """Run a command line; the exit code, 0 to 255."""
     options = Options()
     usage = USAGE.format(program=program, socket=DEFAULT_SOCKET)
     try:
-        found, rest = getopt.gnu_getopt(list(sys.argv[1:] if arguments is None else arguments), "s:t:Sv")
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        found, rest = getopt.gnu_getopt(given, "s:t:Sv", ["help"])
     except getopt.GetoptError as error:
         write_error(f"{program}: {error}\n{usage}")
         return 1
@@ -252,6 +258,9 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m tools
             options.timeout = options.listen_timeout = _seconds(value)
         elif option == "-S":
             options.simple = True
+        elif option == "--help":
+            write_out(usage.rstrip("\n"))
+            return 0
         else:
             options.verbose = True
     if not rest:
