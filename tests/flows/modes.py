@@ -7,11 +7,13 @@ Every test below tests/flows runs in all three, unless it is marked ``direct_onl
 itself; a test that does neither, and has no fixture that depends on the mode, is refused at collection.
 """
 
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import pytest
 
-__all__ = ["DELIVERIES", "MODES", "Mode", "modes_of"]
+__all__ = ["DELIVERIES", "MODES", "Mode", "modes_of", "shared"]
+
+_T = TypeVar("_T")
 
 Mode = Literal["direct", "hub", "hub-without-webhooks"]
 
@@ -28,6 +30,14 @@ DELIVERIES: Final[tuple[tuple[Mode, str], ...]] = (
     ("hub-without-webhooks", "drop"),
 )
 """With what may happen to deliveries on their way, for a test of it."""
+
+
+def shared(*values: _T) -> list[tuple[Mode, _T]]:
+    """For values that say when or where something happens: all in direct mode, and the two ways of hub mode
+    take turns.
+    """
+    turns = [(MODES[1 + number % 2], value) for number, value in enumerate(values)]
+    return [*((MODES[0], value) for value in values), *turns]
 
 
 def modes_of(metafunc: pytest.Metafunc) -> tuple[Mode, ...]:

@@ -15,6 +15,7 @@ from tests.flows.conftest import FEATURE, ONETIME, Buyer, LuciUser
 
 CREATE = "/api/payments/create-checkout-session"
 WEBHOOK = "/api/payments/webhook"
+BEFORE_THE_HUB = "refused by the web server or the daemon before the hub has a part in it"
 WEBHOOK_OF_THE_HUB = "in hub mode Stripe delivers to the hub: tests/hub/test_web.py"
 
 
@@ -145,6 +146,7 @@ async def test_relative_return_addresses_are_the_routers_own(world: World, luci_
     assert "{CHECKOUT_SESSION_ID}" in session["success_url"]
 
 
+@pytest.mark.direct_only(BEFORE_THE_HUB)
 async def test_a_user_who_may_not_buy_gets_that_error(world: World, luci_user: LuciUser) -> None:
     async with aiohttp.ClientSession() as stranger:
         missing = await stranger.post(luci_user.url(CREATE), json=order(luci_user))
@@ -162,6 +164,7 @@ async def test_a_user_who_may_not_buy_gets_that_error(world: World, luci_user: L
         assert await answer(reader) == (403, "permission_denied")
 
 
+@pytest.mark.direct_only(BEFORE_THE_HUB)
 async def test_a_cross_site_post_with_the_cookie_is_refused(luci_user: LuciUser) -> None:
     await luci_user.hand_over()
     for headers in ({"Origin": "https://evil.example"}, {}, {"Origin": "null"}):
@@ -178,6 +181,7 @@ NO_ORDERS = (
 )
 
 
+@pytest.mark.direct_only(BEFORE_THE_HUB)
 async def test_a_body_that_is_no_order(luci_user: LuciUser) -> None:
     for body, content_type, expected in NO_ORDERS:
         response = await luci_user.http.post(
@@ -255,6 +259,7 @@ async def test_what_is_not_there_is_said(luci_user: LuciUser) -> None:
         assert await answer(response) == expected, (method, path)
 
 
+@pytest.mark.direct_only(BEFORE_THE_HUB)
 async def test_the_gateway_answers_while_the_daemon_is_away(world: World, luci_user: LuciUser) -> None:
     await world.daemon.kill()
     # read to its end: a real server's answer may come in pieces, and aiohttp keeps the connection until then

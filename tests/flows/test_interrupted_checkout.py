@@ -13,7 +13,7 @@ import pytest
 from simulator.browser_front import gateway
 from simulator.world import World
 from tests.flows.conftest import ONETIME, LuciUser
-from tests.flows.modes import MODES
+from tests.flows.modes import shared
 from tests.flows.test_http_api import CREATE, order
 from ubus_py import Encodable, StatusError
 
@@ -53,7 +53,7 @@ async def waiting_order(world: World, user: LuciUser) -> AsyncIterator[asyncio.T
     request.cancel()
 
 
-@pytest.mark.parametrize("name", INTERRUPTIONS)
+@pytest.mark.parametrize(("mode", "name"), shared(*INTERRUPTIONS))
 async def test_an_interrupted_order_is_answered_in_json(
     world: World, luci_user: LuciUser, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,7 +92,7 @@ async def start_again(world: World) -> None:
 @pytest.mark.parametrize(
     ("mode", "method"),
     [
-        *((mode, method) for mode in MODES for method in ("create_checkout_session", "sync")),
+        *shared("create_checkout_session", "sync"),
         ("direct", "check"),  # in hub mode it sends nothing to Stripe
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 
 from simulator.world import World
 from tests.flows.conftest import FEATURE, ONETIME, Buyer
+from tests.flows.modes import shared
 from ubus_py import ConnectionLost, StatusError
 
 
@@ -57,14 +58,7 @@ async def test_while_the_buyer_pays_and_every_webhook_is_lost(world: World, buye
     await _comes_back_unlocked_once(world, buyer)
 
 
-@pytest.mark.parametrize(
-    ("mode", "delay_s"),
-    [
-        *(("direct", delay_s) for delay_s in (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)),
-        *(("hub", delay_s) for delay_s in (0.0, 0.05, 0.2)),
-        *(("hub-without-webhooks", delay_s) for delay_s in (0.02, 0.1, 0.4)),
-    ],
-)
+@pytest.mark.parametrize(("mode", "delay_s"), shared(0.0, 0.02, 0.05, 0.1, 0.2, 0.4))
 async def test_between_the_webhook_and_its_effect(world: World, buyer: Buyer, delay_s: float) -> None:
     session_id = await buyer.checkout()
     await world.pay(session_id)

@@ -13,7 +13,7 @@ import pytest
 
 from simulator.world import World
 from tests.flows.conftest import FEATURE, ONETIME, Buyer
-from tests.flows.modes import DELIVERIES, MODES, Mode
+from tests.flows.modes import DELIVERIES, MODES, Mode, shared
 from ubus_py import UbusError
 
 SEEDS = int(os.environ.get("STRIPE_PAYMENTS_SEEDS", "4"))
@@ -40,7 +40,7 @@ async def _session(world: World) -> str:
         await asyncio.sleep(0.2)
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize(("mode", "seed"), shared(*range(SEEDS)))
 async def test_paid_once_and_unlocked(world: World, buyer: Buyer, mode: Mode, seed: int) -> None:
     chance = random.Random(seed)
     await world.control("faults", {"webhooks": chance.choice(WEBHOOKS[mode]), **chance.choice(FAULTS)})

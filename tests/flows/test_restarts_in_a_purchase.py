@@ -14,6 +14,7 @@ import pytest
 
 from simulator.world import World
 from tests.flows.conftest import FEATURE, ONETIME, Buyer
+from tests.flows.modes import shared
 from tests.flows.test_interrupted_checkout import ORDERS, start_again
 
 ANSWER_S = 30.0
@@ -129,7 +130,7 @@ async def _during(world: World, request: Awaitable[Any], restart: Restart) -> An
     return result
 
 
-@pytest.mark.parametrize("name", RESTARTS)
+@pytest.mark.parametrize(("mode", "name"), shared(*RESTARTS))
 async def test_a_purchase_survives_a_restart_at_each_step(
     world: World, buyer: Buyer, http_buyer: HttpBuyer, name: str
 ) -> None:
