@@ -6,12 +6,15 @@ import argparse
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import httpx
 
+from campaigns.hub.daemon_life import DaemonLife
 from campaigns.hub.hub_under_test import Disturbance, HubUnderTest
 from campaigns.hub.invariants import check
 from campaigns.hub.lives import LIVES, BrokenError, Life
@@ -22,7 +25,10 @@ from simulator.postgres import program
 __all__ = ["CAMPAIGN"]
 
 _NAME: Final = "kills-and-cuts"
-_WHAT: Final = "kill -9 and restarts of instances, worker and PostgreSQL, and cut links, while routers buy"
+_WHAT: Final = (
+    "kill -9 and restarts of instances, worker, PostgreSQL and a router's daemon, and cut links, "
+    "while routers buy"
+)
 _ROUTERS: Final = 4
 _WITHIN_S: Final = 4.0
 """In which the disturbances of a run begin."""
@@ -39,10 +45,13 @@ def _missing() -> str | None:
 async def _run(hub: HubUnderTest, seed: int, disturbances: int, routers: int) -> str | None:
     """One run: what went wrong, None if nothing did."""
     chance = Random(f"hub {seed}")
-    planned = hub.disturbances(chance, disturbances, _WITHIN_S)
     calm = [float("inf")]
-    async with httpx.AsyncClient() as http:
-        lives = [
+    async with httpx.AsyncClient() as http, AsyncExitStack() as stack:
+        folder = stack.enter_context(TemporaryDirectory(prefix="router-"))
+        daemon = DaemonLife(hub, http, Random(f"hub {seed} daemon"), lambda: calm[0], folder=Path(folder))
+        stack.push_async_callback(daemon.end)
+        planned = hub.disturbances(chance, disturbances, _WITHIN_S, daemon.kill)
+        lives: list[Life] = [
             Life(
                 hub,
                 http,
@@ -53,6 +62,7 @@ async def _run(hub: HubUnderTest, seed: int, disturbances: int, routers: int) ->
             )
             for number in range(routers)
         ]
+        lives.append(daemon)
         disturbing = asyncio.create_task(_disturb(planned))
         disturbing.add_done_callback(lambda _task: calm.__setitem__(0, time.monotonic()))
         found = await asyncio.gather(*[life.live() for life in lives], disturbing, return_exceptions=True)

@@ -30,6 +30,7 @@ __all__ = ["Disturbance", "HubUnderTest"]
 
 _INSTANCES: Final = ("instance-0", "instance-1")
 _PROCESSES: Final = (*_INSTANCES, "worker")
+_DAEMON: Final = "the router's daemon"
 _LONGEST_CUT_S: Final = 2.0
 
 
@@ -98,6 +99,11 @@ class HubUnderTest:
         """Where routers reach the instances."""
         return [f"http://127.0.0.1:{self.links[f'router-{name}'].port}" for name in _INSTANCES]
 
+    @property
+    def daemon_door(self) -> str:
+        """Where the router's daemon reaches them, as through a load balancer."""
+        return f"http://127.0.0.1:{self.links['daemon-hub'].port}"
+
     async def start(self, name: str) -> None:
         words, env = self.commands[name]
         with self.log.open("ab") as log:
@@ -117,15 +123,21 @@ class HubUnderTest:
         await asyncio.to_thread(self.postgres.stop, crash=crash)
         await asyncio.to_thread(self.postgres.start)
 
-    def disturbances(self, chance: Random, count: int, within: float) -> list[Disturbance]:
-        """So many by chance, in the order of their beginning."""
+    def disturbances(
+        self, chance: Random, count: int, within: float, kill_daemon: Callable[[], Awaitable[None]]
+    ) -> list[Disturbance]:
+        """So many by chance, in the order of their beginning. `kill_daemon`: the router's."""
         moments = sorted(chance.uniform(0, within) for _ in range(count))
-        return [self._disturbance(chance, after) for after in moments]
+        return [self._disturbance(chance, after, kill_daemon) for after in moments]
 
-    def _disturbance(self, chance: Random, after: float) -> Disturbance:
+    def _disturbance(
+        self, chance: Random, after: float, kill_daemon: Callable[[], Awaitable[None]]
+    ) -> Disturbance:
         kind = chance.choice(("kill", "kill", "postgres", "cut", "cut"))
         if kind == "kill":
-            process = chance.choice(_PROCESSES)
+            process = chance.choice((*_PROCESSES, _DAEMON))
+            if process == _DAEMON:
+                return Disturbance(f"kill -9 of {_DAEMON}", after, kill_daemon)
             return Disturbance(f"kill -9 of {process}", after, lambda: self.kill(process))
         if kind == "postgres":
             crash = chance.random() < 0.5
@@ -153,7 +165,7 @@ class HubUnderTest:
 
 def _links(ports: dict[str, int], database: int, stripe: int) -> dict[str, Link]:
     made = [Link(f"router-{name}", [port]) for name, port in ports.items()]
-    made += [Link("stripe-hub", list(ports.values()))]
+    made += [Link(name, list(ports.values())) for name in ("stripe-hub", "daemon-hub")]
     for name in _PROCESSES:
         made += [Link(f"{name}-database", [database]), Link(f"{name}-stripe", [stripe])]
     return {link.name: link for link in made}
