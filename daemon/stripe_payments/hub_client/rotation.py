@@ -1,4 +1,4 @@
-"""The credential is exchanged for a new one: every 90 days, and when the hub requests it.
+"""The credential is exchanged for a new one every 90 days.
 
 The new secret is durable before the hub is asked, and both are kept until the hub has accepted a request with
 the new one. The first such request retires the old one at the hub, and a retired one counts as a copy of this
@@ -47,7 +47,6 @@ class Rotation:
         self._in_use = 0
         self._may_be_used = False
         """Whether the hub may have accepted a request with the new secret."""
-        self._requested_by = ""
         self.held: Credential | None = None
 
     async def load(self) -> None:
@@ -74,9 +73,9 @@ class Rotation:
         finally:
             self._in_use -= 1
 
-    async def rotate_if_due(self, now: int | None, request: str | None) -> None:
-        """`now`: trusted epoch seconds; `request`: what the hub's request is known by, None without one. An
-        exchange that is not completed is continued at the next call. Raises PaymentError.
+    async def rotate_if_due(self, now: int | None) -> None:
+        """`now`: trusted epoch seconds. An exchange that is not completed is continued at the next call.
+        Raises PaymentError.
         """
         held = self.held
         if held is None or held.router_id is None or now is None:
@@ -84,8 +83,7 @@ class Rotation:
         if held.since is None:
             await self._keep(replace(held, since=now))
             return
-        requested = request is not None and request != self._requested_by
-        if held.rotating is None and not requested and now - held.since < ROTATE_AFTER_S:
+        if held.rotating is None and now - held.since < ROTATE_AFTER_S:
             return
         async with self._exchanging:
             if self._in_use:
@@ -96,7 +94,6 @@ class Rotation:
                 await self._announce(held.secret, held.rotating)
                 self._may_be_used = True
             await self._try_the_new_one(now)
-            self._requested_by = request or ""
 
     async def _try_the_new_one(self, now: int | None = None) -> None:
         held = self.held

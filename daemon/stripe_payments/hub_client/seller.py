@@ -204,8 +204,7 @@ class Seller:
             await self._enroll()
             watched = time.monotonic() < self._watched_until
             changed = await self.refresh(wait=watched)
-            requested = self.state.body.get("rotate_credential") is True
-            await self._rotation.rotate_if_due(self._clock.now(), self.state.etag if requested else None)
+            await self._rotation.rotate_if_due(self._clock.now())
         except PaymentError as error:
             if self.state.etag:
                 await self.recompute()
