@@ -321,10 +321,12 @@ def _bills(account: Account, sub_id: str) -> list[Bill]:
         details = (invoice["parent"] or {}).get("subscription_details") or {}
         if details.get("subscription") != sub_id or invoice["status"] == "draft":
             continue
+        settled = [one["payment"] for one in payments.get(invoice["id"], []) if one["status"] == "paid"]
+        # what was paid outside of Stripe has no charge, and cannot go back by one
         intents = [
-            account.get("payment_intent", payment["payment"]["payment_intent"])
-            for payment in payments.get(invoice["id"], [])
-            if payment["status"] == "paid"
+            account.get("payment_intent", one["payment_intent"])
+            for one in settled
+            if one["type"] == "payment_intent"
         ]
         charges = [account.get("charge", intent["latest_charge"]) for intent in intents]
         paid = invoice["status"] == "paid"

@@ -178,6 +178,7 @@ def kinds_of(life: Life) -> set[str]:
     for invoice in life.rows("invoice"):
         paid = [one for one in life.rows("invoice_payment") if one["invoice"] == invoice["id"]]
         found |= {"several payments"} if sum(one["status"] == "paid" for one in paid) > 1 else set()
+        found |= {f"paid by {one['payment']['type']}" for one in paid if one["status"] == "paid"}
         found |= {"credit"} if (invoice["starting_balance"] or 0) < 0 else set()
     for note in life.rows("credit_note"):
         found |= {"credit note before payment"} if note["pre_payment_amount"] else set()
@@ -197,7 +198,7 @@ KINDS = {
     *("invoice void", "invoice uncollectible", "pause_collection", "second item", "quantity", "discount"),
     *("pending update", "by invoice", "several payments", "credit", "upgrade pending", "upgrade unpaid"),
     *("credit note before payment", "credit note refunded", "credit note as credit"),
-    "credit note out of band",
+    *("credit note out of band", "paid by payment_intent", "paid by payment_record"),
 }
 
 
