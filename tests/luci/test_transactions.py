@@ -77,6 +77,14 @@ async def test_rows_are_as_the_reader_writes_and_lead_to_documents(
         await visitor.context.close()
 
 
+async def test_what_was_not_paid_says_why(router: ScriptedRouter, visitor: Visitor) -> None:
+    why = {"code": "card_declined", "message": "Insufficient funds. Use another card."}
+    router.payments.transactions = [_row(0, status="failed", failure=why), _row(1)]
+    page = await _open(router, visitor)
+    await expect(page.locator("[data-transaction=pi_000] .state")).to_have_text(f"Failed{why['message']}")
+    await expect(page.locator("[data-transaction=pi_001] .state")).to_have_text("Paid")
+
+
 async def test_pages_and_filters(router: ScriptedRouter, visitor: Visitor) -> None:
     router.payments.transactions = [_row(i, kind="invoice" if i % 30 == 0 else "payment") for i in range(130)]
     page = await _open(router, visitor)

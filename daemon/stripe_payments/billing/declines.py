@@ -93,6 +93,21 @@ _REASONS: Final[dict[str, str]] = {
 }
 
 
+def shown_failure(
+    code: str | None, decline_code: str | None, locale: str | None
+) -> dict[str, str | None] | None:
+    """{code, decline_code, reason, message} in the caller's language; None without a code."""
+    if not code and not decline_code:
+        return None
+    found = failure(code, decline_code)
+    return {
+        "code": found.code,
+        "decline_code": found.decline_code,
+        "reason": found.reason,
+        "message": found.message.in_locale(locale),
+    }
+
+
 def failure(code: str | None, decline_code: str | None = None) -> Failure:
     """The failure that Stripe's `code` and, where there is one, `decline_code` tell of.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from stripe_payments.billing.declines import failure
+from stripe_payments.billing.declines import shown_failure
 from stripe_payments.billing.transaction_list import presentment
 from stripe_payments.errors import PaymentError
 from stripe_payments.rfc3339 import format_time
@@ -122,15 +122,7 @@ class PaymentStatusService:
         )
 
     def _of_payment(self, state: State, paid: Payment, locale: str | None) -> dict[str, Any]:
-        why = None
-        if paid.failure_code or paid.decline_code:
-            cause = failure(paid.failure_code, paid.decline_code)
-            why = {
-                "code": cause.code,
-                "decline_code": cause.decline_code,
-                "reason": cause.reason,
-                "message": cause.message.in_locale(locale),
-            }
+        why = shown_failure(paid.failure_code, paid.decline_code, locale)
         return self._answer(
             status=paid.status,
             amount=paid.amount,

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from stripe_payments.billing.declines import shown_failure
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import _
 from stripe_payments.payment_history import TransactionRow, by_date
@@ -36,8 +37,9 @@ class History:
         """Return `{transactions[], next}`; `next` (or null) is the value of `before` for the following page.
 
         A transaction is {id, date (RFC 3339), kind (payment, invoice, refund, dispute), amount (minor units),
-        currency, status, description, receipt_url, invoice_pdf, presentment {amount, currency}}; the last
-        three may be null. presentment: what the buyer paid in a currency of their own (Adaptive Pricing).
+        currency, status, description, receipt_url, invoice_pdf, presentment {amount, currency}, failure
+        {code, decline_code, reason, message}}; the last four may be null. presentment: what the buyer paid in
+        a currency of their own (Adaptive Pricing); failure: why a payment failed.
         """
         if limit is None:
             limit = DEFAULT_LIMIT
@@ -58,6 +60,7 @@ class History:
                     "receipt_url": row.receipt_url,
                     "invoice_pdf": row.invoice_pdf,
                     "presentment": _presentment(state, row),
+                    "failure": _failure(state, row, locale),
                 }
                 for row in rows
             ],
@@ -73,6 +76,13 @@ class History:
 def _presentment(state: State, row: TransactionRow) -> dict[str, Any] | None:
     found = presentment(state, row.id)
     return {**found, "amount": -found["amount"]} if found is not None and row.kind == "refund" else found
+
+
+def _failure(state: State, row: TransactionRow, locale: str | None) -> dict[str, Any] | None:
+    if row.kind == "payment" and row.status == "failed":
+        paid = state.payment_of(row.id) or state.payments.get(row.id)
+        return shown_failure(paid.failure_code, paid.decline_code, locale) if paid is not None else None
+    return None
 
 
 def presentment(state: State, payment_id: str) -> dict[str, Any] | None:

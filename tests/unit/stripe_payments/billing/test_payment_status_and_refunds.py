@@ -71,6 +71,8 @@ async def test_a_declined_card_is_explained_and_may_be_followed_by_another(
     assert (shown["status"], shown["final"]) == ("failed", False)
     assert shown["failure"]["reason"] == reason
     assert italian in shown["failure"]["message"]
+    (row,) = (await engine.history.page(locale="it"))["transactions"]
+    assert (row["status"], row["failure"]) == ("failed", shown["failure"])
     assert await engine.unlocked() == set()
     cloud.pay(session_id)
     await engine.reconciler.sync(session_id)

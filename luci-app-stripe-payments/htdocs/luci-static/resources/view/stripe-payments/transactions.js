@@ -191,7 +191,10 @@ return page.Page.extend({
 			E('td', { 'class': 'date' }, [ E('time', { 'datetime': row.date, 'title': format.dateTime(row.date) }, [ format.date(row.date) ]) ]),
 			E('td', { 'class': 'what' }, [ row.description || row.id ]),
 			E('td', { 'class': 'kind' }, [ kindOf(row.kind) ]),
-			E('td', { 'class': 'state' }, [ E('span', { 'class': `sp-badge ${style}` }, [ word ]) ]),
+			E('td', { 'class': 'state' }, [
+				E('span', { 'class': `sp-badge ${style}` }, [ word ]),
+				row.failure ? E('span', { 'class': 'sp-small sp-reason' }, [ row.failure.message ]) : ''
+			]),
 			E('td', { 'class': `amount ${row.amount < 0 ? 'back' : ''}` }, [
 				format.money(row.amount, row.currency),
 				/* What the buyer's card was charged, where Stripe converted it. */
@@ -237,11 +240,11 @@ return page.Page.extend({
 		await this.more(FOR_FILE, () => false);
 
 		csv.download('transactions-%s.csv'.format(new Date().toISOString().slice(0, 10)), [
-			[ _('Date'), _('Item'), _('Kind'), _('Status'), _('Amount'), _('Currency'), _('Receipt'), _('PDF'), _('Number') ],
+			[ _('Date'), _('Item'), _('Kind'), _('Status'), _('Amount'), _('Currency'), _('Receipt'), _('PDF'), _('Number'), _('Reason') ],
 			...this.matching().map(row => [
 				row.date, row.description, kindOf(row.kind), stateOf(row.status)[0],
 				format.decimal(row.amount, row.currency), String(row.currency).toUpperCase(),
-				row.receipt_url, row.invoice_pdf, row.id
+				row.receipt_url, row.invoice_pdf, row.id, row.failure?.message
 			])
 		]);
 	}
