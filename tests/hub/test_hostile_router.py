@@ -276,6 +276,7 @@ async def test_no_term_of_a_change_is_the_routers(scene: Scene) -> None:
 
     async with scene.vendor.worker():
         await eventually(bought, "the hostile router has a plan of its own")
+        await settled(scene.superuser)
     plan = (await scene.hostile.state())["en"]["subscriptions"][0]["id"]
     calls: tuple[tuple[str, dict[str, Any]], ...] = (
         ("preview_change", {"subscription": plan, "price_id": "business_monthly"}),
