@@ -5,6 +5,7 @@ memory where there is room, and long tests are started first and spread over all
 import gc
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +38,7 @@ def _memory_takes_our_files() -> bool:
 
 # A ledger waits for the disk at every commit; on a disk that others write to as well, for a long time.
 if "TMPDIR" not in os.environ and _memory_takes_our_files():
-    os.environ["TMPDIR"] = str(MEMORY)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 OURS = ("stripe_", "ledger")
 PATIENCE_S = 60.0
