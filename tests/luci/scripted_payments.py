@@ -392,7 +392,7 @@ class ScriptedPayments:
                     **price,
                     "state": "different",
                     "action": "replace" if call.args.get("replace") else "",
-                    "detail": "amount: 4999 eur configured, 5999 eur at Stripe",
+                    "detail": "amount: 49.99 EUR configured, 59.99 EUR in Stripe",
                     "hint": "Correct the price.",
                 },
             ],

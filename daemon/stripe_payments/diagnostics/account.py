@@ -129,7 +129,7 @@ async def prices(probes: StripeProbes) -> Finding:
         if chosen is None:
             missing.append(_("“{alias}” does not exist in Stripe", alias=alias))
         elif wrong := differences(price.wanted, chosen):
-            changes = joined(describe(one, _currency(one.field, chosen.get("currency"))) for one in wrong)
+            changes = joined(describe(one, str(chosen.get("currency"))) for one in wrong)
             different.append(Text("“{alias}”: {changes}", (("alias", alias), ("changes", changes))))
         elif not is_active(chosen):
             archived.append(_("“{alias}” is archived in Stripe", alias=alias))
@@ -150,7 +150,3 @@ async def prices(probes: StripeProbes) -> Finding:
     problems = joined([*missing, *archived, *different])
     severity: Severity = "error" if missing or archived else "warning"
     return Finding(severity, Text("{problems}.", (("problems", problems),)), joined(hints))
-
-
-def _currency(field: str, at_stripe: object) -> str:
-    return str(at_stripe) if field == "amount" else ""

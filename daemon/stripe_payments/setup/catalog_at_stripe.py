@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from stripe_payments.billing.prices import Difference, differences, is_active
+from stripe_payments.currencies import decimal_amount
 from stripe_payments.errors import PaymentError
-from stripe_payments.i18n import Text, _
+from stripe_payments.i18n import Text, Title, _
 from stripe_payments.settings import Price, Sellable, Settings
 from stripe_payments.stripe_api import MAX_LOOKUP_KEYS, StripeAPI, is_missing
 
@@ -78,13 +79,11 @@ _INTERVALS = {
 
 
 def describe(difference: Difference, currency: str) -> Text:
-    """`amount: 499 eur configured, 599 eur at Stripe`. Amounts stay in minor units, as in the
-    configuration.
-    """
+    """`amount: 4.99 EUR configured, 5.99 EUR in Stripe`; `currency`: of the price at Stripe."""
 
-    def shown(value: str | int | None) -> Text:
+    def shown(value: str | int | None) -> Text | Title:
         if difference.field == "amount":
-            return Text(f"{value} {currency}")
+            return _money(value, currency)
         if difference.field == "interval" and value in _INTERVALS:
             return _INTERVALS[value if value is None else str(value)]
         return Text(str(value))
@@ -97,6 +96,13 @@ def describe(difference: Difference, currency: str) -> Text:
         "tax_behavior": _("tax"),
     }[difference.field]
     return _("{name}: {here} configured, {there} in Stripe", name=name, here=here, there=there)
+
+
+def _money(amount: str | int | None, currency: str) -> Text | Title:
+    if not isinstance(amount, int):
+        return _("no fixed amount")
+    english = f"{decimal_amount(amount, currency)} {currency.upper()}"
+    return Title(english, english.replace(".", ","))
 
 
 # -- reading --------------------------------------------------------------------------------------

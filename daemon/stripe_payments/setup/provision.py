@@ -287,7 +287,7 @@ def _compare(price: Price, raw: Raw | None) -> tuple[Text | None, str]:
     if raw is None:
         return None, "missing"
     if found := differences(price, raw):
-        texts = [describe(one, str(raw.get("currency") if one.field == "amount" else "")) for one in found]
+        texts = [describe(one, str(raw.get("currency"))) for one in found]
         return joined(texts), "different"
     if not is_active(raw):
         return _INACTIVE, "inactive"

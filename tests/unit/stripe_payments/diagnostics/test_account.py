@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from stripe_payments.billing.prices import Difference
+from stripe_payments.setup.catalog_at_stripe import describe
 from stripe_payments.stripe_api import PERMISSIONS
 from tests.unit.stripe_payments.diagnostics.rows import finding, fine, row
 from tests.unit.stripe_payments.harness import ONETIME, Harness, Shop
@@ -89,7 +91,7 @@ async def test_an_archived_price(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
-        ("amount", "599", "amount: 599 eur configured, 499 eur in Stripe"),
+        ("amount", "599", "amount: 5.99 EUR configured, 4.99 EUR in Stripe"),
         ("currency", "usd", "currency: usd configured, eur in Stripe"),
         ("interval", "year", "interval: yearly configured, monthly in Stripe"),
     ],
@@ -97,6 +99,19 @@ async def test_an_archived_price(shop: Shop) -> None:
 async def test_a_price_that_differs(shop: Shop, option: str, value: str, says: str) -> None:
     await shop.harness.configure(MONTHLY, **{option: value})
     await finding(shop.harness, "prices", "warning", says=says, hint='"replace":true')
+
+
+@pytest.mark.parametrize(
+    ("configured", "at_stripe", "currency", "says"),
+    [
+        (1250, 999, "eur", "importo: 12,50 EUR nella configurazione, 9,99 EUR su Stripe"),
+        (500, None, "jpy", "importo: 500 JPY nella configurazione, nessun importo fisso su Stripe"),
+    ],
+)
+def test_amounts_that_differ_are_shown_as_money(
+    configured: int, at_stripe: int | None, currency: str, says: str
+) -> None:
+    assert describe(Difference("amount", configured, at_stripe), currency).in_locale("it") == says
 
 
 async def test_nothing_on_sale(harness: Harness) -> None:
