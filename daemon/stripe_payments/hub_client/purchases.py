@@ -1,8 +1,8 @@
 """Calls of the hub that buy and read: return URLs, idempotency keys, the checkouts that this router began.
 
-A call has one Idempotency-Key, whatever becomes of its answers: repeated because an answer was lost, and
-requested again by a person who saw an error, it is the same request, and nothing is bought twice. The keys of
-calls that change something are in the ledger before the hub is called, so that this holds across a power cut.
+A call that changes something has one Idempotency-Key, whatever becomes of its answers: repeated because an
+answer was lost, and requested again by a person who saw an error, it is the same request, and nothing is
+bought twice. The key is in the ledger before the hub is called, so that this holds across a power cut.
 """
 
 from __future__ import annotations
@@ -72,13 +72,14 @@ class HubPayments:
         given = {name: value for name, value in arguments.items() if value is not None}
         changing = method in _CHANGING
         call = hashlib.sha256(json.dumps([method, given], sort_keys=True).encode()).hexdigest()
-        key = await self._begin(call) if changing else uuid.uuid4().hex
+        headers = {"Accept-Language": locale}
+        if changing:
+            headers["Idempotency-Key"] = await self._begin(call)
 
         async def end(reply: Mapping[str, Any] | None) -> None:
             if changing:
                 await self._end(call, record, reply)
 
-        headers = {"Idempotency-Key": key, "Accept-Language": locale}
         deadline = time.monotonic() + _CALL_S
         for attempt in range(1, _ATTEMPTS + 1):
             left = deadline - time.monotonic()

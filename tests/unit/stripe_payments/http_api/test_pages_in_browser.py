@@ -8,6 +8,7 @@ from playwright.async_api import async_playwright
 from simulator.browser_front import BrowserFront
 from stripe_payments.currencies import decimal_amount
 from stripe_payments.http_api.templating import Templates
+from stripe_payments.settings import SellerContact
 from tests.unit.stripe_payments.harness import Shop
 
 CHROMIUM = "/usr/bin/chromium"
@@ -71,6 +72,7 @@ async def test_the_browser_formats_amount_and_date() -> None:
         for language, locale, amount, currency, expected in AMOUNTS:
             content: dict[str, object] = {
                 **dict.fromkeys(UNUSED, ""),
+                "seller": SellerContact(),
                 "state": "paid",
                 "follow": 0,
                 "tone": "good",
