@@ -48,6 +48,8 @@ class SettingsLoader:
         self._copy = folder / "settings.json"
         self.current: Settings = Settings.DEFAULTS
         self._loaded = False
+        self._loading = asyncio.Lock()
+        """One load at a time: what was read last stays, and no caller meets half of another's load."""
         self._sections: dict[str, Table] | None = None
         """What `current` was made from; None where the file was malformed."""
 
@@ -61,8 +63,9 @@ class SettingsLoader:
 
         If the file cannot be parsed, the previous settings stay, with a problem added.
         """
-        answer = await self._load()
-        await self._apply(answer)
+        async with self._loading:
+            answer = await self._load()
+            await self._apply(answer)
         return sections_of(answer.get("features")) if answer is not None else None
 
     async def _apply(self, answer: Table | None) -> None:

@@ -1,15 +1,17 @@
 """Changed settings apply: at once for a caller that waits, later where something is in the way."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
 
 from simulator.router.payments_uci import PaymentsUci, Reply
 from stripe_payments import settings_reload
+from stripe_payments.settings.loader import SettingsLoader
 from tests.unit.stripe_payments.full_storage import storage_full_beyond
 from tests.unit.stripe_payments.harness import Harness, Shop, open_shop
-from ubus_py import Call
+from ubus_py import Call, Table
 
 MONTHLY = "price_base_monthly"
 
@@ -52,6 +54,30 @@ async def test_provision_waits_for_rpcd_with_a_timeout(
 
         hands_out.set()
         await harness.until(in_force)
+
+
+async def test_provision_waits_for_a_reload_that_is_not_done(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reload that the commit caused has read the file, and its settings are not in force yet."""
+    harness, write_copy = shop.harness, SettingsLoader._write_copy
+    reading, go_on = threading.Event(), threading.Event()
+
+    def write_later(loader: SettingsLoader, sections: dict[str, Table]) -> None:
+        reading.set()
+        assert go_on.wait(30)
+        write_copy(loader, sections)
+
+    monkeypatch.setattr(SettingsLoader, "_write_copy", write_later)
+    await harness.bus.call(
+        "uci", "set", {"config": "stripe-payments", "section": MONTHLY, "values": {"amount": "599"}}
+    )
+    await harness.bus.call("uci", "commit", {"config": "stripe-payments"})
+    assert await asyncio.to_thread(reading.wait, 30)
+    provision = asyncio.create_task(harness.call("provision", dry_run=True))
+    await asyncio.wait({provision}, timeout=0.5)
+    go_on.set()
+    assert (await provision)["different"] == [MONTHLY]
 
 
 async def test_settings_are_applied_after_the_storage_was_full(shop: Shop) -> None:
