@@ -3,6 +3,8 @@
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -70,13 +72,20 @@ class Apk:
 
 
 @pytest.fixture
-def apk(tmp_path: Path) -> Apk:
+def root() -> Iterator[Path]:
+    """A router's `/` on disk: where it is a tmpfs, apk installs no package that comes as a file."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        yield Path(folder) / "root"
+
+
+@pytest.fixture
+def apk(tmp_path: Path, root: Path) -> Apk:
     """A router whose feed has everything that our packages need."""
     feed = tmp_path / "feed"
     files = write_empty_feed(feed, DEPENDS, partial(write_apk, sdk=real_sdk(tmp_path / "sdk")))
     index = [str(find_apk()), "mkndx", "--allow-untrusted", "--output", "packages.adb"]
     subprocess.run([*index, *files], cwd=feed, check=True, capture_output=True, timeout=60)
-    return Apk(tmp_path / "root", feed)
+    return Apk(root, feed)
 
 
 def test_building_again_gives_the_same_bytes(built_apks: Path, tmp_path: Path) -> None:
@@ -176,8 +185,8 @@ def test_hub_mode_needs_no_library_of_stripe_s(tmp_path: Path, built_apks: Path)
     assert not {"stripe-payments", "python3-stripe", "python3-requests"} & there
 
 
-def test_it_says_what_is_missing(tmp_path: Path, built_apks: Path) -> None:
-    bare = Apk(tmp_path / "root", None)
+def test_it_says_what_is_missing(root: Path, built_apks: Path) -> None:
+    bare = Apk(root, None)
     (file,) = built_apks.glob("stripe-payments-*.apk")
     with pytest.raises(AssertionError, match="python3-sqlite3"):
         bare.add(file)
