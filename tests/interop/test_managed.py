@@ -117,6 +117,7 @@ async def test_root_has_the_sellers_methods_on_the_shell_and_nowhere_else(
     # and back
     await switch(world, managed=False)
     await visitor.log_in(lan, path="/admin/payments/settings")
+    await page.get_by_role("tab", name="Advanced").click()
     await expect(page.locator(".cbi-map")).to_be_visible()
     menu = await (await visitor.context.request.get(f"{lan}/cgi-bin/luci/admin/menu")).json()
     payments = menu["children"]["admin"]["children"]["payments"]["children"]
