@@ -178,7 +178,7 @@ async def test_nothing_is_created_at_stripe_before_it_was_looked_at(
     await page.get_by_role("button", name="Check products").click()
     await expect(page.locator("[data-provision=price-premium_monthly]")).to_contain_text("will be created")
     await expect(page.locator("[data-provision=price-premium_monthly]")).to_contain_text("€4.99 per month")
-    await expect(page.locator("[data-provision=price-premium_yearly]")).to_contain_text("5999 eur at Stripe")
+    await expect(page.locator("[data-provision=price-premium_yearly]")).to_contain_text("59.99 EUR in Stripe")
     assert router.payments.called("provision") == [{"dry_run": True, "replace": False}]
     await create.dblclick()
     await expect(page.locator("#sp-provision")).to_contain_text("Done: 2 created.")
