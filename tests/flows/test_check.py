@@ -42,9 +42,12 @@ async def test_the_web_server_has_lost_the_bus(world: World) -> None:
     """uhttpd does not connect again to an ubusd that was restarted, and LuCI's pages fail with it."""
 
     async def web_statuses() -> list[int]:
-        paths = "/ubus/list/session", "/cgi-bin/luci/"
+        found = []
         async with aiohttp.ClientSession(world.front.url) as browser:
-            return [(await browser.get(path)).status for path in paths]
+            for path in ("/ubus/list/session", "/cgi-bin/luci/"):
+                async with browser.get(path) as response:
+                    found.append(response.status)
+        return found
 
     async def named() -> bool:
         with contextlib.suppress(UbusError):
