@@ -142,7 +142,7 @@ class Accounts:
 
     @asynccontextmanager
     async def view(self, account: str, *, poll: bool = False) -> AsyncIterator[Account]:
-        """The account without its lock, to read from; `poll`: nobody waits for it, so one place is left to
+        """The account without its lock, to read from; `poll`: no buyer waits for it, and one place is left to
         others. Raises HubError ``busy``.
         """
         async with AsyncExitStack() as places:

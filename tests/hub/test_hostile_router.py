@@ -309,7 +309,7 @@ async def test_no_term_of_a_change_is_the_routers(scene: Scene) -> None:
 
 
 async def test_a_copied_credential_is_seen_whoever_rotates_first(scene: Scene) -> None:
-    """The copy cannot be told from the router until one of them rotates: then the vendor sees it."""
+    """The copy looks like the router until one of them rotates: then the vendor sees it."""
     copy, secret = scene.vendor.caller(), scene.victim.secret
     copy.secret = secret
     assert (await copy.state())["router_id"] == scene.victim.id
