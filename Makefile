@@ -7,6 +7,9 @@ PORT ?= 8080
 STRIPE_PORT ?= 8081
 HUB_PORT ?= 8000
 CONSOLE_PORT ?= 8001
+# Of the command line alone: some shells export HOST.
+HOST = 127.0.0.1
+ADDRESS =
 STATE ?=
 # More than the two cores of the smallest machine: most tests wait for a clock or a socket.
 JOBS ?= 6
@@ -29,13 +32,15 @@ unexport PIP_USER
 .PHONY: help demo hub-demo test lint faults hub-faults attack bench fleet soak ipk apk hub-wheel release clean format
 
 help:
-	@echo 'make demo    a simulated router with a simulated Stripe, in the browser (PORT=8080 STRIPE_PORT=8081 STATE=dir)'
-	@echo 'make hub-demo  a vendor'\''s hub with two simulated routers (PORT=8080 STRIPE_PORT=8085 HUB_PORT=8000 CONSOLE_PORT=8001)'
+	@echo 'make demo    a simulated router with a simulated Stripe, in the browser (PORT=8080 STRIPE_PORT=8081 STATE=dir'
+	@echo '             HOST=address of this machine, for a phone; HOST=0.0.0.0 for all, ADDRESS=name for links)'
+	@echo 'make hub-demo  a vendor'\''s hub with two simulated routers (PORT=8080 STRIPE_PORT=8085 HUB_PORT=8000'
+	@echo '             CONSOLE_PORT=8001 HOST= ADDRESS=)'
 	@echo 'make test    every test: unit, recorded vectors, fuzz, flows, browser'
 	@echo 'make lint    ruff, mypy --strict, eslint, shellcheck, translations, JSON'
-	@echo 'make faults  what a router may go through, tried at every write: power cuts, bad storage, bad answers; two hours'
+	@echo 'make faults  fault injection at every write: power cuts, bad storage, bad answers; two hours'
 	@echo 'make hub-faults  processes of the hub killed and networks cut while routers buy (RUNS=100 SEED=)'
-	@echo 'make attack  everything that somebody might try against it, as a table (MINUTES=4 SEED= ONLY=names)'
+	@echo 'make attack  34 kinds of attacks, as a table (MINUTES=4 SEED= ONLY=names)'
 	@echo 'make bench   timings as ratios, written to build/bench.json'
 	@echo 'make fleet   up to a million routers on one Stripe account, simulated, written to build/fleet.json (DAYS=7)'
 	@echo 'make soak    months of a household in minutes, and 200 random lives of ten years, written to build/soak.json (MINUTES=10)'
@@ -87,12 +92,13 @@ have-chromium have-shellcheck have-gcc have-postgresql:
 # -- commands ----------------------------------------------------------------------------------------------------
 
 demo: $(VENV)/.demo
-	@exec $(VENV)/bin/python -m simulator --port $(PORT) --stripe-port $(STRIPE_PORT) $(if $(STATE),--state '$(STATE)')
+	@exec $(VENV)/bin/python -m simulator --port $(PORT) --stripe-port $(STRIPE_PORT) \
+	  --host '$(HOST)' $(if $(ADDRESS),--address '$(ADDRESS)') $(if $(STATE),--state '$(STATE)')
 
 hub-demo: STRIPE_PORT = 8085
 hub-demo: $(VENV)/.dev have-postgresql
 	@exec $(VENV)/bin/python -m simulator.hub_demo --port $(PORT) --stripe-port $(STRIPE_PORT) \
-	  --hub-port $(HUB_PORT) --console-port $(CONSOLE_PORT)
+	  --hub-port $(HUB_PORT) --console-port $(CONSOLE_PORT) --host '$(HOST)' $(if $(ADDRESS),--address '$(ADDRESS)')
 
 test: $(VENV)/.dev node_modules/.package-lock.json have-chromium have-gcc have-postgresql
 	$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)

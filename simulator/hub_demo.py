@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from simulator.__main__ import ADDRESS_HELP, HOST_HELP
+from simulator.demo import reach
 from simulator.hub_processes import INSTANCES, OPERATOR, POLL_AFTER_S, HubProcesses
+from simulator.listening import LOOPBACK, Listening
 from simulator.stripe_cloud import StripeCloud
 from simulator.world import World
 
@@ -25,12 +28,13 @@ NAMES: Final = ("A", "B")
 BANNER: Final = """
 A vendor's hub and two routers of customers, simulated. The Stripe key is with the hub: no router has it.
 
-  console     {console}          login: {operator}   password: {password}
-  router A    {luci[0]}    login: root   password: router
-  router B    {luci[1]}    login: root   password: router
-  Stripe      {stripe}/                payments, webhooks, clock and faults
-  hub         {hub}                 {instances} instances and a worker; logs in {logs}
+  console     {console}    login: {operator}   password: {password}    (you, the seller)
+  router A    {luci[0]}    login: owner   password: router    (a customer)
+  router B    {luci[1]}    login: owner   password: router    (another customer)
+  Stripe      {stripe}/    refunds, disputes, the clock, failing webhooks: each a button
+  hub         {hub}    {instances} instances and a worker; logs in {logs}
   PostgreSQL  {database}
+  {reach}
 
 Three things to try:
 
@@ -41,7 +45,15 @@ Three things to try:
 
   3. Kill one instance of the hub (kill -9 {instance}): the other one goes on.
 
-Addresses and logins are also in {description}. Ctrl-C ends it and leaves nothing behind.
+Addresses and logins are also in {description}. Ctrl-C ends it.
+"""
+
+PRIVATE_WINDOW: Final = """
+  A browser's login belongs to a host name, and both routers have one: open router B in a private window."""
+
+STAYS: Final = """
+The demo has ended; its database, its routers and everything bought are removed.
+Python's packages stay in .venv for the next time (`make clean` removes them), and PostgreSQL stays installed.
 """
 
 
@@ -52,12 +64,14 @@ class HubDemo:
     stripe: StripeCloud
     hub: HubProcesses
     routers: list[World]
+    listening: Listening
 
     @classmethod
     @asynccontextmanager
     async def open(
         cls,
         *,
+        listening: Listening | None = None,
         hub_port: int = 0,
         console_port: int = 0,
         stripe_port: int = 0,
@@ -65,20 +79,23 @@ class HubDemo:
     ) -> AsyncIterator[HubDemo]:
         """Returns when both routers are enrolled."""
         luci_src = os.environ.get("LUCI_SRC")
+        listening = listening or Listening()
         async with AsyncExitStack() as stack:
             stripe = StripeCloud(validate_answers=True)
-            await stripe.start("127.0.0.1", stripe_port)
+            await stripe.start(listening, stripe_port)
             stack.push_async_callback(stripe.stop)
             hub = await stack.enter_async_context(
                 HubProcesses(
                     stripe.url,
                     [f"router {name}" for name in NAMES],
+                    console_host=listening.hosts[0],
                     port=hub_port,
                     console_port=console_port,
                 )
             )
             routers = [
                 World(
+                    listening=listening,
                     front_port=port,
                     luci_src=Path(luci_src) if luci_src else None,
                     respawn=True,
@@ -91,13 +108,13 @@ class HubDemo:
                 await stack.enter_async_context(router)
             for router in routers:
                 await router.wait_until(router.enrolled)
-            yield cls(stripe, hub, routers)
+            yield cls(stripe, hub, routers, listening)
 
     def _addresses(self) -> list[str]:
         """Of the routers' web servers, under two names of this machine: a browser's cookies belong to a name,
         and a login at one router must not end that at the other.
         """
-        first, second = (router.front.url for router in self.routers)
+        first, second = (router.front.shown_url for router in self.routers)
         return [first, second.replace("127.0.0.1", "localhost")]
 
     async def description(self) -> dict[str, Any]:
@@ -106,7 +123,7 @@ class HubDemo:
             "hub": self.hub.url,
             "console": self.hub.console,
             "console_login": {"name": OPERATOR, "password": self.hub.password},
-            "stripe": self.stripe.url,
+            "stripe": self.stripe.account.public_url,
             "routers": [
                 {
                     "luci": f"{address}{LUCI}",
@@ -121,6 +138,8 @@ class HubDemo:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m simulator.hub_demo", description=__doc__)
+    parser.add_argument("--host", default=LOOPBACK, help=HOST_HELP)
+    parser.add_argument("--address", help=ADDRESS_HELP)
     parser.add_argument("--port", type=int, default=8080, help="router A's web server; B's is the next one")
     parser.add_argument("--stripe-port", type=int, default=8085, help="the Stripe simulator (%(default)s)")
     parser.add_argument("--hub-port", type=int, default=8000, help="the hub (%(default)s)")
@@ -133,6 +152,7 @@ async def _demo(options: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     starting = HubDemo.open(
+        listening=Listening.demo(options.host, options.address),
         hub_port=options.hub_port,
         console_port=options.console_port,
         stripe_port=options.stripe_port,
@@ -142,12 +162,12 @@ async def _demo(options: argparse.Namespace) -> None:
         description = await demo.description()
         try:
             _write(description)
-            sys.stdout.write(_banner(demo, description))
-            sys.stdout.flush()
+            print(_banner(demo, description), flush=True)
             await ended.wait()
-            sys.stdout.write("\nstopping\n")
+            print("\nstopping", flush=True)
         finally:
             DESCRIPTION.unlink(missing_ok=True)
+    print(STAYS, flush=True)
 
 
 def _banner(demo: HubDemo, description: dict[str, Any]) -> str:
@@ -161,6 +181,8 @@ def _banner(demo: HubDemo, description: dict[str, Any]) -> str:
         instances=INSTANCES,
         logs=demo.hub.folder,
         database=description["database"],
+        reach=reach(demo.listening, "hub-demo")
+        + ("" if demo.listening.shown == LOOPBACK else PRIVATE_WINDOW),
         poll_after=POLL_AFTER_S,
         instance=demo.hub.processes["serve-2"].pid,
         description=DESCRIPTION,
@@ -183,7 +205,8 @@ def main() -> None:
     except OSError as error:
         sys.exit(
             f"The demo could not start: {error}\n"
-            "(other ports: make hub-demo PORT=… STRIPE_PORT=… HUB_PORT=… CONSOLE_PORT=…)"
+            "(other ports: make hub-demo PORT=… STRIPE_PORT=… HUB_PORT=… CONSOLE_PORT=…; "
+            "HOST= has to be an address of this machine)"
         )
 
 

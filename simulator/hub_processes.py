@@ -108,6 +108,7 @@ class HubProcesses:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        console_host: str = "127.0.0.1",
         console_port: int = 0,
     ) -> None:
         """`routers`: notes of the routers that are to enrol; `codes` has a code for each."""
@@ -122,6 +123,7 @@ class HubProcesses:
         self._stripe_url = stripe_url
         self._host = host
         self._port = port
+        self._console_host = console_host
         self._console_port = console_port
         self._ports = _free_ports(INSTANCES + 1)
         self._balancer = LoadBalancer(self._ports[:INSTANCES])
@@ -174,8 +176,9 @@ class HubProcesses:
         self.codes = [code.strip() for code in codes]
         console_port = self._console_port or self._ports[INSTANCES]
         self.console = f"http://{self._host}:{console_port}/console"
+        console = ("--console-host", self._console_host, "--console-port", str(console_port))
         for number, port in enumerate(self._ports[:INSTANCES], 1):
-            beside = ("--console-port", str(console_port)) if number == 1 else ()
+            beside = console if number == 1 else ()
             await self._spawn(f"serve-{number}", "serve", "--port", str(port), *beside)
         await self._spawn("work", "work")
         await asyncio.gather(*[self._ready(port) for port in self._ports[:INSTANCES]])

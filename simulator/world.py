@@ -17,6 +17,7 @@ import aiohttp
 
 from simulator.browser_front import BrowserFront
 from simulator.daemon_process import DaemonProcess
+from simulator.listening import Listening
 from simulator.router import Router, prepare_root
 from simulator.router.uci_file import UciError
 from simulator.stripe_account import StripeAccount
@@ -31,6 +32,7 @@ class World:
     `state`: the folder that looks like the router's `/` is made below it; a temporary one, removed at the
     end, if None. `webhooks`: whether the router's webhook address is registered at Stripe.
     `configured`: whether the router has its keys already (False: as it comes out of the box).
+    `listening`: where the web server and Stripe are reached; on loopback, if None.
     `stripe`: another world's, already running, for a second router on the same account.
     `seller_socket`: false for a daemon that is older than the seller's socket.
     `hub`: the address of a hub and an enrolment code, for a router in hub mode.
@@ -40,7 +42,7 @@ class World:
         self,
         *,
         state: Path | None = None,
-        host: str = "127.0.0.1",
+        listening: Listening | None = None,
         front_port: int = 0,
         stripe_port: int = 0,
         luci_src: Path | None = None,
@@ -52,7 +54,7 @@ class World:
         seller_socket: bool = True,
         hub: tuple[str, str] | None = None,
     ) -> None:
-        self._host = host
+        self._listening = listening or Listening()
         self._front_port = front_port
         self._stripe_port = stripe_port
         self._webhooks = webhooks
@@ -118,13 +120,13 @@ class World:
         if self._hub is not None:
             self._use_hub(*self._hub)
         if not self._shares_stripe:
-            await self.stripe.start(self._host, self._stripe_port)
+            await self.stripe.start(self._listening, self._stripe_port)
         await self.broker.start()
         await self.router.start()
         self.router.watch_config(self._config_changed)
         self._prepare_directories()
         await self.bus.start()
-        await self.front.start(self._host, self._front_port)
+        await self.front.start(self._listening, self._front_port)
         self.router.payments_uci.web_servers = lambda: [self.front.url]
         (self.root / "var/log").mkdir(parents=True, exist_ok=True)
         self._daemon = DaemonProcess(

@@ -9,6 +9,7 @@ from aiohttp.typedefs import Handler
 from simulator.browser_front import gateway
 from simulator.browser_front.request_limits import too_large
 from simulator.browser_front.script_slots import ScriptSlots
+from simulator.listening import LOOPBACK, Listening
 from ubus_py import Client
 
 PUBLIC_SCRIPTS: Final = 32
@@ -30,10 +31,12 @@ class PublicGateway:
         self.slots = ScriptSlots(PUBLIC_SCRIPTS)
         self.url = ""
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+    async def start(self, host: str = LOOPBACK, port: int = 0) -> None:
         """Connect to the bus and serve."""
         await self._bus.start()
-        self._runner, self.url = await serve(self._handle, host, port)
+        listening = Listening.only(host)
+        self._runner, port = await serve(self._handle, listening, port)
+        self.url = listening.local_url(port)
 
     async def stop(self) -> None:
         """Stop serving and leave the bus."""
@@ -51,12 +54,10 @@ class PublicGateway:
         return await gateway.in_a_slot(self.slots, lambda: self._gateway.handle(request))
 
 
-async def serve(handle: Handler, host: str, port: int) -> tuple[web.AppRunner, str]:
-    """Serve every request by ``handle``; returns what to clean up, and the URL."""
+async def serve(handle: Handler, listening: Listening, port: int) -> tuple[web.AppRunner, int]:
+    """Serve every request by ``handle``; returns what to clean up, and the port."""
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", handle)
     runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
-    await web.TCPSite(runner, host, port).start()
-    address = runner.addresses[0]
-    return runner, f"http://{address[0]}:{address[1]}"
+    return runner, await listening.serve(runner, port)

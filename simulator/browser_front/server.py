@@ -15,6 +15,7 @@ from simulator.browser_front.request_limits import too_large
 from simulator.browser_front.script_slots import ScriptSlots
 from simulator.browser_front.sessions import SCRIPT_NAME
 from simulator.browser_front.static_files import TYPES, StaticFiles
+from simulator.listening import LOOPBACK, Listening
 from ubus_py import STRING, Call, Client, Method, Object, Status, StatusError, UbusError, Value
 
 UBUS: Final = "/ubus"
@@ -42,20 +43,26 @@ class BrowserFront:
         self._lost_bus = False
         self._runner: web.AppRunner | None = None
         self.slots = ScriptSlots()
+        self._listening = Listening()
         self.url = ""
+        self.shown_url = ""
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Connect to the bus and serve; ``url`` is where."""
+    async def start(self, host: str | Listening = LOOPBACK, port: int = 0) -> None:
+        """Connect to the bus and serve; ``url`` is where programs on this machine find it, ``shown_url``
+        where browsers do.
+        """
         await self._bus.start()
         # LuCI's client asks rpcd-mod-luci what the system can do before it shows any page.
         await self._bus.publish(Object("luci", [Method("getFeatures", _features, {})]))
         await self._bus.publish(Object("file", [Method("list", self._list_files, {"path": STRING})]))
         await self.open_port(host, port)
 
-    async def open_port(self, host: str, port: int) -> None:
+    async def open_port(self, host: str | Listening, port: int) -> None:
         """Serve; ``url`` is where. Where the bus was lost, it is connected again."""
         self._lost_bus = False
-        self._runner, self.url = await serve(self._handle, host, port)
+        self._listening = Listening.only(host) if isinstance(host, str) else host
+        self._runner, port = await serve(self._handle, self._listening, port)
+        self.url, self.shown_url = self._listening.local_url(port), self._listening.shown_url(port)
 
     async def stop(self) -> None:
         """Stop serving and leave the bus."""
@@ -71,8 +78,7 @@ class BrowserFront:
     async def restart(self) -> None:
         """As `service uhttpd restart`: connections are cut, the port stays the same."""
         await self.close_port()
-        address = urlsplit(self.url)
-        await self.open_port(address.hostname or "", address.port or 0)
+        await self.open_port(self._listening, urlsplit(self.url).port or 0)
 
     def _connection_changed(self, connected: bool) -> None:
         """Neither uhttpd nor LuCI in it connects again; the gateway connects for each request."""

@@ -51,6 +51,24 @@ config login
 	list write '*'
 
 config login
+	option username 'owner'
+	option password '$p$owner'
+	list read 'luci-base'
+	list read 'luci-mod-status-index'
+	list read '{LUCI_GROUP}'
+	list write '{LUCI_GROUP}-buy'
+
+config login
+	option username 'seller'
+	option password '$p$seller'
+	list read 'luci-base'
+	list read 'luci-mod-status-index'
+	list read '{LUCI_GROUP}'
+	list write 'luci-base'
+	list write '{LUCI_GROUP}-buy'
+	list write '{LUCI_GROUP}-admin'
+
+config login
 	option username 'viewer'
 	option password '$p$viewer'
 	list read 'unauthenticated'

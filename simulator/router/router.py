@@ -18,6 +18,9 @@ from simulator.router.uci_object import UciObject
 from simulator.router.uci_store import UciStore
 from ubus_py import Client, Object
 
+LOGINS = ("owner", "seller", "viewer")
+"""Besides root: the customer, who buys; the seller, who also refunds and configures; a reader."""
+
 
 class Router:
     """Serves ``session``, ``uci``, ``stripe-payments.uci``, ``system``, ``service`` and ``hotplug.*`` on the
@@ -25,7 +28,7 @@ class Router:
 
     ``root`` holds the files (`prepare_root` makes them). ``password`` is root's; ``users`` maps further
     system users, to whom logins of ``etc/config/rpcd`` refer as ``$p$NAME``, to their passwords (by default
-    ``viewer``, who may only read).
+    those of `LOGINS`).
     """
 
     def __init__(
@@ -37,7 +40,7 @@ class Router:
         users: Mapping[str, str] | None = None,
     ) -> None:
         self.root = Path(root)
-        accounts = {"root": password, **({"viewer": password} if users is None else users)}
+        accounts = {"root": password, **(dict.fromkeys(LOGINS, password) if users is None else users)}
         self.store = UciStore(self.root)
         self.service = ServiceObject()
         self.hotplug = Hotplug(self.root)

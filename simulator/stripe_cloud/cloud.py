@@ -12,6 +12,8 @@ from typing import Any
 
 from aiohttp import web
 
+from simulator.listening import LOOPBACK, Listening
+
 from . import cards, checkout, disputes, portal, refunds, timeline
 from .account import Account
 from .api import StripeApi
@@ -71,9 +73,11 @@ class StripeCloud:
 
     # -- life --------------------------------------------------------------------------------------
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0, *, public_url: str | None = None) -> str:
-        """Serve; returns `url`.  `public_url`: what links in answers point to, if not the address listened
-        on.
+    async def start(
+        self, host: str | Listening = LOOPBACK, port: int = 0, *, public_url: str | None = None
+    ) -> str:
+        """Serve; returns `url`, for programs on this machine.  `public_url`: what links in answers point to,
+        if not the address listened on.
         """
         from .app import build_app  # the pages import this module's type
 
@@ -81,12 +85,12 @@ class StripeCloud:
         await self._webhooks.start()
         self._runner = web.AppRunner(build_app(self), access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, reuse_address=True)
-        await site.start()
-        bound = self._runner.addresses[0][1]
-        shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host
-        self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{bound}"
-        self.account.public_url = self.live.public_url = (public_url or self.url).rstrip("/")
+        listening = Listening.only(host) if isinstance(host, str) else host
+        bound = await listening.serve(self._runner, port)
+        self.url = listening.local_url(bound)
+        self.account.public_url = self.live.public_url = (public_url or listening.shown_url(bound)).rstrip(
+            "/"
+        )
         self._ticker = asyncio.create_task(self._tick())
         return self.url
 

@@ -1,0 +1,177 @@
+"""`make demo` as its own first lines describe it: its logins, its addresses, and the router's shell."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
+HOST: Final = "127.0.0.2"
+"""Another address of this machine, as a phone's router would see one."""
+PATIENCE_S: Final = 60.0
+NO_SESSION: Final = "00000000000000000000000000000000"
+
+
+@dataclass
+class Demo:
+    """What a person sees of it: its first lines."""
+
+    text: str
+
+    def word(self, pattern: str) -> str:
+        (found,) = re.findall(pattern, self.text)
+        return str(found)
+
+    def shell(self, script: str, check: bool = True) -> str:
+        """The output of a script, by a shell in the repository that has sourced the file from the banner."""
+        source = f". {self.word(r'(?m)^ +[.] (.+/shell)$')}\n"
+        done = subprocess.run(
+            ["sh", "-c", source + script],
+            cwd=REPOSITORY,
+            env=_environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def rpc(self, object_name: str, method: str, session: str = NO_SESSION, **arguments: Any) -> Any:
+        """A call as LuCI makes it: `[status, reply]`."""
+        front = self.word(r"Open (http://[^/]+)/")
+        body = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "call",
+            "params": [session, object_name, method, arguments],
+        }
+        request = urllib.request.Request(
+            f"{front}/ubus", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
+            return json.load(response)["result"]
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Demo]:
+    """Started once, ended by Ctrl-C, after which it says what stays; nothing does."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "simulator", "--port", "0", "--stripe-port", "0", "--host", HOST],
+        cwd=REPOSITORY,
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "Ctrl-C" in line:
+                break
+        shown = Demo("".join(lines))
+        folder = Path(shown.word(r"router +(\S+)/router"))
+        assert folder.is_dir()
+        yield shown
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+        assert process.wait(PATIENCE_S) == 0, rest
+        assert f"{folder}/router and everything bought are removed." in rest
+        assert "`make clean`" in rest
+        assert not folder.exists()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_help_needs_nothing_but_python() -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "simulator", "--help"],
+        cwd=REPOSITORY,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "--host" in done.stdout
+
+
+def test_links_and_pages_have_the_host_that_was_chosen(demo: Demo) -> None:
+    front = demo.word(r"Open (http://[^/]+)/")
+    assert front.startswith(f"http://{HOST}:")
+    wanted = {
+        "price_id": "price_premium_onetime",
+        "success_url": f"{front}/payment-success",
+        "cancel_url": f"{front}/payment-cancel",
+    }
+    reply = json.loads(
+        demo.shell(f"ubus call stripe-payments create_checkout_session '{json.dumps(wanted)}'")
+    )
+    assert reply["checkout_url"].startswith(demo.word(r"Stripe +(\S+)"))
+    health = f"{front}/api/payments/health"
+    for url in (reply["checkout_url"], health, health.replace(HOST, "127.0.0.1")):
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as response:
+            assert response.status == 200
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        urllib.request.urlopen(front.replace(HOST, "127.0.0.3"), timeout=PATIENCE_S)
+
+
+@pytest.mark.parametrize(
+    ("login", "may"),
+    [
+        ("owner", {"features", "create_checkout_session"}),
+        ("seller", {"features", "create_checkout_session", "refund", "grant", "set_keys"}),
+        ("viewer", {"features"}),
+    ],
+)
+def test_each_login_may_what_is_printed_beside_it(demo: Demo, login: str, may: set[str]) -> None:
+    password = demo.word(rf"{login} +/ (\w+)")
+    _, session = demo.rpc("session", "login", username=login, password=password)
+    methods = ["features", "create_checkout_session", "refund", "grant", "set_keys"]
+    allowed = {
+        method
+        for method in methods
+        if demo.rpc(
+            "session",
+            "access",
+            session["ubus_rpc_session"],
+            scope="ubus",
+            object="stripe-payments",
+            function=method,
+        )[1]["access"]
+    }
+    assert allowed == may
+
+
+def test_the_routers_shell_follows_the_guide(demo: Demo) -> None:
+    """Keys, checks, and the seller's commands of a managed router, in the guide's words."""
+    out = demo.shell(
+        "echo sk_test_anything | service stripe-payments set_keys; service stripe-payments check"
+    )
+    assert out.startswith("Stored. Mode: test\n")
+    assert "[ok] prices" in out
+    granted = demo.shell(
+        "uci set stripe-payments.main.managed=1; uci commit stripe-payments; reload_config\n"
+        "service stripe-payments grant phone_support until=2099-01-01T00:00:00Z"
+    )
+    assert json.loads(granted)["until"] == "2099-01-01T00:00:00Z"
+    out = demo.shell("uci -q get stripe-features.none.unlocked || service uhttpd restart 2>&1", check=False)
+    assert "does not know" in out
