@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 import uvicorn
+import uvloop
 
 from payments_hub.audit import recorded
 from payments_hub.catalog import CatalogError, parse
@@ -65,7 +66,7 @@ def serve(
                 beside.append(server(create_console(hub), console_host, console_port))
             await serve_beside(server(create_app(hub, only), host, port).serve(), *beside)
 
-    run(serving())
+    run(serving(), new_loop=uvloop.new_event_loop)
 
 
 @app.command()

@@ -163,8 +163,12 @@ class Catalogs:
         self._hub_url = hub_url
         self._held: Catalog | None = None
 
-    async def current(self) -> Catalog:
-        """Raises HubError ``no_catalog`` before the first one was applied."""
+    async def current(self, version: int | None = None) -> Catalog:
+        """`version`: that of the catalog in force, where it was read just now. Raises HubError ``no_catalog``
+        before the first one was applied.
+        """
+        if version is not None and self._held is not None and self._held.version == version:
+            return self._held
         async with self._database.requests.connection() as connection:
             newest = await _first(connection, "SELECT max(version) FROM catalogs")
             if newest is None or newest[0] is None:

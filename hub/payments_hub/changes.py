@@ -1,21 +1,23 @@
 """Who waits for a change of an account: long polls of its routers, at whichever instance.
 
-One connection listens for PostgreSQL's notifications. They are hints: a waiter looks at the version by
-itself as well, because a notification is lost with its connection.
+One connection listens for PostgreSQL's notifications. They are hints: now and then one query looks at the
+versions of all accounts that are waited for, because a notification is lost with its connection.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import psycopg
+from psycopg_pool import PoolTimeout
 
 from payments_hub.account_ledger import CHANGED
+from payments_hub.background import run_all
 from payments_hub.database import Database
+from payments_hub.together import Together
 from stripe_payments.backoff import Backoff
 from stripe_payments.log import Log
 
@@ -24,6 +26,8 @@ __all__ = ["Changes", "listen"]
 _log = Log("changes")
 
 _LOOK_EVERY_S: Final = 5.0
+_LOOKED_AT: Final = 1000
+"""Accounts in one query."""
 _WAITERS: Final = 4
 """Of one account: its router waits once, or twice after a lost connection."""
 
@@ -31,48 +35,62 @@ _WAITERS: Final = 4
 class Changes:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._waiting: dict[str, dict[asyncio.Future[None], int]] = {}
+        """By account: who waits for another version than which."""
+        self._versions: Together[str, int] = Together(self._read_versions)
 
     async def run(self) -> None:
         """Until cancelled."""
-        await listen(self._database, CHANGED, self._changed)
+        await run_all(listen(self._database, CHANGED, self._changed), self._look())
 
     async def wait(self, account: str, version: int, seconds: float) -> None:
         """Return when the account's version is another one, or after so many seconds; at once where several
         wait already.
         """
-        if len(self._waiting.get(account, ())) >= _WAITERS:
+        waiting = self._waiting.setdefault(account, {})
+        if len(waiting) >= _WAITERS:
             return
-        async with self._event(account) as changed:
-            deadline = asyncio.get_running_loop().time() + seconds
-            while (left := deadline - asyncio.get_running_loop().time()) > 0:
-                if await self._version(account) != version:
-                    return
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(min(left, _LOOK_EVERY_S)):
-                        await changed.wait()
-                changed.clear()
-
-    @asynccontextmanager
-    async def _event(self, account: str) -> AsyncIterator[asyncio.Event]:
-        event = asyncio.Event()
-        self._waiting[account].add(event)
+        loop = asyncio.get_running_loop()
+        changed = loop.create_future()
+        waiting[changed] = version
+        ends = loop.call_later(seconds, _end, changed)
         try:
-            yield event
+            if await self._versions.get(account) == version:
+                await changed
         finally:
-            self._waiting[account].discard(event)
-            if not self._waiting[account]:
+            ends.cancel()
+            del waiting[changed]
+            if not waiting and self._waiting.get(account) is waiting:
                 del self._waiting[account]
 
     def _changed(self, account: str) -> None:
-        for event in self._waiting.get(account, ()):
-            event.set()
+        for changed in self._waiting.get(account, ()):
+            _end(changed)
 
-    async def _version(self, account: str) -> int:
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            accounts = list(self._waiting)
+            for start in range(0, len(accounts), _LOOKED_AT):
+                some = accounts[start : start + _LOOKED_AT]
+                with suppress(psycopg.Error, PoolTimeout):
+                    for account, version in zip(some, await self._read_versions(some), strict=True):
+                        for changed, known in self._waiting.get(account, {}).items():
+                            if version != known:
+                                _end(changed)
+
+    async def _read_versions(self, accounts: Sequence[str]) -> list[int]:
         async with self._database.requests.connection() as connection:
-            cursor = await connection.execute("SELECT version FROM accounts WHERE id = %s", (account,))
-            row = await cursor.fetchone()
-        return int(row[0]) if row is not None else 0
+            cursor = await connection.execute(
+                "SELECT id, version FROM accounts WHERE id = ANY(%s)", (list(accounts),)
+            )
+            found = {str(row[0]): int(row[1]) for row in await cursor.fetchall()}
+        return [found.get(account, 0) for account in accounts]
+
+
+def _end(changed: asyncio.Future[None]) -> None:
+    if not changed.done():
+        changed.set_result(None)
 
 
 async def listen(database: Database, channel: str, on_notify: Callable[[str], None]) -> None:

@@ -69,10 +69,16 @@ def operate(do: Callable[[Operations], Awaitable[_T]], *, as_json: bool = False)
     return with_hub(lambda hub: do(Operations(hub, actor())), as_json=as_json)
 
 
-def run(work: Coroutine[Any, Any, _T], *, as_json: bool = False) -> _T:
+def run(
+    work: Coroutine[Any, Any, _T],
+    *,
+    as_json: bool = False,
+    new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> _T:
     """The result; errors end the command with their sentence and hint."""
     try:
-        return asyncio.run(work)
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            return runner.run(work)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except VendorError as error:

@@ -7,25 +7,40 @@ can be left in between.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from payments_hub.database import Database
+from payments_hub.together import Together
+from stripe_payments.log import Log
 from stripe_payments.stripe_api.webhook_delivery import Hint
 
 __all__ = ["ACCEPTED", "DOUBTED", "Inbox", "Waiting"]
+
+_log = Log("inbox")
 
 ACCEPTED: Final = "inbox"
 """The channel that is notified of an accepted event."""
 
 DOUBTED: Final = "walk"
 """The type of what is no event of Stripe's: an object of which the nightly walk saw another state."""
-_BATCH: Final = 256
 _ERROR_CHARS: Final = 200
 _KEPT_DAYS: Final = 30
 """Stripe repeats a delivery for three days, and lists events for thirty."""
+
+
+_STORE: Final = f"""
+WITH fresh AS (
+    INSERT INTO inbox (event_id, type, object_id, owner, customer)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+    ON CONFLICT (event_id) DO NOTHING RETURNING event_id
+), notified AS (
+    SELECT pg_notify('{ACCEPTED}', '') WHERE EXISTS (SELECT FROM fresh)
+)
+SELECT event_id FROM fresh, notified
+"""
+"""One statement is one transaction and one round trip; the notification is for all of its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,60 +58,38 @@ class Waiting:
 class Inbox:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._arrived: list[tuple[Hint, asyncio.Future[bool]]] = []
-        self._storing: asyncio.Task[None] | None = None
+        self._together: Together[Hint, bool] = Together(self._store)
 
     async def accept(self, hint: Hint) -> bool:
         """Store an event, due at once; False for a duplicate. Events that arrive while others are being
         stored share the next transaction.
         """
-        stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._arrived.append((hint, stored))
-        if self._storing is None:
-            self._storing = asyncio.create_task(self._store_arrived())
-        return await stored
+        return await self._together.get(hint)
 
-    async def _store_arrived(self) -> None:
-        try:
-            while self._arrived:
-                batch, self._arrived = self._arrived[:_BATCH], self._arrived[_BATCH:]
-                try:
-                    fresh = await self.accept_all([hint for hint, _stored in batch])
-                except Exception as error:  # noqa: BLE001 - each of the callers gets it
-                    for _hint, stored in batch:
-                        if not stored.done():
-                            stored.set_exception(error)
-                    continue
-                for hint, stored in batch:
-                    if not stored.done():
-                        stored.set_result(hint.event_id in fresh)
-                    fresh.discard(hint.event_id)
-        finally:
-            self._storing = None
-            for _hint, stored in self._arrived:
-                stored.cancel()
-            self._arrived = []
+    async def _store(self, hints: Sequence[Hint]) -> list[bool]:
+        """Whether each is new; of two of one id the first."""
+        fresh = await self.accept_all(hints)
+        _log.info("events accepted", count=len(fresh), duplicates=len(hints) - len(fresh))
+        found = []
+        for hint in hints:
+            found.append(hint.event_id in fresh)
+            fresh.discard(hint.event_id)
+        return found
 
     async def accept_all(self, hints: Iterable[Hint]) -> set[str]:
         """Store events in one transaction, with one notification; the ids of those that are new."""
-        ordered = sorted(
-            hints, key=lambda hint: hint.event_id
-        )  # two that store the same ones do not deadlock
+        # in one order: two that store the same ones do not deadlock
+        ordered = sorted(hints, key=lambda hint: hint.event_id)
         columns = [
-            [getattr(hint, name) for hint in ordered]
-            for name in ("event_id", "type", "object_id", "owner", "customer")
+            [hint.event_id for hint in ordered],
+            [hint.type for hint in ordered],
+            [hint.object_id for hint in ordered],
+            [hint.owner for hint in ordered],
+            [hint.customer for hint in ordered],
         ]
-        async with self._database.requests.connection() as connection, connection.transaction():
-            cursor = await connection.execute(
-                "INSERT INTO inbox (event_id, type, object_id, owner, customer)"
-                " SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])"
-                " ON CONFLICT (event_id) DO NOTHING RETURNING event_id",
-                columns,
-            )
-            fresh = {str(row[0]) for row in await cursor.fetchall()}
-            if fresh:
-                await connection.execute("SELECT pg_notify(%s, '')", (ACCEPTED,))
-        return fresh
+        async with self._database.requests.connection() as connection:
+            cursor = await connection.execute(_STORE, columns)
+            return {row[0] for row in await cursor.fetchall()}
 
     async def due(self, limit: int) -> list[Waiting]:
         """What is due: events before what the nightly walk doubts, the longest waiting object first."""

@@ -4,17 +4,51 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-__all__ = ["serve_beside", "server"]
+__all__ = ["BoundedProtocol", "serve_beside", "server"]
+
+_LONGEST_HEAD: Final = 32 * 1024
+"""Bytes of a request besides its body. nginx takes four headers of 8 KiB."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol on httptools, which by itself takes headers without an end."""
+
+    _head = 0
+
+    def data_received(self, data: bytes) -> None:
+        self._head += len(data)
+        super().data_received(data)
+        if self._head > _LONGEST_HEAD and not self.transport.is_closing():
+            self.send_400_response("The head of the request is too long.")
+
+    def on_message_begin(self) -> None:
+        self._head = 0
+        super().on_message_begin()
+
+    def on_body(self, body: bytes) -> None:
+        self._head -= len(body)
+        super().on_body(body)
 
 
 def server(app: ASGIApp, host: str, port: int) -> uvicorn.Server:
     """Not started yet."""
-    return uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False))
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=BoundedProtocol,
+        ws="none",
+        server_header=False,
+        log_config=None,
+        access_log=False,
+    )
+    return uvicorn.Server(config)
 
 
 async def serve_beside(work: Coroutine[Any, Any, None], *servers: uvicorn.Server) -> None:

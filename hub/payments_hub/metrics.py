@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Final
 
 import psycopg
@@ -103,8 +104,15 @@ class Measured:
         finally:
             route = getattr(scope.get("route"), "path", "other")
             method = scope["method"] if route != "other" else "other"
-            REQUESTS.labels(route, method, str(status)).inc()
-            LATENCY.labels(route).observe(time.perf_counter() - began)
+            requests, latency = _series(route, method, status)
+            requests.inc()
+            latency.observe(time.perf_counter() - began)
+
+
+@cache
+def _series(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    """Looked up once: the number of series has a bound."""
+    return REQUESTS.labels(route, method, str(status)), LATENCY.labels(route)
 
 
 def metrics_route(database: Database) -> Route:

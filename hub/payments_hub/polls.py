@@ -26,8 +26,8 @@ __all__ = ["Polls"]
 
 _log = Log("polls")
 
-_MOST: Final = 64
-"""Polls that are answered at the same time. A lookup takes a millisecond, so a buyer waits for 64 at most."""
+_MOST: Final = 256
+"""Polls that are answered at the same time: as many as share one lookup, and a buyer's request with them."""
 _STEP_S: Final = 10.0
 """Between two steps up: routers need some time to come back less often."""
 _CALM_S: Final = 300.0

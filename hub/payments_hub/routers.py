@@ -11,7 +11,7 @@ import hashlib
 import re
 import secrets
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ import psycopg
 from payments_hub.account_ledger import NEXT_VERSION
 from payments_hub.database import Async, Database
 from payments_hub.errors import HubError
+from payments_hub.together import Together
 from stripe_payments.log import Log
 
 __all__ = ["FOUND", "NEWEST", "Router", "Routers", "digest", "new_secret"]
@@ -59,14 +60,23 @@ FOUND: Final = (
 match, of the newest where many do.
 """
 
+_CREDENTIALS: Final = (
+    "SELECT c.digest, c.status, r.id, r.status, r.account, a.version, (SELECT max(version) FROM catalogs)"
+    " FROM credentials c JOIN routers r ON r.id = c.router JOIN accounts a ON a.id = r.account"
+    " WHERE c.digest = ANY(%s)"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Router:
-    """Who is calling: the router, the account it has, and the account's version as of the request."""
+    """Who is calling: the router, the account it has, and the account's version as of the request; `catalog`:
+    the version of the catalog in force as of the request, if there is one.
+    """
 
     id: str
     account: str
     version: int
+    catalog: int | None = None
 
 
 def digest(secret: str) -> bytes:
@@ -110,10 +120,11 @@ class Routers:
     def __init__(self, database: Database, *, open_enrollment: bool = False) -> None:
         self._database = database
         self._open_enrollment = open_enrollment
+        self._credentials: Together[bytes, tuple[Any, ...] | None] = Together(self._find_credentials)
 
     async def authenticate(self, secret: str | None) -> Router:
-        """The router that a credential belongs to. Nothing is cached: one that was revoked is refused by
-        the next request, at every instance.
+        """The router that a credential belongs to. Nothing is cached, only looked up for several requests at
+        once: one that was revoked is refused by the next request, at every instance.
 
         The first use of a new credential retires the old one. One that is used after it was retired belongs
         to a copy of the router: the vendor is shown that, and the copy is refused.
@@ -121,27 +132,32 @@ class Routers:
         if not is_secret(secret):
             raise HubError("credential_missing" if secret is None else "credential_refused")
         assert secret is not None
+        row = await self._credentials.get(digest(secret))
+        if row is None:
+            raise HubError("credential_refused")
+        _digest, credential, router, status, account, version, catalog = row
+        if status != "active":
+            raise HubError(f"router_{status}")
+        if credential != "active":
+            await self._not_active(credential, router, secret)
+        return Router(router, account, version, catalog)
+
+    async def _find_credentials(self, digests: Sequence[bytes]) -> list[tuple[Any, ...] | None]:
         async with self._database.requests.connection() as connection:
-            row = await _row(
-                connection,
-                "SELECT c.status, r.id, r.status, r.account, a.version FROM credentials c"
-                " JOIN routers r ON r.id = c.router JOIN accounts a ON a.id = r.account WHERE c.digest = %s",
-                digest(secret),
-            )
-            if row is None:
-                raise HubError("credential_refused")
-            credential, router, status, account, version = row
-            if status != "active":
-                raise HubError(f"router_{status}")
+            cursor = await connection.execute(_CREDENTIALS, (list(digests),))
+            found = {row[0]: row for row in await cursor.fetchall()}
+        return [found.get(one) for one in digests]
+
+    async def _not_active(self, credential: str, router: str, secret: str) -> None:
+        """Promote a new credential on its first use. Raises HubError ``credential_refused`` for any other."""
+        async with self._database.requests.connection() as connection:
             if credential == "next":
                 await self._promote(connection, router, secret)
-            elif credential == "retired":
+                return
+            if credential == "retired":
                 await _flag(connection, router, _CLONE)
                 _log.warning("a retired credential was used: a copy of the router", router=router)
-                raise HubError("credential_refused")
-            elif credential != "active":
-                raise HubError("credential_refused")
-        return Router(router, account, version)
+        raise HubError("credential_refused")
 
     async def enroll(self, secret: str, code: str | None, board: str, software: str) -> str:
         """Enrol a router under a secret that it made; its id. The same secret again is the same router.

@@ -22,7 +22,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from payments_hub import web
+from payments_hub import answers, callers, web
 from payments_hub.routers import new_secret
 from simulator.postgres import PostgreSQL
 from stripe_payments.ledger.packing import unpack
@@ -597,7 +597,7 @@ async def _raw(vendor: Vendor, request: bytes) -> bytes:
 async def test_a_slow_body_ends_and_smuggled_requests_are_not_served(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web, "_BODY_S", 0.2)
+    monkeypatch.setattr(answers, "_BODY_S", 0.2)
     own = f"Host: x\r\nConnection: close\r\nAuthorization: Bearer {scene.hostile.secret}\r\n".encode()
     smuggled = b"GET /v1/state HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + scene.victim.secret.encode()
     smuggled += b"\r\n\r\n"
@@ -622,7 +622,7 @@ async def test_a_slow_body_ends_and_smuggled_requests_are_not_served(
 async def test_a_flood_is_slowed_down_for_the_one_that_floods(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web, "_REQUESTS", 20)
+    monkeypatch.setattr(callers, "_REQUESTS", 20)
     async with Vendor.open(database_url, tmp_path, working=False) as vendor:
         hostile, other = await vendor.router(), await vendor.router()
         etag = (await hostile.request("GET", "/v1/state")).headers["etag"]

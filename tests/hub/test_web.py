@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import jwt
 import pytest
 
+from payments_hub import changes
 from payments_hub.methods import METHODS
 from payments_hub.statements import rotate_keys
 from stripe_payments.bus_api import api
 from stripe_payments.stripe_api import sign
-from tests.hub.vendor import KEY, Vendor, eventually
+from tests.hub.vendor import KEY, Caller, Vendor, eventually
 
 
 async def test_a_poll_without_news_is_304_and_small(vendor: Vendor) -> None:
@@ -23,6 +26,7 @@ async def test_a_poll_without_news_is_304_and_small(vendor: Vendor) -> None:
     first = await router.request("GET", "/v1/state")
     again = await router.request("GET", "/v1/state", if_none_match=first.headers["etag"])
     assert (again.status_code, again.content) == (304, b"")
+    assert sum(len(name) + len(value) + 4 for name, value in again.headers.raw) < 200
     assert again.headers["poll-after"] == str(first.json()["poll_after"])
 
 
@@ -45,6 +49,73 @@ async def test_waiting_ends(vendor: Vendor) -> None:
     known = (await router.request("GET", "/v1/state")).headers["etag"]
     reply = await router.request("GET", "/v1/state", if_none_match=known, prefer="wait=1")
     assert reply.status_code == 304
+
+
+async def test_a_waiting_router_needs_no_notification(
+    vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "_LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(changes, "CHANGED", "another_channel")
+    async with vendor.instance() as deaf:
+        router = await vendor.router()
+        session = await router.checkout("lifetime_once")
+        elsewhere = replace(router, http=deaf.http)
+        known = (await elsewhere.request("GET", "/v1/state")).headers["etag"]
+        waiting = asyncio.create_task(
+            elsewhere.request("GET", "/v1/state", if_none_match=known, prefer="wait=25")
+        )
+
+        async def waits() -> bool:
+            return bool(deaf.hub.changes._waiting)
+
+        await eventually(waits, "it waits")
+        began = time.monotonic()
+        vendor.cloud.pay(session)
+        assert (await waiting).headers["etag"] != known
+        assert time.monotonic() - began < 20, "long before its 25 seconds are over"
+        assert not deaf.hub.changes._waiting
+
+
+async def test_a_revoked_credential_is_refused_by_the_next_request_everywhere(vendor: Vendor) -> None:
+    """While other polls keep the shared lookups of both instances busy."""
+    async with vendor.instance() as second:
+        others = [await vendor.router() for _ in range(4)]
+        done = asyncio.Event()
+
+        async def poll(router: Caller, http: httpx.AsyncClient) -> None:
+            while not done.is_set():
+                assert (await replace(router, http=http).request("GET", "/v1/catalog")).status_code == 200
+
+        busy = [
+            asyncio.create_task(poll(router, http))
+            for router in others
+            for http in (vendor.http, second.http)
+        ]
+        try:
+            for _ in range(5):
+                router = await vendor.router()
+                held = (await router.request("GET", "/v1/catalog")).status_code
+                await vendor.hub.routers.revoke(router.id)
+                refused = [
+                    await replace(router, http=http).request("GET", "/v1/catalog")
+                    for http in (vendor.http, second.http)
+                ]
+                assert [held, *[one.status_code for one in refused]] == [200, 403, 403]
+        finally:
+            done.set()
+            await asyncio.gather(*busy)
+
+
+async def test_a_head_without_an_end_is_refused(vendor: Vendor) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(vendor.url.rpartition(":")[2]))
+    with contextlib.closing(writer), contextlib.suppress(ConnectionError):
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: hub\r\nX-Long: ")
+        for _ in range(1000):
+            writer.write(b"a" * 1024)
+            await writer.drain()
+        async with asyncio.timeout(10):
+            assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+    assert (await vendor.http.get("/healthz")).status_code == 200
 
 
 async def test_the_catalog_is_in_both_languages(vendor: Vendor) -> None:

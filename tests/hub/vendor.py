@@ -21,6 +21,7 @@ from payments_hub.catalog import parse
 from payments_hub.config import Config
 from payments_hub.console import create_console
 from payments_hub.hub import Hub
+from payments_hub.listeners import BoundedProtocol
 from payments_hub.routers import new_secret
 from payments_hub.statements import rotate_keys
 from payments_hub.web import Part, create_app
@@ -278,6 +279,7 @@ async def _serving(app: ASGIApp, port: int, *, date_header: bool = True) -> Asyn
         app,
         host="127.0.0.1",
         port=port,
+        http=BoundedProtocol,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=1,

@@ -1,0 +1,64 @@
+"""Stripe's deliveries: `POST /stripe/webhook`, past the framework.
+
+A delivery is verified over its bytes as received, parsed once, and answered when the transaction that stores
+it and all that arrived with it is durable.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.types import Receive, Scope, Send
+
+from payments_hub.answers import failure, header, locale_of, read_body
+from payments_hub.hub import Hub
+from payments_hub.metrics import WEBHOOK_EVENTS
+from stripe_payments.log import Log
+from stripe_payments.stripe_api.webhook_delivery import hint_in, read_event, verify
+from stripe_payments.sync.events import EVENT_TYPES
+
+__all__ = ["Deliveries"]
+
+_log = Log("web")
+
+_LONGEST_EVENT: Final = 1024 * 1024
+_ACCEPTED: Final = WEBHOOK_EVENTS.labels("accepted")
+_DUPLICATE: Final = WEBHOOK_EVENTS.labels("duplicate")
+_IGNORED: Final = WEBHOOK_EVENTS.labels("ignored")
+_RECEIVED: Final = b'{"received":true}'
+_HEADERS: Final = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_RECEIVED))]
+
+
+class Deliveries:
+    """An ASGI endpoint."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._live = hub.mode == "live"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._accept(scope, receive)
+        except Exception as error:  # noqa: BLE001 - every failure has a response
+            await failure(error, scope["path"], locale_of(scope))(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+        await send({"type": "http.response.body", "body": _RECEIVED})
+
+    async def _accept(self, scope: Scope, receive: Receive) -> None:
+        """Returns once the event is durable, or is of no use. Raises PaymentError if it is not Stripe's."""
+        body = await read_body(receive, _LONGEST_EVENT)
+        hub = self._hub
+        verify(body, header(scope, b"stripe-signature"), hub.config.webhook_secret, hub.clock.now())
+        event = read_event(body)
+        hint = hint_in(event)
+        if hint is None or hint.type not in EVENT_TYPES:
+            _log.debug("event ignored: unused type", event=event.get("id"), type=event.get("type"))
+            _IGNORED.inc()
+        elif event.get("livemode") is not self._live:
+            _log.warning("event ignored: other mode", event=hint.event_id)
+            _IGNORED.inc()
+        elif await hub.inbox.accept(hint):
+            _ACCEPTED.inc()
+        else:
+            _DUPLICATE.inc()
