@@ -47,11 +47,11 @@ def _parent() -> Path | None:
 
 class PostgreSQL:
     """A server with a Unix socket in its folder; `start` and `stop` as often as wanted, `remove` at the
-    end.
+    end. `on_disk`: even where there is room in memory.
     """
 
-    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="postgresql-", dir=_parent()))
+    def __init__(self, settings: Mapping[str, str] | None = None, *, on_disk: bool = False) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="postgresql-", dir=None if on_disk else _parent()))
         self._settings = {
             "listen_addresses": "",
             "unix_socket_directories": str(self.folder),
@@ -85,7 +85,7 @@ class PostgreSQL:
         """Stop; `crash`: as by kill -9, and return when none of its processes is left."""
         if crash:
             children = self._children()
-            for process in (self._pid(), *children):
+            for process in (self.pid, *children):
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
             deadline = time.monotonic() + 10
@@ -97,7 +97,7 @@ class PostgreSQL:
     def remove(self) -> None:
         """Stop and delete everything."""
         pid = self.folder / "data/postmaster.pid"
-        if pid.exists() and Path(f"/proc/{self._pid()}").exists():
+        if pid.exists() and Path(f"/proc/{self.pid}").exists():
             self._run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-m", "immediate", "stop")
         shutil.rmtree(self.folder)
 
@@ -120,10 +120,12 @@ class PostgreSQL:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
 
     def _children(self) -> list[int]:
-        pid = self._pid()
+        pid = self.pid
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
-    def _pid(self) -> int:
+    @property
+    def pid(self) -> int:
+        """Of the postmaster."""
         return int((self.folder / "data/postmaster.pid").read_text().split()[0])
 
     def _run(self, name: str, *arguments: str) -> None:

@@ -10,6 +10,7 @@ from campaigns.bench import (
     bus_calls,
     flash,
     hub_memory,
+    hub_webhooks,
     imports,
     packages,
     side_by_side,
@@ -32,6 +33,7 @@ PARTS: Final[dict[str, Measure]] = {
     "imports": imports.measure,
     "slow-stripe": slow_stripe.measure,
     "webhooks": webhooks.measure,
+    "hub": hub_webhooks.measure,
     "flash": flash.measure,
     "packages": packages.measure,
 }

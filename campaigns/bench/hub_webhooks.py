@@ -1,0 +1,282 @@
+"""How many of Stripe's deliveries the hub accepts, beside what people would pick instead of it.
+
+All receivers run in this run, on one private PostgreSQL with the same settings (a commit is durable: fsync
+and synchronous_commit are on), each with a database of its own. They take turns, in an order that goes
+round, and get the same kinds of signed bodies, as the simulator sends them. The peers are installed from npm
+and PyPI into the run's own folder.
+
+Before they answer, the hub and the Flask receiver store an event, stripe-sync-engine mirrors its object, and
+dj-stripe stores the event for a queue.
+"""
+
+import asyncio
+import copy
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psycopg
+
+from campaigns.bench.processes import REPOSITORY, cpu_seconds, running, spare_port
+from campaigns.bench.webhook_sender import send_all, webhook_request
+from campaigns.report import Goal, NotMeasured, Row
+from simulator.postgres import PostgreSQL
+from simulator.world import World
+from stripe_payments.stripe_api import sign
+
+SECRET = "whsec_" + "b" * 32
+ROUNDS = 3
+CUSTOMERS = 5000
+PEERS = Path(__file__).with_name("peers")
+NPM = ("@supabase/stripe-sync-engine@0.48.5", "stripe@22.3.0", "fastify@5.12.8")
+PYPI = (
+    "dj-stripe==2.11.0",
+    "Django==5.2.19",
+    "stripe==15.6.2",
+    "gunicorn==27.0.1",
+    "psycopg[binary]==3.3.9",
+    "psycopg-pool==3.3.3",
+    "flask==3.1.3",
+)
+KINDS = {"subscription.updated": "customer.subscription.updated", "charge": "charge.refunded"}
+"""The second one stands for every charge: stripe-sync-engine treats all of them alike, and the hub does not
+subscribe to charge.succeeded.
+"""
+Start = tuple[Sequence[str], Mapping[str, str]]
+
+
+@dataclass
+class _Receiver:
+    """A program that takes webhooks. `sent`: in each round; `rates` in 1/s, `costs` in µs of CPU a request,
+    its own and PostgreSQL's, by kind.
+    """
+
+    name: str
+    sent: int
+    path: str = "/webhook"
+    port: int = field(default_factory=spare_port)
+    pid: int = 0
+    rates: dict[str, list[float]] = field(default_factory=dict)
+    costs: dict[str, list[float]] = field(default_factory=dict)
+
+    async def turn(self, kind: str, bodies: Sequence[bytes], database: int) -> None:
+        now = int(time.time())
+        requests = [
+            webhook_request(self.path, body, f"t={now},v1={sign(body, SECRET, now)}") for body in bodies
+        ]
+        before = cpu_seconds(self.pid) + cpu_seconds(database)
+        took = await send_all(self.port, requests)
+        cost = cpu_seconds(self.pid) + cpu_seconds(database) - before
+        self.rates.setdefault(kind, []).append(len(bodies) / took)
+        self.costs.setdefault(kind, []).append(cost * 1e6 / len(bodies))
+
+
+async def measure(folder: Path) -> AsyncIterator[Row]:
+    """Rows against each peer. NotMeasured without npm, PyPI or PostgreSQL."""
+    await asyncio.to_thread(_install, folder)
+    samples = await _samples()
+    durable = {"fsync": "on", "synchronous_commit": "on"}
+    postgres = await asyncio.to_thread(PostgreSQL, durable, on_disk=True)
+    try:
+        await asyncio.to_thread(postgres.start)
+        async with AsyncExitStack() as stack:
+            receivers = [
+                await _started(stack, folder, postgres, _Receiver("hub", 3000, "/stripe/webhook")),
+                await _started(stack, folder, postgres, _Receiver("stripe-sync-engine", 1500)),
+                await _started(stack, folder, postgres, _Receiver("dj-stripe", 400)),
+                await _started(stack, folder, postgres, _Receiver("flask", 1000)),
+            ]
+            for number in range(ROUNDS + 1):
+                for kind, sample in samples.items():
+                    for receiver in receivers:
+                        bodies = list(_bodies(sample, f"{receiver.name}{number}", receiver.sent))
+                        await receiver.turn(kind, bodies, postgres.pid)
+                receivers.append(receivers.pop(0))
+    finally:
+        await asyncio.to_thread(postgres.remove)
+    by_name = {receiver.name: receiver for receiver in receivers}
+    for row in _rows(by_name):
+        yield row
+
+
+def _rows(receivers: Mapping[str, _Receiver]) -> Iterator[Row]:
+    """The first round warms up and does not count."""
+    goals = {
+        ("stripe-sync-engine", "subscription.updated"): Goal(">=", 8, of_baseline=True),
+        ("stripe-sync-engine", "charge"): Goal(">=", 4, of_baseline=True),
+        ("dj-stripe", "subscription.updated"): Goal(">=", 10, of_baseline=True),
+        ("dj-stripe", "charge"): Goal(">=", 10, of_baseline=True),
+    }
+    hub = receivers["hub"]
+    for name, peer in receivers.items():
+        if peer is hub:
+            continue
+        for kind in KINDS:
+            goal = goals.get((name, kind))
+            rate, cost = (
+                [median(one.rates[kind][1:]) for one in (hub, peer)],
+                [median(one.costs[kind][1:]) for one in (hub, peer)],
+            )
+            yield Row(f"{kind}: durable accepts, {name}", rate[0], "1/s", goal, rate[1], name)
+            yield Row(f"{kind}: CPU with PostgreSQL, {name}", cost[0], "µs", None, cost[1], name)
+
+
+# -- the bodies ---------------------------------------------------------------------------------------
+
+
+async def _samples() -> dict[str, dict[str, Any]]:
+    """An event of each kind, as the simulator renders it for a plan that was bought and refunded."""
+    async with World() as world:
+        await world.bus.call("stripe-payments", "sync", {})
+        bought = await world.bus.call(
+            "stripe-payments", "create_checkout_session", {"price_id": "price_premium_monthly"}
+        )
+        await world.pay(str(bought["session_id"]))
+        charges = await world.account.request("GET", "charges")
+        await world.account.request("POST", "refunds", charge=charges["data"][0]["id"])
+        subscriptions = await world.account.request("GET", "subscriptions")
+        await world.account.request(
+            "POST", f"subscriptions/{subscriptions['data'][0]['id']}", metadata={"note": "changed"}
+        )
+        found = {}
+        for kind, type_ in KINDS.items():
+            events = await world.account.request("GET", "events", type=type_)
+            found[kind] = events["data"][0]
+    return found
+
+
+def _bodies(sample: Mapping[str, Any], run: str, count: int) -> Iterator[bytes]:
+    """Distinct events, of objects of so many customers; each object's get newer."""
+    event = copy.deepcopy(dict(sample))
+    data = event["data"]["object"]
+    id_, customer = data["id"], data["customer"]
+    text = json.dumps(event, indent=2)
+    for number in range(count):
+        one = number % CUSTOMERS
+        event_id = f"evt_{run}_{number}"
+        created = int(sample["created"]) + number // CUSTOMERS
+        yield (
+            text.replace(str(sample["id"]), event_id)
+            .replace(id_, f"{id_}{run}{one}")
+            .replace(customer, f"{customer}{run}{one}")
+            .replace(f'"created": {sample["created"]}', f'"created": {created}')
+            .encode()
+        )
+
+
+# -- the programs -------------------------------------------------------------------------------------
+
+
+def _install(folder: Path) -> None:
+    if shutil.which("npm") is None:
+        raise NotMeasured("npm is missing")
+    commands = (
+        ("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), *NPM),
+        (sys.executable, "-m", "venv", str(folder / "venv")),
+        (str(folder / "venv/bin/pip"), "-qq", "install", *PYPI),
+    )
+    for command in commands:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise NotMeasured(f"{command[0]} failed: {(done.stderr or done.stdout).strip()[-200:]}")
+
+
+async def _started(
+    stack: AsyncExitStack, folder: Path, postgres: PostgreSQL, receiver: _Receiver
+) -> _Receiver:
+    database = await asyncio.to_thread(postgres.create_database)
+    environment = {
+        "DATABASE_URL": postgres.url(database),
+        "PGDATABASE": database,
+        "PGHOST": str(postgres.folder),
+        "PGUSER": "postgres",
+        "STRIPE_WEBHOOK_SECRET": SECRET,
+        "PORT": str(receiver.port),
+        "NODE_PATH": str(folder / "node_modules"),
+    }
+    prepare = {"hub": _hub, "stripe-sync-engine": _sync_engine, "dj-stripe": _dj_stripe, "flask": _flask}
+    command, more = await asyncio.to_thread(prepare[receiver.name], folder, receiver, environment)
+    process = await stack.enter_async_context(
+        running(*command, log=folder / f"{receiver.name}.log", environment={**environment, **more})
+    )
+    receiver.pid = process.pid
+    await _listens(receiver, folder)
+    return receiver
+
+
+def _hub(folder: Path, receiver: _Receiver, environment: dict[str, str]) -> Start:
+    more = {
+        "HUB_URL": f"http://127.0.0.1:{receiver.port}",
+        "HUB_SIGNING_KEY_FILE": str(folder / "signing-keys.json"),
+        "STRIPE_SECRET_KEY": "sk_test_bench",
+        "PYTHONPATH": f"{REPOSITORY / 'daemon'}:{REPOSITORY / 'hub'}",
+    }
+    for words in (("migrate",), ("keys", "rotate")):
+        _checked((sys.executable, "-m", "payments_hub", *words), {**environment, **more})
+    return (sys.executable, "-m", "payments_hub", "serve", "--port", str(receiver.port)), more
+
+
+def _sync_engine(folder: Path, receiver: _Receiver, environment: dict[str, str]) -> Start:
+    return ("node", str(PEERS / "sync_engine.cjs")), {}
+
+
+def _dj_stripe(folder: Path, receiver: _Receiver, environment: dict[str, str]) -> Start:
+    more = {"PYTHONPATH": str(PEERS)}
+    program = "from dj_stripe_site import prepare; prepare()"
+    receiver.path = _checked(
+        (str(folder / "venv/bin/python"), "-c", program), {**environment, **more}
+    ).strip()
+    return _gunicorn(folder, receiver, "dj_stripe_site:application"), more
+
+
+def _flask(folder: Path, receiver: _Receiver, environment: dict[str, str]) -> Start:
+    with closing(psycopg.connect(environment["DATABASE_URL"], autocommit=True)) as connection:
+        connection.execute(
+            "CREATE TABLE events (id text PRIMARY KEY, type text NOT NULL, payload jsonb NOT NULL)"
+        )
+    return _gunicorn(folder, receiver, "flask_receiver:app"), {"PYTHONPATH": str(PEERS)}
+
+
+def _gunicorn(folder: Path, receiver: _Receiver, application: str) -> tuple[str, ...]:
+    """Two workers, as it has to be for two cores, with threads for the connections."""
+    options = ("-w", "2", "--threads", "16", "--keep-alive", "30", "--no-control-socket")
+    return (
+        str(folder / "venv/bin/gunicorn"),
+        *options,
+        "-b",
+        f"127.0.0.1:{receiver.port}",
+        application,
+    )
+
+
+def _checked(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise NotMeasured(f"{command[-1]} failed: {done.stderr.strip()[-300:]}")
+    return done.stdout
+
+
+async def _listens(receiver: _Receiver, folder: Path, patience_s: float = 60.0) -> None:
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            _reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
+            writer.close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                log = (folder / f"{receiver.name}.log").read_text(errors="replace")
+                raise NotMeasured(f"{receiver.name} does not start: {log[-300:]}") from None
+            await asyncio.sleep(random.uniform(0.1, 0.3))

@@ -1,0 +1,1 @@
+"""Webhook receivers that people would pick instead of the hub, each with the programs that run it."""
