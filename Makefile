@@ -29,7 +29,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
 unexport PIP_USER
 
-.PHONY: help demo hub-demo test lint faults hub-faults attack bench fleet soak ipk apk hub-wheel release clean format
+.PHONY: help demo hub-demo test lint faults hub-faults hub-order attack bench fleet soak ipk apk hub-wheel release clean format
 
 help:
 	@echo 'make demo    a simulated router with a simulated Stripe, in the browser (PORT=8080 STRIPE_PORT=8081 STATE=dir'
@@ -40,6 +40,7 @@ help:
 	@echo 'make lint    ruff, mypy --strict, eslint, shellcheck, translations, JSON'
 	@echo 'make faults  fault injection at every write: power cuts, bad storage, bad answers; two hours'
 	@echo 'make hub-faults  processes of the hub killed and networks cut while routers buy (RUNS=100 SEED=)'
+	@echo 'make hub-order   events of recorded lives in every order, to the hub and to its peers (SEQUENCES=100000 SEED=)'
 	@echo 'make attack  34 kinds of attacks, as a table (MINUTES=4 SEED= ONLY=names)'
 	@echo 'make bench   timings as ratios, written to build/bench.json'
 	@echo 'make fleet   up to a million routers on one Stripe account, simulated, written to build/fleet.json (DAYS=7)'
@@ -116,6 +117,10 @@ faults: $(VENV)/.dev have-gcc
 
 hub-faults: $(VENV)/.dev have-postgresql
 	$(VENV)/bin/python -m campaigns hub $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
+
+# Installs the peers from npm and PyPI into build/peers.
+hub-order: $(VENV)/.dev have-postgresql
+	$(VENV)/bin/python -m campaigns order $(if $(SEQUENCES),--sequences $(SEQUENCES)) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.dev have-postgresql
 	$(VENV)/bin/python -m campaigns bench

@@ -16,7 +16,7 @@ from pathlib import Path
 from campaigns.runner import BUILD, Campaign, run
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-NAMES = ("attack", "faults", "soak", "bench", "fleet", "hub")
+NAMES = ("attack", "faults", "soak", "bench", "fleet", "hub", "order")
 
 
 def load(name: str) -> Campaign:
