@@ -140,7 +140,7 @@ class Pages:
             media=MEDIA,
             resource=RESOURCE,
             script_name=SCRIPT_NAME,
-            mobile_css=self._luci_src is not None,
+            real_luci=self._luci_src is not None,
             _=self._catalogs[language].translate,
             **values,
         )

@@ -36,8 +36,16 @@ class ApiKeys:
         self._missing[key] = frozenset(missing)
 
     def revoke(self, key: str) -> None:
-        """From now on the key is an expired one."""
+        """From now on the key is an expired one; `*`: every key."""
         self._revoked.add(key)
+
+    def restore(self, key: str) -> None:
+        """Undo `revoke`, which Stripe cannot."""
+        self._revoked.discard(key)
+
+    @property
+    def all_revoked(self) -> bool:
+        return "*" in self._revoked
 
     def authenticate(self, header: str | None) -> tuple[str, bool]:
         """(key, livemode) of an Authorization header; StripeApiError 401 or 403."""
@@ -47,7 +55,7 @@ class ApiKeys:
         match = _KEY.fullmatch(key)
         if match is None or key.startswith(("sk_test_invalid", "rk_test_invalid")):
             raise unauthorized(f"Invalid API Key provided: {redact_key(key)}")
-        if key in self._revoked or key.startswith(("sk_test_expired", "rk_test_expired")):
+        if self.all_revoked or key in self._revoked or key.startswith(("sk_test_expired", "rk_test_expired")):
             raise unauthorized(f"Expired API Key provided: {redact_key(key)}", code="api_key_expired")
         if match["kind"] == "pk":
             raise StripeApiError(

@@ -224,6 +224,15 @@ class StripeCloud:
             self.account, self.account.get("refund", refund_id), charge_follows=charge_follows
         )
 
+    def settle_debit(self, charge_id: str, *, paid: bool) -> Json:
+        """The bank decides on a pending debit; returns the charge."""
+        charge = self.account.get("charge", charge_id)
+        if charge["status"] != "pending":
+            raise invalid(f"Charge {charge_id} is {charge['status']}, not a pending debit.")
+        self.account.behind(charge_id)["card"] = "bank_debit" if paid else "bank_debit_fails"
+        timeline.TASKS["settle_payment"](self.account, charge["payment_intent"])
+        return charge
+
     def change_card(self, customer_id: str, card: str) -> Json:
         """The customer's default payment method from now on, as changed in the portal; a way to make
         renewals fail.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from . import checkout
+from . import checkout, portal, refunds
 from .api_errors import Json, StripeApiError, invalid
 from .billing.collection import AFTERWARDS
 from .resources.platform import create_webhook_endpoint
@@ -35,7 +35,10 @@ class Control:
             ("POST", "/_sim/faults", self._set_faults),
             ("DELETE", "/_sim/faults", self._reset_faults),
             ("POST", "/_sim/dispute", self._dispute),
+            ("POST", "/_sim/refunds", self._refund),
             ("POST", "/_sim/refunds/{id}/fail", self._fail_refund),
+            ("POST", "/_sim/debits/{id}/settle", self._settle_debit),
+            ("POST", "/_sim/subscriptions/{id}/{action:pause|resume}", self._pause),
             ("POST", "/_sim/customers/{id}/card", self._change_card),
             ("POST", "/_sim/keys", self._keys),
             ("POST", "/_sim/settings", self._settings),
@@ -91,6 +94,22 @@ class Control:
         details = {name: body[name] for name in ("amount", "case_type") if name in body}
         return self._cloud.dispute(target, body.get("outcome", "open"), **details)
 
+    async def _refund(self, request: web.Request) -> Json:
+        """`{"charge", "amount"?}`: a refund in the Dashboard, of the rest without an amount."""
+        return refunds.create_refund(self._cloud.account, await _body(request, "charge", "amount"))
+
+    async def _settle_debit(self, request: web.Request) -> Json:
+        """`{"paid": bool}`: the bank pays or refuses a pending debit, by its charge, before its time."""
+        body = await _body(request, "paid")
+        return self._cloud.settle_debit(request.match_info["id"], paid=bool(body.get("paid", True)))
+
+    async def _pause(self, request: web.Request) -> Json:
+        """As in the customer portal; what cannot be paused or resumed stays as it is."""
+        account = self._cloud.account
+        sub = account.get("subscription", request.match_info["id"])
+        {"pause": portal.pause, "resume": portal.resume}[request.match_info["action"]](account, sub)
+        return sub
+
     async def _fail_refund(self, request: web.Request) -> Json:
         """`{"charge_follows": true}`: whether the charge's amount_refunded goes back too (not documented)."""
         body = await _body(request, "charge_follows")
@@ -103,7 +122,9 @@ class Control:
         return self._cloud.change_card(request.match_info["id"], str(body.get("card", "")))
 
     async def _keys(self, request: web.Request) -> Json:
-        """`{"key": "rk_test_…", "missing": ["rak_webhook_write"]}` or `{"key", "expired": true}`."""
+        """`{"key": "rk_test_…", "missing": ["rak_webhook_write"]}` or `{"key", "expired": true}`; false makes
+        it valid again. The key `*` is every one.
+        """
         body = await _body(request, "key", "missing", "expired")
         if not isinstance(body.get("key"), str):
             raise invalid("Name a key.", param="key", code="parameter_missing")
@@ -111,6 +132,8 @@ class Control:
             raise invalid("missing is a list of permission names", param="missing")
         if body.get("expired"):
             self._cloud.api.keys.revoke(body["key"])
+        elif "expired" in body:
+            self._cloud.api.keys.restore(body["key"])
         self._cloud.api.keys.restrict(body["key"], list(body.get("missing", [])))
         return {"missing": body.get("missing", []), "expired": bool(body.get("expired"))}
 

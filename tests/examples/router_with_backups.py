@@ -53,7 +53,7 @@ config="${3%%.*}" option="${3##*.}" section="${3#*.}"
 section="${section%.*}"
 found="$(sed -n "/^config .*'$section'/,/^config/ s/^[[:space:]]*option $option '\\(.*\\)'$/\\1/p" \\
 	"$IPKG_INSTROOT/etc/config/$config")"
-[ "$section" != "@system[0]" ] || found=RouterOS
+[ "$section" != "@system[0]" ] || found=OpenWrt
 [ -n "$found" ] && echo "$found"
 """
 

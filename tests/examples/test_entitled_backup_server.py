@@ -252,7 +252,7 @@ async def test_the_package_backs_up_with_a_statement_of_the_seller(server: Serve
         reply.write_text(json.dumps({"statement": statement}))
         assert (await router.backup_now())[0] == 0
         (stored,) = server.stored()
-        assert stored.startswith(f"{ROUTER}/RouterOS-")
+        assert stored.startswith(f"{ROUTER}/OpenWrt-")
         assert statement not in router.log()
         router.kill()
 

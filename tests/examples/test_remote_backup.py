@@ -63,7 +63,7 @@ async def test_bought_it_starts_by_itself_and_refunded_it_stops(
     session = await _buy(world)
     await router.until(lambda: bool(server.stored))
     (name,) = server.stored
-    assert name.startswith("RouterOS-2")
+    assert name.startswith("OpenWrt-2")
     assert name.endswith("Z.cms")
     names = await asyncio.to_thread(router.decrypted, server.stored[name], tmp_path)
     assert "etc/config/stripe-payments" in names

@@ -75,7 +75,7 @@ async def test_a_backup_is_stored_while_it_is_paid_for(database_url: str, tmp_pa
                 await router.buy("price_premium_monthly")
                 await package.until(lambda: bool(complete(server)))
                 (stored,) = complete(server)
-                assert stored.startswith(f"{router_id}/RouterOS-")
+                assert stored.startswith(f"{router_id}/OpenWrt-")
                 assert package.pid() is not None
 
                 vendor_side = Operations(vendor.hub, "cli:root")

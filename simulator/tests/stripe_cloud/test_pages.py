@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -81,6 +84,8 @@ async def test_three_d_secure_shows_a_challenge(shop: Shop, browser: aiohttp.Cli
     assert 'id="complete"' in await text(browser, location)
     status, _, page = await send(browser, location, result="fail")
     assert "unable to authenticate" in page
+    # the form stands at the challenge's address, and a card that is chosen there is not thrown away
+    assert re.findall(r'<form method="post" action="([^"]+)"', page) == [path]
     await send(browser, path, card="4000002500003155")
     status, location, _ = await send(browser, f"{path}/3ds", result="complete")
     assert (status, location) == (303, f"http://router.lan/payment-success?session_id={session.id}")
@@ -195,12 +200,93 @@ async def test_the_start_page_lists_what_happened(shop: Shop, browser: aiohttp.C
     assert "none yet" in await text(browser, "/")
     await shop.subscribe()
     page = await text(browser, "/?lang=it")
-    for expected in (
-        "Simulatore di Stripe",
-        "complete, paid",
-        "POST /v1/checkout/sessions",
-        "active",
-        "/_sim/clock/advance",
-        "/_sim/settings",
-    ):
+    for expected in ("Simulatore di Stripe", "complete, paid", "/v1/checkout/sessions", "active"):
         assert expected in page
+
+
+class Console:
+    """The start page, as a person uses it: every button that it shows can be pressed."""
+
+    def __init__(self, browser: aiohttp.ClientSession) -> None:
+        self._browser = browser
+
+    async def buttons(self) -> dict[str, Any]:
+        """Label → its requests; of several with one label the first."""
+        found: dict[str, Any] = {}
+        page = await text(self._browser, "/")
+        for steps, label in re.findall(r'data-steps="([^"]*)"[^>]*>([^<]*)<', page):
+            found.setdefault(html.unescape(label), json.loads(html.unescape(steps)))
+        return found
+
+    async def press(self, label: str) -> None:
+        for path, body in (await self.buttons())[label]:
+            async with self._browser.post(f"/_sim/{path}", json=body) as answer:
+                assert answer.status == 200, await answer.text()
+
+
+async def test_every_situation_is_a_button(shop: Shop, browser: aiohttp.ClientSession) -> None:
+    console, account = Console(browser), shop.cloud.account
+    sub = account.get("subscription", await shop.subscribe())
+
+    def newest(kind: str) -> Any:
+        return next(account.newest_first(kind))
+
+    await console.press("refund half")
+    assert newest("charge")["amount_refunded"] == 249
+    await console.press("refund")
+    assert newest("charge")["refunded"] is True
+    await console.press("refund fails")
+    assert newest("refund")["status"] == "failed"
+    await console.press("inquiry")
+    await console.press("inquiry ends")
+    assert newest("dispute")["status"] == "warning_closed"
+    for outcome in ("won", "lost"):
+        await console.press("renewal is paid")
+        assert sub["status"] == "active"
+        await console.press("dispute")
+        await console.press(f"dispute is {outcome}")
+        assert newest("dispute")["status"] == outcome
+    await console.press("renewal fails")
+    assert sub["status"] == "past_due"
+    await console.press("pause")
+    assert sub["status"] == "paused"
+
+    for label, card, status in (
+        ("debit is paid", "bank_debit", "paid"),
+        ("debit fails", "bank_debit", "unpaid"),
+    ):
+        session = await shop.session(await shop.price())
+        shop.cloud.pay(session.id, card=card)
+        await console.press(label)
+        assert account.get("checkout.session", session.id)["payment_status"] == status
+    session = await shop.session(await shop.price())
+    await console.press("let it expire")
+    assert account.get("checkout.session", session.id)["status"] == "expired"
+
+    await console.press("revoked")
+    error = await shop.refused(shop.client.v1.customers.list)
+    assert "Expired API Key" in str(error)
+    await console.press("valid")
+    await shop.customer()
+    await console.press("server error (500)")
+    error = await shop.refused(shop.client.v1.customers.list)
+    assert error.http_status == 500
+    await console.press("works")
+    await shop.customer()
+
+
+async def test_no_button_of_the_console_is_refused(shop: Shop, browser: aiohttp.ClientSession) -> None:
+    """Also those of settings, faults and the clock, each pressed once as it comes."""
+    console = Console(browser)
+    await shop.subscribe()
+    async with browser.post("/_sim/webhooks", json={"url": "http://127.0.0.1:9/"}):
+        pass
+    await console.press("lost")
+    await shop.session(await shop.price())
+    await shop.subscribe()
+    pressed: set[str] = set()
+    while left := (await console.buttons()).keys() - pressed:
+        label = sorted(left)[0]
+        await console.press(label)
+        pressed.add(label)
+    assert {"deliver", "duplicated", "reordered", "+1 year", "unpaid", "22 %", "resume"} <= pressed
