@@ -23,6 +23,11 @@ def rows_of(document: str) -> list[list[str]]:
 
 def example_script(document: str) -> str:
     """The hotplug script that a document shows to other packages."""
-    blocks = (DOCS / document).read_text("utf-8").split("```sh\n")[1:]
-    (script,) = (text for text in (block.partition("```")[0] for block in blocks) if "$FEATURE" in text)
-    return script
+    return block_with("$FEATURE", document)
+
+
+def block_with(word: str, document: str, language: str = "sh") -> str:
+    """The one code block of that language in which a word occurs."""
+    blocks = (DOCS / document).read_text("utf-8").split(f"```{language}\n")[1:]
+    (found,) = (text for text in (block.partition("```")[0] for block in blocks) if word in text)
+    return found

@@ -17,6 +17,9 @@ from typing import Any, Final
 
 import pytest
 
+from tests.docs.markdown import block_with
+from tools.ipk.makefiles import run_makefiles
+
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 HOST: Final = "127.0.0.2"
 """Another address of this machine, as a phone's router would see one."""
@@ -159,6 +162,27 @@ def test_each_login_may_what_is_printed_beside_it(demo: Demo, login: str, may: s
         )[1]["access"]
     }
     assert allowed == may
+
+
+@pytest.mark.parametrize("document", ["integrating.md", "integrating.it.md"])
+def test_the_smallest_package_is_the_one_that_is_shown(document: str, tmp_path: Path) -> None:
+    example = REPOSITORY / "docs/examples/my-feature"
+    assert block_with("IPKG_INSTROOT/usr/share", document) == (example / "my-feature.hotplug").read_text()
+    assert block_with("BuildPackage", document, "make") == (example / "Makefile").read_text()
+    (package,) = run_makefiles(tmp_path, tmp_path, ("docs/examples/my-feature",))
+    installed = package.root / "etc/hotplug.d/stripe-payments/50-my-feature"
+    assert installed.read_text() == (example / "my-feature.hotplug").read_text()
+
+
+def test_the_smallest_package_works_in_the_demo_as_written(demo: Demo) -> None:
+    assert demo.shell(block_with("grant my_feature", "integrating.md")).split()[-1] == "off"
+    assert without_comments("integrating.md") == without_comments("integrating.it.md")
+
+
+def without_comments(document: str) -> list[str]:
+    return [
+        line.partition("  #")[0].rstrip() for line in block_with("grant my_feature", document).splitlines()
+    ]
 
 
 def test_the_routers_shell_follows_the_guide(demo: Demo) -> None:
