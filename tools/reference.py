@@ -169,15 +169,15 @@ def _routes(locale: str, page: str) -> Iterator[str]:
 
 def _permissions(locale: str, _page: str) -> Iterator[str]:
     head = {
-        "en": "| resource in Stripe's Dashboard | access | Stripe's name | needed |",
-        "it": "| risorsa nella Dashboard di Stripe | accesso | nome presso Stripe | serve |",
+        "en": "| resource in Stripe's Dashboard | set-up key | router key | Stripe's name |",
+        "it": "| risorsa nella Dashboard di Stripe | chiave di configurazione | chiave del router "
+        "| nome presso Stripe |",
     }
-    always, once = {"en": ("always", "to set up"), "it": ("sempre", "per la configurazione")}[locale]
     yield head[locale]
     yield "|---|---|---|---|"
     for one in PERMISSIONS:
         name = f"`rak_{one.rak}_{one.access}`"
-        yield f"| {one.resource} | {one.access} | {name} | {once if one.setup_only else always} |"
+        yield f"| {one.resource} | {one.access} | {one.router_access} | {name} |"
 
 
 def _checks(_locale: str, _page: str) -> Iterator[str]:

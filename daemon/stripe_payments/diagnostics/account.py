@@ -57,7 +57,7 @@ async def key_permissions(probes: StripeProbes) -> Finding:
         return STRIPE_UNREACHABLE
     if not missing:
         return Finding("ok", _("The restricted key has all required read permissions."))
-    names = ", ".join(f"{one.resource}: {one.access.capitalize()}" for one in missing)
+    names = ", ".join(f"{one.resource}: {one.router_access.capitalize()}" for one in missing)
     hint = _(
         "Edit the restricted key in the Stripe Dashboard (Developers > API keys) and allow: {names}",
         names=names,

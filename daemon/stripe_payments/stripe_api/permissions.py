@@ -1,4 +1,5 @@
-"""What a restricted key must be allowed at Stripe, under the names that the Dashboard shows.
+"""What restricted keys must be allowed at Stripe, under the names that the Dashboard shows: the *set-up key*,
+with which an operator prepares the account, and the *router key* of each router that others use.
 
 Stripe's refusals name a permission as `rak_webhook_write` or, newer (code `more_permissions_required`),
 `'webhook_write'`; the page where a key is edited calls it "Webhook Endpoints: Write". Source:
@@ -16,9 +17,10 @@ _NAMED = re.compile(r"\b(?:rak_|(?<='))([a-z_]+)_(read|write)\b")
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """`resource`: as the Dashboard writes it; `access`: the least that is needed (write includes read);
-    `rak`: the resource in Stripe's refusals; `kind`: a resource whose list shows whether reading is allowed;
-    `setup_only`: needed only to set the account up (reading stays useful).
+    """`resource`: as the Dashboard writes it; `access`: of the set-up key (write includes read); `rak`: the
+    resource in Stripe's refusals; `kind`: a resource whose list shows whether reading is allowed;
+    `setup_only`: needed only to set the account up (reading stays useful); `seller_only`: writing is the
+    seller's, who can also do it in the Dashboard.
     """
 
     resource: str
@@ -26,6 +28,12 @@ class Permission:
     rak: str
     kind: str
     setup_only: bool = False
+    seller_only: bool = False
+
+    @property
+    def router_access(self) -> Literal["read", "write"]:
+        """What the router key needs of it."""
+        return "read" if self.setup_only or self.seller_only else self.access
 
 
 PERMISSIONS: Final = (
@@ -34,7 +42,7 @@ PERMISSIONS: Final = (
     Permission("Subscriptions", "write", "subscription", "subscription"),
     Permission("Invoices", "write", "invoice", "invoice"),
     Permission("PaymentIntents", "read", "payment_intent", "payment_intent"),
-    Permission("Charges and Refunds", "write", "charge", "charge"),
+    Permission("Charges and Refunds", "write", "charge", "charge", seller_only=True),
     Permission("Disputes", "read", "dispute", "dispute"),
     Permission("Customer portal", "write", "customer_portal", "billing_portal.configuration"),
     Permission("Products", "write", "product", "product", setup_only=True),

@@ -54,9 +54,8 @@ async def test_a_restricted_key_that_lacks_something(shop: Shop, lacking: object
     shop.stripe.api.keys.restrict(key, [f"rak_{permission.rak}_read"])
     await shop.harness.call("set_keys", secret_key=key)
     severity = "warning" if permission.setup_only else "error"
-    await finding(
-        shop.harness, "key_permissions", severity, says=permission.resource, hint=permission.resource
-    )
+    named = f"{permission.resource}: {permission.router_access.capitalize()}"
+    await finding(shop.harness, "key_permissions", severity, says=named, hint=named)
     await fine(shop.harness, "key")
 
 
