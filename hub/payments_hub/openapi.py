@@ -74,7 +74,8 @@ _CALLS: Final[tuple[tuple[str, str, str, _Schema | None, int, _Schema], ...]] = 
     (
         "get",
         "/v1/state",
-        "Everything the router shows. If-None-Match: 304; Prefer: wait=20 waits for a change.",
+        "Everything the router shows. If-None-Match: 304; Prefer: wait=20 waits for a change. With the "
+        "header Rotate-Credential the vendor requests another credential (/v1/credentials/rotate).",
         None,
         200,
         _STATE,

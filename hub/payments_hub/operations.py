@@ -149,11 +149,7 @@ class Operations:
         async with self._recorded("revoke", router):
             await self._row(router)
             if not await self._hub.routers.revoke(router):
-                raise VendorError(
-                    "router_not_active",
-                    _("There is no active router {router}.", router=router),
-                    _("Only an active router can be blocked; its page shows its state."),
-                )
+                raise _not_active(router)
 
     async def restore(self, router: str) -> None:
         """Accept a blocked router again."""
@@ -165,6 +161,35 @@ class Operations:
                     _("The router is not blocked, or another one has its purchases now."),
                     _("Replace the other router by this one instead."),
                 )
+
+    async def unflag(self, router: str, flag: str | None = None) -> dict[str, Any]:
+        """Remove a flag of a router, or all: {flags[]}, those that it had."""
+        async with self._recorded("unflag", router) as entry:
+            await self._row(router)
+            entry["flags"] = cleared = await self._hub.routers.clear_flags(router, flag)
+            if not cleared:
+                raise VendorError(
+                    "no_such_flag",
+                    _("The router has no such flag."),
+                    _("Its page shows its flags; this one may have been cleared already."),
+                )
+        return {"flags": cleared}
+
+    async def rotate(self, router: str) -> dict[str, Any]:
+        """Have a router exchange its credential for a new one at its next poll; {routers}: how many will. The
+        old one is valid until the new one was used.
+        """
+        async with self._recorded("rotate", router):
+            await self._row(router)
+            if not await self._hub.routers.request_rotation(router):
+                raise _not_active(router)
+        return {"routers": 1}
+
+    async def rotate_all(self) -> dict[str, Any]:
+        """As `rotate`, of every active router."""
+        async with self._recorded("rotate") as entry:
+            entry["routers"] = found = await self._hub.routers.request_rotations()
+        return {"routers": found}
 
     async def replace(self, router: str, note: str = "", days: int = 90) -> dict[str, Any]:
         """A code with which another router takes over everything that this one has, at the moment it enrols:
@@ -272,6 +297,14 @@ class Operations:
     def _dashboard(self, customer: str | None) -> str | None:
         mode = "/test" if self._hub.mode == "test" else ""
         return f"{_DASHBOARD}{mode}/customers/{customer}" if customer else None
+
+
+def _not_active(router: str) -> VendorError:
+    return VendorError(
+        "router_not_active",
+        _("There is no active router {router}.", router=router),
+        _("Only an active router can be blocked or change its credential; its page shows its state."),
+    )
 
 
 def _refunds(account: Account) -> int:

@@ -17,9 +17,9 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 from psycopg.errors import UniqueViolation
 
+from payments_hub.codes import digest
 from payments_hub.database import Database
 from payments_hub.errors import VendorError
-from payments_hub.routers import digest
 from payments_hub.texts import _
 
 __all__ = ["ROLES", "Operator", "Operators", "Role", "new_password"]

@@ -79,6 +79,30 @@ def revoke_router(
     show({"router_id": router, "status": "active" if undo else "revoked"}, "", as_json=as_json)
 
 
+@routers.command("unflag")
+def clear_flags(
+    router: str,
+    flag: Annotated[str, typer.Argument(help="clone or code_reused; without it, all.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Clear the flags of a router, when it is known what caused them. The audit log keeps them."""
+    done = operate(lambda vendor: vendor.unflag(router, flag or None), as_json=as_json)
+    show(done, "\n".join(done["flags"]), as_json=as_json)
+
+
+@routers.command("rotate")
+def rotate_credential(
+    router: Annotated[str, typer.Argument()] = "",
+    every: Annotated[bool, typer.Option("--all", help="Of every active router.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Have a router exchange its credential at its next poll; the old one works until the new one is used."""
+    if bool(router) == every:
+        raise typer.BadParameter("name a router, or --all")
+    done = operate(lambda vendor: vendor.rotate_all() if every else vendor.rotate(router), as_json=as_json)
+    show(done, str(done["routers"]) if every else "", as_json=as_json)
+
+
 @routers.command("replace")
 def replace_router(router: str, note: _Note = "", days: _Days = 90, as_json: AsJson = False) -> None:
     """Create a code with which another router takes over what this one has, when it enrols; this one ends."""

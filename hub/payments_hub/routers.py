@@ -7,7 +7,6 @@ random bits, and every request looks one up.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 import uuid
@@ -18,25 +17,23 @@ from typing import Any, Final
 import psycopg
 
 from payments_hub.account_ledger import NEXT_VERSION
+from payments_hub.codes import code_digest, digest, new_code
 from payments_hub.database import Async, Database
 from payments_hub.errors import HubError
 from payments_hub.together import Together
 from stripe_payments.log import Log
 
-__all__ = ["FOUND", "NEWEST", "Router", "Routers", "digest", "new_secret"]
+__all__ = ["FOUND", "NEWEST", "Router", "Routers", "is_secret", "new_secret"]
 
 _log = Log("routers")
 
 _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 """32 bytes, base64url without padding."""
-_ALPHABET: Final = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
-"""Of codes that people type: nothing that looks like something else."""
-_CODE_LENGTH: Final = 20
-"""97 bits."""
-_LONGEST_CODE: Final = 64
 _CLONE: Final = "clone"
 _CODE_REUSED: Final = "code_reused"
 """Flags of a router, for the vendor to see."""
+_STEP: Final = 1000
+"""Routers that are changed in one transaction."""
 _LIKE: Final = re.compile(r"[\\%_]")
 
 NEWEST: Final = "SELECT id FROM routers ORDER BY enrolled_at DESC, id LIMIT %(limit)s"
@@ -61,7 +58,8 @@ match, of the newest where many do.
 """
 
 _CREDENTIALS: Final = (
-    "SELECT c.digest, c.status, r.id, r.status, r.account, a.version, (SELECT max(version) FROM catalogs)"
+    "SELECT c.digest, c.status, r.id, r.status, r.account, a.version, (SELECT max(version) FROM catalogs),"
+    " coalesce(c.created_at < r.rotation_requested, false)"
     " FROM credentials c JOIN routers r ON r.id = c.router JOIN accounts a ON a.id = r.account"
     " WHERE c.digest = ANY(%s)"
 )
@@ -70,18 +68,15 @@ _CREDENTIALS: Final = (
 @dataclass(frozen=True, slots=True)
 class Router:
     """Who is calling: the router, the account it has, and the account's version as of the request; `catalog`:
-    the version of the catalog in force as of the request, if there is one.
+    the version of the catalog in force as of the request, if there is one; `rotate`: the vendor has requested
+    another credential than the one it calls with.
     """
 
     id: str
     account: str
     version: int
     catalog: int | None = None
-
-
-def digest(secret: str) -> bytes:
-    """What is stored of a secret."""
-    return hashlib.sha256(secret.encode()).digest()
+    rotate: bool = False
 
 
 def new_secret() -> str:
@@ -94,28 +89,13 @@ def is_secret(text: object) -> bool:
     return isinstance(text, str) and _SECRET.fullmatch(text) is not None
 
 
-def is_code(text: object) -> bool:
-    """Whether it may be a code as people type it."""
-    return isinstance(text, str) and 0 < len(text) <= _LONGEST_CODE and text.isprintable()
-
-
 def _escaped(found: re.Match[str]) -> str:
     """A character that LIKE would take for a pattern."""
     return f"\\{found[0]}"
 
 
-def _new_code() -> str:
-    letters = "".join(secrets.choice(_ALPHABET) for _ in range(_CODE_LENGTH))
-    return "-".join(letters[start : start + 5] for start in range(0, _CODE_LENGTH, 5))
-
-
-def _code_digest(code: str) -> bytes:
-    """Of a code as it is typed: case, blanks and dashes do not count."""
-    return digest(re.sub(r"[\s-]", "", code).upper())
-
-
 class Routers:
-    """Every method is one transaction."""
+    """Every method but `request_rotations` is one transaction."""
 
     def __init__(self, database: Database, *, open_enrollment: bool = False) -> None:
         self._database = database
@@ -135,12 +115,12 @@ class Routers:
         row = await self._credentials.get(digest(secret))
         if row is None:
             raise HubError("credential_refused")
-        _digest, credential, router, status, account, version, catalog = row
+        _digest, credential, router, status, account, version, catalog, rotate = row
         if status != "active":
             raise HubError(f"router_{status}")
         if credential != "active":
             await self._not_active(credential, router, secret)
-        return Router(router, account, version, catalog)
+        return Router(router, account, version, catalog, rotate)
 
     async def _find_credentials(self, digests: Sequence[bytes]) -> list[tuple[Any, ...] | None]:
         async with self._database.requests.connection() as connection:
@@ -176,7 +156,7 @@ class Routers:
                     connection,
                     "SELECT router, expires_at < now(), prepared FROM enrollment_codes WHERE digest = %s"
                     " FOR UPDATE",
-                    _code_digest(code),
+                    code_digest(code),
                 )
                 if used is None or (used[0] is None and used[1]):
                     raise HubError("code_refused")
@@ -190,7 +170,7 @@ class Routers:
                 if code is not None:
                     await connection.execute(
                         "UPDATE enrollment_codes SET router = %s WHERE digest = %s",
-                        (router, _code_digest(code)),
+                        (router, code_digest(code)),
                     )
                 _log.info("router enrolled", router=router, board=board, code=code is not None)
                 return router
@@ -198,7 +178,7 @@ class Routers:
         async with self._database.requests.connection() as connection:
             await connection.execute(
                 "UPDATE enrollment_codes SET conflicts = conflicts + 1 WHERE digest = %s",
-                (_code_digest(code),),
+                (code_digest(code),),
             )
             await _flag(connection, used[0], _CODE_REUSED)
         _log.warning("an enrolment code came again with another secret", router=used[0])
@@ -221,13 +201,13 @@ class Routers:
 
     async def new_recovery_code(self, account: str) -> str:
         """A code that moves the account to another router, once. Earlier ones end."""
-        code = _new_code()
+        code = new_code()
         async with self._database.requests.connection() as connection, connection.transaction():
             await connection.execute(
                 "DELETE FROM recovery_codes WHERE account = %s AND used_at IS NULL", (account,)
             )
             await connection.execute(
-                "INSERT INTO recovery_codes (digest, account) VALUES (%s, %s)", (_code_digest(code), account)
+                "INSERT INTO recovery_codes (digest, account) VALUES (%s, %s)", (code_digest(code), account)
             )
         return code
 
@@ -239,7 +219,7 @@ class Routers:
             found = await _row(
                 connection,
                 "SELECT account, used_at IS NOT NULL FROM recovery_codes WHERE digest = %s FOR UPDATE",
-                _code_digest(code),
+                code_digest(code),
             )
             if found is None:
                 raise HubError("code_refused")
@@ -255,7 +235,7 @@ class Routers:
                 raise HubError("router_not_empty")
             await self._replace(connection, account, router.id)
             await connection.execute(
-                "UPDATE recovery_codes SET used_at = now() WHERE digest = %s", (_code_digest(code),)
+                "UPDATE recovery_codes SET used_at = now() WHERE digest = %s", (code_digest(code),)
             )
             version = await _row(
                 connection,
@@ -283,6 +263,45 @@ class Routers:
                 (router,),
             )
             return cursor.rowcount == 1
+
+    async def clear_flags(self, router: str, flag: str | None = None) -> list[str]:
+        """Remove one flag of a router, or all; those that it had. What caused one sets it again."""
+        async with self._database.requests.connection() as connection, connection.transaction():
+            row = await _row(connection, "SELECT flags FROM routers WHERE id = %s FOR UPDATE", router)
+            had = [name for name in (row[0] if row is not None else ()) if flag in (None, name)]
+            await connection.execute(
+                "UPDATE routers SET flags = array(SELECT unnest(flags) EXCEPT SELECT unnest(%s::text[]))"
+                " WHERE id = %s",
+                (had, router),
+            )
+        return had
+
+    async def request_rotation(self, router: str) -> bool:
+        """Have a router exchange its credential for one that is made from now on; False if none is active."""
+        return await self._request_rotation("id = %s", router) == 1
+
+    async def request_rotations(self) -> int:
+        """Of every active router; their number. In steps: a lock on all of them would stop enrolments."""
+        found, after = 0, ""
+        async with self._database.requests.connection() as connection:
+            while True:
+                row = await _row(
+                    connection,
+                    "SELECT max(id) FROM (SELECT id FROM routers WHERE id > %s ORDER BY id LIMIT %s) r",
+                    after,
+                    _STEP,
+                )
+                if row is None or row[0] is None:
+                    return found
+                found += await self._request_rotation("id > %s AND id <= %s", after, row[0])
+                after = row[0]
+
+    async def _request_rotation(self, which: str, *values: object) -> int:
+        async with self._database.requests.connection() as connection:
+            cursor = await connection.execute(
+                f"UPDATE routers SET rotation_requested = now() WHERE {which} AND status = 'active'", values
+            )
+            return cursor.rowcount
 
     async def new_enrollment_code(self, note: str = "", days: int = 90) -> str:
         """A code that one router enrols with."""
@@ -332,7 +351,8 @@ class Routers:
     ) -> list[dict[str, Any]]:
         """Routers whose id, account, board, customer or code's note contains a text, or that have one of the
         accounts; the newest first: {id, status, board, version, flags, account, customer,
-        enrolled_at, last_contact, note}.
+        enrolled_at, last_contact, note, rotation_requested}. The last one is null where no credential has to
+        be exchanged.
         """
         if not text and not accounts:
             return await self._shown(NEWEST, {"limit": limit})
@@ -349,7 +369,9 @@ class Routers:
             cursor = await connection.execute(
                 "SELECT r.id, r.status, r.board, r.software, r.flags, r.account, a.customer, r.enrolled_at,"
                 " r.last_contact, coalesce((SELECT c.note FROM enrollment_codes c"
-                " WHERE c.router = r.id OR c.prepared = r.id LIMIT 1), '')"
+                " WHERE c.router = r.id OR c.prepared = r.id LIMIT 1), ''), CASE WHEN EXISTS (SELECT FROM"
+                " credentials c WHERE c.router = r.id AND c.status = 'active'"
+                " AND c.created_at < r.rotation_requested) THEN r.rotation_requested END"
                 f" FROM routers r JOIN accounts a ON a.id = r.account WHERE r.id IN ({ids})"
                 " ORDER BY r.enrolled_at DESC, r.id",
                 values,
@@ -362,6 +384,7 @@ class Routers:
                 "enrolled_at": row[7].isoformat(),
                 "last_contact": row[8].isoformat() if row[8] is not None else None,
                 "note": row[9],
+                "rotation_requested": row[10].isoformat() if row[10] is not None else None,
             }
             for row in rows
         ]
@@ -450,11 +473,11 @@ class Routers:
 
 
 async def _enrollment_code(connection: Async, note: str, days: int, *, prepared: str | None = None) -> str:
-    code = _new_code()
+    code = new_code()
     await connection.execute(
         "INSERT INTO enrollment_codes (digest, note, expires_at, prepared)"
         " VALUES (%s, %s, now() + make_interval(days => %s), %s)",
-        (_code_digest(code), note, days, prepared),
+        (code_digest(code), note, days, prepared),
     )
     return code
 

@@ -74,6 +74,8 @@ class States:
         poll_after = self._polls.poll_after()
         etag = _etag(router, catalog)
         headers = {"ETag": etag, "Poll-After": str(poll_after), "Cache-Control": "no-store"}
+        if router.rotate:
+            headers["Rotate-Credential"] = "1"
         if known == etag:
             return None, headers
         async with self._hub.accounts.view(router.account, poll=wait is None) as account:

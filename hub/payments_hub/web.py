@@ -24,6 +24,7 @@ from starlette.types import ASGIApp
 from payments_hub.answers import failed, failure, locale_of, read_body
 from payments_hub.background import run_all
 from payments_hub.callers import Callers, address
+from payments_hub.codes import is_code
 from payments_hub.deliveries import Deliveries
 from payments_hub.direct import Direct
 from payments_hub.errors import HubError
@@ -32,7 +33,7 @@ from payments_hub.methods import Methods
 from payments_hub.metrics import Measured
 from payments_hub.openapi import document
 from payments_hub.polls import Polls
-from payments_hub.routers import is_code, is_secret
+from payments_hub.routers import is_secret
 from payments_hub.statements import AUDIENCE
 from payments_hub.states import States
 from stripe_payments.errors import PaymentError

@@ -106,6 +106,12 @@ async def test_operations_of_the_command_line(vendor: Vendor, database_url: str,
     await succeed(env, "routers", "revoke", new.id)
     await succeed(env, "routers", "revoke", new.id, "--undo")
     assert await new.unlocked() == set()
+    assert (await vendor.caller().enroll(made["code"])).status_code == 409
+    assert await succeed(env, "routers", "unflag", new.id) == "code_reused\n"
+    assert json.loads(await succeed(env, "routers", "rotate", new.id, "--json")) == {"routers": 1}
+    assert await succeed(env, "routers", "rotate", "--all") == "1\n"
+    for neither in ((), (new.id, "--all")):
+        assert (await run(env, "routers", "rotate", *neither)).exit_code == 2
     refused = await run(env, "routers", "forget", new.id, "--json")
     assert (refused.exit_code, json.loads(refused.stdout)["error"]["code"]) == (1, "not_confirmed")
     gone = json.loads(await succeed(env, "routers", "forget", new.id, "--yes", "--json"))

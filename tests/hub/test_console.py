@@ -286,6 +286,35 @@ async def test_an_administrator_grants_blocks_and_replaces(vendor: Vendor) -> No
         assert f"/console/routers/{router.id}" in page, "an assignment"
 
 
+async def test_an_administrator_clears_a_flag_and_requests_a_credential(vendor: Vendor) -> None:
+    code = await vendor.hub.routers.new_enrollment_code()
+    router, thief = vendor.caller(), vendor.caller()
+    await router.enroll(code)
+    here = f"/console/routers/{router.id}"
+    async with logged_in(vendor) as browser:
+        for _again in range(2):
+            assert (await thief.enroll(code)).status_code == 409
+            page = await browser.open(here)
+            assert "the code is known elsewhere" in page
+            assert f'href="{here}/unflag?flag=code_reused"' in page
+            form = await browser.open(f"{here}/unflag?flag=code_reused")
+            assert re.findall(r'<option value="(\w+)" selected>([^<]+)', form) == [
+                ("code_reused", "its code was used again")
+            ]
+            await browser.submit(f"{here}/unflag", flag="code_reused")
+            assert "the code is known elsewhere" not in await browser.open(here)
+        gone = await browser.submit(f"{here}/unflag", 409, flag="code_reused")
+        assert "no such flag" in gone.text
+
+        await browser.submit(f"{here}/rotate")
+        assert "not done yet" in await browser.open(here)
+        assert "rotate-credential" in (await router.request("GET", "/v1/state")).headers
+        log = await browser.open(f"/console/audit?subject={router.id}")
+        assert log.count("cleared a flag") == 3
+        assert log.count("code_reused") == 2
+        assert log.count("requested another credential") == 1
+
+
 async def test_a_router_is_prepared_before_it_is_delivered(vendor: Vendor) -> None:
     async with logged_in(vendor) as browser:
         made = await browser.submit("/console/codes", 200, note="serial 1", days="9", prepare="1")

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import psycopg
+import pytest
 
+from payments_hub.errors import VendorError
+from payments_hub.operations import Operations
 from payments_hub.routers import FOUND, NEWEST, new_secret
-from tests.hub.vendor import Vendor, eventually
+from tests.hub.vendor import Caller, Vendor, eventually
 
 
 async def test_a_code_enrolls_one_router(vendor: Vendor) -> None:
@@ -113,6 +116,42 @@ async def test_the_old_credential_works_until_the_new_one_was_used(vendor: Vendo
     assert row["status"] == "active", "the vendor decides"
     router.secret = new
     assert (await router.request("GET", "/v1/state")).status_code == 200
+
+
+async def test_the_vendor_requests_other_credentials(vendor: Vendor) -> None:
+    """Each poll is answered with that request, until it comes with a credential that was made later."""
+    one, two, blocked = [await vendor.router() for _ in range(3)]
+    await vendor.hub.routers.revoke(blocked.id)
+    operations = Operations(vendor.hub, "cli:root")
+
+    async def polled(router: Caller, known: str = "") -> tuple[int, bool, bool]:
+        """A poll: its status, whether it is answered with the request, whether the vendor sees one open."""
+        reply = await router.request("GET", "/v1/state", **({"if_none_match": known} if known else {}))
+        (row,) = await vendor.hub.routers.find(router.id)
+        assert (row["rotation_requested"] is None) or row["rotation_requested"].startswith("20")
+        return reply.status_code, "rotate-credential" in reply.headers, row["rotation_requested"] is not None
+
+    known = (await one.request("GET", "/v1/state")).headers["etag"]
+    assert await polled(one, known) == (304, False, False)
+    made_before = new_secret()
+    await one.request("POST", "/v1/credentials/rotate", {"secret": made_before})
+    assert await operations.rotate(one.id) == {"routers": 1}
+    assert await polled(one) == (200, True, True)
+    assert await polled(one, known) == (304, True, True), "a poll without news"
+    assert await polled(two) == (200, False, False)
+    one.secret = made_before
+    assert await polled(one) == (200, True, True), "it is as old as the one before"
+    new = new_secret()
+    await one.request("POST", "/v1/credentials/rotate", {"secret": new})
+    assert await polled(one) == (200, True, True), "not used yet"
+    one.secret = new
+    assert await polled(one) == (200, False, False)
+
+    assert await operations.rotate_all() == {"routers": 2}
+    assert [await polled(router) for router in (one, two)] == [(200, True, True)] * 2
+    for router in (blocked.id, "0" * 32):
+        with pytest.raises(VendorError):
+            await operations.rotate(router)
 
 
 async def test_a_credential_of_another_router_cannot_be_taken_over(vendor: Vendor) -> None:

@@ -442,12 +442,13 @@ async def test_a_router_goes_back_to_direct_mode_with_what_it_has(database_url: 
 NEW_SECRET = "n" * 43
 
 
-@pytest.mark.parametrize("step", ["due", "stored", "announced", "used", "killed"])
+@pytest.mark.parametrize("step", ["due", "stored", "announced", "used", "killed", "requested"])
 async def test_a_credential_is_exchanged_whenever_the_power_goes(
     vendor: Vendor, line: Line, router: HubRouter, step: str
 ) -> None:
-    """`due`: the old one is 90 days old. The others: the power went when the new one was stored, the hub had
-    it, had accepted a request with it, or in the moment when its answer was on the way.
+    """`due`: the old one is 90 days old. `requested`: by the vendor, of a router whose credential is new. The
+    others: the power went when the new one was stored, the hub had it, had accepted a request with it, or
+    (`killed`, requested by the vendor) in the moment when its answer was on the way.
     """
     daemon, stored = router.world.daemon, router.world.root / "etc/stripe-payments/hub.json"
 
@@ -456,17 +457,22 @@ async def test_a_credential_is_exchanged_whenever_the_power_goes(
         return found
 
     before = held()
-    await daemon.kill()
-    after = before | ({"rotating": NEW_SECRET} if step in ("stored", "announced", "used") else {"since": 0})
-    stored.write_text(json.dumps({"hubs": {line.url: after}}))
-    if step in ("announced", "used"):
-        old, new = Caller(vendor.http, before["secret"]), Caller(vendor.http, NEW_SECRET)
-        reply = await old.request("POST", "/v1/credentials/rotate", {"secret": NEW_SECRET})
-        assert reply.status_code == 200
-        if step == "used":
-            await new.state()
-    line.loses_answers_to = b"/v1/credentials/rotate" if step == "killed" else b""
-    await daemon.start()
+    if step == "killed":
+        line.loses_answers_to = b"/v1/credentials/rotate"
+    if step in ("requested", "killed"):
+        await Operations(vendor.hub, "cli:root").rotate(before["router_id"])
+    else:
+        await daemon.kill()
+        made = step in ("stored", "announced", "used")
+        after = before | ({"rotating": NEW_SECRET} if made else {"since": 0})
+        stored.write_text(json.dumps({"hubs": {line.url: after}}))
+        if step in ("announced", "used"):
+            old, new = Caller(vendor.http, before["secret"]), Caller(vendor.http, NEW_SECRET)
+            reply = await old.request("POST", "/v1/credentials/rotate", {"secret": NEW_SECRET})
+            assert reply.status_code == 200
+            if step == "used":
+                await new.state()
+        await daemon.start()
     if step == "killed":
 
         async def begun() -> bool:
@@ -487,6 +493,7 @@ async def test_a_credential_is_exchanged_whenever_the_power_goes(
     await router.unlocks("updates", "backups")
     (known,) = await vendor.hub.routers.find()
     assert known["flags"] == [], "no request came with a credential that was retired"
+    assert known["rotation_requested"] is None
     refused = await Caller(vendor.http, before["secret"]).request("GET", "/v1/state")
     assert refused.json()["error"]["code"] == "credential_refused"
     assert not [line for line in router.problems() if "credential_refused" in line]

@@ -1,4 +1,4 @@
-"""The credential is exchanged for a new one every 90 days.
+"""The credential is exchanged for a new one every 90 days, and whenever the hub requests it.
 
 The new secret is durable before the hub is asked, and both are kept until the hub has accepted a request with
 the new one. The first such request retires the old one at the hub, and a retired one counts as a copy of this
@@ -29,7 +29,8 @@ ROTATE_AFTER_S: Final = 90 * 86_400
 
 class Rotation:
     """`held`: the credential, None before it is loaded. `announce` sends the new secret under the old one,
-    `probe` makes a request with the new one; both raise PaymentError.
+    `probe` makes a request with the new one; both raise PaymentError. `requested`: the hub's last answer
+    requested an exchange.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Rotation:
         self._may_be_used = False
         """Whether the hub may have accepted a request with the new secret."""
         self.held: Credential | None = None
+        self.requested = False
 
     async def load(self) -> None:
         """Raises PaymentError where the storage fails."""
@@ -73,27 +75,29 @@ class Rotation:
         finally:
             self._in_use -= 1
 
-    async def rotate_if_due(self, now: int | None) -> None:
-        """`now`: trusted epoch seconds. An exchange that is not completed is continued at the next call.
-        Raises PaymentError.
+    async def rotate_if_due(self, now: int | None) -> bool:
+        """`now`: trusted epoch seconds. An exchange that is not completed is continued at the next call;
+        False if it waits for other requests to end. Raises PaymentError.
         """
         held = self.held
         if held is None or held.router_id is None or now is None:
-            return
-        if held.since is None:
-            await self._keep(replace(held, since=now))
-            return
-        if held.rotating is None and now - held.since < ROTATE_AFTER_S:
-            return
+            return True
+        if held.rotating is None and not self.requested:
+            if held.since is None:
+                await self._keep(replace(held, since=now))
+                return True
+            if now - held.since < ROTATE_AFTER_S:
+                return True
         async with self._exchanging:
             if self._in_use:
-                return
+                return False
             held = self.held = await asyncio.to_thread(self._store.with_rotating, self._url, held)
             assert held.rotating is not None
             if not self._may_be_used:
                 await self._announce(held.secret, held.rotating)
                 self._may_be_used = True
             await self._try_the_new_one(now)
+        return True
 
     async def _try_the_new_one(self, now: int | None = None) -> None:
         held = self.held
@@ -106,7 +110,7 @@ class Rotation:
                 raise
             self._may_be_used = False  # the hub never got it: the old one is the router's
             return
-        self._may_be_used = False
+        self._may_be_used = self.requested = False
         _log.info("the credential was exchanged")
         await self._keep(replace(held, secret=held.rotating, rotating=None, since=now))
 

@@ -52,6 +52,8 @@ META_STATE: Final = "hub_state"
 
 _LONGEST_POLL_S: Final = 86_400
 _SHORTEST_POLL_S: Final = 1
+_IN_USE_S: Final = 5
+"""Until the credential is exchanged where other requests have to end first."""
 _JITTER: Final = 0.1
 """Applied after the cap: else all routers at the cap would poll in the same second."""
 _FIRST_RETRY_S: Final = 2.0
@@ -204,7 +206,7 @@ class Seller:
             await self._enroll()
             watched = time.monotonic() < self._watched_until
             changed = await self.refresh(wait=watched)
-            await self._rotation.rotate_if_due(self._clock.now())
+            rotated = await self._rotation.rotate_if_due(self._clock.now())
         except PaymentError as error:
             if self.state.etag:
                 await self.recompute()
@@ -219,7 +221,8 @@ class Seller:
         if time.monotonic() < self._watched_until:
             waited = time.monotonic() - started >= _SHORTEST_POLL_S
             return 0.0 if changed or waited else _SHORTEST_POLL_S
-        capped = min(max(self.state.poll_after, _SHORTEST_POLL_S), _LONGEST_POLL_S)
+        longest = _LONGEST_POLL_S if rotated else _IN_USE_S
+        capped = min(max(self.state.poll_after, _SHORTEST_POLL_S), longest)
         return self._until_next_end(capped * self._chance.uniform(1 - _JITTER, 1 + _JITTER))
 
     def _until_next_end(self, delay: float) -> float:
@@ -376,6 +379,7 @@ class Seller:
         answer = await self.request(
             "GET", "/v1/state", headers=headers, timeout=15.0 + (_WAIT_S if wait else 0)
         )
+        self._rotation.requested = "rotate-credential" in answer.headers
         if answer.status == 304:
             if answer.poll_after is not None:
                 self.state = replace(self.state, poll_after=answer.poll_after)

@@ -68,6 +68,14 @@ async def _restore(vendor: Operations, router: Shown, _form: Form) -> None:
     await vendor.restore(router["id"])
 
 
+async def _unflag(vendor: Operations, router: Shown, form: Form) -> None:
+    await vendor.unflag(router["id"], form("flag"))
+
+
+async def _rotate(vendor: Operations, router: Shown, _form: Form) -> None:
+    await vendor.rotate(router["id"])
+
+
 async def _replace(vendor: Operations, router: Shown, form: Form) -> Mapping[str, Any]:
     return await vendor.replace(router["id"], form("note"))
 
@@ -125,6 +133,28 @@ ACTIONS: Final[Mapping[str, Action]] = {
         _("Unblock"),
         (_("The router's credential is accepted again."),),
         _restore,
+        dangerous=False,
+    ),
+    "unflag": Action(
+        _("Clear a flag"),
+        _("Clear"),
+        (
+            _("The flag is removed from the router. The audit log keeps it."),
+            _("When the same happens again, the router is flagged again."),
+        ),
+        _unflag,
+        ("flag",),
+        dangerous=False,
+    ),
+    "rotate": Action(
+        _("Exchange the credential"),
+        _("Request it"),
+        (
+            _("The router makes a new credential when it polls next, and what it has stays as it is."),
+            _("The old one is accepted until the new one was used."),
+            _("Who has a copy could be the first to do so: block or replace a router that was copied."),
+        ),
+        _rotate,
         dangerous=False,
     ),
     "replace": Action(

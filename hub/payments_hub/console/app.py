@@ -256,7 +256,7 @@ class _Console:
             "action": ACTIONS[name],
             "router": router,
             "payment": payment,
-            "chosen": visit.field("feature"),
+            "chosen": visit.field("feature") or visit.field("flag"),
         }
         return self._render("action.html", visit, content)
 

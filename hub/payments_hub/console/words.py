@@ -82,8 +82,10 @@ ACTIONS: Final[Mapping[str, Text]] = {
     "replace": _("replaced a router"),
     "restore": _("unblocked a router"),
     "revoke": _("blocked a router"),
+    "rotate": _("requested another credential"),
     "set_password": _("set a password"),
     "sync": _("synced with Stripe"),
+    "unflag": _("cleared a flag"),
     "webhook": _("set up the webhook"),
 }
 """By the names of the audit log."""
