@@ -1,4 +1,4 @@
-"""Codes that people type, and what is stored of them and of credentials: digests."""
+"""Codes that people type, credentials that routers make, and what is stored of both: digests."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import re
 import secrets
 from typing import Final
 
-__all__ = ["code_digest", "digest", "is_code", "new_code"]
+__all__ = ["code_digest", "digest", "is_code", "is_secret", "new_code"]
 
+_SECRET: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+"""32 bytes, base64url without padding."""
 _ALPHABET: Final = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
 """Nothing that looks like something else."""
 _LENGTH: Final = 20
@@ -25,6 +27,11 @@ def new_code() -> str:
 def is_code(text: object) -> bool:
     """Whether it may be a code as people type it."""
     return isinstance(text, str) and 0 < len(text) <= _LONGEST and text.isprintable()
+
+
+def is_secret(text: object) -> bool:
+    """Whether it has the shape of a credential."""
+    return isinstance(text, str) and _SECRET.fullmatch(text) is not None
 
 
 def code_digest(code: str) -> bytes:

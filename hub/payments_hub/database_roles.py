@@ -25,6 +25,7 @@ _GRANTS: Final = {
         "assignments": "SELECT, INSERT, UPDATE (ended_at)",
         "credentials": "SELECT, INSERT, UPDATE (status), DELETE",
         "enrollment_codes": "SELECT, UPDATE (router, conflicts)",
+        "enrollment_attempts": "SELECT, INSERT, UPDATE",
         "recovery_codes": _ALL,
         "catalogs": "SELECT",
         "replies": "SELECT, INSERT",

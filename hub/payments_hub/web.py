@@ -22,9 +22,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from payments_hub.answers import failed, failure, locale_of, read_body
+from payments_hub.attempt_limits import AttemptLimits, household
 from payments_hub.background import run_all
 from payments_hub.callers import Callers, address
-from payments_hub.codes import is_code
+from payments_hub.codes import is_code, is_secret
 from payments_hub.deliveries import Deliveries
 from payments_hub.direct import Direct
 from payments_hub.errors import HubError
@@ -33,7 +34,6 @@ from payments_hub.methods import Methods
 from payments_hub.metrics import Measured
 from payments_hub.openapi import document
 from payments_hub.polls import Polls
-from payments_hub.routers import is_secret
 from payments_hub.statements import AUDIENCE
 from payments_hub.states import States
 from stripe_payments.errors import PaymentError
@@ -46,7 +46,9 @@ _SKEW_S: Final = 30
 _SEEN_EVERY_S: Final = 60.0
 _ENROLLMENTS: Final = 10
 _ENROLLMENT_EVERY_S: Final = 60.0
-"""By address: a household enrols one router."""
+"""By address: a household enrols one router. What this process refuses by itself costs no query; the limit of
+all instances together is in `attempt_limits`.
+"""
 
 _Handler = Callable[["_Calls", Request], Awaitable[Response]]
 
@@ -122,6 +124,7 @@ class _Calls:
         self.callers = Callers(hub.routers)
         self.polls = Polls(hub.config.poll_after)
         self._enrollments = RateLimit(burst=_ENROLLMENTS, refill_s=_ENROLLMENT_EVERY_S)
+        self._all_enrollments = AttemptLimits(hub.database, "enrollment_attempts")
 
     def answering(self, handler: _Handler) -> Callable[[Request], Awaitable[Response]]:
         """The handler, with its errors as responses."""
@@ -147,7 +150,9 @@ class _Calls:
 
     async def enroll(self, request: Request) -> Response:
         """``{secret, code?, board, version}`` → ``{router_id}``."""
-        if wait := self._enrollments.take(address(request.scope)):
+        caller = household(address(request.scope))
+        wait = self._enrollments.take(caller) or await self._all_enrollments.take("address", caller)
+        if wait:
             raise PaymentError("rate_limited", retry_after=wait)
         given = await _json(request)
         secret, code = given.get("secret"), given.get("code")

@@ -17,6 +17,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from payments_hub.accounts import Accounts
+from payments_hub.attempt_limits import AttemptLimits
 from payments_hub.background import run_all
 from payments_hub.budget import Priority, priority
 from payments_hub.catalog import Catalogs
@@ -24,7 +25,6 @@ from payments_hub.changes import listen
 from payments_hub.database import Database
 from payments_hub.errors import HubError
 from payments_hub.inbox import ACCEPTED, DOUBTED, Inbox, Waiting
-from payments_hub.login_limits import LoginLimits
 from payments_hub.outbox import Outbox
 from payments_hub.walk import WALK_LOOK_S, Walk
 from stripe_payments.backoff import delay_after
@@ -213,15 +213,20 @@ class Worker:
         return True
 
     async def prune(self) -> int:
-        """Delete finished events, replies whose Idempotency-Key has expired, counters of logins that are full
-        again, and what routers were shown long ago; their number.
+        """Delete finished events, replies whose Idempotency-Key has expired, counters of attempts that are
+        full again, and what routers were shown long ago; their number.
         """
         async with self._database.requests.connection() as connection:
             replies = await connection.execute(
                 "DELETE FROM replies WHERE created_at < now() - make_interval(hours => %s)",
                 (_REPLIES_KEPT_H,),
             )
-        others = (self._inbox, LoginLimits(self._database), Outbox(self._database))
+        others = (
+            self._inbox,
+            AttemptLimits(self._database, "login_attempts"),
+            AttemptLimits(self._database, "enrollment_attempts"),
+            Outbox(self._database),
+        )
         return replies.rowcount + sum([await table.prune() for table in others])
 
     # -- lost deliveries --------------------------------------------------------------------------

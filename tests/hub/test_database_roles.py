@@ -40,6 +40,7 @@ FORBIDDEN = [
     (ROUTERS, "SELECT * FROM operator_sessions"),
     (ROUTERS, "SELECT * FROM audit"),
     (ROUTERS, "DELETE FROM login_attempts"),
+    (ROUTERS, "DELETE FROM enrollment_attempts"),
     (ROUTERS, "INSERT INTO enrollment_codes (digest, expires_at) VALUES ('', now())"),
     (ROUTERS, "UPDATE enrollment_codes SET expires_at = now()"),
     (ROUTERS, "INSERT INTO grants (account, feature, note) VALUES ('', '', '')"),

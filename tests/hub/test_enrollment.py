@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
@@ -78,6 +79,34 @@ async def test_enrolling_is_limited_by_address(vendor: Vendor) -> None:
     assert [reply.status_code for reply in replies[:3]] == [403] * 3
     assert replies[-1].status_code == 429
     assert int(replies[-1].headers["retry-after"]) > 0
+
+
+async def test_enrolling_is_limited_at_all_instances_together(vendor: Vendor, database_url: str) -> None:
+    """By household: a caller has all addresses of an IPv6 network of 64 bits."""
+
+    async def statuses(http: httpx.AsyncClient, addresses: list[str]) -> list[int]:
+        body = {"secret": new_secret(), "code": "WRONG", "board": "b", "version": "1"}
+        return [
+            (await http.post("/v1/enrollments", json=body, headers={"x-forwarded-for": address})).status_code
+            for address in addresses
+        ]
+
+    async with vendor.instance() as second:
+        for taken, refused, served in (
+            (["192.0.2.1"] * 10, "192.0.2.1", "192.0.2.2"),
+            ([f"2001:db8::{host}" for host in range(10)], "2001:db8::ffff", "2001:db8:0:1::1"),
+        ):
+            for http, some in ((vendor.http, taken[:5]), (second.http, taken[5:])):
+                assert await statuses(http, some) == [403] * 5
+            with psycopg.connect(database_url, autocommit=True) as connection:
+                connection.execute("UPDATE enrollment_attempts SET counted_at = now() + interval '1 hour'")
+            assert await statuses(vendor.http, [refused, served]) == [429, 403]
+            assert await statuses(second.http, [refused, served]) == [429, 403]
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE enrollment_attempts SET counted_at = now() - interval '2 hours'")
+        await vendor.hub.worker.prune()
+        left = connection.execute("SELECT count(*) FROM enrollment_attempts").fetchone()
+        assert left == (0,), "what counts nothing any more is deleted"
 
 
 async def test_a_secret_that_is_not_256_bits_is_refused(vendor: Vendor) -> None:

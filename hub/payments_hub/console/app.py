@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from payments_hub import audit
+from payments_hub.attempt_limits import AttemptLimits
 from payments_hub.console.actions import ACTIONS
 from payments_hub.console.pages import HEADERS, Pages, stylesheet
 from payments_hub.console.visits import (
@@ -29,7 +30,6 @@ from payments_hub.console.visits import (
 )
 from payments_hub.errors import HubError, VendorError
 from payments_hub.hub import Hub
-from payments_hub.login_limits import LoginLimits
 from payments_hub.metrics import metrics_route
 from payments_hub.operations import Operations
 from payments_hub.operators import ROLES, Operators
@@ -103,7 +103,7 @@ class _Console:
         self._hub = hub
         self._pages = Pages()
         self._operators = Operators(hub.database)
-        self._limits = LoginLimits(hub.database)
+        self._limits = AttemptLimits(hub.database)
 
     def page(self, page: _Page, role: str) -> Callable[[Request], Awaitable[Response]]:
         """The page for who may see it; `role`: the least that is needed. Errors are pages, too."""
