@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 from psycopg_pool import PoolTimeout
@@ -25,6 +25,7 @@ from payments_hub.changes import listen
 from payments_hub.database import Database
 from payments_hub.errors import HubError
 from payments_hub.inbox import ACCEPTED, DOUBTED, Inbox, Waiting
+from payments_hub.open_checkouts import FOLLOW_EVERY_S, OpenCheckouts, list_events
 from payments_hub.outbox import Outbox
 from payments_hub.walk import WALK_LOOK_S, Walk
 from stripe_payments.backoff import delay_after
@@ -32,7 +33,6 @@ from stripe_payments.clock import TrustedClock
 from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
 from stripe_payments.stripe_api import StripeAPI
-from stripe_payments.stripe_api.webhook_delivery import Hint, hint_in
 from stripe_payments.sync.events import EVENT_TYPES
 from stripe_payments.sync.fetch import Fetcher
 from stripe_payments.sync.inbox_worker import FIRST_RETRY, LONGEST_RETRY
@@ -88,6 +88,7 @@ class Worker:
         self._fetcher = Fetcher(stripe)
         self._inbox = Inbox(database)
         self.walk = Walk(database, self._inbox, stripe, clock, hour=walk_hour)
+        self.checkouts = OpenCheckouts(database, self._inbox, stripe, clock)
         self._chance = chance or Random()  # noqa: S311 - jitter
         self._wake = asyncio.Event()
 
@@ -97,6 +98,7 @@ class Worker:
             listen(self._database, ACCEPTED, lambda _payload: self._wake.set()),
             _for_ever(self.recompute_due, _RECOMPUTE_EVERY_S, "recomputing"),
             _for_ever(self.sweep, _SWEEP_EVERY_S, "sweep of events"),
+            _for_ever(self.checkouts.follow, FOLLOW_EVERY_S, "following open checkouts"),
             _for_ever(self.walk.run, WALK_LOOK_S, "nightly walk"),
             _for_ever(self.prune, _PRUNE_EVERY_S, "pruning"),
             self._work_on(),
@@ -246,7 +248,7 @@ class Worker:
             until = now - behind
             since = int(held[0]) - _SWEEP_OVERLAP_S if held is not None else until - _SWEEP_FIRST_S
             with priority(Priority.BACKGROUND):
-                found = await self._events(since, until)
+                found = await list_events(self._stripe, since, until, sorted(EVENT_TYPES))
             fresh = await self._inbox.accept_all(found)
             await connection.execute(
                 "INSERT INTO cursors (name, value) VALUES ('events', %s)"
@@ -256,18 +258,6 @@ class Worker:
         if fresh:
             _log.warning("events that were not delivered", count=len(fresh))
         return len(fresh)
-
-    async def _events(self, since: int, until: int) -> list[Hint]:
-        """What the events say, the oldest first; Stripe keeps thirty days of them."""
-        created = {"gte": since, "lte": until}
-        wanted: dict[str, Any] = {"created": created, "types": sorted(EVENT_TYPES), "limit": 100}
-        found: list[Hint] = []
-        while True:
-            page = await self._stripe.list("event", wanted)
-            found += [hint for event in page.data if (hint := hint_in(event)) is not None]
-            if not page.has_more or not page.data:
-                return found[::-1]
-            wanted["starting_after"] = str(page.data[-1]["id"])
 
 
 async def _for_ever(do: Callable[[], Awaitable[object]], pause: float, what: str) -> None:

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from payments_hub.hub import Hub
+from payments_hub.open_checkouts import pause_at
 from stripe_payments.stripe_api.webhook_delivery import Hint
 from tests.hub.vendor import Caller, Vendor, eventually
 
@@ -109,6 +110,50 @@ async def test_with_webhooks_lost_a_router_that_asks_gets_it(database_url: str, 
         await router.call("cancel_subscription", subscription=plan["id"], at_period_end=False)
         assert await router.unlocked() == set()
         assert (await router.call("sync"))["changed"] == []
+
+
+async def test_a_buyer_without_a_page_does_not_wait_for_a_lost_delivery(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with Vendor.open(database_url, tmp_path, webhooks=False, working=False) as vendor:
+        router, worker, clock = await vendor.router(), vendor.hub.worker, vendor.hub.clock
+
+        def looks() -> int:
+            return len(vendor.cloud.requests(method="GET", path="/v1/events"))
+
+        assert (await worker.checkouts.follow(), looks()) == (0, 0), "no Checkout is open"
+        session = await router.checkout("premium_monthly")
+        opened = clock.now()
+        vendor.cloud.pay(session)
+        assert (await worker.checkouts.follow(), looks()) == (0, 1), "left to its delivery at first"
+        clock.observe(opened + 4)
+        assert (await worker.checkouts.follow(), looks()) == (0, 1), "not due"
+        clock.observe(opened + 6)
+        async with Hub.open(vendor.hub.config) as second:
+            second.clock.observe(opened + 6)
+            both = await asyncio.gather(worker.checkouts.follow(), second.worker.checkouts.follow())
+        assert (sum(both), looks()) == (1, 2), "one of the workers looks"
+        await worker.work()
+        assert await router.unlocked() == PREMIUM
+        clock.observe(opened + 60)
+        assert (await worker.checkouts.follow(), looks()) == (0, 2), "no Checkout is open any more"
+
+
+async def test_an_open_checkout_costs_a_bounded_number_of_requests(database_url: str, tmp_path: Path) -> None:
+    moments, age = [], 0
+    while (pause := pause_at(age)) is not None:
+        moments.append(age)
+        age += pause
+    assert (moments[:3], len(moments), age) == ([0, 5, 10], 96, 1800)
+    async with Vendor.open(database_url, tmp_path, webhooks=False, working=False) as vendor:
+        router, clock = await vendor.router(), vendor.hub.clock
+        await router.checkout("premium_monthly")
+        opened = clock.now()
+        looks = ((0, 1), (5, 2), (119, 3), (125, 3), (134, 4), (595, 5), (620, 5), (625, 6), (1805, 6))
+        for second, expected in looks:
+            clock.observe(opened + second)
+            await vendor.hub.worker.checkouts.follow()
+            assert len(vendor.cloud.requests(method="GET", path="/v1/events")) == expected, second
 
 
 async def test_an_event_that_was_not_delivered_is_swept_up(database_url: str, tmp_path: Path) -> None:
