@@ -27,6 +27,8 @@ __all__ = ["Operations"]
 
 _OBJECT: Final = re.compile(r"(?:cs_(?:test|live)_|[a-z]{2,6}_)[A-Za-z0-9_]{6,}")
 """An id of Stripe's: a charge that a customer names, a subscription seen in the Dashboard."""
+_TRIGRAM: Final = re.compile(r"[^\W_]{3}")
+"""What an index of trigrams (`migrations/0006`) can find."""
 _DASHBOARD: Final = "https://dashboard.stripe.com"
 
 
@@ -42,7 +44,8 @@ class Operations:
 
     async def find(self, text: str = "", limit: int = 100) -> list[dict[str, Any]]:
         """Routers by a part of their id, account, board, customer or note (a serial); by the complete e-mail
-        address of the customer, for which Stripe is queried; by the id of a payment or subscription.
+        address of the customer, for which Stripe is queried; by the id of a payment or subscription. Raises
+        VendorError ``search_too_short`` for a text that no index finds.
         """
         text = text.strip()
         accounts: set[str] = set()
@@ -50,6 +53,12 @@ class Operations:
             accounts = await self._accounts_of_email(text)
         elif _OBJECT.fullmatch(text) and (found := await self._hub.accounts.find(None, None, text)):
             accounts = {found}
+        elif text and not _TRIGRAM.search(text):
+            raise VendorError(
+                "search_too_short",
+                _("“{text}” is too short: reading every router would slow all of them down.", text=text),
+                _("Search for at least three letters or digits in a row."),
+            )
         return await self._hub.routers.find(text, limit, accounts=accounts)
 
     async def show(self, router: str, locale: str = "en") -> dict[str, Any]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import psycopg
@@ -215,6 +216,9 @@ async def test_a_router_is_found(vendor: Vendor) -> None:
             assert "<4711" not in page
         assert router.id in await browser.open("/console?q=Buyer@example.org")
         assert other.id in await browser.open("/console?q=bananapi")
+        for text in ("ba", "4-7", "%%%"):
+            page = await browser.open(f"/console?q={quote(text)}")
+            assert (other.id in page, "at least three letters or digits" in page) == (False, True), text
         for text in ("nothing like it", "nobody@example.org", "cs_test_unknown"):
             page = await browser.open(f"/console?q={text}")
             assert (other.id in page, "No router found" in page) == (False, True)

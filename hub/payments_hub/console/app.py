@@ -227,8 +227,12 @@ class _Console:
 
     async def routers(self, visit: Visit) -> Response:
         text = visit.field("q")
-        found = await self._vendor(visit).find(text, _LISTED + 1)
-        content = {"q": text, "routers": found[:_LISTED], "more": len(found) > _LISTED}
+        problem, found = None, []
+        try:
+            found = await self._vendor(visit).find(text, _LISTED + 1)
+        except VendorError as error:
+            problem = error
+        content = {"q": text, "problem": problem, "routers": found[:_LISTED], "more": len(found) > _LISTED}
         return self._render("routers.html", visit, content)
 
     async def router(self, visit: Visit) -> Response:
