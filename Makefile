@@ -1,5 +1,5 @@
 # Developer commands. The OpenWrt packages have Makefiles of their own (daemon/, luci-app-stripe-payments/,
-# python3-stripe/): nothing here is read by the OpenWrt build system.
+# python3-stripe/, python3-ubus-py/): nothing here is read by the OpenWrt build system.
 
 PYTHON ?= python3
 VENV := .venv

@@ -20,7 +20,10 @@ from tools.ipk.opkg import write_ipk
 from tools.ipk.package import Package
 from tools.ipk.stripe_release import unpack
 
-OURS: Final = "python3-stripe stripe-payments luci-app-stripe-payments luci-i18n-stripe-payments-it"
+OURS: Final = (
+    "python3-stripe python3-ubus-py stripe-payments-features stripe-payments luci-app-stripe-payments"
+    " luci-i18n-stripe-payments-it"
+)
 FOLLOWING: Final = "9.0.0"
 """The version after this one: it has one more migration of the ledger, and ships another configuration."""
 FOLLOWING_LIBRARY: Final = "99.0.0"
@@ -107,10 +110,10 @@ class OpkgRouter(PackagedRouter):
 
     def install(self, release: str = "ours", *, only: str = "") -> None:
         self.opkg("install /root/feed/*.ipk")
-        self.opkg(f"install /root/{release}/{only or '*stripe*'}_*.ipk")
+        self.opkg(f"install /root/{release}/{only or '*'}_*.ipk")
 
     def go_back(self, *, only: str = "") -> None:
-        self.opkg(f"install --force-downgrade /root/ours/{only or '*stripe*'}_*.ipk")
+        self.opkg(f"install --force-downgrade /root/ours/{only or '*'}_*.ipk")
 
     def remove(self) -> None:
         self.opkg(f"remove {' '.join(reversed(OURS.split()))}")
@@ -146,7 +149,7 @@ class ApkRouter(PackagedRouter):
 
     def install(self, release: str = "ours", *, only: str = "") -> None:
         self.apk("update --allow-untrusted")
-        self.apk(f"add --allow-untrusted /root/{release}/{only or '*stripe*'}-*.apk")
+        self.apk(f"add --allow-untrusted /root/{release}/{only or '*'}-*.apk")
 
     def go_back(self, *, only: str = "") -> None:
         self.install(only=only)

@@ -10,6 +10,7 @@ from typing import Final
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 CODE: Final = "usr/lib/stripe-payments"
+BUS: Final = "usr/lib/python3-ubus-py"
 STRIPE: Final = "usr/lib/python3-stripe"
 FROM_THE_FEEDS: Final = (
     "requests",
@@ -26,10 +27,10 @@ _PYTHON_OF_THE_MACHINE: Final = "usr/lib/python3/dist-packages"
 
 
 def install_payments(root: Path) -> None:
-    """The packages stripe-payments and luci-app-stripe-payments, with its Italian."""
+    """The packages stripe-payments, luci-app-stripe-payments and those of ours that they depend on."""
     _copy_tree(REPOSITORY / "files", root)
-    for package in ("ubus_py", "stripe_payments"):
-        _copy_tree(REPOSITORY / "daemon" / package, root / CODE / package)
+    for package, folder in (("ubus_py", BUS), ("stripe_payments", CODE)):
+        _copy_tree(REPOSITORY / "daemon" / package, root / folder / package)
     app = REPOSITORY / "luci-app-stripe-payments"
     _copy_tree(app / "root", root)
     _copy_tree(app / "htdocs", root / "www")

@@ -10,7 +10,7 @@ import pytest
 
 from simulator.daemon_process import REPOSITORY
 from tests.interop.openwrt import OpenWrt
-from tests.interop.packages import CODE, python_problem
+from tests.interop.packages import BUS, python_problem
 from tests.interop.world import restart_bus
 from ubus_py import (
     ARRAY,
@@ -101,7 +101,7 @@ async def ours(openwrt: OpenWrt, *arguments: str) -> Printed:
     done = await asyncio.to_thread(
         openwrt.run,
         *("/usr/bin/python3", "-m", "tools.ubus", *arguments),
-        environment={"PYTHONPATH": f"/{CODE}:/{TOOLS}", "PYTHONDONTWRITEBYTECODE": "1"},
+        environment={"PYTHONPATH": f"/{BUS}:/{TOOLS}", "PYTHONDONTWRITEBYTECODE": "1"},
     )
     return Printed(done.stdout, done.stderr, done.returncode)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import ubus_py
 from stripe_payments import __version__
 from tests.packaging.conftest import DOWNLOADS, TIME
 from tests.packaging.test_control import DEPENDS
@@ -81,7 +82,9 @@ def test_every_package_is_built(apks: dict[str, dict[str, Any]]) -> None:
         f"luci-app-stripe-payments-{__version__}-r1.apk",
         f"luci-i18n-stripe-payments-it-{__version__}-r1.apk",
         "python3-stripe-16.1.0-r1.apk",
+        f"python3-ubus-py-{ubus_py.__version__}-r1.apk",
         f"stripe-payments-{__version__}-r1.apk",
+        f"stripe-payments-features-{__version__}-r1.apk",
         f"stripe-payments-hub-{__version__}-r1.apk",
     ]
 
@@ -104,6 +107,8 @@ def test_what_is_built_of_one_source_says_so(apks: dict[str, dict[str, Any]]) ->
         "luci-app-stripe-payments",
         "luci-app-stripe-payments",
         "python3-stripe",
+        "python3-ubus-py",
+        "stripe-payments",
         "stripe-payments",
         "stripe-payments",
     ]

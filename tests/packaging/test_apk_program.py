@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from stripe_payments import __version__
 from tests.packaging.apk_program import ApkFile, apk_problem, find_apk, real_sdk, sdk_folder
 from tests.packaging.conftest import DOWNLOADS, TIME, build_elsewhere, content
 from tests.packaging.empty_feed import write_empty_feed
@@ -26,7 +27,9 @@ pytestmark = [pytest.mark.interop, pytest.mark.skipif(apk_problem() is not None,
 RECORDS = "lib/apk/packages"
 SCRIPTS = {
     "stripe-payments": {"post-install", "post-upgrade", "pre-deinstall", "post-deinstall"},
+    "stripe-payments-features": {"post-install", "post-upgrade", "pre-deinstall"},
     "python3-stripe": {"post-install", "post-upgrade", "pre-deinstall"},
+    "python3-ubus-py": {"post-install", "post-upgrade", "pre-deinstall"},
     "luci-app-stripe-payments": {"post-install", "post-upgrade", "pre-deinstall", "post-deinstall"},
     "luci-i18n-stripe-payments-it": {"post-install", "post-upgrade", "pre-deinstall"},
 }
@@ -187,7 +190,7 @@ def test_hub_mode_needs_no_library_of_stripe_s(tmp_path: Path, built_apks: Path)
 
 def test_it_says_what_is_missing(root: Path, built_apks: Path) -> None:
     bare = Apk(root, None)
-    (file,) = built_apks.glob("stripe-payments-*.apk")
+    (file,) = built_apks.glob(f"stripe-payments-{__version__}-*.apk")
     with pytest.raises(AssertionError, match="python3-sqlite3"):
         bare.add(file)
 

@@ -7,11 +7,19 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+import ubus_py
 from stripe_payments import __version__
 from tests.packaging.conftest import TIME, build_elsewhere, content
 from tests.packaging.ipk_file import IpkFile
 
-NAMES = ["luci-app-stripe-payments", "luci-i18n-stripe-payments-it", "python3-stripe", "stripe-payments"]
+NAMES = [
+    "luci-app-stripe-payments",
+    "luci-i18n-stripe-payments-it",
+    "python3-stripe",
+    "python3-ubus-py",
+    "stripe-payments",
+    "stripe-payments-features",
+]
 
 
 def test_every_package_is_built(built: Path) -> None:
@@ -19,6 +27,8 @@ def test_every_package_is_built(built: Path) -> None:
         f"luci-app-stripe-payments_{__version__}-r1_all.ipk",
         f"luci-i18n-stripe-payments-it_{__version__}-r1_all.ipk",
         "python3-stripe_16.1.0-r1_all.ipk",
+        f"python3-ubus-py_{ubus_py.__version__}-r1_all.ipk",
+        f"stripe-payments-features_{__version__}-r1_all.ipk",
         f"stripe-payments-hub_{__version__}-r1_all.ipk",
         f"stripe-payments_{__version__}-r1_all.ipk",
     ]

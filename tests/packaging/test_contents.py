@@ -7,6 +7,8 @@ from tests.packaging.ipk_file import IpkFile
 from tools.ipk.makefiles import REPOSITORY
 
 CODE = "usr/lib/stripe-payments"
+BUS = "usr/lib/python3-ubus-py"
+FEATURES = "usr/share/stripe-payments/features.sh"
 EXECUTABLE = 0o755
 READABLE = 0o644
 
@@ -24,7 +26,6 @@ FILES_OF_PAYMENTS = {
     "usr/share/rpcd/ucode/stripe-payments.uc": READABLE,
     "usr/share/stripe-payments/away.html": READABLE,
     "usr/share/stripe-payments/command.uc": READABLE,
-    "usr/share/stripe-payments/features.sh": READABLE,
     "usr/share/stripe-payments/gateway-mount.sh": READABLE,
     "usr/share/stripe-payments/gateway.uc": READABLE,
     "usr/share/stripe-payments/set-up.sh": EXECUTABLE,
@@ -53,7 +54,7 @@ def test_the_daemon_s_package_has_its_files_with_their_modes(packages: dict[str,
 
 
 def test_no_file_for_the_router_is_forgotten(packages: dict[str, IpkFile]) -> None:
-    files = set(_files(packages["stripe-payments"]))
+    files = set(_files(packages["stripe-payments"])) | {FEATURES}
     assert {name.removeprefix("files/") for name in _sources("files")} == {
         path for path in files if not path.startswith(CODE)
     }
@@ -63,11 +64,33 @@ def test_the_daemon_s_code_is_complete_and_only_read(packages: dict[str, IpkFile
     code = {path: mode for path, mode in _files(packages["stripe-payments"]).items() if path.startswith(CODE)}
     expected = {
         f"{CODE}/{name.removeprefix('daemon/').replace('it.po', 'it.mo')}"
-        for name in _sources("daemon/ubus_py", "daemon/stripe_payments")
-        if not name.endswith((".md", "LICENSE", "pyproject.toml"))
+        for name in _sources("daemon/stripe_payments")
     }
     assert set(code) == expected
     assert set(code.values()) == {READABLE}
+
+
+def test_the_bus_library_s_package_is_what_its_wheel_has(packages: dict[str, IpkFile]) -> None:
+    assert _files(packages["python3-ubus-py"]) == {
+        f"{BUS}/{name.removeprefix('daemon/')}": READABLE
+        for name in _sources("daemon/ubus_py")
+        if name.endswith((".py", ".typed"))
+    }
+
+
+def test_the_state_of_a_feature_is_read_without_the_daemon(
+    packages: dict[str, IpkFile], tmp_path: Path
+) -> None:
+    """Where `uci` finds no configuration, every feature is locked."""
+    package = packages["stripe-payments-features"]
+    assert _files(package) == {FEATURES: READABLE}
+    package.unpack(tmp_path)
+    uci = tmp_path / "uci"
+    uci.write_text('#!/bin/sh\n[ "$*" = "-q get stripe-features.bought.unlocked" ] && echo 1\n')
+    uci.chmod(0o755)
+    program = f". '{tmp_path / FEATURES}'; feature_unlocked bought && ! feature_unlocked other"
+    done = subprocess.run(["/bin/sh", "-ec", program], env={"PATH": str(tmp_path)}, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_the_app_s_package_is_its_two_folders(packages: dict[str, IpkFile]) -> None:

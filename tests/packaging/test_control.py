@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import ubus_py
 from stripe_payments import __version__
 from tests.packaging.ipk_file import IpkFile
 from tests.packaging.test_archives import NAMES
@@ -14,7 +15,7 @@ DEPENDS = {
         "libc",
         *("python3-light", "python3-asyncio", "python3-codecs", "python3-logging", "python3-openssl"),
         *("python3-sqlite3", "python3-urllib", "python3-uuid", "python3-jinja2"),
-        *("python3-requests", "python3-stripe"),
+        *("python3-requests", "python3-stripe", "python3-ubus-py", "stripe-payments-features"),
         *("rpcd", "rpcd-mod-ucode", "uhttpd", "uhttpd-mod-ucode"),
         *("ucode", "ucode-mod-fs", "ucode-mod-socket", "ucode-mod-ubus", "ucode-mod-uci", "jsonfilter"),
     },
@@ -23,13 +24,17 @@ DEPENDS = {
         *("python3-light", "python3-asyncio", "python3-decimal", "python3-logging", "python3-openssl"),
         *("python3-urllib", "python3-requests", "python3-typing-extensions"),
     },
+    "python3-ubus-py": {"libc", "python3-light", "python3-asyncio", "python3-logging"},
+    "stripe-payments-features": {"libc"},
     "luci-app-stripe-payments": {"libc", "luci-base", "luci-lib-uqr", "stripe-payments"},
     "luci-i18n-stripe-payments-it": {"libc", "luci-app-stripe-payments"},
 }
 
 CONTROL_FILES = {
     "stripe-payments": {"conffiles", "prerm-pkg", "postrm"},
+    "stripe-payments-features": set(),
     "python3-stripe": {"postinst-pkg"},
+    "python3-ubus-py": {"postinst-pkg"},
     "luci-app-stripe-payments": {"postinst-pkg", "postrm"},
     "luci-i18n-stripe-payments-it": set(),
 }
@@ -40,12 +45,13 @@ def test_fields(packages: dict[str, IpkFile], name: str) -> None:
     package = packages[name]
     fields = package.fields
     assert fields["Package"] == name
-    assert fields["Version"] == ("16.1.0-r1" if name == "python3-stripe" else f"{__version__}-r1")
+    versions = {"python3-stripe": "16.1.0", "python3-ubus-py": ubus_py.__version__}
+    assert fields["Version"] == f"{versions.get(name, __version__)}-r1"
     assert fields["Architecture"] == "all"
     assert fields["Installed-Size"] == str(len(package.data))
     assert fields["License"] == ("MIT" if name == "python3-stripe" else "Apache-2.0")
     assert fields["Maintainer"]
-    assert fields["Section"] == ("lang" if name == "python3-stripe" else "luci" if "luci" in name else "net")
+    assert fields["Section"] == ("lang" if "python3" in name else "luci" if "luci" in name else "net")
     assert fields["Description"].strip()
     # Without it OpenWrt makes no user, and the init script refuses to start.
     assert fields.get("Require-User") == (
@@ -115,6 +121,7 @@ def test_opkg_s_scripts_do_what_openwrt_s_functions_do(
 
 OWN_SCRIPTS = [
     ("python3-stripe", "postinst-pkg"),
+    ("python3-ubus-py", "postinst-pkg"),
     ("stripe-payments", "prerm-pkg"),
     ("stripe-payments", "postrm"),
     ("luci-app-stripe-payments", "postinst-pkg"),

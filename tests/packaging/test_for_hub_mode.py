@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.world import World
-from tests.interop.packages import CODE, STRIPE
+from tests.interop.packages import BUS, CODE, STRIPE
 from tests.packaging.ipk_file import IpkFile
 from tests.packaging.test_python import SPLIT_OFF, run_python
 
@@ -82,7 +82,7 @@ async def test_direct_mode_without_the_library_says_so(installed: Path, feeds: P
         (without / name).symlink_to((feeds / name).resolve())
     hook = without / "sitecustomize.py"  # the interpreter of the tests has the library
     hook.write_text("import sys\n\nsys.modules['stripe'] = sys.modules['requests'] = None\n")
-    search = f"{installed / CODE}:{installed / STRIPE}-absent:{without}"
+    search = f"{installed / CODE}:{installed / BUS}:{installed / STRIPE}-absent:{without}"
     async with World(configured=False, environment={"PYTHONPATH": search}) as router:
         await router.bus.call("stripe-payments", "set_keys", {"secret_key": "sk_test_51Unused"})
         for locale, sentence, package in (

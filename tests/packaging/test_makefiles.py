@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import stripe_payments
+import ubus_py
 from tests.packaging.ipk_file import IpkFile
 from tools.ipk.makefiles import BUILDROOT, FOLDERS, REPOSITORY, run_makefiles
 from tools.ipk.package import Package, PackageError
@@ -36,9 +37,11 @@ def test_a_feed_finds_the_package(folder: str) -> None:
 
 
 def test_the_version_is_in_one_place(packages: dict[str, IpkFile], for_hub_mode: IpkFile) -> None:
-    ours = [*(package for name, package in packages.items() if name != "python3-stripe"), for_hub_mode]
+    ours = [*(package for name, package in packages.items() if "python3" not in name), for_hub_mode]
     assert {package.fields["Version"] for package in ours} == {f"{stripe_payments.__version__}-r1"}
-    for folder in ("daemon", "luci-app-stripe-payments"):
+    bus = packages["python3-ubus-py"].fields["Version"]
+    assert bus == f"{ubus_py.__version__}-r1"
+    for folder in ("daemon", "luci-app-stripe-payments", "python3-ubus-py"):
         assert stripe_payments.__version__ not in (REPOSITORY / folder / "Makefile").read_text()
     for file in ("pyproject.toml", "hub/pyproject.toml"):
         project = tomllib.loads((REPOSITORY / file).read_text())
@@ -56,8 +59,11 @@ def test_paths_agree_with_the_init_script(packages: dict[str, IpkFile]) -> None:
     script = (REPOSITORY / "files/etc/init.d/stripe-payments").read_text()
     code = re.search(r"^CODE=(\S+)", script, re.MULTILINE)
     stripe = re.search(r"^STRIPE=(\S+)", script, re.MULTILINE)
+    bus = re.search(r"^BUS=(\S+)", script, re.MULTILINE)
     assert code
     assert stripe
+    assert bus
+    assert f"{bus[1]}/ubus_py/__init__.py".lstrip("/") in packages["python3-ubus-py"].modes()
     assert f"{code[1]}/stripe_payments/__main__.py".lstrip("/") in packages["stripe-payments"].modes()
     assert f"{stripe[1]}/stripe/__init__.py".lstrip("/") in packages["python3-stripe"].modes()
 
@@ -65,8 +71,12 @@ def test_paths_agree_with_the_init_script(packages: dict[str, IpkFile]) -> None:
 def test_the_init_script_finds_the_versions_of_code_and_library(installed: Path) -> None:
     """By them procd learns of an upgrade, and bytecode is kept apart."""
     script = (REPOSITORY / "files/etc/init.d/stripe-payments").read_text()
-    asked = re.findall(r"sed -n '(.+)' \"\$(CODE|STRIPE)(/.+)\"", script)
-    folders = {"CODE": "usr/lib/stripe-payments", "STRIPE": "usr/lib/python3-stripe"}
+    asked = re.findall(r"sed -n '(.+)' \"\$(CODE|BUS|STRIPE)(/.+)\"", script)
+    folders = {
+        "CODE": "usr/lib/stripe-payments",
+        "BUS": "usr/lib/python3-ubus-py",
+        "STRIPE": "usr/lib/python3-stripe",
+    }
     found = [
         subprocess.run(
             ["sed", "-n", expression, f"{installed}/{folders[folder]}{file}"],
@@ -76,7 +86,14 @@ def test_the_init_script_finds_the_versions_of_code_and_library(installed: Path)
         ).stdout
         for expression, folder, file in asked
     ]
-    assert found == [f"{stripe_payments.__version__}\n", f"{_variable('python3-stripe', 'PKG_VERSION')}\n"]
+    assert found == [
+        f"{version}\n"
+        for version in (
+            stripe_payments.__version__,
+            ubus_py.__version__,
+            _variable("python3-stripe", "PKG_VERSION"),
+        )
+    ]
 
 
 def test_a_makefile_that_fails_is_reported_in_makes_words(tmp_path: Path) -> None:

@@ -59,6 +59,8 @@ def opkg(tmp_path: Path, packages: dict[str, IpkFile]) -> Opkg:
 def _install(opkg: Opkg, built: Path) -> None:
     for name in (
         "python3-stripe",
+        "python3-ubus-py",
+        "stripe-payments-features",
         "stripe-payments",
         "luci-app-stripe-payments",
         "luci-i18n-stripe-payments-it",
@@ -88,7 +90,8 @@ def test_hub_mode_needs_no_library_of_stripe_s(opkg: Opkg, built: Path) -> None:
     """Its package takes the place of the other, never beside it."""
     (app,) = built.glob("luci-app-stripe-payments_*.ipk")
     (for_hub_mode,) = built.glob("variants/stripe-payments-hub_*.ipk")
-    opkg("install", for_hub_mode, app)
+    parts = [*built.glob("python3-ubus-py_*.ipk"), *built.glob("stripe-payments-features_*.ipk")]
+    opkg("install", *parts, for_hub_mode, app)
     listed = opkg("list-installed")
     assert "luci-app-stripe-payments" in listed
     assert "python3-stripe" not in listed
@@ -157,7 +160,9 @@ def test_a_removal_keeps_what_was_changed_and_what_is_known(opkg: Opkg, built: P
         "luci-i18n-stripe-payments-it",
         "luci-app-stripe-payments",
         "stripe-payments",
+        "stripe-payments-features",
         "python3-stripe",
+        "python3-ubus-py",
     )
     left = {str(file.relative_to(opkg.root)) for file in opkg.root.rglob("*") if file.is_file()}
     assert {name for name in left if "stripe" in name} == {

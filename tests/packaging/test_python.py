@@ -12,7 +12,7 @@ import pytest
 
 import stripe_payments
 from simulator.world import World
-from tests.interop.packages import CODE, STRIPE
+from tests.interop.packages import BUS, CODE, STRIPE
 from tests.packaging.ipk_file import IpkFile
 
 # Parts of the standard library that OpenWrt has in packages of their own; the rest is in python3-light.
@@ -51,6 +51,7 @@ FEED_PACKAGES = {
     "jinja2": "python3-jinja2",
     "stripe": "python3-stripe",
     "typing_extensions": "python3-typing-extensions",
+    "ubus_py": "python3-ubus-py",
 }
 
 IMPORT_EVERYTHING = """
@@ -70,12 +71,12 @@ print(json.dumps({name: getattr(module, "__file__", None) for name, module in sy
 
 
 def run_python(installed: Path, feeds: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Python as the init script starts it: no site-packages, two private directories, what the feeds have."""
+    """Python as the init script starts it: no site-packages, our directories, and what the feeds have."""
     return subprocess.run(
         [sys.executable, "-S", "-W", "error", *arguments],
         env={
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": f"{installed / CODE}:{installed / STRIPE}:{feeds}",
+            "PYTHONPATH": f"{installed / CODE}:{installed / BUS}:{installed / STRIPE}:{feeds}",
             "PYTHONDONTWRITEBYTECODE": "1",
         },
         cwd="/",
@@ -137,7 +138,9 @@ def _named_imports(folder: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize(("package", "folder"), [("stripe-payments", CODE), ("python3-stripe", STRIPE)])
+@pytest.mark.parametrize(
+    ("package", "folder"), [("stripe-payments", CODE), ("python3-stripe", STRIPE), ("python3-ubus-py", BUS)]
+)
 def test_what_is_imported_is_depended_on(
     packages: dict[str, IpkFile], installed: Path, package: str, folder: str
 ) -> None:
@@ -151,7 +154,7 @@ def test_what_is_imported_is_depended_on(
 
 async def test_a_purchase_goes_through_with_the_installed_daemon(installed: Path, feeds: Path) -> None:
     """What was left out of Stripe's library is not missed: from checkout to refund."""
-    search = f"{installed / CODE}:{installed / STRIPE}:{feeds}"
+    search = f"{installed / CODE}:{installed / BUS}:{installed / STRIPE}:{feeds}"
     async with World(environment={"PYTHONPATH": search}) as world:
         reply = await world.bus.call(
             "stripe-payments",

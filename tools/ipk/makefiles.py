@@ -13,7 +13,7 @@ from tools.ipk.package import Package, PackageError
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 BUILDROOT: Final = Path(__file__).with_name("buildroot")
-FOLDERS: Final = ("daemon", "python3-stripe", "luci-app-stripe-payments")
+FOLDERS: Final = ("daemon", "python3-stripe", "python3-ubus-py", "luci-app-stripe-payments")
 
 _UMASK: Final = 0o022
 
