@@ -154,17 +154,19 @@ class _Logfmt(logging.Formatter):
 
 
 class Log:
-    """The log of one part of the daemon. Fields are keyword arguments; their values may be anything."""
+    """The log of one part of the daemon. Fields are keyword arguments; their values may be anything. One that
+    is None is left out.
+    """
 
     def __init__(self, part: str) -> None:
         self._logger = logging.getLogger(f"{ROOT}.{part}")
 
     def debug(self, message: str, **fields: object) -> None:
-        """For developers."""
+        """What happens between two normal events: requests, deliveries, polls."""
         self._write(logging.DEBUG, message, fields, None)
 
     def info(self, message: str, **fields: object) -> None:
-        """A normal event."""
+        """A normal event that a user or an administrator notices: one line each."""
         self._write(logging.INFO, message, fields, None)
 
     def warning(self, message: str, **fields: object) -> None:
@@ -177,7 +179,8 @@ class Log:
 
     def _write(self, level: int, message: str, fields: dict[str, object], exc: BaseException | None) -> None:
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, "%s", message, exc_info=exc, extra={"journal_fields": fields})
+            present = {name: value for name, value in fields.items() if value is not None}
+            self._logger.log(level, "%s", message, exc_info=exc, extra={"journal_fields": present})
 
 
 def set_up(level: str = "info", stream: IO[str] | None = None) -> None:

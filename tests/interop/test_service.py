@@ -111,6 +111,21 @@ async def test_it_reads_a_changed_configuration_without_restarting(world: OpenWr
     assert world.daemon.pid == pid
 
 
+@pytest.mark.parametrize(("option", "level"), [("debug", "debug"), ("loud; reboot", "info")])
+async def test_the_log_s_level_is_an_option(world: OpenWrtWorld, option: str, level: str) -> None:
+    world.openwrt.sh(f"uci set stripe-payments.main.log_level='{option}'; uci commit stripe-payments")
+    world.openwrt.sh(f"{INIT} restart")
+    (daemon,) = json.loads(
+        world.openwrt.sh(f"ubus call service list '{json.dumps({'name': SERVICE})}'")
+    ).values()
+    assert daemon["instances"]["daemon"]["command"][-2:] == ["--log-level", level]
+    if level == "debug":
+        await world.daemon_answers()
+        await asyncio.to_thread(world.openwrt.run, INIT, "check")
+        request = "level=debug part=stripe_api msg=request"
+        await until(world, lambda: request in world.openwrt.log(), "a request is logged")
+
+
 async def test_reload_does_not_restart_and_a_new_version_does(world: OpenWrtWorld) -> None:
     pid = world.daemon.pid
     world.openwrt.sh(f"{INIT} reload")

@@ -51,7 +51,7 @@ class CustomerService:
                 customer = await self._create(identity.router_id)
             customer_id = str(customer["id"])
             await asyncio.to_thread(self._identity.set_customer, customer_id)
-            _log.info("customer", id=customer_id)
+            _log.info("customer of this router", id=customer_id)
             return customer_id
 
     async def _create(self, router_id: str) -> dict[str, Any]:

@@ -52,9 +52,9 @@ class WebhookReceiver:
         event = read_event(request.body)
         hint = hint_in(event)
         if hint is None:
-            _log.info("event ignored: it names no object", event=event.get("id"), type=event.get("type"))
+            _log.debug("event ignored: it names no object", event=event.get("id"), type=event.get("type"))
         elif hint.type not in EVENT_TYPES:
-            _log.info("event ignored: unused type", event=hint.event_id, type=hint.type)
+            _log.debug("event ignored: unused type", event=hint.event_id, type=hint.type)
         elif event.get("livemode") is not (keys.mode == "live"):
             _log.warning("event ignored: other mode", event=hint.event_id, livemode=event.get("livemode"))
         elif hint.owner is not None and hint.owner != parts.identity.load().router_id:
@@ -97,7 +97,7 @@ class WebhookReceiver:
     @staticmethod
     async def _accept(parts: Parts, hint: Hint, now: int) -> None:
         fresh = await parts.inbox.accept(hint.event_id, hint.type, hint.object_id, now)
-        _log.info("event accepted" if fresh else "duplicate event", event=hint.event_id, type=hint.type)
+        _log.debug("event stored" if fresh else "duplicate event", event=hint.event_id, type=hint.type)
 
 
 def _is_genuine(request: Request, secret: str) -> bool:

@@ -204,7 +204,9 @@ class Purchases:
         url = str(reply.get("checkout_url"))
         self._accept(url, _CHECKOUT_HOSTS)
         self._seller.watch()
-        return {"session_id": str(reply.get("session_id")), "checkout_url": url}
+        session_id = str(reply.get("session_id"))
+        _log.info("checkout opened", session=session_id, price=alias)
+        return {"session_id": session_id, "checkout_url": url}
 
     async def portal(self, return_url: str | None, locale: str) -> dict[str, str]:
         """Return {url} of Stripe's customer portal."""

@@ -324,6 +324,7 @@ class Seller:
             answer = await self._transport.request(verb, path, body, headers=sent, timeout=timeout)
         except PaymentError as error:
             raise self._failed(error) from error
+        _log.debug("request", request=f"{verb} {path}", status=answer.status)
         if answer.status < 400:
             self._contacted()
             return answer
@@ -340,7 +341,7 @@ class Seller:
 
     def _contacted(self) -> None:
         if self.problem is not None:
-            _log.info("the seller can be reached again")
+            _log.info("the hub serves this router again")
         self.problem, self.problem_since = None, None
         now = self._clock.now()
         if now is not None:

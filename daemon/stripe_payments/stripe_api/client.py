@@ -370,7 +370,7 @@ class StripeAPI:
             del self._waiting[threading.get_ident()]
         self._record("ok")
         self._report("ok", started)
-        _log.info("call", call=call, request_id=request_id, ms=_elapsed(started))
+        _log.debug("request", request=call, request_id=request_id, ms=_elapsed(started))
         return answer
 
     def _send(self, key: str, method: str, path: str, sent: Mapping[str, Any]) -> Any:
@@ -422,8 +422,8 @@ class StripeAPI:
         else:
             self._record("ok")  # Stripe answers and refused this one call
         _log.warning(
-            "call failed",
-            call=call,
+            "request failed",
+            request=call,
             error=failure.code,
             stripe_code=failure.details.get("stripe_code"),
             reason=reason,

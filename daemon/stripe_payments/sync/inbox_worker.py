@@ -221,7 +221,7 @@ class InboxWorker:
             if outcome.overtaken:
                 await self._postpone(work, "overtaken", None)
                 return
-            _log.info("event applied", event=",".join(ids), object=work.object_id, outcome=outcome.status)
+            _log.debug("event applied", event=",".join(ids), object=work.object_id, outcome=outcome.status)
 
     async def _postpone(self, work: _Work, error: str, retry_after: object) -> None:
         self._read_at = 0.0

@@ -300,8 +300,10 @@ class Reconciler:
 
         outcome, written = await self._ledger.write(run)
         self._committed(written)
-        if outcome.changed or outcome.status == "missing":
-            _log.info("synced", reason=reason, status=outcome.status, changed=",".join(outcome.changed))
+        if outcome.changed:
+            _log.info("features changed", features=",".join(outcome.changed), reason=reason)
+        elif outcome.status == "missing":
+            _log.info("object does not exist at Stripe", reason=reason)
         return outcome
 
     def _store(
