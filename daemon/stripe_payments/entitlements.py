@@ -43,8 +43,8 @@ feature that it is for:
 
 Several sources for one feature: the best one is named. Unlocked beats locked; among the unlocked, the one
 that lasts (for ever, then renewing, then ending, then grace; then the later `until`); among the locked, the
-one that a payment ends; the source's id decides what is left, so that the order of the arguments
-never does.
+one that a payment ends, and of those that ended for the same reason the one that ended last; the source's id
+decides what is left, so that the order of the arguments never does.
 
 Time. `now` is the trusted time, None while the router knows none: then nothing locks for age. A lock for age
 that took place is not undone by forgetting the time (a reboot): `previous` proves how late it already was. An
@@ -113,7 +113,8 @@ class Subscription:
     debit, is processing (pending), or the payment of the current period failed and Stripe voided the
     invoice (unpaid). `more_prices`: Stripe's id and our alias of what its further items cost; the features of
     all plans among its items are unlocked. `unpaid_change`: what of its items is not paid;
-    `nothing_charged`: all of them have the quantity 0, and nothing is unlocked.
+    `nothing_charged`: all of them have the quantity 0, and nothing is unlocked. `ended_at`: when Stripe ended
+    it.
     """
 
     id: str
@@ -133,6 +134,7 @@ class Subscription:
     more_prices: tuple[tuple[str, str | None], ...] = ()
     unpaid_change: UnpaidChange | None = None
     nothing_charged: bool = False
+    ended_at: int | None = None
 
     @property
     def prices(self) -> tuple[tuple[str, str | None], ...]:
@@ -252,7 +254,8 @@ def changes(before: Mapping[str, Entitlement], after: Mapping[str, Entitlement])
 class _Claim:
     """What one source says, before time is looked at: unlocked with `reason`, until `end` if one is known.
 
-    From `end` on it is locked with `reason_after`. `shown` is the `until` that people see.
+    From `end` on it is locked with `reason_after`. `shown` is the `until` that people see. `ended`: when what
+    is locked ended, or about when, to choose the latest one.
     """
 
     source: str
@@ -262,6 +265,7 @@ class _Claim:
     shown: int | None = None
     end: int | None = None
     reason_after: str = ""
+    ended: int | None = None
 
 
 _UNLOCKED_RANK: Final = {"granted": 0, "paid": 0, "active": 1, "trialing": 1, "ending": 2, "grace": 3}
@@ -282,6 +286,9 @@ _LOCKED_RANK: Final = {
 UNLOCKED_REASONS: Final = frozenset(_UNLOCKED_RANK)
 LOCKED_REASONS: Final = frozenset(_LOCKED_RANK)
 """Every reason that there is; those of `_FOR_AGE` may be a lock for age."""
+
+_OVER: Final = frozenset({"disputed", "refunded", "canceled", "expired"})
+"""Reasons that no payment for the same source undoes."""
 
 _FOR_AGE: Final = frozenset({"past_due", "canceled", "offline", "expired", "unpaid"})
 
@@ -321,8 +328,8 @@ def entitlements(
     decided = {}
     for name, of_feature in sorted(claims.items()):
         at_least = now if now is not None else _proven_time(previous.get(name), settings, last_seen)
-        settled = [_settle(name, claim, at_least) for claim in of_feature]
-        best = min(settled, key=_order, default=Entitlement(name))
+        settled = [(_settle(name, claim, at_least), claim.ended) for claim in of_feature]
+        best, _ = min(settled, key=_order, default=(Entitlement(name), None))
         before = previous.get(name)
         keeps = name in must_not_lock and before is not None and before.unlocked and not best.unlocked
         decided[name] = before if keeps and before is not None else best
@@ -370,7 +377,8 @@ def _paid_and_unpaid(
 
 def _of_subscription(subscription: Subscription, settings: Settings, last_seen: int | None) -> _Claim:
     def locked(reason: str) -> _Claim:
-        return _Claim(subscription.id, "", unlocked=False, reason=reason)
+        ended = None if reason == "expired" else subscription.ended_at or subscription.current_period_end
+        return _Claim(subscription.id, "", unlocked=False, reason=reason, ended=ended)
 
     def until(end: int | None, reason: str, reason_after: str) -> _Claim:
         return _Claim(subscription.id, "", True, reason, end, end, reason_after)
@@ -448,9 +456,9 @@ def _of_purchase(purchase: Purchase) -> _Claim:
     if not purchase.paid:
         return _Claim(purchase.id, "", unlocked=False, reason="pending")
     if purchase.dispute == "lost":
-        return _Claim(purchase.id, "", unlocked=False, reason="disputed")
+        return _Claim(purchase.id, "", unlocked=False, reason="disputed", ended=purchase.paid_at)
     if purchase.fully_refunded:
-        return _Claim(purchase.id, "", unlocked=False, reason="refunded")
+        return _Claim(purchase.id, "", unlocked=False, reason="refunded", ended=purchase.paid_at)
     return _Claim(purchase.id, "", unlocked=True, reason="paid")
 
 
@@ -476,8 +484,12 @@ def _settle(feature: str, claim: _Claim, at_least: int | None) -> Entitlement:
     return Entitlement(feature, claim.unlocked, claim.source, claim.plan, claim.shown, claim.reason)
 
 
-def _order(entitlement: Entitlement) -> tuple[bool, int, bool, int, str]:
-    """Smallest is best; see the module's docstring."""
+def _order(settled: tuple[Entitlement, int | None]) -> tuple[bool, int, int, bool, int, str]:
+    """Of an entitlement and the time when its source ended. Smallest is best; see the module's docstring."""
+    entitlement, ended = settled
+    latest = 0
+    if entitlement.reason in _OVER:
+        latest = entitlement.until or ended or 0
     ranks = _UNLOCKED_RANK if entitlement.unlocked else _LOCKED_RANK
     reason = entitlement.reason
     if reason == "granted" and entitlement.until is not None:
@@ -485,6 +497,7 @@ def _order(entitlement: Entitlement) -> tuple[bool, int, bool, int, str]:
     return (
         not entitlement.unlocked,
         ranks[reason],
+        -latest,
         entitlement.until is not None,
         -(entitlement.until or 0),
         entitlement.source,

@@ -151,6 +151,7 @@ def _subscription(
         more_prices=tuple((item.price or "", item.lookup_key) for item in more),
         unpaid_change=change,
         nothing_charged=bool(raw.items) and not charged,
+        ended_at=raw.ended_at,
     )
 
 

@@ -189,6 +189,7 @@ class Subscription:
     latest_invoice: str | None
     metadata: Mapping[str, str]
     period_start: int | None
+    ended_at: int | None
 
 
 StripeObject = CheckoutSession | PaymentIntent | Charge | Refund | Dispute | Invoice | Subscription
@@ -213,6 +214,7 @@ def parse_subscription(raw: Raw) -> Subscription:
         latest_invoice=reference(raw.get("latest_invoice")),
         metadata=metadata(raw),
         period_start=max((start for start in starts if start is not None), default=None),
+        ended_at=integer(raw.get("ended_at")),
     )
 
 

@@ -55,6 +55,7 @@ subscriptions = st.builds(
     trial_end=times,
     paused_collection=st.booleans(),
     past_due_since=times,
+    ended_at=times,
 )
 purchases = st.builds(
     Purchase,
@@ -64,6 +65,7 @@ purchases = st.builds(
     paid=st.booleans(),
     fully_refunded=st.booleans(),
     dispute=st.sampled_from([None, "open", "won", "lost"]),
+    paid_at=times,
 )
 grants = st.builds(ManualGrant, feature=st.sampled_from(["a", "c", "z"]), until=times)
 histories = st.tuples(

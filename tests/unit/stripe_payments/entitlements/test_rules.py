@@ -246,6 +246,27 @@ def test_the_best_of_several_sources_is_named() -> None:
     assert best(ManualGrant("a"), monthly) == "manual"
 
 
+@pytest.mark.parametrize(
+    ("ended", "named"),
+    [
+        ([sub("canceled", id="sub_a", ended_at=NOW - 9), sub("canceled", id="sub_b", ended_at=NOW)], "sub_b"),
+        ([sub("canceled", id="sub_a", ended_at=NOW), sub("canceled", id="sub_b", ended_at=NOW - 9)], "sub_a"),
+        # its end has come, and Stripe has not been polled since
+        ([sub("canceled", id="sub_a", ended_at=NOW - 9), sub(id="sub_b", cancel_at=NOW)], "sub_b"),
+        (
+            [
+                bought(id="cs_a", fully_refunded=True, paid_at=NOW - 9),
+                bought(id="cs_b", fully_refunded=True, paid_at=NOW),
+            ],
+            "cs_b",
+        ),
+        ([sub("incomplete_expired", id="sub_a", ended_at=NOW), ManualGrant("a", until=NOW)], "manual"),
+    ],
+)
+def test_a_lock_names_what_ended_last(ended: list[Subscription | Purchase | ManualGrant], named: str) -> None:
+    assert best(*ended) == best(*reversed(ended)) == named
+
+
 # Every history.
 
 
