@@ -48,7 +48,7 @@ help:
 	@echo 'make ipk     the packages for opkg (OpenWrt 24.10), written to build/ipk'
 	@echo 'make apk     the same for apk (OpenWrt 25.12); SDK=dir names an unpacked OpenWrt SDK'
 	@echo 'make hub-wheel  the vendor server as a wheel, written to build/hub'
-	@echo 'make release  wheels of ubus_py and the hub, packages for opkg, with SDK=dir for apk, checksums: build/release'
+	@echo 'make release  wheels of ubus_py and the hub, packages for opkg, with SDK=dir for apk, SBOM, checksums: build/release'
 	@echo 'make clean   removes what the commands above made'
 
 # -- set-up: each command makes what it needs -------------------------------------------------------------------

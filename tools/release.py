@@ -1,12 +1,14 @@
 """`python -m tools.release`: everything that a release consists of, in one folder.
 
-Wheels of `ubus_py` and of the hub, the packages for opkg, with `--sdk` those for apk, and checksums.
+Wheels of `ubus_py` and of the hub, the packages for opkg, with `--sdk` those for apk, the list of what they
+need with its licences, and checksums.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -19,10 +21,13 @@ from tools.ipk.__main__ import build, source_date_epoch
 from tools.ipk.apk import Sdk
 from tools.ipk.package import PackageError
 from tools.msgfmt import compile_daemon_catalog, compile_hub_catalog
+from tools.sbom import document
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 WHEELS: Final = ("daemon/ubus_py", "hub")
 CHECKSUMS: Final = "SHA256SUMS"
+BILL_OF_MATERIALS: Final = "sbom.cdx.json"
+"""Software bill of materials, by CycloneDX's convention for its name."""
 
 _COPIED: Final = ("daemon", "hub", "tools")
 _BUILD: Final = "import sys, setuptools.build_meta as b; b.build_wheel(sys.argv[1])"
@@ -58,6 +63,7 @@ def release(output: Path, downloads: Path, sdk: Path | None = None) -> None:
     build(output / "ipk", downloads, time)
     if found is not None:
         build(output / "apk", downloads, time, found)
+    (output / BILL_OF_MATERIALS).write_text(json.dumps(document(time), indent=2) + "\n")
     files = sorted(file.relative_to(output) for file in output.rglob("*") if file.is_file())
     lines = [f"{hashlib.sha256((output / file).read_bytes()).hexdigest()}  {file}\n" for file in files]
     (output / CHECKSUMS).write_text("".join(lines))

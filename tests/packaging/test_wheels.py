@@ -1,20 +1,27 @@
-"""`ubus_py` as others install it: built and installed without a network, used outside of this repository."""
+"""A release, and `ubus_py` as others install it: built without a network, used outside of this repository."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
+import re
 import subprocess
 import sys
 import tomllib
 import zipfile
 from email.parser import Parser
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 import ubus_py
 from simulator.ubus_broker import UbusBroker
-from tools.release import REPOSITORY, build_wheel
+from tests.packaging.conftest import DOWNLOADS, TIME
+from tests.packaging.test_archives import NAMES
+from tools.release import BILL_OF_MATERIALS, CHECKSUMS, REPOSITORY, build_wheel, release
+from tools.sbom import document
 from ubus_py import Client, Method, Object
 
 ELSEWHERE = {"PATH": "/usr/bin"}
@@ -24,8 +31,55 @@ LIBRARY = REPOSITORY / "daemon/ubus_py"
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_wheel("daemon/ubus_py", tmp_path_factory.mktemp("wheel"))
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that `make release` fills."""
+    output = tmp_path_factory.mktemp("release")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", str(TIME))
+        release(output, DOWNLOADS)
+    return output
+
+
+@pytest.fixture(scope="session")
+def wheel(released: Path) -> Path:
+    (wheel,) = released.glob("ubus_py-*.whl")
+    return wheel
+
+
+def test_a_release_is_complete_and_its_checksums_hold(released: Path) -> None:
+    listed = dict(line.split("  ")[::-1] for line in (released / CHECKSUMS).read_text().splitlines())
+    files = [file for file in released.rglob("*") if file.is_file() and file.name != CHECKSUMS]
+    assert listed == {
+        str(file.relative_to(released)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
+    }
+    assert {re.split(r"[-_]\d", name)[0] for name in listed} == {
+        "sbom.cdx.json",
+        "ubus_py",
+        "stripe_payments_hub",
+        *(f"ipk/{name}" for name in NAMES),
+        "ipk/variants/stripe-payments-hub",
+    }
+
+
+def test_building_a_wheel_again_gives_the_same_bytes(wheel: Path, tmp_path: Path) -> None:
+    assert build_wheel("daemon/ubus_py", tmp_path, TIME).read_bytes() == wheel.read_bytes()
+
+
+def test_the_bill_of_materials_names_everything_once_with_its_licence(released: Path) -> None:
+    """Its form was checked against CycloneDX's schema when it was written, what it says is checked here."""
+    text = (released / BILL_OF_MATERIALS).read_text()
+    bill = json.loads(text)
+    components = {one["bom-ref"]: one for one in [bill["metadata"]["component"], *bill["components"]]}
+    assert len(components) == 1 + len(bill["components"])
+    edges = {edge["ref"]: edge["dependsOn"] for edge in bill["dependencies"]}
+    assert edges.keys() == components.keys()
+    assert {need for needs in edges.values() for need in needs} < components.keys()
+    pinned = set(re.findall(r"(?m)^([a-z0-9.-]+)==(\S+)", (REPOSITORY / "requirements/dev.txt").read_text()))
+    ours = {"stripe-payments", "stripe-payments-hub", "ubus-py"}
+    assert {(one["name"], one["version"]) for one in components.values() if one["name"] not in ours} < pinned
+    assert all(one["licenses"][0]["expression"] != "none" for one in components.values())
+    assert f"pkg:pypi/psycopg-binary@{version('psycopg-binary')}" in components, "by an extra"
+    assert json.dumps(document(TIME), indent=2) + "\n" == text
 
 
 @pytest.fixture(scope="session")
