@@ -110,8 +110,10 @@ def test_its_version_is_in_its_changelog() -> None:
     assert "version" in tomllib.loads((LIBRARY / "pyproject.toml").read_text())["project"]["dynamic"]
 
 
-def test_the_command_prints_its_options(command: Path) -> None:
-    done = subprocess.run([command, "--help"], capture_output=True, text=True, cwd="/", env=ELSEWHERE)
+@pytest.mark.parametrize("as_module", [False, True])
+def test_the_command_prints_its_options(command: Path, as_module: bool) -> None:
+    started = [command.parent / "python", "-m", "ubus_py"] if as_module else [command]
+    done = subprocess.run([*started, "--help"], capture_output=True, text=True, cwd="/", env=ELSEWHERE)
     assert done.stdout.startswith("Usage: ubus-py [OPTIONS] COMMAND")
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -22,7 +22,7 @@ from stripe_payments.http_api import auth, payments
 from stripe_payments.settings import Settings
 from stripe_payments.stripe_api import client
 from stripe_payments.unlocks import router_bus
-from tools import reference
+from tools import api_reference, reference
 from tools.reference import PAGES, REPOSITORY
 
 BOTH = pytest.mark.parametrize("locale", PAGES)
@@ -57,6 +57,12 @@ def table_of(locale: str, heading: str) -> dict[str, list[str]]:
     names = first_names(table)
     assert len(set(names)) == len(names) == len(table), f"{heading}: {names}"
     return dict(zip(names, table, strict=True))
+
+
+def test_the_bus_library_s_reference_is_up_to_date() -> None:
+    assert api_reference.PAGE.read_text() == api_reference.page(), (
+        "run: python -m tools.api_reference --write"
+    )
 
 
 @BOTH
