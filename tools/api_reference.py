@@ -80,18 +80,18 @@ def _entry(name: str, node: ast.stmt, module: str) -> Iterator[str]:
         bases = ", ".join(ast.unparse(base) for base in node.bases)
         init = next((part for part in _functions(node) if part.name == "__init__"), None)
         signature = _signature(init) if init is not None else f"({bases})" if bases else ""
-        yield f"### {name}\n\n```python\nclass {name}{signature}\n```\n"
+        yield f"### {name}\n\n```text\nclass {name}{signature}\n```\n"
         yield from _described(ast.get_docstring(node))
         yield from _attributes(node, init)
         for part in _functions(node):
             if not part.name.startswith("_"):
                 yield _method(part)
     elif isinstance(node, _Function):
-        yield f"### {name}\n\n```python\n{_declared(node)}\n```\n"
+        yield f"### {name}\n\n```text\n{_declared(node)}\n```\n"
         yield from _described(ast.get_docstring(node))
     elif isinstance(node, ast.AnnAssign):
         value = f" = {ast.unparse(node.value)}" if node.value is not None else ""
-        yield f"### {name}\n\n```python\n{name}{value}\n```\n"
+        yield f"### {name}\n\n```text\n{name}{value}\n```\n"
         yield from _described(_docstring_after(_tree(module).body, node))
 
 
