@@ -352,6 +352,33 @@ async def test_only_stripes_own_deliveries_are_taken(vendor: Vendor, database_ur
     assert await vendor.hub.inbox.still_waiting(["evt_live", "evt_unused", "evt_none"]) == []
 
 
+async def test_all_events_of_a_payment_name_the_payment(database_url: str, tmp_path: Path) -> None:
+    """One fetch follows them; others name their own object."""
+    of_payment = {"customer": "cus_1", "payment_intent": "pi_1", "metadata": {"router_id": "0" * 32}}
+    async with Vendor.open(database_url, tmp_path, working=False) as vendor:
+        for number, (kind, subject) in enumerate(
+            (
+                ("charge.refunded", {"id": "ch_1", **of_payment}),
+                ("charge.dispute.created", {"id": "du_1", **of_payment}),
+                ("payment_intent.succeeded", {"id": "pi_1", "customer": "cus_1", "metadata": {}}),
+                ("charge.refunded", {"id": "ch_2", "customer": "cus_1", "payment_intent": None}),
+                ("charge.refunded", {"id": "ch_3", "payment_intent": {"id": "pi_3"}}),
+                ("invoice.paid", {"id": "in_1", "payment_intent": "pi_4"}),
+            )
+        ):
+            event = {"id": f"evt_{number}", "type": kind, "livemode": False, "data": {"object": subject}}
+            reply = await _deliver(vendor, event, secret=vendor.hub.config.webhook_secret)
+            assert reply.json() == {"received": True}
+        due = {waiting.object_id: waiting for waiting in await vendor.hub.inbox.due(10)}
+    assert {name: len(waiting.event_ids) for name, waiting in due.items()} == {
+        "pi_1": 3,
+        "ch_2": 1,
+        "ch_3": 1,
+        "in_1": 1,
+    }
+    assert (due["pi_1"].owner, due["pi_1"].customer) == ("0" * 32, "cus_1")
+
+
 async def test_the_key_is_in_no_answer(vendor: Vendor) -> None:
     router = await vendor.router()
     await router.checkout("premium_monthly")

@@ -115,5 +115,10 @@ def hint_in(event: Mapping[str, object]) -> Hint | None:
     return Hint(event_id, kind, object_id, _id(owner), _id(subject.get("customer")))
 
 
+def is_id(text: str) -> bool:
+    """Whether it has the shape of an id of Stripe's."""
+    return _ID.fullmatch(text) is not None
+
+
 def _id(value: object) -> str | None:
-    return value if isinstance(value, str) and _ID.fullmatch(value) else None
+    return value if isinstance(value, str) and is_id(value) else None
