@@ -143,6 +143,17 @@ class HubProcesses:
     ) -> None:
         await self.stop()
 
+    @property
+    def instances(self) -> list[str]:
+        """The instances' own addresses, past the load balancer."""
+        return [f"http://127.0.0.1:{port}" for port in self._ports[:INSTANCES]]
+
+    @property
+    def postgres_pid(self) -> int:
+        """Of PostgreSQL's first process; the others are its children."""
+        assert self._postgres is not None, "it runs"
+        return self._postgres.pid
+
     async def _start(self) -> None:
         """Returns when every instance is ready: it has its database and its catalog."""
         compile_hub_catalog()

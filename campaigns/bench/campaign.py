@@ -10,6 +10,7 @@ from campaigns.bench import (
     bus_calls,
     flash,
     hub_memory,
+    hub_polls,
     hub_webhooks,
     imports,
     packages,
@@ -34,6 +35,7 @@ PARTS: Final[dict[str, Measure]] = {
     "slow-stripe": slow_stripe.measure,
     "webhooks": webhooks.measure,
     "hub": hub_webhooks.measure,
+    "hub-polls": hub_polls.measure,
     "flash": flash.measure,
     "packages": packages.measure,
 }

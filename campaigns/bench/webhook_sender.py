@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator
 
-__all__ = ["send_all", "webhook_request"]
+__all__ = ["SENDERS", "send_all", "webhook_request"]
 
 SENDERS = 64
 
@@ -19,14 +19,16 @@ def webhook_request(path: str, body: bytes, signature: str) -> bytes:
     return head.encode() + body
 
 
-async def send_all(port: int, requests: Iterable[bytes], senders: int = SENDERS) -> float:
+async def send_all(
+    port: int, requests: Iterable[bytes], senders: int = SENDERS, *, status: bytes = b"200"
+) -> float:
     """Send every request once, over so many connections; the seconds it took. Raises RuntimeError where one
-    is not answered 200.
+    has another status.
     """
     left = iter(requests)
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
-    connections = [_Connection(left, loop.create_future()) for _ in range(senders)]
+    connections = [_Connection(left, loop.create_future(), b"HTTP/1.1 " + status) for _ in range(senders)]
     for connection in connections:
         await loop.create_connection(lambda one=connection: one, "127.0.0.1", port)  # type: ignore[misc]
     await asyncio.gather(*[connection.done for connection in connections])
@@ -34,9 +36,10 @@ async def send_all(port: int, requests: Iterable[bytes], senders: int = SENDERS)
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, left: Iterator[bytes], done: "asyncio.Future[None]") -> None:
+    def __init__(self, left: Iterator[bytes], done: "asyncio.Future[None]", wanted: bytes) -> None:
         self.done = done
         self._left = left
+        self._wanted = wanted
         self._received = b""
         self._transport: asyncio.Transport | None = None
 
@@ -49,7 +52,7 @@ class _Connection(asyncio.Protocol):
         self._received += data
         if not _is_whole(self._received):
             return
-        if not self._received.startswith(b"HTTP/1.1 200"):
+        if not self._received.startswith(self._wanted):
             self._fail(self._received.decode(errors="replace")[:500])
             return
         self._received = b""
