@@ -29,7 +29,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
 unexport PIP_USER
 
-.PHONY: help demo hub-demo test lint faults hub-faults hub-order attack bench fleet soak ipk apk hub-wheel release clean format
+.PHONY: help demo hub-demo test lint faults hub-faults hub-order hub-scale attack bench fleet soak ipk apk hub-wheel release clean format
 
 help:
 	@echo 'make demo    a simulated router with a simulated Stripe, in the browser (PORT=8080 STRIPE_PORT=8081 STATE=dir'
@@ -41,6 +41,7 @@ help:
 	@echo 'make faults  fault injection at every write: power cuts, bad storage, bad answers; two hours'
 	@echo 'make hub-faults  processes of the hub killed and networks cut while routers buy (RUNS=100 SEED=)'
 	@echo 'make hub-order   events of recorded lives in every order, to the hub and to its peers (SEQUENCES=100000 SEED=)'
+	@echo 'make hub-scale   a fleet on the hub: polls, a storm, a kill, a backfill, a power cut (ROUTERS=20000 CUSTOMERS=1000)'
 	@echo 'make attack  34 kinds of attacks, as a table (MINUTES=4 SEED= ONLY=names)'
 	@echo 'make bench   timings as ratios, written to build/bench.json'
 	@echo 'make fleet   up to a million routers on one Stripe account, simulated, written to build/fleet.json (DAYS=7)'
@@ -121,6 +122,10 @@ hub-faults: $(VENV)/.dev have-postgresql
 # Installs the peers from npm and PyPI into build/peers.
 hub-order: $(VENV)/.dev have-postgresql
 	$(VENV)/bin/python -m campaigns order $(if $(SEQUENCES),--sequences $(SEQUENCES)) $(if $(SEED),--seed $(SEED))
+
+hub-scale: $(VENV)/.dev have-postgresql
+	$(VENV)/bin/python -m campaigns scale $(if $(ROUTERS),--routers $(ROUTERS)) \
+	  $(if $(CUSTOMERS),--customers $(CUSTOMERS)) $(if $(ONLY),--only $(ONLY))
 
 bench: $(VENV)/.dev have-postgresql
 	$(VENV)/bin/python -m campaigns bench

@@ -16,7 +16,7 @@ from pathlib import Path
 from campaigns.runner import BUILD, Campaign, run
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-NAMES = ("attack", "faults", "soak", "bench", "fleet", "hub", "order")
+NAMES = ("attack", "faults", "soak", "bench", "fleet", "hub", "order", "scale")
 
 
 def load(name: str) -> Campaign:
