@@ -31,7 +31,7 @@ class DaemonProcess:
     `log` receives its standard error (the system log on a router). With `respawn` a process that ended by
     itself is started again after a second, as procd's `respawn` does; one that was stopped or killed through
     this class is not. `environment` counts from the next start on. `private`: for the seller's socket and the
-    mark of a managed router; none of both without it.
+    mark of a managed router; none of both without it. `log_times`: whether the lines in `log` have the time.
     """
 
     def __init__(
@@ -43,13 +43,16 @@ class DaemonProcess:
         environment: Mapping[str, str],
         respawn: bool = False,
         private: Path | None = None,
+        log_times: bool = False,
     ) -> None:
         self._bus = bus
         self._state = state
         self._log = log
         self.environment = dict(environment)
         self._respawn = respawn
-        self._private = ("--private", str(private)) if private is not None else ()
+        self._options = [*(("--private", str(private)) if private is not None else ())]
+        if log_times:
+            self._options.append("--log-times")
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -83,7 +86,7 @@ class DaemonProcess:
                 str(self._bus),
                 "--state",
                 str(self._state),
-                *self._private,
+                *self._options,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -99,6 +99,7 @@ class HubDemo:
                     front_port=port,
                     luci_src=Path(luci_src) if luci_src else None,
                     respawn=True,
+                    log_times=True,
                     stripe=stripe,
                     hub=(hub.url, code),
                 )

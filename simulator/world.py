@@ -36,6 +36,7 @@ class World:
     `stripe`: another world's, already running, for a second router on the same account.
     `seller_socket`: false for a daemon that is older than the seller's socket.
     `hub`: the address of a hub and an enrolment code, for a router in hub mode.
+    `log_times`: whether the lines of the daemon's log have the time.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class World:
         stripe: StripeCloud | None = None,
         seller_socket: bool = True,
         hub: tuple[str, str] | None = None,
+        log_times: bool = False,
     ) -> None:
         self._listening = listening or Listening()
         self._front_port = front_port
@@ -76,6 +78,7 @@ class World:
         self._respawn = respawn
         self._environment = environment or {}
         self._seller_socket = seller_socket
+        self._log_times = log_times
         self._daemon: DaemonProcess | None = None
 
     @property
@@ -136,6 +139,7 @@ class World:
             environment={"STRIPE_API_BASE": self.stripe.url, **self._environment},
             respawn=self._respawn,
             private=self.private if self._seller_socket else None,
+            log_times=self._log_times,
         )
 
     async def stop(self) -> None:

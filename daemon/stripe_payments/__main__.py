@@ -35,7 +35,7 @@ threads; aiohttp alone takes 10 MiB. https://github.com/stripe/stripe-python: st
 def main() -> int:
     """Return 0 after SIGTERM, 1 where another daemon is running, 2 for what a restart cannot repair."""
     options = _options()
-    set_up(options.log_level)
+    set_up(options.log_level, times=options.log_times)
     for name in NOT_LOADED:  # None: importing it raises ModuleNotFoundError
         sys.modules[name] = None  # type: ignore[assignment]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the keys
@@ -84,6 +84,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="(%(default)s)"
+    )
+    parser.add_argument(
+        "--log-times", action="store_true", help="begin each line of the log with the time, as logd does"
     )
     parser.add_argument("--version", action="version", version=__version__)
     return parser.parse_args()

@@ -14,6 +14,7 @@ import io
 import logging
 import re
 import sys
+import time
 import traceback
 from typing import IO, Final
 
@@ -126,7 +127,19 @@ def _described(given: object) -> str:
 
 
 class _Logfmt(logging.Formatter):
+    """`times`: each line begins with the time, RFC 3339 in UTC."""
+
+    def __init__(self, *, times: bool = False) -> None:
+        super().__init__()
+        self._times = times
+
     def format(self, record: logging.LogRecord) -> str:
+        line = self._line(record)
+        if not self._times:
+            return line
+        return f"time={time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(record.created))} {line}"
+
+    def _line(self, record: logging.LogRecord) -> str:
         fields: dict[str, object] = {
             "level": record.levelname.lower(),
             "part": record.name.removeprefix(f"{ROOT}."),
@@ -183,12 +196,12 @@ class Log:
             self._logger.log(level, "%s", message, exc_info=exc, extra={"journal_fields": present})
 
 
-def set_up(level: str = "info", stream: IO[str] | None = None) -> None:
+def set_up(level: str = "info", stream: IO[str] | None = None, *, times: bool = False) -> None:
     """Send all log records of this process to `stream`, redacted, one line per entry.
 
     Without a stream, warnings and errors go to stderr and the rest to stdout: procd logs the former as
     ``daemon.err`` and the latter as ``daemon.info``. Replaces what an earlier call set up. `level` is the
-    daemon's; libraries log from ``warning`` on.
+    daemon's; libraries log from ``warning`` on. `times`: each line begins with the time, as logd's do.
     """
     for printed in (sys.stdout, sys.stderr):
         if stream is None and isinstance(printed, io.TextIOWrapper):
@@ -205,7 +218,7 @@ def set_up(level: str = "info", stream: IO[str] | None = None) -> None:
         errors.setLevel(logging.WARNING)
         handlers.append(informational)
     for handler in handlers:
-        handler.setFormatter(_Logfmt())
+        handler.setFormatter(_Logfmt(times=times))
         root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger(ROOT).setLevel(level.upper())

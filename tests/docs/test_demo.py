@@ -117,6 +117,12 @@ def test_help_needs_nothing_but_python() -> None:
     assert "--host" in done.stdout
 
 
+def test_each_line_of_the_log_has_the_time(demo: Demo) -> None:
+    lines = Path(demo.word(r"(?m)^ +log +(\S+)")).read_text().splitlines()
+    assert lines
+    assert all(re.match(r"time=2\d{3}-\d\d-\d\dT[\d:]{8}Z level=", line) for line in lines)
+
+
 def test_links_and_pages_have_the_host_that_was_chosen(demo: Demo) -> None:
     front = demo.word(r"Open (http://[^/]+)/")
     assert front.startswith(f"http://{HOST}:")

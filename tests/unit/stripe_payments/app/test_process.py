@@ -231,7 +231,7 @@ async def test_the_sdk_does_not_bypass_the_log(empty_harness: Harness) -> None:
     """STRIPE_LOG makes it print every answer; that to a new webhook endpoint has the signing secret."""
     async with StripeCloud() as cloud:
         environment = {"STRIPE_API_BASE": cloud.url, "STRIPE_LOG": "debug"}
-        async with running(empty_harness, **environment) as process:
+        async with running(empty_harness, "--log-level", "debug", **environment) as process:
             await empty_harness.bus.wait_for("stripe-payments", timeout=PATIENCE_S)
             await empty_harness.call("set_keys", secret_key="sk_test_router_os_demo_4eC39HqLyjWDarjtT1zdp7dc")
             await empty_harness.call("setup_webhook", url=f"{cloud.url}/hook")
@@ -239,7 +239,7 @@ async def test_the_sdk_does_not_bypass_the_log(empty_harness: Harness) -> None:
             _, log = await ended(process)
     kept = json.loads((empty_harness.state / "secrets.json").read_text())
     assert kept["webhook_secret"].startswith("whsec_")
-    assert 'call="POST /v1/webhook_endpoints"' in log
+    assert 'request="POST /v1/webhook_endpoints"' in log
     assert kept["webhook_secret"] not in log
     assert "API response body" not in log
 
