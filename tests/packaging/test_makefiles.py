@@ -39,6 +39,9 @@ def test_a_feed_finds_the_package(folder: str) -> None:
 def test_the_version_is_in_one_place(packages: dict[str, IpkFile], for_hub_mode: IpkFile) -> None:
     ours = [*(package for name, package in packages.items() if "python3" not in name), for_hub_mode]
     assert {package.fields["Version"] for package in ours} == {f"{stripe_payments.__version__}-r1"}
+    changes = (REPOSITORY / "CHANGELOG.md").read_text()
+    (latest,) = re.findall(rf"(?m)^## {re.escape(stripe_payments.__version__)} – \d{{4}}-\d\d-\d\d$", changes)
+    assert changes.index("\n## Unreleased\n") < changes.index(latest)
     bus = packages["python3-ubus-py"].fields["Version"]
     assert bus == f"{ubus_py.__version__}-r1"
     for folder in ("daemon", "luci-app-stripe-payments", "python3-ubus-py"):
