@@ -58,7 +58,9 @@ async def test_a_refund_in_a_browser(vendor: Vendor) -> None:
         await _is_usable(page)
         await page.get_by_role("link", name="English").click()
         await page.get_by_role("link", name="Refund…").click()
-        await expect(page.get_by_text("The money goes back to the payer")).to_be_visible(timeout=PATIENCE_MS)
+        await expect(page.get_by_text("The amount is refunded to the payer")).to_be_visible(
+            timeout=PATIENCE_MS
+        )
         await _is_usable(page)
         await page.get_by_role("button", name="Refund now").click()
         await expect(page.get_by_role("status")).to_have_text("Done: Refund a payment", timeout=PATIENCE_MS)

@@ -111,7 +111,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         _("Refund a payment"),
         _("Refund now"),
         (
-            _("The money goes back to the payer. This cannot be undone."),
+            _("The amount is refunded to the payer. This cannot be undone."),
             _("Features that only this payment unlocks lock at once when nothing of it is left."),
             _("A subscription goes on and is charged again: cancel it in Stripe or on the router."),
         ),
