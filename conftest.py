@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -81,12 +81,27 @@ def _no_thread_outlives_its_test() -> Iterator[None]:
             assert not thread.is_alive(), f"{thread.name} goes on"
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Each worker starts at another file of a folder: what one has compiled, the others only read."""
+    report = yield
+    worker = getattr(collector.config, "workerinput", None)
+    if worker is not None and isinstance(collector, pytest.Directory) and report.result:
+        number = int(worker["workerid"].removeprefix("gw"))
+        start = len(report.result) * number // worker["workercount"]
+        report.result = report.result[start:] + report.result[:start]
+    return report
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort by `FIRST`; within it the order stays."""
+    """Sort by `FIRST`, then by file: all workers must have one order. Within a file the order stays."""
 
-    def rank(item: pytest.Item) -> int:
-        return next((place for place, name in enumerate(FIRST) if item.nodeid.startswith(name)), len(FIRST))
+    def rank(item: pytest.Item) -> tuple[int, str]:
+        place = next((place for place, name in enumerate(FIRST) if item.nodeid.startswith(name)), len(FIRST))
+        return place, item.nodeid.partition("::")[0]
 
     items.sort(key=rank)
 
