@@ -16,6 +16,7 @@ from stripe_payments.entitlements import Entitlement
 from stripe_payments.i18n import LANGUAGES, Title
 from stripe_payments.rfc3339 import parse_time
 from stripe_payments.settings import Feature, Plan, Price, Product, Settings
+from stripe_payments.unfinished_purchases import purchase
 
 if TYPE_CHECKING:
     from stripe_payments.ledger.queues import EffectKind
@@ -62,6 +63,24 @@ class HubState:
         found = self.body.get("it" if locale == "it" else "en")
         return found if isinstance(found, Mapping) else {}
 
+    def processing_purchases(self) -> list[dict[str, Any]]:
+        """One-time purchases whose bank debit is processing, as `status` shows them, oldest first.
+
+        The hub sends titles and amounts, not the price: it is the catalog's of both.
+        """
+        shown = self.shown("en")
+        prices = {
+            (sold.get("title"), price.get("amount"), price.get("currency")): str(price.get("id"))
+            for sold in shown.get("catalog", {}).get("products", ())
+            for price in sold.get("prices", ())
+        }
+        return [
+            purchase(str(row["id"]), alias, "processing", parse_time(row["date"]))
+            for row in reversed(shown.get("transactions", ()))
+            if (row.get("kind"), row.get("status")) == ("payment", "pending")
+            and (alias := prices.get((row.get("description"), row.get("amount"), row.get("currency"))))
+        ]
+
 
 def read_state(body: Body, etag: str) -> HubState:
     """Check what the rest of the daemon relies on. Raises ValueError for something that is no state."""
@@ -90,6 +109,7 @@ def read_state(body: Body, etag: str) -> HubState:
     )
     try:
         seller_settings(state, Settings.DEFAULTS)
+        state.processing_purchases()
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("not a catalog") from error
     return state

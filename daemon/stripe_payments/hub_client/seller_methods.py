@@ -96,9 +96,11 @@ class SellerMethods:
             "clock": "trusted" if now is not None else "untrusted",
             "now": _time(now),
             "webhook": "unconfigured",
+            "webhook_url": None,
+            "webhook_last_delivery": None,
             "keys": {"secret_key": None, "publishable_key": None, "webhook_secret": None},
             "pending": counts,
-            "purchases": open_purchases(checkouts, now),
+            "purchases": seller.state.processing_purchases() + open_purchases(checkouts, now),
             "revision": f"{seller.state.etag}-{features:08x}",
         }
 
@@ -116,6 +118,7 @@ class SellerMethods:
                     "plan": held.plan,
                     "until": _time(held.until),
                     "reason": held.reason,
+                    "disputed": False,  # the hub does not say
                 }
                 for name, held in self._seller.entitlements.items()
             }
