@@ -45,26 +45,29 @@ async def status(call: BusCall) -> Reply:
     null), `contact {name, support_url, terms_url, privacy_url}` of the seller, `router_id`, `customer`,
     `stripe` (ok, unreachable, unauthorized, unconfigured, unknown) with
     `stripe_since` and `stripe_detail`, `last_sync`, `clock` (trusted, untrusted) and `now`, `webhook`
-    (configured, unconfigured), `keys {secret_key, publishable_key, webhook_secret}` (kind and last four
-    characters, `sk_test_…abcd`, or null), `pending {checkouts, events, effects}`, `purchases[] {payment_id,
-    price, state (open, processing), url, created}` that are not finished, oldest first. `revision` is another
-    one whenever the catalog, the features, the subscriptions or the transactions may have changed.
+    (configured, unconfigured) with `webhook_url` and `webhook_last_delivery` (null where unknown),
+    `keys {secret_key, publishable_key, webhook_secret}` (kind and last four characters, `sk_test_…abcd`, or
+    null), `pending {checkouts, events, effects}`, `purchases[] {payment_id, price, state (open, processing),
+    url, created}` that are not finished, oldest first. `revision` is another one whenever the catalog, the
+    features, the subscriptions or the transactions may have changed.
     """
+    from stripe_payments.setup.webhook_endpoint import webhook_state
     from stripe_payments.unfinished_purchases import open_purchases, purchase
 
     parts = call.parts
     keys, identity, stripe = parts.keys.current(), parts.identity.load(), parts.stripe.state
     now, revision, state = parts.clock.now(), parts.reconciler.revision, parts.reconciler.state
 
-    def pending(tx: SQLiteTransaction) -> tuple[dict[str, int], list[Checkout]]:
+    def pending(tx: SQLiteTransaction) -> tuple[dict[str, int], list[Checkout], dict[str, str | None]]:
         checkouts = tx.checkouts.open()
-        return {
+        counts = {
             "checkouts": len(checkouts),
             "events": tx.inbox.pending_count(),
             "effects": tx.outbox.pending_count(),
-        }, checkouts
+        }
+        return counts, checkouts, webhook_state(tx, keys.webhook_secret)
 
-    counts, checkouts = await parts.ledger.read(pending)
+    counts, checkouts, webhook = await parts.ledger.read(pending)
     processing = [
         purchase(paid.id, _price_of(state, paid.id), "processing", paid.created)
         for paid in state.payments.values()
@@ -87,6 +90,7 @@ async def status(call: BusCall) -> Reply:
         "clock": "trusted" if now is not None else "untrusted",
         "now": _time(now),
         "webhook": "configured" if keys.webhook_secret else "unconfigured",
+        **webhook,
         "keys": {
             name: redact(key) if key is not None else None
             for name, key in (
@@ -119,12 +123,20 @@ async def catalog(call: BusCall) -> Reply:
 
 @api.method(READ)
 async def features(call: BusCall) -> Reply:
-    """Return every feature: `features {NAME: {unlocked, source, plan, until, reason}}`.
+    """Return every feature: `features {NAME: {unlocked, source, plan, until, reason, disputed}}`.
 
-    Answered from memory: it waits neither for the ledger nor for Stripe.
+    `disputed`: the one-time payment that unlocks it is under dispute. Answered from memory: it waits neither
+    for the ledger nor for Stripe.
     """
+    state = call.parts.reconciler.state
     return {
-        "features": {name: _feature(held) for name, held in call.parts.reconciler.state.entitlements.items()}
+        "features": {
+            name: {
+                **_feature(held),
+                "disputed": held.unlocked and state.dispute(held.source) == "open",
+            }
+            for name, held in state.entitlements.items()
+        }
     }
 
 
@@ -334,7 +346,8 @@ async def set_keys(
 
     A secret key of another mode or account discards what belongs to the old one: see `settle_mode`.
     `dry_run`: store nothing, and return also whether Stripe has `accepted` the secret key (null where it
-    cannot be reached or there is none) and what `locks`, the names of features.
+    cannot be reached or there is none), whether it is of the same mode but of an `other_account`, which does
+    not have what was bought here, and what `locks`, the names of features.
     """
     from stripe_payments.sync.mode_change import settle_mode
 
@@ -345,12 +358,18 @@ async def set_keys(
         lambda: keep(secret_key=secret_key, webhook_secret=webhook_secret, publishable_key=publishable_key)
     )
     if dry_run:
-        from stripe_payments.setup.key_trial import accepted_by_stripe, features_locked_by
+        from stripe_payments.setup.key_trial import features_locked_by, tried_at_stripe
 
-        trial = accepted_by_stripe(keys, parts.stripe.base, parts.clock)
+        customer = parts.identity.load().customer if keys.mode == before.mode else None
+        accepted, foreign = (
+            await tried_at_stripe(keys, customer, parts.stripe.base, parts.clock)
+            if keys.secret_key
+            else (None, False)
+        )
         return {
             "mode": keys.mode,
-            "accepted": await trial if keys.secret_key else None,
+            "accepted": accepted,
+            "other_account": foreign,
             "locks": await features_locked_by(keys, parts.ledger, parts.reconciler),
         }
     _log.info("keys changed", mode=keys.mode)

@@ -46,10 +46,21 @@ async def key(probes: StripeProbes) -> Finding:
 
 async def key_permissions(probes: StripeProbes) -> Finding:
     """Only read permissions can be tested without changing anything in Stripe."""
-    secret = probes.situation.keys.current().secret_key
+    keys = probes.situation.keys.current()
+    secret = keys.secret_key
     if secret is None:
         return NO_KEY
     if not secret.startswith("rk_"):
+        if keys.mode == "live":
+            return Finding(
+                "warning",
+                _("The key has full access to the Stripe account, and is stored on this router."),
+                _(
+                    "Create a restricted key (rk_…) in the Stripe Dashboard (Developers > API keys) with the "
+                    "permissions that the security guide lists, then delete this one. {enter}",
+                    enter=_ENTER,
+                ),
+            )
         return Finding("ok", _("The key has full access. A restricted key (rk_…) is enough."))
     try:
         missing = await probes.missing_permissions()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
 
 from stripe_payments.billing.declines import failure
 from stripe_payments.billing.eligibility import LIVING, read_ownership
-from stripe_payments.diagnostics.finding import NO_KEY, STARTING, Finding
+from stripe_payments.diagnostics.finding import NO_KEY, STARTING, Finding, ago
 from stripe_payments.diagnostics.probes import Probes
 from stripe_payments.entitlements import announced_end
 from stripe_payments.i18n import Text, _, joined
 from stripe_payments.rfc3339 import format_time
 from stripe_payments.sync.poll_timing import usual_interval
+
+if TYPE_CHECKING:
+    from stripe_payments.entitlements import Subscription
+    from stripe_payments.settings import Settings
 
 DAY_S: Final = 86_400
 RECENT_DAYS: Final = 30
@@ -46,10 +51,22 @@ async def polling(probes: Probes) -> Finding:
         days = situation.settings.offline_days
         return Finding(
             "warning",
-            _("Last successful poll: {when} ({minutes} min ago).", when=when, minutes=age // 60),
+            _("Last successful poll: {when} ({ago}).", when=when, ago=ago(age)),
             _("{hint} Features stay unlocked for {days} days past their period.", hint=hint, days=days),
         )
-    return Finding("ok", _("Last successful poll: {when} ({minutes} min ago).", when=when, minutes=age // 60))
+    return Finding("ok", _("Last successful poll: {when} ({ago}).", when=when, ago=ago(age)))
+
+
+def _titled(one: Subscription, settings: Settings) -> object:
+    """The title of its plan, as buyers see it; a plan that is no longer configured has a name or an id."""
+    sold = settings.sellable(one.plan) if one.plan else None
+    return sold.titles if sold is not None else one.plan or one.price_id
+
+
+def _named(held: Iterable[Subscription], settings: Settings) -> Text:
+    return joined(
+        Text("“{title}” ({id})", (("title", _titled(one, settings)), ("id", one.id))) for one in held
+    )
 
 
 async def subscriptions(probes: Probes) -> Finding:
@@ -67,7 +84,7 @@ async def subscriptions(probes: Probes) -> Finding:
             "warning",
             _(
                 "Stripe no longer shows these subscriptions: {names}. No other plan is sold meanwhile.",
-                names=joined(Text(f"“{one.plan or one.price_id}” ({one.id})") for one in unseen),
+                names=_named(unseen, probes.situation.settings),
             ),
             _(
                 "If the keys were changed, they are another account's: they are charged there until they are "
@@ -79,7 +96,7 @@ async def subscriptions(probes: Probes) -> Finding:
     charged = [one for one in state.running if one.status in LIVING and announced_end(one) is None]
     if len(charged) < 2:
         return Finding("ok", _("Subscriptions that are charged: {count}.", count=len(charged)))
-    names = joined(Text(f"“{one.plan or one.price_id}” ({one.id})") for one in charged)
+    names = _named(charged, probes.situation.settings)
     return Finding(
         "warning",
         _("Several subscriptions are charged: {names}.", names=names),
@@ -106,7 +123,9 @@ async def payments(probes: Probes) -> Finding:
         and (error := intent.last_payment_error) is not None
         and intent.created >= since
     ][:SHOWN]
-    unpaid = [one.plan or one.id for one in state.running if one.status in ("past_due", "unpaid")]
+    unpaid = [
+        _titled(one, situation.settings) for one in state.running if one.status in ("past_due", "unpaid")
+    ]
     if not failed and not unpaid:
         return Finding("ok", _("No failed payments in {recent_days} days.", recent_days=RECENT_DAYS))
     failures: list[Text] = []

@@ -181,6 +181,17 @@ async def tls(probes: Probes) -> Finding:
     )
 
 
+# `stripe_api.connection_failure` has the reasons.
+_FAILURES: Final = {
+    "dns": _("DNS lookup failed"),
+    "tls": _("no trusted TLS connection"),
+    "clock": _("the router's clock is wrong"),
+    "timeout": _("no answer in time"),
+    "refused": _("connection refused"),
+    "network": _("no network connection"),
+}
+
+
 async def stripe(probes: StripeProbes) -> Finding:
     if not probes.situation.keys.current().secret_key:
         return NO_KEY
@@ -191,7 +202,7 @@ async def stripe(probes: StripeProbes) -> Finding:
             reason = str(error.details.get("reason"))
             return Finding(
                 "error",
-                _("Stripe cannot be reached ({reason}).", reason=reason),
+                _("Stripe cannot be reached ({reason}).", reason=_FAILURES.get(reason, reason)),
                 _("Name resolution, Connection and Encryption show which step fails."),
             )
         if error.code == "rate_limited":

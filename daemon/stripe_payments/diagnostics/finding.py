@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.i18n import Translatable, _
+from stripe_payments.i18n import Text, Translatable, _
 
 QUICK_S: Final = 3.0
 DISK_S: Final = 6.0
@@ -50,6 +50,16 @@ class _ErrorText:
 
     def in_locale(self, locale: str | None) -> str:
         return self.sentence(locale) or ""
+
+
+def ago(seconds: int) -> Text:
+    """Return an age as a person says it: minutes up to two hours, hours up to two days, then days."""
+    minutes = max(0, seconds) // 60
+    if minutes < 120:
+        return _("{count} min ago", count=minutes)
+    if minutes < 48 * 60:
+        return _("{count} hours ago", count=minutes // 60)
+    return _("{count} days ago", count=minutes // (24 * 60))
 
 
 def from_error(error: PaymentError) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from stripe_payments.diagnostics.finding import NO_KEY, STARTING, STRIPE_UNREACHABLE, Finding
+from stripe_payments.diagnostics.finding import NO_KEY, STARTING, STRIPE_UNREACHABLE, Finding, ago
 from stripe_payments.diagnostics.probes import RefusedWebhooks
 from stripe_payments.diagnostics.stripe_probes import StripeProbes
 from stripe_payments.errors import PaymentError
@@ -106,7 +106,6 @@ async def webhook_deliveries(probes: StripeProbes) -> Finding:
     last = await situation.ledger.read(lambda tx: tx.inbox.latest())
     if last is None:
         return Finding("info", _("No webhook event received yet."))
-    minutes = max(0, situation.now - last.received_at) // 60
     when = format_time(last.received_at)
     if last.outcome is None and last.error:
         return Finding(
@@ -123,10 +122,10 @@ async def webhook_deliveries(probes: StripeProbes) -> Finding:
     return Finding(
         "ok",
         _(
-            "Last webhook event ({type}): {when} ({minutes} min ago), {outcome}.",
+            "Last webhook event ({type}): {when} ({ago}), {outcome}.",
             type=last.type,
             when=when,
-            minutes=minutes,
+            ago=ago(situation.now - last.received_at),
             outcome=outcome,
         ),
     )

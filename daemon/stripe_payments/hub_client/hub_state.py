@@ -75,10 +75,11 @@ class HubState:
             for price in sold.get("prices", ())
         }
         return [
-            purchase(str(row["id"]), alias, "processing", parse_time(row["date"]))
+            purchase(str(row["id"]), alias, "processing", begun)
             for row in reversed(shown.get("transactions", ()))
             if (row.get("kind"), row.get("status")) == ("payment", "pending")
             and (alias := prices.get((row.get("description"), row.get("amount"), row.get("currency"))))
+            and (begun := parse_time(row["date"])) is not None
         ]
 
 

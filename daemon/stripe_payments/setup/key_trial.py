@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stripe_payments.errors import PaymentError
-from stripe_payments.stripe_api import StripeAPI
+from stripe_payments.stripe_api import StripeAPI, is_missing
 from stripe_payments.stripe_api.client import STRIPE
 from stripe_payments.sync.mode_change import forgotten_by
 
@@ -16,20 +16,31 @@ if TYPE_CHECKING:
     from stripe_payments.sync.reconciler import Reconciler
 
 
-async def accepted_by_stripe(keys: Keys, api_base: str, clock: TrustedClock) -> bool | None:
-    """None where Stripe could not be asked. A restricted key that may not list prices is accepted too."""
+async def tried_at_stripe(
+    keys: Keys, customer: str | None, api_base: str, clock: TrustedClock
+) -> tuple[bool | None, bool]:
+    """Return whether Stripe accepts the secret key, and whether it is another account's.
+
+    None where Stripe could not be asked; a restricted key that may not read prices is accepted too. Another
+    account's: it does not have this router's `customer`. That is not known for a router without one, and not
+    asked for a key of another mode, which has other customers anyway (`features_locked_by`).
+    """
     stripe = StripeAPI(
         lambda: keys, clock, None if api_base == STRIPE else api_base, network_retries=0, threads=1
     )
     try:
         await stripe.list("price", {"limit": 1, "expand": []})
+        if customer is not None:
+            await stripe.get("customer", customer)
     except PaymentError as error:
-        if error.code == "stripe_key_permission":
-            return True
-        return False if error.code == "stripe_key_invalid" else None
+        if error.code == "stripe_key_invalid":
+            return False, False
+        if is_missing(error):
+            return True, True
+        return (True if error.code == "stripe_key_permission" else None), False
     finally:
         stripe.close(timeout=0)
-    return True
+    return True, False
 
 
 async def features_locked_by(keys: Keys, ledger: Ledger, reconciler: Reconciler) -> list[str]:

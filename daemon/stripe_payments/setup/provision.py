@@ -69,10 +69,13 @@ Store = Callable[[Mapping[str, str]], Awaitable[None]]
 
 @dataclass(slots=True)
 class _Report:
-    """The result of a run, one row per product and price, with texts in one language."""
+    """The result of a run, one row per product and price, with texts in one language. `titles`: of the plans
+    and products, by name. A product's prices follow it.
+    """
 
     locale: str | None
     dry_run: bool
+    titles: Mapping[str, str]
     products: list[dict[str, Any]] = field(default_factory=list)
     prices: list[dict[str, Any]] = field(default_factory=list)
     to_store: dict[str, str] = field(default_factory=dict)
@@ -102,6 +105,8 @@ class _Report:
         self.prices.append(
             {
                 "id": wanted.alias,
+                "title": self.titles.get(wanted.of, wanted.of),
+                "product": self.products[-1]["id"],
                 "price_id": str(raw["id"]) if raw is not None else None,
                 "product_id": product_id_of(raw) if raw is not None else None,
                 "amount": wanted.amount,
@@ -170,9 +175,10 @@ class Provisioner:
         different[], products[], prices[], problems[], stored {alias: price_id}}`; with `dry_run` nothing is
         changed.
 
-        A product row is {id, title, product_id, state, action}, a price row {id, price_id, product_id,
-        amount, currency, interval, state, action, differences[] {field, configured, at_stripe}, detail,
-        hint, user_hint}; state: found, missing, different, inactive; action: empty, create, replace;
+        A product row is {id, title, product_id, state, action}, a price row {id, title (of its
+        plan or product), product (the id of its product row), price_id, product_id, amount, currency,
+        interval, state, action, differences[] {field, configured, at_stripe}, detail, hint, user_hint};
+        state: found, missing, different, inactive; action: empty, create, replace;
         `problems` are texts about what is configured but not for sale, as `check` has them. Raises Stripe's
         errors (`stripe_key_permission` names the permission), `settings_malformed` and `settings_not_stored`;
         what was created by then is found by the next run.
@@ -182,7 +188,8 @@ class Provisioner:
             settings = self._settings()
             if settings.malformed:
                 raise PaymentError("settings_malformed")
-            report = _Report(locale, dry_run)
+            sold = {**settings.plans, **settings.products}
+            report = _Report(locale, dry_run, {name: one.title_in(locale) for name, one in sold.items()})
             report.problems = [
                 report.shown(problem.text) for problem in settings.problems if problem.section != "main"
             ]

@@ -9,6 +9,7 @@ one; otherwise it is replaced. Endpoints of other routers (metadata) are not tou
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import ipaddress
 import json
@@ -21,12 +22,13 @@ from urllib.parse import urlsplit, urlunsplit
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import _
 from stripe_payments.log import Log
+from stripe_payments.rfc3339 import format_time
 from stripe_payments.sync.events import EVENTS
 
 if TYPE_CHECKING:
     from stripe_payments.identity import IdentityStore
     from stripe_payments.keys import KeyStore
-    from stripe_payments.ledger import Ledger, Transaction
+    from stripe_payments.ledger import Ledger, SQLiteTransaction, Transaction
     from stripe_payments.stripe_api import StripeAPI
     from stripe_payments.stripe_api.parameters import WebhookEndpointCreateParams, WebhookEndpointUpdateParams
 
@@ -82,6 +84,18 @@ class KnownEndpoint:
     def holds(self, secret: str | None) -> bool:
         """Whether `secret` is the endpoint's."""
         return secret is not None and self.secret == digest(secret)
+
+
+def webhook_state(tx: SQLiteTransaction, secret: str | None) -> dict[str, str | None]:
+    """Return what `status` shows of the webhook: {webhook_url, webhook_last_delivery}, null where unknown.
+
+    The address is that of the endpoint that `secret`, the stored one, belongs to.
+    """
+    known, last = KnownEndpoint.read(tx), tx.inbox.latest()
+    return {
+        "webhook_url": known.url if known is not None and known.holds(secret) else None,
+        "webhook_last_delivery": format_time(last.received_at) if last is not None else None,
+    }
 
 
 def digest(secret: str) -> str:
@@ -153,6 +167,8 @@ class WebhookSetup:
             stale = [str(endpoint["id"]) for endpoint in ours if endpoint is not keep]
             if keep is not None:
                 action = await self._update(keep, url, router_id)
+                if known is not None and known.url != url:
+                    await self._ledger.write(dataclasses.replace(known, url=url).write)
                 endpoint_id = str(keep["id"])
             else:
                 action = "recreated" if stale else "created"

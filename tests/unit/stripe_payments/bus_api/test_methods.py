@@ -79,7 +79,7 @@ async def test_every_feature_is_locked_at_first(harness: Harness) -> None:
     features = (await harness.call("features"))["features"]
     assert features
     assert not any(held["unlocked"] for held in features.values())
-    assert set(features[FEATURE]) == {"unlocked", "source", "plan", "until", "reason"}
+    assert set(features[FEATURE]) == {"unlocked", "source", "plan", "until", "reason", "disputed"}
     assert await harness.call("has", feature=FEATURE) == {"unlocked": False}
 
 
@@ -183,13 +183,20 @@ async def test_a_key_is_tried_before_it_replaces_another(shop: Shop) -> None:
     assert await harness.call("set_keys", secret_key="sk_test_invalid51", dry_run=True) == {
         "mode": "test",
         "accepted": False,
+        "other_account": False,
         "locks": [],
     }
     live = await harness.call("set_keys", secret_key="rk_live_51Another", dry_run=True)
     assert (live["mode"], live["accepted"]) == ("live", True)
     assert FEATURE in live["locks"]
     same = await harness.call("set_keys", secret_key=shop.account.secret_key, dry_run=True)
-    assert same == {"mode": "test", "accepted": True, "locks": []}
+    assert same == {"mode": "test", "accepted": True, "other_account": False, "locks": []}
+    identity = (await harness.parts()).identity
+    ours = identity.load().customer
+    identity.set_customer("cus_ofAnotherAccount")
+    foreign = await harness.call("set_keys", secret_key="sk_test_51Another", dry_run=True)
+    assert foreign == same | {"other_account": True}
+    identity.set_customer(ours)
     await shop.stripe.stop()
     unknown = await harness.call("set_keys", secret_key="sk_test_51Another", dry_run=True)
     assert unknown["accepted"] is None
@@ -235,6 +242,7 @@ async def test_a_purchase_from_order_to_refund(shop: Shop) -> None:
         "plan": "",
         "until": None,
         "reason": "paid",
+        "disputed": False,
     }
     paid = await harness.call("payment_status", payment_id=session_id)
     assert (paid["status"], paid["amount"], paid["currency"]) == ("paid", 4999, "eur")
@@ -251,6 +259,17 @@ async def test_a_purchase_from_order_to_refund(shop: Shop) -> None:
     status = await harness.call("status")
     assert (status["stripe"], status["clock"]) == ("ok", "trusted")
     assert status["customer"].startswith("cus_")
+
+
+async def test_a_feature_says_that_its_payment_is_under_dispute(shop: Shop) -> None:
+    harness = shop.harness
+    await shop.buy()
+    (charge,) = shop.stripe.account.newest_first("charge")
+    for outcome, expected in (("open", (True, True)), ("won", (True, False))):
+        shop.stripe.dispute(charge["id"], outcome)
+        await harness.call("sync")
+        feature = (await harness.call("features"))["features"][FEATURE]
+        assert (feature["unlocked"], feature["disputed"]) == expected
 
 
 async def test_status_names_what_is_not_finished_and_a_revision(shop: Shop) -> None:

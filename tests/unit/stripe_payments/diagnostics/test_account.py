@@ -59,6 +59,11 @@ async def test_a_restricted_key_that_lacks_something(shop: Shop, lacking: object
     await fine(shop.harness, "key")
 
 
+async def test_a_live_key_that_may_everything(shop: Shop) -> None:
+    await shop.harness.call("set_keys", secret_key="sk_live_1234567890abcdef")
+    await finding(shop.harness, "key_permissions", "warning", says="full access", hint="restricted key")
+
+
 async def test_a_restricted_key_that_may_all(shop: Shop) -> None:
     await shop.harness.call("set_keys", secret_key="rk_test_restricted")
     await fine(shop.harness, "key_permissions")

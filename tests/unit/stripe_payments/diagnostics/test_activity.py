@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from stripe_payments.diagnostics.finding import ago
 from tests.unit.stripe_payments.diagnostics.rows import finding, fine, row
 from tests.unit.stripe_payments.harness import Harness, Shop
 
@@ -16,9 +17,7 @@ async def test_polling(shop: Shop) -> None:
     shop.stripe.advance(86_400)
     shop.stripe.set_faults(status=503)  # Stripe's Date header still tells how late it has become
     await row(shop.harness, "clock")
-    await finding(
-        shop.harness, "polling", "warning", says="Last successful poll", hint="stripe-payments sync"
-    )
+    await finding(shop.harness, "polling", "warning", says="(24 hours ago)", hint="stripe-payments sync")
 
 
 async def test_a_router_that_never_bought_anything_need_not_hear_often(shop: Shop) -> None:
@@ -109,7 +108,7 @@ async def test_a_renewal_that_was_not_paid(shop: Shop) -> None:
     await shop.harness.call("sync")
     shop.stripe.advance(32 * 86_400)
     await shop.harness.call("sync")
-    await finding(shop.harness, "payments", "warning", says="“premium” unpaid", hint="payment method")
+    await finding(shop.harness, "payments", "warning", says="“Premium” unpaid", hint="payment method")
 
 
 async def test_a_plan_that_stripe_no_longer_shows_keeps_others_from_being_sold(shop: Shop) -> None:
@@ -146,3 +145,18 @@ async def test_two_plans_that_are_charged(shop: Shop) -> None:
         )
     await shop.harness.call("cancel_subscription", subscription=second["id"])
     await fine(shop.harness, "subscriptions")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "says"),
+    [
+        (-5, "0 min fa"),
+        (7199, "119 min fa"),
+        (7200, "2 ore fa"),
+        (172_799, "47 ore fa"),
+        (172_800, "2 giorni fa"),
+        (345_780, "4 giorni fa"),
+    ],
+)
+def test_an_age_has_the_unit_of_a_person(seconds: int, says: str) -> None:
+    assert ago(seconds).in_locale("it") == says

@@ -67,7 +67,7 @@ async def test_a_name_that_does_not_exist(tmp_path: Path) -> None:
         )
         await finding(harness, "connection", "info", says="earlier step")
         await finding(harness, "tls", "info", says="earlier step")
-        await finding(harness, "stripe", "error", says="dns", hint="Name resolution")
+        await finding(harness, "stripe", "error", says="DNS lookup failed", hint="Name resolution")
 
 
 async def _resolves() -> bool:
@@ -109,7 +109,7 @@ async def test_a_certificate_of_an_unknown_authority(tmp_path: Path) -> None:
     ):
         await fine(harness, "connection")
         await finding(harness, "tls", "error", says="is not trusted", hint="cannot be disabled")
-        await finding(harness, "stripe", "error", says="tls")
+        await finding(harness, "stripe", "error", says="no trusted TLS connection")
 
 
 async def test_a_certificate_that_is_vouched_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,24 @@ async def test_nothing_is_wrong(listening: Shop) -> None:
     await fine(listening.harness, "webhook_endpoint")
 
 
+async def test_status_names_the_address_and_the_last_delivery(listening: Shop) -> None:
+    harness = listening.harness
+
+    async def webhook() -> tuple[Any, Any]:
+        status = await harness.call("status")
+        return status["webhook_url"], status["webhook_last_delivery"]
+
+    assert await webhook() == (URL, None)
+    moved = URL.replace("8080", "8081")
+    assert (await harness.call("setup_webhook", url=moved))["action"] == "updated"
+    secret = (await harness.parts()).keys.current().webhook_secret
+    assert await deliver(harness, secret=secret or "") == 200
+    address, delivered = await webhook()
+    assert (address, delivered[-1:]) == (moved, "Z")
+    await harness.call("set_keys", webhook_secret=SECRET)
+    assert (await webhook())[0] is None
+
+
 async def test_no_webhook_is_no_fault(shop: Shop) -> None:
     await finding(shop.harness, "webhook_endpoint", "info", says="No webhook", hint="setup_webhook")
     await finding(shop.harness, "webhook_deliveries", "info", says="yet")
