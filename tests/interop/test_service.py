@@ -177,16 +177,27 @@ async def test_stop_is_quick_and_clean(world: OpenWrtWorld) -> None:
 
 async def test_keys_come_from_standard_input_and_are_never_shown(world: OpenWrtWorld) -> None:
     openwrt = world.openwrt
-    stored = openwrt.run(INIT, "set_keys", text="sk_test_anotherKeyOfThisRouter1234\n\nwhsec_another1234\n")
+
+    async def set_keys(text: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """In a thread: the daemon asks the simulated Stripe of this process."""
+        return await asyncio.to_thread(openwrt.run, INIT, "set_keys", *words, text=text)
+
+    stored = await set_keys("sk_test_anotherKeyOfThisRouter1234\n\nwhsec_another1234\n")
     assert (stored.returncode, stored.stdout) == (0, "Stored. Mode: test\n")
     kept = openwrt.root / "etc/stripe-payments/secrets.json"
     assert json.loads(kept.read_text())["secret_key"] == "sk_test_anotherKeyOfThisRouter1234"
     assert kept.stat().st_mode & 0o777 == 0o600
     assert "anotherKeyOfThisRouter" not in openwrt.log()
-    refused = openwrt.run(INIT, "set_keys", text="hello\n")
+    refused = await set_keys("sk_test_invalid1234567890\n")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "Stripe does not accept this secret key." in refused.stderr
+    assert json.loads(kept.read_text())["secret_key"] == "sk_test_anotherKeyOfThisRouter1234"
+    forced = await set_keys("sk_test_invalid1234567890\n", "--force")
+    assert (forced.returncode, forced.stdout) == (0, "Stored. Mode: test\n")
+    refused = await set_keys("hello\n")
     assert refused.returncode == 1
     assert "sk_" in refused.stderr
-    nothing = openwrt.run(INIT, "set_keys", text="\n")
+    nothing = await set_keys("\n")
     assert nothing.returncode == 1
 
 

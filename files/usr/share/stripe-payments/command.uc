@@ -124,10 +124,30 @@ function sync() {
 		: text('Nothing has changed.', 'Nessun cambiamento.'), '\n');
 }
 
+// What storing the keys would break, as a sentence; null where it would break nothing.
+function objection(words) {
+	const trial = command('set_keys', [ ...words, 'dry_run=1' ]);
+
+	if (trial.accepted === false)
+		return text('Stripe does not accept this secret key.', 'Stripe non accetta questa chiave segreta.');
+
+	if (trial.other_account)
+		return text(
+			'This key belongs to another Stripe account, which does not know what was bought here.',
+			'Questa chiave è di un altro account Stripe, che non conosce ciò che è stato acquistato qui.'
+		);
+
+	if (length(trial.locks))
+		return text('These features would lock: ', 'Si bloccherebbero queste funzioni: ') + join(', ', trial.locks);
+
+	return null;
+}
+
 function set_keys() {
 	const words = [];
+	const force = ARGV[1] == '--force';
 
-	if (length(ARGV) > 1)
+	if (length(ARGV) > (force ? 2 : 1))
 		fail(1, text(
 			'A key must not be an argument: other users of the router, and the history of the shell, see it. Run set_keys alone.',
 			'Una chiave non va scritta sulla riga di comando: la vedono gli altri utenti del router e la cronologia della shell. Esegui set_keys da solo.'
@@ -151,6 +171,14 @@ function set_keys() {
 
 	if (!length(words))
 		fail(1, text('No key was given.', 'Non è stata data alcuna chiave.'));
+
+	const problem = (force || !length(filter(words, (word) => index(word, 'secret_key=') == 0))) ? null : objection(words);
+
+	if (problem)
+		fail(1, problem, text(
+			'Nothing was stored. To store the keys nevertheless: set_keys --force',
+			'Non è stato salvato nulla. Per salvare comunque le chiavi: set_keys --force'
+		));
 
 	print(text('Stored. Mode: ', 'Salvato. Modalità: '), command('set_keys', words).mode, '\n');
 }
