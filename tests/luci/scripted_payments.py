@@ -162,7 +162,7 @@ class ScriptedPayments:
                 "id": "clock",
                 "ok": False,
                 "severity": "warning",
-                "detail": "The clock is late.",
+                "detail": "The clock is late: 2031-04-30T10:00:00Z.",
                 "hint": "Use NTP.",
             },
         ]
@@ -375,6 +375,8 @@ class ScriptedPayments:
         self.provisioned = self.provisioned or not dry
         line = {"state": "found" if there else "missing", "action": "" if there else "create"}
         price = {
+            "title": "Premium",
+            "product": "premium",
             "amount": 499,
             "currency": "eur",
             "interval": "month",
@@ -395,11 +397,23 @@ class ScriptedPayments:
                     "detail": "amount: 49.99 EUR configured, 59.99 EUR in Stripe",
                     "hint": "Correct the price.",
                 },
+                {
+                    "id": "premium_onetime",
+                    **price,
+                    "title": "Router OS Premium",
+                    "interval": None,
+                    "state": "found",
+                    "action": "",
+                },
             ],
         }
 
     async def _webhook(self, call: Call) -> Mapping[str, Any]:
-        self.status_extra["webhook"] = "configured"
+        self.status_extra |= {
+            "webhook": "configured",
+            "webhook_url": call.args["url"],
+            "webhook_last_delivery": "2031-04-30T10:00:00Z",
+        }
         return {
             "id": "we_1",
             "url": call.args["url"],
@@ -409,7 +423,7 @@ class ScriptedPayments:
 
     async def _set_keys(self, call: Call) -> Mapping[str, Any]:
         if call.args.get("dry_run"):
-            return {"mode": "test", "accepted": True, "locks": [], **self.trial}
+            return {"mode": "test", "accepted": True, "other_account": False, "locks": [], **self.trial}
         known = self.status_extra.setdefault("keys", {})
         for name in ("secret_key", "webhook_secret", "publishable_key"):
             if name in call.args:

@@ -44,12 +44,19 @@ async def test_every_state_is_shown_in_a_sentence(
     if badge == "Unlocked":
         router.payments.unlocked = {"email_support"}
     router.payments.features = {
-        "email_support": {"reason": reason, "until": until, "source": "x", "plan": "base"}
+        "email_support": {
+            "reason": reason,
+            "until": until,
+            "source": "x",
+            "plan": "base",
+            "disputed": reason == "paid",
+        }
     }
     page = await _open(router, visitor)
     feature = page.locator("[data-feature=email_support]")
     await expect(feature).to_contain_text(words)
     await expect(feature.locator(".sp-badge")).to_have_text(badge)
+    await expect(feature.locator("[data-disputed]")).to_have_count(int(reason == "paid"))
     assert visitor.complaints == []
 
 
@@ -343,6 +350,14 @@ async def test_asking_stripe_now(router: ScriptedRouter, visitor: Visitor) -> No
     gate.set()
     await expect(page.get_by_role("button", name="Check now")).to_be_focused()
     assert len(router.payments.called("sync")) == 1
+    router.payments.stripe = "unreachable"
+    router.payments.refuse["sync"] = (Status.CONNECTION_FAILED, {"code": "stripe_unreachable", "message": ""})
+    await page.reload()
+    sentence = page.get_by_text("Stripe cannot be reached from this router.")
+    await expect(sentence).to_have_count(1)
+    await page.get_by_role("button", name="Check now").click()
+    await expect(page.locator(".sp-sync [role=alert]")).to_be_visible()
+    await expect(sentence).to_have_count(1)
 
 
 async def test_an_administrator_unlocks_by_hand_and_takes_it_back(

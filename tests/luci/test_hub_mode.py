@@ -81,17 +81,21 @@ async def test_a_recovery_code_is_offered_once_something_was_bought(
 
 
 @pytest.mark.parametrize(
-    ("locale", "where"),
+    ("locale", "where", "tab", "recovery"),
     [
-        ("en", "This router buys from Example Networks."),
-        ("it", "Questo router acquista da Example Networks."),
+        ("en", "This router buys from Example Networks.", "Seller", "Recovery code…"),
+        ("it", "Questo router acquista da Example Networks.", "Venditore", "Codice di recupero…"),
     ],
 )
 async def test_there_are_no_sellers_tools(
-    router: ScriptedRouter, browser: Browser, locale: str, where: str
+    router: ScriptedRouter, browser: Browser, locale: str, where: str, tab: str, recovery: str
 ) -> None:
     router.payments.furnish()
     router.payments.use_hub()
+    router.payments.status_extra["contact"] = {
+        "name": "Example Networks",
+        "support_url": "https://x.example/",
+    }
     visitor = await open_visitor(browser, locale)
     page = await _open(router, visitor, "settings")
     await expect(page.locator("[data-check]")).to_have_count(4)
@@ -100,6 +104,13 @@ async def test_there_are_no_sellers_tools(
         0
     )
     await expect(page.locator(".cbi-map")).to_have_count(0)
+    await page.get_by_role("tab", name=tab).click()
+    seller = page.get_by_role("tabpanel", name=tab)
+    await expect(seller).to_contain_text("Example Networks")
+    await expect(seller.locator("a[href='https://x.example/']")).to_be_visible()
+    await seller.get_by_role("button", name=recovery, exact=True).click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await page.keyboard.press("Escape")
     page = await _open(router, visitor, "transactions")
     await expect(page.locator("[data-transaction]")).to_have_count(20)
     await expect(page.locator("[data-action=refund]")).to_have_count(0)

@@ -46,6 +46,7 @@ async def test_the_doctor_puts_what_is_wrong_first(router: ScriptedRouter, visit
     assert order == ["prices", "clock", "webhook_endpoint", "key"]
     await expect(checks.nth(0)).to_contain_text("Prices at Stripe")
     await expect(checks.nth(0).locator(".sp-hint")).to_have_text("Create it.")
+    await expect(checks.nth(1)).to_contain_text(re.compile(r"The clock is late: \d+ \w+ 2031, \d\d:\d\d\."))
     await expect(checks.nth(0).get_by_role("img", name="Error")).to_be_visible()
     await expect(page.locator("#sp-doctor header .sp-badge")).to_have_text("Errors: 1")
     await expect(checks.nth(3)).not_to_be_visible()
@@ -142,6 +143,10 @@ async def test_a_key_that_would_lock_or_does_not_work_is_not_stored_unasked(
     router.payments.trial = {"accepted": None}
     await save.click()
     await expect(dialogue).to_contain_text("it is not known whether this key works")
+    await dialogue.get_by_role("button", name="Keep the saved key").click()
+    router.payments.trial = {"other_account": True}
+    await save.click()
+    await expect(dialogue).to_contain_text("This key belongs to another Stripe account")
     assert stored() == []
     looked = len(router.payments.called("check"))
     await dialogue.get_by_role("button", name="Replace").click()
@@ -180,10 +185,21 @@ async def test_nothing_is_created_at_stripe_before_it_was_looked_at(
     await expect(page.locator("[data-provision=price-premium_monthly]")).to_contain_text("€4.99 per month")
     await expect(page.locator("[data-provision=price-premium_yearly]")).to_contain_text("59.99 EUR in Stripe")
     assert router.payments.called("provision") == [{"dry_run": True, "replace": False}]
+    rows = await page.locator("[data-provision] .what").all_inner_texts()
+    assert [row.partition("\n")[0] for row in rows] == [
+        "Premium",
+        "premium_monthly",
+        "premium_yearly",
+        "Router OS Premium: premium_onetime",
+    ]
     await create.dblclick()
     await expect(page.locator("#sp-provision")).to_contain_text("Done: 2 created.")
     await expect(create).to_have_count(0)
     assert router.payments.called("provision")[1:] == [{"dry_run": False, "replace": False}]
+    await page.get_by_role("button", name="Check products").click()
+    await expect(page.locator("#sp-provision [role=status]")).to_have_text(
+        "Nothing is missing, but prices differ: 1"
+    )
     await page.get_by_role("button", name="Replace changed prices (1)").click()
     await expect(page.locator(".sp-modal")).to_contain_text("Existing subscriptions keep the old prices.")
     await page.click(RUN)
@@ -198,6 +214,9 @@ async def test_setting_the_webhook_up(router: ScriptedRouter, visitor: Visitor) 
     await page.get_by_role("button", name="Set up the webhook").click()
     await expect(page.locator("#sp-webhook .sp-done")).to_have_text("Endpoint created.")
     await expect(page.locator("#sp-webhook .sp-badge")).to_have_text("Set up")
+    facts = page.locator("#sp-webhook dd")
+    await expect(facts.nth(0)).to_have_text("https://router.example.org/api/payments/webhook")
+    await expect(facts.nth(1)).to_have_text(re.compile(r"\d+ \w+ 2031, \d\d:\d\d"))
     assert router.payments.called("setup_webhook") == [
         {"url": "https://router.example.org/api/payments/webhook"}
     ]
@@ -295,7 +314,7 @@ async def test_an_amount_that_stripe_does_not_charge_is_refused(
 async def test_a_plan_is_added_and_taken_away(router: ScriptedRouter, visitor: Visitor) -> None:
     page = await _open(router, visitor, tab="catalog")
     plans = page.locator("#cbi-stripe-payments-plan")
-    await plans.locator(".cbi-section-create-name").fill("family")
+    await plans.get_by_label("Plans: New name").fill("family")
     await plans.locator(".cbi-section-create-name").press("y")
     await plans.locator(".cbi-section-create-name").press("Backspace")
     await plans.locator(".cbi-button-add").click()

@@ -218,6 +218,10 @@ async def test_every_browser_knows_what_is_not_paid_yet(router: ScriptedRouter, 
     await expect(panel.get_by_role("link")).to_have_count(0)
     await panel.get_by_role("button", name="Close").click()
     await expect(panel).to_have_count(0)
+    other = await visitor.context.new_page()
+    await other.goto(f"{router.front.url}{SHOP}")
+    await expect(other.locator("[data-pending=router_os_premium]")).to_be_visible()
+    await expect(other.locator(".sp-panel")).to_have_count(0)
     assert visitor.complaints == []
 
 
@@ -296,8 +300,15 @@ async def test_escape_leaves_the_phone_dialogue(router: ScriptedRouter, visitor:
     await visitor.page.keyboard.press("Escape")
     await expect(visitor.page.locator(".sp-modal")).not_to_be_visible()
     await expect(visitor.page.locator(PHONE)).to_be_enabled()
-    await visitor.page.click(PHONE)
-    await expect(visitor.page.locator(".sp-qr svg")).to_be_visible()
+    usual = visitor.page.viewport_size
+    assert usual is not None
+    await visitor.page.set_viewport_size({"width": 320, "height": 480})  # lower than the dialogue
+    try:
+        await visitor.page.click(PHONE)
+        await expect(visitor.page.locator(".sp-qr svg")).to_be_visible()
+        await expect(visitor.page.locator(".sp-modal h4")).to_be_in_viewport()
+    finally:
+        await visitor.page.set_viewport_size(usual)
 
 
 async def test_an_expired_payment_page_says_so(router: ScriptedRouter, visitor: Visitor) -> None:

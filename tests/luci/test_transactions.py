@@ -73,6 +73,8 @@ async def test_rows_are_as_the_reader_writes_and_lead_to_documents(
         assert shown == amounts
         links = [await link.get_attribute("href") for link in await page.locator(f"{ROWS} a").all()]
         assert links == ["https://pay.stripe.com/receipts/1", "https://pay.stripe.com/i.pdf"]
+        await page.locator("[data-action=refund]").first.click()
+        await expect(page.locator("#modal_overlay input")).to_have_value(amounts[0].strip("€ "))
         assert visitor.complaints == []
         await visitor.context.close()
 
@@ -135,6 +137,15 @@ async def test_spending_by_month_never_adds_currencies_up(router: ScriptedRouter
     await expect(euro.locator("tbody tr")).to_have_count(12)
     await expect(euro.locator("tbody tr >> nth=11").locator("td")).to_have_text("€39.99")
     await expect(page.locator(".sp-spending[data-currency=jpy] figcaption strong")).to_have_text("JP¥1,200")
+    router.payments.transactions = [
+        _row(0, date=today, status="refunded"),
+        _row(1, date=today, kind="refund", status="succeeded", amount=-4999),
+    ]
+    await page.reload()
+    await expect(euro.locator("figcaption strong")).to_have_text("€0.00")
+    axis, month = euro.locator("line.axis"), euro.locator("text.month").first
+    bottom = await axis.get_attribute("y1")
+    assert float(bottom or 0) + 6 == float(await month.get_attribute("y") or 0)
     assert visitor.complaints == []
 
 

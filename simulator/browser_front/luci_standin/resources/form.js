@@ -220,14 +220,19 @@ const NamedSection = Section.extend({
 });
 
 const GridSection = Section.extend({
-	render() {
-		const columns = this.children.filter(option => !option.modalonly);
-		const name = E('input', { 'type': 'text', 'class': 'cbi-section-create-name', 'aria-label': _('Name'), 'input': () => {
+	renderSectionAdd(style) {
+		const name = E('input', { 'type': 'text', 'class': 'cbi-section-create-name', 'input': () => {
 			add.disabled = !/^[A-Za-z0-9_]+$/.test(name.value);
 		} });
 		const add = E('button', {
 			'class': 'btn cbi-button cbi-button-add', 'disabled': '', 'click': () => this.open(uci.add(this.map.config, this.sectiontype, name.value), true)
 		}, [ _('Add') ]);
+
+		return E('div', { 'class': `cbi-section-create ${style}` }, [ E('div', {}, [ name ]), add ]);
+	},
+
+	render() {
+		const columns = this.children.filter(option => !option.modalonly);
 
 		return this.frame(E('table', { 'class': 'table cbi-section-table' }, [
 			E('thead', {}, [ E('tr', { 'class': 'tr cbi-section-table-titles' }, [
@@ -235,7 +240,7 @@ const GridSection = Section.extend({
 				E('th', { 'class': 'th cbi-section-actions' })
 			]) ]),
 			E('tbody', {}, this.cfgsections().map(sid => this.row(sid, columns)))
-		]), this.addremove ? E('div', { 'class': 'cbi-section-create cbi-tblsection-create' }, [ E('div', {}, [ name ]), add ]) : '');
+		]), this.addremove ? this.renderSectionAdd('cbi-tblsection-create') : '');
 	},
 
 	row(sid, columns) {

@@ -11,9 +11,12 @@
  * code for a phone, and the progress that both end in.
  */
 
-/* What this tab began, and what it shows no longer. */
+/* What this tab began, and what this browser shows no longer. */
 const REMEMBERED = 'stripe-payments.checkout';
 const DISMISSED = 'stripe-payments.dismissed';
+
+/* Purchases that a browser keeps out of sight: the newest ones. */
+const DISMISSED_KEPT = 20;
 
 /* Seconds between two looks at the features: the service knows them by heart. */
 const INTERVAL = 1;
@@ -197,22 +200,41 @@ function remember(purchase) {
 	return purchase;
 }
 
-/** Shows a purchase no longer in this tab; the router continues to watch it. */
+/* Storage may be switched off, or hold what is not ours. */
+function dismissed() {
+	try {
+		return L.toArray(JSON.parse(window.localStorage.getItem(DISMISSED)));
+	}
+	catch {
+		return [];
+	}
+}
+
+/** Shows a purchase no longer in this browser; the router continues to watch it. */
 function forget(purchase) {
 	session.setLocalData(REMEMBERED, null);
 
-	if (purchase)
-		session.setLocalData(DISMISSED, [ ...session.getLocalData(DISMISSED) ?? [], purchase.session_id ]);
+	if (!purchase)
+		return;
+
+	try {
+		window.localStorage.setItem(DISMISSED, JSON.stringify([ ...dismissed(), purchase.session_id ].slice(-DISMISSED_KEPT)));
+	}
+	catch {
+		/* Shown again on the next page, no more. */
+	}
 }
 
 /** The purchase that this tab began, else the newest one that is not finished, wherever it began; null without one. */
 function unfinished(status, catalog) {
-	const dismissed = session.getLocalData(DISMISSED) ?? [];
-	const known = (status?.purchases ?? []).filter(({ payment_id: id }) => !dismissed.includes(id)).pop();
+	const hidden = dismissed();
+	const known = (status?.purchases ?? []).filter(({ payment_id: id }) => !hidden.includes(id)).pop();
 	const items = [ ...catalog?.plans ?? [], ...catalog?.products ?? [] ];
 	const item = items.find(candidate => candidate.prices.some(price => price.id == known?.price));
 
-	return session.getLocalData(REMEMBERED) ?? (item ? ofOffer(known.payment_id, known.url, Date.parse(known.created),
+	const begun = session.getLocalData(REMEMBERED);
+
+	return (begun && !hidden.includes(begun.session_id)) ? begun : (item ? ofOffer(known.payment_id, known.url, Date.parse(known.created),
 		{ ...item, price: item.prices.find(price => price.id == known.price) }) : null);
 }
 
@@ -330,7 +352,8 @@ return baseclass.extend({
 
 		dialogue.setAttribute('aria-label', _('Pay on your phone'));
 		dialogue.querySelector('h4')?.setAttribute('aria-level', '2');
-		button.focus();
+		/* Its title stays in sight where the dialogue is higher than the screen. */
+		button.focus({ preventScroll: true });
 		progress.start();
 	}
 });

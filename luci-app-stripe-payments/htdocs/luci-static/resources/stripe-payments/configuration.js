@@ -117,6 +117,16 @@ function table(map, type, title, description) {
 	section.sortable = true;
 	section.nodescriptions = true;
 	section.modaltitle = name => `${title} » ${name}`;
+	/* LuCI's field has neither a label nor a placeholder. */
+	section.renderSectionAdd = function(...args) {
+		const node = form.GridSection.prototype.renderSectionAdd.apply(this, args);
+		const field = node.querySelector?.('.cbi-section-create-name');
+
+		field?.setAttribute('placeholder', _('New name'));
+		field?.setAttribute('aria-label', '%s: %s'.format(title, _('New name')));
+
+		return node;
+	};
 
 	return section;
 }

@@ -54,6 +54,11 @@ function titleOf(id) {
 	}
 }
 
+/* The daemon's sentences have times in UTC, as a log does. */
+function local(sentence) {
+	return sentence.replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/g, format.dateTime);
+}
+
 function wordOf(kind) {
 	switch (kind) {
 	case 'good': return _('OK');
@@ -127,8 +132,8 @@ return baseclass.extend({
 				E('span', { 'class': 'sp-mark', 'role': 'img', 'aria-label': wordOf(kind) }),
 				E('div', {}, [
 					E('strong', {}, [ titleOf(check.id) ]),
-					E('span', {}, [ check.detail ]),
-					check.hint ? E('p', { 'class': 'sp-hint' }, [ check.hint ]) : ''
+					E('span', {}, [ local(check.detail) ]),
+					check.hint ? E('p', { 'class': 'sp-hint' }, [ local(check.hint) ]) : ''
 				])
 			]);
 		}

@@ -182,7 +182,8 @@ class Dialog {
 		this.node.setAttribute('aria-label', this.title);
 		/* LuCI's title is an h4, whatever headings the page has. */
 		this.node.querySelector('h4')?.setAttribute('aria-level', '2');
-		(this.node.querySelector('.sp-dialog input, .sp-dialog select') ?? this.leave).focus();
+		/* Its title stays in sight where the dialogue is higher than the screen. */
+		(this.node.querySelector('.sp-dialog input, .sp-dialog select') ?? this.leave).focus({ preventScroll: true });
 
 		return this;
 	}
@@ -334,7 +335,9 @@ const Page = view.extend({
 	drawNotices(more) {
 		const words = [
 			...(this.state.done ? [ [ 'success', [ this.state.done ] ] ] : []),
-			...troubles(this.state),
+			/* What an action has just said is not said again above it. */
+			...troubles(this.state).filter(([ , [ sentence ] ]) =>
+				!Object.values(this.state.failed).some(failed => failed.message == sentence)),
 			...(this.state.trouble || !this.state.status ? [] : more ?? [])
 		];
 

@@ -179,7 +179,8 @@ return baseclass.extend({
 		const charged = (subscriptions ?? []).filter(subscription => this.isCharged(subscription));
 		const words = charged.filter(subscription => this.isPointless(subscription, features, catalog)).map(subscription => [ 'warning', [
 			_('You pay %s for features that are yours forever.').format(amountOf(this.priceOf(subscription))),
-			_('Cancel the subscription “%s” under My features.').format(subscription.title ?? subscription.id)
+			_('Cancel the subscription “%s” under My features.').format(subscription.title ?? subscription.id),
+			[ [ L.url('admin/payments/features'), _('My features') ] ]
 		] ]);
 
 		if (charged.length > 1)

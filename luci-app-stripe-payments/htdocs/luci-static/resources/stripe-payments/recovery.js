@@ -49,7 +49,7 @@ function enterCode(done) {
 	field.addEventListener('keydown', event => (event.key == 'Enter' && field.value.trim() != '') && dialog.go());
 }
 
-/** The seller's box on My features; `bought`: whether anything on this router was. */
+/** The seller's box; `bought`: whether anything on this router was, undefined where that is not known. */
 function render(status, bought, off, done) {
 	const button = (key, label, click) => E('button', {
 		'class': 'btn cbi-button',
@@ -65,13 +65,13 @@ function render(status, bought, off, done) {
 			status.seller.last_contact ? _('Last contact: %s.').format(format.dateTime(status.seller.last_contact)) : _('No contact yet.'), ' ',
 			_('Prices, payments and refunds are handled there; no keys are stored on this router.')
 		]),
-		E('p', {}, [ bought
+		E('p', {}, [ (bought ?? true)
 			? _('If this router breaks, a recovery code moves what you bought to a new one. Get it while this router works.')
 			: _('Does this router replace another one? Its recovery code moves what was bought there to this router.') ]),
-		E('div', { 'class': 'sp-actions' }, [ bought
-			? button('recovery-code', _('Recovery code…'), showCode)
-			: button('recover', _('Enter a recovery code…'), () => enterCode(done)),
-			E('a', { 'class': 'btn cbi-button', 'href': L.url('admin/payments/settings') }, [ _('Diagnostics') ])
+		E('div', { 'class': 'sp-actions' }, [
+			(bought ?? true) ? button('recovery-code', _('Recovery code…'), showCode) : '',
+			bought ? '' : button('recover', _('Enter a recovery code…'), () => enterCode(done)),
+			(bought === undefined) ? '' : E('a', { 'class': 'btn cbi-button', 'href': L.url('admin/payments/settings') }, [ _('Diagnostics') ])
 		])
 	]);
 }

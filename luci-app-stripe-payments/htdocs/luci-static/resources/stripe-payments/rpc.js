@@ -352,7 +352,7 @@ return baseclass.extend({
 		return outcome(callSetKeys(secret_key, webhook_secret, publishable_key, language()));
 	},
 
-	/** Stores nothing; resolves to { mode, accepted (null: not known), locks (names of features) }. */
+	/** Stores nothing; resolves to { mode, accepted (null: not known), other_account, locks (names of features) }. */
 	tryKeys({ secret_key, webhook_secret, publishable_key }) {
 		return answer(callTryKeys(secret_key, webhook_secret, publishable_key, true, language()));
 	},

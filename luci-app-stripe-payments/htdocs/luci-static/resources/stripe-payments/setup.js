@@ -110,19 +110,20 @@ class Keys {
 			return this.save(given);
 
 		/* A mistyped key, or one of the other mode, must not take the place of one that works. */
-		const { mode, accepted, locks } = await payments.tryKeys(given);
+		const { mode, accepted, other_account: foreign, locks } = await payments.tryKeys(given);
 
 		if (accepted === false)
 			throw new payments.PaymentError('refused', _('Stripe does not accept this secret key.'),
 				_('Nothing was changed. Copy the key again from the Stripe Dashboard.'));
 
-		if (!this.view.state.status?.keys?.secret_key || (accepted && !locks.length))
+		if (!this.view.state.status?.keys?.secret_key || (accepted && !foreign && !locks.length))
 			return this.save(given);
 
 		new page.Dialog({
 			title: _('Replace the secret key'),
 			nodes: [
 				accepted ? '' : E('p', {}, [ _('Stripe cannot be reached now, so it is not known whether this key works.') ]),
+				foreign ? E('p', {}, [ _('This key belongs to another Stripe account, which does not know what was bought here: plans are still charged by the present account, and their features lock after their period and the offline tolerance.') ]) : '',
 				locks.length ? E('p', {}, [ (mode == 'live')
 					? _('This is a live key. Features bought in test mode lock: %d.').format(locks.length)
 					: _('Features lock with this key: %d.').format(locks.length) ]) : '',
@@ -211,14 +212,16 @@ class Provision {
 		}).open();
 	}
 
+	/* Each product with its prices under it; what a price is for, where the product at Stripe bears another title. */
 	table() {
 		const { products, prices, problems, dry_run: dry } = this.report;
+		const apart = this.differing().length;
 		const badge = row => {
 			const [ word, kind ] = stateOf({ ...row, dry });
 
 			return E('span', { 'class': `sp-badge ${kind}` }, [ word ]);
 		};
-		const row = (key, name, amount, line) => E('tr', { 'data-provision': key }, [
+		const row = (key, name, amount, line) => E('tr', { 'data-provision': key, 'class': amount ? 'sp-price-row' : null }, [
 			E('td', { 'class': 'what' }, [ name, line.detail ? E('p', { 'class': 'sp-small' }, [ line.detail, '. ', line.user_hint ?? line.hint ?? '' ]) : '' ]),
 			E('td', { 'class': 'amount' }, [ amount ]),
 			E('td', { 'class': 'state' }, [ badge(line) ])
@@ -226,14 +229,17 @@ class Provision {
 		const made = [ ...products, ...prices ].filter(line => line.action).length;
 
 		return E('div', {}, [
-			E('table', { 'class': 'sp-table small' }, [
+			E('table', { 'class': 'sp-table small sp-provision' }, [
 				E('caption', { 'class': 'sp-hidden' }, [ _('Products and prices at Stripe') ]),
 				E('thead', {}, [ E('tr', {}, [ _('Item'), _('Amount'), _('At Stripe') ].map((text, i) =>
 					E('th', { 'scope': 'col', 'class': i == 1 ? 'amount' : null }, [ text ]))) ]),
 				E('tbody', {}, [
-					...products.map(line => row(`product-${line.id}`, E('strong', {}, [ line.title ]), '', line)),
-					...prices.map(line => row(`price-${line.id}`, line.id,
-						'%s %s'.format(format.money(line.amount, line.currency), format.period(line.interval)), line))
+					...products.flatMap(product => [
+						row(`product-${product.id}`, E('strong', {}, [ product.title ]), '', product),
+						...prices.filter(price => price.product == product.id).map(price => row(`price-${price.id}`,
+							(price.title == product.title) ? price.id : '%s: %s'.format(price.title, price.id),
+							'%s %s'.format(format.money(price.amount, price.currency), format.period(price.interval)), price))
+					])
 				])
 			]),
 			(problems ?? []).length ? page.notice('warning', [
@@ -241,7 +247,8 @@ class Provision {
 				E('ul', { 'class': 'sp-plain' }, problems.map(problem => E('li', {}, [ problem ])))
 			]) : '',
 			E('p', { 'role': 'status' }, [ dry
-				? (made ? _('Missing at Stripe: %d').format(made) : _('Everything exists; nothing to create.'))
+				? (made ? _('Missing at Stripe: %d').format(made)
+					: apart ? _('Nothing is missing, but prices differ: %d').format(apart) : _('Everything exists; nothing to create.'))
 				: _('Done: %d created. The prices are on sale.').format(made) ])
 		]);
 	}
@@ -254,7 +261,7 @@ class Webhook {
 		this.result = null;
 		this.field = E('input', {
 			'type': 'url', 'class': 'cbi-input-text', 'id': 'sp-webhook-url', 'spellcheck': 'false',
-			'placeholder': `https://router.example.org${WEBHOOK_PATH}`
+			'placeholder': 'https://router.example.org'
 		});
 		this.part = new page.Part('div');
 	}
@@ -270,9 +277,15 @@ class Webhook {
 		const set = status?.webhook == 'configured';
 
 		this.field.disabled = off || busy == 'webhook';
-		this.part.draw([ status?.webhook, busy, failed.webhook, this.result, off ], () => [ box('sp-webhook', _('Webhook'),
+		this.part.draw([ status?.webhook, status?.webhook_url, status?.webhook_last_delivery, busy, failed.webhook, this.result, off ], () => [ box('sp-webhook', _('Webhook'),
 			set ? [ _('Set up'), 'good' ] : [ _('Not set up'), 'quiet' ],
 			_('Optional, for routers reachable from the internet: instant updates. Otherwise the router polls Stripe.'), [
+				set ? E('dl', { 'class': 'sp-facts' }, [
+					E('dt', {}, [ _('Registered address') ]),
+					E('dd', {}, [ status.webhook_url ?? _('Not known: the secret was entered manually.') ]),
+					E('dt', {}, [ _('Last delivery') ]),
+					E('dd', {}, [ format.dateTime(status.webhook_last_delivery) || _('None yet.') ])
+				]) : '',
 				E('div', { 'class': 'sp-fields' }, [
 					E('label', { 'for': 'sp-webhook-url' }, [ _('Address') ]),
 					this.field

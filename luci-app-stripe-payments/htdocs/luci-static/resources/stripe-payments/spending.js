@@ -93,13 +93,15 @@ function bars({ currency, months, total }) {
 			const height = Math.max(Math.abs(amount) * scale, amount ? 2 : 0);
 			const top = (amount < 0) ? line : line - height;
 			const middle = (i + .5) * step;
+			/* The one figure that a narrow screen has room for. */
+			const value = (amount == most) ? 'value most' : 'value';
 
 			return [
 				svg('g', { 'class': amount < 0 ? 'bar back' : 'bar' }, [
 					svg('title', {}, [ `${format.month(month, true)}: ${format.money(amount, currency)}` ]),
 					svg('rect', { 'class': 'hit', 'x': i * step, 'y': 0, 'width': step, 'height': HEIGHT }),
 					svg('rect', { 'x': middle - step * .3, 'y': top, 'width': step * .6, 'height': height, 'rx': 3 }),
-					...(amount ? [ svg('text', { 'x': middle, 'y': top - 5, 'class': 'value' },
+					...(amount ? [ svg('text', { 'x': middle, 'y': top - 5, 'class': value },
 						[ format.money(amount, currency) ]) ] : [])
 				]),
 				svg('text', { 'x': middle, 'y': HEIGHT - FOOT + 6, 'class': i % 3 == 2 ? 'month' : 'month minor' }, [ format.month(month) ])

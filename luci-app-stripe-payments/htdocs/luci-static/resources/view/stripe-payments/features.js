@@ -289,6 +289,8 @@ return page.Page.extend({
 					[ feature.unlocked ? _('Unlocked') : _('Locked') ]),
 				source ? E('span', { 'class': 'sp-source' }, [ source ]) : '',
 				this.renderGrant(name, known.title ?? name, feature),
+				feature.disputed ? E('span', { 'class': 'sp-quiet', 'data-disputed': name }, [
+					_('Its payment is under dispute; if the dispute is lost, it locks.') ]) : '',
 				E('span', { 'class': 'sp-quiet' }, [ story(feature, page.now(this.state.status), this.state.status?.seller, plan?.title ?? plan?.id) ])
 			])
 		]);

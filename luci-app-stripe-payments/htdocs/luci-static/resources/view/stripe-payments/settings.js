@@ -7,6 +7,7 @@
 'require stripe-payments.doctor as doctor';
 'require stripe-payments.configuration as configuration';
 'require stripe-payments.tabs as tabs';
+'require stripe-payments.recovery as recovery';
 
 /* The form is one, and its parts are on two tabs. */
 const OF_FORM = [ 'catalog', 'advanced' ];
@@ -25,6 +26,9 @@ return page.Page.extend({
 	/* Who may not change anything has no use for the form: rpcd would not even read it. */
 	async load() {
 		const [ may ] = await Promise.all([ payments.mayAdminister(true), this.super('load', []) ]);
+
+		if (this.state.status?.seller)
+			this.state.mayBuy = await payments.mayBuy();
 
 		this.ours = may && !this.state.status?.managed && !this.state.status?.seller;
 
@@ -57,8 +61,16 @@ return page.Page.extend({
 		const unread = this.unread
 			? page.failureNode({ message: _('The configuration cannot be read.'), hint: this.unread.message }) : '';
 
+		this.seller = new page.Part('div');
+
+		if (this.state.status?.seller)
+			this.tabs = tabs.render([
+				{ id: 'status', label: _('Status'), nodes: [ this.doctor.part.node ] },
+				{ id: 'seller', label: _('Seller'), nodes: [ this.seller.node ] }
+			], () => {});
+
 		if (!this.ours)
-			return [ this.doctor.part.node ];
+			return [ this.tabs ?? this.doctor.part.node ];
 
 		const form = this.map ? E('section', { 'class': 'sp-form', 'aria-label': _('Configuration') }, [ this.form ]) : unread;
 
@@ -97,12 +109,26 @@ return page.Page.extend({
 			: [ _('View only: you cannot make changes.'), _('Ask the administrator of this router.') ] ] ]);
 		this.doctor.draw();
 
-		if (this.tabs && mayAdminister === false)
+		if (this.ours && this.tabs && mayAdminister === false)
 			tabs.restrict(this.tabs, 'status');
+
+		if (status?.seller)
+			this.drawSeller();
 
 		this.keys.draw(off);
 		this.provision.draw(off || status?.mode == 'unconfigured');
 		this.webhook.draw(off || status?.mode == 'unconfigured');
+	},
+
+	/* Hub mode: who sells, the recovery code, the seller's own pages. */
+	drawSeller() {
+		const { status, busy } = this.state;
+		const off = page.isOff(this.state);
+
+		this.seller.draw([ status.seller, status.contact, off, busy ], () => [
+			recovery.render(status, undefined, off || busy, () => this.refresh()),
+			E('p', { 'class': 'sp-small' }, page.contact(status))
+		]);
 	},
 
 	/* What is wrong with the form is said by the form; resolves to whether it is saved. */

@@ -313,7 +313,8 @@ return page.Page.extend({
 		return E('div', { 'class': 'sp-actions' }, [
 			error ? page.failureNode(error) : '',
 			needless ? E('p', { 'class': 'sp-small', 'data-needless': needless.id }, [
-				_('It has everything in your plan %s, which does not end by itself: cancel it afterwards under My features.').format(needless.title ?? needless.id)
+				_('It has everything in your plan %s, which does not end by itself: cancel it afterwards under My features.').format(needless.title ?? needless.id), ' ',
+				E('a', { 'href': L.url('admin/payments/features') }, [ _('My features') ])
 			]) : '',
 			button('pay', 'cbi-button-action important',
 				price.interval ? _('Subscribe') : _('Buy'), _('Opening Stripe…')),
