@@ -23,7 +23,7 @@ from tools.ipk.makefiles import run_makefiles
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 HOST: Final = "127.0.0.2"
 """Another address of this machine, as a phone's router would see one."""
-PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 150.0
 NO_SESSION: Final = "00000000000000000000000000000000"
 
 
