@@ -196,7 +196,7 @@ async def _long_polls(hub: RunningHub, count: int) -> AsyncIterator[Row]:
 
 
 def _power_cut(routers: int, poll_s: float) -> list[Row]:
-    seconds = 4 * 3600.0
+    seconds = 2 * 3600.0
     seen = power_cut(routers, seconds=seconds, poll_s=poll_s)
     right = sorted(seen.right)
     name = f"power cut of {routers:,}"
