@@ -100,8 +100,18 @@ async def test_from_the_first_payment_to_the_end(subscriber: Subscriber) -> None
 
     await subscriber.world.wait_until(ended)
 
+    # Another one, which ends at once: the lock names it, whichever id is the smaller one.
+    await subscriber.buy("price_premium_monthly")
+    await subscriber.agreed(PREMIUM, "active")
+    second = subscriber.in_uci()["source"]
+    assert second != name
+    await subscriber.call("cancel_subscription", subscription=second, at_period_end=False)
+    await subscriber.agreed(NOTHING, "canceled")
+    assert subscriber.in_uci()["source"] == second
+    assert subscriber.observer.listeners()["remote_backup_daily"][-1]["source"] == second
+
     # Every flip was delivered once, and every payment is in the history with its document.
-    assert subscriber.flips("remote_backup_daily") == ["unlock", "lock", "unlock", "lock"]
+    assert subscriber.flips("remote_backup_daily") == ["unlock", "lock"] * 3
     assert subscriber.flips("monitoring_24_7") == ["unlock", "lock"]
     charged = sorted(await subscriber.charged())
 
