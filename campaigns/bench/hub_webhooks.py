@@ -71,6 +71,7 @@ class _Receiver:
     path: str = "/webhook"
     port: int = field(default_factory=spare_port)
     pid: int = 0
+    database: str = ""
     rates: dict[str, list[float]] = field(default_factory=dict)
     costs: dict[str, list[float]] = field(default_factory=dict)
 
@@ -104,9 +105,10 @@ async def measure(folder: Path) -> AsyncIterator[Row]:
             for number in range(ROUNDS + 1):
                 for kind, sample in samples.items():
                     for receiver in receivers:
-                        bodies = list(_bodies(sample, f"{receiver.name}{number}", receiver.sent))
+                        bodies = list(_bodies(sample, f"{receiver.name}{kind[:3]}{number}", receiver.sent))
                         await receiver.turn(kind, bodies, postgres.pid)
                 receivers.append(receivers.pop(0))
+            _check_stored(next(one for one in receivers if one.name == "hub"))
     finally:
         await asyncio.to_thread(postgres.remove)
     by_name = {receiver.name: receiver for receiver in receivers}
@@ -114,6 +116,15 @@ async def measure(folder: Path) -> AsyncIterator[Row]:
         yield row
     reason = "the hub mirrors nothing that a delivery says: its worker fetches the object"
     yield Row("accepted and mirrored in one transaction", reason=reason)
+
+
+def _check_stored(hub: _Receiver) -> None:
+    """What was answered 200 is in the table. Raises RuntimeError."""
+    sent = hub.sent * len(KINDS) * (ROUNDS + 1)
+    with closing(psycopg.connect(hub.database, autocommit=True)) as connection:
+        row = connection.execute("SELECT count(*) FROM inbox").fetchone()
+    if row != (sent,):
+        raise RuntimeError(f"the hub has stored {row} of {sent} events")
 
 
 def _rows(receivers: Mapping[str, _Receiver]) -> Iterator[Row]:
@@ -202,8 +213,9 @@ async def _started(
     stack: AsyncExitStack, folder: Path, postgres: PostgreSQL, receiver: _Receiver
 ) -> _Receiver:
     database = await asyncio.to_thread(postgres.create_database)
+    receiver.database = postgres.url(database)
     environment = {
-        "DATABASE_URL": postgres.url(database),
+        "DATABASE_URL": receiver.database,
         "PGDATABASE": database,
         "PGHOST": str(postgres.folder),
         "PGUSER": "postgres",
