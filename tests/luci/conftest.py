@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from simulator.ubus_broker import UbusBroker
 from tests.luci.scripted_payments import ScriptedPayments
 from ubus_py import Client
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = shutil.which("chromium-headless-shell") or "/usr/bin/chromium"
+"""The first draws no window around the pages, which takes more than a third of Chromium's processor time."""
 CHROMIUM_FLAGS = [
     "--headless",
     "--no-sandbox",
