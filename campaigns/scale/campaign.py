@@ -213,6 +213,7 @@ def _power_cut(routers: int, poll_s: float) -> list[Row]:
 async def _reads(postgres: PostgreSQL, folder: Path, days: int) -> list[Row]:
     reads = await reads_of_a_year(postgres, folder, days)
     of_pages = reads.pop("list of subscription", 0) / 100
+    for_all = reads.pop("list of charge", 0) / days
     most = ", ".join(f"{count} {kind}" for kind, count in reads.most_common())
     return [
         Row(
@@ -220,7 +221,8 @@ async def _reads(postgres: PostgreSQL, folder: Path, days: int) -> list[Row]:
             sum(reads.values()) + of_pages,
             "requests",
             Goal("<=", READS_A_YEAR) if days >= 365 else None,
-            what=f"{most}, {of_pages:.1f} pages of the nightly walk; polls read nothing",
+            what=f"{most}, {of_pages:.1f} pages of the nightly walk; polls read nothing,"
+            f" the walk {for_all:.0f} pages of charges a night for the whole account",
         )
     ]
 

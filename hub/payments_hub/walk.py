@@ -2,9 +2,9 @@
 
 Everything at Stripe is looked at slowly, in steps, and compared with what is stored; what differs goes into
 the inbox like an event, and the worker fetches it. All subscriptions are listed every night; open checkouts
-that are older than a day are fetched; of the charges a thirtieth each night, because refunds and disputes of
-single payments are in no list of subscriptions. The cursor is in the database, so any worker goes on where
-another one ended.
+that are older than a day are fetched; the charges of every thirtieth day before are listed, because refunds
+and disputes of single payments are in no list of subscriptions. The cursor is in the database, so any worker
+goes on where another one ended.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ _FETCHED: Final = 10
 """Objects of one step that are fetched by themselves."""
 _NIGHTS: Final = 30
 """In which every charge is looked at once."""
+_LOOKS: Final = 13
+"""At a charge: for a year and a month. A page of a list costs as much as one charge that is fetched."""
 _DAY_S: Final = 86_400
 _SAID_EVERY: Final = 50
 """Steps between two lines of progress in the log."""
@@ -168,8 +170,7 @@ class Walk:
                 cursor.night, str(one["id"]), metadata(one).get("router_id"), reference(one.get("customer"))
             )
             for one in page.data
-            if _owner(one) & ours
-            and any(_differs(raw, stored.get(str(raw["id"]))) for raw in stored_form(units_of(one, 0.0)))
+            if _owner(one) & ours and any(_differs(raw, stored.get(str(raw["id"]))) for raw in _parts(one))
         ]
         return _Step(len(page.data), doubted, str(page.data[-1]["id"]) if page.has_more and page.data else "")
 
@@ -183,12 +184,26 @@ class Walk:
         return _fetched(cursor.night, [(str(row[0]), row[1], row[2]) for row in await rows.fetchall()])
 
     async def _charges(self, connection: Async, cursor: _Cursor) -> _Step:
-        rows = await connection.execute(
-            "SELECT id, account FROM objects WHERE id ~ '^(ch|py)_' AND id > %s"
-            " AND mod(hashtext(id)::bigint + 2147483648, %s) = %s ORDER BY id LIMIT %s",
-            (cursor.after, _NIGHTS, cursor.night % _NIGHTS, _FETCHED),
-        )
-        return _fetched(cursor.night, [(row[0], row[0], row[1]) for row in await rows.fetchall()])
+        """A page of the charges of one day; `cursor.after`: how many times `_NIGHTS` ago that day was, and
+        the last charge of the page before.
+        """
+        look, _blank, last = cursor.after.partition(" ")
+        number = int(look) if look.isdigit() else 1
+        begins = (cursor.night - number * _NIGHTS) * _DAY_S + self._hour * 3600
+        wanted: dict[str, Any] = {"created": {"gte": begins, "lt": begins + _DAY_S}, "limit": _PAGE}
+        if last:
+            wanted["starting_after"] = last
+        page = await self._stripe.list("charge", wanted)
+        stored = await _stored(connection, page.data)
+        doubted = [
+            _hint(cursor.night, str(one["id"]), None, reference(one.get("customer")))
+            for one in page.data
+            if str(one["id"]) in stored
+            and (one.get("disputed") or any(_differs(raw, stored.get(str(raw["id"]))) for raw in _parts(one)))
+        ]
+        if page.has_more and page.data:
+            return _Step(len(page.data), doubted, f"{number} {page.data[-1]['id']}")
+        return _Step(len(page.data), doubted, f"{number + 1} " if number < _LOOKS else "")
 
 
 def _fetched(night: int, rows: list[tuple[str, str, str]]) -> _Step:
@@ -215,11 +230,14 @@ def _differs(seen: Mapping[str, Any], stored: Mapping[str, Any] | None) -> bool:
     return any(seen.get(name) != stored.get(name) for name in names)
 
 
-async def _stored(
-    connection: Async, subscriptions: Iterable[Mapping[str, Any]]
-) -> dict[str, Mapping[str, Any]]:
-    """What is stored of subscriptions and of what is expanded in them, by id."""
-    ids = [str(raw["id"]) for one in subscriptions for raw in stored_form(units_of(one, 0.0))]
+def _parts(listed: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The object and what is expanded in it, as they are stored."""
+    return stored_form(units_of(listed, 0.0))
+
+
+async def _stored(connection: Async, listed: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """What is stored of objects and of what is expanded in them, by id."""
+    ids = [str(raw["id"]) for one in listed for raw in _parts(one)]
     rows = await connection.execute("SELECT id, packed FROM objects WHERE id = ANY(%s)", (ids,))
     return {row[0]: decoded(unpack(bytes(row[1]))) for row in await rows.fetchall()}
 
