@@ -13,6 +13,7 @@ from campaigns.bench import (
     hub_polls,
     hub_webhooks,
     imports,
+    luci_pages,
     packages,
     side_by_side,
     slow_stripe,
@@ -38,6 +39,7 @@ PARTS: Final[dict[str, Measure]] = {
     "hub-polls": hub_polls.measure,
     "flash": flash.measure,
     "packages": packages.measure,
+    "luci-pages": luci_pages.measure,
 }
 
 

@@ -28,12 +28,12 @@ _PYTHON_OF_THE_MACHINE: Final = "usr/lib/python3/dist-packages"
 
 def install_payments(root: Path) -> None:
     """The packages stripe-payments, luci-app-stripe-payments and those of ours that they depend on."""
-    _copy_tree(REPOSITORY / "files", root)
+    install_tree(REPOSITORY / "files", root)
     for package, folder in (("ubus_py", BUS), ("stripe_payments", CODE)):
-        _copy_tree(REPOSITORY / "daemon" / package, root / folder / package)
+        install_tree(REPOSITORY / "daemon" / package, root / folder / package)
     app = REPOSITORY / "luci-app-stripe-payments"
-    _copy_tree(app / "root", root)
-    _copy_tree(app / "htdocs", root / "www")
+    install_tree(app / "root", root)
+    install_tree(app / "htdocs", root / "www")
 
 
 def install_catalogs(root: Path, staging: Path) -> None:
@@ -46,7 +46,7 @@ def install_catalogs(root: Path, staging: Path) -> None:
 
 def install_python_packages(root: Path) -> None:
     """The package python3-stripe, and those of the feeds, from the Python that runs the tests."""
-    _copy_tree(_SITE_PACKAGES / "stripe", root / STRIPE / "stripe")
+    install_tree(_SITE_PACKAGES / "stripe", root / STRIPE / "stripe")
     install_feed_packages(root)
 
 
@@ -55,7 +55,7 @@ def install_feed_packages(root: Path) -> None:
     for name in FROM_THE_FEEDS:
         source, target = _SITE_PACKAGES / name, root / _PYTHON_OF_THE_MACHINE / name
         if source.is_dir():
-            _copy_tree(source, target)
+            install_tree(source, target)
         elif source.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
@@ -78,7 +78,7 @@ def python_problem() -> str | None:
     return None
 
 
-def _copy_tree(source: Path, target: Path) -> None:
+def install_tree(source: Path, target: Path) -> None:
     """As a package installs: root's, readable by all, executable where the source is."""
     for path in sorted(source.rglob("*")) if source.is_dir() else ():
         if "__pycache__" in path.parts or not path.is_file():
