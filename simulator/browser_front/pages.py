@@ -1,6 +1,7 @@
 """LuCI's pages below ``/cgi-bin/luci``: login, log-out, menu, translations, and the page around each view."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,8 @@ from ubus_py import Client, StatusError
 LANGUAGES: Final = ("en", "it")
 MEDIA: Final = "/luci-static/bootstrap"
 RESOURCE: Final = "/luci-static/resources"
+
+OWN_TEMPLATE: Final = "stripe-payments/page"
 
 NOT_FOUND: Final = ("Not Found", "No page is registered here, or your login may not see it.")
 NOT_SIMULATED: Final = ("Not Found", "This page is not part of the simulated router.")
@@ -73,7 +76,7 @@ class Pages:
         if found is None:
             return await self._error(language, 404, *NOT_FOUND)
         node, names = found
-        if node["action"].get("type") != "view":
+        if _view_of(node["action"]) is None:
             return await self._error(language, 404, *NOT_SIMULATED)
         return await self._view(language, session, node, path, names)
 
@@ -124,7 +127,13 @@ class Pages:
             "preload": self._files.preloads(),
         }
         return await self._render(
-            "page.html", language, node.get("title", ""), 200, env=env, view=node["action"]["path"]
+            "page.html",
+            language,
+            node.get("title", ""),
+            200,
+            env=env,
+            view=_view_of(node["action"]),
+            modules=node["action"].get("modules", []),
         )
 
     async def _error(self, language: str, status: int, title: str, message: str) -> web.Response:
@@ -170,6 +179,13 @@ class Pages:
             if primary in self._catalogs:
                 return primary
         return "en"
+
+
+def _view_of(action: Mapping[str, Any]) -> str | None:
+    """The view that LuCI's own template shows, or the app's (`page.ut`, which is no page of its own here)."""
+    if action.get("type") == "view":
+        return str(action["path"])
+    return str(action["view"]) if action.get("path") == OWN_TEMPLATE else None
 
 
 def _redirect(location: str) -> web.Response:

@@ -86,9 +86,28 @@ def test_every_page_needs_the_right_to_see_it_and_has_a_view() -> None:
     assert [path for path, entry in MENU.items() if "title" not in entry] == ["admin/payments/settings"]
     for entry in MENU.values():
         assert entry["depends"]["acl"] == [READ]
-        if entry["action"]["type"] == "view":
-            view = APPLICATION / "htdocs/luci-static/resources/view" / f"{entry['action']['path']}.js"
-            assert view.is_file()
+        if entry["action"]["type"] != "firstchild":
+            assert entry["action"]["type"] == "template"
+            template = f"root/usr/share/ucode/luci/template/{entry['action']['path']}.ut"
+            assert (APPLICATION / template).is_file()
+
+
+def test_a_page_requests_at_once_all_modules_that_it_consists_of() -> None:
+    """What is not in the list is found late: in the module that requires it."""
+    for entry in MENU.values():
+        if "view" in entry["action"]:
+            view = f"view.{entry['action']['view'].replace('/', '.')}"
+            assert sorted(entry["action"]["modules"]) == sorted(_with_requirements(view))
+            assert entry["action"]["modules"][0] == view
+
+
+def _with_requirements(module: str) -> set[str]:
+    """A module of the app and those that it requires, and those that they require."""
+    script = APPLICATION / f"htdocs/luci-static/resources/{module.replace('.', '/')}.js"
+    if not script.is_file():
+        return set()
+    required = re.findall(r"(?m)^'require (\S+?)(?: as \w+)?';", script.read_text("utf-8"))
+    return {module}.union(*map(_with_requirements, required))
 
 
 def test_every_call_of_the_pages_is_granted() -> None:

@@ -233,12 +233,18 @@ async def test_an_idle_shop_asks_for_the_status_alone_and_a_hidden_one_for_nothi
     def note(request: Request) -> None:
         if "/ubus" in request.url and request.post_data:
             calls = json.loads(request.post_data)
-            requests.append([call["params"][2] for call in (calls if isinstance(calls, list) else [calls])])
+            each = calls if isinstance(calls, list) else [calls]
+            requests.append([call["params"][2] if "params" in call else call["method"] for call in each])
 
     visitor.page.on("request", note)
     await visitor.log_in(router.front.url)
     await expect(visitor.page.locator(BUY)).to_be_enabled()
-    assert len(requests) <= 2, requests
+    ours = ["access", "status", "catalog", "features", "subscriptions"]
+    assert requests == [["list"], ["getFeatures"], ours]  # LuCI's own two once in a tab, and not with ours
+    del requests[:]
+    await visitor.page.reload()
+    await expect(visitor.page.locator(BUY)).to_be_enabled()
+    assert requests == [ours]
     await visitor.page.evaluate("L.require('poll').then(poll => poll.stop())")
     step = "L.require('poll').then(poll => poll.queue.find(one => (one.i ?? one.interval) == 5).fn())"
     await visitor.page.evaluate(step)  # the first one, from answers that are just in
@@ -390,11 +396,32 @@ async def test_nothing_sticks_out_sideways(router: ScriptedRouter, browser: Brow
 
 
 async def test_pages_open_the_http_session(router: ScriptedRouter, visitor: Visitor) -> None:
-    await visitor.log_in(router.front.url)
-    await expect(visitor.page.locator(BUY)).to_be_enabled()
+    async with visitor.page.expect_response("**/api/payments/session"):
+        await visitor.log_in(router.front.url)
     requests = [request for request in router.payments.requests if request["path"] == "/api/payments/session"]
     session = await visitor.page.evaluate("L.env.sessionid")
     assert requests
     assert requests[0]["method"] == "POST"
     assert requests[0]["headers"]["authorization"] == f"Bearer {session}"
     assert "cookie" not in requests[0]["headers"]  # LuCI's own is bound to /cgi-bin/luci/
+
+
+async def test_an_expired_session_is_called_so(router: ScriptedRouter, visitor: Visitor) -> None:
+    await visitor.log_in(router.front.url)
+    page = visitor.page
+    await expect(page.locator(BUY)).to_be_enabled()
+    await router.bus.call("session", "destroy", {"ubus_rpc_session": await page.evaluate("L.env.sessionid")})
+    await expect(page.get_by_role("heading", name="Session expired")).to_be_visible()
+    await expect(page.locator(".sp-notices")).to_contain_text("Your login has expired. Log in again.")
+
+
+async def test_styles_are_of_the_version_of_the_modules(router: ScriptedRouter, visitor: Visitor) -> None:
+    """A browser that has kept files of an older package requests neither of them from its cache."""
+    await visitor.log_in(router.front.url)
+    await expect(visitor.page.locator(BUY)).to_be_enabled()
+    addresses = await visitor.page.evaluate("performance.getEntriesByType('resource').map(one => one.name)")
+    version = await visitor.page.evaluate("L.env.resource_version")
+    assert version
+    ours = [address for address in addresses if re.search(r"stripe-payments.*\.(js|css)\b", address)]
+    assert [address for address in ours if not address.endswith(f"?v={version}")] == []
+    assert sum(".css?" in address for address in ours) == 2

@@ -9,23 +9,39 @@
 
 	/* Classes: extend() takes members, instances know super(). */
 
+	/* Whose method runs as the inherited one: instance -> { member: prototype } */
+	const running = new WeakMap();
+
 	class Base {
 		constructor(...args) {
-			this.__init__?.(...args);
+			if (Object.hasOwn(Object.getPrototypeOf(this), '__init__'))
+				this.__init__(...args);
+			else
+				this.super('__init__', args);
 		}
 
+		/* As LuCI's: from a method that is inherited itself and was not called by super() it would lead to that method again. */
 		super(member, ...args) {
-			const own = this[member];
-			let holder = Object.getPrototypeOf(this);
+			const levels = running.get(this) ?? {};
+			const before = levels[member];
+			let holder = Object.getPrototypeOf(before ?? Object.getPrototypeOf(this));
 
-			while (holder && holder[member] === own)
+			while (holder && !Object.hasOwn(holder, member))
 				holder = Object.getPrototypeOf(holder);
 
 			const inherited = holder?.[member] ?? null;
 
-			return (args.length && typeof(inherited) == 'function')
-				? inherited.apply(this, Array.isArray(args[0]) ? args[0] : args)
-				: inherited;
+			if (!args.length || typeof(inherited) != 'function')
+				return inherited;
+
+			running.set(this, { ...levels, [member]: holder });
+
+			try {
+				return inherited.apply(this, Array.isArray(args[0]) ? args[0] : args);
+			}
+			finally {
+				running.set(this, { ...running.get(this), [member]: before });
+			}
 		}
 
 		static extend(members) {
@@ -296,20 +312,46 @@
 
 			const script = document.querySelector('script[src*="/luci.js"]').getAttribute('src');
 
-			env.base_url = script.replace(/\/luci\.js.*$/, '');
+			[ , env.base_url, env.resource_version ] = /^(.*)\/luci\.js(?:\?v=([^?]+))?$/.exec(script);
 			Object.assign(this, { env, dom, Request: request, Class: Base, view, loaded: false });
 
 			const parsed = new Promise(resolve => document.addEventListener('DOMContentLoaded', resolve));
 
-			Promise.all([ this.require('ui'), this.require('rpc'), this.require('poll'), parsed ])
-				.then(([ ui, rpc, poll ]) => this.setUp(ui, rpc, poll))
+			Promise.all([ this.require('ui'), this.require('rpc'), this.require('poll'), this.probeRPCBaseURL(),
+				this.require('form'), parsed ])
+				.then(([ ui, rpc, poll, address ]) => this.setUp(ui, rpc, poll, address))
 				.catch(error => this.error(error));
 		}
 
-		async setUp(ui, rpc, poll) {
+		/* What is kept in the tab is not asked for again. */
+		async kept(name, ask) {
+			const session = await this.require('session');
+			const known = session.getLocalData(name);
+
+			if (known != null)
+				return known;
+
+			const found = await ask();
+
+			session.setLocalData(name, found);
+			return found;
+		}
+
+		/* Whether uhttpd serves the bus itself; LuCI has a slower way of its own. */
+		probeRPCBaseURL() {
+			return this.probing ??= this.kept('rpcBaseURL', () => request.post(env.ubuspath,
+				{ jsonrpc: '2.0', id: 'init', method: 'list' }, { nobatch: true })
+				.then(reply => reply.status == 200 ? env.ubuspath : this.url('admin/ubus'), () => this.url('admin/ubus')));
+		}
+
+		probeSystemFeatures(rpc) {
+			return this.kept('features', rpc.declare({ object: 'luci', method: 'getFeatures', expect: { '': {} } }));
+		}
+
+		async setUp(ui, rpc, poll, address) {
 			this.ui = ui;
 			this.Poll = poll;
-			rpc.setBaseURL(env.ubuspath);
+			rpc.setBaseURL(address);
 
 			/* Denied: was it this call, or has the whole session gone? */
 			rpc.addInterceptor((message, call) => {
@@ -334,6 +376,7 @@
 			document.addEventListener('poll-stop', () =>
 				ui.showIndicator('poll-status', _('Paused'), null, 'inactive'));
 
+			await this.probeSystemFeatures(rpc);
 			await Promise.all((env.preload ?? []).map(name => this.require(`preload.${name}`)));
 
 			poll.start();
@@ -351,7 +394,7 @@
 					E('button', { 'class': 'btn primary', 'click': () => window.location.reload() }, [ _('Log in…') ])
 				])
 			]);
-			throw new Error('Login session is expired');
+			this.raise('SessionError', 'Login session is expired');
 		}
 
 		require(name, from = []) {
@@ -363,7 +406,8 @@
 		}
 
 		async compile(name, from) {
-			const url = `${env.base_url}/${name.replace(/\./g, '/')}.js`;
+			const version = env.resource_version ? `?v=${env.resource_version}` : '';
+			const url = `${env.base_url}/${name.replace(/\./g, '/')}.js${version}`;
 			const reply = await request.get(url, { cache: true });
 
 			if (!reply.ok)

@@ -234,10 +234,13 @@ function prices(map) {
 return baseclass.extend({
 	CONFIG,
 
-	/** Resolves to the form's map, not yet rendered; rejects where the configuration may not be read. */
-	async build() {
-		await uci.load(CONFIG);
+	/** Resolves when the configuration is read; rejects where it may not be. */
+	read() {
+		return uci.load(CONFIG);
+	},
 
+	/** The form's map, not yet rendered, of a configuration that is read. */
+	build() {
 		const map = new form.Map(CONFIG);
 
 		sellable(map, 'plan', _('Plans'), _('Recurring. List every feature, including those of lower plans.'));

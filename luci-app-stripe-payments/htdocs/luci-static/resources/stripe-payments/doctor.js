@@ -70,28 +70,53 @@ function wordOf(kind) {
 
 return baseclass.extend({
 	Doctor: class {
-		constructor(view) {
-			this.view = view;
+		constructor() {
 			this.checks = null;
+			this.looking = null;
+			this.problem = null;
 			this.part = new page.Part('div');
 		}
 
+		/* Stripe is asked: no other action of the page waits for it. The last look counts. */
 		async look() {
-			this.checks = await payments.check();
-			this.when = new Date().toISOString();
+			const look = this.looking = {};
+
+			this.problem = null;
+			this.draw();
+
+			try {
+				const checks = await payments.check();
+
+				if (look == this.looking)
+					Object.assign(this, { checks, when: new Date().toISOString() });
+			}
+			catch (error) {
+				if (look == this.looking)
+					this.problem = { message: error.message, hint: error.hint };
+			}
+
+			if (look == this.looking)
+				this.looking = null;
+
+			this.draw();
 		}
 
 		draw() {
-			const { busy, failed } = this.view.state;
+			const looking = this.looking != null;
 
-			this.part.draw([ this.checks, this.when, busy, failed.check ], () => [ setup.box('sp-doctor', _('Diagnostics'), this.summary(),
+			this.part.draw([ this.checks, this.when, looking, this.problem ], () => [ setup.box('sp-doctor', _('Diagnostics'), this.summary(),
 				_('Checks everything payments depend on.'), [
-					this.view.failure('check'),
-					this.checks ? this.list() : (busy == 'check' ? E('p', { 'class': 'spinning' }, [ _('Checking…') ]) : ''),
+					this.problem ? page.failureNode(this.problem) : '',
+					this.checks ? this.list() : (looking ? E('p', { 'class': 'spinning' }, [ _('Checking…') ]) : ''),
 					E('div', { 'class': 'sp-sync' }, [
 						E('span', { 'class': 'sp-small', 'role': 'status' }, [ this.when
 							? _('Checked: %s').format(format.dateTime(this.when)) : '' ]),
-						this.view.button('check', '', _('Check again'), _('Checking…'), () => this.look())
+						E('button', {
+							'class': `btn cbi-button ${looking ? 'spinning' : ''}`,
+							'data-focus': 'check',
+							'disabled': looking ? '' : null,
+							'click': () => this.look()
+						}, [ looking ? _('Checking…') : _('Check again') ])
 					])
 				]) ]);
 		}

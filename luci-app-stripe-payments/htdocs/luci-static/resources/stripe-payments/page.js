@@ -14,10 +14,13 @@
 /* A page is shown after so many milliseconds, whether the router has answered or not. */
 const PATIENCE_MS = 1500;
 
-/* Not resolved before they are applied, or the page would jump. */
+/* Not resolved before they are applied, or the page would jump. The version is that of the modules:
+ * a browser that has kept the styles of an older package does not show the page with them. */
 function loadStyles(...names) {
+	const version = L.env.resource_version ? `?v=${L.env.resource_version}` : '';
+
 	return Promise.all(names.map(name => new Promise(resolve => {
-		const address = L.resource(`stripe-payments/${name}.css`);
+		const address = L.resource(`stripe-payments/${name}.css`) + version;
 
 		if (document.querySelector(`link[href="${address}"]`))
 			return resolve();
@@ -261,14 +264,17 @@ const Page = view.extend({
 	handleSaveApply: null,
 	handleReset: null,
 
-	load() {
+	/* LuCI calls load() when it has set itself up: the questions are on their way before. */
+	__init__() {
 		this.state = { trouble: null, status: null, mayBuy: false, busy: null, failed: {}, ...this.initially?.() };
-		payments.openHttpSession().catch(() => {});
+		this.styled = loadStyles(...this.styles);
+		this.asked = payments.reachable().then(() => this.ask()).then(() => this.notices && this.draw());
+		this.super('__init__', []);
+	},
 
-		return Promise.all([
-			loadStyles(...this.styles),
-			Promise.race([ this.ask().then(() => this.notices && this.draw()), new Promise(resolve => window.setTimeout(resolve, PATIENCE_MS)) ])
-		]);
+	load() {
+		return Promise.all([ this.styled,
+			Promise.race([ this.asked, new Promise(resolve => window.setTimeout(resolve, PATIENCE_MS)) ]) ]);
 	},
 
 	async ask(changed = true) {
@@ -326,6 +332,7 @@ const Page = view.extend({
 
 		shown = this;
 		this.draw();
+		payments.openHttpSession().catch(() => {});
 		poll.add(() => this.poll(), this.interval);
 		document.addEventListener('visibilitychange', () => this.poll());
 

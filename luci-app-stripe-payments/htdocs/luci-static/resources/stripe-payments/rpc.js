@@ -21,6 +21,14 @@ const callStatus = rpc.declare({
 	params: [ 'locale' ]
 });
 
+/* For a page that can be drawn without: a batch is answered when all of it is. */
+const callStatusAlone = rpc.declare({
+	object: OBJECT,
+	method: 'status',
+	params: [ 'locale' ],
+	nobatch: true
+});
+
 const callCatalog = rpc.declare({
 	object: OBJECT,
 	method: 'catalog',
@@ -77,18 +85,12 @@ const callRecover = slowly('recover', 'code');
 const callSetKeys = slowly('set_keys', 'secret_key', 'webhook_secret', 'publishable_key');
 const callTryKeys = slowly('set_keys', 'secret_key', 'webhook_secret', 'publishable_key', 'dry_run');
 
-const sessionAccess = alone => rpc.declare({
+const callSessionAccess = rpc.declare({
 	object: 'session',
 	method: 'access',
 	params: [ 'scope', 'object', 'function' ],
-	expect: { access: false },
-	nobatch: alone
+	expect: { access: false }
 });
-
-const callSessionAccess = sessionAccess(false);
-
-/* For a page that cannot be drawn before: a batch is answered when all of it is. */
-const callSessionAccessNow = sessionAccess(true);
 
 /* ubus status without a body -> our code (libubus: enum ubus_msg_status) */
 const STATUS_CODES = {
@@ -175,6 +177,10 @@ function failure(code, message, hint) {
 }
 
 function failureOf(exception) {
+	/* LuCI has found out that the session is over, and says so itself. */
+	if (exception.name == 'SessionError')
+		return failure('login_required');
+
 	const code = /error (-\d+)/.exec(exception.message)?.[1];
 
 	if (code != null)
@@ -223,8 +229,8 @@ const HTTP_SESSION = 'stripe-payments.http-session';
 const rights = {};
 
 /* Whether the login may call `method`: asked once, unless asking failed. */
-function may(method, now) {
-	rights[method] ??= (now ? callSessionAccessNow : callSessionAccess)('ubus', OBJECT, method).catch(() => {
+function may(method) {
+	rights[method] ??= callSessionAccess('ubus', OBJECT, method).catch(() => {
 		delete rights[method];
 		return false;
 	});
@@ -232,14 +238,43 @@ function may(method, now) {
 	return Promise.resolve(rights[method]);
 }
 
+const happens = (name, options) => new Promise(resolve => document.addEventListener(name, resolve, options));
+
+/*
+ * LuCI finds out where the bus is answered, then, once in a tab, what the system can do, and shows no page before.
+ * It must not wait for the daemon with that: our calls go into the request after that one.
+ */
+async function reach() {
+	const parsed = document.readyState == 'loading' ? happens('DOMContentLoaded') : null;
+	const address = await L.probeRPCBaseURL?.();
+
+	if (!address)
+		return L.loaded || happens('luci-loaded', { once: true });
+
+	rpc.setBaseURL(address);
+
+	if (L.loaded || session.getLocalData('features') != null)
+		return;
+
+	await Promise.all([ parsed, L.require('ui'), L.require('form') ]);
+	await new Promise(resolve => window.requestAnimationFrame(() => window.setTimeout(resolve, 0)));
+}
+
+let reached = null;
+
 return baseclass.extend({
 	PaymentError,
 
 	language,
 
-	/** Resolves to version, mode, stripe (what is known of Stripe), … */
-	status() {
-		return answer(callStatus(language()));
+	/** Resolves when calls can be made, which is before LuCI has set itself up. */
+	reachable() {
+		return reached ??= reach();
+	},
+
+	/** Resolves to version, mode, stripe (what is known of Stripe), …; `alone`: in a request of its own. */
+	status(alone) {
+		return answer((alone ? callStatusAlone : callStatus)(language()));
 	},
 
 	/** Resolves to { plans, products, features }, worded in LuCI's language. */
@@ -373,8 +408,8 @@ return baseclass.extend({
 	},
 
 	/** Resolves to true where the login may set payments up and refund; never rejects. */
-	mayAdminister(now) {
-		return may('set_keys', now);
+	mayAdminister() {
+		return may('set_keys');
 	},
 
 	/**
@@ -390,9 +425,12 @@ return baseclass.extend({
 			method: 'POST',
 			credentials: 'same-origin',
 			headers: { 'Authorization': `Bearer ${rpc.getSessionID()}` }
-		}).then(response => {
+		}).then(async response => {
 			if (response.ok)
 				session.setLocalData(HTTP_SESSION, true);
+
+			/* Until it is read the browser keeps its connection to the router for it. */
+			await response.text();
 
 			return response.ok;
 		}));

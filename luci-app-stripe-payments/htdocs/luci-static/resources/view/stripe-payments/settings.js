@@ -18,48 +18,37 @@ return page.Page.extend({
 
 	initially: () => ({ mayAdminister: null }),
 
+	/* Rights and configuration are rpcd's to know: they do not wait for the daemon. */
 	questions: () => ({
 		mayAdminister: () => payments.mayAdminister(),
-		status: () => payments.status()
+		status: () => payments.status(true)
 	}),
 
-	/* Who may not change anything has no use for the form: rpcd would not even read it. */
+	__init__() {
+		this.read = payments.reachable().then(() => configuration.read()).then(() => null, error => error);
+		this.super('__init__', []);
+	},
+
+	/* Who may not change anything has no use for the form: rpcd does not even read it to them. */
 	async load() {
-		const [ may ] = await Promise.all([ payments.mayAdminister(true), this.super('load', []) ]);
+		const [ may ] = await Promise.all([ payments.reachable().then(() => payments.mayAdminister()), this.super('load', []) ]);
 
 		if (this.state.status?.seller)
 			this.state.mayBuy = await payments.mayBuy();
 
 		this.ours = may && !this.state.status?.managed && !this.state.status?.seller;
 
-		if (this.ours)
-			try {
-				this.map = await configuration.build();
-				this.form = await this.map.render();
-			}
-			catch (error) {
-				this.map = null;
-				this.unread = error;
-			}
-
-		if (!this.map)
+		if (!this.ours)
 			this.handleSave = this.handleSaveApply = this.handleReset = null;
 	},
 
 	parts() {
-		this.doctor = new doctor.Doctor(this);
+		this.doctor = new doctor.Doctor();
 		this.keys = new setup.Keys(this);
 		this.provision = new setup.Provision(this);
 		this.webhook = new setup.Webhook(this);
 
-		if (this.map)
-			this.webhook.suggest(uci.get(configuration.CONFIG, 'main', 'public_url'));
-
-		/* Stripe is asked: the page does not wait for it. */
-		window.setTimeout(() => this.act('check', () => this.doctor.look()), 0);
-
-		const unread = this.unread
-			? page.failureNode({ message: _('The configuration cannot be read.'), hint: this.unread.message }) : '';
+		this.doctor.look();
 
 		this.seller = new page.Part('div');
 
@@ -72,7 +61,12 @@ return page.Page.extend({
 		if (!this.ours)
 			return [ this.tabs ?? this.doctor.part.node ];
 
-		const form = this.map ? E('section', { 'class': 'sp-form', 'aria-label': _('Configuration') }, [ this.form ]) : unread;
+		const form = this.form = E('section', { 'class': 'sp-form', 'aria-label': _('Configuration') }, [
+			E('p', { 'class': 'spinning' }, [ _('Loading…') ])
+		]);
+
+		/* Its many fields are made when the rest of the page is on the screen. */
+		window.requestAnimationFrame(() => window.setTimeout(() => this.showForm(), 0));
 
 		this.tabs = tabs.render([
 			{ id: 'status', label: _('Status'), nodes: [ this.doctor.part.node ] },
@@ -92,13 +86,36 @@ return page.Page.extend({
 		return [ this.tabs ];
 	},
 
+	async showForm() {
+		const footer = document.querySelector('.cbi-page-actions');
+
+		try {
+			const refused = await this.read;
+
+			if (refused)
+				throw refused;
+
+			const map = configuration.build();
+
+			this.form.replaceChildren(await map.render());
+			this.map = map;
+			this.webhook.suggest(uci.get(configuration.CONFIG, 'main', 'public_url'));
+			/* LuCI enables its buttons by the form that it finds in the page. */
+			footer?.replaceWith(this.addFooter());
+		}
+		catch (error) {
+			this.form.replaceChildren(page.failureNode({ message: _('The configuration cannot be read.'), hint: error.message }));
+			footer?.remove();
+		}
+	},
+
 	/* What the keys decide is asked again. */
 	changedKeys(sentence) {
 		this.provision.report = null;
 		this.webhook.result = null;
 		this.doctor.checks = null;
 		this.say(sentence);
-		this.doctor.look().catch(() => {}).then(() => this.refresh());
+		this.doctor.look().then(() => this.refresh());
 	},
 
 	draw() {
@@ -133,7 +150,7 @@ return page.Page.extend({
 
 	/* What is wrong with the form is said by the form; resolves to whether it is saved. */
 	handleSave() {
-		return this.map.save().then(() => true, () => false);
+		return this.map ? this.map.save().then(() => true, () => false) : Promise.resolve(false);
 	},
 
 	handleSaveApply(ev, mode) {
@@ -141,6 +158,6 @@ return page.Page.extend({
 	},
 
 	handleReset() {
-		return this.map.reset();
+		return this.map?.reset();
 	}
 });
