@@ -1,6 +1,8 @@
 """A router of a vendor's: real OpenWrt in hub mode, bought on in LuCI, with the vendor's hub as processes."""
 
 import asyncio
+import json
+import re
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -42,6 +44,14 @@ async def out_of_the_box(staging: Path, python_of_the_machine: None) -> AsyncIte
 async def hub(world: OpenWrtWorld) -> AsyncIterator[HubProcesses]:
     async with HubProcesses(world.stripe.url, ["a customer"]) as started:
         yield started
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def router(staging: Path, python_of_the_machine: None) -> AsyncIterator[OpenWrtWorld]:
+    """With the package for direct mode, not set up."""
+    del python_of_the_machine
+    async with OpenWrtWorld(staging, webhooks=False, configured=False) as world:
+        yield world
 
 
 async def shell(world: OpenWrtWorld, command: str) -> str:
@@ -110,3 +120,38 @@ async def test_a_router_without_stripe_s_library_buys_in_luci(
     ended = {"subscription": found["subscriptions"][0]["id"], "at_period_end": False}
     await world.bus.call(SERVICE, "cancel_subscription", ended)
     await until_unlocked(world, set())
+
+
+@pytest.mark.parametrize("guide", ["docs/hub.md", "docs/hub.it.md"])
+async def test_the_way_back_to_direct_mode_as_it_is_written(router: OpenWrtWorld, guide: str) -> None:
+    """Every command of the chapter, typed on the router's shell; the key on standard input."""
+    (commands,) = re.findall(r"```sh\n(/etc/init.d/stripe-payments stop\n.*?)```", Path(guide).read_text(), re.S)
+    async with HubProcesses(router.stripe.url, ["a customer"]) as hub:
+        settings = {"hub": hub.url, "hub_code": hub.codes[0]}
+        await shell(router, "reload_config")
+        for name, value in settings.items():
+            await shell(router, f"uci set {SERVICE}.main.{name}={value}")
+        await shell(router, f"uci commit {SERVICE}; reload_config")
+
+        async def enrolled() -> bool:
+            status: Any = await router.bus.call(SERVICE, "status", {})
+            return status["seller"] is not None and status["seller"]["last_contact"] is not None
+
+        await router.wait_until(enrolled, patience_s=90)
+        order = {"price_id": "price_premium_monthly"}
+        session: Any = await router.bus.call(SERVICE, "create_checkout_session", order)
+        await router.pay(session["session_id"])
+        await until_unlocked(router, PREMIUM)
+        status: Any = await router.bus.call(SERVICE, "status", {})
+        (shown,) = await hub.commands(("routers", "show", status["router_id"], "--json"))
+        for word in ("account", "customer"):
+            commands = commands.replace(word.upper(), json.loads(shown)[word])
+        key = f"{router.account.secret_key}\n\n\n"
+        for command in commands.splitlines():
+            done = await asyncio.to_thread(router.openwrt.run, "sh", "-c", command, text=key)
+            assert done.returncode == 0, (command, done.stdout, done.stderr)
+            if command.endswith("start"):
+                await router.daemon_answers()
+        await until_unlocked(router, PREMIUM)
+        status = await router.bus.call(SERVICE, "status", {})
+        assert (status["seller"], status["router_id"]) == (None, json.loads(shown)["account"])
