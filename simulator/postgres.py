@@ -47,10 +47,17 @@ def _parent() -> Path | None:
 
 class PostgreSQL:
     """A server with a Unix socket in its folder; `start` and `stop` as often as wanted, `remove` at the
-    end. `on_disk`: even where there is room in memory.
+    end. `on_disk`: even where there is room in memory; `primary`: the running server that this one is to be a
+    streaming standby of.
     """
 
-    def __init__(self, settings: Mapping[str, str] | None = None, *, on_disk: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, str] | None = None,
+        *,
+        on_disk: bool = False,
+        primary: PostgreSQL | None = None,
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="postgresql-", dir=None if on_disk else _parent()))
         self._settings = {
             "listen_addresses": "",
@@ -60,10 +67,14 @@ class PostgreSQL:
         self._user = _NOBODY if os.geteuid() == 0 else None
         if self._user is not None:
             os.chown(self.folder, self._user, self._user)
+        data = str(self.folder / "data")
+        if primary is not None:
+            self._run("pg_basebackup", "-D", data, "-R", "-X", "stream", "-c", "fast", "-d", primary.url())
+            return
         self._run(
             "initdb",
             "-D",
-            str(self.folder / "data"),
+            data,
             "-U",
             "postgres",
             "-A",
@@ -93,6 +104,10 @@ class PostgreSQL:
                 time.sleep(0.01)
         else:
             self._run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-m", "fast", "stop")
+
+    def promote(self) -> None:
+        """End being a standby; returns when it takes writes."""
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-t", "60", "promote")
 
     def remove(self) -> None:
         """Stop and delete everything."""

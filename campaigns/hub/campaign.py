@@ -14,6 +14,7 @@ from typing import Final
 
 import httpx
 
+from campaigns.hub import database_faults
 from campaigns.hub.daemon_life import DaemonLife
 from campaigns.hub.hub_under_test import Disturbance, HubUnderTest
 from campaigns.hub.invariants import check
@@ -105,10 +106,10 @@ def _part(seeds: Sequence[int], disturbances: int, routers: int = _ROUTERS) -> P
 
 
 class _HubCampaign(Campaign):
-    summary = "processes of the hub killed and networks cut at random moments while routers buy"
+    summary = "processes of the hub killed, networks cut, PostgreSQL away, locked, full, failing over"
 
     def names(self) -> Sequence[str]:
-        return (_NAME,)
+        return (_NAME, *database_faults.NAMES)
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--seed", type=int, default=1, help="of the first run (%(default)s)")
@@ -118,10 +119,14 @@ class _HubCampaign(Campaign):
         parser.add_argument("--disturbances", type=int, default=3, help="in each run (%(default)s)")
 
     def parts(self, options: argparse.Namespace) -> Iterator[Part]:
-        yield _part(range(options.seed, options.seed + options.runs), options.disturbances)
+        chosen = options.only or self.names()
+        if _NAME in chosen:
+            yield _part(range(options.seed, options.seed + options.runs), options.disturbances)
+        yield from (part for part in database_faults.parts(short=False) if part.name in chosen)
 
     def short_parts(self) -> Iterator[Part]:
         yield _part([1], 1, 2)
+        yield from database_faults.parts(short=True)
 
 
 CAMPAIGN: Final = _HubCampaign()

@@ -34,6 +34,10 @@ VIEWED_AT_ONCE: Final = 4
 _REQUESTS: Final = 4
 _ACCOUNTS: Final = OPEN_AT_ONCE + VIEWED_AT_ONCE
 _PATIENCE_S: Final = 10.0
+_RECONNECT_S: Final = 2.0
+"""The pool doubles the pause between its attempts until it gives up; then the next request begins again. With
+the pool's own five minutes a PostgreSQL that was away for a minute would be missed for another one.
+"""
 _MOST_WAITING: Final = 512
 """Requests that wait for a connection; one more is refused at once."""
 
@@ -59,6 +63,7 @@ class Database:
             max_waiting=_MOST_WAITING,
             kwargs=settings,
             timeout=_PATIENCE_S,
+            reconnect_timeout=_RECONNECT_S,
             open=False,
         )
         accounts: ConnectionPool[Any] = ConnectionPool(
@@ -68,6 +73,7 @@ class Database:
             check=ConnectionPool.check_connection,  # a purchase does not begin on one that was lost
             kwargs=settings,
             timeout=_PATIENCE_S,
+            reconnect_timeout=_RECONNECT_S,
             open=False,
         )
         await requests.open()

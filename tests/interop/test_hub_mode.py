@@ -125,7 +125,9 @@ async def test_a_router_without_stripe_s_library_buys_in_luci(
 @pytest.mark.parametrize("guide", ["docs/hub.md", "docs/hub.it.md"])
 async def test_the_way_back_to_direct_mode_as_it_is_written(router: OpenWrtWorld, guide: str) -> None:
     """Every command of the chapter, typed on the router's shell; the key on standard input."""
-    (commands,) = re.findall(r"```sh\n(/etc/init.d/stripe-payments stop\n.*?)```", Path(guide).read_text(), re.S)
+    (commands,) = re.findall(
+        r"```sh\n(/etc/init.d/stripe-payments stop\n.*?)```", Path(guide).read_text(), re.S
+    )
     async with HubProcesses(router.stripe.url, ["a customer"]) as hub:
         settings = {"hub": hub.url, "hub_code": hub.codes[0]}
         await shell(router, "reload_config")
