@@ -124,7 +124,7 @@ class Life:
         while (found := await self.unlocked()) != expected:
             now = time.monotonic()
             if now - self.calm_since() > CONVERGED_S:
-                raise BrokenError(f"{sorted(found)} is unlocked and not {sorted(expected)}")
+                raise BrokenError(f"{self.kind}: {sorted(found)} is unlocked and not {sorted(expected)}")
             if session is not None and now - asked > _STATUS_EVERY_S:
                 await self.request("POST", "/v1/methods/payment_status", {"payment_id": session})
                 asked = now
