@@ -26,7 +26,9 @@ from campaigns.order.recording import Recording, differing, facts_of, number_of
 from campaigns.order.sequences import Script, Step
 from campaigns.report import NotMeasured
 from simulator.postgres import PostgreSQL
+from simulator.stripe_cloud import parameters
 from simulator.stripe_cloud.form_encoding import decode
+from simulator.stripe_cloud.routes import find_route
 from stripe_payments.stripe_api import sign
 from tests.hub.vendor import free_port
 
@@ -201,7 +203,10 @@ class PeerReceiver:
         account are the same at any moment.
         """
         assert self._recording is not None
-        params = json.dumps(decode(request.query_string))
+        route = find_route("GET", request.path)
+        if route is None:  # a product's features, of which nothing here has any
+            return web.json_response({"object": "list", "data": [], "has_more": False, "url": request.path})
+        params = json.dumps(parameters.validate(decode(request.query_string), route[0].shape))
         found = [
             part for part in request.path.split("/") if "Q" in part and part.rpartition("Q")[2].isdigit()
         ]

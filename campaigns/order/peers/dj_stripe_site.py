@@ -30,7 +30,7 @@ settings.configure(
     DJSTRIPE_FOREIGN_KEY_TO_FIELD="id",
     STRIPE_API_HOST=os.environ["STRIPE_API_HOST"],
     STRIPE_LIVE_MODE=False,
-    STRIPE_TEST_SECRET_KEY="sk_test_example",
+    STRIPE_TEST_SECRET_KEY="sk_test_" + "e" * 24,
 )
 django.setup()
 
