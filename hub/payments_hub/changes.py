@@ -16,8 +16,8 @@ from psycopg_pool import PoolTimeout
 
 from payments_hub.account_ledger import CHANGED
 from payments_hub.background import run_all
+from payments_hub.batching import BatchedQuery
 from payments_hub.database import Database
-from payments_hub.together import Together
 from stripe_payments.backoff import Backoff
 from stripe_payments.log import Log
 
@@ -37,7 +37,7 @@ class Changes:
         self._database = database
         self._waiting: dict[str, dict[asyncio.Future[None], int]] = {}
         """By account: who waits for another version than which."""
-        self._versions: Together[str, int] = Together(self._read_versions)
+        self._versions: BatchedQuery[str, int] = BatchedQuery(self._read_versions)
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from payments_hub.batching import BatchedQuery
 from payments_hub.database import Database
-from payments_hub.together import Together
 from stripe_payments.log import Log
 from stripe_payments.stripe_api.webhook_delivery import Hint
 
@@ -58,13 +58,13 @@ class Waiting:
 class Inbox:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._together: Together[Hint, bool] = Together(self._store)
+        self._storing: BatchedQuery[Hint, bool] = BatchedQuery(self._store)
 
     async def accept(self, hint: Hint) -> bool:
         """Store an event, due at once; False for a duplicate. Events that arrive while others are being
         stored share the next transaction.
         """
-        return await self._together.get(hint)
+        return await self._storing.get(hint)
 
     async def _store(self, hints: Sequence[Hint]) -> list[bool]:
         """Whether each is new; of two of one id the first."""

@@ -17,10 +17,10 @@ from typing import Any, Final
 import psycopg
 
 from payments_hub.account_ledger import NEXT_VERSION
+from payments_hub.batching import BatchedQuery
 from payments_hub.codes import code_digest, digest, is_secret, new_code
 from payments_hub.database import Async, Database
 from payments_hub.errors import HubError
-from payments_hub.together import Together
 from stripe_payments.log import Log
 
 __all__ = ["FOUND", "NEWEST", "Router", "Routers", "new_secret"]
@@ -93,7 +93,7 @@ class Routers:
     def __init__(self, database: Database, *, open_enrollment: bool = False) -> None:
         self._database = database
         self._open_enrollment = open_enrollment
-        self._credentials: Together[bytes, tuple[Any, ...] | None] = Together(self._find_credentials)
+        self._credentials: BatchedQuery[bytes, tuple[Any, ...] | None] = BatchedQuery(self._find_credentials)
 
     async def authenticate(self, secret: str | None) -> Router:
         """The router that a credential belongs to. Nothing is cached, only looked up for several requests at

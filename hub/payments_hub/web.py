@@ -24,10 +24,10 @@ from starlette.types import ASGIApp
 from payments_hub.answers import failed, failure, locale_of, read_body
 from payments_hub.attempt_limits import AttemptLimits, household
 from payments_hub.background import run_all
+from payments_hub.bare_routes import BareRoutes
 from payments_hub.callers import Callers, address
 from payments_hub.codes import is_code, is_secret
 from payments_hub.deliveries import Deliveries
-from payments_hub.direct import Direct
 from payments_hub.errors import HubError
 from payments_hub.hub import Hub
 from payments_hub.methods import Methods
@@ -101,7 +101,7 @@ def create_app(hub: Hub, only: Part | None = None) -> Starlette:
     app = Starlette(
         routes=list(served.values()),
         lifespan=lifespan,
-        middleware=[Middleware(Measured), Middleware(Direct, routes=past)],
+        middleware=[Middleware(Measured), Middleware(BareRoutes, routes=past)],
         exception_handlers={404: _unknown("not_found"), 405: _unknown("method_not_allowed")},
     )
     app.router.redirect_slashes = False  # the address would be made from the caller's Host

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from payments_hub.together import Together
+from payments_hub.batching import BatchedQuery
 
 
 class Queries:
@@ -26,19 +26,19 @@ class Queries:
         return [key * 10 for key in keys]
 
 
-async def _while_one_runs(queries: Queries, together: Together[int, int]) -> list[asyncio.Task[int]]:
+async def _while_one_runs(queries: Queries, batched: BatchedQuery[int, int]) -> list[asyncio.Task[int]]:
     """The first query runs for key 1; the requests for the other keys wait."""
-    first = asyncio.create_task(together.get(1))
+    first = asyncio.create_task(batched.get(1))
     while not queries.keys:
         await asyncio.sleep(0)
-    others = [asyncio.create_task(together.get(key)) for key in (2, 2, 3, 4)]
+    others = [asyncio.create_task(batched.get(key)) for key in (2, 2, 3, 4)]
     await asyncio.sleep(0)
     return [first, *others]
 
 
 async def test_what_arrives_while_a_query_runs_is_in_the_next_one() -> None:
     queries = Queries()
-    tasks = await _while_one_runs(queries, Together(queries, most=3))
+    tasks = await _while_one_runs(queries, BatchedQuery(queries, most=3))
     tasks[3].cancel()
     queries.go.set()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
@@ -49,12 +49,12 @@ async def test_what_arrives_while_a_query_runs_is_in_the_next_one() -> None:
 
 async def test_each_request_gets_the_failure_and_the_next_one_is_served() -> None:
     queries = Queries()
-    together = Together(queries)
-    tasks = await _while_one_runs(queries, together)
+    batched = BatchedQuery(queries)
+    tasks = await _while_one_runs(queries, batched)
     queries.failing = True
     queries.go.set()
     for task in tasks:
         with pytest.raises(OSError, match="away"):
             await task
     queries.failing = False
-    assert await together.get(5) == 50
+    assert await batched.get(5) == 50

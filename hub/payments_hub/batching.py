@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
-__all__ = ["Together"]
+__all__ = ["BatchedQuery"]
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -17,7 +17,7 @@ _V = TypeVar("_V")
 _MOST: Final = 256
 
 
-class Together(Generic[_K, _V]):
+class BatchedQuery(Generic[_K, _V]):
     """`query`: the results for so many keys, in their order. Of a query that fails each caller gets the
     exception.
     """

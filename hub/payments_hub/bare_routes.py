@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["Direct"]
+__all__ = ["BareRoutes"]
 
 
-class Direct:
+class BareRoutes:
     """`routes`: their endpoints are ASGI applications, and their paths have no parameters. The application
     has the same routes, for every other method.
     """
