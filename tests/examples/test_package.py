@@ -19,7 +19,7 @@ SCRIPTS = [
 def test_it_installs_its_files(tmp_path: Path) -> None:
     (package,) = run_makefiles(tmp_path, tmp_path, ("docs/examples/remote-backup",))
     assert package.name == "remote-backup"
-    assert "stripe-payments" in package.depends
+    assert "stripe-payments-features" in package.depends
     assert package.conffiles == ("/etc/config/remote-backup",)
     files = {
         str(file.relative_to(package.root)): file.stat().st_mode & 0o777

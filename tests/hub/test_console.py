@@ -231,7 +231,7 @@ async def test_a_refund_in_the_console_locks_the_router(vendor: Vendor) -> None:
         page = await browser.open(f"/console/routers/{router.id}")
         (refund,) = re.findall(r'href="(/console/routers/\w+/refund\?payment=pi_\w+)"', page)
         form, _question, payment = refund.partition("?payment=")
-        assert "The money goes back" in await browser.open(refund)
+        assert "The amount is refunded to the payer" in await browser.open(refund)
         foreign = await browser.submit(refund, 404, action=form.replace(router.id, other.id))
         assert "This router has no such payment" in foreign.text
         wrong = await browser.submit(refund, 409, action=form, amount="a lot")

@@ -17,7 +17,14 @@ from stripe_payments.sync.stripe_objects import parse_objects
 from tests.unit.stripe_payments.engine import CATALOG
 
 FOLDER = Path(__file__).parent
-NEWER_FIELDS = {"owed", "paused_after_dunning", "more_prices", "unpaid_change", "nothing_charged"}
+NEWER_FIELDS = {
+    "owed",
+    "paused_after_dunning",
+    "more_prices",
+    "unpaid_change",
+    "nothing_charged",
+    "ended_at",
+}
 """Of a subscription: a ledger of schema 3 does not have them."""
 
 
