@@ -49,7 +49,14 @@ async def _run(hub: HubUnderTest, seed: int, disturbances: int, routers: int) ->
     calm = [float("inf")]
     async with httpx.AsyncClient() as http, AsyncExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory(prefix="router-"))
-        daemon = DaemonLife(hub, http, Random(f"hub {seed} daemon"), lambda: calm[0], folder=Path(folder))
+        daemon = DaemonLife(
+            hub,
+            http,
+            Random(f"hub {seed} daemon"),
+            lambda: calm[0],
+            address=f"127.1.{seed >> 8 & 255}.{seed & 255}",
+            folder=Path(folder),
+        )
         stack.push_async_callback(daemon.end)
         planned = hub.disturbances(chance, disturbances, _WITHIN_S, daemon.kill)
         lives: list[Life] = [

@@ -31,6 +31,7 @@ class DaemonLife(Life):
 
     async def live(self) -> None:
         """A purchase, clicked again until it has an answer; UCI is what other packages see of it."""
+        self.hub.links["daemon-hub"].source = self.address
         self._world = World(
             state=self.folder, stripe=self.hub.cloud, hub=(self.hub.daemon_door, ""), respawn=True
         )
@@ -75,5 +76,5 @@ class DaemonLife(Life):
                 return await self._world.bus.call("stripe-payments", method, arguments, timeout=_CLICK_S)
             except UbusError as error:  # the daemon is away, or the hub is
                 why = error
-            await asyncio.sleep(self.chance.uniform(0.1, 0.6))
+            await asyncio.sleep(self.chance.uniform(0.5, 1.5))  # each click tries to enrol as well
         raise BrokenError(f"{method}: no answer in {_PATIENCE_S:.0f} s, last {why}")

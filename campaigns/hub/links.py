@@ -30,6 +30,8 @@ class Link:
         self._flows = asyncio.Event()
         self._flows.set()
         self.port = 0
+        self.source: str | None = None
+        """From which loopback address: the hub limits enrolments by address."""
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
@@ -70,7 +72,8 @@ class Link:
             await self._flows.wait()
             self._targets.append(self._targets.pop(0))
             for port in self._targets:
-                opening = asyncio.ensure_future(asyncio.open_connection("127.0.0.1", port))
+                local = (self.source, 0) if self.source is not None else None
+                opening = asyncio.ensure_future(asyncio.open_connection("127.0.0.1", port, local_addr=local))
                 with suppress(OSError):
                     await self._carry((reader, writer), await asyncio.shield(opening))
                     return

@@ -120,10 +120,10 @@ class Life:
     async def until(self, expected: frozenset[str], session: str | None = None) -> None:
         """Wait for what must be unlocked, as a router does that was paid for: it asks for its session."""
         self.expected = expected
-        asked = time.monotonic()
+        asked = began = time.monotonic()
         while (found := await self.unlocked()) != expected:
             now = time.monotonic()
-            if now - self.calm_since() > CONVERGED_S:
+            if now - max(began, self.calm_since()) > CONVERGED_S:
                 raise BrokenError(f"{self.kind}: {sorted(found)} is unlocked and not {sorted(expected)}")
             if session is not None and now - asked > _STATUS_EVERY_S:
                 await self.request("POST", "/v1/methods/payment_status", {"payment_id": session})
