@@ -17,7 +17,7 @@ _LONGEST_HEAD: Final = 32 * 1024
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol on httptools, which by itself takes headers without an end."""
+    """uvicorn's protocol on httptools, with a bound of the hub's own for the head of a request."""
 
     _head = 0
 
