@@ -179,13 +179,13 @@ async def _backfill(hub: RunningHub, customers: int, busy: str, say: Say) -> Asy
     )
 
 
-async def _long_polls(hub: RunningHub, count: int) -> AsyncIterator[Row]:
+async def _long_polls(hub: RunningHub, count: int, wait_s: int = 25) -> AsyncIterator[Row]:
     if count > _open_files() - 500:
         raise NotMeasured(f"{count:,} connections, and ulimit -n is {_open_files():,}")
     catalog = int(hub.fleet.rows("SELECT max(version) FROM catalogs")[0][0])
     pid = hub.processes[INSTANCES[0]].pid
     before = polling.pss_mib(pid)
-    most, answered = await polling.long_polls(hub.ports[INSTANCES[0]], hub.fleet, count, catalog, pid)
+    most, answered = await polling.long_polls(hub.ports[INSTANCES[0]], hub.fleet, count, catalog, pid, wait_s)
     wrong = (f"{count - answered} were not answered 304",) if answered < count else ()
     goal = Goal("<=", LONG_POLLS_MIB)
     name = f"memory of an instance, {count:,} long polls waiting"
@@ -281,7 +281,7 @@ def _short() -> Part:
                 _fleet(hub, say),
                 _polls(hub, 4.0, "short"),
                 _storm(hub, 8, "short", say),
-                _long_polls(hub, 100),
+                _long_polls(hub, 100, 3),
             ):
                 async for row in rows:
                     report.add(row)

@@ -130,7 +130,7 @@ async def poll(port: int, fleet: GeneratedFleet, due: Sequence[tuple[float, int]
 
 
 async def long_polls(
-    port: int, fleet: GeneratedFleet, count: int, catalog: int, pid: int
+    port: int, fleet: GeneratedFleet, count: int, catalog: int, pid: int, wait_s: int
 ) -> tuple[float, int]:
     """So many routers that wait for a change at the same time, each on a connection of its own: the memory of
     the process in MiB while all of them wait, and how many were answered 304 in the end.
@@ -142,7 +142,7 @@ async def long_polls(
             poll_request(
                 fleet.secret(number),
                 f'"{fleet.account(number)[:8]}-{versions[fleet.account(number)]}-{catalog}"',
-                wait=25,
+                wait=wait_s,
             )
         )
         for number, connection in enumerate(connections, 1)
