@@ -192,7 +192,7 @@ class _Soak(Campaign):
             await ten_years(report, say, range(2))
 
         yield Part("three-months", three_months, timeout_s=480)
-        yield Part("ten-years", lives)
+        yield Part("ten-years", lives, timeout_s=480)
 
 
 CAMPAIGN: Final = _Soak()
