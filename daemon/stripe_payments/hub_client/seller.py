@@ -112,6 +112,8 @@ class Seller:
         self.refreshed = asyncio.Event()
         """Set after each answer that differed; who waits for it clears it."""
         self._watched_until = 0.0
+        self._leaving = False
+        """Nothing is being bought any more; the next poll is the last one as a buyer's."""
         self._newest_start = 0.0
         self._writing = asyncio.Lock()
         self._chance = Random()  # noqa: S311 - spreads load, keeps no secret
@@ -176,11 +178,14 @@ class Seller:
     def watch(self) -> None:
         """A buyer is about to pay: poll at once, and wait at the hub for the change."""
         self._watched_until = time.monotonic() + _WATCHED_S
+        self._leaving = False
         self.poll_soon()
 
     def unwatch(self) -> None:
-        """Nothing is being bought any more."""
-        self._watched_until = 0.0
+        """Nothing is being bought any more. What was bought is still polled for as a buyer does: a hub that
+        cannot answer the fleet for a moment sends it away for minutes.
+        """
+        self._leaving = True
 
     def poll_soon(self, *, spread: bool = False) -> None:
         """Poll now, whatever the backoff; `spread`: within half a minute."""
@@ -204,8 +209,10 @@ class Seller:
         started = time.monotonic()
         try:
             await self._enroll()
-            watched = time.monotonic() < self._watched_until
+            watched, leaving = time.monotonic() < self._watched_until, self._leaving
             changed = await self.refresh(wait=watched)
+            if leaving and self._leaving:  # it began after the purchase had ended
+                self._watched_until, self._leaving = 0.0, False
             rotated = await self._rotation.rotate_if_due(self._clock.now())
         except PaymentError as error:
             if self.state.etag:
