@@ -487,16 +487,12 @@ def _settle(feature: str, claim: _Claim, at_least: int | None) -> Entitlement:
 def _order(settled: tuple[Entitlement, int | None]) -> tuple[bool, int, int, bool, int, str]:
     """Of an entitlement and the time when its source ended. Smallest is best; see the module's docstring."""
     entitlement, ended = settled
-    latest = 0
-    if entitlement.reason in _OVER:
-        latest = entitlement.until or ended or 0
+    latest = (entitlement.until or ended or 0) if entitlement.reason in _OVER else 0
     ranks = _UNLOCKED_RANK if entitlement.unlocked else _LOCKED_RANK
-    reason = entitlement.reason
-    if reason == "granted" and entitlement.until is not None:
-        reason = "ending"
+    ends = entitlement.reason == "granted" and entitlement.until is not None
     return (
         not entitlement.unlocked,
-        ranks[reason],
+        ranks["ending" if ends else entitlement.reason],
         -latest,
         entitlement.until is not None,
         -(entitlement.until or 0),
