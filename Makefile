@@ -45,7 +45,7 @@ help:
 	@echo 'make attack  34 kinds of attacks, as a table (MINUTES=4 SEED= ONLY=names)'
 	@echo 'make bench   timings as ratios, written to build/bench.json'
 	@echo 'make fleet   up to a million routers on one Stripe account, simulated, written to build/fleet.json (DAYS=7)'
-	@echo 'make soak    months of a household in minutes, and 200 random lives of ten years, written to build/soak.json (MINUTES=10)'
+	@echo 'make soak    months of a household in minutes, 200 random lives of ten years, a busy hub; written to build/soak.json (MINUTES=10)'
 	@echo 'make ipk     the packages for opkg (OpenWrt 24.10), written to build/ipk'
 	@echo 'make apk     the same for apk (OpenWrt 25.12); SDK=dir names an unpacked OpenWrt SDK'
 	@echo 'make hub-wheel  the vendor server as a wheel, written to build/hub'
@@ -140,7 +140,7 @@ attack: $(VENV)/.dev have-chromium have-postgresql
 fleet: $(VENV)/.dev
 	$(VENV)/bin/python -m campaigns fleet --days $(DAYS) $(if $(PUBLISH),--publish)
 
-soak: $(VENV)/.dev
+soak: $(VENV)/.dev have-postgresql
 	$(VENV)/bin/python -m campaigns soak $(if $(MINUTES),--minutes $(MINUTES))
 
 ipk: $(VENV)/.demo

@@ -1,4 +1,4 @@
-"""`make soak MINUTES=…`: months of a household, and whether the daemon grows by them."""
+"""`make soak MINUTES=…`: months of a household, and whether the daemon grows by them; the same of a hub."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import Final
 
 from campaigns.report import Goal, Report, Row
 from campaigns.runner import Campaign, Part, Say, Scratch
+from campaigns.soak.busy_hub import soak_hub
 from campaigns.soak.busy_subscriber import DAYS_A_MONTH
 from campaigns.soak.histories import ten_years
 from campaigns.soak.luci import REAL_INTERVAL_S
 from campaigns.soak.run import Rest, Soak, Soaked
 from campaigns.soak.short_form import three_months
 from campaigns.soak.trend import Trend, trend
+from simulator.postgres import program
 from stripe_payments.ledger.retention import Tidied
 
 WARM_PART: Final = 1 / 3
@@ -163,7 +165,7 @@ class _Soak(Campaign):
     silenced = logging.CRITICAL  # the bus of this process is cut every other month
 
     def names(self) -> Sequence[str]:
-        return ("household", "ten-years")
+        return ("household", "ten-years", "hub")
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--minutes", type=float, default=10.0, help="for how long (%(default)s)")
@@ -183,16 +185,31 @@ class _Soak(Campaign):
         async def lives(report: Report, scratch: Scratch, say: Say) -> None:
             await ten_years(report, say, range(options.lives))
 
-        every = {"household": household, "ten-years": lives}
+        async def hub(report: Report, scratch: Scratch, say: Say) -> None:
+            await soak_hub(report, scratch.own.resolve(), say, seconds)
+
+        every = {"household": household, "ten-years": lives, "hub": hub}
         for name in options.only or self.names():
-            yield Part(name, every[name])
+            yield Part(name, every[name], missing=_no_postgresql if name == "hub" else lambda: None)
 
     def short_parts(self) -> Iterator[Part]:
         async def lives(report: Report, scratch: Scratch, say: Say) -> None:
             await ten_years(report, say, range(2))
 
+        async def hub(report: Report, scratch: Scratch, say: Say) -> None:
+            await soak_hub(report, scratch.own.resolve(), say, 2)
+
         yield Part("three-months", three_months, timeout_s=480)
         yield Part("ten-years", lives, timeout_s=480)
+        yield Part("hub", hub, missing=_no_postgresql)
+
+
+def _no_postgresql() -> str | None:
+    try:
+        program("initdb")
+    except FileNotFoundError as error:
+        return str(error)
+    return None
 
 
 CAMPAIGN: Final = _Soak()
