@@ -60,9 +60,13 @@ class _Catalogs:
         return self._settings
 
 
-async def reads_of_a_year(postgres: PostgreSQL, folder: Path, days: int = 365) -> Counter[str]:
+async def reads_of_a_year(
+    postgres: PostgreSQL, folder: Path, *, days: int = 365, together: bool = True, nights: int = 1
+) -> Counter[str]:
     """A monthly plan, bought by card and renewed each month; every event is delivered. The list of
-    subscriptions has a hundred of them on a page, so its part of a page counts.
+    subscriptions has a hundred of them on a page, so its part of a page counts. `together`: the events of one
+    day are accepted before the worker works, else each is worked off before the next one is accepted;
+    `nights`: the walk comes every so many.
     """
     name = await asyncio.to_thread(postgres.create_database)
     url = postgres.url(name, "hub")
@@ -91,11 +95,14 @@ async def reads_of_a_year(postgres: PostgreSQL, folder: Path, days: int = 365) -
                 "INSERT INTO accounts (id, customer) VALUES (%s, %s)", (ROUTER, life.customer)
             )
         life.pay(life.checkout("small_m", "subscription"), GOOD)
-        for _ in range(days):
+        for day in range(days):
             life.cloud.advance(DAY)
             delivered, hints[:] = list(hints), []
-            await hub.inbox.accept_all(delivered)
-            await worker.work()
-            await worker.walk.run(0)
-            await worker.work()
+            for some in [delivered] if together else [[hint] for hint in delivered]:
+                if some:
+                    await hub.inbox.accept_all(some)
+                    await worker.work()
+            if day % nights == 0:
+                await worker.walk.run(0)
+                await worker.work()
     return stripe.reads

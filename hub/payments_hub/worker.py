@@ -1,15 +1,17 @@
 """The worker: works off the inbox, sweeps Stripe's events for lost deliveries, walks through everything at
 night, and recomputes accounts as time passes. Any number may run.
 
-Objects of different accounts are synced at the same time, those of one account one after another. A failure
-is retried with exponential backoff and jitter, 1 s to 1 h.
+Objects of different accounts are synced at the same time, those of one account one after another, and each
+response counts for all that are waiting. A failure is retried with exponential backoff and jitter, 1 s to
+1 h.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -27,6 +29,7 @@ from payments_hub.errors import HubError
 from payments_hub.inbox import ACCEPTED, DOUBTED, Inbox, Waiting
 from payments_hub.open_checkouts import FOLLOW_EVERY_S, OpenCheckouts, list_events
 from payments_hub.outbox import Outbox
+from payments_hub.shared_fetches import SharedFetches, in_order
 from payments_hub.walk import WALK_LOOK_S, Walk
 from stripe_payments.backoff import delay_after
 from stripe_payments.clock import TrustedClock
@@ -121,12 +124,13 @@ class Worker:
         await self._catalogs.current()
         permits = asyncio.Semaphore(_AT_ONCE)
 
-        async def process(waiting: Waiting) -> bool:
+        async def process(waiting: Sequence[Waiting]) -> bool:
             async with permits:
                 return await self._process(waiting)
 
         while found := await self._inbox.due(_BATCH):
-            done = await asyncio.gather(*[process(waiting) for waiting in found], return_exceptions=True)
+            groups = _of_customers(found)
+            done = await asyncio.gather(*[process(group) for group in groups], return_exceptions=True)
             for outcome in done:  # raised when none of them runs any more
                 if isinstance(outcome, BaseException):
                     raise outcome
@@ -134,51 +138,82 @@ class Worker:
                 return _BUSY_S
         return _IDLE_S
 
-    async def _process(self, waiting: Waiting) -> bool:
-        """Sync one object; False if its account is locked elsewhere or the database is away: that is no
-        attempt, and it stays due.
+    async def _process(self, waiting: Sequence[Waiting]) -> bool:
+        """Sync the objects of one customer; False if none could be tried."""
+        accounts: dict[str, list[Waiting]] = {}
+
+        async def find(one: Waiting) -> bool:
+            account = await self._account_of(one)
+            if account is not None:
+                accounts.setdefault(account, []).append(one)
+            return account is None
+
+        tried = [await self._try([one], partial(find, one)) for one in waiting]
+        for account, theirs in accounts.items():
+            tried.append(await self._try(theirs, partial(self._sync_all, account, theirs)))
+        return any(tried)
+
+    async def _try(self, waiting: Sequence[Waiting], do: Callable[[], Awaitable[bool]]) -> bool:
+        """What `do` returns; False too if the account is locked elsewhere or the database is away: that is no
+        attempt, and they stay due.
         """
+        background = all(one.type == DOUBTED for one in waiting)
         try:
-            with priority(Priority.BACKGROUND if waiting.type == DOUBTED else Priority.SYNC):
-                return await self._sync(waiting)
+            with priority(Priority.BACKGROUND if background else Priority.SYNC):
+                return await do()
         except PaymentError as error:
-            retry_after = error.details.get("retry_after")
-            at_least = retry_after if isinstance(retry_after, int) else 0
             if error.code == "ledger_unavailable":
                 return False
-            if error.code == "rate_limited":
-                delay = max(at_least, _RATE_LIMITED_S) * self._chance.uniform(1, 1.5)
-                await self._inbox.postpone(waiting.event_ids, delay, error.code, failed=False)
-            else:
-                await self._postpone(waiting, error.code, at_least)
+            retry_after = error.details.get("retry_after")
+            at_least = retry_after if isinstance(retry_after, int) else 0
+            await self._postpone(waiting, error.code, at_least)
         except (psycopg.Error, PoolTimeout, HubError) as error:
-            _log.warning("database failed", object=waiting.object_id, reason=type(error).__name__)
+            _log.warning("database failed", object=waiting[0].object_id, reason=type(error).__name__)
             return False
         except Exception as error:  # noqa: BLE001 - one event that breaks us must not stop the others
-            _log.error("event processing failed", object=waiting.object_id, exc=error)
+            _log.error("event processing failed", object=waiting[0].object_id, exc=error)
             await self._postpone(waiting, "internal_error", 0)
         return True
 
-    async def _sync(self, waiting: Waiting) -> bool:
+    async def _account_of(self, waiting: Waiting) -> str | None:
+        """None for an object of no account here, whose events have ended then."""
         account = await self._accounts.find(waiting.owner, waiting.customer, waiting.object_id)
         if account is None:
             account = await self._accounts.owner_of(await self._fetcher.fetch(waiting.object_id))
         if account is None:
             await self._inbox.finish(waiting.event_ids, "foreign")
-            return True
+        return account
+
+    async def _sync_all(self, account: str, waiting: Sequence[Waiting]) -> bool:
+        """False if the account is locked elsewhere."""
         async with self._accounts.open(account, wait=False) as opened:
             if opened is None:
                 return False
-            events = await self._inbox.still_waiting(waiting.event_ids)
-            if not events:
-                return True
-            outcome = await opened.reconciler.sync(waiting.object_id, waiting.type, event_ids=events)
-        _log.info("event applied", event=",".join(events), object=waiting.object_id, outcome=outcome.status)
+            received = await self._inbox.still_waiting([name for one in waiting for name in one.event_ids])
+            fetches = SharedFetches(opened.reconciler, self._fetcher)
+            for one in in_order(waiting):
+                if events := [name for name in one.event_ids if name in received]:
+                    await self._try([one], partial(self._sync, fetches, one, events))
         return True
 
-    async def _postpone(self, waiting: Waiting, error: str, at_least: int) -> None:
-        delay = delay_after(waiting.attempts + 1, self._chance, first=FIRST_RETRY, ceiling=LONGEST_RETRY)
-        await self._inbox.postpone(waiting.event_ids, max(at_least, delay), error)
+    async def _sync(self, fetches: SharedFetches, waiting: Waiting, events: Sequence[str]) -> bool:
+        if fetches.has(waiting.object_id):
+            status = "applied"
+            await self._inbox.finish(events, status)
+        else:
+            status = (await fetches.sync(waiting.object_id, waiting.type, events)).status
+        _log.info("event applied", event=",".join(events), object=waiting.object_id, outcome=status)
+        return True
+
+    async def _postpone(self, waiting: Sequence[Waiting], error: str, at_least: int) -> None:
+        for one in waiting:
+            if error == "rate_limited":
+                delay = max(at_least, _RATE_LIMITED_S) * self._chance.uniform(1, 1.5)
+            else:
+                delay = delay_after(one.attempts + 1, self._chance, first=FIRST_RETRY, ceiling=LONGEST_RETRY)
+            await self._inbox.postpone(
+                one.event_ids, max(at_least, delay), error, failed=error != "rate_limited"
+            )
 
     # -- time passes ------------------------------------------------------------------------------
 
@@ -258,6 +293,14 @@ class Worker:
         if fresh:
             _log.warning("events that were not delivered", count=len(fresh))
         return len(fresh)
+
+
+def _of_customers(waiting: Iterable[Waiting]) -> list[list[Waiting]]:
+    """By customer, in the order in which the first of each comes; what names none by itself."""
+    groups: dict[str, list[Waiting]] = {}
+    for one in waiting:
+        groups.setdefault(one.customer or one.object_id, []).append(one)
+    return list(groups.values())
 
 
 async def _for_ever(do: Callable[[], Awaitable[object]], pause: float, what: str) -> None:

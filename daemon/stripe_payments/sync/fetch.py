@@ -138,6 +138,14 @@ class Fetcher:
         charge = await self._stripe.retrieve(charge_id)
         return [await self._with_own_disputes(charge, started)] if charge is not None else []
 
+    async def charge_of(self, intent_id: str) -> list[Unit]:
+        """The charge of a payment intent that pays an invoice, with its disputes: two requests at most. None
+        before the first attempt.
+        """
+        started = time.monotonic()
+        intent = await self._stripe.retrieve(intent_id)
+        return await self._charge_in(intent, started) if intent is not None else []
+
     async def _charge_or_below(self, object_id: str) -> list[Unit]:
         part = await self._stripe.retrieve(object_id)
         if part is None:
@@ -161,8 +169,7 @@ class Fetcher:
         invoice_id = await self._invoice_paid_by(intent_id)
         if invoice_id is None:
             return [Unit(intent, started)]
-        charge = intent.get("latest_charge")
-        of_invoice = [await self._with_own_disputes(charge, started)] if isinstance(charge, Mapping) else []
+        of_invoice = await self._charge_in(intent, started)
         started = time.monotonic()
         invoice = await self._stripe.retrieve(invoice_id)
         return (await self._invoice(invoice, started) if invoice is not None else []) + of_invoice
@@ -171,6 +178,10 @@ class Fetcher:
         paid_by = {"type": "payment_intent", "payment_intent": intent_id}
         page = await self._stripe.list("invoice_payment", {"payment": paid_by, "limit": 1})
         return reference(page.data[0].get("invoice")) if page.data else None
+
+    async def _charge_in(self, intent: Raw, started: float) -> list[Unit]:
+        charge = intent.get("latest_charge")
+        return [await self._with_own_disputes(charge, started)] if isinstance(charge, Mapping) else []
 
     async def _with_own_disputes(self, charge: Raw, started: float) -> Unit:
         """A charge that paid an invoice; no session contains its disputes."""
