@@ -24,7 +24,6 @@ from stripe_payments.rfc3339 import format_time
 if TYPE_CHECKING:
     from stripe_payments.entitlements import Entitlement
     from stripe_payments.ledger import Checkout, SQLiteTransaction
-    from stripe_payments.sync.projection import State
 
 _log = Log("bus")
 
@@ -52,7 +51,7 @@ async def status(call: BusCall) -> Reply:
     features, the subscriptions or the transactions may have changed.
     """
     from stripe_payments.setup.webhook_endpoint import webhook_state
-    from stripe_payments.unfinished_purchases import open_purchases, purchase
+    from stripe_payments.unfinished_purchases import open_purchases, processing_purchases
 
     parts = call.parts
     keys, identity, stripe = parts.keys.current(), parts.identity.load(), parts.stripe.state
@@ -68,11 +67,6 @@ async def status(call: BusCall) -> Reply:
         return counts, checkouts, webhook_state(tx, keys.webhook_secret)
 
     counts, checkouts, webhook = await parts.ledger.read(pending)
-    processing = [
-        purchase(paid.id, _price_of(state, paid.id), "processing", paid.created)
-        for paid in state.payments.values()
-        if paid.status == "pending" and paid.id.startswith("cs_")
-    ]
     return {
         "version": __version__,
         "mode": keys.mode,
@@ -100,7 +94,7 @@ async def status(call: BusCall) -> Reply:
             )
         },
         "pending": counts,
-        "purchases": processing + open_purchases(checkouts, now),
+        "purchases": processing_purchases(state) + open_purchases(checkouts, now),
         "revision": revision,
     }
 
@@ -379,13 +373,6 @@ async def set_keys(
         if keys.secret_key:
             parts.poller.account_changed()
     return {"mode": keys.mode}
-
-
-def _price_of(state: State, session_id: str) -> str:
-    bought = state.purchases.get(session_id)
-    session = state.objects.get(session_id, {})
-    alias = bought.price_alias if bought is not None else (session.get("metadata") or {}).get("price_alias")
-    return str(alias or "")
 
 
 def _feature(held: Entitlement) -> dict[str, str | bool | None]:

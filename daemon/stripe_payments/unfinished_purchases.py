@@ -9,6 +9,7 @@ from stripe_payments.rfc3339 import format_time
 
 if TYPE_CHECKING:
     from stripe_payments.ledger import Checkout
+    from stripe_payments.sync.projection import State
 
 
 def open_purchases(checkouts: Iterable[Checkout], now: int | None) -> list[dict[str, Any]]:
@@ -20,6 +21,22 @@ def open_purchases(checkouts: Iterable[Checkout], now: int | None) -> list[dict[
         and one.url is not None
         and (now is None or one.expires_at is None or now < one.expires_at)
     ]
+
+
+def processing_purchases(state: State) -> list[dict[str, Any]]:
+    """Those whose bank debit is processing: one-time payments, and the first one of a plan."""
+    return [
+        purchase(paid.id, _price_of(state, paid.id), "processing", paid.created)
+        for paid in state.payments.values()
+        if paid.status == "pending" and paid.id.startswith("cs_")
+    ]
+
+
+def _price_of(state: State, session_id: str) -> str:
+    bought = state.purchases.get(session_id)
+    session = state.objects.get(session_id, {})
+    alias = bought.price_alias if bought is not None else (session.get("metadata") or {}).get("price_alias")
+    return str(alias or "")
 
 
 def purchase(

@@ -51,6 +51,7 @@ _STATE: Final = _object(
         "offline_days": _NUMBER,
         "events": _LIST,
         "features": _TABLE,
+        "purchases": _LIST,
         "en": _IN_A_LANGUAGE,
         "it": _IN_A_LANGUAGE,
         "statement": _TEXT,

@@ -23,6 +23,7 @@ from payments_hub.polls import Polls
 from payments_hub.routers import Router
 from stripe_payments.bus_api import api
 from stripe_payments.i18n import LANGUAGES
+from stripe_payments.unfinished_purchases import processing_purchases
 
 __all__ = ["States"]
 
@@ -94,6 +95,7 @@ class States:
             "offline_days": catalog.settings.offline_days,
             "events": await account.ledger.read(lambda tx: tx.outbox.latest(SHOWN)),
             **features,
+            "purchases": processing_purchases(account.reconciler.state),
         }
         for locale in LANGUAGES:
             call = view(account, locale)

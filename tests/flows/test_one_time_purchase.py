@@ -90,10 +90,20 @@ async def test_a_bank_debit_is_pending_until_it_settles(world: World, buyer: Buy
     session_id = await buyer.buy(card="bank_debit")
     await buyer.becomes(session_id, "pending")
     assert not await world.unlocked(FEATURE)
+
+    async def shown() -> list[tuple[str, str]]:
+        purchases: Any = (await world.bus.call("stripe-payments", "status", {}))["purchases"]
+        return [(one["price"], one["state"]) for one in purchases]
+
+    async def processing() -> bool:
+        return await shown() == [("price_premium_onetime", "processing")]
+
+    await world.wait_until(processing)
     await world.control("clock/advance", {"seconds": 10 * 86400})
     await buyer.becomes(session_id, "paid")
     await buyer.everywhere(unlocked=True)
     assert (await buyer.payment(session_id))["status"] == "paid"
+    assert await shown() == []
 
 
 async def test_a_full_refund_locks_and_a_partial_one_does_not(world: World, buyer: Buyer) -> None:
@@ -120,13 +130,19 @@ async def test_a_dispute_locks_only_when_it_is_lost(
     )
     await buyer.becomes(session_id, "disputed")
     assert await world.unlocked(FEATURE)
+
+    async def said() -> bool:
+        features: Any = await world.bus.call("stripe-payments", "features", {})
+        return bool(features["features"][FEATURE]["disputed"])
+
+    await world.wait_until(said)
     await world.control(
         "dispute", {"payment_intent": await _payment_intent(world, session_id), "outcome": outcome}
     )
     await buyer.becomes(session_id, "paid" if unlocked else "disputed")
 
     async def settled() -> bool:
-        return await world.unlocked(FEATURE) is unlocked
+        return await world.unlocked(FEATURE) is unlocked and not await said()
 
     await world.wait_until(settled)
 

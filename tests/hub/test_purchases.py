@@ -84,9 +84,10 @@ async def test_a_refund_and_a_dispute_at_stripe_lock(vendor: Vendor) -> None:
     await unlocks(two, set())
 
 
-async def test_a_bank_debit_waits_until_it_is_paid(vendor: Vendor) -> None:
+@pytest.mark.parametrize("price", ["lifetime_once", "premium_monthly"])
+async def test_a_bank_debit_waits_until_it_is_paid(vendor: Vendor, price: str) -> None:
     router = await vendor.router()
-    session = await router.checkout("lifetime_once")
+    session = await router.checkout(price)
     assert vendor.cloud.pay(session, card="bank_debit")["status"] == "processing"
 
     async def processing() -> bool:
@@ -94,8 +95,11 @@ async def test_a_bank_debit_waits_until_it_is_paid(vendor: Vendor) -> None:
 
     await eventually(processing, "processing")
     assert await router.unlocked() == set()
+    (shown,) = (await router.state())["purchases"]
+    assert (shown["payment_id"], shown["price"], shown["state"]) == (session, price, "processing")
     vendor.cloud.advance(8 * 86_400)
     await unlocks(router, PREMIUM)
+    assert (await router.state())["purchases"] == []
 
 
 async def test_with_webhooks_lost_a_router_that_asks_gets_it(database_url: str, tmp_path: Path) -> None:

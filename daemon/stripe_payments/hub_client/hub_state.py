@@ -8,7 +8,7 @@ blocked nothing renews: what it has ends on its day. A router that was replaced 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +16,6 @@ from stripe_payments.entitlements import Entitlement
 from stripe_payments.i18n import LANGUAGES, Title
 from stripe_payments.rfc3339 import parse_time
 from stripe_payments.settings import Feature, Plan, Price, Product, Settings
-from stripe_payments.unfinished_purchases import purchase
 
 if TYPE_CHECKING:
     from stripe_payments.ledger.queues import EffectKind
@@ -27,16 +26,21 @@ _DAY: Final = 86_400
 _AFTER: Final[Mapping[str, str]] = {"ending": "canceled", "grace": "past_due", "granted": "expired"}
 """Why a feature is locked after the end that its reason announced."""
 
+_PURCHASE: Final = ("payment_id", "price", "state", "created")
+
 Body = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class HubState:
-    """`body`: the answer to ``GET /v1/state``, with `etag`; `poll_after` in seconds."""
+    """`body`: the answer to ``GET /v1/state``, with `etag`; `disputed`: the features whose payment is under
+    dispute; `poll_after` in seconds.
+    """
 
     body: Body = field(default_factory=dict)
     etag: str = ""
     features: Mapping[str, Entitlement] = field(default_factory=dict)
+    disputed: Collection[str] = ()
     poll_after: int = 900
     offline_days: int = 30
 
@@ -63,24 +67,11 @@ class HubState:
         found = self.body.get("it" if locale == "it" else "en")
         return found if isinstance(found, Mapping) else {}
 
-    def processing_purchases(self) -> list[dict[str, Any]]:
-        """One-time purchases whose bank debit is processing, as `status` shows them, oldest first.
-
-        The hub sends titles and amounts, not the price: it is the catalog's of both.
-        """
-        shown = self.shown("en")
-        prices = {
-            (sold.get("title"), price.get("amount"), price.get("currency")): str(price.get("id"))
-            for sold in shown.get("catalog", {}).get("products", ())
-            for price in sold.get("prices", ())
-        }
-        return [
-            purchase(str(row["id"]), alias, "processing", begun)
-            for row in reversed(shown.get("transactions", ()))
-            if (row.get("kind"), row.get("status")) == ("payment", "pending")
-            and (alias := prices.get((row.get("description"), row.get("amount"), row.get("currency"))))
-            and (begun := parse_time(row["date"])) is not None
-        ]
+    @property
+    def processing_purchases(self) -> list[Body]:
+        """Purchases whose bank debit is processing, as `status` shows them."""
+        found: Sequence[Body] = self.body.get("purchases", ())
+        return list(found)
 
 
 def read_state(body: Body, etag: str) -> HubState:
@@ -101,16 +92,19 @@ def read_state(body: Body, etag: str) -> HubState:
             raise ValueError("not an event")
         if event.get("kind") not in ("payment", "subscription"):
             raise ValueError("an unknown kind of event")
+    for begun in body.get("purchases", ()):
+        if not isinstance(begun, Mapping) or not all(isinstance(begun.get(name), str) for name in _PURCHASE):
+            raise ValueError("not a purchase")
     state = HubState(
         body=body,
         etag=etag,
         features={name: _entitlement(name, held) for name, held in features.items()},
+        disputed={name for name, held in features.items() if held.get("disputed") is True},
         poll_after=poll_after,
         offline_days=offline_days if isinstance(offline_days, int) and 0 <= offline_days <= 3650 else 30,
     )
     try:
         seller_settings(state, Settings.DEFAULTS)
-        state.processing_purchases()
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("not a catalog") from error
     return state

@@ -100,7 +100,7 @@ class SellerMethods:
             "webhook_last_delivery": None,
             "keys": {"secret_key": None, "publishable_key": None, "webhook_secret": None},
             "pending": counts,
-            "purchases": seller.state.processing_purchases() + open_purchases(checkouts, now),
+            "purchases": seller.state.processing_purchases + open_purchases(checkouts, now),
             "revision": f"{seller.state.etag}-{features:08x}",
         }
 
@@ -118,7 +118,7 @@ class SellerMethods:
                     "plan": held.plan,
                     "until": _time(held.until),
                     "reason": held.reason,
-                    "disputed": False,  # the hub does not say
+                    "disputed": held.unlocked and name in self._seller.state.disputed,
                 }
                 for name, held in self._seller.entitlements.items()
             }

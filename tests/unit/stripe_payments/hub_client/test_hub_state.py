@@ -84,35 +84,9 @@ def test_a_replaced_router_has_nothing() -> None:
         {"en": {**SHOWN, "transactions": None}},
         {"en": {**SHOWN, "catalog": {"plans": [{"id": "premium"}]}}},
         {"events": [{"number": 1, "kind": "feature", "payload": {}}]},
+        {"purchases": [{"payment_id": "cs_1", "price": None, "state": "processing", "created": ""}]},
     ],
 )
 def test_what_is_no_state_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"."):
         read_state({**BODY, **change}, '"1"')
-
-
-def test_a_debit_that_a_bank_is_processing_is_a_purchase() -> None:
-    price = {"id": "premium_onetime", "price_id": None, "interval": None, "trial_days": 0}
-    price |= {"amount": 4999, "currency": "eur"}
-    row = {
-        "id": "pi_1",
-        "date": "2026-11-23T01:29:03Z",
-        "kind": "payment",
-        "amount": 4999,
-        "currency": "eur",
-        "status": "pending",
-        "description": "Premium for ever",
-    }
-    others = [row | {"status": "paid"}, row | {"kind": "invoice"}, row | {"description": "Sold no more"}]
-    catalog = CATALOG | {
-        "products": [
-            {"id": "ever", "title": "Premium for ever", "description": "", "features": [], "prices": [price]}
-        ]
-    }
-    shown = SHOWN | {"transactions": [row | {"id": "pi_2"}, row, *others], "catalog": catalog}
-    held = read_state({**BODY, "en": shown, "it": shown}, '"1"')
-    assert [(one["payment_id"], one["price"], one["state"]) for one in held.processing_purchases()] == [
-        ("pi_1", "premium_onetime", "processing"),
-        ("pi_2", "premium_onetime", "processing"),
-    ]
-    assert read_state(BODY, '"1"').processing_purchases() == []
