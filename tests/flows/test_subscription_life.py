@@ -56,6 +56,13 @@ async def test_from_the_first_payment_to_the_end(subscriber: Subscriber) -> None
     owing = await subscriber.subscription()
     assert owing["status"] == "past_due"
 
+    async def explained() -> bool:
+        """The charge that says why may arrive after the invoice."""
+        shown = [await subscriber.last_invoice(), (await subscriber.subscription())["latest_invoice"]]
+        return [(one["failure"] or {}).get("decline_code") for one in shown] == ["generic_decline"] * 2
+
+    await subscriber.world.wait_until(explained)
+
     async def until_in_uci() -> bool:
         """A webhook that comes late may move the end of grace between two reads."""
         return bool(subscriber.in_uci()["until"] == (await subscriber.subscription())["grace_until"])

@@ -80,11 +80,13 @@ async def test_a_failed_renewal_is_an_alert_with_the_way_to_pay(
 ) -> None:
     invoice = {"id": "in_1", "status": "open", "amount_due": 499, "amount_remaining": 199, "currency": "eur"}
     invoice["url"] = "https://invoice.stripe.com/i/1"
+    invoice["failure"] = {"reason": "expired_card", "message": "The card has expired. Use another card."}
     router.payments.subscribe(
         "base", status="past_due", grace_until="2031-04-20T12:00:00Z", latest_invoice=invoice
     )
     await visitor.log_in(router.front.url)
     alert = visitor.page.locator(".sp-notice.error")
+    await expect(alert).to_contain_text("The card has expired. Use another card.")
     await expect(alert).to_contain_text("The last payment for “Base” failed.")
     await expect(alert).to_contain_text("Its features lock on 20 Apr 2031 unless it is paid.")
     await expect(alert.get_by_role("link", name="Pay €1.99 at Stripe")).to_have_attribute(

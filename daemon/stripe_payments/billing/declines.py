@@ -8,9 +8,13 @@ be the card's owner.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from stripe_payments.i18n import Text, _
+from stripe_payments.sync.raw_fields import expanded, text
+
+if TYPE_CHECKING:
+    from stripe_payments.sync.projection import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,7 @@ _SENTENCES: Final[dict[str, Text]] = {
     "try_again": _(
         "Your bank could not process the payment. Nothing was charged; try again in a few minutes."
     ),
-    "debit_failed": _(
-        "The bank debit failed and nothing was unlocked. Pay again, or use another payment method."
-    ),
+    "debit_failed": _("The bank debit failed. Pay again, or use another payment method."),
     "canceled": _("The payment was canceled; you were not charged."),
 }
 
@@ -106,6 +108,22 @@ def shown_failure(
         "reason": found.reason,
         "message": found.message.in_locale(locale),
     }
+
+
+def failure_of_invoice(state: State, invoice_id: str, locale: str | None) -> dict[str, str | None] | None:
+    """Why the last attempt to collect an unpaid invoice failed, as `shown_failure`; None if none was made.
+
+    The invoice contains no reason. Its payment's newest charge does, which is stored with the other charges:
+    `failure_code`, and in `outcome` the decline code (https://docs.stripe.com/api/charges/object).
+    """
+    invoice = state.parsed.invoices.get(invoice_id)
+    if invoice is None or invoice.status == "paid":
+        return None
+    tried = [one for one in state.parsed.charges.values() if one.payment_intent in invoice.payment_intents]
+    if not tried or not tried[0].failure_code:
+        return None
+    decline = text((expanded(state.objects[tried[0].id].get("outcome")) or {}).get("reason"))
+    return shown_failure(tried[0].failure_code, decline or None, locale)
 
 
 def failure(code: str | None, decline_code: str | None = None) -> Failure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from stripe_payments.billing.declines import failure_of_invoice
 from stripe_payments.billing.eligibility import LIVING, items_of, price_of, price_of_item
 from stripe_payments.billing.upcoming import expected_payment, period_amount
 from stripe_payments.entitlements import Subscription, announced_end, grace_end
@@ -58,8 +59,8 @@ def _view(state: State, row: Subscription, settings: Settings, locale: str | Non
     it is resumed, null while it renews; grace_until: when its features lock unless it is paid; paused: it
     collects no payments and unlocks nothing; pending_change {price, expires_at, invoice_url} or null: a
     change of plan that waits for its payment; planned_change: see `planned_changes`, null until it was
-    fetched; latest_invoice {id, status, amount_due,
-    amount_remaining (what is left to pay of it), currency, url, pdf} or null.
+    fetched; latest_invoice {id, status, amount_due, amount_remaining (what is left to pay of it), currency,
+    url, pdf, failure (why the last payment of it failed, as in the transactions, or null)} or null.
     """
     raw = state.objects[row.id]
     price = price_of(row, settings)
@@ -90,7 +91,7 @@ def _view(state: State, row: Subscription, settings: Settings, locale: str | Non
         "next_payment": upcoming.view() if upcoming is not None else None,
         "pending_change": _pending_change(raw, invoice, settings),
         "planned_change": None,
-        "latest_invoice": _invoice(invoice),
+        "latest_invoice": _invoice(state, invoice, locale),
     }
 
 
@@ -148,7 +149,7 @@ def _pending_change(raw: Raw, invoice: Raw | None, settings: Settings) -> dict[s
     }
 
 
-def _invoice(invoice: Raw | None) -> dict[str, Any] | None:
+def _invoice(state: State, invoice: Raw | None, locale: str | None) -> dict[str, Any] | None:
     if invoice is None:
         return None
     amount_due, left = integer(invoice.get("amount_due")) or 0, integer(invoice.get("amount_remaining"))
@@ -160,6 +161,7 @@ def _invoice(invoice: Raw | None) -> dict[str, Any] | None:
         "currency": invoice.get("currency"),
         "url": invoice.get("hosted_invoice_url"),
         "pdf": invoice.get("invoice_pdf"),
+        "failure": failure_of_invoice(state, str(invoice["id"]), locale),
     }
 
 

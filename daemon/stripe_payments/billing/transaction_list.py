@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from stripe_payments.billing.declines import shown_failure
+from stripe_payments.billing.declines import failure_of_invoice, shown_failure
 from stripe_payments.errors import PaymentError
 from stripe_payments.i18n import _
 from stripe_payments.payment_history import TransactionRow, by_date
@@ -39,7 +39,8 @@ class History:
         A transaction is {id, date (RFC 3339), kind (payment, invoice, refund, dispute), amount (minor units),
         currency, status, description, receipt_url, invoice_pdf, presentment {amount, currency}, failure
         {code, decline_code, reason, message}}; the last four may be null. presentment: what the buyer paid in
-        a currency of their own (Adaptive Pricing); failure: why a payment failed.
+        a currency of their own (Adaptive Pricing); failure: why a payment, or the last
+        one of an unpaid invoice, failed.
         """
         if limit is None:
             limit = DEFAULT_LIMIT
@@ -82,6 +83,8 @@ def _failure(state: State, row: TransactionRow, locale: str | None) -> dict[str,
     if row.kind == "payment" and row.status == "failed":
         paid = state.payment_of(row.id) or state.payments.get(row.id)
         return shown_failure(paid.failure_code, paid.decline_code, locale) if paid is not None else None
+    if row.kind == "invoice":
+        return failure_of_invoice(state, row.id, locale)
     return None
 
 

@@ -159,12 +159,13 @@ return baseclass.extend({
 	unpaid(subscriptions) {
 		return (subscriptions ?? []).filter(subscription => UNPAID.includes(subscription.status)).map(subscription => {
 			const invoice = openInvoice(subscription);
+			const follows = (subscription.status == 'past_due' && subscription.grace_until)
+				? _('Its features lock on %s unless it is paid.').format(format.date(subscription.grace_until))
+				: _('Its features are locked until it is paid.');
 
 			return [ 'error', [
 				_('The last payment for “%s” failed.').format(subscription.title ?? subscription.id),
-				(subscription.status == 'past_due' && subscription.grace_until)
-					? _('Its features lock on %s unless it is paid.').format(format.date(subscription.grace_until))
-					: _('Its features are locked until it is paid.'),
+				[ invoice?.failure?.message, follows ].filter(sentence => sentence).join(' '),
 				[
 					...(/^https?:\/\//.test(invoice?.url ?? '')
 						? [ [ invoice.url, _('Pay %s at Stripe').format(format.money(invoice.amount, invoice.currency)) ] ] : []),
