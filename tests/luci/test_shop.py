@@ -42,9 +42,21 @@ async def test_a_product_that_makes_the_plan_needless_says_that_the_plan_goes_on
     router.payments.subscribe("base")
     await visitor.log_in(router.front.url)
     page = visitor.page
-    await expect(page.locator(PRODUCT)).to_contain_text(
-        "It has everything in your plan Base, which does not end by itself"
-    )
+    hint = page.locator("[data-needless=sub_1]")
+    await expect(hint).to_contain_text("It has everything in your plan Base, which does not end by itself.")
+    also = hint.get_by_label("Also set Base to end on 17 May 2031. You can resume it until then.")
+    await expect(also).not_to_be_checked()
+    await also.check()
+    router.payments.refuse_checkout = (Status.UNKNOWN_ERROR, {"code": "stripe_unreachable", "message": ""})
+    await page.click(BUY)
+    await expect(page.locator(f"{PRODUCT} [role=alert]")).to_be_visible()
+    await expect(page.locator("[data-ending=base]")).to_contain_text("Ends on 17 May 2031.")
+    await expect(hint).to_have_count(0)
+    assert router.payments.called("cancel_subscription") == [{"subscription": "sub_1", "at_period_end": True}]
+    router.payments.subscriptions[0].update(ends_at=None, status="past_due")
+    await expect(hint.get_by_role("link", name="My features")).to_be_visible()
+    await expect(also).to_have_count(0)
+    router.payments.subscriptions[0].update(status="active")
     router.payments.own("router_os_premium")
     for feature in router.payments.unlocked:
         router.payments.features[feature] = {"source": "cs_1", "plan": "router_os_premium", "reason": "paid"}

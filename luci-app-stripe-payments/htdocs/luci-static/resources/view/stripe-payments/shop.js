@@ -11,7 +11,7 @@ return page.Page.extend({
 	title: () => _('Shop'),
 	description: () => _('Features for this router. Pay securely with Stripe, here or on your phone. Features unlock automatically.'),
 
-	initially: () => ({ catalog: null, features: {}, subscriptions: [], interval: 'month', previews: {} }),
+	initially: () => ({ catalog: null, features: {}, subscriptions: [], interval: 'month', previews: {}, cancels: {} }),
 
 	questions: () => ({
 		mayBuy: () => payments.mayBuy(),
@@ -89,7 +89,7 @@ return page.Page.extend({
 	},
 
 	draw() {
-		const { status, catalog, features, subscriptions, interval, busy, failed, previews, mayBuy } = this.state;
+		const { status, catalog, features, subscriptions, interval, busy, failed, previews, cancels, mayBuy } = this.state;
 		const off = page.isOff(this.state);
 		const words = [];
 
@@ -109,7 +109,7 @@ return page.Page.extend({
 		if (!this.following && checkout.unfinished(status, catalog) && !document.body.classList.contains('modal-overlay-active'))
 			this.resume();
 
-		this.offers.draw([ catalog, features, subscriptions, status?.purchases, interval, busy, failed, previews, off ], () => this.renderOffers(off));
+		this.offers.draw([ catalog, features, subscriptions, status?.purchases, interval, busy, failed, previews, cancels, off ], () => this.renderOffers(off));
 		this.foot.draw([ catalog.tax_behavior, status?.contact, status?.seller?.name ], () => [
 			...page.contact(status),
 			{ inclusive: _('Prices include tax.'), exclusive: _('Tax is added to prices on the payment page.') }[catalog.tax_behavior] ?? '', ' ',
@@ -312,14 +312,37 @@ return page.Page.extend({
 
 		return E('div', { 'class': 'sp-actions' }, [
 			error ? page.failureNode(error) : '',
-			needless ? E('p', { 'class': 'sp-small', 'data-needless': needless.id }, [
-				_('It has everything in your plan %s, which does not end by itself: cancel it afterwards under My features.').format(needless.title ?? needless.id), ' ',
-				E('a', { 'href': L.url('admin/payments/features') }, [ _('My features') ])
-			]) : '',
+			needless ? this.renderNeedless(item, needless, off) : '',
 			button('pay', 'cbi-button-action important',
 				price.interval ? _('Subscribe') : _('Buy'), _('Opening Stripe…')),
 			button('phone', '', _('Pay on a phone'), _('Preparing the code…'))
 		]);
+	},
+
+	/* Buying something does not end the plan that it makes needless: said before, with the choice to end it. */
+	renderNeedless(item, subscription, off) {
+		const title = subscription.title ?? subscription.id;
+		const sentence = _('It has everything in your plan %s, which does not end by itself.').format(title);
+
+		if (!this.canEnd(subscription))
+			return E('p', { 'class': 'sp-small', 'data-needless': subscription.id }, [ sentence, ' ',
+				_('Cancel it afterwards:'), ' ', E('a', { 'href': L.url('admin/payments/features') }, [ _('My features') ]) ]);
+
+		return E('div', { 'class': 'sp-small', 'data-needless': subscription.id }, [ sentence, E('label', { 'class': 'sp-also' }, [
+			E('input', {
+				'type': 'checkbox',
+				'data-focus': `cancels-${item.id}`,
+				'checked': this.state.cancels[item.id] ? '' : null,
+				'disabled': (off || this.state.busy) ? '' : null,
+				'change': event => { this.state.cancels = { ...this.state.cancels, [item.id]: event.target.checked }; }
+			}),
+			E('span', {}, [ _('Also set %s to end on %s. You can resume it until then.').format(title, format.date(subscription.current_period_end)) ])
+		]) ]);
+	},
+
+	/* Whether it is paid up to a day on which it can end. */
+	canEnd(subscription) {
+		return [ 'active', 'trialing' ].includes(subscription.status) && subscription.current_period_end != null;
 	},
 
 	/* A purchase of it that a bank is still processing. */
@@ -365,12 +388,20 @@ return page.Page.extend({
 			return;
 
 		const open = checkout.unfinished(this.state.status, this.state.catalog);
+		const needless = this.state.cancels[offer.id] ? this.needless(offer) : null;
 
 		this.state.busy = `${way}-${offer.id}`;
 		this.state.failed = {};
 		this.draw();
 
 		try {
+			/* Before the payment: once it is made, this page may not be open any more. */
+			if (needless && this.canEnd(needless)) {
+				await payments.cancelSubscription(needless.id, true);
+				await this.ask();
+				this.draw();
+			}
+
 			if (way == 'phone') {
 				await checkout.payOnPhone(offer, this.state.status.phone_return_url, () => this.refresh().then(() => this.resume()));
 			}
