@@ -119,9 +119,10 @@ def _subscription(
     raw: at_stripe.Subscription, objects: StripeObjects, moneys: Mapping[str, InvoiceMoney]
 ) -> Subscription:
     """Of several items (we sell one, others are added in the Dashboard) the period that ends last counts."""
-    # of the invoices of one second Stripe names the newest; ids say nothing about it
+    # of the invoices of one second Stripe names the newest, and the first is the oldest; ids say nothing
     own = sorted(
-        objects.invoices_of.get(raw.id, ()), key=lambda one: (-one.created, one.id != raw.latest_invoice)
+        objects.invoices_of.get(raw.id, ()),
+        key=lambda one: (-one.created, one.id != raw.latest_invoice, _is_first(one)),
     )
     latest = objects.invoices.get(raw.latest_invoice or "")
     charged = [item for item in raw.items if item.quantity]
@@ -210,6 +211,10 @@ def _owed(
     if latest.status in ("void", "uncollectible"):
         return None if any(one.created >= begun for one in paid) else "unpaid"
     return None
+
+
+def _is_first(invoice: Invoice) -> bool:
+    return invoice.billing_reason == "subscription_create"
 
 
 def _is_change(invoice: Invoice) -> bool:

@@ -265,6 +265,18 @@ def test_of_the_invoices_of_one_second_the_latest_is_the_one_that_stripe_names(p
     assert plan(due, unpaid, {**invoice(**paid), "id": paid_id}).past_due_since == 20
 
 
+@pytest.mark.parametrize("first_id", ["in_0", "in_3"])
+def test_of_the_invoices_of_one_second_the_oldest_is_the_first_of_the_plan(first_id: str) -> None:
+    """An item was added at once, its invoice not paid; the first invoice was, after the next renewal."""
+    of_plan = {"parent": {"subscription_details": {"subscription": "sub_1"}}}
+    first = invoice(status="paid", amount_paid=499, billing_reason="subscription_create", **of_plan)
+    item = invoice(status="open", status_transitions={"finalized_at": 10}, **of_plan)
+    renewal = invoice(status="open", status_transitions={"finalized_at": 90}, **of_plan)
+    due = subscription(status="past_due", latest_invoice="in_2")
+    found = plan(due, {**first, "id": first_id}, item, {**renewal, "id": "in_2", "created": 90})
+    assert found.past_due_since == 10
+
+
 def test_pauses_and_ends() -> None:
     pause = {"behavior": "void"}
     row = plan(subscription(pause_collection=pause, cancel_at=5, cancel_at_period_end=True, trial_end=4))
