@@ -295,13 +295,9 @@ class HubReceiver:
 
 
 def _decided(expected: Mapping[str, Decision], stored: Mapping[str, Decision]) -> list[str]:
-    """What is unlocked, and until when; a feature that was never unlocked may have no row."""
-
-    def shown(decision: Decision | None) -> tuple[bool, int | None]:
-        return (True, decision[2]) if decision is not None and decision[0] else (False, None)
-
+    """What differs; a feature that was never unlocked may have no row."""
     return [
         f"{name} is {stored.get(name)} and not {decision}"
         for name, decision in expected.items()
-        if shown(stored.get(name)) != shown(decision)
+        if stored.get(name, (False, "none", None)) != decision
     ]

@@ -23,6 +23,7 @@ __all__ = ["SharedFetches", "in_order"]
 _ORDER: Final = ("checkout.session", "subscription", "invoice", "payment_intent")
 _OVER: Final = ("paid", "void", "uncollectible")
 """Statuses of an invoice for which no new payment begins."""
+_OWING: Final = ("past_due", "unpaid", "paused")
 
 
 def in_order(waiting: Iterable[Waiting]) -> list[Waiting]:
@@ -61,17 +62,30 @@ class SharedFetches:
                 return await self._invoice(object_id)
             case "payment_intent":
                 return await self._payment_intent(object_id)
+            case "subscription":
+                return await self._plan(object_id)
             case _:
                 return await self._look_up(object_id)
 
     async def _look_up(self, object_id: str) -> list[Unit]:
         return await self._fetcher.fetch(object_id, self._reconciler.state.dispute(object_id))
 
+    async def _plan(self, subscription_id: str) -> list[Unit]:
+        """While it owes a payment, with all invoices that it owes: no event names one that no card was tried
+        for, and a newer one hides it in the subscription.
+        """
+        units = await self._look_up(subscription_id)
+        if any(unit.root["id"] == subscription_id and unit.root.get("status") in _OWING for unit in units):
+            known = {unit.root["id"] for unit in units}
+            owed = await self._fetcher.invoices_since_paid(subscription_id)
+            units += [unit for unit in owed if unit.root["id"] not in known]
+        return units
+
     async def _invoice(self, invoice_id: str) -> list[Unit]:
         """With its subscription, whose response contains it while it is the newest one."""
         for plan in self._of_kind("subscription"):
             if _newest_of(plan) == invoice_id:
-                units = await self._look_up(str(plan["id"]))
+                units = await self._plan(str(plan["id"]))
                 if any(unit.root["id"] == invoice_id for unit in units):
                     return units
         return await self._look_up(invoice_id)

@@ -146,6 +146,17 @@ class Fetcher:
         intent = await self._stripe.retrieve(intent_id)
         return await self._charge_in(intent, started) if intent is not None else []
 
+    async def invoices_since_paid(self, subscription_id: str) -> list[Unit]:
+        """The newest invoices of a subscription, up to the last one that money paid: one request."""
+        started = time.monotonic()
+        page = await self._stripe.list("invoice", {"subscription": subscription_id, "limit": 100})
+        units: list[Unit] = []
+        for invoice in page.data:
+            units.append(Unit(invoice, started))
+            if invoice.get("status") == "paid" and invoice.get("amount_paid"):
+                break
+        return units
+
     async def _charge_or_below(self, object_id: str) -> list[Unit]:
         part = await self._stripe.retrieve(object_id)
         if part is None:
