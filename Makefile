@@ -73,7 +73,7 @@ node_modules/.package-lock.json: package-lock.json package.json
 	@touch $@
 
 # Programs that come from the distribution, installed where we may, named where we may not.
-.PHONY: have-chromium have-shellcheck have-gcc have-postgresql
+.PHONY: have-chromium have-shellcheck have-gcc have-postgresql have-promtool
 have-chromium: PROGRAM = chromium
 # The tests drive the second one where it is installed: it takes less time.
 have-chromium: PACKAGES = chromium chromium-headless-shell
@@ -82,8 +82,10 @@ have-gcc: PROGRAM = gcc
 have-gcc: PACKAGES = gcc libc6-dev
 have-postgresql: PROGRAM = pg_ctlcluster
 have-postgresql: PACKAGES = postgresql
-have-chromium have-shellcheck have-gcc have-postgresql: PACKAGES ?= $(PROGRAM)
-have-chromium have-shellcheck have-gcc have-postgresql:
+have-promtool: PROGRAM = promtool
+have-promtool: PACKAGES = prometheus
+have-chromium have-shellcheck have-gcc have-postgresql have-promtool: PACKAGES ?= $(PROGRAM)
+have-chromium have-shellcheck have-gcc have-postgresql have-promtool:
 	@command -v $(PROGRAM) >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "installing $(PROGRAM)"; \
@@ -104,7 +106,7 @@ hub-demo: $(VENV)/.dev have-postgresql
 	@exec $(VENV)/bin/python -m simulator.hub_demo --port $(PORT) --stripe-port $(STRIPE_PORT) \
 	  --hub-port $(HUB_PORT) --console-port $(CONSOLE_PORT) --host '$(HOST)' $(if $(ADDRESS),--address '$(ADDRESS)')
 
-test: $(VENV)/.dev node_modules/.package-lock.json have-chromium have-gcc have-postgresql
+test: $(VENV)/.dev node_modules/.package-lock.json have-chromium have-gcc have-postgresql have-promtool
 	$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(VENV)/.dev node_modules/.package-lock.json have-shellcheck

@@ -19,6 +19,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from payments_hub.database import Database
+from payments_hub.metrics import BUDGET_EXHAUSTED
 from stripe_payments.errors import PaymentError
 from stripe_payments.log import Log
 
@@ -88,7 +89,9 @@ class StripeBudget:
         deadline = loop.time() + _current.get().patience
         while (wait := await self.try_take()) > 0:
             if loop.time() >= deadline:
-                _log.warning("no request to Stripe left", priority=_current.get().name.lower())
+                name = _current.get().name.lower()
+                _log.warning("no request to Stripe left", priority=name)
+                BUDGET_EXHAUSTED.labels(name).inc()
                 raise PaymentError("rate_limited", retry_after=2)
             pause = min(max(wait, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S)
             await asyncio.sleep(pause * self._chance.uniform(1, 1.5))

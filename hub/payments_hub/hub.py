@@ -15,7 +15,7 @@ from payments_hub.changes import Changes
 from payments_hub.config import Config
 from payments_hub.database import OPEN_AT_ONCE, Database
 from payments_hub.inbox import Inbox
-from payments_hub.metrics import count_stripe_request
+from payments_hub.metrics import SIGNING_KEY_CREATED, count_stripe_request
 from payments_hub.routers import Routers
 from payments_hub.statements import Signer
 from payments_hub.worker import Worker
@@ -65,6 +65,7 @@ class Hub:
     async def open(cls, config: Config) -> AsyncIterator[Hub]:
         """Raises OSError, ValueError where the signing key cannot be read."""
         signer = Signer.load(config.signing_key_file, config.hub_url)
+        SIGNING_KEY_CREATED.set(signer.created)
         keys = Keys(secret_key=config.stripe_secret_key, webhook_secret=config.webhook_secret or None)
         clock = HubClock()
         limit = config.stripe_limit or (LIVE_LIMIT if keys.mode == "live" else TEST_LIMIT)

@@ -33,7 +33,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from payments_hub.database import Database
 
 __all__ = [
+    "BUDGET_EXHAUSTED",
+    "MISSED_EVENTS",
     "POLL_AFTER",
+    "SIGNING_KEY_CREATED",
+    "WAITING",
     "WEBHOOK_EVENTS",
     "Measured",
     "count_stripe_request",
@@ -52,10 +56,17 @@ REQUESTS: Final = Counter(
     "hub_requests", "HTTP requests by route and status.", ("route", "method", "status"), registry=REGISTRY
 )
 LATENCY: Final = Histogram(
-    "hub_request_seconds", "Seconds until a response.", ("route",), buckets=_SECONDS, registry=REGISTRY
+    "hub_request_seconds",
+    "Seconds until a response; a poll that waits for a change has a route of its own, with ?wait.",
+    ("route",),
+    buckets=_SECONDS,
+    registry=REGISTRY,
 )
 WEBHOOK_EVENTS: Final = Counter(
     "hub_webhook_events", "Stripe's events: accepted, duplicate, ignored.", ("result",), registry=REGISTRY
+)
+MISSED_EVENTS: Final = Counter(
+    "hub_missed_events", "Stripe's events that no delivery brought, found in its list.", registry=REGISTRY
 )
 STRIPE_REQUESTS: Final = Counter(
     "hub_stripe_requests", "Requests to Stripe: ok, or the error's code.", ("outcome",), registry=REGISTRY
@@ -63,12 +74,26 @@ STRIPE_REQUESTS: Final = Counter(
 STRIPE_LATENCY: Final = Histogram(
     "hub_stripe_request_seconds", "Seconds of a request to Stripe.", buckets=_SECONDS, registry=REGISTRY
 )
+BUDGET_EXHAUSTED: Final = Counter(
+    "hub_stripe_budget_exhausted",
+    "Requests to Stripe that were given up because none was left in time: buyer, sync, background.",
+    ("priority",),
+    registry=REGISTRY,
+)
+SIGNING_KEY_CREATED: Final = Gauge(
+    "hub_signing_key_created_seconds",
+    "When the key that signs statements was made, in epoch seconds.",
+    registry=REGISTRY,
+)
 
 POLL_AFTER: Final = Gauge(
     "hub_poll_after_seconds",
     "Between two polls of a router, as this process requests it.",
     registry=REGISTRY,
 )
+
+WAITING: Final = "waiting"
+"""In the scope of a request that waits for a change on purpose: true."""
 
 _ACTIVE_HOURS: Final = 24
 
@@ -104,15 +129,15 @@ class Measured:
         finally:
             route = getattr(scope.get("route"), "path", "other")
             method = scope["method"] if route != "other" else "other"
-            requests, latency = _series(route, method, status)
+            requests, latency = _series(route, method, status, bool(scope.get(WAITING)))
             requests.inc()
             latency.observe(time.perf_counter() - began)
 
 
 @cache
-def _series(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+def _series(route: str, method: str, status: int, waits: bool) -> tuple[Counter, Histogram]:
     """Looked up once: the number of series has a bound."""
-    return REQUESTS.labels(route, method, str(status)), LATENCY.labels(route)
+    return REQUESTS.labels(route, method, str(status)), LATENCY.labels(f"{route}?wait" if waits else route)
 
 
 def metrics_route(database: Database) -> Route:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from payments_hub.budget import Priority, priority
 from payments_hub.database import Database
 from payments_hub.inbox import Inbox
+from payments_hub.metrics import MISSED_EVENTS
 from stripe_payments.clock import TrustedClock
 from stripe_payments.log import Log
 from stripe_payments.stripe_api import StripeAPI
@@ -59,6 +60,7 @@ class OpenCheckouts:
         fresh = await self._inbox.accept_all(found) if found else set()
         if fresh:
             _log.info("events of open checkouts that were not delivered", count=len(fresh))
+            MISSED_EVENTS.inc(len(fresh))
         return len(fresh)
 
     async def _due(self, now: int) -> int | None:

@@ -45,16 +45,22 @@ class _Key:
 class Signer:
     """Signs with the first key of the file; `issuer` is the hub's address."""
 
-    def __init__(self, keys: list[_Key], issuer: str) -> None:
+    def __init__(self, keys: list[_Key], issuer: str, created: int) -> None:
         if not keys:
             raise ValueError("no signing key")
         self._keys = keys
         self._issuer = issuer
+        self.created = created
+        """When the key that signs was made, epoch seconds."""
 
     @classmethod
     def load(cls, path: Path, issuer: str) -> Signer:
         """Raises OSError, ValueError for a file that `rotate_keys` did not write."""
-        return cls([_read(entry) for entry in json.loads(path.read_bytes())["keys"]], issuer)
+        entries = json.loads(path.read_bytes())["keys"]
+        keys = [_read(entry) for entry in entries]
+        # a file of the version before does not say when
+        created = entries[0].get("created", path.stat().st_mtime) if entries else 0
+        return cls(keys, issuer, int(created))
 
     def statement(
         self, router: str, audience: str, entitlements: Mapping[str, Entitlement], *, now: int | None = None
@@ -90,13 +96,14 @@ def rotate_keys(path: Path) -> str:
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    entry = {"kid": uuid.uuid4().hex[:16], "pem": pem.decode()}
+    kid = uuid.uuid4().hex[:16]
+    entry = {"kid": kid, "pem": pem.decode(), "created": int(time.time())}
     write_durably(path, json.dumps({"keys": [entry, *held[: _KEYS_SHOWN - 1]]}, indent=1).encode() + b"\n")
     os.chmod(path, 0o600)
-    return entry["kid"]
+    return kid
 
 
-def _read(entry: Mapping[str, str]) -> _Key:
+def _read(entry: Mapping[str, Any]) -> _Key:
     private = serialization.load_pem_private_key(entry["pem"].encode(), None)
     if not isinstance(private, ec.EllipticCurvePrivateKey):
         raise ValueError("not an EC key")

@@ -18,6 +18,7 @@ from payments_hub.callers import Callers
 from payments_hub.catalog import Catalog
 from payments_hub.hub import Hub
 from payments_hub.methods import view
+from payments_hub.metrics import WAITING
 from payments_hub.outbox import SHOWN
 from payments_hub.polls import Polls
 from payments_hub.routers import Router
@@ -47,6 +48,7 @@ class States:
         try:
             wait = _WAIT.search(header(scope, b"prefer") or "")
             if wait is not None:
+                scope[WAITING] = True
                 body, headers = await self._answer(scope, min(int(wait[1]), _LONGEST_WAIT_S))
             else:
                 with self._polls.answering():

@@ -27,6 +27,7 @@ from payments_hub.changes import listen
 from payments_hub.database import Database
 from payments_hub.errors import HubError
 from payments_hub.inbox import ACCEPTED, DOUBTED, Inbox, Waiting
+from payments_hub.metrics import MISSED_EVENTS
 from payments_hub.open_checkouts import FOLLOW_EVERY_S, OpenCheckouts, list_events
 from payments_hub.outbox import Outbox
 from payments_hub.shared_fetches import SharedFetches, in_order
@@ -292,6 +293,7 @@ class Worker:
             )
         if fresh:
             _log.warning("events that were not delivered", count=len(fresh))
+            MISSED_EVENTS.inc(len(fresh))
         return len(fresh)
 
 

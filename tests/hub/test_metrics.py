@@ -39,6 +39,7 @@ async def test_what_happened_is_counted(vendor: Vendor, database_url: str) -> No
         (delivery, *_others) = vendor.cloud.deliveries()
         vendor.cloud.resend(delivery["event"])
         await router.state()
+        await router.request("GET", "/v1/state", prefer="wait=1")
         await gone.request("GET", "/v1/state")
         for path in ("/v1/nothing", "/console", "/%00"):
             await vendor.http.get(path)
@@ -51,10 +52,11 @@ async def test_what_happened_is_counted(vendor: Vendor, database_url: str) -> No
                 return after.get(key, 0) - before.get(key, 0)
 
             return (
-                more("hub_requests_total", **state, status="200") == 1
+                more("hub_requests_total", **state, status="200") == 2
                 and more("hub_requests_total", **state, status="403") == 1
                 and more("hub_requests_total", route="other", method="other", status="404") == 3
                 and more("hub_request_seconds_count", route="/v1/state") == 2
+                and more("hub_request_seconds_count", route="/v1/state?wait") == 1
                 and more("hub_webhook_events_total", result="accepted") >= 2
                 and more("hub_webhook_events_total", result="duplicate") == 1
                 and more("hub_stripe_requests_total", outcome="ok") >= 2

@@ -13,6 +13,7 @@ from payments_hub import accounts
 from payments_hub.budget import Priority, StripeBudget, priority
 from payments_hub.database import OPEN_AT_ONCE, Database
 from payments_hub.errors import HubError
+from payments_hub.metrics import REGISTRY
 from stripe_payments.errors import PaymentError
 from tests.hub.vendor import Caller, Vendor, eventually
 
@@ -96,8 +97,11 @@ async def test_where_nothing_is_left_a_caller_gets_words(
     router = await vendor.router()
     monkeypatch.setattr(Priority.BUYER, "patience", 0.0)
     fill(database_url, -1000)
+    given_up = "hub_stripe_budget_exhausted_total", {"priority": "buyer"}
+    before = REGISTRY.get_sample_value(*given_up) or 0
     reply = await router.request("POST", "/v1/methods/sync", {})
     assert (reply.status_code, reply.json()["error"]["code"]) == (429, "rate_limited")
+    assert (REGISTRY.get_sample_value(*given_up) or 0) > before
 
 
 async def test_a_poll_takes_no_request(database_url: str, tmp_path: Path) -> None:

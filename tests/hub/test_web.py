@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -296,7 +297,10 @@ async def test_a_rotated_key_verifies_what_the_one_before_signed(tmp_path: Path)
     from payments_hub.statements import Signer
 
     file = tmp_path / "keys.json"
+    began = int(time.time())
     rotate_keys(file)
+    os.utime(file, (5, 5))  # a copy of the file says nothing about the key
+    assert began <= Signer.load(file, "i").created <= time.time()
     token = Signer.load(file, "i").statement("r", "a", {})
     rotate_keys(file)
     assert file.stat().st_mode & 0o077 == 0
