@@ -82,6 +82,7 @@ async def _demo(options: argparse.Namespace) -> None:
         stripe_port=options.stripe_port,
         luci_src=Path(luci_src) if luci_src else None,
         respawn=True,
+        seller="Example Networks",
         log_times=True,
     )
     ended = asyncio.Event()

@@ -36,6 +36,7 @@ class World:
     `stripe`: another world's, already running, for a second router on the same account.
     `seller_socket`: false for a daemon that is older than the seller's socket.
     `hub`: the address of a hub and an enrolment code, for a router in hub mode.
+    `seller`: who sells, as buyers see it.
     `log_times`: whether the lines of the daemon's log have the time.
     """
 
@@ -54,6 +55,7 @@ class World:
         stripe: StripeCloud | None = None,
         seller_socket: bool = True,
         hub: tuple[str, str] | None = None,
+        seller: str | None = None,
         log_times: bool = False,
     ) -> None:
         self._listening = listening or Listening()
@@ -62,6 +64,7 @@ class World:
         self._webhooks = webhooks
         self._configured = configured and hub is None
         self._hub = hub
+        self._seller = seller
         # A socket's path may have 107 bytes (sun_path): whatever the state folder, the socket lives in a
         # short one.
         self._runtime = Path(tempfile.mkdtemp(prefix="router-os-"))
@@ -120,8 +123,11 @@ class World:
         """Everything but the daemon, which is there to be started."""
         if not (self.root / "etc/config").exists():
             prepare_root(self.root)
+            if self._seller is not None:
+                self._configure(seller=self._seller)
         if self._hub is not None:
-            self._use_hub(*self._hub)
+            url, code = self._hub
+            self._configure(hub=url, hub_code=code)
         if not self._shares_stripe:
             await self.stripe.start(self._listening, self._stripe_port)
         await self.broker.start()
@@ -172,12 +178,12 @@ class World:
         link.symlink_to(self.private)
         self._mark_managed()
 
-    def _use_hub(self, url: str, code: str) -> None:
+    def _configure(self, **options: str) -> None:
         """What the vendor configures on a router before a customer gets it."""
         package = self.router.store.load("stripe-payments", staged=False)
         main = package.section("main")
         assert main is not None
-        main.options.update(hub=url, hub_code=code)
+        main.options.update(options)
         self.router.store.write(package)
 
     def _mark_managed(self) -> None:

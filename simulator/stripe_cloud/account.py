@@ -55,7 +55,7 @@ class Account:
     """`ACCOUNT_ID` is fixed, so that a client can compare accounts across restarts of the simulator."""
 
     ACCOUNT_ID = "acct_1RouterOSsimulat"
-    NAME = "Router OS (simulator)"
+    NAME = "Example Networks (simulator)"
     COUNTRY = "IT"
     CURRENCY = "eur"
 

@@ -135,8 +135,13 @@ def test_links_and_pages_have_the_host_that_was_chosen(demo: Demo) -> None:
         demo.shell(f"ubus call stripe-payments create_checkout_session '{json.dumps(wanted)}'")
     )
     assert reply["checkout_url"].startswith(demo.word(r"Stripe +(\S+)"))
+    with urllib.request.urlopen(reply["checkout_url"], timeout=PATIENCE_S) as response:
+        page = response.read().decode()
+    seller = json.loads(demo.shell("ubus call stripe-payments status"))["contact"]["name"]
+    assert seller
+    assert seller in page
     health = f"{front}/api/payments/health"
-    for url in (reply["checkout_url"], health, health.replace(HOST, "127.0.0.1")):
+    for url in (health, health.replace(HOST, "127.0.0.1")):
         with urllib.request.urlopen(url, timeout=PATIENCE_S) as response:
             assert response.status == 200
     with pytest.raises(urllib.error.URLError, match="refused"):

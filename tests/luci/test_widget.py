@@ -43,7 +43,9 @@ async def test_what_needs_attention(
     for name, value in state.items():
         setattr(router.payments, name, value)
     await visitor.log_in(router.front.url, path=OVERVIEW)
-    await expect(visitor.page.locator(".sp-widget .sp-notice")).to_contain_text(words)
+    widget = visitor.page.locator(".sp-widget")
+    await expect(widget.locator(".sp-notice")).to_contain_text(words)
+    await expect(widget.get_by_text("Renews on 17 May 2031")).to_have_count(0 if reason else 1)
 
 
 async def test_the_daemon_away_and_back(router: ScriptedRouter, visitor: Visitor) -> None:

@@ -36,7 +36,7 @@ async def test_the_page_follows_the_payment_without_a_reload(shop: Shop) -> None
             assert "Pagamento ricevuto" in await page.inner_text("[aria-live]")
             assert "Pagamento ricevuto" in await page.title()
             assert await page.inner_text("data") == "49,99\u00a0€"
-            assert re.fullmatch(r"\d{1,2} [a-z]+ \d{4} alle ore \d\d:\d\d", await page.inner_text("time"))
+            assert re.fullmatch(r"\d{1,2} [a-z]+ \d{4}, \d\d:\d\d", await page.inner_text("time"))
             assert await page.locator("li[data-feature]").count() == 4
             assert await page.evaluate("window.stillTheSamePage") is True
             assert faults == []
@@ -85,7 +85,7 @@ async def test_the_browser_formats_amount_and_date() -> None:
             page = await context.new_page()
             await page.set_content(response.body)
             assert re.sub(r"\s", " ", await page.inner_text("data")) == expected
-            date = "16 novembre 2023" if language == "it" else "16"
+            date = "16 nov 2023" if language == "it" else "16"
             assert date in await page.inner_text("time")
             await context.close()
         await browser.close()

@@ -73,7 +73,7 @@ function contact(status) {
 		...(name ? [ _('Sold by %s.').format(name), ' ' ] : []),
 		...[ [ support, _('Support') ], [ terms, _('Terms of service') ], [ privacy, _('Privacy policy') ] ]
 			.filter(([ address ]) => /^https?:\/\//.test(address ?? ''))
-			.flatMap(([ address, label ]) => [ E('a', { 'href': address, 'target': '_blank', 'rel': 'noreferrer noopener' }, [ label ]), ' ' ])
+			.flatMap(([ address, label ], i) => [ i ? ' · ' : '', E('a', { 'href': address, 'target': '_blank', 'rel': 'noreferrer noopener' }, [ label ]) ])
 	];
 }
 

@@ -144,7 +144,7 @@ return page.Page.extend({
 
 		this.seller.draw([ status.seller, status.contact, off, busy ], () => [
 			recovery.render(status, undefined, off || busy, () => this.refresh()),
-			E('p', { 'class': 'sp-small' }, page.contact(status))
+			E('p', { 'class': 'sp-small sp-foot' }, page.contact(status))
 		]);
 	},
 

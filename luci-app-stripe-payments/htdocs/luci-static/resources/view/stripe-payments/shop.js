@@ -111,7 +111,7 @@ return page.Page.extend({
 
 		this.offers.draw([ catalog, features, subscriptions, status?.purchases, interval, busy, failed, previews, cancels, off ], () => this.renderOffers(off));
 		this.foot.draw([ catalog.tax_behavior, status?.contact, status?.seller?.name ], () => [
-			...page.contact(status),
+			E('span', {}, page.contact(status)), E('br'),
 			{ inclusive: _('Prices include tax.'), exclusive: _('Tax is added to prices on the payment page.') }[catalog.tax_behavior] ?? '', ' ',
 			_('Payments are handled by Stripe. Card details never reach this router.')
 		]);

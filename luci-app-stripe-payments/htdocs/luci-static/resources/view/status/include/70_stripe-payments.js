@@ -68,19 +68,22 @@ return baseclass.extend({
 		const unlocked = names.filter(name => features[name].unlocked);
 		const owned = [ ...catalog.plans ?? [], ...catalog.products ?? [] ].filter(item => item.prices?.some(price => price.owned));
 		const current = subscriptions.find(subscription => !plans.isOver(subscription));
+		const needs = attention({ status, features, subscriptions });
+		/* A notice about the subscription says what happens next. */
+		const said = needs.some(([ , , to ]) => to == 'features');
 
 		return E('div', { 'class': 'sp-widget' }, [
 			E('div', { 'class': 'sp-plan' }, [
 				E('strong', {}, [ owned.length ? format.list(owned.map(item => item.title)) : _('No plan') ]),
 				status.mode == 'test' ? E('span', { 'class': 'sp-badge warning' }, [ _('Test mode') ]) : '',
 				E('span', { 'class': 'sp-quiet' }, [ _('%d of %d features unlocked').format(unlocked.length, names.length) ]),
-				current ? E('span', { 'class': 'sp-quiet' }, [ plans.next(current) ]) : '',
+				(current && !said) ? E('span', { 'class': 'sp-quiet' }, [ plans.next(current) ]) : '',
 				E('span', { 'class': 'sp-links' }, [
 					link('features', _('My features')), ' ',
 					unlocked.length < names.length ? link('shop', _('Shop')) : ''
 				])
 			]),
-			...attention({ status, features, subscriptions }).map(([ kind, sentence, to, label ]) =>
+			...needs.map(([ kind, sentence, to, label ]) =>
 				E('div', { 'class': `sp-notice ${kind}` }, [ sentence, ' ', link(to, label) ]))
 		]);
 	}
