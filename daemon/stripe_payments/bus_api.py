@@ -278,7 +278,7 @@ async def grants(call: BusCall) -> Reply:
 
 @api.method(ADMIN)
 async def grant(call: BusCall, *, feature: str, until: str | None = None, note: str | None = None) -> Reply:
-    """Unlock a feature without payment, `until` a time (RFC 3339, UTC) or for ever. Return the grant."""
+    """Unlock a feature without payment, `until` a time (RFC 3339, UTC) or forever. Return the grant."""
     return await call.parts.grants.grant(feature, until, note)
 
 

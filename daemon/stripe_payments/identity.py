@@ -1,4 +1,4 @@
-"""The router's identity at Stripe: its own id, created once and kept for ever, and its customer.
+"""The router's identity at Stripe: its own id, created once and kept forever, and its customer.
 
 ``identity.json``: ``{"router_id": 32 hex digits, "customer": "cus_…" or null}``. Every object that the router
 creates at Stripe carries the router_id, and the customer is found again by it, so losing it means losing the

@@ -110,7 +110,7 @@ class Operations:
     async def grant(
         self, router: str, feature: str, until: str | None = None, note: str | None = None
     ) -> dict[str, Any]:
-        """Unlock a feature without payment, until a time (RFC 3339, UTC) or for ever; the grant. The audit
+        """Unlock a feature without payment, until a time (RFC 3339, UTC) or forever; the grant. The audit
         log holds no note: it may name a person.
         """
         async with (

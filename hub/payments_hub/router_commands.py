@@ -119,7 +119,7 @@ def grant_feature(
     end: Annotated[bool, typer.Option("--end", help="End the grant instead.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Unlock a feature without payment, until a time or for ever; or end that."""
+    """Unlock a feature without payment, until a time or forever; or end that."""
     if end:
         done = operate(lambda vendor: vendor.end_grant(router, feature), as_json=as_json)
     else:

@@ -1,7 +1,7 @@
 """How the rows of `objects` are compressed: zlib with a preset dictionary, which halves them again.
 
 The dictionary is what Stripe's objects have in common: their keys, in Stripe's order, and common values
-(https://docs.stripe.com/api, version 2026-10-28). It has to be the same for ever: a row can only be read with
+(https://docs.stripe.com/api, version 2026-10-28). It has to be the same forever: a row can only be read with
 the dictionary that it was written with. A row names that one by its Adler-32, so that another dictionary can
 be added (RFC 1950, FDICT); rows without one, of schema 3, are read as well.
 """

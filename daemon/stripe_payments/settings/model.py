@@ -74,7 +74,7 @@ class Plan(Sellable):
 
 @dataclass(frozen=True, slots=True)
 class Product(Sellable):
-    """Sold once, for ever; none of its prices has an interval."""
+    """Sold once, forever; none of its prices has an interval."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         _("Grant a feature"),
         _("Grant"),
         (
-            _("The feature is unlocked without payment, until the day you choose or for ever."),
+            _("The feature is unlocked without payment, until the day you choose or forever."),
             _("An earlier grant of the same feature is replaced."),
         ),
         _grant,

@@ -1,4 +1,4 @@
-"""Billing periods: months of different lengths, counted from the anchor so that no day is lost for ever.
+"""Billing periods: months of different lengths, counted from the anchor so that no day is lost forever.
 
 A subscription that began on the 31st renews on the 28th of February and on the 31st of March again.
 https://docs.stripe.com/billing/subscriptions/billing-cycle

@@ -372,7 +372,7 @@ return baseclass.extend({
 		return outcome(callSetupWebhook(url, language()));
 	},
 
-	/** Unlocks a feature by hand, for ever or until a time (RFC 3339). */
+	/** Unlocks a feature by hand, forever or until a time (RFC 3339). */
 	grant(feature, until, note) {
 		return outcome(callGrant(feature, until, note, language()));
 	},
