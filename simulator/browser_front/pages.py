@@ -20,7 +20,8 @@ LANGUAGES: Final = ("en", "it")
 MEDIA: Final = "/luci-static/bootstrap"
 RESOURCE: Final = "/luci-static/resources"
 
-OWN_TEMPLATE: Final = "stripe-payments/page"
+TEMPLATES: Final = APPLICATION / "root/usr/share/ucode/luci/template"
+"""The app's own templates: what they use of ucode's syntax is the same in Jinja."""
 
 NOT_FOUND: Final = ("Not Found", "No page is registered here, or your login may not see it.")
 NOT_SIMULATED: Final = ("Not Found", "This page is not part of the simulated router.")
@@ -44,7 +45,7 @@ class Pages:
         self._sessions = Sessions(bus)
         self._changes = StagedChanges(bus)
         self._templates = Environment(
-            loader=FileSystemLoader(Path(__file__).parent / "templates"),
+            loader=FileSystemLoader([Path(__file__).parent / "templates", TEMPLATES]),
             autoescape=True,
             undefined=StrictUndefined,
         )
@@ -76,7 +77,7 @@ class Pages:
         if found is None:
             return await self._error(language, 404, *NOT_FOUND)
         node, names = found
-        if _view_of(node["action"]) is None:
+        if _template_of(node["action"]) is None:
             return await self._error(language, 404, *NOT_SIMULATED)
         return await self._view(language, session, node, path, names)
 
@@ -126,15 +127,9 @@ class Pages:
             "rollback_token": None,
             "preload": self._files.preloads(),
         }
-        return await self._render(
-            "page.html",
-            language,
-            node.get("title", ""),
-            200,
-            env=env,
-            view=_view_of(node["action"]),
-            modules=node["action"].get("modules", []),
-        )
+        template = str(_template_of(node["action"]))
+        title = node.get("title", "")
+        return await self._render(template, language, title, 200, env=env, view=node["action"].get("path"))
 
     async def _error(self, language: str, status: int, title: str, message: str) -> web.Response:
         return await self._render("error.html", language, title, status, message=message, env=None)
@@ -148,6 +143,7 @@ class Pages:
             hostname=await self._hostname(),
             media=MEDIA,
             resource=RESOURCE,
+            pkgs_update_time="simulated",
             script_name=SCRIPT_NAME,
             real_luci=self._luci_src is not None,
             _=self._catalogs[language].translate,
@@ -181,11 +177,12 @@ class Pages:
         return "en"
 
 
-def _view_of(action: Mapping[str, Any]) -> str | None:
-    """The view that LuCI's own template shows, or the app's (`page.ut`, which is no page of its own here)."""
+def _template_of(action: Mapping[str, Any]) -> str | None:
+    """LuCI's template around a view, or the app's own."""
     if action.get("type") == "view":
-        return str(action["path"])
-    return str(action["view"]) if action.get("path") == OWN_TEMPLATE else None
+        return "view.html"
+    own = f"{action['path']}.ut" if action.get("type") == "template" else ""
+    return own if (TEMPLATES / own).is_file() else None
 
 
 def _redirect(location: str) -> web.Response:

@@ -52,7 +52,7 @@ async def test_the_form_is_saved_applied_and_taken_up(world: OpenWrtWorld, visit
     lan = world.front.url.replace("127.0.0.1", "localhost")
     page = visitor.page
     await visitor.log_in(lan, path="/admin/payments/settings")
-    await page.click("[data-tab=catalog]")
+    await page.click("[data-pane=catalog]")
     row = page.locator("tr[data-section-id=price_premium_monthly]")
     await row.locator(".cbi-button-edit").click()
     await page.locator(f'#modal_overlay [id="{CBID}.price_premium_monthly.amount"]').fill("5.49")

@@ -15,22 +15,22 @@ OF_STRIPE: Final = "URL of the terms under Settings, Business"
 TITLES: Final = {"setup": "Settings", "features": "My features", "transactions": "Transactions"}
 """Of the pages, by the end of their address."""
 
-_OPTION = '[data-tab=advanced] -> [id="widget.cbid.stripe-payments.main.{}"]'
-_PRODUCTS = "[data-tab=catalog] -> #sp-provision [data-focus=look]"
-_SECRET_KEY = "[data-tab=stripe] -> #sp-key-secret_key"
-_WEBHOOK = "[data-tab=stripe] -> #sp-webhook input"
+_OPTION = '[data-pane=advanced] -> [id="widget.cbid.stripe-payments.main.{}"]'
+_PRODUCTS = "[data-pane=catalog] -> #sp-provision [data-focus=look]"
+_SECRET_KEY = "[data-pane=stripe] -> #sp-key-secret_key"
+_WEBHOOK = "[data-pane=stripe] -> #sp-webhook input"
 
 CLICKS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "A payment page expires after a day. Check now on My features": (("features", "[data-focus=sync]"),),
     "Check now on My features": (("features", "[data-focus=sync]"),),
     "Add prices in Settings": (
-        ("setup", "[data-tab=catalog] -> #cbi-stripe-payments-price .cbi-button-add"),
+        ("setup", "[data-pane=catalog] -> #cbi-stripe-payments-price .cbi-button-add"),
     ),
     "Cancel those that are not needed on My features": (
         ("features", "[data-action=cancel]"),
         ("transactions", "[data-action=refund]"),
     ),
-    "Check the webhook secret in Settings": (("setup", "[data-tab=stripe] -> #sp-key-webhook_secret"),),
+    "Check the webhook secret in Settings": (("setup", "[data-pane=stripe] -> #sp-key-webhook_secret"),),
     "Choose another price, or ask the administrator to check the products": (("setup", _PRODUCTS),),
     "Correct the changed prices or replace them in Settings": (("setup", _PRODUCTS),),
     "Create the missing products in Settings": (("setup", _PRODUCTS),),
@@ -47,13 +47,13 @@ CLICKS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "The administrator has to enter a valid Stripe key in Settings": (("setup", _SECRET_KEY),),
     "The administrator has to enter the Stripe keys in Settings": (("setup", _SECRET_KEY),),
     "Open the shop at the router's own address": (
-        ("setup", "[data-tab=advanced] -> #cbi-stripe-payments-main-allowed_origin"),
+        ("setup", "[data-pane=advanced] -> #cbi-stripe-payments-main-allowed_origin"),
     ),
     "Set up the webhook in Settings, or run": (("setup", _WEBHOOK),),
     "Set up the webhook in Settings. Payments": (("setup", _WEBHOOK),),
     "The administrator has to set it up in the Stripe Dashboard": (
-        ("setup", "[data-tab=advanced] -> #cbi-stripe-payments-main-tax_id_collection"),
-        ("setup", "[data-tab=advanced] -> #cbi-stripe-payments-main-terms_of_service"),
+        ("setup", "[data-pane=advanced] -> #cbi-stripe-payments-main-tax_id_collection"),
+        ("setup", "[data-pane=advanced] -> #cbi-stripe-payments-main-terms_of_service"),
     ),
     "My features shows what you own. You can switch plans there": (("features", "[data-action=change]"),),
 }

@@ -52,7 +52,7 @@ async def _transactions(page: Page) -> None:
 
 
 async def _settings(page: Page) -> None:
-    await page.click("[data-tab=catalog]")
+    await page.click("[data-pane=catalog]")
     await page.get_by_role("button", name=re.compile("Check products|Verifica i prodotti")).click(
         timeout=PATIENCE_MS
     )

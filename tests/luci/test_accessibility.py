@@ -45,7 +45,7 @@ PAGES: dict[str, tuple[Callable[[Page], Awaitable[None]], str | None]] = {
     "/admin/payments/shop": (_shop, "[data-offer=router_os_premium] [data-way=phone]"),
     "/admin/payments/features": (_features, "[data-action=cancel]"),
     "/admin/payments/transactions": (_transactions, "[data-action=refund] >> nth=0"),
-    "/admin/payments/settings": (_settings, "[data-tab=stripe] -> [data-focus=remove-secret_key]"),
+    "/admin/payments/settings": (_settings, "[data-pane=stripe] -> [data-focus=remove-secret_key]"),
     "/admin/status/overview": (_widget, None),
 }
 """Path -> what to wait for, and what opens a dialogue there, step by step."""

@@ -70,7 +70,7 @@ async def test_every_action(
 async def _set_up(world: World, page: Page) -> None:
     """Keys, products and prices, webhook, configuration, diagnostics."""
     await expect(page.locator("[data-check=key]")).to_have_class("bad")
-    await page.click("[data-tab=stripe]")
+    await page.click("[data-pane=stripe]")
     await page.fill("#sp-key-secret_key", SECRET_KEY)
     await page.click("[data-focus=keys]")
     await expect(page.locator("#sp-stored-secret_key")).to_contain_text(SECRET_KEY[-4:])
@@ -80,18 +80,18 @@ async def _set_up(world: World, page: Page) -> None:
     await page.click(RUN)
     await expect(page.locator("[data-focus=remove-publishable_key]")).to_have_count(0)
 
-    await page.click("[data-tab=catalog]")
+    await page.click("[data-pane=catalog]")
     await page.click(LOOK)
     await page.click(CREATE)
     await expect(page.locator(CREATE)).to_have_count(0)
     await expect(page.locator("#sp-provision .sp-badge.good").first).to_be_visible()
 
-    await page.click("[data-tab=stripe]")
+    await page.click("[data-pane=stripe]")
     await page.fill("#sp-webhook input", f"{world.front.url}/api/payments/webhook")
     await page.click("[data-focus=webhook]")
     await expect(page.locator("#sp-webhook header .sp-badge")).to_have_class(re.compile("good"))
 
-    await page.click("[data-tab=advanced]")
+    await page.click("[data-pane=advanced]")
     await page.fill(f'[id="{OPTION}.grace_days"]', "9")
     await page.locator(".cbi-page-actions .cbi-button-apply").click()
     await expect(page.locator("#modal_overlay .modal")).to_be_visible()
@@ -101,7 +101,7 @@ async def _set_up(world: World, page: Page) -> None:
         return "option grace_days '9'" in (world.root / "etc/config/stripe-payments").read_text()
 
     await world.wait_until(stored)
-    await page.click("[data-tab=status]")
+    await page.click("[data-pane=status]")
     await page.click("[data-focus=check]")
     await expect(page.locator("[data-check=key]")).to_have_class("good")
 

@@ -95,10 +95,10 @@ def test_every_page_needs_the_right_to_see_it_and_has_a_view() -> None:
 def test_a_page_requests_at_once_all_modules_that_it_consists_of() -> None:
     """What is not in the list is found late: in the module that requires it."""
     for entry in MENU.values():
-        if "view" in entry["action"]:
-            view = f"view.{entry['action']['view'].replace('/', '.')}"
-            assert sorted(entry["action"]["modules"]) == sorted(_with_requirements(view))
-            assert entry["action"]["modules"][0] == view
+        if entry["action"]["type"] == "template":
+            modules = entry["action"]["modules"]
+            assert modules[0].startswith("view.stripe-payments.")
+            assert sorted(modules) == sorted(_with_requirements(modules[0]))
 
 
 def _with_requirements(module: str) -> set[str]:
@@ -108,6 +108,14 @@ def _with_requirements(module: str) -> set[str]:
         return set()
     required = re.findall(r"(?m)^'require (\S+?)(?: as \w+)?';", script.read_text("utf-8"))
     return {module}.union(*map(_with_requirements, required))
+
+
+def test_no_page_has_what_luci_takes_for_its_own() -> None:
+    """`cbi_init` and `ui.tabs` go through a page that is there when LuCI has set itself up."""
+    attributes = r"data-(?:tab|strings|depends|update|choices|dynlist|type|ui-widget)\b(?!-)"
+    taken = rf"{attributes}|cbi-(?:dropdown|tooltip)\b"
+    for script in APPLICATION.rglob("htdocs/**/*.js"):
+        assert re.findall(taken, script.read_text("utf-8")) == [], script
 
 
 def test_every_call_of_the_pages_is_granted() -> None:

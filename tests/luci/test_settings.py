@@ -25,7 +25,7 @@ async def _open(
     await visitor.log_in(router.front.url, username, PATH)
     await expect(visitor.page.locator("#sp-doctor")).to_be_visible()
     if tab is not None:
-        await visitor.page.click(f"[data-tab={tab}]")
+        await visitor.page.click(f"[data-pane={tab}]")
     return visitor.page
 
 
@@ -234,7 +234,7 @@ async def test_the_form_writes_the_configuration(router: ScriptedRouter, visitor
     await page.locator(f'[id="{CBID}.main.public_url"]').fill("https://router.example.org")
     await page.locator(".cbi-page-actions .cbi-button-save").click()
     await expect(page.locator("#indicators")).to_contain_text("Unsaved Changes")
-    await page.click("[data-tab=catalog]")
+    await page.click("[data-pane=catalog]")
     row = page.locator("tr[data-section-id=price_premium_monthly]")
     await expect(row).to_contain_text("€4.99")
     await row.locator(".cbi-button-edit").click()

@@ -72,7 +72,7 @@ def of_standin() -> set[str]:
 
 def of_templates(folder: Path) -> Iterator[str]:
     """Every text inside ``_()`` of Jinja templates."""
-    for file in sorted(folder.glob("*.html")):
+    for file in sorted(folder.iterdir()):
         with file.open("rb") as source:
             for _line, _keyword, texts, _comments in babel_extract(source, ["_"], [], {}):
                 text = texts if isinstance(texts, str) else next(iter(texts or ()), None)

@@ -349,7 +349,6 @@
 		}
 
 		async setUp(ui, rpc, poll, address) {
-			this.ui = ui;
 			this.Poll = poll;
 			rpc.setBaseURL(address);
 
@@ -423,7 +422,7 @@
 			if (!Base.isSubclass(compiled))
 				throw new TypeError(`"${name}" factory yields invalid constructor`);
 
-			return (instances[name] = new compiled());
+			return (this[name] = instances[name] = new compiled());
 		}
 
 		raise(type, format, ...args) {

@@ -2,7 +2,6 @@
 'require baseclass';
 'require poll';
 'require session';
-'require ui';
 'require stripe-payments.rpc as payments';
 'require stripe-payments.format as format';
 
@@ -300,7 +299,7 @@ return baseclass.extend({
 		const origin = (reachable || window.location.origin).replace(/\/+$/, '');
 		const purchase = await open(offer, `${origin}/payment-success`, `${origin}/payment-cancel`);
 		const button = E('button', { 'class': 'btn cbi-button' }, [ _('Cancel') ]);
-		const code = await qrCode(purchase.url);
+		const [ code, ui ] = await Promise.all([ qrCode(purchase.url), L.require('ui') ]);
 
 		const progress = new Progress(purchase, phase => {
 			const settled = SETTLED.includes(phase);

@@ -1,7 +1,6 @@
 'use strict';
 'require baseclass';
 'require poll';
-'require ui';
 'require view';
 'require stripe-payments.rpc as payments';
 'require stripe-payments.seller as seller';
@@ -14,23 +13,24 @@
 /* A page is shown after so many milliseconds, whether the router has answered or not. */
 const PATIENCE_MS = 1500;
 
-/* Not resolved before they are applied, or the page would jump. The version is that of the modules:
- * a browser that has kept the styles of an older package does not show the page with them. */
+/* Not resolved before they are applied, or the page would jump. A page's own template has links to them already.
+ * The version is that of the modules: a browser that has kept the styles of an older package does not show the
+ * page with them. */
 function loadStyles(...names) {
 	const version = L.env.resource_version ? `?v=${L.env.resource_version}` : '';
 
 	return Promise.all(names.map(name => new Promise(resolve => {
-		const address = L.resource(`stripe-payments/${name}.css`) + version;
+		const address = L.resource(`stripe-payments/${name}.css`);
+		const link = document.querySelector(`link[href^="${address}"]`) ??
+			document.head.appendChild(E('link', { 'rel': 'stylesheet', 'href': address + version }));
 
-		if (document.querySelector(`link[href="${address}"]`))
+		if (link.sheet)
 			return resolve();
 
-		document.head.appendChild(E('link', {
-			'rel': 'stylesheet',
-			'href': address,
-			'load': resolve,
-			'error': resolve
-		}));
+		link.addEventListener('load', resolve);
+		link.addEventListener('error', resolve);
+		/* One that failed before this was listening. */
+		window.addEventListener('load', resolve);
 	})));
 }
 
@@ -176,8 +176,14 @@ class Dialog {
 	}
 
 	open() {
-		this.opener = document.activeElement?.getAttribute('data-focus');
-		this.node = ui.showModal(this.title, [
+		this.opener ??= document.activeElement?.getAttribute('data-focus');
+
+		if (!L.ui) {
+			L.require('ui').then(() => this.open());
+			return this;
+		}
+
+		this.node = L.ui.showModal(this.title, [
 			E('div', { 'class': 'sp-dialog' }, L.toArray(this.nodes)),
 			this.problem,
 			E('div', { 'class': 'right' }, [ this.leave, ' ', this.button ])
@@ -201,7 +207,7 @@ class Dialog {
 
 		this.closed = true;
 		this.node.removeAttribute('aria-label');
-		ui.hideModal();
+		L.ui.hideModal();
 
 		if (this.opener)
 			document.querySelector(`[data-focus="${CSS.escape(this.opener)}"]`)?.focus();
@@ -236,7 +242,7 @@ class Dialog {
 		}
 		catch (error) {
 			if (this.closed)
-				ui.addNotification(this.title, E('p', {}, [ `${error.message} ${error.hint ?? ''}` ]), 'error');
+				L.ui.addNotification(this.title, E('p', {}, [ `${error.message} ${error.hint ?? ''}` ]), 'error');
 
 			this.problem.replaceChildren(failureNode(error));
 		}
@@ -258,18 +264,24 @@ class Dialog {
  */
 const Page = view.extend({
 	interval: 5,
-	styles: [ 'common' ],
 
 	handleSave: null,
 	handleSaveApply: null,
 	handleReset: null,
 
-	/* LuCI calls load() when it has set itself up: the questions are on their way before. */
+	/* Like a view of LuCI's, which shows itself when LuCI has set itself up; a page of ours needs nothing of that. */
 	__init__() {
 		this.state = { trouble: null, status: null, mayBuy: false, busy: null, failed: {}, ...this.initially?.() };
-		this.styled = loadStyles(...this.styles);
-		this.asked = payments.reachable().then(() => this.ask()).then(() => this.notices && this.draw());
-		this.super('__init__', []);
+		this.styled = loadStyles('common', 'shop');
+		this.asked = this.ask().then(() => this.notices && this.draw());
+		this.load().then(() => this.show()).catch(error => L.error(error));
+	},
+
+	show() {
+		const port = document.getElementById('view');
+
+		port.replaceChildren(this.render());
+		port.append(this.addFooter());
 	},
 
 	load() {

@@ -1,5 +1,6 @@
 'use strict';
 'require baseclass';
+'require poll';
 'require rpc';
 'require session';
 
@@ -15,51 +16,129 @@
 
 const OBJECT = 'stripe-payments';
 
-const callStatus = rpc.declare({
+const happens = (name, options) => new Promise(resolve => document.addEventListener(name, resolve, options));
+
+/* LuCI of 24.10 says that it has set itself up by its polls alone. */
+const isLoaded = () => L.loaded || poll.tick != null;
+
+/*
+ * LuCI finds out where the bus is answered, then, once in a tab, what the system can do, and shows no page before.
+ * It must not wait for the daemon with that: our calls go into the request after that one.
+ */
+async function reach() {
+	const parsed = document.readyState == 'loading' ? happens('DOMContentLoaded') : null;
+	const address = await L.probeRPCBaseURL?.();
+
+	if (!address)
+		return isLoaded() || happens('luci-loaded', { once: true });
+
+	rpc.setBaseURL(address);
+
+	if (isLoaded() || session.getLocalData('features') != null)
+		return;
+
+	await Promise.all([ parsed, L.require('ui'), L.require('form') ]);
+	await new Promise(resolve => window.requestAnimationFrame(() => window.setTimeout(resolve, 0)));
+}
+
+let reached = null;
+
+const reachable = () => reached ??= reach();
+
+/*
+ * What the page's template has requested before any module was there, as { calls: [ object, method, parameters ],
+ * reply }. Each answer is used once; what is refused is called again, for LuCI to find out why.
+ */
+const firstReply = L.stripePayments?.reply.then(reply => reply.json());
+const firstCalls = new Map(L.stripePayments?.calls.map((call, id) => [ keyOf(...call), id ]));
+
+firstReply?.catch(() => {});
+
+function keyOf(object, method, params) {
+	return JSON.stringify([ object, method, ...Object.entries(params).filter(([ , value ]) => value !== undefined).sort() ]);
+}
+
+async function firstAnswer(object, method, params) {
+	const key = keyOf(object, method, params);
+	const id = firstCalls.get(key);
+
+	if (id == null)
+		return;
+
+	firstCalls.delete(key);
+
+	try {
+		const { result } = (await firstReply).find(answer => answer.id === id);
+
+		return (result.length > 1) ? result[1] : result[0];
+	}
+	catch (error) {
+		if (error.name == 'TimeoutError')
+			throw error;
+	}
+}
+
+/* As rpc.declare(), for calls that need not wait for LuCI. */
+function declare(options) {
+	const call = rpc.declare(options);
+
+	return async (...args) => {
+		const params = Object.fromEntries((options.params ?? []).map((name, i) => [ name, args[i] ]));
+		const known = await firstAnswer(options.object, options.method, params);
+
+		if (known !== undefined)
+			return known;
+
+		await reachable();
+		return call(...args);
+	};
+}
+
+const callStatus = declare({
 	object: OBJECT,
 	method: 'status',
 	params: [ 'locale' ]
 });
 
 /* For a page that can be drawn without: a batch is answered when all of it is. */
-const callStatusAlone = rpc.declare({
+const callStatusAlone = declare({
 	object: OBJECT,
 	method: 'status',
 	params: [ 'locale' ],
 	nobatch: true
 });
 
-const callCatalog = rpc.declare({
+const callCatalog = declare({
 	object: OBJECT,
 	method: 'catalog',
 	params: [ 'locale' ]
 });
 
-const callFeatures = rpc.declare({
+const callFeatures = declare({
 	object: OBJECT,
 	method: 'features'
 });
 
-const callPaymentStatus = rpc.declare({
+const callPaymentStatus = declare({
 	object: OBJECT,
 	method: 'payment_status',
 	params: [ 'payment_id', 'locale' ]
 });
 
-const callSubscriptions = rpc.declare({
+const callSubscriptions = declare({
 	object: OBJECT,
 	method: 'subscriptions',
 	params: [ 'locale' ]
 });
 
-const callTransactions = rpc.declare({
+const callTransactions = declare({
 	object: OBJECT,
 	method: 'transactions',
 	params: [ 'limit', 'before', 'locale' ]
 });
 
 /* Stripe may take its time: out of LuCI's batch, or every poll would wait for it. */
-const slowly = (method, ...params) => rpc.declare({
+const slowly = (method, ...params) => declare({
 	object: OBJECT,
 	method,
 	params: [ ...params, 'locale' ],
@@ -85,11 +164,10 @@ const callRecover = slowly('recover', 'code');
 const callSetKeys = slowly('set_keys', 'secret_key', 'webhook_secret', 'publishable_key');
 const callTryKeys = slowly('set_keys', 'secret_key', 'webhook_secret', 'publishable_key', 'dry_run');
 
-const callSessionAccess = rpc.declare({
+const callSessionAccess = declare({
 	object: 'session',
 	method: 'access',
-	params: [ 'scope', 'object', 'function' ],
-	expect: { access: false }
+	params: [ 'scope', 'object', 'function' ]
 });
 
 /* ubus status without a body -> our code (libubus: enum ubus_msg_status) */
@@ -230,7 +308,7 @@ const rights = {};
 
 /* Whether the login may call `method`: asked once, unless asking failed. */
 function may(method) {
-	rights[method] ??= callSessionAccess('ubus', OBJECT, method).catch(() => {
+	rights[method] ??= callSessionAccess('ubus', OBJECT, method).then(reply => reply?.access === true, () => {
 		delete rights[method];
 		return false;
 	});
@@ -238,39 +316,18 @@ function may(method) {
 	return Promise.resolve(rights[method]);
 }
 
-const happens = (name, options) => new Promise(resolve => document.addEventListener(name, resolve, options));
-
-/*
- * LuCI finds out where the bus is answered, then, once in a tab, what the system can do, and shows no page before.
- * It must not wait for the daemon with that: our calls go into the request after that one.
- */
-async function reach() {
-	const parsed = document.readyState == 'loading' ? happens('DOMContentLoaded') : null;
-	const address = await L.probeRPCBaseURL?.();
-
-	if (!address)
-		return L.loaded || happens('luci-loaded', { once: true });
-
-	rpc.setBaseURL(address);
-
-	if (L.loaded || session.getLocalData('features') != null)
-		return;
-
-	await Promise.all([ parsed, L.require('ui'), L.require('form') ]);
-	await new Promise(resolve => window.requestAnimationFrame(() => window.setTimeout(resolve, 0)));
-}
-
-let reached = null;
-
 return baseclass.extend({
 	PaymentError,
 
 	language,
 
-	/** Resolves when calls can be made, which is before LuCI has set itself up. */
-	reachable() {
-		return reached ??= reach();
+	/** Resolves when LuCI has set itself up: it takes forms and tabs that are in the page by then for its own. */
+	async loaded() {
+		return isLoaded() || happens('luci-loaded', { once: true });
 	},
+
+	/** Resolves when calls can be made, which is before LuCI has set itself up. */
+	reachable,
 
 	/** Resolves to version, mode, stripe (what is known of Stripe), …; `alone`: in a request of its own. */
 	status(alone) {

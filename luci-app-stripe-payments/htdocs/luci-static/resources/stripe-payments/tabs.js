@@ -12,7 +12,7 @@ return baseclass.extend({
 	/** @param panes [ { id, label, nodes } ]; @param changed is called with the id and the node that are shown */
 	render(panes, changed) {
 		const tabs = panes.map(({ id, label }) => E('button', {
-			'class': 'sp-tab', 'role': 'tab', 'type': 'button', 'id': `sp-tab-${id}`, 'data-tab': id, 'aria-controls': `sp-pane-${id}`,
+			'class': 'sp-tab', 'role': 'tab', 'type': 'button', 'id': `sp-tab-${id}`, 'data-pane': id, 'aria-controls': `sp-pane-${id}`,
 			'click': () => show(id),
 			'keydown': event => move(id, { ArrowRight: 1, ArrowLeft: -1 }[event.key])
 		}, [ label ]));
@@ -36,9 +36,9 @@ return baseclass.extend({
 			if (!step)
 				return;
 
-			const next = tabs[(tabs.findIndex(tab => tab.getAttribute('data-tab') == id) + step + tabs.length) % tabs.length];
+			const next = tabs[(tabs.findIndex(tab => tab.getAttribute('data-pane') == id) + step + tabs.length) % tabs.length];
 
-			show(next.getAttribute('data-tab'));
+			show(next.getAttribute('data-pane'));
 			next.focus();
 		}
 
@@ -51,7 +51,7 @@ return baseclass.extend({
 
 	/** Leaves one tab: for a login that turns out to have no use for the others. */
 	restrict(node, id) {
-		node.querySelectorAll('[role="tab"]').forEach(tab => { tab.hidden = tab.getAttribute('data-tab') != id; });
-		node.querySelector(`[data-tab="${id}"][aria-selected="false"]`)?.click();
+		node.querySelectorAll('[role="tab"]').forEach(tab => { tab.hidden = tab.getAttribute('data-pane') != id; });
+		node.querySelector(`[data-pane="${id}"][aria-selected="false"]`)?.click();
 	}
 });

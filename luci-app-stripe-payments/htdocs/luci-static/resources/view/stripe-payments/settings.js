@@ -90,7 +90,7 @@ return page.Page.extend({
 		const footer = document.querySelector('.cbi-page-actions');
 
 		try {
-			const refused = await this.read;
+			const [ refused ] = await Promise.all([ this.read, payments.loaded() ]);
 
 			if (refused)
 				throw refused;

@@ -6,8 +6,6 @@
 'require stripe-payments.plans as plans';
 
 return page.Page.extend({
-	styles: [ 'common', 'shop' ],
-
 	title: () => _('Shop'),
 	description: () => _('Features for this router. Pay securely with Stripe, here or on your phone. Features unlock automatically.'),
 
