@@ -6,6 +6,7 @@ strictly same-site stay behind on the way back, as they do in the world.
 
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -120,23 +121,18 @@ async def test_the_guides_snippet_works_in_a_luci_page(world: World, lan: str, v
     await visitor.page.wait_for_function(
         "JSON.stringify(sessionStorage).includes('stripe-payments.http-session')"
     )
-    reply = await visitor.page.evaluate(
-        """async () => {
-            const reply = await fetch('/api/payments/create-checkout-session', {
-                method: 'POST',
-                headers: { 'Content-Type': 'application/json' },
-                body: JSON.stringify({
-                    price_id: 'price_premium_onetime',
-                    success_url: window.location.origin + '/payment-success',
-                    cancel_url: window.location.origin + '/payment-cancel'
-                })
-            });
-            return { status: reply.status, body: await reply.json() };
-        }"""
-    )
-    assert reply["status"] == 200, reply
-    assert sorted(reply["body"]) == ["checkout_url", "session_id"]
-    assert reply["body"]["checkout_url"].startswith(f"{world.stripe.url}/c/pay/cs_test_")
+    reference = (Path(__file__).resolve().parents[2] / "docs/reference.md").read_text("utf-8")
+    (snippet,) = re.findall(r"(?s)```js\n(const response.*?)window\.location\.href", reference)
+    session = "'Authorization': `Bearer ${L.env.sessionid}`"
+    for order in (snippet.replace(f", {session}", ""), snippet):  # with the cookie, then as on other pages
+        assert (session in order) == (order is snippet)
+        reply = await visitor.page.evaluate(
+            f"async () => {{ {order} return {{ status: response.status, body: await response.json() }} }}"
+        )
+        assert reply["status"] == 200, reply
+        assert sorted(reply["body"]) == ["checkout_url", "session_id"]
+        assert reply["body"]["checkout_url"].startswith(f"{world.stripe.url}/c/pay/cs_test_")
+        await visitor.context.clear_cookies(name="stripe_payments_session")
 
 
 async def test_the_way_back_by_cancelling(world: World, lan: str, visitor: Visitor) -> None:
