@@ -68,14 +68,14 @@ class ScriptedRouter:
 
 
 @asynccontextmanager
-async def scripted_router() -> AsyncIterator[ScriptedRouter]:
+async def scripted_router(luci_src: Path | None = LUCI_SRC) -> AsyncIterator[ScriptedRouter]:
     """Bus, rpcd and web server, and the script that is the daemon."""
     with TemporaryDirectory(prefix="luci-") as folder:
         root, socket = Path(folder) / "root", Path(folder) / "ubus.sock"
         prepare_root(root)
         broker = UbusBroker(socket, root / "usr/share/acl.d")
         system = Router(socket, root)
-        front = BrowserFront(socket, root, LUCI_SRC)
+        front = BrowserFront(socket, root, luci_src)
         await broker.start()
         await system.start()
         await front.start()

@@ -92,7 +92,7 @@ Object.defineProperty(String.prototype, 'format', {
 			case 'J': text = JSON.stringify(value); break;
 			case 'h':
 			case 'H': text = String(value ?? '').replace(/[&<>"']/g, c => `&#${c.charCodeAt(0)};`); break;
-			default: text = String(value ?? '');
+			default: text = String(value);
 			}
 
 			return text.padStart(+width || 0, zero ? '0' : ' ');

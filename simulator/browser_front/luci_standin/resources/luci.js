@@ -83,10 +83,8 @@
 
 		append(node, children) {
 			if (Array.isArray(children))
-				children.forEach(child => {
-					if (child !== null && child !== undefined)
-						node.append(this.elem(child) ? child : document.createTextNode(`${child}`));
-				});
+				/* LuCI's trap: what is null in an array is shown as such. */
+				children.forEach(child => node.append(this.elem(child) ? child : document.createTextNode(`${child}`)));
 			else if (typeof(children) == 'function')
 				return this.append(node, children(node));
 			else if (this.elem(children))
