@@ -9,7 +9,9 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
+from simulator.warm_start import ForkedDaemon, WarmStarts
 from tools import msgfmt
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -34,6 +36,9 @@ class DaemonProcess:
     mark of a managed router; none of both without it. `log_times`: whether the lines in `log` have the time.
     """
 
+    warm_starts: ClassVar[WarmStarts | None] = None
+    """Set by tests that start many; otherwise each start is a new interpreter."""
+
     def __init__(
         self,
         *,
@@ -53,7 +58,7 @@ class DaemonProcess:
         self._options = [*(("--private", str(private)) if private is not None else ())]
         if log_times:
             self._options.append("--log-times")
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process | ForkedDaemon | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     @property
@@ -77,31 +82,30 @@ class DaemonProcess:
             if not name.startswith(("STRIPE_", "COV_", "PYTHONPATH", "TMPDIR"))
         }
         msgfmt.compile_daemon_catalog()
+        arguments = ["--bus", str(self._bus), "--state", str(self._state), *self._options]
+        environment = {
+            **inherited,
+            "PYTHONPATH": str(REPOSITORY / "daemon"),
+            "PYTHONUNBUFFERED": "1",
+            **self.environment,
+        }
         with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "stripe_payments",
-                "--bus",
-                str(self._bus),
-                "--state",
-                str(self._state),
-                *self._options,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={
-                    **inherited,
-                    "PYTHONPATH": str(REPOSITORY / "daemon"),
-                    "PYTHONUNBUFFERED": "1",
-                    **self.environment,
-                },
-                start_new_session=True,
-            )
+            if self.warm_starts is not None and self.warm_starts.starts(environment):
+                self._process = await self.warm_starts.start(arguments, environment, self._log)
+            else:
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    *("-m", "stripe_payments", *arguments),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=environment,
+                    start_new_session=True,
+                )
         if self._respawn:
             self._keeper = asyncio.create_task(self._keep_alive(self._process))
 
-    async def _keep_alive(self, process: asyncio.subprocess.Process) -> None:
+    async def _keep_alive(self, process: asyncio.subprocess.Process | ForkedDaemon) -> None:
         await process.wait()
         await asyncio.sleep(RESPAWN_DELAY_S)
         await self.start()

@@ -12,6 +12,7 @@ import pytest
 
 from simulator.router.uci_file import parse
 from simulator.world import World
+from tests.daemon_starts import daemons_start_warm
 from tests.flows.feature_observer import FeatureObserver
 from tests.flows.hub_mode_router import HubModeRouter
 from tests.flows.modes import Mode, modes_of
@@ -19,7 +20,7 @@ from tests.flows.sellers import seller_of
 from tests.hub.conftest import database_url, postgres, template
 from ubus_py import Client
 
-__all__ = ["database_url", "postgres", "template"]
+__all__ = ["daemons_start_warm", "database_url", "postgres", "template"]
 
 ONETIME = "price_premium_onetime"
 FEATURE = "remote_backup_daily"

@@ -7,7 +7,6 @@ router's process has neither the Stripe SDK nor `requests`: both fail to import.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -18,11 +17,11 @@ from psycopg_pool import PoolTimeout
 
 from payments_hub.background import run_all
 from payments_hub.errors import HubError
-from simulator.daemon_process import REPOSITORY
 from simulator.hub_processes import CATALOG
 from simulator.stripe_cloud import StripeCloud
 from simulator.world import World
 from stripe_payments.errors import PaymentError
+from tests.daemon_starts import path_without_sdk
 from tests.hub.vendor import Vendor
 
 __all__ = ["HubModeRouter"]
@@ -31,7 +30,6 @@ POLL_AFTER_S: Final = 1
 """The shortest pause between two polls that a router makes."""
 MINUTE_S: Final = 0.2
 """What the worker does once a minute is done so often here."""
-ABSENT: Final = ("stripe", "requests")
 
 
 class HubModeRouter(World):
@@ -44,15 +42,11 @@ class HubModeRouter(World):
     def __init__(
         self, *, state: Path, database_url: str, webhooks: bool, beside: HubModeRouter | None = None
     ) -> None:
-        packages = state / "without-sdk"
-        packages.mkdir(parents=True, exist_ok=True)
-        for name in ABSENT:
-            (packages / f"{name}.py").write_text(f"raise ImportError('{name} is not on this router')\n")
         super().__init__(
             state=state,
             stripe=beside.stripe if beside is not None else StripeCloud(validate_answers=True),
             hub=("", ""),
-            environment={"PYTHONPATH": f"{packages}{os.pathsep}{REPOSITORY / 'daemon'}"},
+            environment={"PYTHONPATH": path_without_sdk()},
         )
         self._folder = state
         self._database_url = database_url

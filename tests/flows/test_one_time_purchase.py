@@ -206,6 +206,7 @@ async def test_the_key_is_kept_in_a_file_of_roots(world: World) -> None:
     assert kept.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.own_interpreter("/proc/PID/environ is the daemon's own")
 @pytest.mark.parametrize("mode", ["hub", "hub-without-webhooks"])
 async def test_in_hub_mode_the_key_is_nowhere_on_the_router(world: World, buyer: Buyer) -> None:
     await buyer.buy()

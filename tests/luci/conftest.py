@@ -16,8 +16,11 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 from simulator.browser_front import BrowserFront
 from simulator.router import Router, prepare_root
 from simulator.ubus_broker import UbusBroker
+from tests.daemon_starts import daemons_start_warm
 from tests.luci.scripted_payments import ScriptedPayments
 from ubus_py import Client
+
+__all__ = ["daemons_start_warm"]
 
 CHROMIUM = shutil.which("chromium-headless-shell") or "/usr/bin/chromium"
 """The first draws no window around the pages, which takes more than a third of Chromium's processor time."""
