@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Self
 
 OptionValue = str | list[str]
 
@@ -85,6 +87,18 @@ class Package:
         self.name = name
         self.sections: list[Section] = []
         self._made = 0
+
+    def copy(self) -> Self:
+        """One whose changes do not show in this one."""
+        copied = type(self)(self.name)
+        copied._made = self._made
+        for section in self.sections:
+            options = {
+                name: list(value) if isinstance(value, list) else value
+                for name, value in section.options.items()
+            }
+            copied.sections.append(Section(section.name, section.type, section.anonymous, options))
+        return copied
 
     def section(self, name: str) -> Section | None:
         """The section called ``name``, or None."""
@@ -235,6 +249,12 @@ class _Lines:
 
 def parse(name: str, text: str) -> Package:
     """The configuration ``name`` whose file holds ``text``; raises `UciParseError`."""
+    return _parsed(name, text).copy()
+
+
+@lru_cache(maxsize=32)
+def _parsed(name: str, text: str) -> Package:
+    """Cached: a router and its tests read the same few files over and over."""
     package = Package(name)
     current: Section | None = None
     lines = _Lines(text)

@@ -72,6 +72,21 @@ def test_a_section_is_continued_by_its_name() -> None:
     ]
 
 
+def test_what_is_changed_after_reading_is_not_read_again() -> None:
+    text = "config type 'name'\n\toption one 'value'\n\tlist many 'item'\n"
+    read = parse("test", text)
+    section = read.section("name")
+    assert section is not None
+    section.options["one"] = "changed"
+    many = section.options["many"]
+    assert isinstance(many, list)
+    many.append("added")
+    added = read.add("type").name
+    again = parse("test", text)
+    assert [one.options for one in again.sections] == [{"one": "value", "many": ["item"]}]
+    assert again.add("type").name == added
+
+
 def test_anonymous_sections_are_called_as_libuci_calls_them() -> None:
     """The names a real uci gave to these sections."""
     package = parse("x", "config thing main\nconfig other\nconfig thing two\nconfig other\nconfig fe-at\n")
