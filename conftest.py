@@ -1,13 +1,15 @@
 """For all tests: no example is judged by its time, no test leaves a thread running, temporary files lie in
-memory where there is room, and long tests are started first and spread over all workers.
+memory where there is room, and long tests are started first and spread over all workers, those that mostly
+wait among those that do not.
 """
 
 import gc
+import itertools
 import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -45,18 +47,27 @@ PATIENCE_S = 60.0
 """An abandoned call to Stripe ends by its own limits."""
 
 FIRST = (
-    "campaigns/test_short_forms.py",
     "tests/luci/test_slow_stripe.py",
     "tests/luci/test_every_action.py",
     "tests/luci/test_accessibility.py",
     "tests/packaging",
     "tests/luci",
-    "tests/flows",
     "tests/examples",
     "campaigns",
     "simulator",
 )
 """Started in this order, before all others: a long test that starts last keeps one core busy alone."""
+
+WAITING = (
+    "campaigns/test_short_forms.py::test_short_form[soak",
+    "campaigns/test_short_forms.py::test_short_form[scale",
+    "campaigns/test_short_forms.py",
+    "tests/flows/test_subscription_life.py",
+    "tests/flows",
+)
+"""They mostly wait: for a poll, a clock, a process that starts. In this order, and evenly among the others:
+workers that all wait at the same time leave the processor idle.
+"""
 
 ONE_BY_ONE = (
     "campaigns/test_short_forms.py",
@@ -97,13 +108,28 @@ def pytest_make_collect_report(
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort by `FIRST`, then by file: all workers must have one order. Within a file the order stays."""
+    """Sort by `FIRST`, then by file, and put `WAITING` among them: all workers must have one order. Within a
+    file the order stays.
+    """
+    waiting = _units((item for item in items if item.nodeid.startswith(WAITING)), WAITING)
+    others = _units((item for item in items if not item.nodeid.startswith(WAITING)), FIRST)
+    places = [
+        ((place + 0.5) / len(units), unit) for units in (waiting, others) for place, unit in enumerate(units)
+    ]
+    items[:] = [item for _place, unit in sorted(places, key=lambda placed: placed[0]) for item in unit]
+
+
+def _units(items: Iterable[pytest.Item], first: Sequence[str]) -> list[list[pytest.Item]]:
+    """What one worker runs, in the order in which it is to be started."""
 
     def rank(item: pytest.Item) -> tuple[int, str]:
-        place = next((place for place, name in enumerate(FIRST) if item.nodeid.startswith(name)), len(FIRST))
+        place = next((place for place, name in enumerate(first) if item.nodeid.startswith(name)), len(first))
         return place, item.nodeid.partition("::")[0]
 
-    items.sort(key=rank)
+    return [
+        list(unit)
+        for _scope, unit in itertools.groupby(sorted(items, key=rank), lambda item: scope_of(item.nodeid))
+    ]
 
 
 def pytest_collection_finish() -> None:
@@ -112,14 +138,19 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def scope_of(nodeid: str) -> str:
+    """The name of what a test is run with, by one worker."""
+    for folder in TOGETHER:
+        if nodeid.startswith(folder):
+            return folder
+    return nodeid if nodeid.startswith(ONE_BY_ONE) else nodeid.partition("::")[0]
+
+
 class _Distribution(LoadScopeScheduling):  # type: ignore[misc]
     """A file's tests stay together, but for `ONE_BY_ONE` and `TOGETHER`."""
 
     def _split_scope(self, nodeid: str) -> str:
-        for folder in TOGETHER:
-            if nodeid.startswith(folder):
-                return folder
-        return nodeid if nodeid.startswith(ONE_BY_ONE) else nodeid.partition("::")[0]
+        return scope_of(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Distribution | None:
