@@ -14,7 +14,7 @@ from typing import Final
 
 import httpx
 
-from campaigns.hub import database_faults
+from campaigns.hub import database_faults, rolling_upgrade
 from campaigns.hub.daemon_life import DaemonLife
 from campaigns.hub.hub_under_test import Disturbance, HubUnderTest
 from campaigns.hub.invariants import check
@@ -116,7 +116,7 @@ class _HubCampaign(Campaign):
     summary = "processes of the hub killed, networks cut, PostgreSQL away, locked, full, failing over"
 
     def names(self) -> Sequence[str]:
-        return (_NAME, *database_faults.NAMES)
+        return (_NAME, *database_faults.NAMES, rolling_upgrade.NAME)
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--seed", type=int, default=1, help="of the first run (%(default)s)")
@@ -130,6 +130,8 @@ class _HubCampaign(Campaign):
         if _NAME in chosen:
             yield _part(range(options.seed, options.seed + options.runs), options.disturbances)
         yield from (part for part in database_faults.parts(short=False) if part.name in chosen)
+        if rolling_upgrade.NAME in chosen:
+            yield rolling_upgrade.part()
 
     def short_parts(self) -> Iterator[Part]:
         yield _part([1], 1, 2)

@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from payments_hub.operations import Operations
 from simulator.postgres import PostgreSQL, program
 from tests.hub.test_command import environment, succeed
-from tests.hub.vendor import CATALOG, Vendor, request_stripe
+from tests.hub.vendor import CATALOG, Caller, Vendor, request_stripe
 
 PREMIUM = {"backups", "updates"}
 
@@ -149,7 +149,7 @@ async def test_everything_that_was_paid_comes_back_from_stripe_alone(
                 router.http = restored.http
                 refused = await router.request("GET", "/v1/state")
                 assert refused.json()["error"]["code"] == "credential_refused"
-            plans = {}
+            plans: dict[str, Caller] = {}
             for row in found:
                 again = restored.caller()
                 assert (await again.enroll(row["code"])).status_code == 201
