@@ -2,8 +2,7 @@
 
 All receivers run in this run, on one private PostgreSQL with the same settings (a commit is durable: fsync
 and synchronous_commit are on), each with a database of its own. They take turns, in an order that goes
-round, and get the same kinds of signed bodies, as the simulator sends them. The peers are installed from npm
-and PyPI into the run's own folder.
+round, and get the same kinds of signed bodies, as the simulator sends them.
 
 Before they answer, the hub and the Flask receiver store an event, stripe-sync-engine mirrors its object, and
 dj-stripe stores the event for a queue.
@@ -14,11 +13,10 @@ import copy
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +25,7 @@ from typing import Any
 
 import psycopg
 
+from campaigns.bench.installed_peers import INSTALLED, PROGRAMS, install
 from campaigns.bench.processes import REPOSITORY, cpu_seconds, running, spare_port
 from campaigns.bench.webhook_sender import send_all, webhook_request
 from campaigns.report import Goal, NotMeasured, Row
@@ -37,17 +36,6 @@ from stripe_payments.stripe_api import sign
 SECRET = "whsec_" + "b" * 32
 ROUNDS = 3
 CUSTOMERS = 5000
-PEERS = Path(__file__).with_name("peers")
-NPM = ("@supabase/stripe-sync-engine@0.48.5", "stripe@22.3.0", "fastify@5.12.8")
-PYPI = (
-    "dj-stripe==2.11.0",
-    "Django==5.2.19",
-    "stripe==15.6.2",
-    "gunicorn==27.0.1",
-    "psycopg[binary]==3.3.9",
-    "psycopg-pool==3.3.3",
-    "flask==3.1.3",
-)
 KINDS = {"subscription.updated": "customer.subscription.updated", "charge": "charge.refunded"}
 """The second one stands for every charge: stripe-sync-engine treats all of them alike, and the hub does not
 subscribe to charge.succeeded.
@@ -63,7 +51,7 @@ Start = tuple[Sequence[str], Mapping[str, str]]
 @dataclass
 class _Receiver:
     """A program that takes webhooks. `sent`: in each round; `rates` in 1/s, `costs` in µs of CPU a request,
-    its own and PostgreSQL's, by kind.
+    its own and PostgreSQL's, by kind; `failed`: why it takes no part.
     """
 
     name: str
@@ -72,6 +60,7 @@ class _Receiver:
     port: int = field(default_factory=spare_port)
     pid: int = 0
     database: str = ""
+    failed: str = ""
     rates: dict[str, list[float]] = field(default_factory=dict)
     costs: dict[str, list[float]] = field(default_factory=dict)
 
@@ -88,34 +77,50 @@ class _Receiver:
 
 
 async def measure(folder: Path) -> AsyncIterator[Row]:
-    """Rows against each peer. NotMeasured without npm, PyPI or PostgreSQL."""
-    await asyncio.to_thread(_install, folder)
+    """Rows against each peer; a peer that fails is a row that says why. NotMeasured without PostgreSQL."""
+    missing = await asyncio.to_thread(install, INSTALLED)
     samples = await _samples()
     durable = {"fsync": "on", "synchronous_commit": "on"}
     postgres = await asyncio.to_thread(PostgreSQL, durable, on_disk=True)
+    receivers = [
+        _Receiver("hub", 3000, "/stripe/webhook"),
+        _Receiver("stripe-sync-engine", 1500),
+        _Receiver("dj-stripe", 400),
+        _Receiver("flask", 1000),
+    ]
+    for receiver in receivers:
+        receiver.failed = missing.get(receiver.name, "")
     try:
         await asyncio.to_thread(postgres.start)
         async with AsyncExitStack() as stack:
-            receivers = [
-                await _started(stack, folder, postgres, _Receiver("hub", 3000, "/stripe/webhook")),
-                await _started(stack, folder, postgres, _Receiver("stripe-sync-engine", 1500)),
-                await _started(stack, folder, postgres, _Receiver("dj-stripe", 400)),
-                await _started(stack, folder, postgres, _Receiver("flask", 1000)),
-            ]
+            for receiver in receivers:
+                await _attempt(receiver, _start(stack, folder, postgres, receiver))
             for number in range(ROUNDS + 1):
                 for kind, sample in samples.items():
                     for receiver in receivers:
                         bodies = list(_bodies(sample, f"{receiver.name}{kind[:3]}{number}", receiver.sent))
-                        await receiver.turn(kind, bodies, postgres.pid)
+                        await _attempt(receiver, receiver.turn(kind, bodies, postgres.pid))
                 receivers.append(receivers.pop(0))
-            _check_stored(next(one for one in receivers if one.name == "hub"))
+            by_name = {receiver.name: receiver for receiver in receivers}
+            if not by_name["hub"].failed:
+                _check_stored(by_name["hub"])
     finally:
         await asyncio.to_thread(postgres.remove)
-    by_name = {receiver.name: receiver for receiver in receivers}
     for row in _rows(by_name):
         yield row
     reason = "the hub mirrors nothing that a delivery says: its worker fetches the object"
     yield Row("accepted and mirrored in one transaction", reason=reason)
+
+
+async def _attempt(receiver: _Receiver, step: Coroutine[Any, Any, None]) -> None:
+    """A receiver that failed once takes no part any more."""
+    if receiver.failed:
+        step.close()
+        return
+    try:
+        await step
+    except (NotMeasured, RuntimeError, OSError) as error:
+        receiver.failed = str(error) or type(error).__name__
 
 
 def _check_stored(hub: _Receiver) -> None:
@@ -136,8 +141,11 @@ def _rows(receivers: Mapping[str, _Receiver]) -> Iterator[Row]:
         ("dj-stripe", "charge"): Goal(">=", 10, of_baseline=True),
     }
     hub = receivers["hub"]
+    failed = [receiver for receiver in receivers.values() if receiver.failed]
+    for receiver in failed:
+        yield Row(f"durable accepts, {receiver.name}", reason=receiver.failed)
     for name, peer in receivers.items():
-        if peer is hub:
+        if peer is hub or peer in failed or hub in failed:
             continue
         for kind in KINDS:
             goal = goals.get((name, kind))
@@ -195,23 +203,7 @@ def _bodies(sample: Mapping[str, Any], run: str, count: int) -> Iterator[bytes]:
 # -- the programs -------------------------------------------------------------------------------------
 
 
-def _install(folder: Path) -> None:
-    if shutil.which("npm") is None:
-        raise NotMeasured("npm is missing")
-    commands = (
-        ("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), *NPM),
-        (sys.executable, "-m", "venv", str(folder / "venv")),
-        (str(folder / "venv/bin/pip"), "-qq", "install", *PYPI),
-    )
-    for command in commands:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise NotMeasured(f"{command[0]} failed: {(done.stderr or done.stdout).strip()[-200:]}")
-
-
-async def _started(
-    stack: AsyncExitStack, folder: Path, postgres: PostgreSQL, receiver: _Receiver
-) -> _Receiver:
+async def _start(stack: AsyncExitStack, folder: Path, postgres: PostgreSQL, receiver: _Receiver) -> None:
     database = await asyncio.to_thread(postgres.create_database)
     receiver.database = postgres.url(database)
     environment = {
@@ -221,7 +213,7 @@ async def _started(
         "PGUSER": "postgres",
         "STRIPE_WEBHOOK_SECRET": SECRET,
         "PORT": str(receiver.port),
-        "NODE_PATH": str(folder / "node_modules"),
+        "NODE_PATH": str(INSTALLED / "node_modules"),
     }
     prepare = {"hub": _hub, "stripe-sync-engine": _sync_engine, "dj-stripe": _dj_stripe, "flask": _flask}
     command, more = await asyncio.to_thread(prepare[receiver.name], folder, receiver, environment)
@@ -230,7 +222,6 @@ async def _started(
     )
     receiver.pid = process.pid
     await _listens(receiver, folder)
-    return receiver
 
 
 def _hub(folder: Path, receiver: _Receiver, environment: dict[str, str]) -> Start:
@@ -246,16 +237,16 @@ def _hub(folder: Path, receiver: _Receiver, environment: dict[str, str]) -> Star
 
 
 def _sync_engine(folder: Path, receiver: _Receiver, environment: dict[str, str]) -> Start:
-    return ("node", str(PEERS / "sync_engine.cjs")), {}
+    return ("node", str(PROGRAMS / "sync_engine.cjs")), {}
 
 
 def _dj_stripe(folder: Path, receiver: _Receiver, environment: dict[str, str]) -> Start:
-    more = {"PYTHONPATH": str(PEERS)}
+    more = {"PYTHONPATH": str(PROGRAMS), "LEAVE_TO_A_QUEUE": "1"}
     program = "from dj_stripe_site import prepare; prepare()"
     receiver.path = _checked(
-        (str(folder / "venv/bin/python"), "-c", program), {**environment, **more}
+        (str(INSTALLED / "venv/bin/python"), "-c", program), {**environment, **more}
     ).strip()
-    return _gunicorn(folder, receiver, "dj_stripe_site:application"), more
+    return _gunicorn(receiver, "dj_stripe_site:application"), more
 
 
 def _flask(folder: Path, receiver: _Receiver, environment: dict[str, str]) -> Start:
@@ -263,14 +254,14 @@ def _flask(folder: Path, receiver: _Receiver, environment: dict[str, str]) -> St
         connection.execute(
             "CREATE TABLE events (id text PRIMARY KEY, type text NOT NULL, payload jsonb NOT NULL)"
         )
-    return _gunicorn(folder, receiver, "flask_receiver:app"), {"PYTHONPATH": str(PEERS)}
+    return _gunicorn(receiver, "flask_receiver:app"), {"PYTHONPATH": str(PROGRAMS)}
 
 
-def _gunicorn(folder: Path, receiver: _Receiver, application: str) -> tuple[str, ...]:
+def _gunicorn(receiver: _Receiver, application: str) -> tuple[str, ...]:
     """Two workers, as it has to be for two cores, with threads for the connections."""
     options = ("-w", "2", "--threads", "16", "--keep-alive", "30", "--no-control-socket")
     return (
-        str(folder / "venv/bin/gunicorn"),
+        str(INSTALLED / "venv/bin/gunicorn"),
         *options,
         "-b",
         f"127.0.0.1:{receiver.port}",

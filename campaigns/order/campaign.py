@@ -14,13 +14,14 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from campaigns.bench.installed_peers import INSTALLED, install
 from campaigns.order.hub_receiver import HubReceiver
-from campaigns.order.peer_receiver import PEERS, PeerReceiver, install
+from campaigns.order.peer_receiver import PEERS, PeerReceiver
 from campaigns.order.recording import record
 from campaigns.order.sequences import scripts
 from campaigns.order.tally import Counted
-from campaigns.report import Report
-from campaigns.runner import BUILD, Campaign, Part, Say, Scratch
+from campaigns.report import NotMeasured, Report
+from campaigns.runner import Campaign, Part, Say, Scratch
 from simulator.postgres import PostgreSQL, program
 
 __all__ = ["CAMPAIGN"]
@@ -100,12 +101,12 @@ def _peer(name: str, seed: int, sequences: int) -> Part:
     lives = max(1, sequences // OF_A_PEERS_LIFE)
 
     async def run(report: Report, scratch: Scratch, say: Say) -> None:
-        installed = BUILD.resolve() / "peers"
-        await asyncio.to_thread(install, installed)
+        if name in (missing := await asyncio.to_thread(install, INSTALLED)):
+            raise NotMeasured(missing[name])
         postgres, counted = PostgreSQL({"fsync": "off"}), Counted()
         try:
             await asyncio.to_thread(postgres.start)
-            async with PeerReceiver.open(name, installed, postgres, scratch.own.resolve()) as peer:
+            async with PeerReceiver.open(name, postgres, scratch.own.resolve()) as peer:
                 for one in range(seed, seed + lives):
                     await _live(peer, one, OF_A_PEERS_LIFE, counted)
                     say(f"  {counted.tried['all']:,} sequences, {counted.wrong['all']} wrong")

@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -22,6 +20,7 @@ import aiohttp
 import psycopg
 from aiohttp import web
 
+from campaigns.bench.installed_peers import INSTALLED, PROGRAMS
 from campaigns.order.recording import Recording, differing, facts_of, number_of
 from campaigns.order.sequences import Script, Step
 from campaigns.report import NotMeasured
@@ -32,10 +31,8 @@ from simulator.stripe_cloud.routes import find_route
 from stripe_payments.stripe_api import sign
 from tests.hub.vendor import free_port
 
-__all__ = ["PEERS", "PeerReceiver", "install"]
+__all__ = ["PEERS", "PeerReceiver"]
 
-_PROGRAMS: Final = Path(__file__).with_name("peers")
-_SYNC_ENGINE: Final = Path(__file__).parents[1] / "bench/peers/sync_engine.cjs"
 _COMPARED: Final = (
     "customer.subscription.",
     "charge.succeeded",
@@ -48,14 +45,6 @@ _AT_ONCE: Final = 16
 """Customers; the deliveries of one wait for each other, but where they overtake."""
 _REPEATED: Final = 3
 _START_S: Final = 120.0
-_NPM: Final = ("@supabase/stripe-sync-engine@0.48.5", "stripe@22.3.0", "fastify@5.12.8")
-_PYPI: Final = (
-    "dj-stripe==2.11.0",
-    "Django==5.2.19",
-    "stripe==15.6.2",
-    "gunicorn==27.0.1",
-    "psycopg[binary]==3.3.9",
-)
 
 
 @dataclass(frozen=True)
@@ -82,25 +71,6 @@ PEERS: Final = {
 }
 
 
-def install(folder: Path) -> None:
-    """The pinned peers, beside the project; what is there stays. Raises NotMeasured."""
-    if shutil.which("npm") is None:
-        raise NotMeasured("npm is missing")
-    commands: dict[Path, list[tuple[str, ...]]] = {
-        folder / "node_modules/fastify": [
-            ("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), *_NPM)
-        ],
-        folder / "venv/bin/gunicorn": [
-            (sys.executable, "-m", "venv", str(folder / "venv")),
-            (str(folder / "venv/bin/pip"), "-qq", "install", *_PYPI),
-        ],
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    for made, needed in commands.items():
-        for command in () if made.exists() else needed:
-            _checked(command, {})
-
-
 class PeerReceiver:
     """Use `open`."""
 
@@ -115,10 +85,8 @@ class PeerReceiver:
 
     @classmethod
     @asynccontextmanager
-    async def open(
-        cls, name: str, installed: Path, postgres: PostgreSQL, folder: Path
-    ) -> AsyncIterator[PeerReceiver]:
-        """One of PEERS, running."""
+    async def open(cls, name: str, postgres: PostgreSQL, folder: Path) -> AsyncIterator[PeerReceiver]:
+        """One of PEERS, which is installed, running."""
         database = await asyncio.to_thread(postgres.create_database)
         async with aiohttp.ClientSession() as http:
             receiver = cls(PEERS[name], postgres.url(database), http)
@@ -136,10 +104,10 @@ class PeerReceiver:
                 "STRIPE_WEBHOOK_SECRET": _SECRET,
                 "STRIPE_API_HOST": f"http://127.0.0.1:{stripe}",
                 "PORT": str(port),
-                "NODE_PATH": str(installed / "node_modules"),
-                "PYTHONPATH": str(_PROGRAMS),
+                "NODE_PATH": str(INSTALLED / "node_modules"),
+                "PYTHONPATH": str(PROGRAMS),
             }
-            path, command = await asyncio.to_thread(_command, name, installed, environment)
+            path, command = await asyncio.to_thread(_command, name, environment)
             receiver._url = f"http://127.0.0.1:{port}{path}"
             with (folder / f"{name}.log").open("wb") as log:
                 process = await asyncio.create_subprocess_exec(
@@ -237,16 +205,16 @@ class PeerReceiver:
         return ["; ".join(differing(truth, mine[number])) or None for number in numbers]
 
 
-def _command(name: str, installed: Path, environment: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+def _command(name: str, environment: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
     """The path of the webhook, and what runs the peer."""
     if name == "stripe-sync-engine":
-        return "/webhook", ("node", str(_SYNC_ENGINE))
-    python = str(installed / "venv/bin/python")
+        return "/webhook", ("node", str(PROGRAMS / "sync_engine.cjs"))
+    python = str(INSTALLED / "venv/bin/python")
     program = "from dj_stripe_site import prepare; prepare()"
     path = _checked((python, "-c", program), environment).strip()
     bind = f"127.0.0.1:{environment['PORT']}"
     options = ("-w", "2", "--threads", "8", "--no-control-socket", "-b", bind)
-    return path, (str(installed / "venv/bin/gunicorn"), *options, "dj_stripe_site:application")
+    return path, (str(INSTALLED / "venv/bin/gunicorn"), *options, "dj_stripe_site:application")
 
 
 def _checked(command: Sequence[str], environment: Mapping[str, str]) -> str:
