@@ -83,10 +83,10 @@ async def measure(folder: Path) -> AsyncIterator[Row]:
     durable = {"fsync": "on", "synchronous_commit": "on"}
     postgres = await asyncio.to_thread(PostgreSQL, durable, on_disk=True)
     receivers = [
-        _Receiver("hub", 3000, "/stripe/webhook"),
-        _Receiver("stripe-sync-engine", 1500),
-        _Receiver("dj-stripe", 400),
-        _Receiver("flask", 1000),
+        _Receiver("hub", 2000, "/stripe/webhook"),
+        _Receiver("stripe-sync-engine", 800),
+        _Receiver("dj-stripe", 150),
+        _Receiver("flask", 400),
     ]
     for receiver in receivers:
         receiver.failed = missing.get(receiver.name, "")

@@ -22,6 +22,7 @@ import httpx
 from campaigns.report import Goal, NotMeasured, Report, Row
 from campaigns.runner import Campaign, Part, Say, Scratch
 from campaigns.scale import buyers, polling
+from campaigns.scale.burst import burst
 from campaigns.scale.power_cut import power_cut
 from campaigns.scale.reads import reads_of_a_year
 from campaigns.scale.running_hub import INSTANCES, LIMIT, RunningHub, most_in_a_second
@@ -34,6 +35,8 @@ MILLION: Final = 1_000_000
 POLL_AFTER_S: Final = 900
 LONG_POLLS: Final = 10_000
 LONG_POLLS_MIB: Final = 200.0
+BURST_CUSTOMERS: Final = 5000
+BURST_S: Final = 30.0
 READS_A_YEAR: Final = 60.0
 POLL_S: Final = 250e-6
 """What a poll is assumed to take of an instance in the power cut, PostgreSQL's part included."""
@@ -150,6 +153,19 @@ async def _storm(hub: RunningHub, customers: int, busy: str, say: Say) -> AsyncI
     yield _timed("storm: buyers wait, 95 %", buying.percentile(0.95), "s", None, busy, "outage included")
 
 
+async def _burst(hub: RunningHub, customers: int, busy: str, say: Say) -> AsyncIterator[Row]:
+    """Of customers who have bought nothing else."""
+    free = [number for number in range(hub.fleet.routers, 0, -1) if number % 10 >= 3][:customers]
+    seen = await burst(hub, free)
+    say(f"  {seen.events:,} events were in every router's state {seen.shown_in:.1f} s after the last 200")
+    wrong = (f"{seen.wrong} states lack a change",) if seen.wrong else ()
+    what = f"of {customers:,} customers, {seen.events / seen.accepted_in:,.0f} a second accepted meanwhile"
+    yield Row("burst: changes of plans", seen.events, "events", what=what, failures=wrong)
+    yield _timed("burst: in every router's state after", seen.shown_in, "s", Goal("<=", BURST_S), busy)
+    yield Row("burst: CPU of an event, all of the hub and PostgreSQL", seen.cpu / seen.events * 1e6, "µs")
+    yield Row("burst: requests to Stripe", seen.requests, "requests")
+
+
 async def _backfill(hub: RunningHub, customers: int, busy: str, say: Say) -> AsyncIterator[Row]:
     """`payments-hub import` of customers of direct mode, while others buy."""
     await asyncio.to_thread(buyers.subscribers, hub, [f"{number:032x}" for number in range(1, customers + 1)])
@@ -251,6 +267,14 @@ def _parts(routers: int, seconds: float, customers: int) -> tuple[Part, ...]:
             async for row in _long_polls(hub, LONG_POLLS):
                 report.add(row)
 
+    async def bursting(report: Report, scratch: Scratch, say: Say) -> None:
+        busy = _busy()
+        async with RunningHub.open(scratch.own.resolve(), 2 * BURST_CUSTOMERS) as hub:
+            async for _row in _fleet(hub, say):
+                pass
+            async for row in _burst(hub, BURST_CUSTOMERS, busy, say):
+                report.add(row)
+
     async def cut(report: Report, scratch: Scratch, say: Say) -> None:
         del scratch, say
         report.add(*await asyncio.to_thread(_power_cut, routers, POLL_S))
@@ -269,6 +293,7 @@ def _parts(routers: int, seconds: float, customers: int) -> tuple[Part, ...]:
     return (
         Part("served", served, "the fleet, its polls, a storm with a kill, a backfill", _missing),
         Part("long-polls", waiting, "routers that wait for a change", _missing),
+        Part("burst", bursting, "two changes of each of many plans at once", _missing),
         Part("power-cut", cut, "all routers start at once, simulated"),
         Part("reads", reads, "a year of one subscription", _missing),
     )
@@ -284,6 +309,7 @@ def _short() -> Part:
                 _fleet(hub, say),
                 _polls(hub, 4.0, "short"),
                 _storm(hub, 8, "short", say),
+                _burst(hub, 20, "short", say),
                 _long_polls(hub, 100, 3),
                 _reads(hub.postgres, folder, together=False, nights=73),
             ):

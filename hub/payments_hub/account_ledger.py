@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any, Final, TypeVar
 
@@ -29,8 +29,9 @@ from stripe_payments.ledger.packing import pack, unpack
 from stripe_payments.ledger.storage_errors import decoded
 from stripe_payments.log import Log
 from stripe_payments.payment_history import TransactionRow
+from stripe_payments.stripe_api import object_kind
 
-__all__ = ["CHANGED", "NEXT_VERSION", "AccountLedger", "AccountTransaction"]
+__all__ = ["CHANGED", "NEXT_VERSION", "AccountLedger", "AccountTransaction", "notify"]
 
 _log = Log("account_ledger")
 
@@ -39,11 +40,20 @@ _Raw = Mapping[str, Any]
 _Connection = psycopg.Connection[tuple[Any, ...]]
 
 CHANGED: Final = "account_changed"
-"""The channel of the notification; its payload is the account."""
+"""The channel of the notification; its payload is the account, or several with commas between them."""
+
+_NOTIFIED: Final = 200
+"""Accounts in one notification, which PostgreSQL limits to 8000 bytes."""
 
 NEXT_VERSION: Final = "greatest(version + 1, extract(epoch FROM clock_timestamp())::bigint)"
 """Of an account, in SQL. By the clock, so that a database that was restored from an old backup gives no
 version for the second time: a router that has it would never get the state.
+"""
+
+
+_DOUBT_S: Final = 5
+"""Seconds by which our clock may be behind Stripe's when an answer has arrived: its Date is that of a second
+that has begun, and was a while on its way.
 """
 
 
@@ -70,7 +80,8 @@ class AccountLedger:
                 with self._connection.transaction():
                     tx = self._begin(writes=writes, durable=durable)
                     result = function(tx)
-                    tx.finish()
+                    if tx.finish():
+                        notify(self._connection, [self._account])
                     return result
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 _log.error("database failed", reason=str(error).partition("\n")[0])
@@ -118,17 +129,24 @@ class AccountTransaction:
         """Record which customer at Stripe the account is; None for one that was deleted there."""
         self._connection.execute("UPDATE accounts SET customer = %s WHERE id = %s", (customer, self._account))
 
-    def finish(self) -> None:
-        """Record that routers have something new to show, if they do."""
+    def finish(self) -> bool:
+        """Record that routers have something new to show, and return whether they do."""
         if not (self.objects.changed or self.grants.changed or self.features.changed or self.history.changed):
-            return
+            return False
         self._connection.execute(
             f"UPDATE accounts SET version = {NEXT_VERSION}, recompute_at ="
             " (SELECT min(until) FROM features WHERE account = %(account)s AND unlocked)"
             " WHERE id = %(account)s",
             {"account": self._account},
         )
-        self._connection.execute("SELECT pg_notify(%s, %s)", (CHANGED, self._account))
+        return True
+
+
+def notify(connection: _Connection, accounts: Sequence[str]) -> None:
+    """Notify the instances of changed accounts, when the transaction commits: many in one notification."""
+    for start in range(0, len(accounts), _NOTIFIED):
+        names = ",".join(accounts[start : start + _NOTIFIED])
+        connection.execute("SELECT pg_notify(%s, %s)", (CHANGED, names))
 
 
 class _Table:
@@ -169,36 +187,65 @@ class Meta(_Table):
 
 
 class Objects(_Table):
-    """Stripe's objects by id; read once in a transaction."""
+    """Stripe's objects by id; read once in a transaction. `newest`: as of which second the objects are that
+    come from an event; all others were fetched just now.
+    """
 
     def __init__(self, connection: _Connection, account: str) -> None:
         super().__init__(connection, account)
         self._all: dict[str, _Raw] | None = None
+        self._as_of: dict[str, int] = {}
+        self.newest: Mapping[str, int] = {}
 
     def all(self) -> Mapping[str, _Raw]:
         if self._all is None:
-            rows = self._rows('SELECT id, packed FROM objects WHERE account = %s ORDER BY id COLLATE "C"')
-            self._all = {object_id: decoded(unpack(bytes(packed))) for object_id, packed in rows}
+            rows = self._rows(
+                'SELECT id, packed, fetched_at, as_of FROM objects WHERE account = %s ORDER BY id COLLATE "C"'
+            )
+            self._all = {row[0]: decoded(unpack(bytes(row[1]))) for row in rows}
+            # an instance of the version before stores no `as_of`
+            self._as_of = {
+                row[0]: row[3] if row[3] >= row[2] else row[2] + _DOUBT_S for row in rows if row[3]
+            }
         return self._all
 
     def get(self, object_id: str) -> _Raw | None:
         return self.all().get(object_id)
 
+    def as_of(self, object_id: str) -> int | None:
+        """The second after which nothing is in what is stored; None where that is not known."""
+        self.all()
+        return self._as_of.get(object_id)
+
     def put(self, objects: Iterable[_Raw], fetched_at: int) -> bool:
-        stored = self.all()
-        changed = that_differ(objects, stored)
+        given, stored = list(objects), self.all()
+        changed = that_differ(given, stored)
         for object_id, raw in changed.items():
+            at = self.newest.get(object_id)
             self._write(
-                "INSERT INTO objects (account, id, fetched_at, packed) VALUES (%s, %s, %s, %s)"
-                " ON CONFLICT (account, id) DO UPDATE"
-                " SET fetched_at = excluded.fetched_at, packed = excluded.packed",
+                "INSERT INTO objects (account, id, fetched_at, packed, as_of) VALUES (%s, %s, %s, %s, %s)"
+                " ON CONFLICT (account, id) DO UPDATE SET fetched_at = excluded.fetched_at,"
+                " packed = excluded.packed, as_of = greatest(objects.as_of, excluded.as_of)",
                 object_id,
-                fetched_at,
+                at or fetched_at,
                 pack(raw),
+                at or (fetched_at + _DOUBT_S if fetched_at else None),
             )
+        self._confirm({str(raw["id"]) for raw in given} - changed.keys(), fetched_at)
         if changed:
             self._all = {**stored, **changed}
         return bool(changed)
+
+    def _confirm(self, ids: Collection[str], fetched_at: int) -> None:
+        """Record as of when subscriptions are that were fetched and have not changed: an older event may say
+        what they were in between.
+        """
+        for object_id in ids:
+            if object_kind(object_id) == "subscription" and fetched_at:
+                self._execute(
+                    "UPDATE objects SET as_of = greatest(as_of, %s) WHERE account = %s AND id = %s",
+                    (self.newest.get(object_id) or fetched_at + _DOUBT_S, self._account, object_id),
+                )
 
     def delete(self, ids: Collection[str]) -> None:
         self._write("DELETE FROM objects WHERE account = %s AND id = ANY(%s)", list(ids))
@@ -298,7 +345,10 @@ class Inbox(_Table):
         )
 
     def finish(self, event_id: str, outcome: str) -> None:
-        self._execute("UPDATE inbox SET outcome = %s, error = NULL WHERE event_id = %s", (outcome, event_id))
+        self._execute(
+            "UPDATE inbox SET outcome = %s, error = NULL, payload = NULL WHERE event_id = %s",
+            (outcome, event_id),
+        )
 
     def pending_count(self) -> int:
         return int(self._rows("SELECT count(*) FROM inbox WHERE owner = %s AND outcome IS NULL")[0][0])

@@ -150,9 +150,7 @@ class Accounts:
                 if not await _acquired(place, _SLOT_S):
                     raise HubError("busy", retry_after=_FULL_RETRY_S)
                 places.callback(place.release)
-            connection = await self._database.in_thread(
-                self._connection, undo=self._database.accounts.putconn
-            )
+            connection = await self._database.in_thread(self.connection, undo=self._database.accounts.putconn)
             ledger = AccountLedger(connection, account)
             try:
                 yield await self._account(ledger, account)
@@ -197,7 +195,7 @@ class Accounts:
         """A connection that holds the account's lock across all instances."""
 
         def lock() -> psycopg.Connection[Any] | None:
-            connection = self._connection()
+            connection = self.connection()
             try:
                 if _lock(connection, account, wait=wait):
                     return connection
@@ -245,7 +243,13 @@ class Accounts:
             row = await cursor.fetchone()
         return str(row[0]) if row is not None else None
 
-    def _connection(self) -> psycopg.Connection[tuple[Any, ...]]:
+    def reconciler(self, ledger: AccountLedger, identity: Identity) -> Reconciler:
+        """The payment rules by themselves, not loaded yet, on a ledger that the caller has locked."""
+        store = _AccountIdentity(ledger, identity)
+        return Reconciler(ledger, self._stripe, self._clock, self._catalogs.settings, store, lambda _: None)
+
+    def connection(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """To be given back to `Database.accounts`, in a thread. Raises HubError ``busy``."""
         try:
             connection: psycopg.Connection[tuple[Any, ...]] = self._database.accounts.getconn()
         except PoolTimeout as error:

@@ -63,9 +63,10 @@ class Changes:
             if not waiting and self._waiting.get(account) is waiting:
                 del self._waiting[account]
 
-    def _changed(self, account: str) -> None:
-        for changed in self._waiting.get(account, ()):
-            _end(changed)
+    def _changed(self, accounts: str) -> None:
+        for account in accounts.split(","):
+            for changed in self._waiting.get(account, ()):
+                _end(changed)
 
     async def _look(self) -> None:
         while True:

@@ -39,7 +39,8 @@ _GRANTS: Final = {
         "stripe_budget": "SELECT, INSERT, UPDATE",
     },
     WEBHOOK: {
-        "inbox": "SELECT (event_id), INSERT (event_id, type, object_id, owner, customer)",
+        "inbox": "SELECT (event_id),"
+        " INSERT (event_id, type, object_id, owner, customer, created, api_version, payload)",
         "catalogs": "SELECT (version, document, prices)",
     },
 }

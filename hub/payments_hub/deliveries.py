@@ -15,8 +15,11 @@ from starlette.types import Receive, Scope, Send
 
 from payments_hub.answers import failure, header, locale_of, read_body
 from payments_hub.hub import Hub
+from payments_hub.inbox import Payload
 from payments_hub.metrics import WEBHOOK_EVENTS
+from payments_hub.payloads import APPLICABLE
 from stripe_payments.log import Log
+from stripe_payments.stripe_api.validation import LAST_TIMESTAMP
 from stripe_payments.stripe_api.webhook_delivery import Hint, hint_in, is_id, read_event, verify
 from stripe_payments.sync.events import EVENT_TYPES
 
@@ -40,7 +43,7 @@ class _Object(msgspec.Struct):
 
 
 class _Data(msgspec.Struct):
-    object: _Object
+    object: msgspec.Raw
 
 
 class _Event(msgspec.Struct):
@@ -50,9 +53,12 @@ class _Event(msgspec.Struct):
     id: Any = None
     type: Any = None
     livemode: Any = None
+    created: Any = None
+    api_version: Any = None
 
 
 _decode: Final = msgspec.json.Decoder(_Event).decode
+_decode_object: Final = msgspec.json.Decoder(_Object).decode
 _OF_A_PAYMENT: Final = "charge."
 """Charges and disputes: the worker fetches their payment, which never changes. So all events of a payment are
 one fetch, without the request that finds it.
@@ -80,7 +86,7 @@ class Deliveries:
         body = await read_body(receive, _LONGEST_EVENT)
         hub = self._hub
         verify(body, header(scope, b"stripe-signature"), hub.config.webhook_secret, hub.clock.now())
-        event = _read(body)
+        event, payload = _read(body)
         hint = _hint(event)
         if hint is None or hint.type not in EVENT_TYPES:
             _log.debug("event ignored: unused type", event=event.get("id"), type=event.get("type"))
@@ -88,24 +94,38 @@ class Deliveries:
         elif event.get("livemode") is not self._live:
             _log.warning("event ignored: other mode", event=hint.event_id)
             _IGNORED.inc()
-        elif await hub.inbox.accept(hint):
+        elif await hub.inbox.accept(hint, payload):
             _ACCEPTED.inc()
         else:
             _DUPLICATE.inc()
 
 
-def _read(body: bytes) -> Mapping[str, Any]:
-    """The event in a body. Raises PaymentError ``invalid_json``."""
+def _read(body: bytes) -> tuple[Mapping[str, Any], Payload | None]:
+    """The event in a body, and its payload where that may serve. Raises PaymentError ``invalid_json``."""
     try:
         event = _decode(body)
+        subject = _decode_object(event.data.object)
     except msgspec.MsgspecError:
-        return read_event(body)  # no event of an object, or no JSON
-    return {
+        return read_event(body), None  # no event of an object, or no JSON
+    read = {
         "id": event.id,
         "type": event.type,
         "livemode": event.livemode,
-        "data": {"object": msgspec.structs.asdict(event.data.object)},
+        "data": {"object": msgspec.structs.asdict(subject)},
     }
+    return read, _payload(event)
+
+
+def _payload(event: _Event) -> Payload | None:
+    created, version = event.created, event.api_version
+    if event.type not in APPLICABLE or type(created) is not int or not isinstance(version, str):
+        return None
+    try:
+        text = bytes(event.data.object).decode()
+    except UnicodeDecodeError:
+        return None
+    storable = "\0" not in text and 0 < created <= LAST_TIMESTAMP and version.isascii() and len(version) < 100
+    return Payload(created, version, text) if storable else None
 
 
 def _hint(event: Mapping[str, Any]) -> Hint | None:

@@ -1,13 +1,15 @@
 """The queue of webhook events of all accounts: accepted once, worked off at least once.
 
-An event is durable before its 200 and names an object to fetch. Nothing marks an event as being worked on:
+An event is durable before its 200 and names an object to fetch; where its payload may serve instead
+(`payloads`), that is stored until the event is worked off. Nothing marks an event as being worked on:
 who works on it holds the account's lock, and the event ends in the transaction of its effect. So nothing
 can be left in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +18,7 @@ from payments_hub.database import Database
 from stripe_payments.log import Log
 from stripe_payments.stripe_api.webhook_delivery import Hint
 
-__all__ = ["ACCEPTED", "DOUBTED", "Inbox", "Waiting"]
+__all__ = ["ACCEPTED", "DOUBTED", "Inbox", "Payload", "Waiting"]
 
 _log = Log("inbox")
 
@@ -32,8 +34,9 @@ _KEPT_DAYS: Final = 30
 
 _STORE: Final = f"""
 WITH fresh AS (
-    INSERT INTO inbox (event_id, type, object_id, owner, customer)
-    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+    INSERT INTO inbox (event_id, type, object_id, owner, customer, created, api_version, payload)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[],
+        %s::text[])
     ON CONFLICT (event_id) DO NOTHING RETURNING event_id
 ), notified AS (
     SELECT pg_notify('{ACCEPTED}', '') WHERE EXISTS (SELECT FROM fresh)
@@ -43,9 +46,32 @@ SELECT event_id FROM fresh, notified
 """One statement is one transaction and one round trip; the notification is for all of its rows."""
 
 
+_CLAIM: Final = """
+SELECT * FROM (
+    SELECT object_id, array_agg(event_id ORDER BY received_at, event_id), min(type), max(owner) AS owner,
+        max(customer) AS customer, max(attempts), bool_and(payload IS NOT NULL)
+    FROM inbox WHERE outcome IS NULL AND next_attempt <= now()
+    GROUP BY object_id ORDER BY bool_and(type = %s), min(received_at)
+) due
+WHERE pg_try_advisory_xact_lock(hashtextextended(coalesce(customer, object_id), 1)) LIMIT %s
+"""
+"""The locks are taken row by row, until there are enough; the objects of a customer go to one worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What an event says: the JSON text of its object as of a second, in the words of an API version."""
+
+    created: int
+    api_version: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The events of one object that are due. `owner`, `customer`: what the payloads said, if anything."""
+    """The events of one object that are due. `owner`, `customer`: what the payloads said, if anything;
+    `has_payloads`: each of them has one.
+    """
 
     object_id: str
     event_ids: tuple[str, ...]
@@ -53,57 +79,62 @@ class Waiting:
     owner: str | None
     customer: str | None
     attempts: int
+    has_payloads: bool = False
 
 
 class Inbox:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._storing: BatchedQuery[Hint, bool] = BatchedQuery(self._store)
+        self._storing: BatchedQuery[tuple[Hint, Payload | None], bool] = BatchedQuery(self._accept)
 
-    async def accept(self, hint: Hint) -> bool:
+    async def accept(self, hint: Hint, payload: Payload | None = None) -> bool:
         """Store an event, due at once; False for a duplicate. Events that arrive while others are being
-        stored share the next transaction.
+        stored share the next transaction. `payload`: where it may serve instead of fetching the object.
         """
-        return await self._storing.get(hint)
+        return await self._storing.get((hint, payload))
 
-    async def _store(self, hints: Sequence[Hint]) -> list[bool]:
+    async def _accept(self, events: Sequence[tuple[Hint, Payload | None]]) -> list[bool]:
         """Whether each is new; of two of one id the first."""
-        fresh = await self.accept_all(hints)
-        _log.info("events accepted", count=len(fresh), duplicates=len(hints) - len(fresh))
+        fresh = await self._store(events)
+        _log.info("events accepted", count=len(fresh), duplicates=len(events) - len(fresh))
         found = []
-        for hint in hints:
+        for hint, _payload in events:
             found.append(hint.event_id in fresh)
             fresh.discard(hint.event_id)
         return found
 
     async def accept_all(self, hints: Iterable[Hint]) -> set[str]:
         """Store events in one transaction, with one notification; the ids of those that are new."""
+        return await self._store([(hint, None) for hint in hints])
+
+    async def _store(self, events: Iterable[tuple[Hint, Payload | None]]) -> set[str]:
         # in one order: two that store the same ones do not deadlock
-        ordered = sorted(hints, key=lambda hint: hint.event_id)
+        ordered = sorted(events, key=lambda event: event[0].event_id)
+        hints = [hint for hint, _payload in ordered]
+        payloads = [payload for _hint, payload in ordered]
         columns = [
-            [hint.event_id for hint in ordered],
-            [hint.type for hint in ordered],
-            [hint.object_id for hint in ordered],
-            [hint.owner for hint in ordered],
-            [hint.customer for hint in ordered],
+            [hint.event_id for hint in hints],
+            [hint.type for hint in hints],
+            [hint.object_id for hint in hints],
+            [hint.owner for hint in hints],
+            [hint.customer for hint in hints],
+            [payload and payload.created for payload in payloads],
+            [payload and payload.api_version for payload in payloads],
+            [payload and payload.text for payload in payloads],
         ]
         async with self._database.requests.connection() as connection:
             cursor = await connection.execute(_STORE, columns)
             return {row[0] for row in await cursor.fetchall()}
 
-    async def due(self, limit: int) -> list[Waiting]:
-        """What is due: events before what the nightly walk doubts, the longest waiting object first."""
-        async with self._database.requests.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT object_id, array_agg(event_id ORDER BY received_at, event_id), min(type), max(owner),"
-                " max(customer), max(attempts) FROM inbox WHERE outcome IS NULL AND next_attempt <= now()"
-                " GROUP BY object_id ORDER BY bool_and(type = %s), min(received_at) LIMIT %s",
-                (DOUBTED, limit),
-            )
-            return [
-                Waiting(object_id, tuple(events), kind, owner, customer, attempts)
-                for object_id, events, kind, owner, customer, attempts in await cursor.fetchall()
-            ]
+    @asynccontextmanager
+    async def claim(self, limit: int) -> AsyncIterator[list[Waiting]]:
+        """What is due and no other worker has claimed: events before what the nightly walk doubts, the
+        longest waiting object first. Claimed while the block lasts; a worker that dies claims nothing.
+        """
+        async with self._database.requests.connection() as connection, connection.transaction():
+            cursor = await connection.execute(_CLAIM, (DOUBTED, limit))
+            rows = await cursor.fetchall()
+            yield [Waiting(object_id, tuple(events), *rest) for object_id, events, *rest in rows]
 
     async def still_waiting(self, events: Sequence[str]) -> list[str]:
         """Those that are not finished yet."""
@@ -116,7 +147,9 @@ class Inbox:
     async def finish(self, events: Sequence[str], outcome: str) -> None:
         """End events that have no effect on any account."""
         await self._execute(
-            "UPDATE inbox SET outcome = %s, error = NULL WHERE event_id = ANY(%s)", outcome, list(events)
+            "UPDATE inbox SET outcome = %s, error = NULL, payload = NULL WHERE event_id = ANY(%s)",
+            outcome,
+            list(events),
         )
 
     async def postpone(

@@ -30,6 +30,7 @@ from payments_hub.inbox import ACCEPTED, DOUBTED, Inbox, Waiting
 from payments_hub.metrics import MISSED_EVENTS
 from payments_hub.open_checkouts import FOLLOW_EVERY_S, OpenCheckouts, list_events
 from payments_hub.outbox import Outbox
+from payments_hub.payload_batches import PayloadBatches
 from payments_hub.shared_fetches import SharedFetches, in_order
 from payments_hub.walk import WALK_LOOK_S, Walk
 from stripe_payments.backoff import delay_after
@@ -47,7 +48,8 @@ _log = Log("worker")
 
 _AT_ONCE: Final = 8
 """Objects; less than a process may open accounts, so that a buyer always finds a place."""
-_BATCH: Final = 32
+_BATCH: Final = 100
+"""Objects that a worker claims at a time, and whose payloads it applies in one transaction."""
 _IDLE_S: Final = 5.0
 """A notification wakes the worker sooner; none is relied on."""
 _BUSY_S: Final = 0.5
@@ -91,6 +93,7 @@ class Worker:
         self._stripe = stripe
         self._fetcher = Fetcher(stripe)
         self._inbox = Inbox(database)
+        self._payloads = PayloadBatches(database, accounts, stripe, clock)
         self.walk = Walk(database, self._inbox, stripe, clock, hour=walk_hour)
         self.checkouts = OpenCheckouts(database, self._inbox, stripe, clock)
         self._chance = chance or Random()  # noqa: S311 - jitter
@@ -123,21 +126,28 @@ class Worker:
     async def work(self) -> float:
         """Process what is due, until nothing is; the seconds until the next look."""
         await self._catalogs.current()
+        while True:
+            async with self._inbox.claim(_BATCH) as found:
+                if not found:
+                    return _IDLE_S
+                if not await self._process_all(found):
+                    return _BUSY_S
+
+    async def _process_all(self, found: Sequence[Waiting]) -> bool:
+        """False if none could be tried."""
+        applied = await self._payloads.apply([one for one in found if one.has_payloads])
         permits = asyncio.Semaphore(_AT_ONCE)
 
         async def process(waiting: Sequence[Waiting]) -> bool:
             async with permits:
                 return await self._process(waiting)
 
-        while found := await self._inbox.due(_BATCH):
-            groups = _of_customers(found)
-            done = await asyncio.gather(*[process(group) for group in groups], return_exceptions=True)
-            for outcome in done:  # raised when none of them runs any more
-                if isinstance(outcome, BaseException):
-                    raise outcome
-            if not any(done):
-                return _BUSY_S
-        return _IDLE_S
+        groups = _of_customers([one for one in found if one.object_id not in applied])
+        done = await asyncio.gather(*[process(group) for group in groups], return_exceptions=True)
+        for outcome in done:  # raised when none of them runs any more
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return bool(applied) or any(done)
 
     async def _process(self, waiting: Sequence[Waiting]) -> bool:
         """Sync the objects of one customer; False if none could be tried."""

@@ -373,7 +373,8 @@ async def test_all_events_of_a_payment_name_the_payment(database_url: str, tmp_p
             event = {"id": f"evt_{number}", "type": kind, "livemode": False, "data": {"object": subject}}
             reply = await _deliver(vendor, event, secret=vendor.hub.config.webhook_secret)
             assert reply.json() == {"received": True}
-        due = {waiting.object_id: waiting for waiting in await vendor.hub.inbox.due(10)}
+        async with vendor.hub.inbox.claim(10) as found:
+            due = {waiting.object_id: waiting for waiting in found}
     assert {name: len(waiting.event_ids) for name, waiting in due.items()} == {
         "pi_1": 3,
         "ch_2": 1,

@@ -1,0 +1,104 @@
+"""Payloads of events that are applied without fetching their object, and those that are not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from payments_hub.inbox import Payload
+from payments_hub.payloads import applicable
+from tests.hub.vendor import Vendor, eventually, request_stripe
+
+VERSION = "2026-10-28.endive"
+NOW = 1_800_000_000
+AS_OF = NOW - 60
+SUBSCRIPTION = {
+    "id": "sub_1",
+    "object": "subscription",
+    "created": NOW - 5000,
+    "status": "active",
+    "currency": "eur",
+    "customer": "cus_1",
+    "livemode": False,
+    "cancel_at_period_end": True,
+    "latest_invoice": "in_1",
+    "metadata": {},
+    "items": {"object": "list", "data": [], "has_more": False},
+}
+STORED = {"sub_1": SUBSCRIPTION, "in_1": {"id": "in_1", "object": "invoice", "status": "paid"}}
+CUT = {**SUBSCRIPTION, "items": {"object": "list", "data": [], "has_more": True}}
+EXPANDED = {**SUBSCRIPTION, "latest_invoice": STORED["in_1"]}
+OPEN = {**STORED, "in_1": {**STORED["in_1"], "status": "open"}}
+
+
+def payload(created: int = NOW, raw: dict[str, Any] | str = SUBSCRIPTION) -> Payload:
+    return Payload(created, VERSION, raw if isinstance(raw, str) else json.dumps(raw))
+
+
+@pytest.mark.parametrize(
+    ("payloads", "stored", "as_of", "expected"),
+    [
+        pytest.param([payload()], STORED, AS_OF, NOW, id="a later second"),
+        pytest.param([payload(NOW - 1), payload()], STORED, AS_OF, NOW, id="the newest of several"),
+        pytest.param([payload()], STORED, NOW, None, id="the second of what is stored"),
+        pytest.param([payload(AS_OF - 1)], STORED, AS_OF, None, id="older than what is stored"),
+        pytest.param([payload()], STORED, None, None, id="stored by the version before"),
+        pytest.param([payload(), payload()], STORED, AS_OF, None, id="two of one second"),
+        pytest.param([payload(), None], STORED, AS_OF, None, id="with a deletion, or from a sweep"),
+        pytest.param([payload(NOW - 901)], STORED, AS_OF - 9999, None, id="a delivery that is late"),
+        pytest.param(
+            [replace(payload(), api_version="2020-08-27")], STORED, AS_OF, None, id="another version"
+        ),
+        pytest.param([payload(raw=CUT)], STORED, AS_OF, None, id="items that are cut off"),
+        pytest.param([payload(raw=EXPANDED)], STORED, AS_OF, None, id="an invoice as it was then"),
+        pytest.param([payload()], OPEN, AS_OF, None, id="an invoice that may have changed"),
+        pytest.param([payload()], {"sub_1": SUBSCRIPTION}, AS_OF, None, id="an invoice that is not stored"),
+        pytest.param([payload()], {}, AS_OF, None, id="a subscription that is not stored"),
+        pytest.param([payload(raw={**SUBSCRIPTION, "status": 7})], STORED, AS_OF, None, id="malformed"),
+        pytest.param([payload(raw="{")], STORED, AS_OF, None, id="no JSON"),
+        pytest.param([payload(raw={**SUBSCRIPTION, "id": "sub_2"})], STORED, AS_OF, None, id="another's id"),
+    ],
+)
+def test_only_what_is_certainly_newer_and_whole_is_applied(
+    payloads: list[Payload | None], stored: dict[str, Any], as_of: int | None, expected: int | None
+) -> None:
+    found = applicable("sub_1", payloads, stored, as_of, VERSION, NOW)
+    assert (None if found is None else found[1]) == expected
+    assert found is None or found[0] == SUBSCRIPTION
+
+
+async def test_a_change_is_shown_without_a_request_to_stripe(database_url: str, tmp_path: Path) -> None:
+    async with Vendor.open(database_url, tmp_path, working=False) as vendor:
+        router = await vendor.router()
+
+        def waiting() -> list[tuple[str, bool]]:
+            with psycopg.connect(database_url) as connection:
+                return connection.execute(
+                    "SELECT type, payload IS NOT NULL FROM inbox WHERE outcome IS NULL"
+                ).fetchall()
+
+        async def delivered() -> bool:
+            return all(one["state"] == "delivered" for one in vendor.cloud.deliveries()) and bool(waiting())
+
+        vendor.cloud.pay(await router.checkout("premium_monthly"))
+        await eventually(delivered, "the purchase is delivered")
+        await vendor.hub.worker.work()
+        (plan,) = (await router.state())["en"]["subscriptions"]
+        assert (waiting(), plan["cancel_at_period_end"]) == ([], False)
+        for seconds, type_, keeps in ((60, "customer.subscription.updated", True),):
+            vendor.cloud.advance(seconds)
+            await request_stripe(
+                vendor.cloud, "post", f"subscriptions/{plan['id']}", cancel_at_period_end="true"
+            )
+            await eventually(delivered, "the change is delivered")
+            assert waiting() == [(type_, keeps)]
+            sent = len(vendor.cloud.requests())
+            await vendor.hub.worker.work()
+            assert (waiting(), len(vendor.cloud.requests())) == ([], sent)
+        (plan,) = (await router.state())["en"]["subscriptions"]
+        assert plan["cancel_at_period_end"]
