@@ -41,7 +41,7 @@ KINDS = {"subscription.updated": "customer.subscription.updated", "charge": "cha
 subscribe to charge.succeeded.
 """
 DONE = {
-    "stripe-sync-engine": "the peer mirrors the object before it answers, the hub stores what to fetch",
+    "stripe-sync-engine": "the peer mirrors the object; the hub stores a plan's payload, of a charge its id",
     "dj-stripe": "the peer stores the event for a queue",
     "flask": "the peer stores the payload",
 }
@@ -80,8 +80,7 @@ async def measure(folder: Path) -> AsyncIterator[Row]:
     """Rows against each peer; a peer that fails is a row that says why. NotMeasured without PostgreSQL."""
     missing = await asyncio.to_thread(install, INSTALLED)
     samples = await _samples()
-    durable = {"fsync": "on", "synchronous_commit": "on"}
-    postgres = await asyncio.to_thread(PostgreSQL, durable, on_disk=True)
+    postgres = await asyncio.to_thread(PostgreSQL, on_disk=True)
     receivers = [
         _Receiver("hub", 2000, "/stripe/webhook"),
         _Receiver("stripe-sync-engine", 800),
@@ -93,8 +92,10 @@ async def measure(folder: Path) -> AsyncIterator[Row]:
     try:
         await asyncio.to_thread(postgres.start)
         async with AsyncExitStack() as stack:
+            await asyncio.to_thread(_set_durable, postgres, on=False)  # hundreds of tables are made
             for receiver in receivers:
                 await _attempt(receiver, _start(stack, folder, postgres, receiver))
+            await asyncio.to_thread(_set_durable, postgres, on=True)
             for number in range(ROUNDS + 1):
                 for kind, sample in samples.items():
                     for receiver in receivers:
@@ -108,8 +109,23 @@ async def measure(folder: Path) -> AsyncIterator[Row]:
         await asyncio.to_thread(postgres.remove)
     for row in _rows(by_name):
         yield row
-    reason = "the hub mirrors nothing that a delivery says: its worker fetches the object"
-    yield Row("accepted and mirrored in one transaction", reason=reason)
+    reason = "its event lacks the refunds: the worker fetches the payment"
+    yield Row("charge: accepted and mirrored in one transaction", reason=reason)
+
+
+def _set_durable(postgres: PostgreSQL, *, on: bool) -> None:
+    """Whether a commit waits for the disk."""
+    fsync = "on" if on else "off"
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(f"ALTER SYSTEM SET fsync = {fsync}".encode())
+        connection.execute("SELECT pg_reload_conf()")
+        connection.execute("CHECKPOINT")
+        for setting, wanted in (("fsync", fsync), ("synchronous_commit", "on")):
+            deadline = time.monotonic() + 10
+            while connection.execute(f"SHOW {setting}".encode()).fetchone() != (wanted,):
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"{setting} is not {wanted}")
+                time.sleep(0.05)
 
 
 async def _attempt(receiver: _Receiver, step: Coroutine[Any, Any, None]) -> None:
@@ -154,7 +170,8 @@ def _rows(receivers: Mapping[str, _Receiver]) -> Iterator[Row]:
                 [median(one.costs[kind][1:]) for one in (hub, peer)],
             )
             yield Row(f"{kind}: durable accepts, {name}", rate[0], "1/s", goal, rate[1], name, DONE[name])
-            yield Row(f"{kind}: CPU with PostgreSQL, {name}", cost[0], "µs", None, cost[1], name)
+            cheap = Goal("<=", 1 / 7, of_baseline=True) if goal is not None and goal.bound == 8 else None
+            yield Row(f"{kind}: CPU with PostgreSQL, {name}", cost[0], "µs", cheap, cost[1], name)
 
 
 # -- the bodies ---------------------------------------------------------------------------------------

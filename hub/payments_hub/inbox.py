@@ -35,8 +35,8 @@ _KEPT_DAYS: Final = 30
 _STORE: Final = f"""
 WITH fresh AS (
     INSERT INTO inbox (event_id, type, object_id, owner, customer, created, api_version, payload)
-    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[],
-        %s::text[])
+    SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::text[],
+        %b::text[])
     ON CONFLICT (event_id) DO NOTHING RETURNING event_id
 ), notified AS (
     SELECT pg_notify('{ACCEPTED}', '') WHERE EXISTS (SELECT FROM fresh)

@@ -30,10 +30,11 @@ SUBSCRIPTION = {
     "metadata": {},
     "items": {"object": "list", "data": [], "has_more": False},
 }
-STORED = {"sub_1": SUBSCRIPTION, "in_1": {"id": "in_1", "object": "invoice", "status": "paid"}}
+INVOICE = {"id": "in_1", "object": "invoice", "status": "paid"}
+STORED = {"sub_1": SUBSCRIPTION, "in_1": INVOICE}
 CUT = {**SUBSCRIPTION, "items": {"object": "list", "data": [], "has_more": True}}
-EXPANDED = {**SUBSCRIPTION, "latest_invoice": STORED["in_1"]}
-OPEN = {**STORED, "in_1": {**STORED["in_1"], "status": "open"}}
+EXPANDED = {**SUBSCRIPTION, "latest_invoice": INVOICE}
+OPEN = {**STORED, "in_1": {**INVOICE, "status": "open"}}
 
 
 def payload(created: int = NOW, raw: dict[str, Any] | str = SUBSCRIPTION) -> Payload:
