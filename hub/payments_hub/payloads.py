@@ -2,8 +2,9 @@
 
 Only where it is certainly what a fetch would bring or newer: a subscription that is stored, an event of a
 later second than what is stored, the only one of its second, in our API version, with all its items, and
-nothing beside it that can have changed without an event: its latest invoice is stored and final. Anything
-else is fetched: the same second (no order is known within one), a deletion, an old delivery.
+nothing beside it that can have changed without an event: it runs, as before, and its latest invoice is stored
+as paid, which is final. Anything else is fetched: the same second (no order is known within one), a deletion,
+an old delivery.
 """
 
 from __future__ import annotations
@@ -13,24 +14,15 @@ from typing import Any, Final
 
 from payments_hub.inbox import Payload
 from stripe_payments.stripe_api.validation import Expected, MalformedResponseError, read_response
-from stripe_payments.sync.raw_fields import reference
 
 __all__ = ["APPLICABLE", "applicable"]
 
-APPLICABLE: Final = frozenset(
-    {
-        "customer.subscription.paused",
-        "customer.subscription.resumed",
-        "customer.subscription.trial_will_end",
-        "customer.subscription.updated",
-    }
-)
+APPLICABLE: Final = frozenset({"customer.subscription.updated"})
 """The types of events whose payloads are stored."""
+_RUNNING: Final = ("active", "trialing")
+"""Of a plan that owes, a fetch brings all invoices that it owes."""
 _OLDEST_S: Final = 900
 """Seconds after which an event says too little about the present: a delivery may come days late."""
-_FINAL: Final = frozenset({"paid", "void"})
-"""https://docs.stripe.com/invoicing/overview#invoice-statuses: no other status follows."""
-
 _Raw = Mapping[str, Any]
 
 
@@ -46,7 +38,8 @@ def applicable(
     events of the object that wait, None for one without; `stored`: the account's objects; `as_of`: the second
     after which nothing is in this one, None where that is not known.
     """
-    if object_id not in stored or as_of is None:
+    held = stored.get(object_id)
+    if held is None or as_of is None or held.get("status") not in _RUNNING:
         return None
     given = [one for one in payloads if one is not None]
     if len(given) < len(payloads) or not given:
@@ -60,10 +53,9 @@ def applicable(
         raw = read_response(newest.text, Expected("subscription", object_id=object_id))
     except MalformedResponseError:
         return None
-    invoice = stored.get(reference(raw.get("latest_invoice")) or "")
-    items = raw.get("items")
-    whole = isinstance(items, Mapping) and items.get("has_more") is False
-    if not whole or invoice is None or invoice.get("status") not in _FINAL:
+    items, latest = raw.get("items"), raw.get("latest_invoice")
+    if not isinstance(items, Mapping) or items.get("has_more") is not False:
         return None
-    # an expanded one would be stored as it was then, though only the subscription is newer
-    return (raw, newest.created) if isinstance(raw.get("latest_invoice"), str) else None
+    if raw.get("status") not in _RUNNING or not isinstance(latest, str):
+        return None  # an expanded invoice would be stored as it was then, though only the plan is newer
+    return (raw, newest.created) if stored.get(latest, {}).get("status") == "paid" else None

@@ -34,6 +34,7 @@ INVOICE = {"id": "in_1", "object": "invoice", "status": "paid"}
 STORED = {"sub_1": SUBSCRIPTION, "in_1": INVOICE}
 CUT = {**SUBSCRIPTION, "items": {"object": "list", "data": [], "has_more": True}}
 EXPANDED = {**SUBSCRIPTION, "latest_invoice": INVOICE}
+OWING = {**SUBSCRIPTION, "status": "past_due"}
 OPEN = {**STORED, "in_1": {**INVOICE, "status": "open"}}
 
 
@@ -57,6 +58,8 @@ def payload(created: int = NOW, raw: dict[str, Any] | str = SUBSCRIPTION) -> Pay
         ),
         pytest.param([payload(raw=CUT)], STORED, AS_OF, None, id="items that are cut off"),
         pytest.param([payload(raw=EXPANDED)], STORED, AS_OF, None, id="an invoice as it was then"),
+        pytest.param([payload(raw=OWING)], STORED, AS_OF, None, id="a plan that owes"),
+        pytest.param([payload()], {**STORED, "sub_1": OWING}, AS_OF, None, id="a plan that owed"),
         pytest.param([payload()], OPEN, AS_OF, None, id="an invoice that may have changed"),
         pytest.param([payload()], {"sub_1": SUBSCRIPTION}, AS_OF, None, id="an invoice that is not stored"),
         pytest.param([payload()], {}, AS_OF, None, id="a subscription that is not stored"),
