@@ -31,7 +31,7 @@ from stripe_payments.log import Log
 from stripe_payments.payment_history import TransactionRow
 from stripe_payments.stripe_api import object_kind
 
-__all__ = ["CHANGED", "NEXT_VERSION", "AccountLedger", "AccountTransaction", "notify"]
+__all__ = ["CHANGED", "DOUBT_S", "NEXT_VERSION", "AccountLedger", "AccountTransaction", "notify"]
 
 _log = Log("account_ledger")
 
@@ -51,7 +51,7 @@ version for the second time: a router that has it would never get the state.
 """
 
 
-_DOUBT_S: Final = 5
+DOUBT_S: Final = 5
 """Seconds by which our clock may be behind Stripe's when an answer has arrived: its Date is that of a second
 that has begun, and was a while on its way.
 """
@@ -204,9 +204,7 @@ class Objects(_Table):
             )
             self._all = {row[0]: decoded(unpack(bytes(row[1]))) for row in rows}
             # an instance of the version before stores no `as_of`
-            self._as_of = {
-                row[0]: row[3] if row[3] >= row[2] else row[2] + _DOUBT_S for row in rows if row[3]
-            }
+            self._as_of = {row[0]: row[3] if row[3] >= row[2] else row[2] + DOUBT_S for row in rows if row[3]}
         return self._all
 
     def get(self, object_id: str) -> _Raw | None:
@@ -229,7 +227,7 @@ class Objects(_Table):
                 object_id,
                 at or fetched_at,
                 pack(raw),
-                at or (fetched_at + _DOUBT_S if fetched_at else None),
+                at or (fetched_at + DOUBT_S if fetched_at else None),
             )
         self._confirm({str(raw["id"]) for raw in given} - changed.keys(), fetched_at)
         if changed:
@@ -244,7 +242,7 @@ class Objects(_Table):
             if object_kind(object_id) == "subscription" and fetched_at:
                 self._execute(
                     "UPDATE objects SET as_of = greatest(as_of, %s) WHERE account = %s AND id = %s",
-                    (self.newest.get(object_id) or fetched_at + _DOUBT_S, self._account, object_id),
+                    (self.newest.get(object_id) or fetched_at + DOUBT_S, self._account, object_id),
                 )
 
     def delete(self, ids: Collection[str]) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import psycopg
 import pytest
 
+from payments_hub.account_ledger import DOUBT_S
 from payments_hub.inbox import Payload
 from payments_hub.payloads import applicable
 from tests.hub.vendor import Vendor, eventually, request_stripe
@@ -106,3 +108,32 @@ async def test_a_change_is_shown_without_a_request_to_stripe(database_url: str, 
             assert (waiting(), len(vendor.cloud.requests())) == ([], sent)
         (plan,) = (await router.state())["en"]["subscriptions"]
         assert plan["cancel_at_period_end"]
+
+
+def test_in_any_order_the_last_state_is_what_is_stored_in_the_end() -> None:
+    """Changes several a second, deliveries that overtake each other, fetches in between, a clock that is
+    behind.
+    """
+    applied = 0
+    for seed in range(2000):
+        chance = Random(seed)
+        changes = sorted(chance.uniform(0, chance.choice((2, 30))) for _ in range(chance.randint(2, 6)))
+        states = [{**SUBSCRIPTION, "metadata": {"state": str(number)}} for number in range(len(changes) + 1)]
+        arrivals = sorted((at + chance.expovariate(1), number) for number, at in enumerate(changes, 1))
+        lag = chance.choice((0, 4))
+        stored, as_of, waiting = states[0], NOW - 60, list[Payload]()
+        for moment, number in arrivals:
+            waiting.append(payload(NOW + int(changes[number - 1]), states[number]))
+            if chance.random() < 0.5 and number != arrivals[-1][1]:
+                continue  # the worker comes later
+            objects = {**STORED, "sub_1": stored}
+            found = applicable("sub_1", waiting, objects, as_of, VERSION, NOW + int(moment - lag))
+            if found is not None:
+                stored, as_of = found
+                applied += 1
+            else:
+                stored = states[sum(at <= moment for at in changes)]
+                as_of = max(as_of, NOW + int(moment - lag) + DOUBT_S)
+            waiting.clear()
+        assert stored == states[-1], seed
+    assert applied > 200
