@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from payments_hub.batching import BatchedQuery
-from payments_hub.database import Database
+from payments_hub.database import Async, Database
 from stripe_payments.log import Log
 from stripe_payments.stripe_api.webhook_delivery import Hint
 
@@ -53,7 +53,7 @@ SELECT * FROM (
     FROM inbox WHERE outcome IS NULL AND next_attempt <= now()
     GROUP BY object_id ORDER BY bool_and(type = %s), min(received_at)
 ) due
-WHERE pg_try_advisory_xact_lock(hashtextextended(coalesce(customer, object_id), 1)) LIMIT %s
+WHERE pg_try_advisory_lock(hashtextextended(coalesce(customer, object_id), 1)) LIMIT %s
 """
 """The locks are taken row by row, until there are enough; the objects of a customer go to one worker."""
 
@@ -131,10 +131,14 @@ class Inbox:
         """What is due and no other worker has claimed: events before what the nightly walk doubts, the
         longest waiting object first. Claimed while the block lasts; a worker that dies claims nothing.
         """
-        async with self._database.requests.connection() as connection, connection.transaction():
-            cursor = await connection.execute(_CLAIM, (DOUBTED, limit))
-            rows = await cursor.fetchall()
-            yield [Waiting(object_id, tuple(events), *rest) for object_id, events, *rest in rows]
+        async with self._database.requests.connection() as connection:
+            try:
+                # in no transaction: one that is open keeps the table from a migration, and that from all others
+                cursor = await connection.execute(_CLAIM, (DOUBTED, limit))
+                rows = await cursor.fetchall()
+                yield [Waiting(object_id, tuple(events), *rest) for object_id, events, *rest in rows]
+            finally:
+                await _unlock(connection)
 
     async def still_waiting(self, events: Sequence[str]) -> list[str]:
         """Those that are not finished yet."""
@@ -176,3 +180,12 @@ class Inbox:
     async def _execute(self, statement: str, *values: object) -> int:
         async with self._database.requests.connection() as connection:
             return (await connection.execute(statement, values)).rowcount
+
+
+async def _unlock(connection: Async) -> None:
+    """End all claims: with the connection, if it comes to that."""
+    try:
+        await connection.execute("SELECT pg_advisory_unlock_all()")
+    except BaseException:
+        await connection.close()
+        raise
