@@ -26,6 +26,7 @@ from payments_hub.statements import rotate_keys
 from payments_hub.web import create_app
 from payments_hub.worker import Worker
 from simulator.postgres import PostgreSQL
+from simulator.stripe_cloud.account import API_VERSION
 from stripe_payments.ledger.packing import unpack
 from stripe_payments.ledger.storage_errors import decoded
 from stripe_payments.settings import Settings
@@ -61,6 +62,9 @@ class _Stripe:
         self.moments: dict[int, int] = {}
         self.arriving: dict[int, tuple[set[str], Callable[[], Awaitable[None]]]] = {}
         self.reads = 0
+
+    async def api_version(self) -> str:
+        return API_VERSION
 
     async def retrieve(self, object_id: str) -> dict[str, Any] | None:
         kind = object_kind(object_id)

@@ -133,7 +133,7 @@ class Inbox:
         """
         async with self._database.requests.connection() as connection:
             try:
-                # in no transaction: one that is open keeps the table from a migration, and that from all others
+                # in no transaction: an open one would hold up a migration, and that everything else
                 cursor = await connection.execute(_CLAIM, (DOUBTED, limit))
                 rows = await cursor.fetchall()
                 yield [Waiting(object_id, tuple(events), *rest) for object_id, events, *rest in rows]
