@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -19,7 +20,7 @@ from tests.hub.vendor import Vendor, eventually, request_stripe
 VERSION = "2026-10-28.endive"
 NOW = 1_800_000_000
 AS_OF = NOW - 60
-SUBSCRIPTION = {
+SUBSCRIPTION: dict[str, Any] = {
     "id": "sub_1",
     "object": "subscription",
     "created": NOW - 5000,
@@ -121,7 +122,8 @@ def test_in_any_order_the_last_state_is_what_is_stored_in_the_end() -> None:
         states = [{**SUBSCRIPTION, "metadata": {"state": str(number)}} for number in range(len(changes) + 1)]
         arrivals = sorted((at + chance.expovariate(1), number) for number, at in enumerate(changes, 1))
         lag = chance.choice((0, 4))
-        stored, as_of, waiting = states[0], NOW - 60, list[Payload]()
+        stored: Mapping[str, Any] = states[0]
+        as_of, waiting = NOW - 60, list[Payload]()
         for moment, number in arrivals:
             waiting.append(payload(NOW + int(changes[number - 1]), states[number]))
             if chance.random() < 0.5 and number != arrivals[-1][1]:
