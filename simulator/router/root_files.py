@@ -53,6 +53,7 @@ config login
 config login
 	option username 'owner'
 	option password '$p$owner'
+	list read 'unauthenticated'
 	list read 'luci-base'
 	list read 'luci-mod-status-index'
 	list read '{LUCI_GROUP}'
@@ -61,6 +62,7 @@ config login
 config login
 	option username 'seller'
 	option password '$p$seller'
+	list read 'unauthenticated'
 	list read 'luci-base'
 	list read 'luci-mod-status-index'
 	list read '{LUCI_GROUP}'

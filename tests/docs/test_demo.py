@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import pytest
 
+from simulator.router.uci_file import parse
 from tests.docs.markdown import block_with
 from tools.ipk.makefiles import run_makefiles
 
@@ -36,6 +37,11 @@ class Demo:
     def word(self, pattern: str) -> str:
         (found,) = re.findall(pattern, self.text)
         return str(found)
+
+    @property
+    def root(self) -> Path:
+        """The router's `/`."""
+        return Path(self.word(r"router +(\S+/router) "))
 
     def shell(self, script: str, check: bool = True) -> str:
         """The output of a script, by a shell in the repository that has sourced the file from the banner."""
@@ -173,6 +179,17 @@ def test_each_login_may_what_is_printed_beside_it(demo: Demo, login: str, may: s
         )[1]["access"]
     }
     assert allowed == may
+    answer = demo.rpc("luci", "getFeatures", session["ubus_rpc_session"])
+    assert answer[0] == 0, "LuCI requests this first, and shows an error where it may not"
+
+
+@pytest.mark.parametrize("document", ["operators-guide.md", "operators-guide.it.md"])
+def test_the_owner_of_the_demo_has_the_login_of_the_guide(demo: Demo, document: str) -> None:
+    text = (REPOSITORY / "docs" / document).read_text("utf-8")
+    wanted = re.findall(r"(?m)^uci add_list rpcd\.@login\[-1\]\.(read|write)='(\S+)'$", text)
+    sections = parse("rpcd", (demo.root / "etc/config/rpcd").read_text()).sections
+    (owner,) = [one.options for one in sections if one.options.get("username") == "owner"]
+    assert wanted == [(right, group) for right in ("read", "write") for group in owner[right]]
 
 
 @pytest.mark.parametrize("document", ["integrating.md", "integrating.it.md"])

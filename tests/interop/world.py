@@ -207,7 +207,7 @@ def add_viewer(files: Path) -> None:
     with (files / "etc/config/rpcd").open("a") as config:
         config.write(
             f"\nconfig login\n\toption username 'viewer'\n\toption password '{password}'\n"
-            "\tlist read 'luci-base'\n\tlist read 'luci-app-stripe-payments'\n"
+            "\tlist read 'unauthenticated'\n\tlist read 'luci-base'\n\tlist read 'luci-app-stripe-payments'\n"
         )
 
 
