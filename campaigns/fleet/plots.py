@@ -55,7 +55,7 @@ def _bins(seconds: Seconds, since: float, until: float, width: int) -> NDArray[n
     return counts[: len(counts) // width * width].reshape(-1, width)
 
 
-def _save(figure: Any, folder: Path, name: str, language: str) -> None:
+def save(figure: Any, folder: Path, name: str, language: str) -> None:
     """A small file: a few colours are enough for lines."""
     file = folder / (f"{name}.png" if language == "en" else f"{name}.{language}.png")
     figure.savefig(file, dpi=110)
@@ -90,7 +90,7 @@ def draw_week(week: Week, folder: Path) -> None:
         axes.tick_params(axis="x", length=0)
         axes.set_ylabel(REQUESTS[language])
         axes.legend(loc="upper right", fontsize=8, ncols=3, frameon=False, bbox_to_anchor=(1, 1.13))
-        _save(figure, folder, "fleet-week", language)
+        save(figure, folder, "fleet-week", language)
 
 
 def draw_restart(fleets: Sequence[tuple[Text, Fleet]], folder: Path) -> None:
@@ -114,7 +114,7 @@ def draw_restart(fleets: Sequence[tuple[Text, Fleet]], folder: Path) -> None:
             axes.set_xlim(0, 1200)
             axes.set_xlabel(SECONDS[language])
         left.legend(loc="upper right", fontsize=8, frameon=False, ncols=2)
-        _save(figure, folder, "fleet-restart", language)
+        save(figure, folder, "fleet-restart", language)
 
 
 def draw_million(spread: Fleet, crowded: Fleet, scale: float, folder: Path) -> None:
@@ -163,4 +163,4 @@ def draw_million(spread: Fleet, crowded: Fleet, scale: float, folder: Path) -> N
                     frameon=False,
                 )
         left.set_ylabel(REQUESTS[language])
-        _save(figure, folder, "fleet-million", language)
+        save(figure, folder, "fleet-million", language)
