@@ -196,16 +196,18 @@ class Worker:
         return account
 
     async def _sync_all(self, account: str, waiting: Sequence[Waiting]) -> bool:
-        """False if the account is locked elsewhere."""
+        """False if the account is locked elsewhere, or the database is away."""
         async with self._accounts.open(account, wait=False) as opened:
             if opened is None:
                 return False
             received = await self._inbox.still_waiting([name for one in waiting for name in one.event_ids])
             fetches = SharedFetches(opened.reconciler, self._fetcher)
-            for one in in_order(waiting):
-                if events := [name for name in one.event_ids if name in received]:
-                    await self._try([one], partial(self._sync, fetches, one, events))
-        return True
+            tried = [
+                await self._try([one], partial(self._sync, fetches, one, events))
+                for one in in_order(waiting)
+                if (events := [name for name in one.event_ids if name in received])
+            ]
+        return any(tried) or not received
 
     async def _sync(self, fetches: SharedFetches, waiting: Waiting, events: Sequence[str]) -> bool:
         if fetches.has(waiting.object_id):
