@@ -104,6 +104,20 @@ async def test_a_failed_renewal_is_an_alert_with_the_way_to_pay(
     await expect(alert.get_by_role("link", name="Pay €1.99 at Stripe")).to_have_attribute(
         "href", "https://invoice.stripe.com/i/1"
     )
+    premium = visitor.page.locator("[data-offer=premium]")
+    await expect(premium.locator("[data-way]")).to_have_count(0)
+    waits = {"price": "premium_monthly", "expires_at": None, "invoice_url": None}
+    for change, words in (
+        ({}, "You can change to this plan once the payment for “Base” is made."),
+        ({"status": "paused", "paused": True}, "Resume “Base” to change to this plan."),
+        (
+            {"status": "active", "paused": False, "pending_change": waits},
+            "A change of “Base” waits for its payment.",
+        ),
+    ):
+        router.payments.subscriptions[0].update(change)
+        await expect(premium.locator("[data-later]")).to_contain_text(words)
+    router.payments.subscriptions[0].update(status="past_due", pending_change=None)
     await alert.get_by_role("link", name="Update payment method").click()
     await expect(visitor.page.get_by_role("button", name="Update payment method")).to_be_enabled()
 

@@ -21,6 +21,9 @@ const CHARGED = [ 'active', 'trialing', 'past_due', 'unpaid' ];
 /* Statuses in which its last payment failed. */
 const UNPAID = [ 'past_due', 'unpaid' ];
 
+/* Statuses in which it keeps a second one from being bought. */
+const LIVING = [ ...CHARGED, 'paused' ];
+
 /* How long a previewed amount is valid, in milliseconds: proration goes by the second. */
 const FRESH_MS = 5 * 60e3;
 
@@ -205,6 +208,22 @@ return baseclass.extend({
 	changeable(subscriptions) {
 		return subscriptions?.find(subscription => CHANGEABLE.includes(subscription.status) &&
 			!subscription.paused && !subscription.pending_change) ?? null;
+	},
+
+	/** Why neither another plan can be bought nor this one be changed to it, in a sentence; null where one can. */
+	hindrance(subscriptions) {
+		const living = subscriptions?.find(subscription => LIVING.includes(subscription.status));
+
+		if (!living || this.changeable(subscriptions))
+			return null;
+
+		const title = living.title ?? living.id;
+
+		if (UNPAID.includes(living.status))
+			return _('You can change to this plan once the payment for “%s” is made.').format(title);
+
+		return living.paused ? _('Resume “%s” to change to this plan.').format(title)
+			: _('A change of “%s” waits for its payment.').format(title);
 	},
 
 	/** A word for the state, and how urgent it is: [ word, kind ]. */

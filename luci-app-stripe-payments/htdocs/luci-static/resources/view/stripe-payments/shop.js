@@ -295,6 +295,12 @@ return page.Page.extend({
 		if (!price)
 			return E('p', { 'class': 'sp-small' }, [ _('Currently not for sale.') ]);
 
+		const hindrance = price.interval ? plans.hindrance(this.state.subscriptions) : null;
+
+		if (hindrance)
+			return E('p', { 'class': 'sp-small', 'data-later': item.id }, [ hindrance, ' ',
+				E('a', { 'href': L.url('admin/payments/features') }, [ _('My features') ]) ]);
+
 		const offer = { id: item.id, title: item.title, features: item.features, price };
 		const busy = this.state.busy;
 		const button = (way, classes, label, wait) => E('button', {
