@@ -1,5 +1,6 @@
 """My features, transactions, settings and plans in real LuCI with real rpcd: the LuCI app's tests again."""
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from playwright.async_api import expect
 
 from tests.interop.world import OpenWrtWorld
 from tests.luci.conftest import PATIENCE_MS, Visitor, browser, visitor, window
+from tests.luci.test_purchase import PRODUCT
 from tests.luci.test_settings import CBID
 from tests.luci.test_subscription_life import (
     test_a_daemon_killed_while_it_changes_the_plan_changes_it_once,
@@ -69,9 +71,33 @@ async def test_the_form_is_saved_applied_and_taken_up(world: OpenWrtWorld, visit
     assert (world.root / "etc/config/stripe-payments").read_text().count("option amount '549'") == 1
 
 
+async def test_the_owner_of_the_guide_buys_and_sets_nothing_up(world: OpenWrtWorld, visitor: Visitor) -> None:
+    """The guide's commands make a login that LuCI accepts: no "Session expired" covers its pages."""
+    guide = (Path(__file__).resolve().parents[2] / "docs/operators-guide.md").read_text("utf-8")
+    (commands,) = re.findall(r"(?s)```sh\n(uci add rpcd login\n.*?)```", guide)
+    world.openwrt.sh(commands)
+    world.openwrt.sh("ubus -t 20 wait_for session")
+    lan = world.front.url.replace("127.0.0.1", "localhost")
+    page = visitor.page
+    await visitor.log_in(lan, "owner", "/admin/payments/settings", password="a good password")
+    await page.wait_for_function("L.loaded")
+    await expect(page.locator(".sp-notices")).to_contain_text("View only: you cannot make changes.")
+    await expect(page.locator(".cbi-map")).to_have_count(0)
+    await page.goto(f"{lan}/cgi-bin/luci/admin/payments/features")
+    await expect(page.locator(".sp-feature").first).to_be_visible()
+    await expect(page.locator("[data-action=grant]")).to_have_count(0)
+    await page.goto(f"{lan}/cgi-bin/luci/admin/payments/shop")
+    await page.wait_for_function("L.loaded")
+    await expect(page.locator("body")).not_to_have_class(re.compile("modal-overlay-active"))
+    await page.click(f"{PRODUCT} [data-way=pay]")
+    await page.wait_for_url(f"{world.stripe.url}/c/pay/**")
+
+
 async def test_a_viewer_finds_no_settings_to_change(world: OpenWrtWorld, visitor: Visitor) -> None:
     lan = world.front.url.replace("127.0.0.1", "localhost")
     await visitor.log_in(lan, "viewer", "/admin/payments/settings")
+    await visitor.page.wait_for_function("L.loaded")
+    await expect(visitor.page.locator("body")).not_to_have_class(re.compile("modal-overlay-active"))
     await expect(visitor.page.locator("[data-check]").first).to_be_attached()
     await expect(visitor.page.locator(".sp-notices")).to_contain_text("View only: you cannot make changes.")
     await expect(visitor.page.locator(".cbi-map")).to_have_count(0)

@@ -130,9 +130,16 @@ class Visitor:
         """What the pages of one site complained about."""
         return [complaint for complaint in self.complaints if url in complaint or "http" not in complaint]
 
-    async def log_in(self, url: str, username: str = "root", path: str = "/admin/payments/shop") -> None:
+    async def log_in(
+        self,
+        url: str,
+        username: str = "root",
+        path: str = "/admin/payments/shop",
+        *,
+        password: str = "router",
+    ) -> None:
         """Open a LuCI page as a logged-in user (without waiting for the login form to be drawn)."""
-        form: dict[str, str | float | bool] = {"luci_username": username, "luci_password": "router"}
+        form: dict[str, str | float | bool] = {"luci_username": username, "luci_password": password}
         await self.context.request.post(f"{url}/cgi-bin/luci/", form=form, max_redirects=0)
         await self.page.goto(f"{url}/cgi-bin/luci{path}")
 
