@@ -101,7 +101,7 @@ const Value = Element.extend({
 		this.frames[sid].classList.toggle('hidden', !met);
 	},
 
-	render(sid) {
+	renderWidget(sid) {
 		const widget = new this.widget({
 			id: `widget.${this.cbid(sid)}`,
 			value: this.cfgvalue(sid) ?? this.default,
@@ -115,13 +115,19 @@ const Value = Element.extend({
 		});
 
 		(this.widgets ??= {})[sid] = widget;
+		return widget.node;
+	},
+
+	render(sid) {
+		const node = this.renderWidget(sid);
+
 		(this.frames ??= {})[sid] = E('div', {
 			'class': 'cbi-value', 'id': `cbi-${this.map.config}-${sid}-${this.option}`,
 			'data-name': this.option, 'data-field': this.cbid(sid)
 		}, [
 			E('label', { 'class': 'cbi-value-title', 'for': `widget.${this.cbid(sid)}` }, [ this.title ]),
 			E('div', { 'class': 'cbi-value-field' }, [
-				E('div', { 'id': this.cbid(sid) }, [ widget.node ]),
+				E('div', { 'id': this.cbid(sid) }, [ node ]),
 				this.description ? E('div', { 'class': 'cbi-value-description' }, [ this.description ]) : ''
 			])
 		]);
@@ -225,7 +231,7 @@ const GridSection = Section.extend({
 			add.disabled = !/^[A-Za-z0-9_]+$/.test(name.value);
 		} });
 		const add = E('button', {
-			'class': 'btn cbi-button cbi-button-add', 'disabled': '', 'click': () => this.open(uci.add(this.map.config, this.sectiontype, name.value), true)
+			'class': 'btn cbi-button cbi-button-add', 'disabled': '', 'click': () => this.renderMoreOptionsModal(uci.add(this.map.config, this.sectiontype, name.value), true)
 		}, [ _('Add') ]);
 
 		return E('div', { 'class': `cbi-section-create ${style}` }, [ E('div', {}, [ name ]), add ]);
@@ -235,12 +241,16 @@ const GridSection = Section.extend({
 		const columns = this.children.filter(option => !option.modalonly);
 
 		return this.frame(E('table', { 'class': 'table cbi-section-table' }, [
-			E('thead', {}, [ E('tr', { 'class': 'tr cbi-section-table-titles' }, [
-				E('th', { 'class': 'th' }, [ _('Name') ]), ...columns.map(option => E('th', { 'class': 'th' }, [ option.title ])),
-				E('th', { 'class': 'th cbi-section-actions' })
-			]) ]),
+			E('thead', {}, [ this.renderHeaderRows(columns) ]),
 			E('tbody', {}, this.cfgsections().map(sid => this.row(sid, columns)))
 		]), this.addremove ? this.renderSectionAdd('cbi-tblsection-create') : '');
+	},
+
+	renderHeaderRows(columns) {
+		return E([], [ E('tr', { 'class': 'tr cbi-section-table-titles' }, [
+			E('th', { 'class': 'th' }, [ _('Name') ]), ...columns.map(option => E('th', { 'class': 'th' }, [ option.title ])),
+			E('th', { 'class': 'th cbi-section-actions' })
+		]) ]);
 	},
 
 	row(sid, columns) {
@@ -253,7 +263,7 @@ const GridSection = Section.extend({
 			...columns.map(option => E('td', { 'class': 'td cbi-value-field', 'data-title': option.title, 'data-name': option.option },
 				[ option.textvalue(sid) ?? E('em', {}, [ _('none') ]) ])),
 			E('td', { 'class': 'td cbi-section-actions' }, [ E('div', {}, [
-				button('cbi-button-edit', _('Edit'), () => this.open(sid)), ' ',
+				button('cbi-button-edit', _('Edit'), () => this.renderMoreOptionsModal(sid)), ' ',
 				this.addremove ? button('cbi-button-remove', _('Delete'), () => {
 					uci.remove(this.map.config, sid);
 					return this.map.save(null, true);
@@ -264,7 +274,7 @@ const GridSection = Section.extend({
 
 	/* All options of one section in a dialogue; a new section that is dismissed goes again. As in LuCI, what
 	 * was entered outside of the dialogue and not saved is drawn again. */
-	open(sid, added) {
+	renderMoreOptionsModal(sid, added) {
 		const dismiss = () => {
 			if (added)
 				uci.remove(this.map.config, sid);

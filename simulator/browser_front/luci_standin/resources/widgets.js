@@ -34,14 +34,16 @@ class Text extends Widget {
 }
 
 class Flag extends Widget {
+	/* As LuCI's: the label that names the option is not the checkbox's. */
 	build({ id, value, disabled, changed }) {
-		return E('input', {
-			'type': 'checkbox', id, 'checked': value == '1' ? '' : null, 'disabled': disabled ? '' : null, 'change': changed
-		});
+		return E('div', { 'class': 'cbi-checkbox' }, [ E('input', {
+			'type': 'checkbox', 'data-widget-id': id, 'checked': value == '1' ? '' : null, 'disabled': disabled ? '' : null,
+			'change': changed
+		}) ]);
 	}
 
 	getValue() {
-		return this.node.checked ? '1' : '0';
+		return this.node.firstChild.checked ? '1' : '0';
 	}
 }
 

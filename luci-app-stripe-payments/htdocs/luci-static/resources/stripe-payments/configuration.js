@@ -44,6 +44,13 @@ function flag(section, name, title, description, preset = '0') {
 
 	option.default = preset;
 	option.rmempty = false;
+	/* The label of LuCI's checkbox is empty. */
+	option.renderWidget = function(...args) {
+		const node = form.Flag.prototype.renderWidget.apply(this, args);
+
+		node.querySelector('input[type="checkbox"]').setAttribute('aria-label', this.title);
+		return node;
+	};
 
 	return option;
 }
@@ -126,6 +133,22 @@ function table(map, type, title, description) {
 		field?.setAttribute('aria-label', '%s: %s'.format(title, _('New name')));
 
 		return node;
+	};
+	/* LuCI's column of buttons has no heading. */
+	section.renderHeaderRows = function(...args) {
+		const rows = form.GridSection.prototype.renderHeaderRows.apply(this, args);
+
+		rows.querySelector('.cbi-section-actions')?.append(E('span', { 'class': 'sp-hidden' }, [ _('Actions') ]));
+		return rows;
+	};
+	/* LuCI's dialogue has no name. What it shows next has another title, without this id. */
+	section.renderMoreOptionsModal = async function(...args) {
+		await form.GridSection.prototype.renderMoreOptionsModal.apply(this, args);
+
+		const dialogue = document.querySelector('#modal_overlay .modal');
+
+		dialogue.querySelector('h4').id = 'sp-section-title';
+		dialogue.setAttribute('aria-labelledby', 'sp-section-title');
 	};
 
 	return section;
