@@ -19,6 +19,8 @@ from simulator.listening import LOOPBACK, Listening
 from ubus_py import STRING, Call, Client, Method, Object, Status, StatusError, UbusError, Value
 
 UBUS: Final = "/ubus"
+UBUS_OF_LUCI: Final = f"{SCRIPT_NAME}/admin/ubus"
+"""LuCI answers calls itself, too: a tab keeps to this when its first request to `/ubus` was cut off."""
 STATIC: Final = "/luci-static/"
 PEER_ADDRESS: Final = "/cgi-bin/cgi-exec"
 """Before LuCI applies changes it has a program tell on which interface the browser comes in: on none."""
@@ -103,6 +105,8 @@ class BrowserFront:
                 if self._lost_bus:
                     return no_bus(request)
                 return await self._rpc.handle(request, path.removeprefix(UBUS))
+            if path == UBUS_OF_LUCI and not self._lost_bus:
+                return await gateway.in_a_slot(self.slots, lambda: self._rpc.handle(request, ""))
             if path == SCRIPT_NAME or path.startswith(f"{SCRIPT_NAME}/"):
                 if self._lost_bus:
                     return gateway.silent()

@@ -49,6 +49,17 @@ async def http(router: ScriptedRouter) -> AsyncIterator[Http]:
         yield Http(router.front.url, session)
 
 
+async def test_luci_answers_calls_itself_too(http: Http) -> None:
+    call = {"jsonrpc": "2.0", "id": 7, "method": "call"}
+    message = json.dumps({**call, "params": [await http.sid(), "stripe-payments", "features", {}]})
+    replies = [
+        await (await http.session.post(f"{http.url}{path}", data=message)).json()
+        for path in ("/ubus/", "/cgi-bin/luci/admin/ubus")
+    ]
+    assert replies[0]["result"][0] == 0
+    assert replies[0] == replies[1]
+
+
 async def test_a_call_comes_back_with_status_and_data(router: ScriptedRouter, http: Http) -> None:
     router_status = dict(await router.bus.call("stripe-payments", "status", {}))
     reply = await http.call(await http.sid(), "stripe-payments", "status", {})
