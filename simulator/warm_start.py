@@ -21,6 +21,8 @@ from typing import Final
 
 __all__ = ["ForkedDaemon", "WarmStarts"]
 
+_AT_ITS_START: Final = ("PYTHON", "LD_")
+_OF_ALL: Final = {"PYTHONPATH", "PYTHONUNBUFFERED"}
 _PROGRAM: Final = Path(__file__).with_name("forking_interpreter.py")
 
 
@@ -78,8 +80,13 @@ class WarmStarts:
         self._interpreters: dict[str, _Interpreter] = {}
 
     def starts(self, environment: Mapping[str, str]) -> bool:
-        """Whether a daemon with this environment can be started from here."""
-        return environment.get("PYTHONPATH") in self._paths
+        """Whether a daemon with this environment can be started from here: what counts only at the start of
+        an interpreter is the same.
+        """
+        own = {name for name in environment if name.startswith(_AT_ITS_START)} - _OF_ALL
+        return environment.get("PYTHONPATH") in self._paths and all(
+            environment[name] == os.environ.get(name) for name in own
+        )
 
     async def start(
         self, arguments: Sequence[str], environment: Mapping[str, str], log: Path

@@ -60,6 +60,17 @@ async def test_it_runs_until_it_is_ended(starts: WarmStarts, log: Path, tmp_path
     assert await beside.wait() in (0, -signal.SIGTERM), "the second before the handler is installed"
 
 
-def test_another_path_is_not_its(starts: WarmStarts) -> None:
-    assert starts.starts({"PYTHONPATH": DAEMON})
-    assert not starts.starts({"PYTHONPATH": f"/nowhere:{DAEMON}"})
+@pytest.mark.parametrize(
+    ("environment", "can"),
+    [
+        ({}, True),
+        ({"PYTHONUNBUFFERED": "1", "STRIPE_API_BASE": "http://127.0.0.1:9"}, True),
+        ({"PYTHONPATH": f"/nowhere:{DAEMON}"}, False),
+        ({"PYTHONPROFILEIMPORTTIME": "1"}, False),
+        ({"LD_PRELOAD": "/nowhere/preload.so"}, False),
+    ],
+)
+def test_what_counts_at_the_start_of_an_interpreter_is_not_lost(
+    starts: WarmStarts, environment: dict[str, str], can: bool
+) -> None:
+    assert starts.starts({**os.environ, "PYTHONPATH": DAEMON, **environment}) is can

@@ -9,7 +9,10 @@ import pytest
 
 from payments_hub.database import migrate
 from simulator.postgres import PostgreSQL
+from tests.daemon_starts import daemons_start_warm
 from tests.hub.vendor import Vendor
+
+__all__ = ["daemons_start_warm"]
 
 
 @pytest.fixture(scope="session")
