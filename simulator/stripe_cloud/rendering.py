@@ -8,12 +8,12 @@ Sources: https://docs.stripe.com/api/expanding_objects, https://docs.stripe.com/
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from copy import deepcopy
 from typing import Any
 
 from . import resource_shapes
 from .account import Account
 from .api_errors import Json, invalid, resource_missing
+from .json_copy import copied
 
 MAX_EXPAND_DEPTH = 4
 DEFAULT_LIMIT = 10
@@ -35,7 +35,7 @@ def included(kind: str, field: str) -> Callable[[Provider], Provider]:
 
 def render(account: Account, obj: Json, expand: Iterable[str] = ()) -> Json:
     """A copy of `obj` to send, with the `expand` paths filled in; 400 for a path that cannot be expanded."""
-    answer = deepcopy(obj)
+    answer = copied(obj)
     shape = resource_shapes.resource_class(obj["object"])
     for path in expand:
         steps = path.split(".")
@@ -75,7 +75,7 @@ def page(account: Account, candidates: Iterable[Json], params: Json, url: str) -
         chosen, more = rows[-limit:], len(rows) > limit
     else:
         chosen, more = rows[:limit], len(rows) > limit
-    answer = list_of([deepcopy(row) for row in chosen], url, has_more=more)
+    answer = list_of([copied(row) for row in chosen], url, has_more=more)
     expand_list(account, answer, params.get("expand", []))
     return answer
 
@@ -142,7 +142,7 @@ def _expand(account: Account, node: Any, shape: type | None, steps: list[str], p
     name, rest = steps[0], steps[1:]
     provider = _INCLUDED.get((str(node.get("object")), name))
     if provider is not None and name not in node:
-        node[name] = deepcopy(provider(account, node))
+        node[name] = copied(provider(account, node))
     annotation = resource_shapes.fields(shape).get(name)
     if annotation is None:
         raise _cannot(path)
@@ -166,7 +166,7 @@ def _fetched(account: Account, value: Any) -> Any:
         return [_fetched(account, item) for item in value]
     if isinstance(value, str):
         found = account.find(value)
-        return deepcopy(found) if found is not None else value
+        return copied(found) if found is not None else value
     return value
 
 
