@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Literal
 
 import psycopg
 from psycopg_pool import PoolTimeout
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -98,10 +97,10 @@ def create_app(hub: Hub, only: Part | None = None) -> Starlette:
         if only is None or _part_of(path) in (only, None)
     }
     past = {(verb, path): served[verb, path] for verb, path, _endpoint in direct if (verb, path) in served}
-    app = Starlette(
+    app = _Application(
+        past,
         routes=list(served.values()),
         lifespan=lifespan,
-        middleware=[Middleware(Measured), Middleware(BareRoutes, routes=past)],
         exception_handlers={404: _unknown("not_found"), 405: _unknown("method_not_allowed")},
     )
     app.router.redirect_slashes = False  # the address would be made from the caller's Host
@@ -113,6 +112,19 @@ def _part_of(path: str) -> Part | None:
     if path == "/stripe/webhook":
         return "webhook"
     return "routers" if path.startswith("/v1/") or path == "/.well-known/jwks.json" else None
+
+
+class _Application(Starlette):
+    """`past`: routes that are served past all of the framework, its error handling included: each poll that
+    waits would keep that, too.
+    """
+
+    def __init__(self, past: Mapping[tuple[str, str], Route], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._past = past
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return Measured(BareRoutes(super().build_middleware_stack(), self._past))
 
 
 class _Calls:
