@@ -31,7 +31,18 @@ from stripe_payments.log import Log
 from stripe_payments.payment_history import TransactionRow
 from stripe_payments.stripe_api import object_kind
 
-__all__ = ["CHANGED", "DOUBT_S", "NEXT_VERSION", "AccountLedger", "AccountTransaction", "notify"]
+__all__ = [
+    "CHANGED",
+    "DOUBT_S",
+    "FEATURES",
+    "GRANTS",
+    "HISTORY",
+    "NEXT_VERSION",
+    "OBJECTS",
+    "AccountLedger",
+    "AccountTransaction",
+    "notify",
+]
 
 _log = Log("account_ledger")
 
@@ -167,23 +178,34 @@ class _Table:
 
 
 class Meta(_Table):
-    """Text values by key."""
+    """Text values by key; read once in a transaction."""
+
+    held: dict[str, str] | None = None
 
     def get(self, key: str) -> str | None:
-        rows = self._rows("SELECT value FROM meta WHERE account = %s AND key = %s", key)
-        return str(rows[0][0]) if rows else None
+        return self._all().get(key)
 
     def set(self, key: str, value: str) -> None:
-        self._write(
-            "INSERT INTO meta (account, key, value) VALUES (%s, %s, %s)"
-            " ON CONFLICT (account, key) DO UPDATE SET value = excluded.value"
-            " WHERE meta.value <> excluded.value",
-            key,
-            value,
-        )
+        if self._all().get(key) != value:
+            self._write(
+                "INSERT INTO meta (account, key, value) VALUES (%s, %s, %s)"
+                " ON CONFLICT (account, key) DO UPDATE SET value = excluded.value",
+                key,
+                value,
+            )
+            self._all()[key] = value
 
     def delete(self, key: str) -> None:
         self._write("DELETE FROM meta WHERE account = %s AND key = %s", key)
+        self._all().pop(key, None)
+
+    def _all(self) -> dict[str, str]:
+        if self.held is None:
+            self.held = dict(self._rows("SELECT key, value FROM meta WHERE account = %s"))
+        return self.held
+
+
+OBJECTS: Final = "id, packed, fetched_at, as_of"
 
 
 class Objects(_Table):
@@ -199,13 +221,18 @@ class Objects(_Table):
 
     def all(self) -> Mapping[str, _Raw]:
         if self._all is None:
-            rows = self._rows(
-                'SELECT id, packed, fetched_at, as_of FROM objects WHERE account = %s ORDER BY id COLLATE "C"'
-            )
-            self._all = {row[0]: decoded(unpack(bytes(row[1]))) for row in rows}
-            # an instance of the version before stores no `as_of`
-            self._as_of = {row[0]: row[3] if row[3] >= row[2] else row[2] + DOUBT_S for row in rows if row[3]}
+            query = f'SELECT {OBJECTS} FROM objects WHERE account = %s ORDER BY id COLLATE "C"'
+            self.hold(self._rows(query))
+        assert self._all is not None
         return self._all
+
+    def hold(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Use these rows, of OBJECTS."""
+        self._all = {}
+        for object_id, packed, fetched_at, as_of in rows:
+            self._all[object_id] = decoded(unpack(bytes(packed)))
+            if as_of is not None:  # an instance of the version before has stored it, or does now
+                self._as_of[object_id] = as_of if as_of >= fetched_at else fetched_at + DOUBT_S
 
     def get(self, object_id: str) -> _Raw | None:
         return self.all().get(object_id)
@@ -352,10 +379,16 @@ class Inbox(_Table):
         return int(self._rows("SELECT count(*) FROM inbox WHERE owner = %s AND outcome IS NULL")[0][0])
 
 
+GRANTS: Final = "feature, until, note, granted_at"
+
+
 class Grants(_Table):
-    """Rows of `ManualGrant`."""
+    """Rows of `ManualGrant`; read once in a transaction."""
+
+    held: list[ManualGrant] | None = None
 
     def put(self, grant: ManualGrant) -> None:
+        self.held = None
         self._write(
             "INSERT INTO grants (account, feature, until, note, granted_at) VALUES (%s, %s, %s, %s, %s)"
             " ON CONFLICT (account, feature) DO UPDATE SET until = excluded.until, note = excluded.note,"
@@ -364,51 +397,61 @@ class Grants(_Table):
         )
 
     def delete(self, feature: str) -> bool:
+        self.held = None
         return self._write("DELETE FROM grants WHERE account = %s AND feature = %s", feature) == 1
 
     def all(self) -> list[ManualGrant]:
-        rows = self._rows(
-            "SELECT feature, until, note, granted_at FROM grants WHERE account = %s ORDER BY feature"
-        )
-        return [ManualGrant(*row) for row in rows]
+        if self.held is None:
+            rows = self._rows(f"SELECT {GRANTS} FROM grants WHERE account = %s ORDER BY feature")
+            self.held = [ManualGrant(*row) for row in rows]
+        return self.held
 
 
-_HISTORY: Final = "id, date, kind, amount, currency, status, description, receipt_url, invoice_pdf"
+HISTORY: Final = "id, date, kind, amount, currency, status, description, receipt_url, invoice_pdf"
 
 
 class ArchivedHistory(_Table):
-    """Rows of `TransactionRow`."""
+    """Rows of `TransactionRow`; read once in a transaction."""
+
+    held: list[TransactionRow] | None = None
 
     def all(self) -> list[TransactionRow]:
-        return [
-            TransactionRow(*row) for row in self._rows(f"SELECT {_HISTORY} FROM history WHERE account = %s")
-        ]
+        if self.held is None:
+            rows = self._rows(f"SELECT {HISTORY} FROM history WHERE account = %s")
+            self.held = [TransactionRow(*row) for row in rows]
+        return self.held
 
     def put(self, rows: Iterable[TransactionRow]) -> None:
+        self.held = None
         for row in rows:
             self._write(
-                f"INSERT INTO history (account, {_HISTORY})"
+                f"INSERT INTO history (account, {HISTORY})"
                 " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
                 " ON CONFLICT (account, id) DO UPDATE SET"
-                f" ({_HISTORY}) = ROW(excluded.id, excluded.date, excluded.kind, excluded.amount,"
+                f" ({HISTORY}) = ROW(excluded.id, excluded.date, excluded.kind, excluded.amount,"
                 " excluded.currency, excluded.status, excluded.description, excluded.receipt_url,"
                 " excluded.invoice_pdf)",
                 *(value.replace("\0", "") if isinstance(value, str) else value for value in astuple(row)),
             )
 
     def delete(self, ids: Collection[str]) -> None:
+        self.held = None
         self._write("DELETE FROM history WHERE account = %s AND id = ANY(%s)", list(ids))
 
 
+FEATURES: Final = "feature, unlocked, source, plan, until, reason"
+
+
 class Features(_Table):
-    """Rows of `Entitlement`, by feature."""
+    """Rows of `Entitlement`, by feature; read once in a transaction."""
+
+    held: dict[str, Entitlement] | None = None
 
     def all(self) -> dict[str, Entitlement]:
-        rows = self._rows(
-            "SELECT feature, unlocked, source, plan, until, reason FROM features WHERE account = %s"
-            " ORDER BY feature"
-        )
-        return {row[0]: Entitlement(*row) for row in rows}
+        if self.held is None:
+            rows = self._rows(f"SELECT {FEATURES} FROM features WHERE account = %s ORDER BY feature")
+            self.held = {row[0]: Entitlement(*row) for row in rows}
+        return self.held
 
     def get(self, feature: str) -> Entitlement | None:
         return self.all().get(feature)
@@ -426,6 +469,8 @@ class Features(_Table):
                 " reason = excluded.reason",
                 *astuple(one),
             )
+        if different:
+            self.held = None
         return bool(different)
 
 

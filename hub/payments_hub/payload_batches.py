@@ -16,13 +16,24 @@ from typing import Any, Final, TypeVar
 
 import psycopg
 
-from payments_hub.account_ledger import AccountLedger, AccountTransaction, notify
+from payments_hub.account_ledger import (
+    FEATURES,
+    GRANTS,
+    HISTORY,
+    OBJECTS,
+    AccountLedger,
+    AccountTransaction,
+    notify,
+)
 from payments_hub.accounts import Accounts
 from payments_hub.database import Database
 from payments_hub.inbox import Payload, Waiting
 from payments_hub.payloads import applicable
 from stripe_payments.clock import TrustedClock
+from stripe_payments.entitlements import Entitlement, ManualGrant
+from stripe_payments.identity import Identity
 from stripe_payments.log import Log
+from stripe_payments.payment_history import TransactionRow
 from stripe_payments.stripe_api import StripeAPI
 from stripe_payments.sync.fetch import Unit, units_owned_by
 
@@ -70,18 +81,23 @@ class PayloadBatches:
         return batch.done
 
     async def _apply_each(self, batch: _Batch, waiting: Mapping[str, _Objects]) -> None:
+        accounts = list(waiting)
+        transactions, identities = batch.begin(accounts), batch.identities(accounts)
         for account, objects in waiting.items():
             try:
                 with batch.connection.transaction():
-                    await self._apply_one(batch, account, objects)
+                    await self._apply_one(batch, transactions[account], identities[account], objects)
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 raise
             except Exception as error:  # noqa: BLE001 - the worker fetches it, and postpones what breaks then
                 _log.error("payload not applied", account=account, exc=error)
+        batch.finish(
+            [event for each in waiting.values() for one in batch.done & each.keys() for event in each[one]]
+        )
 
-    async def _apply_one(self, batch: _Batch, account: str, objects: _Objects) -> None:
-        tx = batch.begin(account)
-        identity = tx.identity()
+    async def _apply_one(
+        self, batch: _Batch, tx: AccountTransaction, identity: Identity, objects: _Objects
+    ) -> None:
         units: list[Unit] = []
         newest: dict[str, int] = {}
         for object_id, payloads in objects.items():
@@ -94,14 +110,15 @@ class PayloadBatches:
                 newest[object_id] = found[1]
         if not units:
             return
+        account = identity.router_id
+        batch.connection.execute("SELECT set_config('hub.account', %s, true)", (account,))
         tx.objects.newest = newest
-        done = {str(unit.root["id"]) for unit in units}
         reconciler = self._accounts.reconciler(_Begun(tx), identity)
         await reconciler.load()
-        await reconciler.apply(units, "payload", along=lambda _tx: _finish(tx, objects, done))
+        await reconciler.apply(units, "payload")
         if tx.finish():
             batch.changed.append(account)
-        batch.done |= done
+        batch.done |= {str(unit.root["id"]) for unit in units}
 
 
 @dataclass(slots=True)
@@ -152,9 +169,48 @@ class _Batch:
                 waiting[account][object_id][event] = payload
         return waiting
 
-    def begin(self, account: str) -> AccountTransaction:
-        self.connection.execute("SELECT set_config('hub.account', %s, true)", (account,))
-        return AccountTransaction(self.connection, account)
+    def begin(self, accounts: Sequence[str]) -> dict[str, AccountTransaction]:
+        """These accounts, as the first step of their transaction, with all that their ledgers hold."""
+        found: dict[str, AccountTransaction] = {}
+        for account in accounts:
+            tx = found[account] = AccountTransaction(self.connection, account)
+            tx.meta.held, tx.features.held = {}, {}
+            tx.grants.held, tx.history.held = [], []
+        for account, key, value in self._rows(accounts, "key, value", "meta"):
+            _held(found[account].meta.held)[key] = value
+        for account, *values in self._rows(accounts, FEATURES, "features", "feature"):
+            _held(found[account].features.held)[values[0]] = Entitlement(*values)
+        for account, *values in self._rows(accounts, GRANTS, "grants", "feature"):
+            _held(found[account].grants.held).append(ManualGrant(*values))
+        for account, *values in self._rows(accounts, HISTORY, "history"):
+            _held(found[account].history.held).append(TransactionRow(*values))
+        objects: dict[str, list[tuple[Any, ...]]] = {account: [] for account in accounts}
+        for account, *values in self._rows(accounts, OBJECTS, "objects", 'id COLLATE "C"'):
+            objects[account].append(tuple(values))
+        for account, rows in objects.items():
+            found[account].objects.hold(rows)
+        return found
+
+    def _rows(
+        self, accounts: Sequence[str], columns: str, table: str, order: str = "account"
+    ) -> list[tuple[Any, ...]]:
+        query = f"SELECT account, {columns} FROM {table} WHERE account = ANY(%s) ORDER BY {order}"
+        return self.connection.execute(query.encode(), (accounts,)).fetchall()
+
+    def identities(self, accounts: Sequence[str]) -> dict[str, Identity]:
+        rows = self.connection.execute("SELECT id, customer FROM accounts WHERE id = ANY(%s)", (accounts,))
+        return {row[0]: Identity(*row) for row in rows.fetchall()}
+
+    def finish(self, events: Sequence[str]) -> None:
+        self.connection.execute(
+            "UPDATE inbox SET outcome = 'applied', error = NULL, payload = NULL WHERE event_id = ANY(%s)",
+            (events,),
+        )
+
+
+def _held(rows: _T | None) -> _T:
+    assert rows is not None, "set a moment before"
+    return rows
 
 
 class _Begun(AccountLedger):
@@ -174,9 +230,3 @@ class _Begun(AccountLedger):
     ) -> _T:
         del writes, durable
         return function(self._tx)
-
-
-def _finish(tx: AccountTransaction, objects: _Objects, done: set[str]) -> None:
-    for object_id in done:
-        for event in objects[object_id]:
-            tx.inbox.finish(event, "applied")
