@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import psycopg
+from psycopg_pool import PoolTimeout
 
 from payments_hub.account_ledger import (
     FEATURES,
@@ -27,6 +28,7 @@ from payments_hub.account_ledger import (
 )
 from payments_hub.accounts import Accounts
 from payments_hub.database import Database
+from payments_hub.errors import HubError
 from payments_hub.inbox import Payload, Waiting
 from payments_hub.payloads import applicable
 from stripe_payments.clock import TrustedClock
@@ -60,11 +62,19 @@ class PayloadBatches:
         self._clock = clock
 
     async def apply(self, found: Sequence[Waiting]) -> set[str]:
-        """Apply the payloads of these objects and end their events; the ids of the objects that are done."""
+        """Apply the payloads of these objects and end their events; the ids of the objects that are done.
+        None is, where the batch fails: each is fetched then, and one that breaks us is postponed by itself.
+        """
         if not found:
             return set()
-        version = await self._stripe.api_version()
-        return await self._database.in_thread(self._apply, found, version)
+        try:
+            version = await self._stripe.api_version()
+            return await self._database.in_thread(self._apply, found, version)
+        except (psycopg.Error, PoolTimeout, HubError) as error:
+            _log.warning("payloads not applied", objects=len(found), reason=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - as above
+            _log.error("payloads not applied", objects=len(found), exc=error)
+        return set()
 
     def _apply(self, found: Sequence[Waiting], version: str) -> set[str]:
         connection = self._accounts.connection()

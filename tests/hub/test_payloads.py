@@ -14,6 +14,7 @@ import pytest
 
 from payments_hub.account_ledger import DOUBT_S
 from payments_hub.inbox import Payload
+from payments_hub.payload_batches import _Batch
 from payments_hub.payloads import applicable
 from tests.hub.vendor import Vendor, eventually, request_stripe
 
@@ -79,7 +80,9 @@ def test_only_what_is_certainly_newer_and_whole_is_applied(
     assert found is None or found[0] == SUBSCRIPTION
 
 
-async def test_a_change_is_shown_without_a_request_to_stripe(database_url: str, tmp_path: Path) -> None:
+async def test_a_change_is_shown_without_a_request_to_stripe(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with Vendor.open(database_url, tmp_path, working=False) as vendor:
         router = await vendor.router()
 
@@ -97,18 +100,26 @@ async def test_a_change_is_shown_without_a_request_to_stripe(database_url: str, 
         await vendor.hub.worker.work()
         (plan,) = (await router.state())["en"]["subscriptions"]
         assert (waiting(), plan["cancel_at_period_end"]) == ([], False)
-        for seconds, type_, keeps in ((60, "customer.subscription.updated", True),):
-            vendor.cloud.advance(seconds)
+
+        async def changed(value: str) -> tuple[int, bool]:
+            """Requests of the worker, and what the router shows then."""
+            vendor.cloud.advance(60)
             await request_stripe(
-                vendor.cloud, "post", f"subscriptions/{plan['id']}", cancel_at_period_end="true"
+                vendor.cloud, "post", f"subscriptions/{plan['id']}", cancel_at_period_end=value
             )
             await eventually(delivered, "the change is delivered")
-            assert waiting() == [(type_, keeps)]
+            assert waiting() == [("customer.subscription.updated", True)]
             sent = len(vendor.cloud.requests())
             await vendor.hub.worker.work()
-            assert (waiting(), len(vendor.cloud.requests())) == ([], sent)
-        (plan,) = (await router.state())["en"]["subscriptions"]
-        assert plan["cancel_at_period_end"]
+            assert waiting() == []
+            (shown,) = (await router.state())["en"]["subscriptions"]
+            return len(vendor.cloud.requests()) - sent, shown["cancel_at_period_end"]
+
+        assert await changed("true") == (0, True)
+        with monkeypatch.context() as broken:
+            broken.setattr(_Batch, "lock", None)
+            assert await changed("false") == (1, False), "a batch that fails is fetched"
+        assert await changed("true") == (0, True)
 
 
 def test_in_any_order_the_last_state_is_what_is_stored_in_the_end() -> None:
