@@ -266,6 +266,23 @@ async def test_an_unpaid_plan_is_not_promised_to_stay(router: ScriptedRouter, vi
     assert visitor.complaints == []
 
 
+async def test_a_plan_whose_first_debit_is_processing_is_not_called_active(
+    router: ScriptedRouter, visitor: Visitor
+) -> None:
+    plan = router.payments.subscribe("base")
+    router.payments.unlocked.clear()
+    page = await _open(router, visitor)
+    await expect(page.locator(CARD)).to_contain_text("Active")
+    begun = {"payment_id": "cs_1", "price": plan["price"], "state": "processing", "url": None}
+    router.payments.purchases = [begun | {"created": "2031-04-30T10:00:00Z"}]
+    await expect(page.locator(CARD)).to_contain_text("The bank is still processing the payment.")
+    await expect(page.locator(CARD)).not_to_contain_text("Active")
+    await page.goto(f"{router.front.url}/cgi-bin/luci/admin/payments/shop")
+    await expect(page.locator("[data-pending=base]")).to_contain_text("Payment pending since 30 Apr 2031")
+    router.payments.purchases = []
+    await expect(page.locator("[data-locked=base]")).to_contain_text("Locked on this router.")
+
+
 async def test_a_downgrade_names_what_locks_with_it(router: ScriptedRouter, visitor: Visitor) -> None:
     router.payments.subscribe("premium")
     page = await _open(router, visitor)

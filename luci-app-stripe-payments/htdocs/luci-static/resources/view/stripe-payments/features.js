@@ -91,7 +91,7 @@ return page.Page.extend({
 		if (!catalog)
 			return;
 
-		this.subscriptions.draw([ catalog, subscriptions, features, off, busy, failed, nextPayments ], () => this.renderSubscriptions(off));
+		this.subscriptions.draw([ catalog, subscriptions, status?.purchases, features, off, busy, failed, nextPayments ], () => this.renderSubscriptions(off));
 		this.features.draw([ catalog, features, subscriptions, mayAdminister, off, busy, failed, status?.last_sync ], () => this.renderFeatures(off));
 
 		this.foot.draw([ status?.contact, status?.seller?.name ], () => page.contact(status));
@@ -149,7 +149,9 @@ return page.Page.extend({
 	renderSubscription(held, off) {
 		const subscription = { ...held, next_payment: held.next_payment && (this.state.nextPayments[held.id] ?? held.next_payment) };
 		const pending = subscription.pending_change;
-		const [ word, kind ] = plans.stateOf(subscription);
+		const processing = (this.state.status?.purchases ?? []).some(({ state, price }) =>
+			state == 'processing' && price == subscription.price);
+		const [ word, kind ] = processing ? [ _('Pending'), 'warning' ] : plans.stateOf(subscription);
 
 		return E('article', { 'class': 'sp-subscription', 'data-subscription': subscription.id }, [
 			E('header', {}, [
@@ -157,7 +159,7 @@ return page.Page.extend({
 				E('span', { 'class': `sp-badge ${kind}` }, [ word ])
 			]),
 			E('p', { 'class': 'sp-quiet' }, [ plans.amountOf(plans.priceOf(subscription)) ]),
-			E('p', { 'class': 'sp-next' }, [ plans.next(subscription) ]),
+			E('p', { 'class': 'sp-next' }, [ processing ? _('The bank is still processing the payment.') : plans.next(subscription) ]),
 			pending ? E('p', { 'class': 'sp-next' }, [
 				_('The change to %s is waiting for payment.').format(plans.find(this.state.catalog, pending.price)?.item.title ?? pending.price),
 				' ', plans.completion(pending)

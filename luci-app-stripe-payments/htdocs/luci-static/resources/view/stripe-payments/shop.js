@@ -285,12 +285,13 @@ return page.Page.extend({
 		const error = this.state.failed[item.id];
 		const pending = this.pendingOf(item);
 
-		if (have)
-			return this.renderOwned(item, off);
-
+		/* A plan whose first debit is on its way is one that there is, but unlocks nothing. */
 		if (pending)
 			return E('p', { 'class': 'sp-have', 'data-pending': item.id }, [
 				_('Payment pending since %s: your bank is processing it.').format(format.date(pending.created)) ]);
+
+		if (have)
+			return this.renderOwned(item, off);
 
 		if (!price)
 			return E('p', { 'class': 'sp-small' }, [ _('Currently not for sale.') ]);
@@ -359,6 +360,10 @@ return page.Page.extend({
 	renderOwned(item, off) {
 		const subscription = this.state.subscriptions.find(held => held.plan == item.id && !plans.isOver(held));
 		const resumable = subscription && (plans.isEnding(subscription) || subscription.paused);
+
+		if (!resumable && item.features.some(name => !this.state.features[name]?.unlocked))
+			return E('p', { 'class': 'sp-small', 'data-locked': item.id }, [ _('Locked on this router.'), ' ',
+				E('a', { 'href': L.url('admin/payments/features') }, [ _('My features') ]) ]);
 
 		if (!resumable)
 			return E('p', { 'class': 'sp-have' }, [ _('Unlocked on this router') ]);
