@@ -9,7 +9,7 @@ import pytest_asyncio
 from playwright.async_api import expect
 
 from tests.interop.world import OpenWrtWorld
-from tests.luci.conftest import PATIENCE_MS, Visitor, browser, visitor, window
+from tests.luci.conftest import LOADED, PATIENCE_MS, Visitor, browser, visitor, window
 from tests.luci.test_purchase import PRODUCT
 from tests.luci.test_settings import CBID
 from tests.luci.test_subscription_life import (
@@ -80,14 +80,14 @@ async def test_the_owner_of_the_guide_buys_and_sets_nothing_up(world: OpenWrtWor
     lan = world.front.url.replace("127.0.0.1", "localhost")
     page = visitor.page
     await visitor.log_in(lan, "owner", "/admin/payments/settings", password="a good password")
-    await page.wait_for_function("L.loaded")
+    await page.wait_for_function(LOADED)
     await expect(page.locator(".sp-notices")).to_contain_text("View only: you cannot make changes.")
     await expect(page.locator(".cbi-map")).to_have_count(0)
     await page.goto(f"{lan}/cgi-bin/luci/admin/payments/features")
     await expect(page.locator(".sp-feature").first).to_be_visible()
     await expect(page.locator("[data-action=grant]")).to_have_count(0)
     await page.goto(f"{lan}/cgi-bin/luci/admin/payments/shop")
-    await page.wait_for_function("L.loaded")
+    await page.wait_for_function(LOADED)
     await expect(page.locator("body")).not_to_have_class(re.compile("modal-overlay-active"))
     await page.click(f"{PRODUCT} [data-way=pay]")
     await page.wait_for_url(f"{world.stripe.url}/c/pay/**")
@@ -96,7 +96,7 @@ async def test_the_owner_of_the_guide_buys_and_sets_nothing_up(world: OpenWrtWor
 async def test_a_viewer_finds_no_settings_to_change(world: OpenWrtWorld, visitor: Visitor) -> None:
     lan = world.front.url.replace("127.0.0.1", "localhost")
     await visitor.log_in(lan, "viewer", "/admin/payments/settings")
-    await visitor.page.wait_for_function("L.loaded")
+    await visitor.page.wait_for_function(LOADED)
     await expect(visitor.page.locator("body")).not_to_have_class(re.compile("modal-overlay-active"))
     await expect(visitor.page.locator("[data-check]").first).to_be_attached()
     await expect(visitor.page.locator(".sp-notices")).to_contain_text("View only: you cannot make changes.")

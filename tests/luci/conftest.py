@@ -37,6 +37,9 @@ CHROMIUM_FLAGS = [
 PATIENCE_MS = 30_000
 """How long a page may take on a busy machine; nothing is timed."""
 
+LOADED = "L.loaded || L.Request.poll?.active()"
+"""LuCI has set itself up; that of 24.10 has no `loaded`."""
+
 LUCI_SRC = Path(os.environ["LUCI_SRC"]) if os.environ.get("LUCI_SRC") else None
 
 

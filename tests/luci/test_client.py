@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.luci.conftest import LUCI_SRC, PATIENCE_MS, open_visitor, scripted_router
+from tests.luci.conftest import LOADED, LUCI_SRC, PATIENCE_MS, open_visitor, scripted_router
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_MS)
@@ -184,7 +184,7 @@ async def client(browser: Browser, request: pytest.FixtureRequest) -> AsyncItera
         visitor = await open_visitor(browser)
         await visitor.log_in(router.front.url)
         await expect(visitor.page.locator(".sp-card").first).to_be_visible()
-        await visitor.page.wait_for_function("L.loaded")
+        await visitor.page.wait_for_function(LOADED)
         yield visitor.page
         await visitor.context.close()
 
