@@ -237,6 +237,8 @@ async def test_the_form_writes_the_configuration(router: ScriptedRouter, visitor
     await page.click("[data-pane=catalog]")
     row = page.locator("tr[data-section-id=price_premium_monthly]")
     await expect(row).to_contain_text("€4.99")
+    await expect(row.locator("[data-name=of]")).to_have_text("Premium")
+    await expect(row.locator("[data-name=interval]")).to_have_text("Monthly")
     await row.locator(".cbi-button-edit").click()
     amount = page.locator(f'#modal_overlay [id="{CBID}.price_premium_monthly.amount"]')
     await expect(amount).to_have_value("4.99")

@@ -55,12 +55,18 @@ function flag(section, name, title, description, preset = '0') {
 	return option;
 }
 
-/* One of several values; the first applies where the file has none. */
+/* One of several values; the first applies where the file has none. In tables LuCI shows what the file has. */
 function choice(section, name, title, description, values) {
 	const option = section.option(form.ListValue, name, title, description);
+	const labels = Object.fromEntries(values);
 
 	values.forEach(([ value, label ]) => option.value(value, label));
-	option.default = values[0][0];
+	option.default = values[0]?.[0];
+	option.textvalue = sid => {
+		const value = uci.get(CONFIG, sid, name) ?? option.default;
+
+		return E('span', {}, [ labels[value] ?? value ?? '' ]);
+	};
 
 	return option;
 }
@@ -187,9 +193,8 @@ function prices(map) {
 		_('The name of a price is its lookup key at Stripe. After a change, run “Check products” again.'));
 	let option;
 
-	option = section.option(form.ListValue, 'of', _('Price of'));
-	[ 'plan', 'product' ].flatMap(type => uci.sections(CONFIG, type)).forEach(sold =>
-		option.value(sold['.name'], sold.title ?? sold['.name']));
+	choice(section, 'of', _('Price of'), null, [ 'plan', 'product' ].flatMap(type => uci.sections(CONFIG, type))
+		.map(sold => [ sold['.name'], sold.title ?? sold['.name'] ])).default = null;
 
 	/* Minor units in the file, major units on the page. */
 	option = text(section, 'amount', _('Amount'));
