@@ -227,9 +227,8 @@ const NamedSection = Section.extend({
 
 const GridSection = Section.extend({
 	renderSectionAdd(style) {
-		const name = E('input', { 'type': 'text', 'class': 'cbi-section-create-name', 'input': () => {
-			add.disabled = !/^[A-Za-z0-9_]+$/.test(name.value);
-		} });
+		const check = () => { add.disabled = !/^[A-Za-z0-9_]+$/.test(name.value); };
+		const name = E('input', { 'type': 'text', 'class': 'cbi-section-create-name', 'keyup': check, 'blur': check });
 		const add = E('button', {
 			'class': 'btn cbi-button cbi-button-add', 'disabled': '', 'click': () => this.renderMoreOptionsModal(uci.add(this.map.config, this.sectiontype, name.value), true)
 		}, [ _('Add') ]);

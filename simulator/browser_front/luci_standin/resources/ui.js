@@ -58,8 +58,21 @@ const changes = baseclass.singleton({
 		});
 	},
 
+	/* Polling is over: the page is loaded again, or says why not. */
 	say(words, ...classes) {
+		L.Poll.stop();
 		L.ui.showModal(null, [ E('p', {}, [ words ]) ], 'alert-message', ...classes);
+	},
+
+	/* Until the router answers: what was applied may have cut it off for a while. */
+	async confirm(token) {
+		const end = Date.now() + L.env.apply_rollback * 1000;
+
+		for (let status = 0; ![ 200, 204 ].includes(status) && Date.now() < end;) {
+			await new Promise(resolve => window.setTimeout(resolve, L.env.apply_holdoff * 1000));
+			status = await request.request(L.url('admin/uci/confirm'), { method: 'post', query: token })
+				.then(reply => reply.status, () => 0);
+		}
 	},
 
 	async apply(checked) {
@@ -68,10 +81,8 @@ const changes = baseclass.singleton({
 		const reply = await request.request(L.url('admin/uci', checked ? 'apply_rollback' : 'apply_unchecked'),
 			{ method: 'post', query: { sid: L.env.sessionid, token: L.env.token } });
 
-		if (checked && reply.status == 200) {
-			await new Promise(resolve => window.setTimeout(resolve, L.env.apply_holdoff * 1000));
-			await request.request(L.url('admin/uci/confirm'), { method: 'post', query: reply.json() });
-		}
+		if (checked && reply.status == 200)
+			await this.confirm(reply.json());
 
 		if (![ 200, 204 ].includes(reply.status))
 			return this.say(_('Apply request failed with status %s').format(reply.statusText), 'warning');
