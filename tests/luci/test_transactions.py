@@ -1,12 +1,13 @@
 """Transactions: table, paging, filters, chart, refunds, CSV."""
 
+import asyncio
 import csv
 import io
 import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from tests.luci.conftest import PATIENCE_MS, ScriptedRouter, Visitor, open_visitor
 from ubus_py import Status
@@ -104,6 +105,28 @@ async def test_pages_and_filters(router: ScriptedRouter, visitor: Visitor) -> No
     await expect(page.locator(ROWS)).to_have_count(20)
     ids = [await row.get_attribute("data-transaction") for row in await page.locator(ROWS).all()]
     assert ids == [f"pi_{i:03}" for i in range(20)]
+
+
+async def test_a_button_stays_where_it_is_while_the_list_goes_on_being_read(
+    router: ScriptedRouter, visitor: Visitor
+) -> None:
+    """One that is replaced between the press and the release of a finger never hears of a click."""
+    router.payments.transactions = [_row(i) for i in range(130)]
+    released = asyncio.Event()
+
+    async def hold_the_second_page(route: Route) -> None:
+        if '"before":' in (route.request.post_data or ""):
+            await released.wait()
+        await route.continue_()
+
+    await visitor.page.route("**/ubus/**", hold_the_second_page)
+    page = await _open(router, visitor)
+    older = await page.get_by_role("button", name="Show older").element_handle()
+    assert older is not None
+    await expect(page.get_by_role("status").get_by_text("20 shown")).to_be_visible()
+    released.set()
+    await expect(page.get_by_role("status").get_by_text("20 of 130 shown")).to_be_visible()
+    assert await older.evaluate("button => button.isConnected")
 
 
 async def test_a_new_payment_appears_by_itself(router: ScriptedRouter, visitor: Visitor) -> None:

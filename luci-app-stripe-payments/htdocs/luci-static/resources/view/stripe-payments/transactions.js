@@ -115,9 +115,10 @@ return page.Page.extend({
 		this.chart = new page.Part('div');
 		this.tools = new page.Part('div');
 		this.table = new page.Part('div', { 'aria-live': 'off' });
-		this.foot = new page.Part('div');
+		this.count = new page.Part('div');
+		this.older = new page.Part('div');
 
-		return [ this.chart.node, this.tools.node, this.table.node, this.foot.node ];
+		return [ this.chart.node, this.tools.node, this.table.node, E('div', { 'class': 'sp-sync' }, [ this.count.node, this.older.node ]) ];
 	},
 
 	draw() {
@@ -138,7 +139,11 @@ return page.Page.extend({
 		this.tools.draw([ wantedKind, wantedState, kinds, states, busy, failed.csv, this.sorted.length > 0 ],
 			() => this.sorted.length ? this.renderTools(kinds, states) : []);
 		this.table.draw([ rows, mayAdminister, trouble != null, busy ], () => this.renderTable(rows));
-		this.foot.draw([ rows.length, matching.length, next, busy, failed.older ], () => this.renderFoot(rows.length, matching.length));
+		const more = rows.length < matching.length || next != null;
+
+		this.count.draw([ rows.length, matching.length, next ], () => this.renderCount(rows.length, matching.length, more));
+		/* By itself: the list goes on being read, and a button that is replaced under a finger loses the click. */
+		this.older.draw([ more, rows.length, busy, failed.older ], () => this.renderOlder(rows.length, more));
 	},
 
 	renderTools(kinds, states) {
@@ -217,23 +222,24 @@ return page.Page.extend({
 		]);
 	},
 
-	renderFoot(shown, known) {
-		const more = shown < known || this.state.next;
-
+	renderCount(shown, known, more) {
 		if (!known && !more)
 			return [];
 
-		return [ E('div', { 'class': 'sp-sync' }, [
-			this.failure('older'),
-			E('span', { 'class': 'sp-small', 'role': 'status' }, [ this.state.next
-				? _('%d shown').format(shown) : _('%d of %d shown').format(shown, known) ]),
-			more ? this.button('older', '', _('Show older'), _('Loading…'), async () => {
-				const wanted = shown + SHOWN;
+		return [ E('span', { 'class': 'sp-small', 'role': 'status' }, [ this.state.next
+			? _('%d shown').format(shown) : _('%d of %d shown').format(shown, known) ]) ];
+	},
 
-				await this.more(FOR_CHART, () => this.matching().length >= wanted);
-				this.state.shown = wanted;
-			}) : ''
-		]) ];
+	renderOlder(shown, more) {
+		if (!more)
+			return [];
+
+		return [ this.failure('older'), this.button('older', '', _('Show older'), _('Loading…'), async () => {
+			const wanted = shown + SHOWN;
+
+			await this.more(FOR_CHART, () => this.matching().length >= wanted);
+			this.state.shown = wanted;
+		}) ];
 	},
 
 	async export() {
