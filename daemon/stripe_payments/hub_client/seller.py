@@ -58,6 +58,8 @@ _JITTER: Final = 0.1
 """Applied after the cap: else all routers at the cap would poll in the same second."""
 _FIRST_RETRY_S: Final = 2.0
 _LONGEST_RETRY_S: Final = 900.0
+_LONGEST_BUYERS_RETRY_S: Final = 10.0
+"""While a buyer pays: who has paid does not wait for what an outage made of the delays."""
 _WAIT_S: Final = 20
 """``Prefer: wait`` while a buyer pays."""
 _WATCHED_S: Final = 1800.0
@@ -219,6 +221,8 @@ class Seller:
                 await self.recompute()
             wait = error.details.get("retry_after")
             delay = self._backoff.next_delay()
+            if time.monotonic() < self._watched_until:
+                delay = min(delay, _LONGEST_BUYERS_RETRY_S)
             if isinstance(wait, int):
                 delay = max(delay, wait * self._chance.uniform(1.0, 1.25))
             return self._until_next_end(delay)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from stripe_payments.clock import TrustedClock
@@ -65,44 +66,65 @@ def response(status: int, body: Mapping[str, object], **headers: str) -> bytes:
     return f"HTTP/1.1 {status} x\r\nContent-Length: {len(content)}\r\n{head}\r\n".encode() + content
 
 
+@asynccontextmanager
+async def seller_of(url: str, folder: Path) -> AsyncIterator[Seller]:
+    """With a ledger and a credential of its own, not enrolled."""
+    clock = TrustedClock(None)
+    transport = Transport(url, clock)
+    ledger = await SQLiteLedger.open(folder / "ledger.db")
+    settings = Settings.DEFAULTS
+    seller = Seller(
+        ledger, transport, CredentialStore(folder), clock, lambda: settings, NoBus(), lambda _features: None
+    )
+    try:
+        await seller.load()
+        yield seller
+    finally:
+        transport.close()
+        await ledger.close()
+
+
 async def test_what_was_bought_is_polled_for_as_a_buyer_does_until_the_hub_has_answered(
     tmp_path: Path,
 ) -> None:
     hub = Hub()
     server = await asyncio.start_server(hub.serve, "127.0.0.1", 0)
-    clock = TrustedClock(None)
-    transport = Transport(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", clock)
-    ledger = await SQLiteLedger.open(tmp_path / "ledger.db")
-    settings = Settings.DEFAULTS
-    seller = Seller(
-        ledger, transport, CredentialStore(tmp_path), clock, lambda: settings, NoBus(), lambda _features: None
-    )
-    await seller.load()
-    seller.watch()
-    polling = asyncio.create_task(seller.run())
-    try:
-        async with asyncio.timeout(20):
-            as_a_buyer, writer = await hub.poll(seller)
-            assert as_a_buyer
-            seller.unwatch()  # the purchase's own request has heard that it is paid
-            writer.write(response(200, STATE, ETag='"1"'))
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with seller_of(url, tmp_path) as seller:
+        seller.watch()
+        polling = asyncio.create_task(seller.run())
+        try:
+            async with asyncio.timeout(20):
+                as_a_buyer, writer = await hub.poll(seller)
+                assert as_a_buyer
+                seller.unwatch()  # the purchase's own request has heard that it is paid
+                writer.write(response(200, STATE, ETag='"1"'))
 
-            as_a_buyer, writer = await hub.poll(seller)
-            assert as_a_buyer, "the poll before may have been answered before the payment"
-            writer.write(response(503, {}, **{"Retry-After": "60"}))
-            as_a_buyer, writer = await hub.poll(seller)
-            assert as_a_buyer, "that one was not answered"
-            writer.write(response(304, {}))
+                as_a_buyer, writer = await hub.poll(seller)
+                assert as_a_buyer, "the poll before may have been answered before the payment"
+                writer.write(response(503, {}, **{"Retry-After": "60"}))
+                as_a_buyer, writer = await hub.poll(seller)
+                assert as_a_buyer, "that one was not answered"
+                writer.write(response(304, {}))
 
-            as_a_buyer, writer = await hub.poll(seller)
-            assert not as_a_buyer
-            seller.watch()  # the next purchase begins
-            writer.write(response(304, {}))
-            as_a_buyer, writer = await hub.poll(seller)
-            assert as_a_buyer
-    finally:
-        polling.cancel()
-        transport.close()
-        server.close()
-        await asyncio.gather(polling, return_exceptions=True)
-        await ledger.close()
+                as_a_buyer, writer = await hub.poll(seller)
+                assert not as_a_buyer
+                seller.watch()  # the next purchase begins
+                writer.write(response(304, {}))
+                as_a_buyer, writer = await hub.poll(seller)
+                assert as_a_buyer
+        finally:
+            polling.cancel()
+            server.close()
+            await asyncio.gather(polling, return_exceptions=True)
+
+
+async def test_an_outage_does_not_keep_a_buyer_waiting_once_it_is_over(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    async with seller_of(url, tmp_path) as seller:
+        as_the_fleet = [await seller._round() for _ in range(6)]
+        seller.watch()
+        as_a_buyer = [await seller._round() for _ in range(6)]
+    assert as_the_fleet[-1] > 40
+    assert max(as_a_buyer) <= 10
