@@ -15,7 +15,7 @@ OF_STRIPE: Final = "URL of the terms under Settings, Business"
 TITLES: Final = {"setup": "Settings", "features": "My features", "transactions": "Transactions"}
 """Of the pages, by the end of their address."""
 
-_OPTION = '[data-pane=advanced] -> [id="widget.cbid.stripe-payments.main.{}"]'
+_OPTION = '[data-pane=advanced] -> [data-field="cbid.stripe-payments.main.{}"]'
 _PRODUCTS = "[data-pane=catalog] -> #sp-provision [data-focus=look]"
 _SECRET_KEY = "[data-pane=stripe] -> #sp-key-secret_key"
 _WEBHOOK = "[data-pane=stripe] -> #sp-webhook input"
