@@ -309,6 +309,7 @@ async def test_a_poll_without_news_may_change_the_interval(database_url: str, tm
         line.target, before = sooner.url, polls_without_news()
         await router.world.daemon.kill()
         await router.world.daemon.start()
+        await router.world.daemon_answers()
 
         async def polled() -> bool:
             return polls_without_news() > before
