@@ -7,6 +7,8 @@ script starts the service. Stripe alone is simulated.
 import asyncio
 import os
 import signal
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import cast
 
@@ -188,7 +190,18 @@ def set_up_payments(openwrt: OpenWrt) -> None:
     """What a package's installation runs after its files lie where they belong."""
     openwrt.sh("sh /etc/uci-defaults/50-stripe-payments")
     openwrt.sh("ubus -t 20 wait_for stripe-payments.uci")
-    openwrt.wait_until(openwrt.serves, "uhttpd serves the gateway")
+    openwrt.wait_until(lambda: _gateway_answers(openwrt), "uhttpd serves the gateway")
+
+
+def _gateway_answers(openwrt: OpenWrt) -> bool:
+    """The uhttpd from before the set-up takes connections, too, and resets them when it ends."""
+    try:
+        with urllib.request.urlopen(f"{openwrt.url}/api/payments/health", timeout=5):
+            return True
+    except urllib.error.HTTPError as error:
+        return error.code == 503  # the gateway, without a daemon
+    except OSError:
+        return False
 
 
 def restart_bus(openwrt: OpenWrt) -> None:
